@@ -1,0 +1,42 @@
+# `make demo` and `make test` are all a newcomer needs; both set up first.
+.PHONY: demo demo-naive test unit check setup bench fuzz soak lock clean
+.DEFAULT_GOAL := demo
+run := PATH="$$PATH:/usr/sbin:/sbin" .venv/bin/
+
+demo: setup            ## the main job: every tier rolled under traffic, with a verdict
+	$(run)changeover demo -f examples/01-four-tiers/chain.yaml
+
+demo-naive: setup      ## the control: the same traffic, instances restarted the plain way (must break requests)
+	$(run)changeover demo --naive -f examples/01-four-tiers/chain.yaml
+
+test: check            ## static checks and every test
+	$(run)pytest
+
+unit: setup            ## the tests without processes
+	$(run)pytest tests/unit
+
+check: setup           ## formatting, lint, types, import contract
+	$(run)ruff format --check
+	$(run)ruff check
+	$(run)mypy
+	$(run)lint-imports --no-cache
+
+fuzz: setup            ## generated fleets for minutes
+	CHANGEOVER_HYPOTHESIS=deep $(run)pytest --timeout 0 tests/unit/rollout/test_invariants.py
+
+soak: setup            ## the main job ten times in a row; stops at the first broken request
+	for run in 1 2 3 4 5 6 7 8 9 10; do $(run)changeover demo -f examples/01-four-tiers/chain.yaml || exit; done
+
+bench: setup           ## measurements, printed and written to bench/results/*.json
+	$(run)python bench/receive.py
+	$(run)python bench/simulate.py
+
+setup:
+	@scripts/setup
+
+lock:                  ## remake requirements.lock (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header -o requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
