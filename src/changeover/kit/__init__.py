@@ -1,0 +1,1 @@
+"""Helpers that know nothing of chains or rollouts and could be libraries of their own."""

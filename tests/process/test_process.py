@@ -1,0 +1,158 @@
+"""Which process is meant: never another one of the same number, and never one that is only a zombie."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from changeover.kit import process
+
+FOREVER = "import signal; print('up', flush=True); signal.pause()"
+"""Ends by a signal only."""
+FORKS = "import os, signal; os.fork(); os.write(1, b'up %d\\n' % os.getpid()); signal.pause()"
+
+
+class Spawned:
+    """A Python program in a folder of its own, with its output."""
+
+    def __init__(self, folder: Path, program: str, **env: str) -> None:
+        self.folder = folder
+        self.log = folder / "log"
+        self.pid, self.born = process.spawn([sys.executable, "-c", program], cwd=folder, log=self.log, env=env)
+
+    def lines(self, number: int) -> list[str]:
+        """The first so many lines of output, once they are there."""
+        while self.log.read_text().count("\n") < number:
+            os.sched_yield()
+        return self.log.read_text().splitlines()
+
+    def ended(self) -> None:
+        """Wait until it is a zombie, without taking notice of its end."""
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
+
+Run = Callable[..., Spawned]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Starts programs; whatever is left of them at the end is ended."""
+    started = []
+
+    def start(program: str, **env: str) -> Spawned:
+        started.append(Spawned(tmp_path, program, **env))
+        return started[-1]
+
+    yield start
+    for one in started:
+        process.kill_session(one.pid, one.born, one.folder)
+
+
+@pytest.fixture
+def spawned(run: Run) -> Spawned:
+    found = run(FOREVER)
+    found.lines(1)
+    return found
+
+
+def test_a_process_is_known_by_its_number_and_its_start(spawned: Spawned) -> None:
+    assert process.born(spawned.pid) == spawned.born
+    assert process.is_alive(spawned.pid, spawned.born)
+
+
+def test_one_of_that_number_with_another_start_is_another_and_left_alone(spawned: Spawned) -> None:
+    assert not process.is_alive(spawned.pid, spawned.born - 1)
+    assert not process.send(spawned.pid, spawned.born - 1, signal.SIGKILL)
+    process.kill_session(spawned.pid, spawned.born - 1, spawned.folder)
+    assert process.is_alive(spawned.pid, spawned.born)
+
+
+def test_one_from_before_a_reboot_is_another_and_left_alone(spawned: Spawned) -> None:
+    before = spawned.born ^ (1 << 50)
+    assert not process.is_alive(spawned.pid, before)
+    assert not process.session_alive(spawned.pid, before, spawned.folder)
+    process.kill_session(spawned.pid, before, spawned.folder)
+    assert process.is_alive(spawned.pid, spawned.born)
+
+
+def test_a_zombie_is_dead(run: Run) -> None:
+    spawned = run("")
+    spawned.ended()
+    assert Path(f"/proc/{spawned.pid}").exists()
+    assert process.born(spawned.pid) is None
+    assert not process.is_alive(spawned.pid, spawned.born)
+    assert not Path(f"/proc/{spawned.pid}").exists(), "and its parent has taken notice"
+
+
+def test_a_signal_reaches_the_process(spawned: Spawned) -> None:
+    assert process.send(spawned.pid, spawned.born, signal.SIGTERM)
+    spawned.ended()
+    assert not process.is_alive(spawned.pid, spawned.born)
+    assert not process.send(spawned.pid, spawned.born, signal.SIGTERM)
+
+
+def test_a_number_that_nobody_has_is_nobody() -> None:
+    nobody = 4_194_305  # above the largest there can be
+    assert process.born(nobody) is None
+    assert not process.is_alive(nobody, 0)
+    assert not process.send(nobody, 0, signal.SIGTERM)
+
+
+def test_what_a_process_started_is_ended_with_it(run: Run, tmp_path: Path) -> None:
+    spawned = run(FORKS)
+    children = [int(line.split()[1]) for line in spawned.lines(2)]
+    process.kill_session(spawned.pid, spawned.born, tmp_path)
+    assert not process.session_alive(spawned.pid, spawned.born, tmp_path)
+    assert [process.born(child) for child in children] == [None, None]
+
+
+def test_what_a_process_started_is_found_also_after_it_has_died_itself(run: Run, tmp_path: Path) -> None:
+    spawned = run(FORKS)
+    (child,) = {int(line.split()[1]) for line in spawned.lines(2)} - {spawned.pid}
+    assert process.send(spawned.pid, spawned.born, signal.SIGKILL)
+    spawned.ended()
+    assert not process.is_alive(spawned.pid, spawned.born)
+    assert process.session_alive(spawned.pid, spawned.born, tmp_path)
+    process.kill_session(spawned.pid, spawned.born, tmp_path)
+    assert process.born(child) is None
+
+
+def test_a_stranger_in_what_was_its_session_is_left_alone(run: Run, tmp_path: Path) -> None:
+    """The number of a session whose leader is gone may be given again: only who works in its folder belongs to it."""
+    spawned = run(FORKS)
+    (child,) = {int(line.split()[1]) for line in spawned.lines(2)} - {spawned.pid}
+    assert process.send(spawned.pid, spawned.born, signal.SIGKILL)
+    spawned.ended()
+    process.kill_session(spawned.pid, spawned.born, tmp_path / "elsewhere")
+    assert process.born(child) is not None
+
+
+def test_what_was_started_in_a_folder_is_found_by_it(spawned: Spawned) -> None:
+    assert list(process.leaders_in(spawned.folder)) == [(spawned.pid, spawned.born)]
+    assert list(process.leaders_in(spawned.folder / "elsewhere")) == []
+
+
+def test_its_output_is_added_to_its_log_and_its_environment_to_ours(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("before\n")
+    spawned = run("import os; print(os.environ['GREETING'], 'PATH' in os.environ)", GREETING="hello")
+    assert spawned.lines(2) == ["before", "hello True"]
+    spawned.ended()
+    process.is_alive(spawned.pid, spawned.born)
+
+
+def test_a_name_with_brackets_and_blanks_confuses_nobody(run: Run) -> None:
+    """The name stands before the start time in /proc/PID/stat, in brackets and unquoted."""
+    program = "import ctypes, signal; ctypes.CDLL(None).prctl(15, b') R 1 (x'); print('up', flush=True); signal.pause()"
+    spawned = run(program)
+    spawned.lines(1)
+    assert process.born(spawned.pid) == spawned.born
+
+
+def test_what_cannot_be_run_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        process.spawn(["/nowhere/at-all"], cwd=tmp_path, log=tmp_path / "log", env={})
