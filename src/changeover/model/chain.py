@@ -1,0 +1,213 @@
+"""The chain as its author wrote it: tiers, templates, health, drain, update.
+
+Cross-field rules live in the validators here and nowhere else. What a template's settings may hold is the business of
+the hop that runs it (`hops/*/settings.py`); `wiring` joins the two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, Field, model_validator
+
+from changeover.model.guard import Guard, Prometheus, resolve
+from changeover.model.hooks import Hook, Notify
+from changeover.model.instance import Address
+from changeover.model.part import Name, Part
+from changeover.model.units import Count, Seconds, resolve_count
+
+
+def _address(text: str) -> str:
+    parts = Address.parse(text).host.split(".")
+    if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
+        raise ValueError("an IPv4 address is needed, such as 127.0.0.1:8443 (port 0: any free one)")
+    return text
+
+
+class Health(Part):
+    """How a load balancer asks whether an instance may get traffic."""
+
+    interval: Seconds = Field(0.5, gt=0, description="Time between two checks of one instance.")
+    timeout: Seconds = Field(2.0, gt=0, description="An answer later than this counts as a failure.")
+    rise: int = Field(1, ge=1, description="Successes in a row before an instance counts as healthy.")
+    fall: int = Field(2, ge=1, description="Failures in a row before it counts as unhealthy.")
+
+
+class Drain(Part):
+    """How long an instance that leaves may keep what it has in flight."""
+
+    deadline: Seconds = Field(
+        600.0,
+        gt=0,
+        description="From confirmed removal. A 50 MB upload at 1 Mb/s takes 400 s. The drain ends as soon as "
+        "nothing is left; this is only the backstop.",
+    )
+    policy: Literal["wait", "cut"] = Field(
+        "wait",
+        description="At the deadline: `wait` goes on draining and says so; `cut` stops the instance and reports "
+        "what was cut.",
+    )
+
+
+Strategy = Literal["rolling", "canary", "blue-green"]
+
+
+class Step(Part):
+    """One step of a canary: exactly one of the three."""
+
+    set_weight: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="Percent of the traffic for the new template; of instances if it cannot be weighed.",
+    )
+    pause: Seconds | Literal["until-promoted"] | None = Field(
+        None, description="Stay for a time, or `until-promoted`: until `changeover promote`."
+    )
+    analyse: Seconds | None = Field(
+        None,
+        gt=0,
+        description="Stay while the guard watches, and go on when it has passed; pause after this.",
+    )
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        if sum(value is not None for value in (self.set_weight, self.pause, self.analyse)) != 1:
+            raise ValueError("a step is exactly one of set_weight, pause and analyse")
+        return self
+
+
+_STEPS = (Step(set_weight=10), Step(pause="30s"), Step(set_weight=50), Step(pause="30s"))
+
+
+class Update(Part):
+    """How an update replaces instances. Draining instances count as existing: surge is a true ceiling."""
+
+    strategy: Strategy = Field(
+        "rolling", description="`rolling`: batch by batch; `canary`: in steps; `blue-green`: all at once, and back."
+    )
+    steps: tuple[Step, ...] = Field(_STEPS, description="Of a canary; after the last one the rest is rolled.")
+    bake: Seconds = Field(
+        30.0, description="Of blue-green: how long the old colour is kept warm after the switch, for an instant undo."
+    )
+    guard: tuple[Name, ...] = Field(
+        (),
+        description="Guards that watch every rollout of the tier, and decide its `analyse` steps: of `guards`, or the "
+        "shipped ones, `no-broken-requests` and `latency-not-worse`.",
+    )
+    order: Literal["age", "in-flight"] = Field(
+        "age", description="Who leaves first: the oldest instance, or the one with least in flight."
+    )
+    max_surge: Count = Field(1, description="Instances above `size`; a percentage is rounded up.")
+    max_unavailable: Count = Field(0, description="Serving instances below `size`; a percentage is rounded down.")
+    min_ready: Seconds = Field(1.0, description="How long an instance must stay ready before it gets traffic.")
+    progress_deadline: Seconds = Field(
+        60.0,
+        gt=0,
+        description="Without any instance getting ready for this long, the rollout is undone. Drains do not count.",
+    )
+
+
+class Tier(Part):
+    """One hop of the chain: `size` identical instances made from one of the `templates`."""
+
+    name: Name = Field(
+        description="By which commands, balancers and messages know it; its instances are named after it."
+    )
+    kind: str = Field(description="The software it runs.")
+    size: int = Field(2, ge=1, le=1000, description="Instances serving when nothing is being rolled.")
+    templates: Mapping[Name, Mapping[str, Any]] = Field(
+        min_length=1, description="Immutable versions of this tier. The first one is what `up` starts."
+    )
+    health: Health = Health()
+    drain: Drain = Drain()
+    update: Update = Update()
+
+    @property
+    def first(self) -> str:
+        """The template that `up` starts."""
+        return next(iter(self.templates))
+
+    @property
+    def surge(self) -> int:
+        """Instances allowed above `size`."""
+        return resolve_count(self.update.max_surge, self.size, up=True)
+
+    @property
+    def unavailable(self) -> int:
+        """Instances that may be missing from `size`."""
+        return resolve_count(self.update.max_unavailable, self.size, up=False)
+
+    @model_validator(mode="after")
+    def _has_whom_to_ask(self) -> Self:
+        if any(step.analyse is not None for step in self.update.steps) and not self.update.guard:
+            raise ValueError("an `analyse` step needs a guard to ask: name one in update.guard")
+        return self
+
+    @model_validator(mode="after")
+    def _can_move(self) -> Self:
+        if self.surge == 0 and self.unavailable == 0:
+            raise ValueError(
+                f"max_surge and max_unavailable are both 0 instances of {self.size}: nothing could ever be replaced. "
+                "Set max_surge to 1 or more"
+            )
+        return self
+
+
+class Chain(Part):
+    """The ordered tiers a request crosses, edge first."""
+
+    name: Name = Field("chain", description="What messages and reports call it.")
+    listen: Annotated[str, AfterValidator(_address)] = Field(
+        "127.0.0.1:0",
+        description="Where clients reach the edge. Port 0 takes any free one; `status` tells which.",
+    )
+    tiers: tuple[Tier, ...] = Field(min_length=1, description="Edge first, the application last.")
+    hooks: tuple[Hook, ...] = Field((), description="What is run or asked at points of a rollout: docs/hooks.md.")
+    notify: tuple[Notify, ...] = Field((), description="Who is told how a rollout goes: docs/hooks.md.")
+
+    def tier(self, name: str) -> Tier | None:
+        """The tier of that name, or None."""
+        return next((tier for tier in self.tiers if tier.name == name), None)
+
+    def inner(self, name: str) -> Tier | None:
+        """The tier that `name` sends its requests to; None for the last one."""
+        names = [tier.name for tier in self.tiers]
+        position = names.index(name) + 1
+        return self.tiers[position] if position < len(names) else None
+
+    @property
+    def inside_out(self) -> tuple[Tier, ...]:
+        """The order in which a chain starts and rolls: what is behind is ready before what is in front."""
+        return tuple(reversed(self.tiers))
+
+    guards: tuple[Guard, ...] = Field((), description="Guards of this chain's own, beside the shipped ones.")
+    prometheus: Prometheus | None = Field(None, description="Where conditions with `source: prometheus` are asked.")
+
+    @model_validator(mode="after")
+    def _guards_are_known(self) -> Self:
+        for tier in self.tiers:
+            guards = resolve(tier.update.guard, self.guards)
+            asks = {condition.source for guard in guards for condition in guard.conditions}
+            if "prometheus" in asks and self.prometheus is None:
+                raise ValueError(f"a guard of tier {tier.name} asks Prometheus, and `prometheus` does not say where")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [tier.name for tier in self.tiers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two tiers are named {twice[0]}; each needs a name of its own")
+        stems = [f"{tier.name}-{template}" for tier in self.tiers for template in tier.templates]
+        if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+            raise ValueError(f"instances of two tiers would be named {twice[0]}-1; rename a tier or a template")
+        return self
+
+
+def content_hash(kind: str, settings: BaseModel) -> str:
+    """Identify a template by what it says: 12 hex digits over its kind and its settings with all defaults filled in."""
+    text = json.dumps([kind, settings.model_dump(mode="json")], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,113 @@
+"""One running member of a tier, what is in flight on it, and what it takes to launch one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from changeover.model.units import human_bytes
+
+
+@dataclass(frozen=True, order=True)
+class Address:
+    """Where something listens. Printed as `host:port`."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """`127.0.0.1:8443` -> Address. Raises ValueError on anything else."""
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError("an address is needed, such as 127.0.0.1:8443 (port 0: any free one)")
+        return cls(host, int(port))
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A member of a tier as its platform made it.
+
+    `address` serves requests, `control` answers readiness and status (the same one where a hop has no second
+    listener). `pid` and `born` (start time in clock ticks since boot, from /proc) name a process beyond doubt; a pid
+    alone is reused. Both are None where instances are not local processes.
+    """
+
+    name: str
+    tier: str
+    template: str
+    address: Address
+    control: Address
+    pid: int | None = None
+    born: int | None = None
+    directory: str = ""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A request body on its way: bytes here so far, and in all where the client said so (Content-Length)."""
+
+    received: int
+    expected: int | None
+    seconds: float
+
+    @property
+    def left(self) -> int | None:
+        return None if self.expected is None else max(0, self.expected - self.received)
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """What would break if the instance stopped now.
+
+    `requests` is None where a hop sees no request boundaries (L4). `connections` counts what is open on the
+    instance's own address, idle or not.
+    """
+
+    requests: int | None
+    connections: int
+    uploads: tuple[Upload, ...] = ()
+
+    @property
+    def busy(self) -> bool:
+        """True while stopping could break a request: also an idle pooled connection may carry the next one."""
+        return bool(self.requests) or self.connections > 0
+
+    @property
+    def weight(self) -> int:
+        """How much there is to wait for: requests where they are known, else connections."""
+        return self.requests if self.requests is not None else self.connections
+
+    @property
+    def bytes_left(self) -> int | None:
+        """Bytes the uploads still expect; None when one of them did not say."""
+        left = [upload.left for upload in self.uploads]
+        return None if None in left else sum(n for n in left if n is not None)
+
+    def __str__(self) -> str:
+        """`2 uploads with 12.3 MB to come, 4 connections`."""
+        parts = []
+        if uploads := len(self.uploads):
+            to_come = f" with {human_bytes(self.bytes_left)} to come" if self.bytes_left else ""
+            parts.append(f"{uploads} upload{'s' * (uploads > 1)}{to_come}")
+        if (others := (self.requests or 0) - uploads) > 0:
+            parts.append(f"{others} {'other ' * bool(uploads)}request{'s' * (others > 1)}")
+        if self.connections or not parts:
+            parts.append(f"{self.connections} connection{'s' * (self.connections != 1)}")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What to run: written files (path below the instance's directory -> text), then `argv` in that directory.
+
+    `check` is run first, in the same place; when it fails, its output is the reason the template is refused.
+    """
+
+    argv: tuple[str, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    check: tuple[str, ...] = ()

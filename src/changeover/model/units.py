@@ -1,0 +1,87 @@
+"""Bytes, seconds and shares, as people write them in a chain file: `50MB`, `1GiB`, `30s`, `5m`, `25%`.
+
+Sizes are pydantic's ByteSize (MB = 10^6, MiB = 2^20). A duration always carries its unit: a bare `30` has started
+too many arguments about seconds and milliseconds to be accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from math import ceil, floor
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ByteSize, Field, PlainSerializer, WithJsonSchema
+
+__all__ = ["Bytes", "Count", "Seconds", "human_bytes", "human_seconds", "resolve_count"]
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+
+
+def parse_seconds(value: Any) -> Any:
+    """`1m30s` -> 90.0. A number passes only if it is 0, which needs no unit."""
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
+        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
+    raise ValueError("a time with its unit is needed, such as 500ms, 30s, 2m or 1h")
+
+
+def human_seconds(value: float) -> str:
+    """90 -> `1m30s`; 0.25 -> `250ms`; what `parse_seconds` reads back."""
+    if value < 1:
+        return f"{value * 1000:g}ms" if value else "0s"
+    minutes, seconds = divmod(value, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    text = (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes else "")
+    return text + (f"{seconds:g}s" if seconds or not text else "")
+
+
+def human_bytes(value: float) -> str:
+    """52428800 -> `52.4 MB`, in powers of ten like the sizes in a chain file."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(value) < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(parse_seconds),
+    PlainSerializer(human_seconds, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": rf"^{_DURATION.pattern}$", "examples": ["500ms", "30s", "2m"]}),
+]
+"""A length of time, in seconds; written with its unit."""
+
+Bytes = Annotated[
+    ByteSize,
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}], "examples": ["50MB", "1GiB", 0]}),
+]
+"""A size in bytes; `MB` is 10^6, `MiB` is 2^20."""
+
+
+def _parse_count(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"\d+%", value):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError("a whole number of instances or a percentage is needed, such as 1 or 25%")
+
+
+Count = Annotated[
+    int | str,
+    BeforeValidator(_parse_count),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+%$"}]}),
+    Field(),
+]
+"""A number of instances, absolute or as a share of the tier's size."""
+
+
+def resolve_count(count: int | str, size: int, *, up: bool) -> int:
+    """Turn a Count into instances, rounding as Kubernetes does: surge up, unavailable down."""
+    if isinstance(count, int):
+        return count
+    exact = size * int(count.rstrip("%")) / 100
+    return ceil(exact) if up else floor(exact)
