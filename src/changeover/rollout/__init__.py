@@ -1,0 +1,1 @@
+"""The core that decides. Events in, commands out; knows no nginx, no clock, no socket."""

@@ -1,0 +1,27 @@
+"""Blue-green: the new colour complete and ready beside the old, one switch, the old one kept warm, then drained.
+
+It takes twice the instances while it lasts, and nothing less would be it: its ceiling is `2 * size`.
+"""
+
+from __future__ import annotations
+
+from changeover.rollout.fleet import Fleet
+from changeover.rollout.phases import Phase
+from changeover.rollout.strategies.moves import Moves, Want
+
+
+def moves(fleet: Fleet, want: Want, *, baked: bool) -> Moves:
+    """The next moves. Until the new colour is whole nobody of it is admitted; then all are, and the old ones leave."""
+    ready = fleet.count((Phase.READY, Phase.ADMITTED), want.goal)
+    create = max(0, min(want.size - fleet.staying(want.goal), 2 * want.size - fleet.existing))
+    switched = fleet.count((Phase.ADMITTED,), want.goal) >= want.size
+    retire = [m.name for m in fleet.where(Phase.ADMITTED, other_than=want.goal)] if switched else []
+    return Moves(create=create, retire=tuple(retire), admit=ready >= want.size, warm=not baked)
+
+
+def switched(fleet: Fleet, want: Want) -> bool:
+    """Whether all traffic goes to the new colour: it serves whole, and no router sends the old one anything."""
+    others = fleet.count(
+        (Phase.CREATING, Phase.WARMING, Phase.READY, Phase.ADMITTED, Phase.LEAVING), other_than=want.goal
+    )
+    return others == 0 and fleet.count((Phase.ADMITTED,), want.goal) >= want.size

@@ -1,0 +1,67 @@
+"""Canary: a share of the traffic goes to the new template first, in steps, and is looked at before more follows.
+
+Where the router can weigh, the share is one of requests: a few new instances beside all old ones, weighted. Where it
+cannot, it is one of instances. After the last step the rest is rolled.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+from changeover.rollout.fleet import Fleet
+from changeover.rollout.phases import STAYING, Phase
+from changeover.rollout.strategies import rolling
+from changeover.rollout.strategies.moves import Moves, Want
+
+FULL_WEIGHT = 256
+"""The largest weight that every router takes (HAProxy's limit). The heaviest instance gets it, the others less."""
+
+
+def new_instances(share: int, want: Want, *, weighed: bool) -> int:
+    """How many instances of the new template a share (percent of traffic) needs: at least one, unless it is 0."""
+    exact = want.size * share / 100
+    if weighed:
+        return min(max(1, want.surge), ceil(exact)) if share < 100 else want.size
+    return max(1, round(exact)) if share else 0
+
+
+def moves(fleet: Fleet, want: Want, *, share: int, weighed: bool) -> Moves:
+    """The next moves towards that share."""
+    new = new_instances(share, want, weighed=weighed)
+    missing = new - fleet.staying(want.goal)
+    room = want.size + want.surge - fleet.existing
+    create = max(0, min(missing, room))
+    old = fleet.count(STAYING, other_than=want.goal)
+    kept = want.size if weighed else want.size - new
+    heal = max(0, min(kept - old, room - create))
+    spare = min(fleet.serving - (want.size - want.unavailable), old - kept)
+    retire = rolling.first_to_go(fleet, spare, want, other_than=want.goal)
+    return Moves((), create, heal, tuple(retire))
+
+
+def arrived(fleet: Fleet, want: Want, *, share: int, weighed: bool) -> bool:
+    """Whether the share is reached: the instances serve, and nobody is on the move."""
+    new = new_instances(share, want, weighed=weighed)
+    old = want.size if weighed else want.size - new
+    serving = (Phase.ADMITTED,)
+    return (
+        fleet.count(serving, want.goal) == new
+        and fleet.count(serving, other_than=want.goal) == old
+        and len(fleet.members) == new + old
+    )
+
+
+def weights(fleet: Fleet, want: Want, share: int) -> tuple[int, int]:
+    """The weight of each new and of each old instance, so that the new ones together get `share` percent."""
+    new = max(1, fleet.staying(want.goal))
+    old = max(1, fleet.count(STAYING, other_than=want.goal))
+    for_new, for_old = share / new, (100 - share) / old
+    scale = FULL_WEIGHT / max(for_new, for_old)
+    return max(1, round(for_new * scale)), max(1, round(for_old * scale))
+
+
+def actual_share(fleet: Fleet, goal: str) -> float | None:
+    """Percent of the traffic that the weights seen at the router give the new template; None if nothing serves."""
+    new = sum(m.weight_seen for m in fleet.where(Phase.ADMITTED, template=goal))
+    old = sum(m.weight_seen for m in fleet.where(Phase.ADMITTED, other_than=goal))
+    return None if new + old == 0 else 100 * new / (new + old)

@@ -1,0 +1,46 @@
+"""Rolling: replace instances a few at a time, never above `size + surge`, never serving below `size - unavailable`.
+
+Also what keeps a resting tier at its size (with nothing old in it, only missing instances are left to create), and the
+way back of every strategy. Surge is the size of a batch.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from changeover.rollout.fleet import Fleet
+from changeover.rollout.phases import Phase
+from changeover.rollout.strategies.moves import Moves, Want
+
+
+def moves(fleet: Fleet, want: Want) -> Moves:
+    """The next moves; none when there is nothing to do but wait."""
+    goal = want.goal
+    missing = want.size - fleet.staying(goal)
+    can_return = (m for m in fleet.where(Phase.LEAVING, Phase.DRAINING, template=goal) if not m.given_up)
+    readmit = [m.name for m in islice(can_return, max(0, missing))]
+    room = want.size + want.surge - fleet.existing
+    create = max(0, min(missing - len(readmit), room))
+
+    # What never got traffic can leave at once; what serves leaves only while enough others serve. The old ones
+    # that come back on an undo are waited for, so that the new side is never drained before the old one is back.
+    retire = [m.name for m in fleet.where(Phase.CREATING, Phase.WARMING, Phase.READY, other_than=goal)]
+    spare = fleet.serving - (want.size - want.unavailable)
+    if not readmit and not fleet.returning(goal) and fleet.count((Phase.READY,), goal) == 0:
+        retire += first_to_go(fleet, spare, want, other_than=goal)
+        surplus = min(-missing, spare - fleet.count((Phase.ADMITTED,), other_than=goal))
+        retire += first_to_go(fleet, surplus, want, template=goal)
+    return Moves(tuple(readmit), create, retire=tuple(retire))
+
+
+def first_to_go(
+    fleet: Fleet, limit: int, want: Want, *, template: str | None = None, other_than: str | None = None
+) -> list[str]:
+    """Which of those that serve leave first: the oldest, or whoever has least in flight."""
+    if limit <= 0:
+        return []
+    if not want.by_load:
+        return [m.name for m in fleet.oldest(limit, template=template, other_than=other_than)]
+    serving = fleet.where(Phase.ADMITTED, template=template, other_than=other_than)
+    by_load = sorted(serving, key=lambda m: (m.in_flight.weight if m.in_flight else 0, m.serial))
+    return [m.name for m in by_load[:limit]]

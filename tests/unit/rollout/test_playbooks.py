@@ -1,0 +1,672 @@
+"""What a tier does, told as stories: events in, commands out. Times are seconds."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from tests.unit.rollout.playbook import BUSY, IDLE, A, B, C, D, E, Expected, F, Said, Script, leaving, script
+
+from changeover.model.instance import InFlight, Upload
+from changeover.rollout.actions import ANSWERS, Action, State
+from changeover.rollout.commands import (
+    Admit,
+    Command,
+    CreateInstance,
+    Finish,
+    LameDuck,
+    Note,
+    Refuse,
+    Remove,
+    SetWeight,
+    StepReached,
+    Stop,
+    WakeAt,
+)
+from changeover.rollout.events import (
+    Asked,
+    Event,
+    InFlightSeen,
+    InstanceGone,
+    InstanceReady,
+    InstanceUnready,
+    RouterConfirmed,
+    Started,
+    StopSent,
+    Tick,
+    Unconfirmed,
+)
+from changeover.rollout.machine import MAX_BACKOFF, STOP_GRACE, Step
+
+UPLOAD = InFlight(requests=1, connections=1, uploads=(Upload(12_700_000, 25_000_000, 60.0),))
+
+
+# -- one instance after the other ----------------------------------------------------------------------------------
+
+
+def test_a_roll_replaces_one_instance_after_the_other_and_tells_when_it_is_done() -> None:
+    with script(size=2, surge=1) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(InstanceReady(2, C))
+        s.event(Tick(2.9))
+        s.event(Tick(3)).expect(Admit(C))
+        s.event(RouterConfirmed(4, C, admitted=True)).expect(LameDuck(A, on=True), Remove(A))
+        s.event(RouterConfirmed(5, A, admitted=False))
+        s.event(InFlightSeen(6, A, BUSY))
+        s.event(InFlightSeen(7, A, IDLE))
+        s.event(InFlightSeen(8, A, IDLE)).expect(Stop(A))
+        s.event(StopSent(8, A))
+        s.event(InstanceGone(9, A)).expect(CreateInstance(D, "v2"))
+        s.event(InstanceReady(10, D))
+        s.event(Tick(11)).expect(Admit(D))
+        s.event(RouterConfirmed(12, D, admitted=True)).expect(LameDuck(B, on=True), Remove(B))
+        s.event(RouterConfirmed(13, B, admitted=False))
+        s.event(InFlightSeen(14, B, IDLE))
+        s.event(InFlightSeen(15, B, IDLE)).expect(Stop(B))
+        s.event(StopSent(15, B))
+        s.event(InstanceGone(16, B)).expect(Finish("completed"))
+        assert s.phases() == {C: "admitted", D: "admitted"}
+
+
+def test_without_surge_an_old_instance_leaves_before_a_new_one_comes() -> None:
+    with script(size=2, surge=0, unavailable=1) as s:
+        s.event(Started(0, "v2")).expect(*leaving(A))
+        s.leave(A, at=1).expect(CreateInstance(C, "v2"))
+        s.serve(C, at=2).expect(*leaving(B))
+        s.leave(B, at=4).expect(CreateInstance(D, "v2"))
+        s.serve(D, at=5).expect(Finish("completed"))
+
+
+def test_with_a_surge_as_large_as_the_tier_all_new_instances_come_at_once() -> None:
+    with script(size=2, surge=2) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"), CreateInstance(D, "v2"))
+        s.event(InstanceReady(1, C))
+        s.event(InstanceReady(1, D))
+        s.event(Tick(2)).expect(Admit(C), Admit(D))
+        s.event(RouterConfirmed(3, C, admitted=True))  # D is about to serve too: nothing leaves in between
+        s.event(RouterConfirmed(3, D, admitted=True)).expect(*leaving(A), *leaving(B))
+        s.leave(A, at=4)
+        s.leave(B, at=5).expect(Finish("completed"))
+
+
+def test_it_asks_to_be_woken_for_everything_that_time_alone_brings() -> None:
+    with script(min_ready=1, deadline=600, progress_deadline=60) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"), WakeAt(60))
+        s.event(InstanceReady(2, C)).expect(WakeAt(3))
+        s.event(Tick(3)).expect(Admit(C))
+        s.event(RouterConfirmed(4, C, admitted=True)).expect(*leaving(A))
+        s.event(RouterConfirmed(5, A, admitted=False)).expect(WakeAt(605))
+
+
+def test_the_first_start_of_a_tier_is_a_roll_from_nothing() -> None:
+    with script(size=2, running=None) as s:
+        first, second = "web-v1-1", "web-v1-2"
+        s.event(Started(0, "v1")).expect(CreateInstance(first, "v1"), CreateInstance(second, "v1"))
+        s.event(InstanceReady(1, first))
+        s.event(InstanceReady(1, second))
+        s.event(Tick(2)).expect(Admit(first), Admit(second))
+        s.event(RouterConfirmed(3, first, admitted=True))
+        s.event(RouterConfirmed(3, second, admitted=True)).expect(Finish("completed"))
+
+
+def test_rolling_to_the_template_that_runs_is_done_at_once() -> None:
+    with script() as s:
+        s.event(Started(0, "v1")).expect(Finish("completed"))
+        assert s.phases() == {A: "admitted", B: "admitted"}
+
+
+def test_asking_again_for_the_same_goal_changes_nothing() -> None:
+    with script() as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(Started(1, "v2"))
+        assert s.machine.course.previous == "v1"
+
+
+# -- readiness -----------------------------------------------------------------------------------------------------
+
+
+def test_an_instance_that_is_not_ready_for_long_enough_begins_anew() -> None:
+    with script(min_ready=5) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(InstanceReady(1, C))
+        s.event(InstanceUnready(5, C))
+        s.event(InstanceReady(6, C))
+        s.event(Tick(10))
+        s.event(Tick(11)).expect(Admit(C))
+
+
+def test_an_instance_that_is_unready_again_before_it_was_confirmed_must_show_readiness_anew() -> None:
+    with script(min_ready=1) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(InstanceReady(1, C))
+        s.event(Tick(2)).expect(Admit(C))
+        s.event(InstanceUnready(2.1, C))
+        s.event(RouterConfirmed(2.2, C, admitted=True))  # what the router said a moment ago moves nothing
+        s.event(InstanceReady(3, C))
+        s.event(Tick(4)).expect(Admit(C))
+
+
+def test_without_min_ready_an_instance_is_admitted_as_soon_as_it_is_ready() -> None:
+    with script(size=1, min_ready=0, running=None) as s:
+        s.event(Started(0, "v1")).expect(CreateInstance("web-v1-1", "v1"))
+        s.event(InstanceReady(1, "web-v1-1")).expect(Admit("web-v1-1"))
+
+
+# -- draining ------------------------------------------------------------------------------------------------------
+
+
+def draining(s: Script) -> None:
+    """A is out of every router, C serves in its place. It is 5 o'clock."""
+    s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+    s.serve(C, at=2).expect(*leaving(A))
+    s.event(RouterConfirmed(5, A, admitted=False))
+
+
+def test_a_drain_ends_the_moment_nothing_is_left_long_before_its_deadline() -> None:
+    with script(deadline=600) as s:
+        draining(s)
+        s.event(InFlightSeen(5.1, A, UPLOAD))
+        s.event(InFlightSeen(30, A, IDLE))
+        s.event(InFlightSeen(30.01, A, IDLE)).expect(Stop(A))
+
+
+def test_one_empty_look_is_not_enough_to_stop_an_instance() -> None:
+    with script() as s:
+        draining(s)
+        s.event(InFlightSeen(6, A, IDLE))
+        s.event(InFlightSeen(7, A, BUSY))  # a late connection of a router's other thread
+        s.event(InFlightSeen(8, A, IDLE))
+        s.event(InFlightSeen(9, A, IDLE)).expect(Stop(A))
+
+
+def test_empty_looks_before_the_removal_was_confirmed_do_not_count() -> None:
+    with script() as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.serve(C, at=2).expect(*leaving(A))
+        s.event(InFlightSeen(4, A, IDLE))
+        s.event(InFlightSeen(4.1, A, IDLE))
+        s.event(RouterConfirmed(4.2, A, admitted=False))
+        s.event(InFlightSeen(4.3, A, IDLE))
+        s.event(InFlightSeen(4.4, A, IDLE)).expect(Stop(A))
+
+
+def test_an_idle_connection_keeps_an_instance_as_a_request_does() -> None:
+    with script() as s:
+        draining(s)
+        for at in (6, 7, 8):
+            s.event(InFlightSeen(at, A, InFlight(requests=0, connections=1)))
+        assert s.phases()[A] == "draining"
+
+
+def test_after_the_deadline_a_patient_drain_says_so_once_and_goes_on() -> None:
+    with script(deadline=600, policy="wait") as s:
+        draining(s)
+        s.event(InFlightSeen(604, A, UPLOAD))
+        s.event(Tick(605)).expect(
+            Note(
+                "drain deadline passed: still waiting for 1 upload with 12.3 MB to come, 1 connection",
+                A,
+                "warning",
+            )
+        )
+        s.event(Tick(700))
+        s.event(InFlightSeen(4000, A, UPLOAD))
+        s.event(InFlightSeen(5000, A, IDLE))
+        s.event(InFlightSeen(5001, A, IDLE)).expect(Stop(A))
+
+
+def test_after_the_deadline_an_impatient_drain_cuts_and_says_what() -> None:
+    with script(deadline=600, policy="cut") as s:
+        draining(s)
+        s.event(InFlightSeen(604, A, UPLOAD))
+        s.event(Tick(604.9))
+        s.event(Tick(605)).expect(
+            Note("drain deadline passed: cutting 1 upload with 12.3 MB to come, 1 connection", A, "warning"),
+            Stop(A, kill=True),
+        )
+        member = s.machine.fleet.members[A]
+        assert member.cut == "1 upload with 12.3 MB to come, 1 connection"
+
+
+def test_what_could_not_be_counted_is_cut_at_the_deadline_too_and_named_as_unknown() -> None:
+    with script(deadline=600, policy="cut") as s:
+        draining(s)
+        s.event(Unconfirmed(8, A, "HAProxy", silent=True)).expect(Said("no confirmation from HAProxy", A))
+        s.event(Tick(605)).expect(Said("cutting what could not be counted", A), Stop(A, kill=True))
+
+
+def test_an_instance_that_ends_by_itself_while_it_drains_was_missed() -> None:
+    with script() as s:
+        draining(s)
+        s.event(InFlightSeen(6, A, UPLOAD))
+        s.event(InstanceGone(7, A, "segmentation fault")).expect(
+            Note("died while draining: segmentation fault", A, "warning"), CreateInstance(D, "v2")
+        )
+
+
+def test_an_instance_that_does_not_end_after_its_stop_signal_is_killed() -> None:
+    with script() as s:
+        draining(s)
+        s.event(InFlightSeen(6, A, IDLE))
+        s.event(InFlightSeen(7, A, IDLE)).expect(Stop(A))
+        s.event(StopSent(7, A))
+        s.event(Tick(7 + STOP_GRACE - 0.1))
+        s.event(Tick(7 + STOP_GRACE)).expect(Said("killed", A), Stop(A, kill=True))
+        s.event(InstanceGone(18, A)).expect(CreateInstance(D, "v2"))
+
+
+# -- what is not seen to have worked -------------------------------------------------------------------------------
+
+
+def test_commands_without_visible_effect_are_given_again() -> None:
+    with script(min_ready=1) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(InstanceReady(1, C))
+        s.event(Tick(2)).expect(Admit(C))
+        s.event(Tick(3.9))
+        s.event(Tick(4)).expect(Admit(C))
+        s.event(RouterConfirmed(5, C, admitted=True)).expect(*leaving(A))
+        s.event(Tick(7)).expect(*leaving(A))
+        s.event(RouterConfirmed(8, A, admitted=False))
+        s.event(Tick(10.5))  # now it is the instance that is waited for
+        s.event(InFlightSeen(11, A, IDLE))
+        s.event(InFlightSeen(12, A, IDLE)).expect(Stop(A))
+        s.event(Tick(14)).expect(Stop(A))
+        s.event(StopSent(14, A))
+        s.event(Tick(16.5))
+
+
+def test_an_instance_that_comes_back_is_told_so_until_it_is_ready() -> None:
+    with script() as s:
+        draining(s)
+        s.event(Asked(6, Action.ABORT, why="changed my mind")).expect(Said("going back"), LameDuck(A, on=False))
+        s.event(Tick(7.9))
+        s.event(Tick(8)).expect(LameDuck(A, on=False))
+        s.event(InstanceReady(9, A))
+        s.event(Tick(10)).expect(Admit(A))
+
+
+def test_a_router_that_is_silent_delays_everything_and_undoes_nothing() -> None:
+    with script(progress_deadline=60) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(InstanceReady(1, C))
+        s.event(Tick(2)).expect(Admit(C))
+        for at in range(10, 300, 10):
+            s.event(Unconfirmed(at, C, "HAProxy", silent=True)).expect(
+                Note("ready: no confirmation from HAProxy; waiting", C, "warning")
+            )
+            s.event(Tick(at)).expect(Admit(C))
+        s.event(RouterConfirmed(301, C, admitted=True)).expect(*leaving(A))
+
+
+def test_a_silent_router_holds_back_a_removal_for_as_long_as_it_takes() -> None:
+    with script(deadline=10, policy="cut") as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.serve(C, at=2).expect(*leaving(A))
+        for at in range(10, 100, 10):
+            s.event(Unconfirmed(at, A, "HAProxy", silent=True)).expect(Said("leaving: no confirmation", A))
+            s.event(Tick(at)).expect(*leaving(A))
+        s.event(RouterConfirmed(100, A, admitted=False))  # the deadline counts from here
+        s.event(InFlightSeen(105, A, BUSY))
+        s.event(Tick(109.9))
+        s.event(Tick(110)).expect(Said("cutting", A), Stop(A, kill=True))
+
+
+def test_a_router_that_says_no_does_not_delay_for_ever() -> None:
+    with script(progress_deadline=60) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(InstanceReady(1, C))
+        s.event(Tick(2)).expect(Admit(C))
+        s.event(Unconfirmed(30, C, "HAProxy (check L7STS)", silent=False)).expect(Said("HAProxy (check L7STS)", C))
+        s.event(Tick(59)).expect(Admit(C))
+        s.event(Tick(60)).expect(
+            *leaving(C),
+            Note(
+                "going back from v2 to v1: web-v2-3 was not healthy in the eyes of its router after 60 s "
+                "(progress_deadline)",
+                level="warning",
+            ),
+        )
+
+
+# -- undoing -------------------------------------------------------------------------------------------------------
+
+
+def test_a_template_that_never_gets_ready_is_undone_and_nothing_that_served_was_touched() -> None:
+    with script(progress_deadline=60) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(Tick(59.9))
+        reason = f"{C} was not ready after 60 s (progress_deadline)"
+        s.event(Tick(60)).expect(*leaving(C), Note(f"going back from v2 to v1: {reason}", level="warning"))
+        s.drop(C, at=61).expect(Finish("undone", reason))
+        assert s.phases() == {A: "admitted", B: "admitted"}
+
+
+def test_old_instances_serve_again_before_new_ones_leave() -> None:
+    with script(size=2, surge=1) as s:
+        draining(s)
+        s.event(InFlightSeen(6, A, BUSY))
+        s.event(Asked(7, Action.ABORT, why="errors went up")).expect(
+            Note("going back from v2 to v1: errors went up", level="warning"), LameDuck(A, on=False)
+        )
+        s.event(InFlightSeen(8, A, IDLE))
+        s.event(InFlightSeen(8.1, A, IDLE))  # it is not draining any more
+        s.serve(A, at=9).expect(*leaving(C))
+        s.leave(C, at=11).expect(Finish("undone", "errors went up"))
+
+
+def test_every_old_instance_that_can_come_back_serves_again_before_any_new_one_leaves() -> None:
+    with script(size=2, surge=2) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"), CreateInstance(D, "v2"))
+        s.event(InstanceReady(1, C))
+        s.event(InstanceReady(1, D))
+        s.event(Tick(2)).expect(Admit(C), Admit(D))
+        s.event(RouterConfirmed(3, C, admitted=True))
+        s.event(RouterConfirmed(3, D, admitted=True)).expect(*leaving(A), *leaving(B))
+        s.event(Asked(4, Action.ABORT, why="errors went up")).expect(
+            Said("going back"), LameDuck(A, on=False), LameDuck(B, on=False)
+        )
+        s.serve(A, at=4.5)  # enough would serve without C, but B is on its way
+        s.serve(B, at=4.9).expect(*leaving(C), *leaving(D))
+
+
+def test_an_instance_that_was_told_to_stop_does_not_come_back() -> None:
+    with script(size=2, surge=1) as s:
+        draining(s)
+        s.event(InFlightSeen(6, A, IDLE))
+        s.event(InFlightSeen(7, A, IDLE)).expect(Stop(A))
+        s.event(Asked(8, Action.ABORT, why="errors went up")).expect(Said("going back"))
+        s.event(StopSent(8, A))
+        s.event(InstanceGone(9, A)).expect(CreateInstance("web-v1-4", "v1"))
+        s.serve("web-v1-4", at=10).expect(*leaving(C))
+        s.leave(C, at=12).expect(Finish("undone", "errors went up"))
+
+
+def test_three_instances_that_die_at_their_start_undo_the_roll() -> None:
+    with script(surge=1) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        for dead, following in ((C, D), (D, E)):
+            s.event(InstanceGone(1, dead, "bad flag")).expect(
+                Note(f"{dead} did not start: bad flag", dead, "warning"), Remove(dead), CreateInstance(following, "v2")
+            )
+            s.event(RouterConfirmed(1, dead, admitted=False))
+        s.event(InstanceGone(2, E, "bad flag")).expect(
+            Said("did not start: bad flag", E), Said("going back from v2 to v1"), Remove(E)
+        )
+        s.event(RouterConfirmed(3, E, admitted=False)).expect(Finish("undone", f"{E} did not start: bad flag"))
+
+
+def test_failures_before_an_instance_served_are_forgotten_once_one_does() -> None:
+    with script(surge=1) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        for dead, following in ((C, D), (D, E)):
+            s.event(InstanceGone(1, dead)).expect(
+                Said("did not start", dead), Remove(dead), CreateInstance(following, "v2")
+            )
+            s.event(RouterConfirmed(1, dead, admitted=False))
+        s.serve(E, at=2).expect(*leaving(A))
+        s.leave(A, at=4).expect(CreateInstance(F, "v2"))
+        s.event(InstanceGone(5, F)).expect(Said("did not start", F), Remove(F), CreateInstance("web-v2-7", "v2"))
+        assert s.status == "rolling"
+
+
+def test_a_first_start_that_fails_has_nothing_to_go_back_to() -> None:
+    with script(size=1, running=None) as s:
+        names = [f"web-v1-{n}" for n in (1, 2, 3)]
+        s.event(Started(0, "v1")).expect(CreateInstance(names[0], "v1"))
+        for dead, following in itertools.pairwise(names):
+            s.event(InstanceGone(1, dead)).expect(
+                Said("did not start", dead), Remove(dead), CreateInstance(following, "v1")
+            )
+            s.event(RouterConfirmed(1, dead, admitted=False))
+        s.event(InstanceGone(2, names[2], "bad flag")).expect(
+            Said("did not start", names[2]), Finish("failed", f"{names[2]} did not start: bad flag"), Remove(names[2])
+        )
+        s.event(RouterConfirmed(3, names[2], admitted=False))
+        s.event(Tick(100))
+
+
+def test_a_goal_that_failed_can_be_asked_for_again() -> None:
+    with script(size=1, running=None, progress_deadline=60) as s:
+        first, second = "web-v1-1", "web-v1-2"
+        s.event(Started(0, "v1")).expect(CreateInstance(first, "v1"))
+        s.event(Tick(60)).expect(
+            *leaving(first), Finish("failed", f"{first} was not ready after 60 s (progress_deadline)")
+        )
+        s.drop(first, at=61)
+        s.event(Started(62, "v1")).expect(CreateInstance(second, "v1"))
+        s.serve(second, at=63).expect(Finish("completed"))
+
+
+def test_a_running_template_that_cannot_be_made_whole_fails_and_is_healed_on() -> None:
+    with script(size=2) as s:
+        dead = [f"web-v1-{n}" for n in (3, 4, 5)]
+        s.event(InstanceGone(0, A)).expect(Said("died", A), Remove(A), CreateInstance(dead[0], "v1"))
+        s.event(RouterConfirmed(0, A, admitted=False))
+        s.event(Started(1, "v1"))
+        for name, following in itertools.pairwise(dead):
+            s.event(InstanceGone(2, name)).expect(
+                Said("did not start", name), Remove(name), CreateInstance(following, "v1")
+            )
+            s.event(RouterConfirmed(2, name, admitted=False))
+        s.event(InstanceGone(3, dead[2], "bad flag")).expect(
+            Said("did not start", dead[2]), Finish("failed", f"{dead[2]} did not start: bad flag"), Remove(dead[2])
+        )
+        s.event(RouterConfirmed(3, dead[2], admitted=False))
+        s.event(Tick(7)).expect(CreateInstance("web-v1-6", "v1"))
+        s.serve("web-v1-6", at=8)
+        assert s.phases() == {B: "admitted", "web-v1-6": "admitted"}
+
+
+def test_going_back_by_hand_cannot_be_aborted_into_nothing() -> None:
+    with script(size=2, surge=1) as s:
+        draining(s)
+        s.event(Started(6, "v1")).expect(LameDuck(A, on=False))
+        s.event(Asked(7, Action.ABORT, why="which way now?")).expect(Finish("failed", "which way now?"))
+        s.serve(A, at=7).expect(*leaving(C))
+        s.leave(C, at=9)
+        assert s.phases() == {A: "admitted", B: "admitted"}
+
+
+def test_nobody_can_abort_a_tier_at_rest_nor_an_undoing() -> None:
+    with script() as s:
+        s.event(Asked(0, Action.ABORT)).expect(Refuse(ANSWERS[State.RESTING, Action.ABORT].says))
+        s.event(Started(1, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(Asked(2, Action.ABORT, why="errors went up")).expect(Said("going back"), *leaving(C))
+        s.event(Asked(3, Action.ABORT)).expect(Refuse(ANSWERS[State.UNDOING, Action.ABORT].says))
+        s.drop(C, at=4).expect(Finish("undone", "errors went up"))
+
+
+# -- another goal while one is not reached -------------------------------------------------------------------------
+
+
+def test_a_new_goal_in_the_middle_of_a_roll_keeps_the_way_back_to_what_was_whole() -> None:
+    with script(size=2, surge=1) as s:
+        draining(s)
+        s.event(Started(6, "v3"))  # no room yet: A still drains
+        s.leave(A, at=7).expect(CreateInstance("web-v3-4", "v3"))
+        s.event(Asked(8, Action.ABORT, why="v3 is worse")).expect(
+            Note("going back from v3 to v1: v3 is worse", level="warning"), *leaving("web-v3-4")
+        )
+        s.drop("web-v3-4", at=9).expect(CreateInstance("web-v1-5", "v1"))
+        s.serve("web-v1-5", at=10).expect(*leaving(C))
+        s.leave(C, at=12).expect(Finish("undone", "v3 is worse"))
+        assert s.phases() == {B: "admitted", "web-v1-5": "admitted"}
+
+
+def test_going_back_by_hand_takes_the_old_instances_in_again() -> None:
+    with script(size=2, surge=1) as s:
+        draining(s)
+        s.event(Started(6, "v1")).expect(LameDuck(A, on=False))
+        s.serve(A, at=7).expect(*leaving(C))
+        s.leave(C, at=9).expect(Finish("completed"))
+
+
+# -- in steps, and paused ------------------------------------------------------------------------------------------
+
+
+HALF = (Step("share", 50), Step("pause"))
+
+
+def test_an_old_instance_that_dies_beside_a_canary_is_replaced_by_one_of_its_own() -> None:
+    with script(size=2, surge=1, strategy="canary", steps=HALF, weighed=True) as s:
+        s.event(Started(0, "v2")).expect(
+            StepReached("set weight 50 %", ""), CreateInstance(C, "v2"), SetWeight(A, 128), SetWeight(B, 128)
+        )
+        s.event(InstanceGone(1, A)).expect(Said("died while admitted", A), Remove(A), CreateInstance("web-v1-4", "v1"))
+
+
+def test_a_canary_without_room_beside_the_old_instances_takes_the_place_of_some() -> None:
+    with script(size=2, surge=0, unavailable=1, strategy="canary", steps=HALF, weighed=True) as s:
+        s.event(Started(0, "v2")).expect(StepReached("set weight 50 %", ""), *leaving(A), SetWeight(B, 256))
+        s.leave(A, at=1).expect(CreateInstance(C, "v2"))
+
+
+def test_there_are_no_steps_to_the_template_that_runs_already() -> None:
+    with script(strategy="canary", steps=HALF) as s:
+        s.event(Started(0, "v1")).expect(Finish("completed"))
+
+
+def test_a_rollout_stays_paused_when_another_controller_takes_over() -> None:
+    with script(size=2, surge=1) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(Asked(1, Action.PAUSE, why="lunch")).expect(Said("paused: lunch"))
+        s.restart()
+        s.serve(C, at=2)  # it is let in, but nobody leaves for it
+        s.event(Asked(9, Action.RESUME)).expect(Said("resume, asked by somebody"), *leaving(A))
+
+
+def test_what_dies_while_paused_is_replaced_from_the_old_template_and_ever_less_often() -> None:
+    with script(size=2, surge=1) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(Asked(0, Action.PAUSE, why="lunch")).expect(Said("paused: lunch"))
+        s.event(InstanceGone(0, A)).expect(Said("died", A), Remove(A))
+        s.event(RouterConfirmed(0, A, admitted=False))
+        s.event(InstanceGone(0, C)).expect(Said("did not start", C), WakeAt(1), Remove(C))
+        s.event(RouterConfirmed(0, C, admitted=False))
+        s.event(Tick(1)).expect(CreateInstance("web-v1-4", "v1"))
+        s.event(InstanceGone(1, "web-v1-4")).expect(Said("did not start", "web-v1-4"), WakeAt(3), Remove("web-v1-4"))
+        s.event(RouterConfirmed(1, "web-v1-4", admitted=False))
+        s.event(Tick(2.9))
+        s.event(Tick(3)).expect(CreateInstance("web-v1-5", "v1"))
+
+
+# -- what dies -----------------------------------------------------------------------------------------------------
+
+
+def test_a_dead_instance_of_a_tier_at_rest_is_replaced_and_nobody_is_told_of_a_rollout() -> None:
+    with script() as s:
+        s.event(InstanceGone(0, A, "out of memory")).expect(
+            Note("died while admitted: out of memory", A, "warning"), Remove(A), CreateInstance("web-v1-3", "v1")
+        )
+        s.event(RouterConfirmed(1, A, admitted=False))
+        s.serve("web-v1-3", at=2)
+        assert s.phases() == {B: "admitted", "web-v1-3": "admitted"}
+
+
+def test_an_instance_at_rest_that_keeps_failing_is_tried_again_ever_less_often() -> None:
+    with script() as s:
+        s.event(InstanceGone(0, A)).expect(Said("died", A), Remove(A), CreateInstance("web-v1-3", "v1"))
+        s.event(RouterConfirmed(0, A, admitted=False))
+        now = 0.0
+        for serial, pause in enumerate((1, 2, 4, 8, 16, MAX_BACKOFF, MAX_BACKOFF), start=3):
+            dead, following = f"web-v1-{serial}", f"web-v1-{serial + 1}"
+            s.event(InstanceGone(now, dead)).expect(Said("did not start", dead), WakeAt(now + pause), Remove(dead))
+            s.event(RouterConfirmed(now, dead, admitted=False))
+            s.event(Tick(now + pause - 0.1))
+            now += pause
+            s.event(Tick(now)).expect(CreateInstance(following, "v1"))
+
+
+def test_an_instance_at_rest_that_hangs_at_its_start_is_replaced_by_another() -> None:
+    with script(progress_deadline=60) as s:
+        hangs, following = "web-v1-3", "web-v1-4"
+        s.event(InstanceGone(0, A)).expect(Said("died", A), Remove(A), CreateInstance(hangs, "v1"))
+        s.event(RouterConfirmed(0, A, admitted=False))
+        s.event(Tick(60)).expect(*leaving(hangs), Said(f"{hangs} was not ready after 60 s", hangs))
+        s.event(Tick(61)).expect(CreateInstance(following, "v1"))  # there is room for it: surge is 1
+        s.drop(hangs, at=62)
+        s.serve(following, at=63)
+        assert s.phases() == {B: "admitted", following: "admitted"}
+
+
+def test_an_old_instance_that_does_not_come_back_is_replaced() -> None:
+    with script(size=2, surge=1, progress_deadline=60) as s:
+        draining(s)
+        s.event(Asked(100, Action.ABORT, why="errors went up")).expect(Said("going back"), LameDuck(A, on=False))
+        for at in range(102, 160, 2):
+            s.event(Tick(at)).expect(LameDuck(A, on=False))
+        s.event(Tick(160)).expect(*leaving(A), Said(f"{A} was not ready after 60 s", A))
+        s.leave(A, at=161).expect(CreateInstance("web-v1-4", "v1"))
+
+
+ROLL: tuple[tuple[Event, tuple[Command, ...]], ...] = (
+    (Started(0, "v2"), (CreateInstance(C, "v2"),)),
+    (InstanceReady(1, C), ()),
+    (Tick(2), (Admit(C),)),
+    (RouterConfirmed(3, C, admitted=True), leaving(A)),
+    (RouterConfirmed(4, A, admitted=False), ()),
+    (InFlightSeen(4, A, IDLE), ()),
+    (InFlightSeen(4, A, IDLE), (Stop(A),)),
+    (StopSent(4, A), ()),
+)
+"""A roll until its first old instance has been told to stop."""
+
+NEXT = CreateInstance(D, "v2")
+
+
+@pytest.mark.parametrize(
+    ("name", "phase", "following"),
+    [
+        (C, "creating", (Said("did not start", C), Remove(C), NEXT)),
+        (C, "warming", (Said("did not start", C), Remove(C), NEXT)),
+        (C, "ready", (Said("did not start", C), Remove(C), NEXT)),
+        (C, "admitted", (Said("died while admitted", C), Remove(C), NEXT)),
+        (B, "admitted", (Said("died while admitted", B), Remove(B), NEXT)),
+        (A, "leaving", (Said("died while leaving", A), Remove(A), NEXT)),
+        (A, "draining", (Said("died while draining", A), NEXT)),
+        (A, "drained", (Said("died while drained", A), NEXT)),
+        (A, "stopping", (NEXT,)),
+    ],
+)
+def test_an_instance_that_dies_during_a_roll_is_missed_and_replaced(
+    name: str, phase: str, following: tuple[Expected, ...]
+) -> None:
+    with script(size=2, surge=1) as s:
+        for event, commands in ROLL:
+            s.event(event).expect(*commands)
+            if s.phases().get(name) == phase:
+                break
+        assert s.phases()[name] == phase
+        s.event(InstanceGone(5, name)).expect(*following)
+
+
+def test_an_instance_that_died_stays_listed_until_its_routers_have_let_go_of_it() -> None:
+    with script() as s:
+        s.event(InstanceGone(0, A)).expect(Said("died", A), Remove(A), CreateInstance("web-v1-3", "v1"))
+        s.event(Tick(2)).expect(Remove(A))
+        s.event(RouterConfirmed(3, A, admitted=False))
+        assert A not in s.phases()
+
+
+def test_a_tier_that_became_smaller_lets_its_oldest_instance_go() -> None:
+    with script(size=3) as s:
+        s.change_rules(size=2)
+        s.event(Tick(0)).expect(*leaving(A))
+        s.leave(A, at=1)
+        assert s.phases() == {B: "admitted", "web-v1-3": "admitted"}
+
+
+# -- the script itself ---------------------------------------------------------------------------------------------
+
+
+def test_a_command_that_nobody_expected_is_shown_with_the_events_that_led_to_it() -> None:
+    with pytest.raises(AssertionError) as told, script() as s:
+        s.event(Started(0, "v2")).expect(Admit(C))
+    assert "Started(at=0, goal='v2'" in str(told.value)
+    assert "! Admit(name='web-v2-3', weight=100)  CreateInstance(name='web-v2-3', template='v2')" in str(told.value)
+
+
+def test_a_story_that_leaves_a_command_unexpected_is_wrong() -> None:
+    with pytest.raises(AssertionError, match="CreateInstance"), script() as s:
+        s.event(Started(0, "v2"))
