@@ -1,0 +1,359 @@
+"""Rollouts in virtual time: small ones by hand, many by chance, large ones by what a step costs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from math import inf
+from random import Random
+from types import FrameType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from changeover.rollout.chance import Around, Between, Fixed, Load, Spread
+from changeover.rollout.fleet import Fleet, Member
+from changeover.rollout.invariants import Violation
+from changeover.rollout.machine import Rules, Step
+from changeover.rollout.phases import Cause
+from changeover.rollout.simulate import Result, Simulation, World, floor, simulate
+from changeover.rollout.strategies import rolling
+from changeover.rollout.strategies.moves import Moves, Want
+
+TWO = Rules(
+    tier="web",
+    size=2,
+    surge=1,
+    unavailable=0,
+    min_ready=2.0,
+    progress_deadline=60.0,
+    drain_deadline=600.0,
+    cut_at_deadline=False,
+)
+IDLE = Load(0.0, Fixed(1.0))
+STILL = World(start=Fixed(8.0), confirm=Fixed(1.0), stop=Fixed(0.5), look=0.5, uploads=IDLE, requests=IDLE)
+"""Everything takes its time, and always the same; no traffic."""
+ONE_UPLOAD = replace(STILL, uploads=Load(1 / 60, Fixed(60e6), Fixed(1e6)))
+"""Uploads of 60 s, one at a time; beside `Middling` each is half done when its instance leaves: 30 s are left."""
+
+
+@dataclass
+class Middling:
+    """Chance that always falls in the middle."""
+
+    def random(self) -> float:
+        return 0.5
+
+    def gauss(self, mu: float, sigma: float) -> float:
+        return mu
+
+
+def run(rules: Rules, world: World = STILL, *, seed: int | None = None) -> Result:
+    return simulate(rules, world, Middling() if seed is None else Random(seed))
+
+
+# -- by hand -----------------------------------------------------------------------------------------------------------
+
+
+def test_two_instances_one_after_the_other() -> None:
+    # start 8, min_ready 2, admitted 1, removed 1, a second look 0.5, stop 0.5
+    result = run(TWO)
+    assert result.outcome == "completed"
+    assert result.seconds == 2 * 13.0
+    assert result.floor == 2 * 10.0
+    assert result.ratio == 1.3
+    assert (result.peak, result.fewest) == (3, 2)
+    assert result.steps == 1 + 2 * len(("ready", "tick", "admitted", "removed", "empty", "empty", "stop sent", "gone"))
+
+
+def test_with_surge_for_both_they_go_side_by_side() -> None:
+    result = run(replace(TWO, surge=2))
+    assert (result.seconds, result.floor, result.peak, result.fewest) == (13.0, 10.0, 4, 2)
+
+
+def test_without_surge_an_old_one_leaves_first() -> None:
+    # removed 1, a second look 0.5, stop 0.5; then start 8, min_ready 2, admitted 1
+    result = run(replace(TWO, surge=0, unavailable=1))
+    assert (result.seconds, result.floor, result.peak, result.fewest) == (26.0, 20.0, 2, 1)
+
+
+def test_min_ready_is_waited_for_in_every_wave() -> None:
+    assert run(replace(TWO, min_ready=4.0)).seconds == run(TWO).seconds + 2 * 2.0
+
+
+def test_a_drain_lasts_as_long_as_what_is_in_flight() -> None:
+    result = run(TWO, ONE_UPLOAD)
+    assert result.seconds == 2 * (13.0 + 30.0)
+    assert result.floor == 2 * (10.0 + 30.0)
+    assert result.cut_uploads == 0
+
+
+def test_at_the_deadline_policy_cut_cuts_and_says_how_many() -> None:
+    # the drain ends at the deadline, and needs no second look
+    result = run(replace(TWO, drain_deadline=20.0, cut_at_deadline=True), ONE_UPLOAD)
+    assert result.seconds == 2 * (12.0 + 20.0 + 0.5)
+    assert result.floor == 2 * (10.0 + 20.0)
+    assert (result.cut_uploads, result.cut_requests) == (2, 0)
+
+
+def test_at_the_deadline_policy_wait_waits_and_cuts_nothing() -> None:
+    result = run(replace(TWO, drain_deadline=20.0), ONE_UPLOAD)
+    assert (result.seconds, result.cut_uploads) == (2 * 43.0, 0)
+
+
+def test_short_requests_are_counted_apart() -> None:
+    world = replace(STILL, requests=Load(1 / 60, Fixed(60.0)))
+    result = run(replace(TWO, drain_deadline=20.0, cut_at_deadline=True), world)
+    assert (result.cut_uploads, result.cut_requests) == (0, 2)
+
+
+def test_what_came_before_an_instance_served_is_not_in_flight_on_it() -> None:
+    # The old instances have served for ever; with uploads of an hour none of the new ones has one that is half done.
+    world = replace(ONE_UPLOAD, uploads=Load(1 / 3600, Fixed(3600e6), Fixed(1e6)), lifetime=inf)
+    assert run(replace(TWO, drain_deadline=20.0, cut_at_deadline=True), world).cut_uploads == 2
+    assert world.uploads.in_flight(Middling(), 1801.0) == [1800.0]
+    assert world.uploads.in_flight(Middling(), 1799.0) == []
+
+
+def test_a_template_that_never_starts_is_undone_and_nothing_that_serves_is_touched() -> None:
+    result = run(TWO, replace(ONE_UPLOAD, start_failures=1.0))
+    assert result.outcome == "undone"
+    assert result.reason == "web-new-5 did not start: its process ended"
+    assert (result.fewest, result.failures, result.healed, result.cut_uploads) == (2, 3, 3, 0)
+    assert result.floor is None
+    assert result.ratio is None
+
+
+def test_a_start_later_than_the_progress_deadline_is_undone() -> None:
+    result = run(replace(TWO, progress_deadline=5.0))
+    assert (result.outcome, result.fewest) == ("undone", 2)
+
+
+def test_instances_that_fail_are_healed() -> None:
+    world = replace(STILL, lifetime=400.0, start_failures=0.05)
+    results = [run(replace(TWO, size=20, surge=4), world, seed=seed) for seed in range(20)]
+    completed = [result for result in results if result.outcome == "completed"]
+    assert all(result.healed == result.failures for result in results)
+    assert max(result.failures for result in completed) >= 5
+    assert min(result.fewest for result in completed) < 20
+
+
+def test_a_tier_that_fails_faster_than_it_starts_comes_to_no_good_end() -> None:
+    result = run(replace(TWO, size=20, surge=4), replace(STILL, lifetime=15.0), seed=3)
+    assert result.outcome in ("failed", "unfinished")
+    assert result.reason
+
+
+def test_blue_green_switches_once_and_drains_while_it_bakes() -> None:
+    # start 8, min_ready 2; admitted at the next tick 2 later and 1; removed 1; baked; a last look; stop 0.5
+    rules = replace(TWO, size=4, surge=1, strategy="blue-green", bake=20.0)
+    result = run(rules, ONE_UPLOAD)
+    assert (result.outcome, result.peak, result.fewest, result.cut_uploads) == ("completed", 8, 4, 0)
+    assert result.floor == 8 + 2 + 30
+    assert result.floor < result.seconds < result.floor + 8
+    baked = run(replace(rules, bake=100.0), ONE_UPLOAD)
+    assert baked.floor == 8 + 2 + 100
+    assert baked.floor < baked.seconds < baked.floor + 8
+
+
+@pytest.mark.parametrize("weighed", [True, False])
+def test_a_canary_waits_in_its_steps_for_time_guard_and_people(weighed: bool) -> None:
+    steps = (Step("share", share=25), Step("pause", stay=20.0), Step("analyse", stay=300.0), Step("pause"))
+    rules = replace(TWO, size=8, surge=2, strategy="canary", steps=steps, weighed=weighed)
+    result = run(rules, STILL)
+    assert result.outcome == "completed"
+    assert result.floor == 20 + 60 + 60 + 4 * 10  # 2 new ones to begin with, then 3 times 2 more
+    assert result.floor < result.seconds < result.floor + 4 * 6
+
+
+def test_an_analysis_that_takes_too_long_leaves_it_paused() -> None:
+    rules = replace(TWO, strategy="canary", steps=(Step("analyse", stay=30.0),))
+    result = run(rules, replace(STILL, verdict=Fixed(40.0)))
+    assert (result.outcome, result.seconds) == ("unfinished", 30.0)
+    assert result.reason == "paused: the analysis came to no end within 30 s"
+
+
+def test_the_floor_goes_in_waves() -> None:
+    rules = replace(TWO, size=10, surge=3)
+    assert floor(rules, [8.0] * 10, [30.0] * 10) == 4 * 40.0
+    assert floor(replace(rules, surge=10), [8.0] * 10, [30.0] * 10) == 40.0
+    assert floor(replace(rules, surge=0, unavailable=5), [8.0] * 10, [30.0] * 10) == 2 * 40.0
+    assert floor(rules, [8.0] * 10, []) == 4 * 10.0
+
+
+# -- by chance ---------------------------------------------------------------------------------------------------------
+
+BUSY = World(start=Around(10.0, 1.5), uploads=Load(0.05, Around(50e6, 2.0), Between(0.5e6, 2e6)), lifetime=5000.0)
+
+
+def test_the_same_seed_gives_the_same_result_and_another_one_does_not() -> None:
+    rules = replace(TWO, size=30, surge=8)
+    assert run(rules, BUSY, seed=1) == run(rules, BUSY, seed=1)
+    assert run(rules, BUSY, seed=1) != run(rules, BUSY, seed=2)
+
+
+def test_run_in_pieces_it_comes_to_the_same() -> None:
+    rules = replace(TWO, size=30, surge=8)
+    pieces = Simulation(rules, BUSY, Random(1))
+    while not pieces.finished:
+        pieces.run(7)
+    assert pieces.result() == run(rules, BUSY, seed=1)
+
+
+def test_how_far_it_is_can_be_asked_at_any_time() -> None:
+    simulation = Simulation(TWO, STILL, Random(1))
+    assert (simulation.now, simulation.replaced, simulation.finished) == (0.0, 0, False)
+    simulation.run(8)
+    assert (simulation.now, simulation.replaced, simulation.finished) == (13.0, 1, False)
+    simulation.run()
+    assert (simulation.now, simulation.replaced, simulation.finished) == (26.0, 2, True)
+
+
+def test_more_surge_is_faster_and_takes_more_machines() -> None:
+    world = replace(BUSY, lifetime=inf)
+    few, many = (run(replace(TWO, size=40, surge=surge), world, seed=1) for surge in (1, 10))
+    assert many.seconds < few.seconds / 5
+    assert (few.peak, many.peak) == (41, 50)
+
+
+def test_a_longer_drain_deadline_cuts_less() -> None:
+    rules, world = replace(TWO, size=200, surge=50, cut_at_deadline=True), replace(BUSY, lifetime=inf)
+    cut = [run(replace(rules, drain_deadline=deadline), world, seed=1).cut_uploads for deadline in (10.0, 60.0, 3600.0)]
+    assert cut[0] > cut[1] > cut[2] == 0
+
+
+STEPS = [
+    Step("share", share=10),
+    Step("share", share=60),
+    Step("share", share=90),
+    Step("pause", stay=20.0),
+    Step("pause"),
+    Step("analyse", stay=200.0),
+    Step("analyse", stay=10.0),
+]
+
+
+def shares_grow(steps: list[Step]) -> bool:
+    shares = [step.share for step in steps if step.kind == "share"]
+    return shares == sorted(shares)
+
+
+times: st.SearchStrategy[Spread] = st.sampled_from([Fixed(0.0), Fixed(1.0), Between(0.1, 6.0), Around(10.0, 1.5)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rules=st.builds(
+        Rules,
+        tier=st.just("web"),
+        size=st.integers(1, 12),
+        surge=st.integers(1, 6),
+        unavailable=st.integers(0, 4),
+        min_ready=st.sampled_from([0.0, 1.0, 5.0]),
+        progress_deadline=st.sampled_from([15.0, 60.0]),
+        drain_deadline=st.sampled_from([5.0, 60.0, 600.0]),
+        cut_at_deadline=st.booleans(),
+        strategy=st.sampled_from(["rolling", "canary", "blue-green"]),
+        steps=st.lists(st.sampled_from(STEPS), max_size=4).filter(shares_grow).map(tuple),
+        bake=st.sampled_from([0.0, 30.0]),
+        by_load=st.booleans(),
+        weighed=st.booleans(),
+    ).map(lambda r: replace(r, unavailable=min(r.unavailable, r.size))),
+    world=st.builds(
+        World,
+        start=times,
+        start_failures=st.sampled_from([0.0, 0.1, 0.5]),
+        lifetime=st.sampled_from([inf, 100.0, 3000.0]),
+        confirm=times,
+        stop=times,
+        look=st.sampled_from([0.03, 0.5]),
+        uploads=st.sampled_from([IDLE, BUSY.uploads, Load(1.0, Fixed(1e6), Fixed(1e6))]),
+    ),
+    seed=st.integers(0, 2**32),
+)
+def test_whatever_the_world_does_the_invariants_hold(rules: Rules, world: World, seed: int) -> None:
+    result = run(rules, world, seed=seed)  # Watch raises Violation
+    assert result.peak <= rules.size + (rules.size if rules.strategy == "blue-green" else rules.surge)
+    if world.lifetime == inf:
+        assert result.outcome != "unfinished" or "analysis came to no end" in result.reason
+        assert result.fewest >= rules.size - rules.unavailable
+        assert result.lost_uploads == result.lost_requests == 0
+    if result.outcome in ("completed", "undone"):
+        assert result.healed == result.failures
+    if not rules.cut_at_deadline:
+        assert result.cut_uploads == result.cut_requests == 0
+
+
+def test_without_failures_nothing_is_faster_than_the_floor() -> None:
+    for seed in range(40):
+        result = run(
+            replace(TWO, size=17, surge=1 + seed % 5, unavailable=seed % 3), replace(BUSY, lifetime=inf), seed=seed
+        )
+        assert result.ratio is not None
+        assert result.ratio > 1.0
+
+
+def test_a_machine_that_retires_too_many_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(fleet: Fleet, want: Want) -> Moves:
+        return right(fleet, replace(want, unavailable=want.unavailable + 1))
+
+    right = rolling.moves
+    monkeypatch.setattr(rolling, "moves", greedy)
+    with pytest.raises(Violation, match="1: serving instances"):
+        run(TWO)
+
+
+# -- at any size -------------------------------------------------------------------------------------------------------
+
+
+def calls_per_step(rules: Rules, world: World, *, whole: bool = False) -> float:
+    """Function calls, and members looked at by them, for each step: of the whole rollout, or in the middle of it."""
+    simulation = Simulation(rules, world, Random(1))
+    if not whole:
+        simulation.run(4 * rules.surge)
+    before, calls = simulation.steps, 0
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")  # a generator is called anew for every member it yields
+
+    sys.setprofile(count)
+    try:
+        simulation.run(None if whole else 400)
+    finally:
+        sys.setprofile(None)
+    assert simulation.finished is whole
+    return calls / (simulation.steps - before)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.25], ids=["surge 1%", "surge 25%"])
+def test_a_step_costs_the_same_in_a_fleet_of_ten_thousand(share: float) -> None:
+    world = replace(BUSY, lifetime=100_000.0)
+    small, large = (calls_per_step(replace(TWO, size=n, surge=int(n * share)), world) for n in (100, 10_000))
+    assert large < 1.5 * small
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        replace(TWO, strategy="blue-green"),
+        replace(TWO, strategy="canary", steps=(STEPS[0], STEPS[3], STEPS[1]), weighed=True),
+        replace(TWO, strategy="canary", steps=(STEPS[0], STEPS[3], STEPS[1]), weighed=False),
+    ],
+    ids=["blue-green", "canary by weight", "canary by instances"],
+)
+def test_a_whole_rollout_costs_the_same_for_each_instance_in_a_fleet_ten_times_as_large(rules: Rules) -> None:
+    world = replace(BUSY, lifetime=inf)
+    small, large = (calls_per_step(replace(rules, size=n, surge=n // 4), world, whole=True) for n in (40, 400))
+    assert large < 1.5 * small
+
+
+def test_a_step_that_looks_at_the_whole_fleet_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def curious(fleet: Fleet, member: Member, cause: Cause, at: float) -> bool:
+        return max(m.serial for m in fleet) > 0 and right(fleet, member, cause, at)
+
+    right = Fleet.move
+    monkeypatch.setattr(Fleet, "move", curious)
+    small, large = (calls_per_step(replace(TWO, size=n, surge=n // 100), BUSY) for n in (100, 1_000))
+    assert large > 3 * small
