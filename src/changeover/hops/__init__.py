@@ -1,0 +1,1 @@
+"""The software a tier runs, one folder each. No hop imports another."""

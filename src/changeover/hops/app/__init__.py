@@ -1,0 +1,1 @@
+"""The example application: the last tier of a chain."""

@@ -1,0 +1,80 @@
+"""The application at the end of the chain."""
+
+from __future__ import annotations
+
+import re
+import sys
+from signal import SIGTERM, Signals
+from typing import ClassVar
+
+import httpx
+from pydantic import BaseModel
+
+from changeover.hops.app.settings import AppSettings
+from changeover.kit.http import NoAnswer, ask, is_ok
+from changeover.model.instance import InFlight, Instance, Launch, Upload
+from changeover.ports import Place, Unknown
+
+_EXAMPLE = (
+    *(
+        sys.executable,
+        "-m",
+        "changeover",
+        "app",
+        "--host",
+        "{host}",
+        "--port",
+        "{port}",
+        "--instance",
+        "{name}",
+    ),
+    *("--version-label", "{version}", "--shared", "{shared}", "--lame-duck-file", "{lame_duck}"),
+)
+
+
+class App:
+    """An HTTP application that counts its own requests and uploads."""
+
+    kind: ClassVar[str] = "app"
+    Settings: ClassVar[type[BaseModel]] = AppSettings
+    ready_path: ClassVar[str] = "/readyz"
+    own_control: ClassVar[bool] = False
+    # TERM is graceful for Python's servers; QUIT, nginx's graceful signal, kills them at once.
+    stop_signal: ClassVar[Signals] = SIGTERM
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    def launch(self, settings: AppSettings, place: Place) -> Launch:
+        instance = place.instance
+        known = {
+            "host": instance.address.host,
+            "port": str(instance.address.port),
+            "name": instance.name,
+            "version": settings.version or instance.template,
+            "shared": place.shared,
+            "lame_duck": place.lame_duck,
+        }
+        argv = tuple(_fill(word, known) for word in settings.command or _EXAMPLE)
+        return Launch(argv, env=settings.env)
+
+    async def ready(self, instance: Instance) -> bool:
+        return await is_ok(self._client, f"http://{instance.control}{self.ready_path}")
+
+    async def lame_duck(self, instance: Instance, on: bool) -> None:
+        """The file is all it needs: it closes each connection with its next answer while the file is there."""
+
+    async def in_flight(self, instance: Instance) -> InFlight:
+        try:
+            answer = await ask(self._client, "GET", f"http://{instance.control}/inflight")
+            told = answer.raise_for_status().json()
+            uploads = tuple(Upload(u["received"], u["expected"], u["seconds"]) for u in told["uploads"])
+            return InFlight(int(told["requests"]), int(told["connections"]), uploads)
+        except NoAnswer as error:
+            raise Unknown(str(error)) from error
+        except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
+            raise Unknown(f"{instance.name}: /inflight did not answer as it should: {error!r}") from error
+
+
+def _fill(word: str, known: dict[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda found: known.get(found[1], found[0]), word)

@@ -1,0 +1,26 @@
+"""What a template of an application tier may say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from changeover.model.part import Part
+
+
+class AppSettings(Part):
+    """The example application, or any HTTP server that answers the same three control paths.
+
+    Such a server must answer `GET /readyz` with 200 while the file `{lame_duck}` is absent, and `GET /inflight` with
+    `{"requests": n, "connections": n, "uploads": [{"received", "expected", "seconds"}]}`, and finish on SIGTERM what it
+    has begun.
+    """
+
+    version: str = Field("", description="What `GET /hello` answers; the template's name where it is empty.")
+    command: tuple[str, ...] = Field(
+        (),
+        description="What to run instead of the example application. {host} {port} {name} {version} {shared} and "
+        "{lame_duck} are filled in.",
+    )
+    env: Mapping[str, str] = Field({}, description="Environment variables added for the process.")

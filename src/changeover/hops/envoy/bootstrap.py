@@ -1,0 +1,158 @@
+"""Envoy's bootstrap for an instance, as JSON. Pure: settings and a place in, text out.
+
+The members of the tier behind come from a file (EDS over the file system): Envoy watches its folder and takes a renamed
+file in without a reload. That needs no discovery server that could be down while an Envoy starts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from changeover.hops.envoy.settings import EnvoySettings
+from changeover.model.instance import Address
+from changeover.ports import Place
+
+_TYPE = "type.googleapis.com/envoy.extensions"
+
+
+def bootstrap(settings: EnvoySettings, place: Place) -> str:
+    """The whole bootstrap of one instance."""
+    if place.inner_tier is None:
+        raise ValueError(f"{place.tier.name}: an envoy tier needs a tier behind it")
+    return json.dumps(
+        {
+            "node": {"id": place.instance.name, "cluster": place.tier.name},
+            "admin": {"address": _socket(place.instance.control)},
+            "static_resources": {
+                "listeners": [_listener(settings, place)],
+                "clusters": [_cluster(settings, place)],
+            },
+        },
+        indent=1,
+    )
+
+
+@dataclass(frozen=True)
+class Member:
+    """One instance of the tier behind, as its gateway is told of it."""
+
+    address: Address
+    control: Address
+    weight: int
+
+
+def endpoints(cluster: str, members: Mapping[str, Member]) -> str:
+    """The EDS document. Instance names go in as host names, by which `/clusters` tells members apart."""
+    hosts = [
+        {
+            "endpoint": {
+                "address": _socket(member.address),
+                "health_check_config": {"port_value": member.control.port},
+                "hostname": name,
+            },
+            "load_balancing_weight": member.weight,
+        }
+        for name, member in sorted(members.items())
+    ]
+    resource = {
+        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": cluster,
+        "endpoints": [{"lb_endpoints": hosts}] if hosts else [],
+    }
+    return json.dumps({"resources": [resource]}, indent=1)
+
+
+def _listener(settings: EnvoySettings, place: Place) -> dict[str, Any]:
+    manager = {
+        "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "ingress",
+        "server_header_transformation": "PASS_THROUGH",
+        "common_http_protocol_options": {"idle_timeout": _time(settings.idle_timeout)},
+        "stream_idle_timeout": _time(settings.stream_idle_timeout),
+        "route_config": {
+            "response_headers_to_add": [
+                # `%` begins a command of Envoy's own
+                {"header": {"key": name, "value": value.replace("%", "%%")}}
+                for name, value in settings.headers.items()
+            ],
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes(place)}],
+        },
+        "http_filters": [
+            {"name": "router", "typed_config": {"@type": f"{_TYPE}.filters.http.router.v3.Router"}},
+        ],
+    }
+    return {
+        "name": "in",
+        "address": _socket(place.instance.address),
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+
+
+def _routes(place: Place) -> list[dict[str, Any]]:
+    assert place.inner_tier is not None
+    # timeout 0: the default of 15 s is for whole answers and would cut a slow one. Repeated once: any request that
+    # never reached an instance (connect-failure), and a safe one whose connection broke before an answer.
+    to = {"cluster": place.inner_tier.name, "timeout": "0s"}
+    safe = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
+    retry = {"num_retries": 1}
+    return [
+        {
+            "match": {"prefix": "/", "headers": [safe]},
+            "route": {**to, "retry_policy": {**retry, "retry_on": "connect-failure,refused-stream,reset"}},
+        },
+        {
+            "match": {"prefix": "/"},
+            "route": {**to, "retry_policy": {**retry, "retry_on": "connect-failure,refused-stream"}},
+        },
+    ]
+
+
+def _cluster(settings: EnvoySettings, place: Place) -> dict[str, Any]:
+    assert place.inner_tier is not None
+    health = place.inner_tier.health
+    folder, _, _ = place.membership.rpartition("/")
+    return {
+        "name": place.inner_tier.name,
+        "type": "EDS",
+        "connect_timeout": _time(settings.connect_timeout),
+        # Weighted round robin keeps to a canary's share; least-request would bend it by what is in flight.
+        "lb_policy": "ROUND_ROBIN",
+        # Otherwise Envoy, seeing most of the tier unhealthy, would send to instances that are not ready.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # A member that is taken out is out at once, not only when its health check fails too.
+        "ignore_health_on_host_removal": True,
+        "eds_cluster_config": {
+            "eds_config": {
+                "path_config_source": {"path": place.membership, "watched_directory": {"path": folder}},
+                "resource_api_version": "V3",
+            }
+        },
+        "health_checks": [
+            {
+                "interval": _time(health.interval),
+                "no_traffic_interval": _time(health.interval),
+                "timeout": _time(health.timeout),
+                "healthy_threshold": health.rise,
+                "unhealthy_threshold": health.fall,
+                "http_health_check": {"path": place.inner_ready_path},
+            }
+        ],
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{_TYPE}.upstreams.http.v3.HttpProtocolOptions",
+                "common_http_protocol_options": {"idle_timeout": _time(settings.upstream_idle_timeout)},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        },
+    }
+
+
+def _socket(address: Address) -> dict[str, Any]:
+    return {"socket_address": {"address": address.host, "port_value": address.port}}
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.3f}s"

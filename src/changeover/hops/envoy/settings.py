@@ -1,0 +1,28 @@
+"""What a template of an Envoy tier may say. Every default has its reason beside it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from changeover.model.part import Headers, Part
+from changeover.model.units import Seconds
+
+
+class EnvoySettings(Part):
+    """A gateway over the tier behind it, whose members it is told of without a reload."""
+
+    concurrency: int = Field(1, ge=1, le=64, description="Worker threads.")
+    connect_timeout: Seconds = Field(2.0, gt=0, description="To an instance behind.")
+    idle_timeout: Seconds = Field(
+        3600.0,
+        gt=0,
+        description="Idle time after which a connection from the tier in front is closed. Above the idle time of that "
+        "tier's pool, so that it is always the client of a connection that closes it.",
+    )
+    upstream_idle_timeout: Seconds = Field(
+        30.0,
+        gt=0,
+        description="Idle time of a pooled connection inward; below the keep-alive of the servers there.",
+    )
+    stream_idle_timeout: Seconds = Field(300.0, gt=0, description="Longest silence within one request or answer.")
+    headers: Headers = Field({}, description="Added to every response.")

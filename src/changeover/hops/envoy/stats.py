@@ -1,0 +1,61 @@
+"""What an Envoy counted of the requests it sent to each instance of the tier behind it (`/clusters?format=json`).
+
+`rq_error` holds answers with 5xx, resets, and connections that could not be made, each attempt for itself;
+`rq_total` leaves the last kind out and includes what is still under way, so the two that have ended are added up
+instead. Health checks are in neither. A counter at zero comes without its value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from changeover.kit.http import NoAnswer, ask
+from changeover.model.guard import RequestCounts
+from changeover.model.instance import Instance
+from changeover.ports import Nodes, Unknown
+
+
+async def request_counts(
+    client: httpx.AsyncClient, cluster: str, nodes: Nodes
+) -> Mapping[str, Mapping[str, RequestCounts]]:
+    """Node -> instance -> counts, from every node that carries traffic. Raises Unknown when one does not answer."""
+    asked = nodes()
+    if not asked:
+        raise Unknown(f"no Envoy in front of {cluster} carries traffic")
+    told = await asyncio.gather(*(_ask(client, cluster, node) for node in asked))
+    for counts in told:
+        if isinstance(counts, Unknown):
+            raise counts
+    return {node.name: counts for node, counts in zip(asked, told, strict=True) if not isinstance(counts, Unknown)}
+
+
+async def _ask(client: httpx.AsyncClient, cluster: str, node: Instance) -> Mapping[str, RequestCounts] | Unknown:
+    """Its counts, or why not: raised here, the questions to the others would be left under way."""
+    try:
+        answer = await ask(client, "GET", f"http://{node.control}/clusters?format=json")
+        return parse(answer.raise_for_status().json(), cluster)
+    except (NoAnswer, httpx.HTTPStatusError, ValueError, Unknown) as error:
+        return Unknown(f"{node.name}: {error}")
+
+
+def parse(document: Any, cluster: str) -> dict[str, RequestCounts]:
+    """Counts by host name, which is the instance's name. Raises Unknown where the document is not what it should be."""
+    try:
+        hosts = [
+            host
+            for status in document["cluster_statuses"]
+            if status["name"] == cluster
+            for host in status.get("host_statuses", ())
+        ]
+        return {host["hostname"]: _counts(host["stats"]) for host in hosts}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unknown(f"these are not the statistics of an Envoy: {error!r}") from error
+
+
+def _counts(stats: Any) -> RequestCounts:
+    values = {stat["name"]: int(stat.get("value", 0)) for stat in stats}
+    return RequestCounts(ok=values["rq_success"], broken=values["rq_error"])

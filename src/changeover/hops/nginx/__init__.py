@@ -1,0 +1,1 @@
+"""nginx, as an L7 proxy (`nginx`) and as an L4 proxy (`nginx-stream`)."""

@@ -1,0 +1,157 @@
+"""nginx configuration for an instance, as text. Pure: settings and a place in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from changeover.hops.nginx.binary import Binary
+from changeover.hops.nginx.settings import HttpSettings, Route, StreamSettings
+from changeover.model.instance import Address
+from changeover.ports import Place
+
+_DOLLAR = "$changeover_dollar"
+"""A variable that holds a dollar sign: nginx knows no other way to write one where variables are filled in."""
+
+
+def http_conf(settings: HttpSettings, place: Place, binary: Binary, *, as_root: bool) -> str:
+    """The L7 tier: TLS where it is the edge, routes, a pool of bounded connections to the tier behind."""
+    if place.inner is None:
+        raise ValueError(f"{place.tier.name}: an nginx tier needs a tier behind it")
+    return f"""{_main(settings.worker_processes, place, as_root)}
+http {{
+{_shared_http()}
+    keepalive_timeout {_time(settings.keepalive_timeout)};
+    keepalive_time {_time(settings.keepalive_time)};
+    keepalive_requests 100000;
+    client_max_body_size {int(settings.client_max_body_size)};
+    client_body_timeout {_time(settings.client_body_timeout)};
+    client_body_buffer_size 1m;  # the default of 16k costs five times the CPU per byte of a large upload
+
+{_upstream(settings, place.inner)}
+    server {{
+{_listen(place, binary)}
+{_lines(f"add_header {name} {_quote(value)} always;" for name, value in settings.headers.items())}
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Request-Id $request_id;
+        proxy_connect_timeout {_time(settings.connect_timeout)};
+        proxy_read_timeout {_time(settings.response_timeout)};
+        proxy_send_timeout {_time(settings.response_timeout)};
+        # A request that was not sent yet may go to the other entry; one that was is repeated only if it is safe.
+        proxy_next_upstream error timeout;
+        proxy_next_upstream_tries 2;
+{"".join(_location(route) for route in settings.routes)}    }}
+
+{_control(place)}
+{settings.snippet}
+}}
+"""
+
+
+def stream_conf(settings: StreamSettings, place: Place, binary: Binary, *, as_root: bool) -> str:
+    """The L4 tier: bytes in, bytes out. Its http block holds nothing but the control server."""
+    if place.inner is None:
+        raise ValueError(f"{place.tier.name}: an nginx-stream tier needs a tier behind it")
+    load = f"load_module {binary.stream_module};\n" if binary.stream_module else ""
+    return f"""{load}{_main(settings.worker_processes, place, as_root)}
+stream {{
+    server {{
+        listen {place.instance.address} backlog=2048;
+        proxy_pass {place.inner};
+        proxy_connect_timeout {_time(settings.connect_timeout)};
+        proxy_timeout {_time(settings.proxy_timeout)};
+        proxy_socket_keepalive on;
+        tcp_nodelay on;
+    }}
+{settings.snippet}
+}}
+
+http {{
+{_shared_http()}
+{_control(place)}
+}}
+"""
+
+
+def _main(workers: int, place: Place, as_root: bool) -> str:
+    # As root nginx would give its workers to `nobody`, who cannot read this instance's folder.
+    user = "user root;\n" if as_root else ""
+    return f"""{user}daemon off;
+worker_processes {workers};
+worker_shutdown_timeout {_time(place.tier.drain.deadline)};
+pid nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 4096; }}
+"""
+
+
+def _shared_http() -> str:
+    folders = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    lines = ["access_log off;", "server_tokens off;", f'geo {_DOLLAR} {{ default "$"; }}']
+    lines += [f"{folder}_temp_path tmp-{folder};" for folder in folders]
+    return "".join(f"    {line}\n" for line in lines)
+
+
+def _upstream(settings: HttpSettings, inner: Address) -> str:
+    # One balancer address, named twice: with a single entry nginx never tries again, and with max_fails it would hold
+    # the balancer itself to be down for ten seconds after one failed connection.
+    return f"""    upstream inner {{
+        server {inner} max_fails=0;
+        server {inner} max_fails=0;
+        keepalive {settings.upstream_keepalive};
+        keepalive_time {_time(settings.upstream_keepalive_time)};
+        keepalive_timeout {_time(settings.upstream_keepalive_timeout)};
+        keepalive_requests 100000;
+    }}
+"""
+
+
+def _listen(place: Place, binary: Binary) -> str:
+    address = place.instance.address
+    if not place.outermost:
+        return f"        listen {address} backlog=2048;"
+    # `http2` became a directive of its own in 1.25.1; the parameter is deprecated from there on.
+    old = binary.version < (1, 25, 1)
+    return f"""        listen {address} ssl{" http2" if old else ""} backlog=2048;
+{"" if old else "        http2 on;"}
+        ssl_certificate {_quote(place.tls + "/edge.pem")};
+        ssl_certificate_key {_quote(place.tls + "/edge.key")};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_cache shared:tls:1m;"""
+
+
+def _location(route: Route) -> str:
+    return f"""        location {route.path} {{
+            proxy_pass http://inner;
+            proxy_request_buffering {"on" if route.request_buffering else "off"};
+        }}
+"""
+
+
+def _control(place: Place) -> str:
+    # Readiness is a file, so that lame duck needs no reload: before 1.27.4 every reload closes idle client connections
+    # at once, and each such client loses a request.
+    return f"""    server {{
+        listen {place.instance.control};
+        location = /readyz {{
+            if (-f {_quote(place.lame_duck)}) {{ return 503 "draining\\n"; }}
+            return 200 "ready\\n";
+        }}
+        location = /status {{ stub_status; }}
+    }}"""
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "\n".join(f"        {line}" for line in lines)
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + escaped.replace("$", f"${{{_DOLLAR[1:]}}}") + '"'
+
+
+def _time(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"

@@ -1,0 +1,80 @@
+"""The two nginx hops: launched, asked, counted and stopped in the same way, they differ in what they are told to do."""
+
+from __future__ import annotations
+
+import os
+import re
+from signal import SIGQUIT, Signals
+from typing import ClassVar
+
+import httpx
+from pydantic import BaseModel
+
+from changeover.hops.nginx import binary
+from changeover.hops.nginx.config import http_conf, stream_conf
+from changeover.hops.nginx.settings import HttpSettings, StreamSettings
+from changeover.kit.http import NoAnswer, ask, is_ok
+from changeover.kit.sockets import open_connections
+from changeover.model.instance import InFlight, Instance, Launch
+from changeover.ports import Place, Unknown
+
+_COUNTS = re.compile(r"Reading: (\d+) Writing: (\d+)")
+
+
+class _Nginx:
+    ready_path: ClassVar[str] = "/readyz"
+    own_control: ClassVar[bool] = True
+    # QUIT finishes what is in flight; TERM, which most init scripts send, cuts it.
+    stop_signal: ClassVar[Signals] = SIGQUIT
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def ready(self, instance: Instance) -> bool:
+        return await is_ok(self._client, f"http://{instance.control}{self.ready_path}")
+
+    async def lame_duck(self, instance: Instance, on: bool) -> None:
+        """The file is all it needs: connections leave by keepalive_time."""
+
+    def _launch(self, text: str) -> Launch:
+        nginx = binary.find().path
+        argv = (nginx, "-p", ".", "-c", "nginx.conf", "-e", "stderr")
+        return Launch(argv, {"nginx.conf": text}, check=(*argv, "-t", "-q"))
+
+
+class NginxHttp(_Nginx):
+    """nginx as L7 proxy."""
+
+    kind: ClassVar[str] = "nginx"
+    Settings: ClassVar[type[BaseModel]] = HttpSettings
+
+    def launch(self, settings: HttpSettings, place: Place) -> Launch:
+        return self._launch(http_conf(settings, place, binary.find(), as_root=os.geteuid() == 0))
+
+    async def in_flight(self, instance: Instance) -> InFlight:
+        """Requests from stub_status, less the one that asks; connections from the kernel."""
+        try:
+            answer = await ask(self._client, "GET", f"http://{instance.control}/status")
+        except NoAnswer as error:
+            raise Unknown(str(error)) from error
+        counts = _COUNTS.search(answer.text)
+        if counts is None:
+            raise Unknown(f"{instance.name}: /status is not stub_status: {answer.text[:80]!r}")
+        requests = max(0, int(counts[1]) + int(counts[2]) - 1)
+        connections = open_connections(instance.address.port)
+        # Without a connection there is no request: what is left is a health check on the control port.
+        return InFlight(requests if connections else 0, connections)
+
+
+class NginxStream(_Nginx):
+    """nginx as L4 proxy. It sees no requests: what is in flight is its connections."""
+
+    kind: ClassVar[str] = "nginx-stream"
+    Settings: ClassVar[type[BaseModel]] = StreamSettings
+
+    def launch(self, settings: StreamSettings, place: Place) -> Launch:
+        return self._launch(stream_conf(settings, place, binary.find(), as_root=os.geteuid() == 0))
+
+    async def in_flight(self, instance: Instance) -> InFlight:
+        """Connections from the kernel: stream has no status page that is free."""
+        return InFlight(None, open_connections(instance.address.port))

@@ -1,0 +1,44 @@
+"""Instances and the places where they stand, with everything that does not matter filled in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from changeover.model.chain import Tier
+from changeover.model.instance import Address, Instance
+from changeover.ports import Place
+
+BEHIND = Tier.model_validate(
+    {
+        "name": "runtime",
+        "kind": "app",
+        "templates": {"v1": {}},
+        "health": {"interval": "250ms", "timeout": "1s", "rise": 3, "fall": 4},
+    }
+)
+
+
+def tier(kind: str = "nginx", **said: Any) -> Tier:
+    return Tier.model_validate({"name": "edge", "kind": kind, "templates": {"v1": {}}, **said})
+
+
+def instance(name: str = "edge-v1-1", port: int = 20001, control: int = 20002) -> Instance:
+    tier_name, template, _ = name.rsplit("-", 2)
+    return Instance(name, tier_name, template, Address("127.0.0.1", port), Address("127.0.0.1", control))
+
+
+def place(**said: Any) -> Place:
+    """The place of an edge instance in front of `runtime`, changed by `said`."""
+    plain: dict[str, Any] = {
+        "instance": instance(),
+        "tier": tier(drain={"deadline": "2m"}),
+        "outermost": False,
+        "shared": "/state/shared",
+        "lame_duck": "/state/instances/edge-v1-1/lame-duck",
+        "tls": "/state/tls",
+        "inner": Address("127.0.0.1", 20100),
+        "inner_tier": BEHIND,
+        "inner_ready_path": "/readyz",
+        "membership": "/state/members/runtime/endpoints.json",
+    }
+    return Place(**{**plain, **said})

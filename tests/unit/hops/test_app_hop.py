@@ -1,0 +1,129 @@
+"""How an application is started, and how its answers are understood."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from tests.unit.hops.places import instance, place
+
+from changeover.hops.app.hop import App
+from changeover.hops.app.settings import AppSettings
+from changeover.model.instance import InFlight, Launch, Upload
+from changeover.ports import Unknown
+
+PLACE = place(instance=instance("runtime-v2-3", 21000, 21000), inner=None, inner_tier=None)
+
+
+def launch(**settings: Any) -> Launch:
+    nobody = httpx.AsyncClient(transport=httpx.MockTransport(silent))
+    return App(nobody).launch(AppSettings.model_validate(settings), PLACE)
+
+
+def ask(what: Callable[[App], Any], answer: Callable[[httpx.Request], httpx.Response]) -> Any:
+    async def asked() -> Any:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+            return await what(App(client))
+
+    return asyncio.run(asked())
+
+
+def in_flight(answer: httpx.Response) -> InFlight:
+    found: InFlight = ask(lambda app: app.in_flight(PLACE.instance), lambda _: answer)
+    return found
+
+
+def silent(_: httpx.Request) -> httpx.Response:
+    raise httpx.ReadTimeout("too slow")
+
+
+# -- starting ------------------------------------------------------------------------------------------------------
+
+
+def test_every_placeholder_of_a_command_is_filled_in() -> None:
+    words = ["server", "{host}:{port}", "{name}", "{version}", "{shared}/x", "--gone={lame_duck}"]
+    assert launch(command=words).argv == (
+        "server",
+        "127.0.0.1:21000",
+        "runtime-v2-3",
+        "v2",
+        "/state/shared/x",
+        "--gone=/state/instances/edge-v1-1/lame-duck",
+    )
+
+
+def test_the_placeholders_are_those_that_the_setting_names() -> None:
+    description = AppSettings.model_fields["command"].description or ""
+    for name in ("host", "port", "name", "version", "shared", "lame_duck"):
+        assert "{%s}" % name in description  # noqa: UP031
+        assert launch(command=["{%s}" % name]).argv != ("{%s}" % name,)  # noqa: UP031
+
+
+def test_other_braces_are_left_alone_and_nothing_is_filled_in_twice() -> None:
+    assert launch(command=['{"a": {x}}', "{version}"], version="{port}").argv == ('{"a": {x}}', "{port}")
+
+
+def test_the_version_is_the_templates_name_unless_it_says_otherwise() -> None:
+    assert launch(command=["{version}"]).argv == ("v2",)
+    assert launch(command=["{version}"], version="2.0.1").argv == ("2.0.1",)
+
+
+def test_without_a_command_the_example_application_is_run_at_its_place() -> None:
+    argv = launch().argv
+    for option, value in {
+        "--host": "127.0.0.1",
+        "--port": "21000",
+        "--instance": "runtime-v2-3",
+        "--version-label": "v2",
+        "--shared": "/state/shared",
+        "--lame-duck-file": "/state/instances/edge-v1-1/lame-duck",
+    }.items():
+        assert argv[argv.index(option) + 1] == value
+
+
+def test_the_environment_is_what_the_template_says() -> None:
+    assert launch(env={"DEBUG": "1"}).env == {"DEBUG": "1"}
+
+
+# -- asking --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False), (404, False), (302, False)])
+def test_only_200_is_ready(status: int, ready: bool) -> None:
+    assert ask(lambda app: app.ready(PLACE.instance), lambda _: httpx.Response(status)) is ready
+
+
+def test_no_answer_is_not_ready() -> None:
+    assert ask(lambda app: app.ready(PLACE.instance), silent) is False
+
+
+def test_what_is_in_flight_is_what_it_says() -> None:
+    uploads = [{"received": 10, "expected": 30, "seconds": 1.5}, {"received": 1, "expected": None, "seconds": 0.1}]
+    answer = httpx.Response(200, json={"requests": 3, "connections": 4, "uploads": uploads})
+    assert in_flight(answer) == InFlight(3, 4, (Upload(10, 30, 1.5), Upload(1, None, 0.1)))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(503),
+        httpx.Response(200, text="ok"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"requests": 0, "connections": 0}),
+        httpx.Response(200, json={"requests": None, "connections": 0, "uploads": []}),
+        httpx.Response(200, json={"requests": 0, "connections": 0, "uploads": [{}]}),
+    ],
+    ids=lambda answer: f"{answer.status_code} {answer.text}",
+)
+def test_an_answer_that_makes_no_sense_is_unknown_and_never_empty(answer: httpx.Response) -> None:
+    answer.request = httpx.Request("GET", "http://127.0.0.1/inflight")
+    with pytest.raises(Unknown, match="runtime-v2-3: /inflight did not answer as it should"):
+        in_flight(answer)
+
+
+def test_no_answer_is_unknown_and_never_empty() -> None:
+    with pytest.raises(Unknown, match="/inflight: too slow"):
+        ask(lambda app: app.in_flight(PLACE.instance), silent)

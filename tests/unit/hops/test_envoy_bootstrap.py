@@ -1,0 +1,136 @@
+"""What an Envoy is told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.hops.places import BEHIND, instance, place, tier
+
+from changeover.hops.envoy.bootstrap import Member, bootstrap, endpoints
+from changeover.hops.envoy.settings import EnvoySettings
+from changeover.model.instance import Address
+
+PLACE = place(instance=instance("gateway-v1-1"), tier=tier("envoy"), inner=None)
+
+
+def told(**settings: Any) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(bootstrap(EnvoySettings.model_validate(settings), PLACE))
+    return document
+
+
+def manager(document: dict[str, Any]) -> dict[str, Any]:
+    (listener,) = document["static_resources"]["listeners"]
+    found: dict[str, Any] = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    return found
+
+
+def cluster(document: dict[str, Any]) -> dict[str, Any]:
+    (found,) = document["static_resources"]["clusters"]
+    return dict(found)
+
+
+def routes(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(manager(document)["route_config"]["virtual_hosts"][0]["routes"])
+
+
+def test_it_serves_and_is_controlled_at_addresses_of_its_own() -> None:
+    document = told()
+    served = document["static_resources"]["listeners"][0]["address"]["socket_address"]
+    assert served == {"address": "127.0.0.1", "port_value": 20001}
+    assert document["admin"]["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 20002}
+    assert document["node"] == {"id": "gateway-v1-1", "cluster": "edge"}
+
+
+# -- the tier behind -----------------------------------------------------------------------------------------------
+
+
+def test_the_members_behind_come_from_a_file_whose_folder_is_watched() -> None:
+    found = cluster(told())
+    assert (found["name"], found["type"]) == ("runtime", "EDS")
+    assert found["eds_cluster_config"]["eds_config"]["path_config_source"] == {
+        "path": "/state/members/runtime/endpoints.json",
+        "watched_directory": {"path": "/state/members/runtime"},
+    }
+
+
+def test_members_are_checked_as_their_tier_says() -> None:
+    (check,) = cluster(told())["health_checks"]
+    assert check["http_health_check"] == {"path": "/readyz"}
+    assert (check["interval"], check["no_traffic_interval"], check["timeout"]) == ("0.250s", "0.250s", "1.000s")
+    assert (check["healthy_threshold"], check["unhealthy_threshold"]) == (3, 4)
+
+
+def test_nothing_is_sent_to_a_member_that_is_not_ready_or_was_taken_out() -> None:
+    found = cluster(told())
+    assert found["common_lb_config"]["healthy_panic_threshold"] == {"value": 0}
+    assert found["ignore_health_on_host_removal"] is True
+
+
+def test_an_envoy_without_anything_behind_it_is_refused() -> None:
+    with pytest.raises(ValueError, match="edge: an envoy tier needs a tier behind it"):
+        bootstrap(EnvoySettings(), place(inner_tier=None))
+
+
+# -- what may be sent again, and how long things may take ----------------------------------------------------------
+
+
+def test_only_a_safe_request_is_sent_again_after_it_reached_an_instance() -> None:
+    safe, other = routes(told())
+    (method,) = safe["match"]["headers"]
+    assert method == {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
+    assert set(safe["route"]["retry_policy"]["retry_on"].split(",")) == {"connect-failure", "refused-stream", "reset"}
+    assert "headers" not in other["match"]
+    assert set(other["route"]["retry_policy"]["retry_on"].split(",")) == {"connect-failure", "refused-stream"}
+
+
+def test_every_request_finds_a_route_and_none_is_cut_for_being_slow() -> None:
+    for route in routes(told()):
+        assert route["match"]["prefix"] == "/"
+        assert route["route"]["cluster"] == BEHIND.name
+        assert route["route"]["timeout"] == "0s"  # Envoy's default would be 15 s for a whole answer
+
+
+def test_silence_is_bounded_as_the_settings_say() -> None:
+    document = told(idle_timeout="1h", stream_idle_timeout="5m", upstream_idle_timeout="30s", connect_timeout="250ms")
+    assert manager(document)["common_http_protocol_options"]["idle_timeout"] == "3600.000s"
+    assert manager(document)["stream_idle_timeout"] == "300.000s"
+    assert cluster(document)["connect_timeout"] == "0.250s"
+    (options,) = cluster(document)["typed_extension_protocol_options"].values()
+    assert options["common_http_protocol_options"]["idle_timeout"] == "30.000s"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
+def test_a_header_says_what_the_template_says(value: str) -> None:
+    """`%` begins a command in Envoy's header values; doubled, it is a percent sign."""
+    (added,) = manager(told(headers={"X-Odd": value}))["route_config"]["response_headers_to_add"]
+    assert added["header"]["key"] == "X-Odd"
+    assert added["header"]["value"].split("%%") == value.split("%")
+
+
+# -- the member list -----------------------------------------------------------------------------------------------
+
+
+def test_the_member_list_has_every_instance_by_its_name() -> None:
+    members = {
+        "runtime-v2-3": Member(Address("127.0.0.1", 21002), Address("127.0.0.1", 22002), 10),
+        "runtime-v1-1": Member(Address("127.0.0.1", 21001), Address("127.0.0.1", 22001), 90),
+    }
+    (resource,) = json.loads(endpoints("runtime", members))["resources"]
+    assert resource["cluster_name"] == "runtime"
+    (group,) = resource["endpoints"]
+    first, second = group["lb_endpoints"]
+    assert first["endpoint"] == {
+        "hostname": "runtime-v1-1",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 21001}},
+        "health_check_config": {"port_value": 22001},
+    }
+    assert (second["endpoint"]["hostname"], second["load_balancing_weight"]) == ("runtime-v2-3", 10)
+
+
+def test_an_empty_member_list_is_one_too() -> None:
+    (resource,) = json.loads(endpoints("runtime", {}))["resources"]
+    assert resource["endpoints"] == []
