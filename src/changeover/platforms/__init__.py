@@ -1,0 +1,1 @@
+"""Where instances and load balancers come from."""

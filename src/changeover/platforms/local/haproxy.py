@@ -1,0 +1,187 @@
+"""HAProxy as the load balancer of every tier: one process, one TCP listener a tier, members through its runtime API.
+
+Membership never reloads it. A member that leaves is put into `drain`: nothing new, what is open stays. `show stat`
+and `show servers state` tell what it does with each member; they are the only thing taken for a confirmation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from changeover.model.chain import Chain, Health
+from changeover.model.errors import fail
+from changeover.model.instance import Address, Instance
+from changeover.ports import Membership, Unknown
+
+SOCKET = "haproxy.sock"
+TIMEOUT = 2.0
+"""Seconds until a runtime API that does not answer counts as silent."""
+
+
+def binary() -> str:
+    """The HAProxy on PATH or in the sbin folders. Raises ChangeoverError."""
+    path = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/sbin:/usr/local/sbin")
+    if path is None:
+        raise fail("HAProxy is not installed", next="Run `make setup`, or as root: apt-get install haproxy")
+    return path
+
+
+def config(chain: Chain, entries: Mapping[str, Address], ready_paths: Mapping[str, str]) -> str:
+    """One listener for every tier in `entries`; no members yet."""
+    # Silence is the business of the tiers: a balancer that cut an idle connection would cut somebody's slow answer.
+    listeners = "".join(
+        f"""
+listen {tier.name}
+    bind {entries[tier.name]}
+    balance roundrobin
+    timeout check {tier.health.timeout * 1000:.0f}ms
+    option httpchk
+    http-check send meth GET uri {ready_paths[tier.name]} ver HTTP/1.1 hdr Host {tier.name}
+"""
+        for tier in chain.tiers
+        if tier.name in entries
+    )
+    return f"""global
+    stats socket unix@{SOCKET} mode 600 level admin
+    maxconn 8192
+    nbthread 1
+
+defaults
+    mode tcp
+    timeout connect 2s
+    timeout client 1h
+    timeout server 1h
+    retries 3
+    option redispatch 1
+{listeners}"""
+
+
+class RuntimeApi:
+    """The admin socket. An error is a text like any other answer, so callers must know what to expect."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def ask(self, command: str) -> str:
+        """Raises Unknown when there is no answer."""
+        # A socket's path may have 107 characters, a state folder's may have more: go through an open descriptor.
+        try:
+            folder = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
+        except OSError as error:
+            raise Unknown(f"HAProxy's folder is gone: {error}") from error
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                reader, writer = await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/{SOCKET}")
+                try:
+                    writer.write(f"{command}\n".encode())
+                    await writer.drain()
+                    return (await reader.read(-1)).decode()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError) as error:
+            raise Unknown(f"HAProxy did not answer `{command}`: {str(error) or type(error).__name__}") from error
+        finally:
+            os.close(folder)
+
+
+class HaproxyRouter:
+    """The members of one tier's listener."""
+
+    def __init__(self, api: RuntimeApi, tier: str, health: Health) -> None:
+        self._api = api
+        self._tier = tier
+        self._health = health
+
+    async def open(self) -> None:
+        """The listener has its list from the start."""
+
+    async def admit(self, instance: Instance, weight: int) -> None:
+        server, health = f"{self._tier}/{instance.name}", self._health
+        if instance.name not in await self._servers():
+            check = (
+                f"check addr {instance.control.host} port {instance.control.port} inter {health.interval * 1000:.0f}ms "
+                f"rise {health.rise} fall {health.fall}"
+            )
+            await self._do(f"add server {server} {instance.address} {check}", expect="New server registered.")
+        await self.weigh(instance, weight)
+        await self._do(f"enable health {server}")
+        await self._do(f"set server {server} state ready")
+
+    async def weigh(self, instance: Instance, weight: int) -> None:
+        await self._do(f"set server {self._tier}/{instance.name} weight {weight}")
+
+    async def remove(self, instance: Instance) -> None:
+        if instance.name in await self._servers():
+            await self._do(f"set server {self._tier}/{instance.name} state drain")
+
+    async def forget(self, name: str) -> None:
+        """Raises Unknown while it still has sessions: HAProxy may hold an answer that a slow client has yet to take."""
+        if name in await self._servers():
+            await self._do(f"set server {self._tier}/{name} state maint")
+            await self._do(f"del server {self._tier}/{name}", expect="Server deleted.")
+
+    async def membership(self, names: frozenset[str]) -> Mapping[str, Membership]:
+        servers = await self._servers()
+        return {name: _membership(servers.get(name)) for name in names}
+
+    async def _servers(self) -> dict[str, _Server]:
+        """What `show servers state` (state) and `show stat` (sessions, checks) say of each member."""
+        states = await self._table(f"show servers state {self._tier}", " ", skip=1, key="srv_name")
+        counts = await self._table(f"show stat {self._tier} 4 -1", ",", skip=0, key="svname")
+        try:
+            return {
+                name: _Server(
+                    administrative=int(row["srv_admin_state"]),
+                    running=row["srv_op_state"] == "2",
+                    check=counts[name]["check_status"],
+                    weight=int(row["srv_uweight"]),
+                    sessions=int(counts[name]["scur"]) + int(counts[name]["qcur"] or 0),
+                )
+                for name, row in states.items()
+            }
+        except (KeyError, ValueError) as error:
+            raise Unknown(f"HAProxy speaks of {self._tier} in a way not understood: {error!r}") from error
+
+    async def _table(self, command: str, separator: str, *, skip: int, key: str) -> dict[str, dict[str, str]]:
+        answer = await self._api.ask(command)
+        lines = answer.strip().splitlines()
+        table = lines[skip:]
+        if not table or not table[0].startswith("# "):
+            raise Unknown(f"HAProxy answered `{command}` with {' '.join(lines)[:80]!r}")
+        if not answer.endswith("\n\n"):  # who stands in the part that is missing would look as if it were gone
+            raise Unknown(f"HAProxy's answer to `{command}` was cut short")
+        return {row[key]: row for row in csv.DictReader([table[0][2:], *table[1:]], delimiter=separator)}
+
+    async def _do(self, command: str, expect: str = "") -> None:
+        answer = (await self._api.ask(command)).strip()
+        if answer != expect:
+            raise Unknown(f"HAProxy answered `{command}` with {answer!r}")
+
+
+@dataclass(frozen=True)
+class _Server:
+    administrative: int
+    """Bits set by an operator: maintenance (0x01) or drain (0x08) among them; 0 means nothing stands against it."""
+    running: bool
+    check: str
+    """Result of the last check, such as L7OK; empty before the first one."""
+    sessions: int
+    weight: int
+
+
+def _membership(server: _Server | None) -> Membership:
+    if server is None:
+        return Membership(False, True, sessions=0)
+    if server.administrative:
+        return Membership(False, True, sessions=server.sessions)
+    # Up by assumption is not up: the first check must have passed.
+    if server.running and server.check.removeprefix("* ").startswith("L7OK"):  # `* `: the next check is under way
+        return Membership(True, False, sessions=server.sessions, weight=server.weight)
+    state = f"HAProxy (check {server.check or 'pending'})"
+    return Membership(False, False, who=state, sessions=server.sessions)

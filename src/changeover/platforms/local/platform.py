@@ -1,0 +1,308 @@
+"""The local platform: real processes, each with its own port, folder and log, that outlive the command that made them.
+
+Under the state folder:  platform.json (entries, HAProxy)   instances/NAME/ (instance.json, log, config)
+                         haproxy/   tls/   shared/   members/TIER/endpoints.json
+
+An instance's folder is its record. Everything is written before it is relied on, so that a controller killed at any
+instant leaves nothing that a later one could not find.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from signal import SIGKILL, Signals
+from typing import Any
+
+from changeover.kit import process, sockets
+from changeover.kit.files import write_whole
+from changeover.model.chain import Chain, Tier
+from changeover.model.errors import fail
+from changeover.model.instance import Address, Instance, Launch
+from changeover.platforms.local import haproxy, tls
+from changeover.ports import CannotStart, Place, Router, Unknown
+
+_HOST = "127.0.0.1"
+_CHECK_TIMEOUT = 20.0
+
+
+@dataclass(frozen=True)
+class Wires:
+    """What the platform needs to be told of the hops, which it does not know.
+
+    `launch` makes a place into something to run. `ready_path` is where a tier's instances answer readiness. `inward`
+    names the tiers whose members are known to the hop in front; they get no listener of their own. `controlled` names
+    the tiers whose instances answer control requests on a port of their own.
+    """
+
+    launch: Callable[[Place], Launch]
+    ready_path: Callable[[Tier], str]
+    inward: frozenset[str]
+    controlled: frozenset[str]
+
+
+class LocalPlatform:
+    """One chain on this machine."""
+
+    def __init__(self, chain: Chain, state: Path, wires: Wires) -> None:
+        self._chain = chain
+        self._state = state
+        self._wires = wires
+        self._api = haproxy.RuntimeApi(state / "haproxy")
+        self._reserved: set[int] = set()
+
+    # -- what instances stand behind -----------------------------------------------------------------------------
+
+    async def open(self, *, fresh: bool) -> None:
+        record = self._record()
+        if record and process.is_alive(record["pid"], record["born"]):
+            return
+        self._state.mkdir(parents=True, exist_ok=True)
+        if fresh:
+            shutil.rmtree(self._state / "instances", ignore_errors=True)
+        for name in ("instances", "shared", "members", "haproxy"):
+            (self._state / name).mkdir(exist_ok=True)
+        self._state.chmod(0o700)
+        tls.ensure(self._state / "tls")
+        entries = self._entries(record.get("entries", {}))
+        ready_paths = {tier.name: self._wires.ready_path(tier) for tier in self._chain.tiers}
+        folder = self._state / "haproxy"
+        write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, ready_paths))
+        command = (haproxy.binary(), "-f", "haproxy.cfg", "-db")
+        await _check((*command, "-c"), folder, {})
+        pid, born = process.spawn(command, cwd=folder, log=folder / "log", env={})
+        listed = {tier: str(address) for tier, address in entries.items()}
+        write_whole(self._state / "platform.json", json.dumps({"pid": pid, "born": born, "entries": listed}))
+        await self._wait_for_haproxy(pid, born, folder / "log")
+
+    def _entries(self, before: Mapping[str, str]) -> dict[str, Address]:
+        wanted = Address.parse(self._chain.listen)
+        outermost = self._chain.tiers[0].name
+        entries: dict[str, Address] = {}
+        for tier in self._chain.tiers:
+            if tier.name in self._wires.inward:
+                continue
+            fixed = wanted if tier.name == outermost and wanted.port else None
+            known = Address.parse(before[tier.name]) if tier.name in before else None
+            if fixed is not None:
+                if (why := sockets.cannot_listen(fixed.host, fixed.port)) is not None:
+                    raise fail(
+                        f"nothing can listen on {fixed}: {why}",
+                        where="listen",
+                        state="Nothing was started.",
+                        next="Free it, or name another address; port 0 takes any free one.",
+                    )
+                entries[tier.name] = fixed
+            elif known is not None and sockets.can_listen(known.host, known.port):
+                entries[tier.name] = known
+            else:
+                taken = {address.port for address in entries.values()}
+                host = wanted.host if tier.name == outermost else _HOST
+                entries[tier.name] = Address(host, sockets.free_port(host, taken))
+        return entries
+
+    async def _wait_for_haproxy(self, pid: int, born: int, log: Path) -> None:
+        async with asyncio.timeout(10):
+            while True:
+                if not process.is_alive(pid, born):
+                    raise fail("HAProxy did not start", where=str(log), state=_tail(log))
+                try:
+                    await self._api.ask("show info")
+                    return
+                except Unknown:
+                    await asyncio.sleep(0.02)
+
+    async def close(self) -> None:
+        record = self._record()
+        if record:
+            process.kill_session(record["pid"], record["born"], self._state / "haproxy")
+        self._end_unrecorded(self._state / "haproxy")
+        for folder in (self._state / "instances").glob("*"):
+            if (instance := self.recorded(folder.name)) is not None:
+                await self.kill(instance)
+            self._end_unrecorded(folder)
+        # The logs of the last run stay until the next one begins; uploads, certificates and entries stay for good.
+        for leftover in (
+            *(self._state / "instances").glob("*/instance.json"),
+            self._state / "haproxy" / haproxy.SOCKET,
+        ):
+            leftover.unlink(missing_ok=True)
+        shutil.rmtree(self._state / "members", ignore_errors=True)
+
+    def is_open(self) -> bool:
+        """Whether the load balancer runs."""
+        record = self._record()
+        return bool(record) and process.is_alive(record["pid"], record["born"])
+
+    def entry(self, tier: str) -> Address:
+        try:
+            return Address.parse(self._record()["entries"][tier])
+        except KeyError:
+            raise fail(f"tier {tier} has no entry: the chain is not up", next="changeover up") from None
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate authority that clients of the edge are to trust."""
+        return self._state / "tls" / "ca.pem"
+
+    def membership_file(self, tier: str) -> Path:
+        """Where the hop in front of `tier` reads its members; alone in its folder, since that folder is watched."""
+        return self._state / "members" / tier / "endpoints.json"
+
+    def router(self, tier: Tier) -> Router:
+        return haproxy.HaproxyRouter(self._api, tier.name, tier.health)
+
+    def _record(self) -> dict[str, Any]:
+        file = self._state / "platform.json"
+        try:
+            return dict(json.loads(file.read_text()))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise fail(
+                f"this is not what was written there: {error}",
+                where=str(file),
+                next="Restore the file, or end the chain's processes by hand and start with a new --state folder.",
+            ) from error
+
+    # -- instances -----------------------------------------------------------------------------------------------
+
+    async def create(self, name: str, tier: Tier, template: str) -> Instance:
+        folder = self._state / "instances" / name
+        if (known := self.recorded(name)) is not None:
+            return known
+        self._end_unrecorded(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        address = control = Address(_HOST, self._reserve_port())
+        if tier.name in self._wires.controlled:
+            control = Address(_HOST, self._reserve_port())
+        instance = Instance(name, tier.name, template, address, control, directory=str(folder))
+        return await self.start(instance, tier)
+
+    async def start(self, instance: Instance, tier: Tier) -> Instance:
+        """Run an instance that has a place but no process, and record it. Raises CannotStart."""
+        folder = Path(instance.directory)
+        launch = self._wires.launch(self._place(tier, instance))
+        for path, text in launch.files.items():
+            write_whole(folder / path, text)
+        if launch.check:
+            await _check(launch.check, folder, launch.env)
+        try:
+            pid, born = process.spawn(launch.argv, cwd=folder, log=folder / "log", env=launch.env)
+        except OSError as error:
+            raise CannotStart(f"{launch.argv[0]}: {error.strerror}") from error
+        running = replace(instance, pid=pid, born=born)
+        write_whole(folder / "instance.json", json.dumps(asdict(running), indent=1))
+        return running
+
+    def recorded(self, name: str) -> Instance | None:
+        """The record of an instance, running or not."""
+        try:
+            told = json.loads((self._state / "instances" / name / "instance.json").read_text())
+        except FileNotFoundError:
+            return None
+        return Instance(**{**told, "address": Address(**told["address"]), "control": Address(**told["control"])})
+
+    def _place(self, tier: Tier, instance: Instance) -> Place:
+        inner = self._chain.inner(tier.name)
+        routed = inner is not None and inner.name in self._wires.inward
+        return Place(
+            instance=instance,
+            tier=tier,
+            outermost=tier.name == self._chain.tiers[0].name,
+            shared=str(self._state / "shared"),
+            lame_duck=str(Path(instance.directory) / "lame-duck"),
+            tls=str(self._state / "tls"),
+            inner=None if inner is None or routed else self.entry(inner.name),
+            inner_tier=inner,
+            inner_ready_path=self._wires.ready_path(inner) if inner else "",
+            membership=str(self.membership_file(inner.name)) if inner else "",
+        )
+
+    def gone(self, instance: Instance) -> str | None:
+        if instance.pid is None or instance.born is None:
+            return "it was never started"
+        if process.is_alive(instance.pid, instance.born):
+            return None
+        return _tail(Path(instance.directory) / "log") or "its process ended and left nothing in its log"
+
+    async def lame_duck(self, instance: Instance, on: bool) -> None:
+        file = Path(instance.directory) / "lame-duck"
+        try:
+            file.touch() if on else file.unlink(missing_ok=True)
+        except OSError as error:
+            raise Unknown(f"{file}: {error.strerror}") from error
+
+    async def stop(self, instance: Instance, signal: Signals) -> None:
+        if instance.pid is None or instance.born is None:
+            return
+        if signal is SIGKILL:
+            await self.kill(instance)
+        else:
+            process.send(instance.pid, instance.born, signal)
+
+    async def kill(self, instance: Instance) -> None:
+        if instance.pid is not None and instance.born is not None:
+            process.kill_session(instance.pid, instance.born, Path(instance.directory))
+        (Path(instance.directory) / "instance.json").unlink(missing_ok=True)
+        self._reserved -= {instance.address.port, instance.control.port}
+
+    def _end_unrecorded(self, folder: Path) -> None:
+        """A controller killed between starting a process and recording it leaves one that only its folder names."""
+        for pid, born in process.leaders_in(folder):
+            process.kill_session(pid, born, folder)
+
+    def _reserve_port(self) -> int:
+        """A port that nobody has, nor any instance that is just being made or is down for the moment."""
+        port = sockets.free_port(_HOST, self._reserved | self._taken())
+        self._reserved.add(port)
+        return port
+
+    def _taken(self) -> set[int]:
+        taken = set()
+        for record in (self._state / "instances").glob("*/instance.json"):
+            told = json.loads(record.read_text())
+            taken |= {told["address"]["port"], told["control"]["port"]}
+        return taken
+
+
+async def _check(command: tuple[str, ...], folder: Path, env: Mapping[str, str]) -> None:
+    """Let the software look at its own configuration first. Raises CannotStart with what it said."""
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_CHECK_TIMEOUT,
+        )
+
+    try:
+        done = await asyncio.to_thread(run)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CannotStart(f"{command[0]}: {error}") from error
+    if done.returncode:
+        raise CannotStart(_last_lines(done.stdout) or f"{command[0]} refuses its configuration")
+
+
+def _tail(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 2000))
+            return _last_lines(file.read().decode(errors="replace"))
+    except FileNotFoundError:
+        return ""
+
+
+def _last_lines(text: str, count: int = 4) -> str:
+    return " | ".join(line.strip() for line in text.strip().splitlines()[-count:])

@@ -1,0 +1,315 @@
+"""What HAProxy is told, and when it is taken to agree. Its answers were recorded from HAProxy 2.6.12."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from changeover.model.chain import Chain, Health
+from changeover.model.instance import Address, Instance
+from changeover.platforms.local.haproxy import HaproxyRouter, RuntimeApi, config
+from changeover.ports import Membership, Unknown
+
+WEB = Instance("web-v1-1", "web", "v1", Address("127.0.0.1", 25556), Address("127.0.0.1", 25557))
+
+STATE = (
+    "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight "
+    "srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state "
+    "bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr "
+    "srv_agent_addr srv_agent_port\n"
+)
+STAT = (
+    "# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,status,weight,act,"
+    "bck,chkfail,chkdown,lastchg,downtime,qlimit,pid,iid,sid,throttle,lbtot,tracked,type,rate,rate_lim,rate_max,"
+    "check_status,check_code,check_duration,hrsp_1xx,\n"
+)
+"""Shortened at the end: HAProxy goes on with 60 columns that nobody here reads."""
+
+
+def state_row(name: str, operational: int, administrative: int, weight: int = 1) -> str:
+    return (
+        f"2 web 1 {name} 127.0.0.1 {operational} {administrative} {weight} 1 0 15 3 2 6 0 0 0 - 25556 - 0 25557 "
+        "127.0.0.1 127.0.0.1 25556\n"
+    )
+
+
+def stat_row(name: str, status: str, check: str, sessions: int = 0, queued: int | str = 0) -> str:
+    counts = f"{queued},0,{sessions},1,,1,0,0,,0,,0,0,0,0"
+    return f"web,{name},{counts},{status},1,1,0,0,0,0,0,,1,2,1,,0,,2,0,,0,{check},200,1,,\n"
+
+
+class Recorded(RuntimeApi):
+    """Answers as it was told to, and remembers what it was asked."""
+
+    def __init__(self, state: str = STATE + "\n", stat: str = STAT + "\n", **answers: str) -> None:
+        self.answers = {
+            "show servers state": state,
+            "show stat": stat,
+            **{k.replace("_", " "): v for k, v in answers.items()},
+        }
+        self.asked: list[str] = []
+
+    async def ask(self, command: str) -> str:
+        self.asked.append(command)
+        for beginning, answer in self.answers.items():
+            if command.startswith(beginning):
+                return answer
+        return "\n"
+
+    @property
+    def changes(self) -> list[str]:
+        return [command for command in self.asked if not command.startswith("show")]
+
+
+def lists(
+    name: str = WEB.name,
+    *,
+    operational: int = 2,
+    administrative: int = 0,
+    weight: int = 1,
+    status: str = "UP",
+    check: str = "L7OK",
+    sessions: int = 0,
+    queued: int | str = 0,
+) -> Recorded:
+    """A listener with that one member."""
+    state = state_row(name, operational, administrative, weight)
+    return Recorded(f"{STATE}{state}\n", f"{STAT}{stat_row(name, status, check, sessions, queued)}\n")
+
+
+def run(api: RuntimeApi, step: Callable[[HaproxyRouter], Any]) -> Any:
+    health = Health.model_validate({"interval": "250ms", "rise": 3, "fall": 4})
+    return asyncio.run(step(HaproxyRouter(api, "web", health)))
+
+
+def membership(api: RuntimeApi, name: str = WEB.name) -> Membership:
+    found: Membership = run(api, lambda router: router.membership(frozenset([name])))[name]
+    return found
+
+
+# -- the configuration ---------------------------------------------------------------------------------------------
+
+
+def chain() -> Chain:
+    tier = {"kind": "app", "templates": {"v1": {}}}
+    return Chain.model_validate(
+        {
+            "tiers": [
+                {"name": "edge", **tier, "health": {"timeout": "750ms"}},
+                {"name": "l4", **tier},
+                {"name": "in", **tier},
+            ]
+        }
+    )
+
+
+def sections(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line and not line.startswith(" "):
+            found[line] = current = []
+        elif line:
+            current.append(line.strip())
+    return found
+
+
+CONFIG = sections(
+    config(
+        chain(),
+        {"edge": Address("127.0.0.1", 8443), "l4": Address("127.0.0.1", 20001)},
+        {"edge": "/readyz", "l4": "/ready", "in": "/readyz"},
+    )
+)
+
+
+def test_every_tier_with_an_entry_has_a_listener_there_and_no_other_has() -> None:
+    listeners = {name: lines for name, lines in CONFIG.items() if name.startswith("listen")}
+    assert list(listeners) == ["listen edge", "listen l4"]
+    assert "bind 127.0.0.1:8443" in listeners["listen edge"]
+    assert "bind 127.0.0.1:20001" in listeners["listen l4"]
+
+
+def test_members_are_asked_where_their_hop_answers_and_for_as_long_as_their_tier_says() -> None:
+    assert "http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host edge" in CONFIG["listen edge"]
+    assert "timeout check 750ms" in CONFIG["listen edge"]
+    assert "http-check send meth GET uri /ready ver HTTP/1.1 hdr Host l4" in CONFIG["listen l4"]
+    assert "timeout check 2000ms" in CONFIG["listen l4"]
+
+
+def test_it_passes_bytes_and_cuts_nobody_for_being_silent() -> None:
+    assert "mode tcp" in CONFIG["defaults"]
+    assert {"timeout client 1h", "timeout server 1h"} <= set(CONFIG["defaults"])
+
+
+def test_only_its_owner_may_command_it() -> None:
+    assert "stats socket unix@haproxy.sock mode 600 level admin" in CONFIG["global"]
+
+
+# -- what is told --------------------------------------------------------------------------------------------------
+
+
+def test_a_new_member_is_added_with_its_checks_and_then_let_in() -> None:
+    api = Recorded(add_server="New server registered.\n\n")
+    run(api, lambda router: router.admit(WEB, 100))
+    assert api.changes == [
+        "add server web/web-v1-1 127.0.0.1:25556 check addr 127.0.0.1 port 25557 inter 250ms rise 3 fall 4",
+        "set server web/web-v1-1 weight 100",
+        "enable health web/web-v1-1",
+        "set server web/web-v1-1 state ready",
+    ]
+
+
+def test_a_member_that_comes_back_is_only_let_in_again() -> None:
+    api = lists(administrative=8, status="DRAIN")
+    run(api, lambda router: router.admit(WEB, 7))
+    assert api.changes == [
+        "set server web/web-v1-1 weight 7",
+        "enable health web/web-v1-1",
+        "set server web/web-v1-1 state ready",
+    ]
+
+
+def test_what_leaves_gets_nothing_new_and_keeps_what_it_has() -> None:
+    api = lists()
+    run(api, lambda router: router.remove(WEB))
+    assert api.changes == ["set server web/web-v1-1 state drain"]
+
+
+def test_removing_and_forgetting_somebody_who_is_not_there_does_nothing() -> None:
+    api = Recorded()
+    run(api, lambda router: router.remove(WEB))
+    run(api, lambda router: router.forget(WEB.name))
+    assert api.changes == []
+
+
+def test_what_is_forgotten_is_deleted() -> None:
+    api = lists(administrative=8)
+    api.answers["del server"] = "Server deleted.\n"
+    run(api, lambda router: router.forget(WEB.name))
+    assert api.changes == ["set server web/web-v1-1 state maint", "del server web/web-v1-1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "step"),
+    [
+        (
+            "del server",
+            "Server still has connections attached to it, cannot remove it.\n",
+            lambda r: r.forget(WEB.name),
+        ),
+        ("set server", "No such server.\n\n", lambda r: r.remove(WEB)),
+        ("enable health", "No such server.\n\n", lambda r: r.admit(WEB, 100)),
+    ],
+)
+def test_what_haproxy_did_not_do_is_unknown_in_its_own_words(
+    command: str, answer: str, step: Callable[[HaproxyRouter], Any]
+) -> None:
+    api = lists()
+    api.answers[command] = answer
+    with pytest.raises(Unknown, match=answer.strip()):
+        run(api, step)
+
+
+def test_a_member_that_could_not_be_added_is_not_let_in() -> None:
+    api = Recorded(add_server="Already exists a server with the same name in backend.\n\n")
+    with pytest.raises(Unknown, match="Already exists"):
+        run(api, lambda router: router.admit(WEB, 100))
+    assert len(api.changes) == 1
+
+
+# -- what counts as confirmed --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", ["L7OK", "* L7OK"])  # `* `: the next check is under way
+def test_a_member_is_admitted_when_nothing_stands_against_it_and_its_last_check_passed(check: str) -> None:
+    assert membership(lists(check=check, sessions=3, weight=7)) == Membership(True, False, sessions=3, weight=7)
+
+
+@pytest.mark.parametrize(
+    ("operational", "check", "who"),
+    [
+        (2, "INI", "HAProxy (check INI)"),  # up by assumption: no check was made yet
+        (2, "", "HAProxy (check pending)"),
+        (2, "* INI", r"HAProxy (check * INI)"),
+        (0, "L7STS", "HAProxy (check L7STS)"),
+        (0, "L4CON", "HAProxy (check L4CON)"),
+        (2, "L7STS", "HAProxy (check L7STS)"),  # failing, but not for the last time
+        (0, "L7OK", "HAProxy (check L7OK)"),  # passing, but not for long enough
+    ],
+)
+def test_a_member_without_a_passed_check_is_neither_in_nor_out(operational: int, check: str, who: str) -> None:
+    assert membership(lists(operational=operational, check=check)) == Membership(False, False, who=who, sessions=0)
+
+
+@pytest.mark.parametrize("administrative", [1, 8, 9])
+@pytest.mark.parametrize("operational", [0, 2])
+def test_a_member_that_drains_or_is_in_maintenance_is_out_whatever_its_checks_say(
+    administrative: int, operational: int
+) -> None:
+    found = membership(lists(administrative=administrative, operational=operational, sessions=2))
+    assert found == Membership(False, True, sessions=2)
+
+
+def test_somebody_it_does_not_know_is_out() -> None:
+    assert membership(lists("web-v1-2")) == Membership(False, True, sessions=0)
+
+
+def test_what_waits_in_a_queue_is_in_flight_too() -> None:
+    assert membership(lists(sessions=2, queued=3)).sessions == 5
+    assert membership(lists(sessions=2, queued="")).sessions == 2
+
+
+# -- what is unknown -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "stat"),
+    [
+        ("Can't find backend.\n\n", STAT + "\n"),
+        (STATE + "\n", "No such proxy.\n\n"),
+        ("", STAT + "\n"),
+        (STATE + "\n", ""),
+        ("Unknown command: 'show servers'\n\n", STAT + "\n"),
+    ],
+)
+def test_an_answer_that_is_no_table_is_unknown(state: str, stat: str) -> None:
+    with pytest.raises(Unknown, match="HAProxy answered `show"):
+        membership(Recorded(state, stat))
+
+
+@pytest.mark.parametrize("cut", range(1, 200, 7))
+def test_an_answer_that_was_cut_short_is_unknown_wherever_it_was_cut(cut: int) -> None:
+    """Otherwise whoever stood in the part that is missing would look as if it had been removed."""
+    whole = lists()
+    state, stat = whole.answers["show servers state"], whole.answers["show stat"]
+    with pytest.raises(Unknown):
+        membership(Recorded(state[:-cut], stat))
+    with pytest.raises(Unknown):
+        membership(Recorded(state, stat[:-cut]))
+
+
+def test_a_member_of_which_only_one_of_the_two_tables_knows_is_unknown() -> None:
+    api = lists()
+    api.answers["show stat"] = STAT + "\n"
+    with pytest.raises(Unknown, match="in a way not understood"):
+        membership(api)
+
+
+def test_a_table_without_the_columns_that_are_read_is_unknown() -> None:
+    api = lists()
+    api.answers["show stat"] = api.answers["show stat"].replace("check_status", "check_state")
+    with pytest.raises(Unknown, match="in a way not understood"):
+        membership(api)
+
+
+def test_a_folder_that_is_gone_is_unknown(tmp_path: Any) -> None:
+    with pytest.raises(Unknown, match="HAProxy's folder is gone"):
+        asyncio.run(RuntimeApi(tmp_path / "gone").ask("show info"))
+
+
+def test_a_socket_that_nobody_listens_on_is_unknown(tmp_path: Any) -> None:
+    with pytest.raises(Unknown, match="HAProxy did not answer `show info`"):
+        asyncio.run(RuntimeApi(tmp_path).ask("show info"))
