@@ -1,0 +1,1 @@
+"""Performs what `rollout` decides: observes, writes down, acts. Knows hops, routers and platforms by their ports."""

@@ -1,0 +1,79 @@
+"""Asks the guards of a tier for as long as it is rolled, and tells the machine what they make of it.
+
+A new run begins with every step and every pause that ends. While a step analyses, its run may pass and so end the
+step; otherwise the guards only watch, and can only object. Decides nothing: what a verdict means is the machine's
+business, and what a sample means is the guard's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from changeover.engine.metrics.source import Sources, begin, look
+from changeover.model.guard import Guard
+from changeover.rollout import events as on
+from changeover.rollout.guard import GuardRun
+from changeover.rollout.machine import Machine, Status
+from changeover.rollout.phases import Phase
+from changeover.rollout.sides import sides_of
+
+LOOK = 0.2
+"""Seconds between two looks for a rollout, and for a condition that is due."""
+
+
+@dataclass(frozen=True)
+class Guarding:
+    """What guards a tier: the conditions, and a maker of the sources they ask. Each run asks sources of its own."""
+
+    guards: tuple[Guard, ...]
+    sources: Callable[[], Sources]
+
+
+async def guard(machine: Machine, by: Guarding, feed: Callable[[on.Event], object], now: Callable[[], float]) -> None:
+    """Guard one tier until cancelled."""
+    rollout_began = now()
+    while True:
+        await asyncio.sleep(LOOK)
+        if not _is_guarded(machine):
+            rollout_began = now()
+            continue
+        await _guard_step(machine, by, feed, now, rollout_began)
+
+
+def _is_guarded(machine: Machine) -> bool:
+    course = machine.course
+    going = course.status is Status.ROLLING and course.previous is not None and not course.paused
+    return going and machine.fleet.count((Phase.ADMITTED,), course.goal) > 0
+
+
+async def _guard_step(
+    machine: Machine,
+    by: Guarding,
+    feed: Callable[[on.Event], object],
+    now: Callable[[], float],
+    rollout_began: float,
+) -> None:
+    """Ask until the step is over, somebody pauses it, or there is a verdict to tell."""
+    course, began = machine.course, now()
+    analyses = machine.step is not None and machine.step.kind == "analyse"
+    sources = by.sources()
+    # SciPy, which compares, takes most of a second to import: not in the loop that looks at drains.
+    run = await asyncio.to_thread(GuardRun, by.guards, began, watch=not analyses)
+
+    sides = sides_of(
+        machine.fleet,
+        template=course.goal,
+        old_template=course.previous or "",
+        step_began=began,
+        rollout_began=rollout_began,
+    )
+    await begin(run, sources, sides)
+    while _is_guarded(machine) and (machine.course.goal, machine.course.step) == (course.goal, course.step):
+        for seen in await look(run, sources, sides, now()):
+            verdict = run.take(seen)
+            if verdict.state in ("failed", "inconclusive", "passed"):
+                feed(on.GuardSaid(now(), verdict.state, verdict.reason))
+                return
+        await asyncio.sleep(LOOK)

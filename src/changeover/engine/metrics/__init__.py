@@ -1,0 +1,1 @@
+"""Where a guard's samples come from: the probe's ledger, Prometheus, the routers. Refuses to judge what it measures."""

@@ -1,0 +1,115 @@
+"""The probe's ledger while it grows: read on from where the last look ended, kept as numbers by instance.
+
+What is read is what `changeover probe` writes (`probe/row.py`); of each row only what a guard asks for is kept,
+some 25 bytes. A half-written last line waits for its other half. A whole line that is no row is not passed over: it
+may have been a broken request.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from math import nan
+from pathlib import Path
+from typing import Any
+
+from changeover.ports import Unknown
+
+_PIECE = 4 << 20  # bytes read at once: a ledger that ran for hours is not held in memory
+_REMEMBERED = 10_000  # broken requests of which the cause is kept, to be named in a reason; all are counted
+_TAIL = 256  # bytes before the place where the last look ended, by which a file is known again
+
+
+@dataclass
+class Rows:
+    """Rows in the order of their ends."""
+
+    ended: array[float] = field(default_factory=lambda: array("d"))
+    broken: array[int] = field(default_factory=lambda: array("b"))
+    due_ms: array[float] = field(default_factory=lambda: array("d"))
+    """From when the request was due; NaN for what is no GET."""
+    sent_ms: array[float] = field(default_factory=lambda: array("d"))
+    """From when it was sent."""
+
+    def add(self, ended: float, broken: bool, due_ms: float, sent_ms: float) -> None:
+        position = len(self.ended)
+        if self.ended and ended < self.ended[-1]:
+            position = bisect_right(self.ended, ended)
+        for column, value in ((self.ended, ended), (self.due_ms, due_ms), (self.sent_ms, sent_ms)):
+            column.insert(position, value)
+        self.broken.insert(position, broken)
+
+    def within(self, start: float, end: float) -> slice:
+        """The rows that ended in [start, end)."""
+        return slice(bisect_left(self.ended, start), bisect_left(self.ended, end))
+
+
+@dataclass(frozen=True)
+class Breakage:
+    ended: float
+    reason: str
+    instance: str
+
+
+class LedgerReader:
+    """One ledger file, from its first line on. Files take their time: use it off the event loop, and hold `lock`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = threading.Lock()
+        self.rows: dict[str, Rows] = defaultdict(Rows)
+        """By instance; what bears no instance's name stands under the empty one."""
+        self.newest = 0.0
+        """When the last row read ended."""
+        self._breakages: list[Breakage] = []
+        self._offset = 0
+        self._line = 0
+        self._half = b""
+        self._tail = b""
+        self._spoilt = ""
+
+    def read(self) -> None:
+        """Take in what was added. Raises Unknown when the file cannot be read or a line of it makes no sense."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset - len(self._tail))
+                if file.read(len(self._tail)) != self._tail:  # an inode would not tell: its number is soon used again
+                    self._spoilt = self._spoilt or "it was replaced while it was being read"
+                while not self._spoilt and (piece := file.read(_PIECE)):
+                    self._offset += len(piece)
+                    self._tail = (self._tail + piece)[-_TAIL:]
+                    self._take(piece)
+        except OSError as error:
+            raise Unknown(f"the ledger {self.path} cannot be read: {error.strerror}") from error
+        if self._spoilt:
+            raise Unknown(f"the ledger {self.path} is not to be trusted: {self._spoilt}")
+
+    def causes(self, since: float) -> str:
+        """What broke, the most frequent first: `2 status 500 by runtime-v2-4, 1 timeout`."""
+        found = Counter((one.reason, one.instance) for one in self._breakages if one.ended >= since)
+        told = [f"{n} {reason}" + (f" by {who}" if who else "") for (reason, who), n in found.most_common(3)]
+        return ", ".join(told + ["..."] * (len(found) > len(told)))
+
+    def _take(self, piece: bytes) -> None:
+        *lines, self._half = (self._half + piece).split(b"\n")
+        for line in lines:
+            self._line += 1
+            try:
+                self._add(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                self._spoilt = f"line {self._line} is not a row ({type(error).__name__}: {error})"
+                return
+
+    def _add(self, row: dict[str, Any]) -> None:
+        ended, scheduled, started = float(row["finished"]), float(row["scheduled"]), float(row["started"])
+        instance, is_get, broken = str(row.get("instance", "")), row["kind"] == "get", row["outcome"] != "ok"
+        self.rows[instance].add(
+            ended, broken, (ended - scheduled) * 1000 if is_get else nan, (ended - started) * 1000 if is_get else nan
+        )
+        self.newest = max(self.newest, ended)
+        if broken and len(self._breakages) < _REMEMBERED:
+            self._breakages.append(Breakage(ended, str(row.get("reason", row["outcome"])), instance))

@@ -1,0 +1,139 @@
+"""What is seen of a tier in one look, as events. Looks only at what could have changed; unknown yields no event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from changeover.model.instance import Instance
+from changeover.ports import Hop, Membership, Platform, Router, Unknown
+from changeover.rollout import events as on
+from changeover.rollout.fleet import Fleet, Member
+from changeover.rollout.phases import Phase
+
+PATIENCE = 3.0
+"""Seconds without a confirmation until somebody is told, and between two such notes."""
+
+_ASKS_READINESS = frozenset({Phase.CREATING, Phase.WARMING, Phase.READY, Phase.ADMITTED})
+_ASKS_ROUTER = frozenset({Phase.READY, Phase.LEAVING, Phase.DRAINING, Phase.FAILED})
+_COUNTS = frozenset({Phase.LEAVING, Phase.DRAINING})
+
+
+class Observer:
+    """Eyes on one tier."""
+
+    def __init__(
+        self,
+        hop: Hop,
+        router: Router,
+        platform: Platform,
+        instances: Mapping[str, Instance],
+        now: Callable[[], float],
+        *,
+        fall: int = 1,
+        by_load: bool = False,
+    ) -> None:
+        self._hop = hop
+        self._router = router
+        self._platform = platform
+        self._instances = instances
+        self._now = now
+        self._counts = _COUNTS | {Phase.ADMITTED} if by_load else _COUNTS
+        self._fall = fall
+        self._misses: dict[str, int] = {}
+        self._noted: dict[str, float] = {}
+
+    async def look(self, fleet: Fleet) -> list[on.Event]:
+        """Everything seen. Members whose launch is still under way are not looked at.
+
+        Each member is asked what its phase at the beginning of the look calls for; whoever feeds the events to the
+        machine must drop those of members that have moved meanwhile.
+        """
+        seen = [(m, m.phase, self._instances[m.name]) for m in fleet.where(*Phase) if m.name in self._instances]
+        asked = frozenset(m.name for m, phase, _ in seen if phase in _ASKS_ROUTER or _weight_open(m))
+        routers, found = await asyncio.gather(
+            self._ask_router(asked), asyncio.gather(*(self._look_at(m, phase, i) for m, phase, i in seen))
+        )
+        events: list[on.Event] = []
+        for (member, phase, _), own in zip(seen, found, strict=True):
+            for event in own:
+                events += (
+                    self._counted(member, phase, event, routers) if isinstance(event, on.InFlightSeen) else [event]
+                )
+            if member.name in asked:
+                events += self._routed(member, phase, routers)
+        self._noted = {m.name: self._noted[m.name] for m, _, _ in seen if m.name in self._noted}
+        return events
+
+    async def _look_at(self, member: Member, phase: Phase, instance: Instance) -> list[on.Event]:
+        if phase is not Phase.FAILED and (reason := self._platform.gone(instance)) is not None:
+            return [on.InstanceGone(self._now(), member.name, reason)]
+        events: list[on.Event] = []
+        if phase in _ASKS_READINESS:
+            events += self._readiness(member, phase, await self._hop.ready(instance))
+        if phase in self._counts:
+            try:
+                events.append(on.InFlightSeen(self._now(), member.name, await self._hop.in_flight(instance)))
+            except Unknown as error:
+                events += self._unconfirmed(member, str(error), silent=True)
+        return events
+
+    def _readiness(self, member: Member, phase: Phase, ready: bool) -> list[on.Event]:
+        if phase is not Phase.ADMITTED:
+            seen = on.InstanceReady if ready else on.InstanceUnready
+            return [seen(self._now(), member.name)]
+        # One answer that was late is no reason to take an instance for lost; its routers do not either.
+        misses = self._misses[member.name] = 0 if ready else self._misses.get(member.name, 0) + 1
+        return [on.InstanceUnready(self._now(), member.name)] if misses >= self._fall else []
+
+    async def _ask_router(self, names: frozenset[str]) -> Mapping[str, Membership] | str:
+        if not names:
+            return {}
+        try:
+            return await self._router.membership(names)
+        except Unknown as error:
+            return str(error)
+
+    def _routed(self, member: Member, phase: Phase, told: Mapping[str, Membership] | str) -> list[on.Event]:
+        if phase is Phase.DRAINING:
+            return []
+        if isinstance(told, str):
+            return self._unconfirmed(member, told, silent=True)
+        said = told[member.name]
+        if phase is Phase.ADMITTED:
+            return self._weighed(member, said)
+        wanted = phase is Phase.READY
+        if said.admitted if wanted else said.removed:
+            self._noted.pop(member.name, None)
+            return [on.RouterConfirmed(self._now(), member.name, admitted=wanted)]
+        return self._unconfirmed(member, said.who or "its router", silent=said.silent)
+
+    def _weighed(self, member: Member, said: Membership) -> list[on.Event]:
+        if said.weight is None:
+            return self._unconfirmed(member, said.who or "its router", silent=said.silent)
+        return [on.WeightSeen(self._now(), member.name, said.weight)]
+
+    def _counted(
+        self, member: Member, phase: Phase, event: on.InFlightSeen, told: Mapping[str, Membership] | str
+    ) -> list[on.Event]:
+        """Add what routers hold open; without their word an instance is not known to be empty."""
+        if phase is Phase.ADMITTED:
+            return [event]
+        if isinstance(told, str):
+            return self._unconfirmed(member, told, silent=True)
+        seen, sessions = event.in_flight, told[event.name].sessions or 0
+        return [replace(event, in_flight=replace(seen, connections=max(seen.connections, sessions)))]
+
+    def _unconfirmed(self, member: Member, who: str, *, silent: bool) -> list[on.Event]:
+        now = self._now()
+        since = max(member.since, self._noted.get(member.name, 0.0))
+        if now - since < PATIENCE:
+            return []
+        self._noted[member.name] = now
+        return [on.Unconfirmed(now, member.name, who, silent)]
+
+
+def _weight_open(member: Member) -> bool:
+    """Whether the weight it is to have has not been seen at its routers yet."""
+    return member.phase is Phase.ADMITTED and member.weight != member.weight_seen

@@ -1,0 +1,106 @@
+"""docs/hooks.md says what the code does. Its tables are written anew with CHANGEOVER_WRITE_DOCS=1."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic_core import PydanticUndefined
+
+from changeover.model.hooks import POINTS, Hook, HookPayload, Notify, Point, payload_schema, variable
+from changeover.model.part import Part
+from changeover.model.units import human_seconds
+
+PAGE = Path(__file__).parents[3] / "docs" / "hooks.md"
+
+EXAMPLE = HookPayload(
+    chain="shop",
+    rollout=7,
+    tier="gateway",
+    came_from="v1",
+    goal="v2",
+    at=1767225600.25,
+    point=Point.ON_FAILURE,
+    outcome="undone",
+    reason="no instance got ready for 1m",
+    counts={"admitted": 3, "draining": 1},
+)
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def points() -> str:
+    effect = {True: "stops what it stands before", False: "is told"}
+    rows = ((f"`{point}`", when, effect[point.can_stop]) for point, when in POINTS.items())
+    return table(("point", "reached when", "a failing hook"), rows)
+
+
+def settings(part: type[Part]) -> str:
+    rows = []
+    for name, one in part.model_fields.items():
+        default = one.default
+        if default is PydanticUndefined:
+            shown = "needed"
+        elif isinstance(default, tuple):
+            shown = ", ".join(f"`{item}`" for item in default)
+        elif isinstance(default, float):
+            shown = f"`{human_seconds(default)}`"
+        else:
+            shown = f"`{default}`" if default else ""
+        rows.append((f"`{name}`", shown, one.description or ""))
+    return table(("key", "default", "meaning"), rows)
+
+
+def variables() -> str:
+    properties = payload_schema()["properties"]
+    rows = ((f"`{variable(key)}`", properties[key]["description"]) for key in properties if key != "counts")
+    return table(("variable", "meaning"), rows)
+
+
+def code(data: object) -> str:
+    return f"```json\n{json.dumps(data, indent=2)}\n```\n"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "points": points,
+    "hook": lambda: settings(Hook),
+    "notify": lambda: settings(Notify),
+    "example": lambda: code(EXAMPLE.data()),
+    "variables": variables,
+    "schema": lambda: code(payload_schema()),
+}
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_page_is_what_the_code_says(block: str) -> None:
+    page = PAGE.read_text()
+    wanted, found = re.subn(
+        rf"(<!-- {block} -->\n).*?(<!-- /{block} -->)", lambda m: m[1] + BLOCKS[block]() + m[2], page, flags=re.DOTALL
+    )
+    assert found == 1
+    if os.environ.get("CHANGEOVER_WRITE_DOCS"):
+        PAGE.write_text(wanted)
+    else:
+        assert wanted == page, "run this test with CHANGEOVER_WRITE_DOCS=1"
+
+
+def test_every_setting_and_every_part_of_the_payload_is_explained() -> None:
+    assert POINTS.keys() == set(Point)
+    for part in (Hook, Notify):
+        assert all(field.description for field in part.model_fields.values()), part
+    assert all(one.get("description") for one in payload_schema()["properties"].values())
+
+
+def test_the_example_of_a_chain_file_is_right() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    said = yaml.safe_load(text)
+    assert [Hook.model_validate(one).point for one in said["hooks"]] == ["before_tier", "after_tier"]
+    assert [Notify.model_validate(one).url for one in said["notify"]] == ["env:ONCALL_URL", "env:TEAM_CHAT_URL"]

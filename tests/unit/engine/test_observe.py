@@ -1,0 +1,271 @@
+"""What one look at a tier comes to. The hop, the router and the platform are fakes that answer as they are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from changeover.engine.observe import PATIENCE, Observer
+from changeover.model.instance import Address, InFlight, Instance
+from changeover.ports import Hop, Membership, Platform, Router, Unknown
+from changeover.rollout import events as on
+from changeover.rollout.fleet import Fleet, Member
+from changeover.rollout.phases import Phase
+
+NAME = "web-v1-1"
+IDLE = InFlight(0, 0)
+ADMITTED, REMOVED = Membership(True, False, sessions=0), Membership(False, True, sessions=0)
+
+
+@dataclass
+class Around:
+    """Everything an observer may ask; an Unknown stands for no answer. `asked` is who was asked what."""
+
+    ready: bool = True
+    gone: str | None = None
+    in_flight: InFlight | Unknown = IDLE
+    said: Membership | Unknown = ADMITTED
+    now: float = 100.0
+    asked: list[str] = field(default_factory=list)
+
+    def look(self, *members: Member, observer: Observer | None = None, **facts: Any) -> list[on.Event]:
+        observer = observer or self.observer(*members, **facts)
+        return asyncio.run(observer.look(Fleet(members)))
+
+    def observer(self, *members: Member, **facts: Any) -> Observer:
+        address = Address("127.0.0.1", 1)
+        instances = {m.name: Instance(m.name, "web", m.template, address, address) for m in members}
+        hop, router, platform = cast(Hop, _Hop(self)), cast(Router, _Router(self)), cast(Platform, _Platform(self))
+        return Observer(hop, router, platform, instances, lambda: self.now, **facts)
+
+
+@dataclass
+class _Hop:
+    around: Around
+
+    async def ready(self, instance: Instance) -> bool:
+        self.around.asked.append("ready?")
+        return self.around.ready
+
+    async def in_flight(self, instance: Instance) -> InFlight:
+        self.around.asked.append("in flight?")
+        if isinstance(self.around.in_flight, Unknown):
+            raise self.around.in_flight
+        return self.around.in_flight
+
+
+@dataclass
+class _Router:
+    around: Around
+
+    async def membership(self, names: frozenset[str]) -> Mapping[str, Membership]:
+        self.around.asked.append("member?")
+        if isinstance(self.around.said, Unknown):
+            raise self.around.said
+        return dict.fromkeys(names, self.around.said)
+
+
+@dataclass
+class _Platform:
+    around: Around
+
+    def gone(self, instance: Instance) -> str | None:
+        return self.around.gone
+
+
+def member(phase: Phase, name: str = NAME, since: float = 100.0) -> Member:
+    return Member(name, "v1", int(name[-1]), phase, {phase: since})
+
+
+# -- who is asked what ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("phase", "asked"),
+    [
+        (Phase.CREATING, ["ready?"]),
+        (Phase.WARMING, ["ready?"]),
+        (Phase.READY, ["ready?", "member?"]),
+        (Phase.ADMITTED, ["ready?"]),
+        (Phase.LEAVING, ["in flight?", "member?"]),
+        (Phase.DRAINING, ["in flight?", "member?"]),
+        (Phase.DRAINED, []),
+        (Phase.STOPPING, []),
+        (Phase.FAILED, ["member?"]),
+    ],
+)
+def test_only_what_could_have_changed_is_asked_for(phase: Phase, asked: list[str]) -> None:
+    around = Around()
+    around.look(member(phase))
+    assert sorted(around.asked) == sorted(asked)
+
+
+def test_an_instance_whose_launch_is_under_way_is_not_looked_at() -> None:
+    around = Around()
+    nobody_known = around.observer()
+    assert around.look(member(Phase.CREATING), observer=nobody_known) == []
+    assert around.asked == []
+
+
+# -- what is seen --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase not in (Phase.FAILED, Phase.GONE)])
+def test_a_process_that_ended_is_seen_in_every_phase_with_what_it_left_behind(phase: Phase) -> None:
+    events = Around(gone="bad flag").look(member(phase))
+    assert on.InstanceGone(100, NAME, "bad flag") in events
+    assert not any(isinstance(event, on.InFlightSeen | on.InstanceReady | on.InstanceUnready) for event in events)
+
+
+def test_one_that_is_known_to_have_failed_is_not_missed_again() -> None:
+    assert Around(gone="bad flag", said=REMOVED).look(member(Phase.FAILED)) == [
+        on.RouterConfirmed(100, NAME, admitted=False)
+    ]
+
+
+@pytest.mark.parametrize("phase", [Phase.CREATING, Phase.WARMING])
+def test_readiness_is_what_the_hop_says(phase: Phase) -> None:
+    assert Around(ready=True).look(member(phase)) == [on.InstanceReady(100, NAME)]
+    assert Around(ready=False).look(member(phase)) == [on.InstanceUnready(100, NAME)]
+
+
+def test_an_admission_is_confirmed_when_every_router_admits() -> None:
+    assert Around(said=ADMITTED).look(member(Phase.READY)) == [
+        on.InstanceReady(100, NAME),
+        on.RouterConfirmed(100, NAME, admitted=True),
+    ]
+
+
+@pytest.mark.parametrize("said", [REMOVED, Membership(False, False, who="HAProxy (check INI)")])
+def test_an_admission_is_not_confirmed_by_anything_else(said: Membership) -> None:
+    assert Around(said=said).look(member(Phase.READY)) == [on.InstanceReady(100, NAME)]
+
+
+@pytest.mark.parametrize("phase", [Phase.LEAVING, Phase.FAILED])
+def test_a_removal_is_confirmed_when_no_router_lists_it(phase: Phase) -> None:
+    assert Around(said=REMOVED).look(member(phase))[-1] == on.RouterConfirmed(100, NAME, admitted=False)
+
+
+@pytest.mark.parametrize("said", [ADMITTED, Membership(False, False, who="gateway-v1-1 (still lists it)")])
+@pytest.mark.parametrize("phase", [Phase.LEAVING, Phase.FAILED])
+def test_a_removal_is_not_confirmed_by_anything_else(phase: Phase, said: Membership) -> None:
+    assert not any(isinstance(event, on.RouterConfirmed) for event in Around(said=said).look(member(phase)))
+
+
+def test_a_drain_sees_the_connections_that_routers_hold_as_well() -> None:
+    """HAProxy may hold an answer that a slow client has yet to take, when the instance is done with it."""
+    held = Membership(False, True, sessions=2)
+    for own, seen in ((0, 2), (1, 2), (5, 5)):
+        around = Around(in_flight=InFlight(0, own), said=held)
+        assert around.look(member(Phase.DRAINING)) == [on.InFlightSeen(100, NAME, InFlight(0, seen))]
+
+
+def test_a_router_that_does_not_count_sessions_adds_none() -> None:
+    around = Around(in_flight=InFlight(1, 1), said=Membership(False, True))
+    assert around.look(member(Phase.DRAINING)) == [on.InFlightSeen(100, NAME, InFlight(1, 1))]
+
+
+def test_several_instances_are_seen_in_one_look() -> None:
+    two = [member(Phase.CREATING, "web-v1-1"), member(Phase.CREATING, "web-v1-2")]
+    assert Around().look(*two) == [on.InstanceReady(100, "web-v1-1"), on.InstanceReady(100, "web-v1-2")]
+
+
+# -- one that serves -----------------------------------------------------------------------------------------------
+
+
+def test_one_that_serves_is_taken_for_lost_after_as_many_bad_answers_as_its_routers_allow() -> None:
+    around, serving = Around(ready=False), member(Phase.ADMITTED)
+    observer = around.observer(serving, fall=2)
+    assert around.look(serving, observer=observer) == []
+    assert around.look(serving, observer=observer) == [on.InstanceUnready(100, NAME)]
+
+
+def test_a_good_answer_in_between_begins_the_count_anew() -> None:
+    around, serving = Around(), member(Phase.ADMITTED)
+    observer = around.observer(serving, fall=2)
+    for ready in (False, True, False):
+        around.ready = ready
+        assert around.look(serving, observer=observer) == []
+
+
+def test_what_serves_is_counted_where_the_idlest_is_to_leave_first() -> None:
+    around = Around(in_flight=InFlight(3, 3))
+    assert around.look(member(Phase.ADMITTED), by_load=True) == [on.InFlightSeen(100, NAME, InFlight(3, 3))]
+
+
+def test_a_weight_is_asked_for_until_it_is_seen() -> None:
+    around, serving = Around(said=Membership(True, False, weight=7)), member(Phase.ADMITTED)
+    serving.weight = 7
+    assert around.look(serving) == [on.WeightSeen(100, NAME, 7)]
+    serving.weight_seen = 7
+    assert around.look(serving) == []
+
+
+# -- what is unknown -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", [Phase.READY, Phase.LEAVING, Phase.FAILED])
+def test_a_router_that_does_not_answer_confirms_nothing(phase: Phase) -> None:
+    events = Around(said=Unknown("HAProxy is gone")).look(member(phase))
+    assert not any(isinstance(event, on.RouterConfirmed | on.InFlightSeen) for event in events)
+
+
+def test_without_the_routers_word_an_instance_is_not_known_to_be_empty() -> None:
+    assert Around(in_flight=InFlight(0, 0), said=Unknown("HAProxy is gone")).look(member(Phase.DRAINING)) == []
+
+
+def test_what_cannot_be_counted_is_not_empty() -> None:
+    assert Around(in_flight=Unknown("timeout"), said=REMOVED).look(member(Phase.DRAINING)) == []
+
+
+@pytest.mark.parametrize("said", [Unknown("HAProxy is gone"), Membership(False, False, who="node 2", silent=True)])
+def test_silence_is_told_after_a_while_and_then_only_now_and_then(said: Membership | Unknown) -> None:
+    around, waiting = Around(said=said, ready=False), member(Phase.FAILED, since=100)
+    observer = around.observer(waiting)
+    who = "HAProxy is gone" if isinstance(said, Unknown) else "node 2"
+    told = []
+    for tenth in range(round(PATIENCE * 25)):
+        around.now = 100 + tenth / 10
+        told += around.look(waiting, observer=observer)
+    assert told == [
+        on.Unconfirmed(100 + PATIENCE, NAME, who, silent=True),
+        on.Unconfirmed(100 + 2 * PATIENCE, NAME, who, silent=True),
+    ]
+
+
+def test_an_answer_that_is_not_the_one_waited_for_is_no_silence() -> None:
+    around = Around(said=Membership(False, False, who="HAProxy (check L7STS)"), now=100 + PATIENCE)
+    assert around.look(member(Phase.READY))[-1] == on.Unconfirmed(
+        100 + PATIENCE, NAME, "HAProxy (check L7STS)", silent=False
+    )
+
+
+def test_a_count_that_is_missing_is_told_with_its_reason() -> None:
+    around = Around(in_flight=Unknown("web-v1-1: timeout"), said=REMOVED, now=100 + PATIENCE)
+    assert around.look(member(Phase.DRAINING)) == [
+        on.Unconfirmed(100 + PATIENCE, NAME, "web-v1-1: timeout", silent=True)
+    ]
+
+
+# -- what changes during a look ------------------------------------------------------------------------------------
+
+
+def test_an_instance_that_moves_during_a_look_is_told_of_as_it_was_asked() -> None:
+    """Whoever feeds the events drops what is no longer so; the look itself must not stumble."""
+    moving = member(Phase.CREATING)
+
+    class Aborts(_Router):
+        async def membership(self, names: frozenset[str]) -> Mapping[str, Membership]:
+            moving.phase = Phase.LEAVING
+            return await super().membership(names)
+
+    other = member(Phase.READY, "web-v1-2")
+    around = Around()
+    observer = around.observer(moving, other)
+    observer._router = cast(Router, Aborts(around))
+    events = around.look(moving, other, observer=observer)
+    assert [event for event in events if getattr(event, "name", "") == NAME] == [on.InstanceReady(100, NAME)]
