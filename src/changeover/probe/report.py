@@ -1,0 +1,88 @@
+"""The verdict for people (Rich) and for programs (JSON). Refuses to work anything out: `verdict` did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from changeover.model.units import human_bytes, human_seconds
+from changeover.probe.row import Row
+from changeover.probe.verdict import KINDS, Verdict
+
+
+def to_json(verdict: Verdict) -> str:
+    return json.dumps(verdict.to_dict(), indent=2, default=str)
+
+
+def render(verdict: Verdict) -> RenderableType:
+    """The sentence, the counts, and where there is something wrong, the first rows of it."""
+    parts: list[RenderableType] = [
+        Text(verdict.sentence, style="bold green" if verdict.clean else "bold red"),
+        _counts(verdict),
+        _facts(verdict),
+    ]
+    if verdict.first_wrong:
+        parts.append(_wrong(verdict))
+    return Group(*parts)
+
+
+def _counts(verdict: Verdict) -> Table:
+    table = Table("requests", box=None, pad_edge=False)
+    for heading in ("sent", "ok", "lost", "corrupted", "duplicated"):
+        table.add_column(heading, justify="right")
+    for kind in KINDS:
+        count = verdict.counts[kind]
+        numbers = (count.sent, count.ok, count.lost, count.corrupted, count.duplicated)
+        table.add_row(kind, *(f"{number:,}" for number in numbers))
+    return table
+
+
+def _facts(verdict: Verdict) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    if verdict.latency:
+        at = verdict.latency
+        table.add_row("GET latency", f"p50 {at.p50:.1f}  p90 {at.p90:.1f}  p99 {at.p99:.1f}  max {at.max:.1f} ms")
+    table.add_row("time", human_seconds(round(verdict.seconds)))
+    table.add_row("uploaded", human_bytes(verdict.bytes_uploaded))
+    table.add_row("read back", f"{verdict.read_back:,}, {verdict.read_back_by_writer:,} of them by the writer")
+    for name, counts in (
+        ("GETs by version", verdict.gets_by_version),
+        ("uploads by version", verdict.uploads_by_version),
+        ("uploads by instance", verdict.uploads_by_instance),
+        ("wrong by reason", verdict.by_reason),
+        ("wrong while moving", verdict.by_moving_tier),
+    ):
+        if counts:
+            table.add_row(name, _list(counts))
+    if verdict.lost_but_stored:
+        table.add_row("lost but stored", f"{verdict.lost_but_stored:,}")
+    return table
+
+
+def _wrong(verdict: Verdict) -> Table:
+    shown, of = len(verdict.first_wrong), verdict.lost + verdict.duplicated
+    table = Table("time (UTC)", "request", "outcome", "reason", "connection", "tiers", title_justify="left")
+    table.title = f"the first {shown:,} of {of:,} that went wrong"
+    for row in verdict.first_wrong:
+        table.add_row(
+            datetime.fromtimestamp(row.finished, UTC).strftime("%H:%M:%S.%f")[:-3],
+            Text(f"{row.kind} {row.path}"),
+            row.outcome,
+            row.reason or "",
+            row.connection,
+            Text(_tiers(row)),
+        )
+    return table
+
+
+def _tiers(row: Row) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in (row.tier_state or {}).items())
+
+
+def _list(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in counts.items())

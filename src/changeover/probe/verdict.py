@@ -1,0 +1,149 @@
+"""What came of it all, in absolute counts. Refuses to be clean on nothing: a kind of request that was planned
+and of which none went well proves nothing, and the verdict says so.
+
+`lost` are the requests whose client did not get what it was owed: no answer, a wrong status, or wrong bytes
+(those are also counted as `corrupted`). `duplicated` are uploads that were stored more than once; their
+clients lost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from changeover.model.units import human_bytes
+from changeover.probe.row import Kind, Row
+from changeover.probe.tally import Tally
+
+KINDS: tuple[Kind, ...] = ("get", "upload", "readback", "check")
+
+
+@dataclass(frozen=True)
+class Count:
+    """Rows of one kind. `lost` includes the corrupted ones."""
+
+    sent: int
+    ok: int
+    lost: int
+    corrupted: int
+    duplicated: int
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Of GETs, in milliseconds, counted from when each was due."""
+
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    counts: Mapping[str, Count]
+    by_reason: Mapping[str, int]
+    by_moving_tier: Mapping[str, int]
+    latency: Latency | None
+    bytes_uploaded: int
+    uploads_by_instance: Mapping[str, int]
+    uploads_by_version: Mapping[str, int]
+    gets_by_version: Mapping[str, int]
+    read_back: int
+    """Uploads fetched whole and found to be what was sent."""
+    read_back_by_writer: int
+    """Of these, the ones that no other instance could be got to serve."""
+    lost_but_stored: int
+    """Uploads whose client was told of a failure and whose bytes are there, once."""
+    unproven: tuple[str, ...]
+    """Kinds of request that were planned and of which none went well."""
+    first_wrong: tuple[Row, ...]
+    seconds: float
+
+    @property
+    def lost(self) -> int:
+        return sum(count.lost for count in self.counts.values())
+
+    @property
+    def corrupted(self) -> int:
+        return sum(count.corrupted for count in self.counts.values())
+
+    @property
+    def duplicated(self) -> int:
+        return sum(count.duplicated for count in self.counts.values())
+
+    @property
+    def clean(self) -> bool:
+        return not (self.lost or self.duplicated or self.unproven)
+
+    @property
+    def sentence(self) -> str:
+        """`0 lost, 0 duplicated, 0 corrupted of 41,380 GET and 96 POST (4.8 GB)`: all but uploads are GET."""
+        posts = self.counts["upload"].sent
+        gets = sum(count.sent for count in self.counts.values()) - posts
+        if not gets and not posts:
+            return "nothing was sent, which proves nothing"
+        text = (
+            f"{self.lost:,} lost, {self.duplicated:,} duplicated, {self.corrupted:,} corrupted "
+            f"of {gets:,} GET and {posts:,} POST ({human_bytes(self.bytes_uploaded)})"
+        )
+        return f"{text}; not one good {' or '.join(self.unproven)}, so no proof" if self.unproven else text
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON: every field, and what is derived from them."""
+        return {
+            "sentence": self.sentence,
+            "clean": self.clean,
+            "lost": self.lost,
+            "duplicated": self.duplicated,
+            "corrupted": self.corrupted,
+            **asdict(self),
+            "first_wrong": [row.to_dict() for row in self.first_wrong],
+        }
+
+
+def judge(tally: Tally, planned: Iterable[Kind] = ("get",)) -> Verdict:
+    """The verdict over what was tallied. `planned`: the kinds of which at least one must have gone well."""
+    latency = tally.latency
+    read_by_writer = tally.notes["read by the writer"]
+    return Verdict(
+        counts={kind: _count(tally, kind) for kind in KINDS},
+        by_reason=_largest_first(tally.reasons),
+        by_moving_tier=_largest_first(tally.moving),
+        latency=Latency(*(round(latency.quantile(share) * 1000, 3) for share in (0.5, 0.9, 0.99, 1.0)))
+        if latency.count
+        else None,
+        bytes_uploaded=tally.bytes_uploaded,
+        uploads_by_instance=dict(sorted(tally.uploads_by_instance.items())),
+        uploads_by_version=dict(sorted(tally.uploads_by_version.items())),
+        gets_by_version=dict(sorted(tally.gets_by_version.items())),
+        read_back=tally.count(kind="readback", outcome="ok") - tally.notes["left to the writer"],
+        read_back_by_writer=read_by_writer,
+        lost_but_stored=tally.notes["stored although lost"],
+        unproven=tuple(kind for kind in planned if not tally.count(kind=kind, outcome="ok")),
+        first_wrong=tuple(tally.wrong),
+        seconds=(tally.ended or 0.0) - (tally.began or 0.0),
+    )
+
+
+def judge_rows(rows: Iterable[Row], planned: Iterable[Kind] = ("get",)) -> Verdict:
+    """The verdict over rows, such as those of a ledger that was kept."""
+    tally = Tally()
+    for row in rows:
+        tally.add(row)
+    return judge(tally, planned)
+
+
+def _count(tally: Tally, kind: Kind) -> Count:
+    corrupted = tally.count(kind=kind, outcome="corrupted")
+    return Count(
+        sent=tally.count(kind=kind),
+        ok=tally.count(kind=kind, outcome="ok"),
+        lost=tally.count(kind=kind, outcome="lost") + corrupted,
+        corrupted=corrupted,
+        duplicated=tally.count(kind=kind, outcome="duplicated"),
+    )
+
+
+def _largest_first(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

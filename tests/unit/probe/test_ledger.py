@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import resource
+from pathlib import Path
+
+import pytest
+from tests.unit.probe.rows import row
+
+from changeover.model.errors import ChangeoverError
+from changeover.probe.ledger import Ledger, read_ledger
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "ledger.jsonl"
+
+
+def test_rows_come_back_as_they_went_in(path: Path) -> None:
+    rows = [row(), row(kind="upload", sha256="ab", ref="r", bytes_sent=5), row(status=None, outcome="lost")]
+    with Ledger(path) as ledger:
+        for each in rows:
+            ledger.record(each)
+    assert list(read_ledger(path)) == rows
+
+
+def test_a_line_carries_the_latency_and_leaves_out_what_is_not_known(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.record(row(scheduled=999.5, instance=None))
+    line = json.loads(path.read_text())
+    assert line["latency_ms"] == 510
+    assert "instance" not in line
+    assert "reason" not in line
+
+
+def test_a_loss_is_in_the_file_at_once_with_all_that_came_before(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.record(row())
+        assert path.read_text() == ""
+        ledger.record(row(outcome="lost", reason="timeout", tier_state={"moving": "edge", "at": Path("x")}))
+        assert [each.reason for each in read_ledger(path)] == [None, "timeout"]
+
+
+def test_an_existing_ledger_is_not_overwritten(path: Path) -> None:
+    Ledger(path).close()
+    with pytest.raises(ChangeoverError, match="there is a ledger already"):
+        Ledger(path)
+
+
+def test_a_disk_that_takes_no_more_is_an_error_that_names_the_ledger(path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Ledger(path) as ledger:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # the kernel then cuts the write short
+        try:
+            with pytest.raises(ChangeoverError, match=r"ledger\.jsonl: the ledger cannot be written: No space"):
+                ledger.record(row(outcome="lost", reason="timeout"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_line_that_is_no_row_is_named(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.record(row())
+    with path.open("a") as file:
+        file.write('{"kind":"get","pa')
+    rows = read_ledger(path)
+    assert next(rows) == row()
+    with pytest.raises(ChangeoverError, match=r"ledger\.jsonl:2: not a row"):
+        next(rows)
+
+
+def test_a_ledger_that_is_not_there_is_an_error(path: Path) -> None:
+    with pytest.raises(ChangeoverError, match="cannot be read: No such file"):
+        next(read_ledger(path))

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from changeover.probe.client import Connection, Target
+from changeover.probe.exchange import Request
+from changeover.probe.ledger import Ledger
+from changeover.probe.load import Load
+from changeover.probe.row import Row
+from changeover.probe.session import Judgement, Session
+
+
+def test_a_request_whose_time_ran_out_while_it_waited_is_lost_without_being_sent(tmp_path: Path) -> None:
+    async def go() -> Row:
+        load = Load("http://127.0.0.1:9", timeout=2.0)  # nothing listens there, and nothing is to ask
+        target = await Target.resolve(load.url, load.ca_file)
+        with Ledger(tmp_path / "ledger.jsonl") as ledger, Connection(target) as connection:
+            session = Session(load, target, ledger, asyncio.Event())
+            return await session.ask(
+                "get",
+                Request("GET", "/hello"),
+                connection,
+                lambda _: Judgement(),
+                due=session.clock.now() - 2.5,
+            )
+
+    row = asyncio.run(go())
+    assert (row.outcome, row.reason, row.connection) == ("lost", "timeout before sending", "none")
+    assert 2.5 <= row.latency < 3
+
+
+def test_waiting_for_a_time_ends_with_the_run(tmp_path: Path) -> None:
+    async def go() -> list[bool]:
+        load = Load("http://127.0.0.1:9")
+        with Ledger(tmp_path / "ledger.jsonl") as ledger:
+            stop = asyncio.Event()
+            session = Session(load, await Target.resolve(load.url, None), ledger, stop)
+            now = session.clock.now()
+            reached = [await session.until(now - 1), await session.until(now + 0.01)]
+            asyncio.get_running_loop().call_soon(stop.set)
+            return [*reached, await session.until(now + 3600), await session.until(now - 1)]
+
+    assert asyncio.run(go()) == [True, True, False, False]
