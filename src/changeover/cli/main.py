@@ -1,0 +1,41 @@
+"""The command line: which commands there are."""
+
+from __future__ import annotations
+
+import typer
+
+from changeover.cli.app import app as app_command
+from changeover.cli.ask import abort, pause, promote, retry, undo
+from changeover.cli.demo import demo
+from changeover.cli.down import down
+from changeover.cli.history import history, show
+from changeover.cli.keep import keep
+from changeover.cli.probe import probe
+from changeover.cli.resume import resume
+from changeover.cli.roll import roll
+from changeover.cli.schema import schema
+from changeover.cli.simulate import simulate
+from changeover.cli.status import status
+from changeover.cli.up import up
+
+EPILOG = "Exit codes: 0 done, 1 rolled back safely, 2 could not do the job, 3 service was interrupted."
+
+cli = typer.Typer(
+    name="changeover",
+    help="Roll any tier of a chain of servers so that no request in flight is broken, and prove it.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (
+    *(up, status, roll, pause, resume, promote, abort, undo, retry, history, show),
+    *(probe, down, demo, simulate, schema),
+):
+    cli.command(epilog=EPILOG)(command)
+cli.command("app", epilog=EPILOG)(app_command)
+cli.command(hidden=True)(keep)
+
+
+def main() -> None:
+    cli()

@@ -1,0 +1,195 @@
+"""`changeover roll`: move a tier from the template it runs to another, without breaking a request."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from changeover import wiring
+from changeover.cli import exits
+from changeover.cli.common import FileOption, JsonOption, StateOption, run, running
+from changeover.cli.output import Output
+from changeover.cli.up import leave_keeper
+from changeover.engine.journal import Journal
+from changeover.engine.lifecycle import Rolled, check_roll, find, is_there, patient_lease
+from changeover.engine.lifecycle import roll as roll_tiers
+from changeover.model.chain import Strategy
+from changeover.model.errors import fail
+from changeover.model.units import human_seconds
+from changeover.rollout.fleet import Member
+from changeover.rollout.phases import Phase
+
+OUTCOMES = {"completed": exits.DONE, "undone": exits.ROLLED_BACK, "failed": exits.COULD_NOT}
+
+
+def roll(
+    tier: Annotated[str, typer.Argument(help="The tier to roll; none with --all or --release.")] = "",
+    to: Annotated[str, typer.Option("--to", help="The template to roll to.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Roll every tier that has the template.")] = False,
+    release: Annotated[
+        Path | None, typer.Option("--release", help="YAML file of `tier: template`, rolled as one.")
+    ] = None,
+    strategy: Annotated[
+        StrategyName | None, typer.Option("--strategy", help="Instead of the strategy in the chain file.")
+    ] = None,
+    file: FileOption = None,
+    state: StateOption = wiring.STATE,
+    json: JsonOption = False,
+) -> None:
+    """Roll one tier, or several as one release: new instances in, old ones drained and out.
+
+    Several go from the inside out, one at a time. Undone by itself if the new instances do not get ready; then the
+    tiers that were rolled before are taken back too.
+    """
+
+    async def work(output: Output) -> int:
+        async with running(file, state) as found:
+            goals = _goals(found, tier, to, everything, release)
+            with contextlib.closing(found.journal()) as journal:
+                return await roll_goals(output, found, journal, goals, strategy.value if strategy else None)
+
+    run(json, work)
+
+
+class StrategyName(StrEnum):
+    """The strategies, for the command line."""
+
+    ROLLING = "rolling"
+    CANARY = "canary"
+    BLUE_GREEN = "blue-green"
+
+
+def _goals(found: wiring.Wired, tier: str, to: str, everything: bool, release: Path | None) -> dict[str, str]:
+    """Which tiers go to which templates. Raises ChangeoverError when that is not said, or not there."""
+    if sum((bool(tier), everything, release is not None)) != 1 or bool(to) == (release is not None):
+        raise fail("say what to roll: `roll TIER --to V`, `roll --all --to V` or `roll --release FILE`")
+    if everything:
+        goals = {one.name: to for one in found.chain.tiers if to in one.templates}
+        if not goals:
+            raise fail(f"no tier has a template {to}")
+        return goals
+    goals = {tier: to} if release is None else _read_release(release)
+    for name, template in goals.items():
+        find(found.world, name, template)
+    return goals
+
+
+def _read_release(file: Path) -> dict[str, str]:
+    try:
+        told = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise fail(f"the release file cannot be read: {error}", where=str(file)) from error
+    if (
+        not isinstance(told, dict)
+        or not all(isinstance(v, str) and isinstance(k, str) for k, v in told.items())
+        or not told
+    ):
+        raise fail("a release file is a mapping of tier to template, such as `runtime: v2`", where=str(file))
+    return told
+
+
+async def roll_goals(
+    output: Output, found: wiring.Wired, journal: Journal, goals: Mapping[str, str], strategy: Strategy | None
+) -> int:
+    """Roll, print what came of it, and say with which code to leave."""
+    way = ", ".join(f"{tier} to {template}" for tier, template in goals.items())
+    async with patient_lease(journal, f"roll {way}", time.time()):
+        unfinished = journal.unfinished_release()
+        if unfinished is None and all(is_there(journal, found.chain.tier(t), v) for t, v in goals.items()):
+            parts = [
+                {"tier": t, "from": v, "to": v, "outcome": "nothing to do", "instances": []} for t, v in goals.items()
+            ]
+            runs = ", ".join(f"{tier} runs {template} already" for tier, template in goals.items())
+            output.result(_one_or_all(parts, "nothing to do"), f"{runs}; nothing to do.")
+            return exits.DONE
+        check_roll(found.world, journal, goals)  # first: from this copy the keeper replaces what dies
+        found.keep_copy()
+        leave_keeper(found.state, journal)
+        done = await roll_tiers(found.world, journal, goals, output.teller(time.time()), strategy)
+    return show_rolled(output, done)
+
+
+def show_rolled(output: Output, done: Sequence[Rolled]) -> int:
+    """Print what came of a release, and say with which code to leave."""
+    bad = next((one for one in done if one.finish.outcome != "completed"), None)
+    outcome = bad.finish.outcome if bad else "completed"
+    output.result(_one_or_all([rolled_data(one) for one in done], outcome), Group(*(rolled_text(one) for one in done)))
+    return exits.INTERRUPTED if any(member.cut for one in done for member in one.members) else OUTCOMES[outcome]
+
+
+def _one_or_all(parts: list[dict[str, Any]], outcome: str) -> dict[str, Any]:
+    """One tier is printed as itself; several as a list with what came of the whole."""
+    return parts[0] if len(parts) == 1 else {"outcome": outcome, "rolls": parts}
+
+
+def rolled_data(done: Rolled) -> dict[str, Any]:
+    """A rollout as `roll --json` prints it. Times are seconds since the epoch, keyed by phase."""
+    return {
+        "tier": done.tier,
+        "from": done.came_from,
+        "to": done.goal,
+        "outcome": done.finish.outcome,
+        "reason": done.finish.reason,
+        "seconds": round(done.seconds, 3),
+        "instances": [
+            {
+                "name": member.name,
+                "template": member.template,
+                "phase": member.phase.value,
+                "times": {phase.value: round(member.times[phase], 3) for phase in Phase if phase in member.times},
+                "last_in_flight": member.last_busy,
+                "seconds_from_last_in_flight_to_stop": idle_before_stop(member),
+                "cut": member.cut or None,
+            }
+            for member in done.members
+        ],
+    }
+
+
+def idle_before_stop(member: Member) -> float | None:
+    """Seconds between the last look that found something in flight and the stop signal; None where none did."""
+    stopped = member.times.get(Phase.STOPPING)
+    if stopped is None or member.last_busy is None:
+        return None
+    return round(stopped - member.last_busy, 3)
+
+
+def rolled_text(done: Rolled) -> RenderableType:
+    """A rollout for people."""
+    way = f"{done.tier}: {done.came_from} -> {done.goal}"
+    cut = [f"{member.name} was cut at its drain deadline: {member.cut}." for member in done.members if member.cut]
+    if done.finish.outcome != "completed":
+        serves = f"{done.serving} instances of {done.came_from} serve everything."
+        last = f"Mend {done.goal} and roll again, or `changeover retry`."
+        word = "undone" if done.finish.outcome == "undone" else "not completed"
+        return Text(
+            "\n  ".join([f"{way} was {word}: {done.finish.reason}", serves, *(cut or ["Nothing was cut."]), last])
+        )
+    table = Table(title=f"{way} in {human_seconds(round(done.seconds, 1))}", title_justify="left")
+    for column in ("instance", "template", "until serving", "served", "drained in", "last request to stop"):
+        table.add_column(column)
+    for member in done.members:
+        table.add_row(
+            member.name,
+            member.template,
+            _between(member, "created", Phase.ADMITTED),
+            _between(member, Phase.ADMITTED, Phase.LEAVING),
+            _between(member, Phase.LEAVING, Phase.DRAINED),
+            "-" if (idle := idle_before_stop(member)) is None else human_seconds(idle),
+        )
+    return Group(table, *cut)
+
+
+def _between(member: Member, first: str, last: str) -> str:
+    start, end = member.times.get(first), member.times.get(last)
+    return "-" if start is None or end is None else human_seconds(round(end - start, 1))

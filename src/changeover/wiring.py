@@ -1,0 +1,184 @@
+"""The one place where a name in a chain file becomes an object.
+
+A new hop is one line in HOPS; everything else asks its port what it can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import httpx
+from pydantic import BaseModel
+
+from changeover.engine.controller import World
+from changeover.engine.guardian import Guarding
+from changeover.engine.journal import Journal
+from changeover.engine.metrics.ledger import LedgerReader
+from changeover.engine.metrics.probe import ProbeSource
+from changeover.engine.metrics.prometheus import PrometheusSource
+from changeover.engine.metrics.router import RouterSource
+from changeover.engine.metrics.source import MetricSource, Sources
+from changeover.hops.app.hop import App
+from changeover.hops.envoy.hop import Envoy
+from changeover.hops.envoy.stats import request_counts
+from changeover.hops.nginx.hop import NginxHttp, NginxStream
+from changeover.kit import http
+from changeover.kit.files import write_whole
+from changeover.model import chainfile
+from changeover.model.chain import Chain, Tier, content_hash
+from changeover.model.errors import fail
+from changeover.model.guard import resolve
+from changeover.model.instance import Instance, Launch
+from changeover.platforms.local.platform import LocalPlatform, Wires
+from changeover.ports import Hop, Place, Router, RoutesInward
+
+HOPS: Mapping[str, type[NginxHttp | NginxStream | Envoy | App]] = MappingProxyType(
+    {hop.kind: hop for hop in (NginxHttp, NginxStream, Envoy, App)}
+)
+"""Every kind of tier there is."""
+
+STATE = Path(".changeover")
+"""Where a chain keeps its state unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Wired:
+    """A chain joined to everything that acts on it."""
+
+    chain: Chain
+    world: World
+    platform: LocalPlatform
+    state: Path
+    text: str = field(repr=False)
+
+    def journal(self) -> Journal:
+        return open_journal(self.state)
+
+    def keep_copy(self) -> None:
+        """Keep the chain file as it is now beside the state: what runs must be known whatever happens to the file."""
+        write_whole(self.state / "chain.yaml", self.text)
+
+
+def open_journal(state: Path) -> Journal:
+    return Journal(state / "journal.db")
+
+
+def read_chain(file: Path) -> tuple[chainfile.Read, str]:
+    """A chain file, checked, and its text. Raises ChangeoverError."""
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise fail(f"the chain file cannot be read: {reason}", where=str(file), next="Name one with -f.") from error
+    read = chainfile.read(text, str(file), {kind: hop.Settings for kind, hop in HOPS.items()})
+    _check_order(read.chain, str(file))
+    return read, text
+
+
+def _check_order(chain: Chain, file: str) -> None:
+    """Every tier but the last passes requests on; the last one answers them."""
+    for tier in chain.tiers:
+        last = chain.inner(tier.name) is None
+        if last != (HOPS[tier.kind] is App):
+            problem = "is the last tier and has nothing to pass requests to" if last else "answers requests by itself"
+            raise fail(
+                f"tier {tier.name} ({tier.kind}) {problem}",
+                where=file,
+                next="The last tier of a chain, and only that one, is of kind app.",
+            )
+
+
+def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
+    """Join a chain file with its hops, its platform and its routers. Starts nothing. Raises ChangeoverError."""
+    read, text = read_chain(file)
+    chain, settings = read.chain, read.settings
+    state = state.resolve()
+    hops: dict[str, Hop] = {tier.name: HOPS[tier.kind](client) for tier in chain.tiers}
+    inward: dict[str, RoutesInward] = {}
+    for tier in chain.tiers:
+        hop: object = hops[tier.name]
+        inner = chain.inner(tier.name)
+        if inner is not None and isinstance(hop, RoutesInward):
+            inward[inner.name] = hop
+    wires = Wires(
+        launch=lambda place: _launch(hops, settings, place),
+        ready_path=lambda tier: hops[tier.name].ready_path,
+        inward=frozenset(inward),
+        controlled=frozenset(name for name, hop in hops.items() if hop.own_control),
+    )
+    platform = LocalPlatform(chain, state, wires)
+    instances: dict[str, Instance] = {}
+    carrying: dict[str, frozenset[str]] = {}
+
+    def nodes_of(outer: str) -> tuple[Instance, ...]:
+        return tuple(instances[name] for name in sorted(carrying.get(outer, ())) if name in instances)
+
+    def router(position: int, tier: Tier) -> Router:
+        if tier.name in inward:
+            outer = chain.tiers[position - 1].name
+            return inward[tier.name].router(tier, str(platform.membership_file(tier.name)), lambda: nodes_of(outer))
+        return platform.router(tier)
+
+    def sources(position: int) -> Sources:
+        """Whom a tier's guards can ask: the newest ledger of a probe, Prometheus, and an Envoy in front."""
+        found: dict[str, MetricSource] = {}
+        if ledgers := sorted((state / "ledgers").glob("*.jsonl")):
+            found["probe"] = ProbeSource(LedgerReader(ledgers[-1]))
+        if chain.prometheus is not None:
+            found["prometheus"] = PrometheusSource(client, chain.prometheus, instances)
+        if position and HOPS[chain.tiers[position - 1].kind] is Envoy:
+            tier, outer = chain.tiers[position].name, chain.tiers[position - 1].name
+            found["router"] = RouterSource(lambda: request_counts(client, tier, lambda: nodes_of(outer)))
+        return found
+
+    world = World(
+        chain=chain,
+        platform=platform,
+        hops=hops,
+        routers={tier.name: router(position, tier) for position, tier in enumerate(chain.tiers)},
+        hashes={
+            tier.name: {name: content_hash(tier.kind, said) for name, said in settings[tier.name].items()}
+            for tier in chain.tiers
+        },
+        instances=instances,
+        carrying=carrying,
+        guarding={
+            tier.name: Guarding(resolve(tier.update.guard, chain.guards), partial(sources, position))
+            for position, tier in enumerate(chain.tiers)
+            if tier.update.guard
+        },
+        folder=file.resolve().parent,
+    )
+    return Wired(chain, world, platform, state, text)
+
+
+def client() -> httpx.AsyncClient:
+    """The HTTP client that asks control ports."""
+    return http.client()
+
+
+def _launch(hops: Mapping[str, Hop], settings: Mapping[str, Mapping[str, BaseModel]], place: Place) -> Launch:
+    instance = place.instance
+    return hops[instance.tier].launch(settings[instance.tier][instance.template], place)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a chain file, with what a template of each kind may say."""
+    whole = Chain.model_json_schema(mode="validation")
+    definitions = whole["$defs"]
+    cases = []
+    for kind, hop in sorted(HOPS.items()):
+        own = hop.Settings.model_json_schema(mode="validation")
+        definitions.update(own.pop("$defs", {}))
+        name = hop.Settings.__name__
+        definitions[name] = own
+        says = {"properties": {"templates": {"additionalProperties": {"$ref": f"#/$defs/{name}"}}}}
+        cases.append({"if": {"properties": {"kind": {"const": kind}}}, "then": says})
+    definitions["Tier"]["properties"]["kind"]["enum"] = sorted(HOPS)
+    definitions["Tier"]["allOf"] = cases
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
