@@ -1,0 +1,106 @@
+"""The command line without a chain behind it: help, schema, and a start that cannot be."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.chain.chains import EXAMPLE, Chain, Command, Said, chain_file, here, running_in, template, tier_of
+
+from changeover.cli.main import cli
+
+COMMANDS = [command.name or getattr(command.callback, "__name__", "") for command in cli.registered_commands]
+SHOWN = [name for name in COMMANDS if name != "keep"]
+
+
+def test_help_lists_every_command() -> None:
+    told = here("--help").out
+    assert re.findall(r"^│ (\w+)  +[A-Z]", told, re.MULTILINE) == SHOWN, told
+    assert set(SHOWN) >= {"up", "status", "roll", "probe", "down", "demo", "app", "schema"}
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_every_command_has_help_with_the_exit_codes(command: str) -> None:
+    told = here(command, "--help").out
+    assert re.search(rf"Usage: .*\b{command} \[OPTIONS\]", told), told
+    assert "Exit codes: 0 done, 1 rolled back safely, 2 could not do the job, 3 service was interrupted" in told
+
+
+def test_the_schema_is_json_and_knows_every_key_of_the_example(tmp_path: Path) -> None:
+    told = Command(("schema",), tmp_path).end(0).json
+    assert told["$schema"].startswith("https://json-schema.org/")
+    text = json.dumps(told)
+    for tier in yaml.safe_load(EXAMPLE.read_text())["tiers"]:
+        assert f'"const": "{tier["kind"]}"' in text
+        keys = set(tier) | {key for settings in tier["templates"].values() for key in settings}
+        assert {key for key in keys if f'"{key}"' not in text} == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "message"),
+    [
+        (lambda said: said["tiers"][0].update(size=0), "size: 0", "tiers.0.size: .*greater than or equal to 1"),
+        (lambda said: said["tiers"][1].update(kind="nginks"), "kind: nginks", "Did you mean nginx?"),
+        (lambda said: said["tiers"][2]["drain"].update(deadline=30), "deadline: 30", "500ms, 30s, 2m or 1h"),
+        (lambda said: said.update(lisen="127.0.0.1:1"), "lisen: 127.0.0.1:1", "lisen: no such key"),
+    ],
+    ids=["a size", "a kind", "a time", "a key"],
+)
+def test_a_bad_chain_file_is_refused_with_file_and_line(
+    tmp_path: Path, change: Callable[[Said], None], line: str, message: str
+) -> None:
+    chain = Chain(tmp_path, chain_file(tmp_path, change))
+    number = [text.strip() for text in chain.file.read_text().splitlines()].index(line) + 1
+    done = chain.here("up", "-f", chain.file, code=2)
+    assert re.search(rf"chain\.yaml:{number}: .*{message}", done.err, re.DOTALL), done
+    assert not chain.state.exists()
+
+
+def test_a_state_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    chain = Chain(tmp_path, chain_file(tmp_path))
+    chain.state.write_text("a file")
+    for words, code in ((("up", "-f", chain.file), 2), (("roll", "edge", "--to", "v2"), 2), (("down",), None)):
+        done = chain.here(*words, code=code)
+        assert f"{chain.state}" in done.out + done.err
+        assert "Traceback" not in done.err
+    assert chain.state.read_text() == "a file"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("nginx", "nginx is not installed"), ("haproxy", "HAProxy is not installed")],
+)
+def test_software_that_is_missing_is_named_with_what_to_run(tmp_path: Path, name: str, message: str) -> None:
+    # Taking it off PATH does not suffice: the sbin folders are searched too, since an ordinary PATH lacks them.
+    program = f"""
+import shutil
+which = shutil.which
+shutil.which = lambda name, *more, **options: None if name == {name!r} else which(name, *more, **options)
+from changeover.cli.main import main
+main()
+"""
+    chain = Chain(tmp_path, chain_file(tmp_path))
+    words = ("up", "-f", chain.file, "--state", chain.state)
+    done = Command(words, tmp_path, program=("-c", program)).end(2)
+    assert message in done.err
+    assert "apt-get install" in done.err
+    assert "Traceback" not in done.err
+    assert running_in(tmp_path) == {}
+
+
+def test_a_first_template_that_does_not_start_leaves_nothing_running(tmp_path: Path) -> None:
+    def bad(said: Said) -> None:
+        template("edge", "v1", snippet="this_is_not nginx;")(said)
+
+    chain = Chain(tmp_path, chain_file(tmp_path, bad))
+    done = chain.run("up", "-f", chain.file, code=2)
+    assert "tier edge does not start" in done.err
+    assert 'unknown directive "this_is_not"' in done.err
+    assert "Everything that had been started was stopped again" in done.err
+    assert running_in(tmp_path) == {}
+    assert chain.status()["up"] is False
+    assert tier_of(yaml.safe_load(chain.file.read_text()), "edge")["templates"]["v1"]["snippet"]

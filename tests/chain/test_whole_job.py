@@ -1,0 +1,84 @@
+"""The main job, whole, and its control: the same traffic over the same chain, once with care and once without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.chain.chains import running_in
+from tests.chain.conftest import Demo
+
+from changeover.probe.ledger import read_ledger
+
+OLD = ["creating", "warming", "ready", "admitted", "leaving", "draining", "drained", "stopping", "gone"]
+
+
+def test_every_tier_is_rolled_without_one_broken_request(careful: Demo) -> None:
+    assert careful.done.code == 0, careful.done
+    verdict = careful.told["verdict"]
+    assert verdict["sentence"].startswith("0 lost, 0 duplicated, 0 corrupted of ")
+    assert (verdict["clean"], verdict["lost"], verdict["duplicated"], verdict["corrupted"]) == (True, 0, 0, 0)
+    assert verdict["counts"]["get"]["ok"] == verdict["counts"]["get"]["sent"] > 300
+    assert verdict["counts"]["upload"]["ok"] == verdict["counts"]["upload"]["sent"] >= 8
+    assert verdict["read_back"] == verdict["counts"]["upload"]["sent"]
+    assert [(r["tier"], r["from"], r["to"], r["outcome"]) for r in careful.told["rolls"]] == [
+        (tier, "v1", "v2", "completed") for tier in ("runtime", "gateway", "l4", "edge")
+    ]
+
+
+def test_both_versions_were_seen(careful: Demo) -> None:
+    verdict = careful.told["verdict"]
+    assert set(verdict["gets_by_version"]) == {"v1", "v2"}
+    assert set(verdict["uploads_by_version"]) == {"v1", "v2"}
+    writers = set(verdict["uploads_by_instance"])
+    assert any(name.startswith("runtime-v1-") for name in writers)
+    assert any(name.startswith("runtime-v2-") for name in writers)
+
+
+def test_uploads_were_under_way_in_every_roll(careful: Demo) -> None:
+    uploads = [row for row in read_ledger(Path(careful.told["verdict"]["ledger"])) if row.kind == "upload"]
+    assert careful.told["uploads"]["sent"] == len(uploads)
+    assert 4 <= careful.told["uploads"]["straddling_a_replacement"] <= len(uploads)
+    for roll in careful.told["rolls"]:
+        replaced = [member["times"]["leaving"] for member in roll["instances"] if member["template"] == "v1"]
+        assert [row for row in uploads if any(row.started < moment < row.finished for moment in replaced)], roll["tier"]
+
+
+def test_the_roll_tells_when_each_instance_entered_each_phase(careful: Demo) -> None:
+    for roll in careful.told["rolls"]:
+        old = [member for member in roll["instances"] if member["template"] == "v1"]
+        new = [member for member in roll["instances"] if member["template"] == "v2"]
+        assert (len(old), len(new)) == (2, 2)
+        for members, phases in ((old, OLD), (new, OLD[:4])):
+            for member in members:
+                assert member["name"].startswith(f"{roll['tier']}-{member['template']}-")
+                assert list(member["times"]) == phases
+                assert list(member["times"].values()) == sorted(member["times"].values())
+                assert (member["phase"], member["cut"]) == (phases[-1], None)
+        # One after the other, and never fewer than two that serve.
+        assert new[0]["times"]["admitted"] <= old[0]["times"]["leaving"]
+        assert old[0]["times"]["gone"] <= new[1]["times"]["creating"]
+        assert new[1]["times"]["admitted"] <= old[1]["times"]["leaving"]
+
+
+def test_an_instance_is_stopped_soon_after_its_last_request(careful: Demo) -> None:
+    idle = careful.told["seconds_from_last_in_flight_to_stop"]
+    assert idle["instances"] >= 4
+    assert 0 <= idle["median"] <= idle["worst"] < 5
+
+
+def test_the_report_is_kept_and_nothing_runs_any_more(careful: Demo) -> None:
+    assert Path(careful.told["report"]).is_relative_to(careful.folder)
+    assert careful.told["verdict"]["sentence"] in Path(careful.told["report"]).read_text()
+    assert running_in(careful.folder) == {}
+
+
+def test_plain_restarts_under_the_same_traffic_break_requests(naive: Demo) -> None:
+    assert naive.done.code == 3, naive.done
+    verdict = naive.told["verdict"]
+    assert verdict["lost"] > 0
+    assert not verdict["clean"]
+    assert sum(verdict["by_reason"].values()) >= verdict["lost"]
+    assert verdict["by_moving_tier"]
+    broken = [row for row in read_ledger(Path(verdict["ledger"])) if row.outcome != "ok"]
+    assert all(row.reason and row.tier_state for row in broken)
+    assert running_in(naive.folder) == {}
