@@ -15,6 +15,9 @@ from changeover.rollout.phases import Phase
 PATIENCE = 3.0
 """Seconds without a confirmation until somebody is told, and between two such notes."""
 
+SERVING_LOOK = 0.25
+"""Seconds between two questions to an instance that serves, whether it still can."""
+
 _ASKS_READINESS = frozenset({Phase.CREATING, Phase.WARMING, Phase.READY, Phase.ADMITTED})
 _ASKS_ROUTER = frozenset({Phase.READY, Phase.LEAVING, Phase.DRAINING, Phase.FAILED})
 _COUNTS = frozenset({Phase.LEAVING, Phase.DRAINING})
@@ -41,6 +44,7 @@ class Observer:
         self._now = now
         self._counts = _COUNTS | {Phase.ADMITTED} if by_load else _COUNTS
         self._fall = fall
+        self._asked: dict[str, float] = {}
         self._misses: dict[str, int] = {}
         self._noted: dict[str, float] = {}
 
@@ -70,7 +74,7 @@ class Observer:
         if phase is not Phase.FAILED and (reason := self._platform.gone(instance)) is not None:
             return [on.InstanceGone(self._now(), member.name, reason)]
         events: list[on.Event] = []
-        if phase in _ASKS_READINESS:
+        if phase in _ASKS_READINESS and self._is_time(member, phase):
             events += self._readiness(member, phase, await self._hop.ready(instance))
         if phase in self._counts:
             try:
@@ -78,6 +82,16 @@ class Observer:
             except Unknown as error:
                 events += self._unconfirmed(member, str(error), silent=True)
         return events
+
+    def _is_time(self, member: Member, phase: Phase) -> bool:
+        """Whoever serves is asked now and then: asking all of them at every look would slow the looks that matter."""
+        if phase is not Phase.ADMITTED:
+            return True
+        now = self._now()
+        if now - self._asked.get(member.name, -SERVING_LOOK) < SERVING_LOOK:
+            return False
+        self._asked[member.name] = now
+        return True
 
     def _readiness(self, member: Member, phase: Phase, ready: bool) -> list[on.Event]:
         if phase is not Phase.ADMITTED:

@@ -181,13 +181,21 @@ def test_one_that_serves_is_taken_for_lost_after_as_many_bad_answers_as_its_rout
     around, serving = Around(ready=False), member(Phase.ADMITTED)
     observer = around.observer(serving, fall=2)
     assert around.look(serving, observer=observer) == []
-    assert around.look(serving, observer=observer) == [on.InstanceUnready(100, NAME)]
+    around.now += 1
+    assert around.look(serving, observer=observer) == [on.InstanceUnready(101, NAME)]
+
+
+def test_one_that_serves_is_not_asked_at_every_look() -> None:
+    around, serving = Around(ready=False), member(Phase.ADMITTED)
+    observer = around.observer(serving, fall=2)
+    assert [around.look(serving, observer=observer) for _ in range(3)] == [[], [], []]
 
 
 def test_a_good_answer_in_between_begins_the_count_anew() -> None:
     around, serving = Around(), member(Phase.ADMITTED)
     observer = around.observer(serving, fall=2)
     for ready in (False, True, False):
+        around.now += 1
         around.ready = ready
         assert around.look(serving, observer=observer) == []
 
