@@ -371,7 +371,7 @@ class Machine:
             self.course = replace(self.course, status=Status.RESTING)
             self._out.append(do.Finish("failed", f"the way back is barred too: {reason}"))
         if member.template in (self.course.goal, self.course.previous):
-            pause = min(MAX_BACKOFF, 2.0 ** (failures - 1))
+            pause = min(MAX_BACKOFF, 2.0 ** min(failures - 1, 10))
             self.course = replace(self.course, not_before=at + pause)
             self._out.append(do.WakeAt(at + pause))
 
