@@ -24,18 +24,17 @@ from changeover.rollout import events as on
 from changeover.rollout.actions import Action, State
 from changeover.rollout.chance import Around, Fixed, Load, Random, Spread, waiting
 from changeover.rollout.fleet import Fleet, Member
+from changeover.rollout.floor import floor
 from changeover.rollout.invariants import Watch
 from changeover.rollout.machine import RETRY, Course, Machine, Rules, Status
 from changeover.rollout.phases import Phase
-from changeover.rollout.strategies import canary
-from changeover.rollout.strategies.moves import Want
 
 OLD, NEW = "old", "new"
 """The templates of a simulated rollout."""
 USELESS_BEATS = 20
 """Ticks in a row that nothing comes of while nothing else is about to happen: the machine waits for somebody."""
-PATIENCE = 200
-"""Times the size of the fleet: how much may happen until a rollout that never comes to rest is given up. One that comes
+PATIENCE = 400
+"""Times the size of the tier: how much may happen until a rollout that never comes to rest is given up. One that comes
 to rest needs about a dozen for each instance."""
 
 
@@ -135,7 +134,7 @@ class Simulation:
         self._coming: list[tuple[float, int, _Happens]] = []
         self._number = 0
         self._ticks: set[float] = set()
-        self._left = PATIENCE * 2 * rules.size + 10_000
+        self._left = PATIENCE * rules.size + 10_000
         self._known: dict[str, _Instance] = {}
         self._running: list[_Instance] = []
         self._existing = self._peak = rules.size
@@ -174,12 +173,14 @@ class Simulation:
         """Let that many things happen, or as many as there are until the rollout is over."""
         end = max(0, self._left - happenings) if happenings is not None else 0
         while not self.finished and self._left > end:
+            if not self._coming:
+                self.finished = True
+                break
             self._left -= 1
             self.now, _, happens = heappop(self._coming)
             if (event := happens()) is not None:
                 self._feed(event)
-            if not self._coming or not self._left:
-                self.finished = True
+        self.finished = self.finished or not self._left
 
     def result(self) -> Result:
         """What came of it. Ask when it is finished."""
@@ -217,6 +218,7 @@ class Simulation:
         self.steps += 1
         commands = self.machine.handle(event)
         self.machine.fleet.moved.clear()
+        self.machine.fleet.touched.clear()
         self._watch.step(event, commands)
         for command in commands:
             self._perform(command)
@@ -470,46 +472,6 @@ class Simulation:
         course = self.machine.course
         bakes = course.status is Status.ROLLING and course.strategy == "blue-green" and course.step < 2
         return bakes and instance.template == OLD
-
-
-def floor(rules: Rules, starts: Sequence[float], drains: Sequence[float]) -> float:
-    """What an ideal controller needs for these starts and drains: nothing fails, and it sees and is obeyed at once.
-
-    It is bound by the same ceiling and by the same least number that serve, so it goes in waves where the rules leave
-    no other way: each lasts start + min_ready + what was in flight. An instance that failed instead of being drained
-    counts as drained at once.
-    """
-    if rules.strategy == "blue-green":  # the old colour drains while the new one is baked
-        return max(starts, default=0.0) + rules.min_ready + max(rules.bake, *drains, 0.0)
-    size, now = rules.size, 0.0
-    existing = serving = size
-    coming, leaving = list(starts[:size])[::-1], [0.0] * (size - len(drains)) + list(drains[:size])[::-1]
-    under_way: list[tuple[float, bool]] = []
-    for new, gone in _stages(rules):
-        while True:
-            while len(coming) > size - new and existing < size + rules.surge:
-                existing += 1
-                heappush(under_way, (now + coming.pop() + rules.min_ready, True))
-            while len(leaving) > size - gone and serving > size - rules.unavailable:
-                serving -= 1
-                heappush(under_way, (now + leaving.pop(), False))
-            if not under_way:
-                break
-            now, came = heappop(under_way)
-            serving += came
-            existing -= not came
-    return now
-
-
-def _stages(rules: Rules) -> list[tuple[int, int]]:
-    """How many are to be new, and how many old ones gone, before it is waited for all of them to be there."""
-    stages = [(rules.size, rules.size)]
-    if rules.strategy == "canary":
-        want = Want(NEW, rules.size, rules.surge, rules.unavailable)
-        shares = [step.share for step in rules.steps if step.kind == "share"]
-        new = [canary.new_instances(share, want, weighed=rules.weighed) for share in shares]
-        stages[:0] = [(n, 0 if rules.weighed and n < rules.size else n) for n in new]
-    return stages
 
 
 def simulate(rules: Rules, world: World, random: Random) -> Result:
