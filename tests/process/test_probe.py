@@ -130,7 +130,8 @@ def test_a_stall_is_measured_by_every_get_that_was_due_in_it(tmp_path: Path) -> 
 def test_a_run_against_a_server_that_never_answers_ends_and_accounts_for_every_get_due(tmp_path: Path) -> None:
     load = {**GETS, "timeout": 0.3, "connections": 2}
     ran = probed(tmp_path, ProbedServer(lambda *_: "stall"), rows(1), **load)
-    assert set(ran.verdict.by_reason) <= {"timeout", "timeout before sending"}
+    # A busy machine may not even get the connection made in 0.3 s: that is a timeout too, and counted as one.
+    assert set(ran.verdict.by_reason) <= {"timeout", "timeout before sending", "connect timeout"}
     assert ran.verdict.lost == len(ran.rows) >= 50
     due = sorted(row.scheduled for row in ran.rows)
     assert all(after - before == pytest.approx(1 / 200, abs=1e-4) for before, after in pairwise(due))
