@@ -208,13 +208,22 @@ class Machine:
             deaths=0,
             admissions=0,
             not_before=event.at,
-            # With nothing to compare with or to switch from there are no steps to take.
-            strategy="rolling" if came_from in (None, event.goal) else event.strategy or self.rules.strategy,
+            strategy=self._strategy(came_from, event),
             step=0,
             step_at=event.at,
             paused="",
         )
         self._reach("")
+
+    def _strategy(self, came_from: str | None, event: on.Started) -> Strategy:
+        """The one that was asked for, where it is possible."""
+        if came_from in (None, event.goal):
+            return "rolling"  # with nothing to compare with or to switch from there are no steps to take
+        wanted = event.strategy or self.rules.strategy
+        if wanted == "blue-green" and any(member.template not in (came_from, event.goal) for member in self.fleet):
+            self._note("instances of a third template are there, so this is no switch between two colours: rolling")
+            return "rolling"
+        return wanted
 
     def _reach(self, done: str) -> None:
         """Say which step is next, and wait for leave to take it where somebody is to be asked."""
@@ -399,7 +408,7 @@ class Machine:
 
     def _check_empty(self, member: Member, at: float) -> None:
         # The old colour of a blue-green rollout is kept running, empty, until it can no longer be wanted back.
-        kept = self._moves.warm and member.template != self.course.goal
+        kept = self._moves.warm and member.template == self.course.previous
         if member.quiet >= QUIET_OBSERVATIONS and not kept and self.fleet.move(member, Cause.EMPTIED, at):
             self._ask(member, at)
 
@@ -515,7 +524,7 @@ class Machine:
         course, want = self.course, self.want
         if course.status is Status.ROLLING and course.previous is not None:
             if course.strategy == "blue-green":
-                return blue_green.moves(self.fleet, want, baked=course.step >= 2)
+                return blue_green.moves(self.fleet, want, step=course.step)
             if self.step is not None:
                 return canary.moves(self.fleet, want, share=self.share, weighed=self._beside)
         return rolling.moves(self.fleet, want)

@@ -522,6 +522,18 @@ def test_a_canary_without_room_beside_the_old_instances_takes_the_place_of_some(
         s.leave(A, at=1).expect(CreateInstance(C, "v2"))
 
 
+def test_a_third_colour_is_rolled_to_for_there_is_no_room_beside_two_others() -> None:
+    with script(size=1, strategy="blue-green") as s:
+        a, b, c = "web-v1-1", "web-v2-2", "web-v3-3"
+        s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
+        s.event(InstanceReady(1, b))
+        s.event(Tick(2))  # ready: now the colour is whole
+        s.event(Tick(3)).expect(Admit(b))
+        s.event(RouterConfirmed(4, b, admitted=True)).expect(*leaving(a))
+        s.event(Started(5, "v3")).expect(Said("no switch between two colours"))
+        s.leave(a, at=6).expect(CreateInstance(c, "v3"))
+
+
 def test_there_are_no_steps_to_the_template_that_runs_already() -> None:
     with script(strategy="canary", steps=HALF) as s:
         s.event(Started(0, "v1")).expect(Finish("completed"))

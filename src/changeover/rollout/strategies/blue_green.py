@@ -10,13 +10,17 @@ from changeover.rollout.phases import Phase
 from changeover.rollout.strategies.moves import Moves, Want
 
 
-def moves(fleet: Fleet, want: Want, *, baked: bool) -> Moves:
-    """The next moves. Until the new colour is whole nobody of it is admitted; then all are, and the old ones leave."""
+def moves(fleet: Fleet, want: Want, *, step: int) -> Moves:
+    """The next moves. Until the new colour is whole nobody of it is admitted; then all are, and the old ones leave.
+
+    `step`: 0 until all traffic has gone over, 1 while the old ones are kept warm, 2 after.
+    """
     ready = fleet.count((Phase.READY, Phase.ADMITTED), want.goal)
     create = max(0, min(want.size - fleet.staying(want.goal), 2 * want.size - fleet.existing))
     switched = fleet.count((Phase.ADMITTED,), want.goal) >= want.size
     retire = [m.name for m in fleet.where(Phase.ADMITTED, other_than=want.goal)] if switched else []
-    return Moves(create=create, retire=tuple(retire), admit=ready >= want.size, warm=not baked)
+    warm = step == 1 or (step == 0 and switched)
+    return Moves(create=create, retire=tuple(retire), admit=ready >= want.size, warm=warm)
 
 
 def switched(fleet: Fleet, want: Want) -> bool:
