@@ -57,6 +57,8 @@ class Hop(Protocol):
     """Where `control` answers 200 while the instance may get traffic; load balancers ask there too."""
     own_control: ClassVar[bool]
     """Whether `control` is a listener of its own; otherwise it is `address`."""
+    sees_uploads: ClassVar[bool]
+    """Whether `in_flight` tells of every upload by itself."""
     stop_signal: ClassVar[Signals]
     """The signal on which this software finishes what it has and ends."""
 

@@ -10,6 +10,7 @@ from changeover.cli.demo import demo
 from changeover.cli.down import down
 from changeover.cli.history import history, show
 from changeover.cli.keep import keep
+from changeover.cli.plan import plan
 from changeover.cli.probe import probe
 from changeover.cli.resume import resume
 from changeover.cli.roll import roll
@@ -29,7 +30,7 @@ cli = typer.Typer(
     add_completion=False,
 )
 for command in (
-    *(up, status, roll, pause, resume, promote, abort, undo, retry, history, show),
+    *(up, status, plan, roll, pause, resume, promote, abort, undo, retry, history, show),
     *(probe, down, demo, simulate, schema),
 ):
     cli.command(epilog=EPILOG)(command)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -18,11 +15,14 @@ from rich.text import Text
 from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.common import FileOption, JsonOption, StateOption, run, running
+from changeover.cli.goals import AllOption, ReleaseOption, StrategyOption, TierArgument, ToOption, goals
 from changeover.cli.output import Output
 from changeover.cli.up import leave_keeper
 from changeover.engine.journal import Journal
-from changeover.engine.lifecycle import Rolled, check_roll, find, is_there, patient_lease
+from changeover.engine.lifecycle import Rolled, check_roll, is_there, patient_lease
 from changeover.engine.lifecycle import roll as roll_tiers
+from changeover.engine.plan import Kept, check_fresh
+from changeover.engine.plan import find as find_plan
 from changeover.model.chain import Strategy
 from changeover.model.errors import fail
 from changeover.model.units import human_seconds
@@ -33,15 +33,12 @@ OUTCOMES = {"completed": exits.DONE, "undone": exits.ROLLED_BACK, "failed": exit
 
 
 def roll(
-    tier: Annotated[str, typer.Argument(help="The tier to roll; none with --all or --release.")] = "",
-    to: Annotated[str, typer.Option("--to", help="The template to roll to.")] = "",
-    everything: Annotated[bool, typer.Option("--all", help="Roll every tier that has the template.")] = False,
-    release: Annotated[
-        Path | None, typer.Option("--release", help="YAML file of `tier: template`, rolled as one.")
-    ] = None,
-    strategy: Annotated[
-        StrategyName | None, typer.Option("--strategy", help="Instead of the strategy in the chain file.")
-    ] = None,
+    tier: TierArgument = "",
+    to: ToOption = "",
+    everything: AllOption = False,
+    release: ReleaseOption = None,
+    strategy: StrategyOption = None,
+    plan: Annotated[str, typer.Option("--plan", metavar="ID", help="Carry out a plan, unless it is stale.")] = "",
     file: FileOption = None,
     state: StateOption = wiring.STATE,
     json: JsonOption = False,
@@ -54,57 +51,32 @@ def roll(
 
     async def work(output: Output) -> int:
         async with running(file, state) as found:
-            goals = _goals(found, tier, to, everything, release)
             with contextlib.closing(found.journal()) as journal:
-                return await roll_goals(output, found, journal, goals, strategy.value if strategy else None)
+                if not plan:
+                    asked = goals(found, tier, to, everything, release)
+                    return await roll_goals(output, found, journal, asked, strategy.value if strategy else None)
+                if tier or to or everything or release or strategy:
+                    raise fail("--plan says everything there is to say: give it alone")
+                kept = find_plan(found.state, plan)
+                return await roll_goals(output, found, journal, kept.goals, kept.strategy, kept)
 
     run(json, work)
 
 
-class StrategyName(StrEnum):
-    """The strategies, for the command line."""
-
-    ROLLING = "rolling"
-    CANARY = "canary"
-    BLUE_GREEN = "blue-green"
-
-
-def _goals(found: wiring.Wired, tier: str, to: str, everything: bool, release: Path | None) -> dict[str, str]:
-    """Which tiers go to which templates. Raises ChangeoverError when that is not said, or not there."""
-    if sum((bool(tier), everything, release is not None)) != 1 or bool(to) == (release is not None):
-        raise fail("say what to roll: `roll TIER --to V`, `roll --all --to V` or `roll --release FILE`")
-    if everything:
-        goals = {one.name: to for one in found.chain.tiers if to in one.templates}
-        if not goals:
-            raise fail(f"no tier has a template {to}")
-        return goals
-    goals = {tier: to} if release is None else _read_release(release)
-    for name, template in goals.items():
-        find(found.world, name, template)
-    return goals
-
-
-def _read_release(file: Path) -> dict[str, str]:
-    try:
-        told = yaml.safe_load(file.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise fail(f"the release file cannot be read: {error}", where=str(file)) from error
-    if (
-        not isinstance(told, dict)
-        or not all(isinstance(v, str) and isinstance(k, str) for k, v in told.items())
-        or not told
-    ):
-        raise fail("a release file is a mapping of tier to template, such as `runtime: v2`", where=str(file))
-    return told
-
-
 async def roll_goals(
-    output: Output, found: wiring.Wired, journal: Journal, goals: Mapping[str, str], strategy: Strategy | None
+    output: Output,
+    found: wiring.Wired,
+    journal: Journal,
+    goals: Mapping[str, str],
+    strategy: Strategy | None,
+    plan: Kept | None = None,
 ) -> int:
-    """Roll, print what came of it, and say with which code to leave."""
+    """Roll, print what came of it, and say with which code to leave. `plan`: only if nothing has changed since."""
     way = ", ".join(f"{tier} to {template}" for tier, template in goals.items())
     async with patient_lease(journal, f"roll {way}", time.time()):
         unfinished = journal.unfinished_release()
+        if plan is not None:
+            check_fresh(found.world, journal, plan)
         if unfinished is None and all(is_there(journal, found.chain.tier(t), v) for t, v in goals.items()):
             parts = [
                 {"tier": t, "from": v, "to": v, "outcome": "nothing to do", "instances": []} for t, v in goals.items()

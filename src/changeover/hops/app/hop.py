@@ -39,6 +39,7 @@ class App:
     Settings: ClassVar[type[BaseModel]] = AppSettings
     ready_path: ClassVar[str] = "/readyz"
     own_control: ClassVar[bool] = False
+    sees_uploads: ClassVar[bool] = True
     # TERM is graceful for Python's servers; QUIT, nginx's graceful signal, kills them at once.
     stop_signal: ClassVar[Signals] = SIGTERM
 

@@ -25,6 +25,7 @@ class Envoy:
     Settings: ClassVar[type[BaseModel]] = EnvoySettings
     ready_path: ClassVar[str] = "/ready"
     own_control: ClassVar[bool] = True
+    sees_uploads: ClassVar[bool] = False
     # Envoy knows no graceful signal: it is drained first, through its admin port, and then has nothing to lose.
     stop_signal: ClassVar[Signals] = SIGTERM
 

@@ -24,6 +24,7 @@ _COUNTS = re.compile(r"Reading: (\d+) Writing: (\d+)")
 class _Nginx:
     ready_path: ClassVar[str] = "/readyz"
     own_control: ClassVar[bool] = True
+    sees_uploads: ClassVar[bool] = False
     # QUIT finishes what is in flight; TERM, which most init scripts send, cuts it.
     stop_signal: ClassVar[Signals] = SIGQUIT
 

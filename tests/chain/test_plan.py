@@ -1,0 +1,73 @@
+"""`changeover plan` says beforehand what a roll then does: whom it creates, whom it stops, and whom it cuts."""
+
+from __future__ import annotations
+
+from tests.chain.chains import Chain, Said, SlowUpload, chain_file, tier_of, until
+
+
+def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled: Chain) -> None:
+    def impatient(said: Said) -> None:
+        tier_of(said, "runtime")["drain"] = {"deadline": "500ms", "policy": "cut"}
+
+    file = chain_file(rolled.folder, impatient, name="impatient-plan.yaml")
+    came_from, goal = rolled.template("runtime"), rolled.other("runtime")
+    words = ("plan", "runtime", "--to", goal, "-f", file)
+    with SlowUpload(rolled) as upload:
+        holder = upload.arrives()
+
+        def cut() -> Said | None:  # the longer the upload stands still, the longer it would take
+            told = rolled.here(*words, "--json", code=1).json
+            return told if told["would_be_cut"] else None
+
+        plan = until(cut, "a plan that would cut the upload")
+        people = rolled.here(*words, code=1).out
+        done = rolled.run("roll", "--plan", plan["id"], "-f", file, "--json", code=3).json
+    (passing,) = plan["uploads"]
+    assert (passing["tier"], passing["instance"], passing["fate"]) == ("runtime", holder["name"], "cut")
+    assert "1 of 1 uploads in flight would be cut" in people
+    assert f"changeover roll --plan {plan['id']}" in people
+    cut_members = [member["name"] for member in done["instances"] if member["cut"]]
+    assert cut_members == [holder["name"]]
+
+    (tier,) = plan["tiers"]
+    steps = {(step["what"], step["instance"]) for step in tier["steps"]}
+    there = {member["name"]: member["template"] for member in done["instances"]}
+    assert {name for what, name in steps if what == "create"} == {n for n, of in there.items() if of == goal}
+    assert {name for what, name in steps if what == "stop"} == {n for n, of in there.items() if of == came_from}
+    assert (tier["peak"], tier["size"]) == (3, 2)
+    assert 0 < tier["floor_seconds"] <= tier["seconds"]
+
+    stale = rolled.here("roll", "--plan", plan["id"], "-f", file, code=2).err
+    assert f"plan {plan['id']} is stale" in stale
+    assert f"the template of runtime: was {came_from} -> {goal}, is {goal} -> {goal}" in stale
+    rolled.serves("runtime", goal)
+
+
+def test_a_plan_is_stale_when_the_chain_file_says_something_else_by_now(resting: Chain) -> None:
+    plan = resting.here("plan", "edge", "--to", "v2", "--json", code=1).json
+    assert [tier["tier"] for tier in plan["tiers"]] == ["edge"]
+
+    def other(said: Said) -> None:
+        tier_of(said, "edge")["templates"]["v2"]["keepalive_time"] = "700ms"
+
+    file = chain_file(resting.folder, other, name="other-v2.yaml")
+    refused = resting.here("roll", "--plan", plan["id"], "-f", file, code=2).err
+    assert "what template v2 of edge says: was" in refused
+    assert "Nothing was changed" in refused
+
+
+def test_a_plan_of_all_tiers_goes_from_the_inside_out_and_nothing_to_do_exits_0(resting: Chain) -> None:
+    plan = resting.here("plan", "--all", "--to", "v2", "--json", code=1).json
+    assert [tier["tier"] for tier in plan["tiers"]] == ["runtime", "gateway", "l4", "edge"]
+    begins = [tier["begins"] for tier in plan["tiers"]]
+    assert begins == sorted(begins)
+    assert plan["peak"] == 9  # two of each of the four tiers, and the one beside them
+    assert plan["would_be_cut"] == 0
+    nothing = resting.here("plan", "--all", "--to", "v1", "--json").json
+    assert (nothing["id"], nothing["tiers"]) == (None, [])
+
+
+def test_a_plan_that_is_not_there_is_named(resting: Chain) -> None:
+    for number in ("000000000000", "../journal"):
+        assert f"there is no plan {number} here" in resting.here("roll", "--plan", number, code=2).err
+    assert "give it alone" in resting.here("roll", "edge", "--to", "v2", "--plan", "000000000000", code=2).err

@@ -1,0 +1,119 @@
+"""What a rollout is going to do, as the plan tells it beforehand. Times are seconds from its beginning."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from changeover.model.instance import Upload
+from changeover.rollout.cuts import fate, needs
+from changeover.rollout.events import Started
+from changeover.rollout.fleet import Fleet, Member
+from changeover.rollout.machine import Course, Rules, Step
+from changeover.rollout.phases import Phase
+from changeover.rollout.plan import Rehearsal, rehearse
+
+NOW = 1_000_000.0
+
+
+def rules(**changed: object) -> Rules:
+    usual: dict[str, object] = {
+        "tier": "web",
+        "size": 2,
+        "surge": 1,
+        "unavailable": 0,
+        "min_ready": 1.0,
+        "progress_deadline": 60.0,
+        "drain_deadline": 100.0,
+        "cut_at_deadline": False,
+    }
+    return Rules(**{**usual, **changed})  # type: ignore[arg-type]
+
+
+def planned(by: Rules, *, drains: dict[str, float] | None = None, start: float = 5.0) -> Rehearsal:
+    """A tier at rest on v1 that is to go to v2. `drains`: seconds for an instance to get empty; the others are."""
+    at = {"created": NOW - 100, Phase.READY: NOW - 99, Phase.ADMITTED: NOW - 98}
+    fleet = Fleet(
+        Member(f"web-v1-{n}", "v1", n, Phase.ADMITTED, times=dict(at), served=True) for n in range(1, by.size + 1)
+    )
+    course = Course("v1", serial=by.size)
+    waits = drains or {}
+    return rehearse(by, course, fleet, Started(NOW, "v2"), start=start, drain=lambda name, _: waits.get(name, 0.0))
+
+
+def told(rehearsal: Rehearsal) -> list[str]:
+    """`at what instance text`, without the words of the notes."""
+    return [
+        " ".join(filter(None, (f"{one.at:g}", one.what, one.instance.removeprefix("web-"), one.text)))
+        for one in rehearsal.planned
+        if one.what != "note"
+    ]
+
+
+def test_a_plan_names_every_instance_and_every_time_of_the_rollout_to_come() -> None:
+    plan = planned(rules(), drains={"web-v1-1": 30.0})
+    assert told(plan) == [
+        "0 create v2-3 v2",
+        "6 admit v2-3",
+        "6 drain v1-1",
+        "36 stop v1-1",
+        "36 create v2-4 v2",
+        "42 admit v2-4",
+        "42 drain v1-2",
+        "42 stop v1-2",
+        "42 finish completed",
+    ]
+    assert (plan.seconds, plan.floor, plan.peak, plan.outcome) == (42.0, 12.0, 3, "completed")
+    assert plan.leaves == {"web-v1-1": 6.0, "web-v1-2": 42.0}
+
+
+def test_a_drain_that_is_cut_at_its_deadline_takes_no_longer_than_the_deadline() -> None:
+    plan = planned(rules(size=1, drain_deadline=20.0, cut_at_deadline=True), drains={"web-v1-1": inf})
+    assert "26 stop v1-1 at its drain deadline" in told(plan)
+
+
+def test_a_canary_says_what_it_waits_for_and_takes_it_to_come_at_once() -> None:
+    steps = (Step("share", share=50), Step("pause"), Step("pause", stay=30.0), Step("analyse", stay=60.0))
+    plan = planned(rules(strategy="canary", steps=steps))
+    assert plan.outcome == "completed"
+    assert plan.waits_for == ("somebody to promote step 2", "the guard at step 4, at most 60 s")
+    assert plan.floor == 42.0
+
+
+def test_blue_green_has_both_colours_at_once_and_bakes() -> None:
+    plan = planned(rules(strategy="blue-green", bake=10.0))
+    assert (plan.peak, plan.outcome) == (4, "completed")
+    assert plan.seconds >= plan.floor == 16.0
+    assert plan.leaves.keys() == {"web-v1-1", "web-v1-2"}
+
+
+def test_a_rollout_that_can_come_to_no_end_says_so() -> None:
+    plan = planned(rules(size=1, drain_deadline=20.0), drains={"web-v1-1": inf})
+    assert plan.outcome == "it comes to no end"
+
+
+UPLOAD = Upload(received=10_000_000, expected=50_000_000, seconds=20.0)
+
+
+def test_what_an_upload_still_needs_is_told_by_the_rate_it_has_had() -> None:
+    assert needs(UPLOAD) == 80.0
+    assert needs(Upload(0, 50_000_000, 20.0)) == inf
+    assert needs(Upload(10_000_000, None, 20.0)) is None, "it never said how long it is"
+    assert needs(Upload(10_000_000, 50_000_000, 0.2)) is None, "too young to have a rate"
+
+
+@pytest.mark.parametrize(
+    ("ends", "cut", "becomes"),
+    [
+        (9.0, True, "ends"),
+        (11.0, True, "drained"),
+        (39.0, True, "drained"),
+        (41.0, True, "cut"),
+        (41.0, False, "held"),
+        (inf, True, "cut"),
+        (None, True, "unknown"),
+    ],
+)
+def test_an_upload_is_cut_only_where_the_drain_ends_before_it(ends: float | None, cut: bool, becomes: str) -> None:
+    assert fate(ends, leaves=10.0, deadline=30.0, cut=cut) == becomes
