@@ -30,6 +30,7 @@ soak: setup            ## the main job ten times in a row; stops at the first br
 bench: setup           ## measurements, printed and written to bench/results/*.json
 	$(run)python bench/receive.py
 	$(run)python bench/simulate.py
+	$(run)python bench/rollouts.py
 
 setup:
 	@scripts/setup
