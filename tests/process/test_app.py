@@ -433,3 +433,13 @@ def refuses(app: App) -> bool:
     except ConnectionResetError:  # it was queued on the listener as that closed
         return False
     return False
+
+
+def test_an_address_that_cannot_be_had_is_named_without_a_traceback(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        argv = [sys.executable, "-m", "changeover.cli.app", "--port", str(port), "--shared", str(tmp_path)]
+        done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: app: cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert "Traceback" not in done.stderr

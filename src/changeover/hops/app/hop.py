@@ -19,8 +19,7 @@ _EXAMPLE = (
     *(
         sys.executable,
         "-m",
-        "changeover",
-        "app",
+        "changeover.cli.app",
         "--host",
         "{host}",
         "--port",
