@@ -19,6 +19,7 @@ from changeover.rollout.phases import EXISTING, STAYING, TABLE, Cause, Phase
 DEFAULT_WEIGHT = 100
 """Weight of an instance when all are to get the same."""
 
+_NOT_YET = STAYING - {Phase.ADMITTED}
 _TAKES_NO_MACHINE = frozenset(Phase) - EXISTING
 _NOBODY: Mapping[str, Member] = MappingProxyType({})
 
@@ -60,6 +61,12 @@ class Member:
     @property
     def since(self) -> float:
         return self.times.get(self.phase, 0.0)
+
+    @property
+    def returns(self) -> bool:
+        """It was on its way out and is to stay after all, and has not been admitted since."""
+        left = self.times.get(Phase.LEAVING)
+        return self.phase in _NOT_YET and left is not None and left >= self.times.get(Phase.ADMITTED, left)
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ class Fleet:
         self._untimed[member.name] = member
         if member.phase is Phase.ADMITTED:
             heappush(self._by_age[member.template], (member.serial, member.name))
-        if member.served and member.phase in (Phase.CREATING, Phase.WARMING):
+        if member.returns:
             self._returning[member.template].add(member.name)
         else:
             self._returning[member.template].discard(member.name)
@@ -207,7 +214,7 @@ class Fleet:
         return self.count((Phase.ADMITTED,))
 
     def returning(self, template: str) -> int:
-        """Instances of that template that served, were on their way out, and have to show readiness again."""
+        """Instances of that template that were on their way out, and are to be admitted again."""
         return len(self._returning[template])
 
     def staying(self, template: str) -> int:

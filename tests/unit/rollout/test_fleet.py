@@ -35,8 +35,7 @@ def test_counts(walk: list[tuple[int, Cause]], phases: set[Phase], template: str
     assert fleet.existing == sum(m.phase in EXISTING for m in fleet)
     assert fleet.serving == sum(m.phase is Phase.ADMITTED for m in fleet)
     assert fleet.staying("v1") == sum(m.phase in STAYING and m.template == "v1" for m in fleet)
-    returning = [m for m in fleet if m.served and m.template == "v1" and m.phase in (Phase.CREATING, Phase.WARMING)]
-    assert fleet.returning("v1") == len(returning)
+    assert fleet.returning("v1") == sum(m.returns and m.template == "v1" for m in fleet)
 
 
 @given(steps, st.integers(-1, 12))

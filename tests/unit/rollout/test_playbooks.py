@@ -83,8 +83,8 @@ def test_with_a_surge_as_large_as_the_tier_all_new_instances_come_at_once() -> N
         s.event(InstanceReady(1, C))
         s.event(InstanceReady(1, D))
         s.event(Tick(2)).expect(Admit(C), Admit(D))
-        s.event(RouterConfirmed(3, C, admitted=True))  # D is about to serve too: nothing leaves in between
-        s.event(RouterConfirmed(3, D, admitted=True)).expect(*leaving(A), *leaving(B))
+        s.event(RouterConfirmed(3, C, admitted=True)).expect(*leaving(A))
+        s.event(RouterConfirmed(3, D, admitted=True)).expect(*leaving(B))
         s.leave(A, at=4)
         s.leave(B, at=5).expect(Finish("completed"))
 
@@ -361,13 +361,37 @@ def test_every_old_instance_that_can_come_back_serves_again_before_any_new_one_l
         s.event(InstanceReady(1, C))
         s.event(InstanceReady(1, D))
         s.event(Tick(2)).expect(Admit(C), Admit(D))
-        s.event(RouterConfirmed(3, C, admitted=True))
-        s.event(RouterConfirmed(3, D, admitted=True)).expect(*leaving(A), *leaving(B))
+        s.event(RouterConfirmed(3, C, admitted=True)).expect(*leaving(A))
+        s.event(RouterConfirmed(3, D, admitted=True)).expect(*leaving(B))
         s.event(Asked(4, Action.ABORT, why="errors went up")).expect(
             Said("going back"), LameDuck(A, on=False), LameDuck(B, on=False)
         )
-        s.serve(A, at=4.5)  # enough would serve without C, but B is on its way
-        s.serve(B, at=4.9).expect(*leaving(C), *leaving(D))
+        s.event(InstanceReady(4.5, A))
+        s.event(InstanceReady(4.6, B))
+        s.event(Tick(6)).expect(Admit(A), Admit(B))
+        s.event(RouterConfirmed(6.1, A, admitted=True))  # enough would serve without C, but B is on its way
+        s.event(RouterConfirmed(6.2, B, admitted=True)).expect(*leaving(C), *leaving(D))
+
+
+def test_an_old_instance_leaves_for_one_that_serves_though_others_are_not_admitted_yet() -> None:
+    with script(size=3, surge=2) as s:
+        old, c, d = "web-v1-1", "web-v2-4", "web-v2-5"
+        s.event(Started(0, "v2")).expect(CreateInstance(c, "v2"), CreateInstance(d, "v2"))
+        s.event(InstanceReady(1, c))
+        s.event(InstanceReady(1, d))
+        s.event(Tick(2)).expect(Admit(c), Admit(d))
+        s.event(RouterConfirmed(3, c, admitted=True)).expect(*leaving(old))  # whatever becomes of d
+
+
+def test_a_new_instance_that_is_not_ready_for_a_while_holds_up_nobody() -> None:
+    with script(size=3, surge=3) as s:
+        first, second, c, d, e = "web-v1-1", "web-v1-2", "web-v2-4", "web-v2-5", "web-v2-6"
+        s.event(Started(0, "v2")).expect(*(CreateInstance(name, "v2") for name in (c, d, e)))
+        s.serve(c, at=1).expect(*leaving(first))
+        s.event(RouterConfirmed(3, first, admitted=False))
+        s.event(InstanceUnready(3, c)).expect(Said("is not ready any more", c))
+        s.serve(d, at=4)  # it stands in for c
+        s.serve(e, at=6).expect(*leaving(second))
 
 
 def test_an_instance_that_was_told_to_stop_does_not_come_back() -> None:

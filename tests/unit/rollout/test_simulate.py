@@ -328,6 +328,14 @@ def calls_per_step(rules: Rules, world: World, *, whole: bool = False) -> float:
     return calls / (simulation.steps - before)
 
 
+def test_a_large_tier_rolls_as_near_to_the_floor_as_a_small_one() -> None:
+    world = World(start=Around(10.0, 1.5), confirm=Fixed(5.0))
+    for size in (100, 1_000):
+        ratio = run(replace(TWO, size=size, surge=size // 4, cut_at_deadline=True), world, seed=1).ratio
+        assert ratio is not None
+        assert ratio < 1.1
+
+
 @pytest.mark.parametrize("share", [0.01, 0.25], ids=["surge 1%", "surge 25%"])
 def test_a_step_costs_the_same_in_a_fleet_of_ten_thousand(share: float) -> None:
     world = replace(BUSY, lifetime=100_000.0)

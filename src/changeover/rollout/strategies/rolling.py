@@ -23,10 +23,11 @@ def moves(fleet: Fleet, want: Want) -> Moves:
     create = max(0, min(missing - len(readmit), room))
 
     # What never got traffic can leave at once; what serves leaves only while enough others serve. The old ones
-    # that come back on an undo are waited for, so that the new side is never drained before the old one is back.
+    # that come back on an undo are waited for, so that the new side is never drained before the old one is back. New
+    # ones that are about to serve are not: in a large fleet there is always one, and nothing old would ever leave.
     retire = [m.name for m in fleet.where(Phase.CREATING, Phase.WARMING, Phase.READY, other_than=goal)]
     spare = fleet.serving - (want.size - want.unavailable)
-    if not readmit and not fleet.returning(goal) and fleet.count((Phase.READY,), goal) == 0:
+    if not readmit and not fleet.returning(goal):
         retire += first_to_go(fleet, spare, want, other_than=goal)
         surplus = min(-missing, spare - fleet.count((Phase.ADMITTED,), other_than=goal))
         retire += first_to_go(fleet, surplus, want, template=goal)
