@@ -45,6 +45,6 @@ def _stages(rules: Rules) -> list[tuple[int, int]]:
     if rules.strategy == "canary":
         want = Want("", rules.size, rules.surge, rules.unavailable)
         shares = [step.share for step in rules.steps if step.kind == "share"]
-        new = [canary.new_instances(share, want, weighed=rules.weighed) for share in shares]
-        stages[:0] = [(n, 0 if rules.weighed and n < rules.size else n) for n in new]
+        needed = [canary.instances(share, want, weighed=rules.beside) for share in shares]
+        stages[:0] = [(new, rules.size - old) for new, old in needed]
     return stages

@@ -79,6 +79,11 @@ class Rules:
     weighed: bool = False
     """Whether every router of the tier can give instances different shares of the requests."""
 
+    @property
+    def beside(self) -> bool:
+        """Whether a canary stands beside all old instances, weighted. Without surge there is no room for it there."""
+        return self.weighed and self.surge > 0
+
 
 @dataclass(frozen=True)
 class Course:
@@ -166,11 +171,6 @@ class Machine:
             return 100
         shares = [step.share for step in self.rules.steps[: self.course.step + 1] if step.kind == "share"]
         return shares[-1] if shares else 0
-
-    @property
-    def _beside(self) -> bool:
-        """Whether a canary stands beside all old instances, weighted. Without surge there is no room for it there."""
-        return self.rules.weighed and self.rules.surge > 0
 
     @property
     def want(self) -> Want:
@@ -526,7 +526,7 @@ class Machine:
             if course.strategy == "blue-green":
                 return blue_green.moves(self.fleet, want, step=course.step)
             if self.step is not None:
-                return canary.moves(self.fleet, want, share=self.share, weighed=self._beside)
+                return canary.moves(self.fleet, want, share=self.share, weighed=self.rules.beside)
         return rolling.moves(self.fleet, want)
 
     def _heal_only(self, moves: Moves) -> Moves:
@@ -559,7 +559,7 @@ class Machine:
         match step.kind:
             case "share":
                 weighed = not any(name in self.fleet.members for name in self._unweighed)
-                return weighed and canary.arrived(self.fleet, self.want, share=step.share, weighed=self._beside)
+                return weighed and canary.arrived(self.fleet, self.want, share=step.share, weighed=self.rules.beside)
             case "pause":
                 return step.stay is not None and at >= self.course.step_at + step.stay
             case "analyse":

@@ -546,6 +546,15 @@ def test_a_canary_without_room_beside_the_old_instances_takes_the_place_of_some(
         s.leave(A, at=1).expect(CreateInstance(C, "v2"))
 
 
+def test_all_of_the_traffic_is_rolled_to_for_there_is_no_room_beside_all_old_instances() -> None:
+    with script(size=2, surge=1, strategy="canary", steps=(Step("share", 100), Step("pause")), weighed=True) as s:
+        s.event(Started(0, "v2")).expect(StepReached("set weight 100 %", ""), CreateInstance(C, "v2"))
+        s.serve(C, at=1).expect(*leaving(A))
+        s.leave(A, at=3).expect(CreateInstance(D, "v2"))
+        s.serve(D, at=4).expect(*leaving(B))
+        s.leave(B, at=6).expect(Said("step 1 of 2 done"), StepReached("pause until promoted", "set weight 100 %"))
+
+
 def test_a_third_colour_is_rolled_to_for_there_is_no_room_beside_two_others() -> None:
     with script(size=1, strategy="blue-green") as s:
         a, b, c = "web-v1-1", "web-v2-2", "web-v3-3"

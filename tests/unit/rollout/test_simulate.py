@@ -227,7 +227,7 @@ def test_a_longer_drain_deadline_cuts_less() -> None:
 STEPS = [
     Step("share", share=10),
     Step("share", share=60),
-    Step("share", share=90),
+    Step("share", share=100),
     Step("pause", stay=20.0),
     Step("pause"),
     Step("analyse", stay=200.0),

@@ -17,22 +17,25 @@ FULL_WEIGHT = 256
 """The largest weight that every router takes (HAProxy's limit). The heaviest instance gets it, the others less."""
 
 
-def new_instances(share: int, want: Want, *, weighed: bool) -> int:
-    """How many instances of the new template a share (percent of traffic) needs: at least one, unless it is 0."""
+def instances(share: int, want: Want, *, weighed: bool) -> tuple[int, int]:
+    """How many new and how many old instances a share (percent of traffic) needs: no new one only for none of it.
+
+    Also where the router can weigh there is no old instance beside all of the traffic, nor would there be room.
+    """
     exact = want.size * share / 100
-    if weighed:
-        return min(max(1, want.surge), ceil(exact)) if share < 100 else want.size
-    return max(1, round(exact)) if share else 0
+    if weighed and share < 100:
+        return min(max(1, want.surge), ceil(exact)), want.size
+    new = max(1, round(exact)) if share else 0
+    return new, want.size - new
 
 
 def moves(fleet: Fleet, want: Want, *, share: int, weighed: bool) -> Moves:
     """The next moves towards that share."""
-    new = new_instances(share, want, weighed=weighed)
+    new, kept = instances(share, want, weighed=weighed)
     missing = new - fleet.staying(want.goal)
     room = want.size + want.surge - fleet.existing
     create = max(0, min(missing, room))
     old = fleet.count(STAYING, other_than=want.goal)
-    kept = want.size if weighed else want.size - new
     heal = max(0, min(kept - old, room - create))
     spare = min(fleet.serving - (want.size - want.unavailable), old - kept)
     retire = rolling.first_to_go(fleet, spare, want, other_than=want.goal)
@@ -41,8 +44,7 @@ def moves(fleet: Fleet, want: Want, *, share: int, weighed: bool) -> Moves:
 
 def arrived(fleet: Fleet, want: Want, *, share: int, weighed: bool) -> bool:
     """Whether the share is reached: the instances serve, and nobody is on the move."""
-    new = new_instances(share, want, weighed=weighed)
-    old = want.size if weighed else want.size - new
+    new, old = instances(share, want, weighed=weighed)
     serving = (Phase.ADMITTED,)
     return (
         fleet.count(serving, want.goal) == new
