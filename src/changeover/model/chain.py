@@ -80,6 +80,20 @@ class Step(Part):
         return self
 
 
+def _shares_rise(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """A canary goes forward, step by step: what takes traffic back is an undo, and it drains."""
+    highest = 0
+    for number, step in enumerate(steps, start=1):
+        if (share := step.set_weight) is not None:
+            if share < highest:
+                raise ValueError(
+                    f"step {number} falls to {share} % from {highest} %: shares may only rise. Put the steps in order; "
+                    "traffic goes back with `changeover abort`"
+                )
+            highest = share
+    return steps
+
+
 _STEPS = (Step(set_weight=10), Step(pause="30s"), Step(set_weight=50), Step(pause="30s"))
 
 
@@ -89,7 +103,9 @@ class Update(Part):
     strategy: Strategy = Field(
         "rolling", description="`rolling`: batch by batch; `canary`: in steps; `blue-green`: all at once, and back."
     )
-    steps: tuple[Step, ...] = Field(_STEPS, description="Of a canary; after the last one the rest is rolled.")
+    steps: Annotated[tuple[Step, ...], AfterValidator(_shares_rise)] = Field(
+        _STEPS, description="Of a canary, with shares that rise; after the last one the rest is rolled."
+    )
     bake: Seconds = Field(
         30.0, description="Of blue-green: how long the old colour is kept warm after the switch, for an instant undo."
     )

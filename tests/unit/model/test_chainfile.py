@@ -109,6 +109,11 @@ def test_a_good_file_gives_a_chain_and_its_settings() -> None:
             "replaced. Set max_surge to 1 or more",
         ),
         (
+            "kind: app\ntemplates: {v1: {}}\nupdate:\n  steps: [{set_weight: 60}, {pause: 1s}, {set_weight: 10}]",
+            "chain.yaml:6: tiers.0.update.steps: step 3 falls to 10 % from 60 %: shares may only rise. Put the steps "
+            "in order; traffic goes back with `changeover abort`",
+        ),
+        (
             "kind: web\ntemplates:\n  v1: {body_size: 5XB}",
             "chain.yaml:5: tiers.0.templates.v1.body_size: could not interpret byte unit: XB",
         ),
