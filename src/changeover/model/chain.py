@@ -107,7 +107,9 @@ class Update(Part):
         _STEPS, description="Of a canary, with shares that rise; after the last one the rest is rolled."
     )
     bake: Seconds = Field(
-        30.0, description="Of blue-green: how long the old colour is kept warm after the switch, for an instant undo."
+        30.0,
+        description="Of blue-green: how long the old colour is kept warm after the switch, for an instant undo. Its "
+        "drain deadline counts from the end of that.",
     )
     guard: tuple[Name, ...] = Field(
         (),

@@ -390,7 +390,10 @@ class Machine:
             # No router was ever told of it, so nothing is in flight. What never got ready may never say so itself.
             self.fleet.move(member, Cause.EMPTIED, at)
             self._ask(member, at)
-            return
+        elif not self._kept(member):
+            self._give_deadline(member, at)
+
+    def _give_deadline(self, member: Member, at: float) -> None:
         member.deadline = at + self.rules.drain_deadline
         self._out.append(do.WakeAt(member.deadline))
 
@@ -407,10 +410,12 @@ class Machine:
             self._check_empty(member, event.at)
 
     def _check_empty(self, member: Member, at: float) -> None:
-        # The old colour of a blue-green rollout is kept running, empty, until it can no longer be wanted back.
-        kept = self._moves.warm and member.template == self.course.previous
-        if member.quiet >= QUIET_OBSERVATIONS and not kept and self.fleet.move(member, Cause.EMPTIED, at):
+        if member.quiet >= QUIET_OBSERVATIONS and not self._kept(member) and self.fleet.move(member, Cause.EMPTIED, at):
             self._ask(member, at)
+
+    def _kept(self, member: Member) -> bool:
+        """The old colour of a blue-green rollout is kept running, empty, until it can no longer be wanted back."""
+        return self._moves.warm and member.template == self.course.previous
 
     # -- what time brings ----------------------------------------------------------------------------------------
 
@@ -494,14 +499,16 @@ class Machine:
 
     def _move_on(self, at: float) -> None:
         self._advance(at)
-        held_back, self._moves = not self._moves.admit, self._next_moves()
+        before, self._moves = self._moves, self._next_moves()
         moves = self._moves
-        if held_back and moves.admit:
+        if moves.admit and not before.admit:
             self._let_in(at)
         for name in moves.readmit:
             self._readmit(self.fleet.members[name], at)
         for name in moves.retire:
             self._retire(self.fleet.members[name], at)
+        if moves.warm != before.warm:
+            self._time_drains(at)
         if at >= self.course.not_before:
             old = self.course.previous or self.course.goal
             for template in [self._source()] * moves.create + [old] * moves.heal:
@@ -515,6 +522,17 @@ class Machine:
         for member in waited:
             member.patience_from = at
         self.fleet.retime(waited)
+
+    def _time_drains(self, at: float) -> None:
+        """While instances are kept warm their deadlines do not count; when they no longer are, these begin."""
+        draining = list(self.fleet.where(Phase.DRAINING))
+        for member in draining:
+            if self._kept(member):
+                member.deadline = None
+            elif member.deadline is None:
+                self._give_deadline(member, at)
+            self.fleet.touch(member)
+        self.fleet.retime(draining)
 
     def _next_moves(self) -> Moves:
         moves = self._moves_of_strategy()

@@ -453,7 +453,10 @@ class Simulation:
     def _drain(self, instance: _Instance) -> float:
         """Seconds until everything in flight is done, or cut."""
         left = max(0.0, max((*instance.uploads, *instance.requests), default=0.0) - self.now)
-        return min(left, self.rules.drain_deadline) if self.rules.cut_at_deadline else left
+        if not self.rules.cut_at_deadline:
+            return left
+        warm = self.rules.bake if self.rules.strategy == "blue-green" else 0.0
+        return min(left, warm + self.rules.drain_deadline)
 
     def _count(self, instance: _Instance, asked: int) -> on.Event | None:
         """Look at what is in flight: now, when the last of it has ended, and then until it is told to stop."""

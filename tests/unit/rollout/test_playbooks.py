@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import pytest
 from tests.unit.rollout.playbook import BUSY, IDLE, A, B, C, D, E, Expected, F, Said, Script, leaving, script
@@ -565,6 +566,44 @@ def test_a_third_colour_is_rolled_to_for_there_is_no_room_beside_two_others() ->
         s.event(RouterConfirmed(4, b, admitted=True)).expect(*leaving(a))
         s.event(Started(5, "v3")).expect(Said("no switch between two colours"))
         s.leave(a, at=6).expect(CreateInstance(c, "v3"))
+
+
+@pytest.mark.parametrize("policy", ["cut", "wait"])
+def test_the_drain_deadline_of_a_colour_that_is_kept_warm_counts_from_the_end_of_that(
+    policy: Literal["cut", "wait"],
+) -> None:
+    with script(size=1, strategy="blue-green", bake=100, deadline=30, policy=policy) as s:
+        a, b = "web-v1-1", "web-v2-2"
+        s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
+        s.event(InstanceReady(1, b))
+        s.event(Tick(2))
+        s.event(Tick(3)).expect(Admit(b))
+        s.event(RouterConfirmed(4, b, admitted=True)).expect(*leaving(a))
+        s.event(RouterConfirmed(5, a, admitted=False)).expect(Said("kept warm for 100 s"), WakeAt(105))
+        s.event(InFlightSeen(34, a, UPLOAD))
+        s.event(Tick(36))  # 30 s have passed, and it is still wanted
+        s.restart()
+        s.event(Tick(105)).expect(WakeAt(135))
+        s.event(Tick(134))
+        if policy == "cut":
+            s.event(Tick(135)).expect(Said("cutting", a), Stop(a, kill=True))
+        else:
+            s.event(Tick(135)).expect(Said("still waiting", a))
+
+
+def test_a_warm_colour_that_is_wanted_back_has_no_deadline_until_it_leaves_again() -> None:
+    with script(size=1, strategy="blue-green", bake=100, deadline=30, policy="cut") as s:
+        a, b = "web-v1-1", "web-v2-2"
+        s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
+        s.event(InstanceReady(1, b))
+        s.event(Tick(2))
+        s.event(Tick(3)).expect(Admit(b))
+        s.event(RouterConfirmed(4, b, admitted=True)).expect(*leaving(a))
+        s.event(RouterConfirmed(5, a, admitted=False)).expect(Said("kept warm for 100 s"))
+        s.event(InFlightSeen(34, a, UPLOAD))
+        s.event(Asked(90, Action.ABORT, why="errors went up")).expect(Said("going back"), LameDuck(a, on=False))
+        s.serve(a, at=91).expect(*leaving(b))
+        s.leave(b, at=93).expect(Finish("undone", "errors went up"))
 
 
 def test_there_are_no_steps_to_the_template_that_runs_already() -> None:
