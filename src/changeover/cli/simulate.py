@@ -69,7 +69,9 @@ def simulate(
     surge: Annotated[Any, _count("Instances above size.")] = None,
     unavailable: Annotated[Any, _count("Instances that may be missing from size.")] = None,
     min_ready: Annotated[float | None, _time("How long an instance must be ready before it gets traffic.")] = None,
-    progress_deadline: Annotated[float | None, _time("An instance not ready by then undoes the rollout.")] = None,
+    progress_deadline: Annotated[
+        float | None, _time("An instance that does not serve by then is replaced, or the rollout undone.")
+    ] = None,
     drain_deadline: Annotated[float | None, _time("How long a drain may take.")] = None,
     policy: Annotated[
         Literal["wait", "cut"] | None,

@@ -125,7 +125,8 @@ class Update(Part):
     progress_deadline: Seconds = Field(
         60.0,
         gt=0,
-        description="Without any instance getting ready for this long, the rollout is undone. Drains do not count.",
+        description="An instance that does not serve after this long is replaced; if no other one got to serve in that "
+        "time either, the rollout is undone. Drains do not count.",
     )
 
 

@@ -14,12 +14,11 @@ from math import inf
 from types import MappingProxyType
 
 from changeover.model.instance import InFlight
-from changeover.rollout.phases import EXISTING, STAYING, TABLE, Cause, Phase
+from changeover.rollout.phases import EXISTING, STARTING, STAYING, TABLE, Cause, Phase
 
 DEFAULT_WEIGHT = 100
 """Weight of an instance when all are to get the same."""
 
-_NOT_YET = STAYING - {Phase.ADMITTED}
 _TAKES_NO_MACHINE = frozenset(Phase) - EXISTING
 _NOBODY: Mapping[str, Member] = MappingProxyType({})
 
@@ -66,7 +65,7 @@ class Member:
     def returns(self) -> bool:
         """It was on its way out and is to stay after all, and has not been admitted since."""
         left = self.times.get(Phase.LEAVING)
-        return self.phase in _NOT_YET and left is not None and left >= self.times.get(Phase.ADMITTED, left)
+        return self.phase in STARTING and left is not None and left >= self.times.get(Phase.ADMITTED, left)
 
 
 @dataclass(frozen=True)

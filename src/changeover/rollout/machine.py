@@ -20,7 +20,7 @@ from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.actions import ANSWERS, Action, State
 from changeover.rollout.fleet import DEFAULT_WEIGHT, Fleet, Member
-from changeover.rollout.phases import STAYING, Cause, Phase
+from changeover.rollout.phases import STARTING, STAYING, Cause, Phase
 from changeover.rollout.strategies import blue_green, canary, rolling
 from changeover.rollout.strategies.moves import Moves, Want
 
@@ -32,7 +32,8 @@ of a removal a moment after its main thread has confirmed it, and may still open
 STOP_GRACE = 10.0
 """Seconds an instance with nothing in flight has to end after its stop signal, before it is killed."""
 MAX_FAILURES = 3
-"""Instances of a template that fail in a row, before one was admitted, until a rollout is undone."""
+"""Starts that must have failed at the least until a template is given up. Of many that are started at once it is half
+of them, so that a few that fail whatever they run undo nothing; each one that is admitted makes up for one."""
 MAX_BACKOFF = 30.0
 """Longest pause, in seconds, between two attempts to replace an instance of a tier at rest that keeps failing."""
 
@@ -95,6 +96,9 @@ class Course:
     reason: str = ""
     serial: int = 0
     failures: int = 0
+    """Starts that failed, less those that went well since."""
+    admitted_at: float = 0.0
+    """When an instance of the goal was admitted last."""
     not_before: float = 0.0
     deaths: int = 0
     """Instances of the goal that were lost within the progress deadline of their admission, in this rollout."""
@@ -325,7 +329,7 @@ class Machine:
                 if self.fleet.move(member, Cause.ADMISSION_CONFIRMED, event.at):
                     member.served = True
                     if member.template == self.course.goal:
-                        self.course = replace(self.course, failures=0, admissions=self.course.admissions + 1)
+                        self._admitted(event.at)
             case on.RouterConfirmed(admitted=False):
                 if self.fleet.move(member, Cause.REMOVAL_CONFIRMED, event.at) and member.phase is Phase.DRAINING:
                     self._begin_drain(member, event.at)
@@ -339,6 +343,11 @@ class Machine:
                 self._weight_seen(member, event)
             case on.StopSent():
                 self.fleet.move(member, Cause.STOP_SENT, event.at)
+
+    def _admitted(self, at: float) -> None:
+        course = self.course
+        failures = 0 if course.status is Status.RESTING else max(0, course.failures - 1)
+        self.course = replace(course, failures=failures, admissions=course.admissions + 1, admitted_at=at)
 
     def _gone(self, member: Member, event: on.InstanceGone) -> None:
         was, reason = member.phase, event.reason or "the process ended"
@@ -368,18 +377,19 @@ class Machine:
         self._note(reason, member.name, "warning")
         if member.template not in (self.course.goal, self.course.previous):
             return
-        failures = self.course.failures + 1
+        failures, starting = self.course.failures + 1, self.fleet.count(STARTING, member.template)
         self.course = replace(self.course, failures=failures)
+        hopeless = failures >= max(MAX_FAILURES, starting / 2)
         new = member.template == self.course.goal
         if self.course.status is Status.ROLLING and new and not self.course.paused:
-            if failures < MAX_FAILURES:
+            if not hopeless:
                 return
             self._undo(reason)
-        elif self.course.status is Status.UNDOING and failures == MAX_FAILURES:
+        elif self.course.status is Status.UNDOING and hopeless:
             # There is nowhere else to go. The tier is left to healing, and whoever waits for the end is told.
             self.course = replace(self.course, status=Status.RESTING)
             self._out.append(do.Finish("failed", f"the way back is barred too: {reason}"))
-        if member.template in (self.course.goal, self.course.previous):
+        if member.template in (self.course.goal, self.course.previous) and failures > starting:
             pause = min(MAX_BACKOFF, 2.0 ** min(failures - 1, 10))
             self.course = replace(self.course, not_before=at + pause)
             self._out.append(do.WakeAt(at + pause))
@@ -469,8 +479,9 @@ class Machine:
         reason = f"{member.name} was not {missing} after {waited:.0f} s (progress_deadline)"
         member.given_up = True
         self._retire(member, at)
-        if self.course.status is Status.ROLLING and member.template == self.course.goal:
-            self._undo(reason)
+        new = member.template == self.course.goal
+        if self.course.status is Status.ROLLING and new and self.course.admitted_at <= member.patience_from:
+            self._undo(reason)  # nor was any other in all that time
         else:
             self._failed_to_start(member, reason, at)
 

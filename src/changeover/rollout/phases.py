@@ -82,7 +82,10 @@ TABLE: Mapping[tuple[Phase, Cause], Phase] = MappingProxyType(
 EXISTING = frozenset({P.CREATING, P.WARMING, P.READY, P.ADMITTED, P.LEAVING, P.DRAINING, P.DRAINED, P.STOPPING})
 """Phases in which an instance takes up a machine. Draining ones count: that is what makes surge a true ceiling."""
 
-STAYING = frozenset({P.CREATING, P.WARMING, P.READY, P.ADMITTED})
+STARTING = frozenset({P.CREATING, P.WARMING, P.READY})
+"""Phases of an instance that is meant to stay and does not serve yet."""
+
+STAYING = STARTING | {P.ADMITTED}
 """Phases of an instance that is meant to stay."""
 
 UNSETTLED = frozenset(Phase) - {P.ADMITTED, P.GONE}

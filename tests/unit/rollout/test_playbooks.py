@@ -435,6 +435,60 @@ def test_failures_before_an_instance_served_are_forgotten_once_one_does() -> Non
         assert s.status == "rolling"
 
 
+EIGHT = [f"web-v2-{n}" for n in range(9, 17)]
+"""What a roll of a tier of eight creates beside it."""
+
+
+def eight_at_once(s: Script) -> None:
+    s.event(Started(0, "v2")).expect(*(CreateInstance(name, "v2") for name in EIGHT))
+
+
+def fail(s: Script, name: str, following: str, at: float = 1) -> None:
+    s.event(InstanceGone(at, name)).expect(Said("did not start", name), Remove(name), CreateInstance(following, "v2"))
+    s.event(RouterConfirmed(at, name, admitted=False))
+
+
+def test_of_many_that_are_started_at_once_half_must_fail_until_the_roll_is_undone() -> None:
+    with script(size=8, surge=8) as s:
+        eight_at_once(s)
+        for name, following in zip(EIGHT, ("web-v2-17", "web-v2-18", "web-v2-19"), strict=False):
+            fail(s, name, following)
+        dead, *others = (name for name, phase in s.phases().items() if phase == "creating")
+        s.event(InstanceGone(1, dead, "bad flag")).expect(
+            Said("did not start: bad flag", dead),
+            Said("going back from v2 to v1"),
+            Remove(dead),
+            *itertools.chain(*(leaving(name) for name in others)),
+        )
+
+
+def test_an_instance_that_gets_to_serve_makes_up_for_one_that_failed() -> None:
+    with script(size=8, surge=8) as s:
+        eight_at_once(s)
+        following = (f"web-v2-{n}" for n in itertools.count(17))
+        for name in EIGHT[:3]:
+            fail(s, name, next(following))
+        s.serve(EIGHT[3], at=2).expect(*leaving("web-v1-1"))
+        s.serve(EIGHT[4], at=3).expect(*leaving("web-v1-2"))
+        fail(s, EIGHT[5], next(following), at=4)  # the fourth
+        assert s.status == "rolling"
+
+
+def test_an_instance_that_hangs_at_its_start_while_another_got_to_serve_is_replaced() -> None:
+    with script(size=2, surge=2, progress_deadline=60) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"), CreateInstance(D, "v2"))
+        s.serve(C, at=2).expect(*leaving(A))
+        s.leave(A, at=4)
+        s.event(Tick(60)).expect(*leaving(D), Said("was not ready after 60 s", D), CreateInstance(E, "v2"))
+        s.drop(D, at=61)
+        s.event(Tick(120)).expect(  # by now nothing got to serve for as long
+            *leaving(E),
+            Said(f"going back from v2 to v1: {E} was not ready after 60 s"),
+            CreateInstance("web-v1-6", "v1"),
+        )
+        s.drop(E, at=121)
+
+
 def test_a_first_start_that_fails_has_nothing_to_go_back_to() -> None:
     with script(size=1, running=None) as s:
         names = [f"web-v1-{n}" for n in (1, 2, 3)]

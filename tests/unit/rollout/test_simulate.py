@@ -126,6 +126,15 @@ def test_a_template_that_never_starts_is_undone_and_nothing_that_serves_is_touch
     assert result.ratio is None
 
 
+def test_a_template_of_which_few_starts_fail_goes_on_and_one_that_never_starts_is_undone_in_its_first_wave() -> None:
+    rules = replace(TWO, size=400, surge=100)
+    world = replace(STILL, start=Around(10.0, 1.5))
+    good, bad = (run(rules, replace(world, start_failures=share), seed=1) for share in (0.05, 1.0))
+    assert good.outcome == "completed"
+    assert (bad.outcome, bad.fewest) == ("undone", 400)
+    assert 50 <= bad.failures < 100
+
+
 def test_a_start_later_than_the_progress_deadline_is_undone() -> None:
     result = run(replace(TWO, progress_deadline=5.0))
     assert (result.outcome, result.fewest) == ("undone", 2)
