@@ -103,7 +103,7 @@ class Course:
     deaths: int = 0
     """Instances of the goal that were lost within the progress deadline of their admission, in this rollout."""
     admissions: int = 0
-    """How often an instance of the goal was admitted, in this rollout."""
+    """How many instances of the goal served when it was set, and how often one was admitted since."""
     strategy: Strategy = "rolling"
     step: int = 0
     """Of a canary: the step it is at. Of blue-green: 0 until the switch, 1 while baking, 2 after."""
@@ -210,7 +210,7 @@ class Machine:
             reason="",
             failures=0,
             deaths=0,
-            admissions=0,
+            admissions=self.fleet.count((Phase.ADMITTED,), event.goal),
             not_before=event.at,
             strategy=self._strategy(came_from, event),
             step=0,
@@ -305,6 +305,7 @@ class Machine:
             status=Status.UNDOING,
             reason=reason,
             failures=0,
+            admissions=self.fleet.count((Phase.ADMITTED,), back),
             paused="",
             tried=self.course.goal,
         )
@@ -699,15 +700,25 @@ class Machine:
         member.asked_at = at
 
     def _rest(self) -> None:
-        course, size = self.course, self.rules.size
-        if course.status not in (Status.ROLLING, Status.UNDOING) or self.step is not None:
+        course = self.course
+        if course.status not in (Status.ROLLING, Status.UNDOING) or self.step is not None or not self._is_done():
             return
-        done = self.fleet.count((Phase.ADMITTED,), course.goal)
-        if done == size == len(self.fleet.members):
-            undone = course.status is Status.UNDOING
-            before = course.before if undone else course.previous
-            self.course = replace(course, status=Status.RESTING, previous=None, before=before, paused="")
-            self._out.append(do.Finish("undone" if undone else "completed", course.reason))
+        undone = course.status is Status.UNDOING
+        before = course.before if undone else course.previous
+        self.course = replace(course, status=Status.RESTING, previous=None, before=before, paused="")
+        self._out.append(do.Finish("undone" if undone else "completed", course.reason))
+
+    def _is_done(self) -> bool:
+        """Whether the goal has taken every place and nothing is left of anything else.
+
+        In a large tier something has always just failed. What served and was lost is left to healing, as it is at
+        rest, while it is no more than may be missing.
+        """
+        fleet, goal, size = self.fleet, self.course.goal, self.rules.size
+        serving, staying = fleet.count((Phase.ADMITTED,), goal), fleet.staying(goal)
+        if staying > size or len(fleet.members) > staying + fleet.count((Phase.FAILED,), goal):
+            return False
+        return serving == size or (serving >= size - self.rules.unavailable and self.course.admissions >= size)
 
     def _note(self, text: str, name: str = "", level: str = "info") -> None:
         self._out.append(do.Note(text, name, "warning" if level == "warning" else "info"))

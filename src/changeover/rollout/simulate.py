@@ -82,7 +82,7 @@ class Result:
     failures: int
     """Instances that failed, at their start or later."""
     healed: int
-    """Of these, how many were taken out of the routers; in a tier that came to rest each has been replaced."""
+    """Of these, how many had been taken out of the routers by the end."""
     steps: int
     """Events the machine has handled."""
 
@@ -209,7 +209,8 @@ class Simulation:
         if course.paused:
             return f"paused: {course.paused}"
         if not self._left:
-            return f"instances failed as fast as they were replaced: never all {self.rules.size} served at once"
+            least = self.rules.size - self.rules.unavailable
+            return f"instances failed as fast as they were replaced: never {least} served at once"
         return f"the machine waits for what nothing in this world would bring ({course.status})"
 
     # -- the machine ---------------------------------------------------------------------------------------------

@@ -738,6 +738,42 @@ def test_an_old_instance_that_does_not_come_back_is_replaced() -> None:
         s.leave(A, at=161).expect(CreateInstance("web-v1-4", "v1"))
 
 
+def test_what_served_and_died_is_healed_after_the_roll_where_it_may_be_missing() -> None:
+    with script(size=2, surge=1, unavailable=1) as s:
+        s.event(Started(0, "v2")).expect(*leaving(A), CreateInstance(C, "v2"))
+        s.leave(A, at=1).expect(CreateInstance(D, "v2"))
+        s.serve(C, at=2).expect(*leaving(B))
+        s.event(RouterConfirmed(3, B, admitted=False))
+        s.serve(D, at=4)  # the tier is whole, but for the old instance that still drains
+        s.event(InstanceGone(6, C)).expect(Said("died while admitted", C), Remove(C), CreateInstance(E, "v2"))
+        s.leave(B, at=7).expect(Finish("completed"))
+        s.event(RouterConfirmed(8, C, admitted=False))
+        s.serve(E, at=9)
+        assert s.phases() == {D: "admitted", E: "admitted"}
+
+
+def test_what_never_served_is_waited_for_though_it_may_be_missing() -> None:
+    with script(size=2, surge=1, unavailable=1) as s:
+        s.event(Started(0, "v2")).expect(*leaving(A), CreateInstance(C, "v2"))
+        s.leave(A, at=1).expect(CreateInstance(D, "v2"))
+        s.serve(C, at=2).expect(*leaving(B))
+        s.leave(B, at=4)
+        s.serve(D, at=5).expect(Finish("completed"))
+
+
+def test_what_died_and_may_not_be_missing_is_replaced_before_the_roll_is_done() -> None:
+    with script(size=2, surge=2) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"), CreateInstance(D, "v2"))
+        s.serve(C, at=1).expect(*leaving(A))
+        s.leave(A, at=2)
+        s.serve(D, at=3).expect(*leaving(B))
+        s.event(RouterConfirmed(5, B, admitted=False))
+        s.event(InstanceGone(6, C)).expect(Said("died while admitted", C), Remove(C), CreateInstance(E, "v2"))
+        s.event(RouterConfirmed(6, C, admitted=False))
+        s.leave(B, at=7)
+        s.serve(E, at=8).expect(Finish("completed"))
+
+
 ROLL: tuple[tuple[Event, tuple[Command, ...]], ...] = (
     (Started(0, "v2"), (CreateInstance(C, "v2"),)),
     (InstanceReady(1, C), ()),

@@ -149,6 +149,13 @@ def test_instances_that_fail_are_healed() -> None:
     assert min(result.fewest for result in completed) < 20
 
 
+def test_a_tier_in_which_something_has_always_just_failed_comes_to_rest_where_that_may_be_missing() -> None:
+    rules = replace(TWO, size=200, surge=50, unavailable=20)
+    result = run(rules, replace(STILL, lifetime=300.0), seed=1)  # some nine of them are missing at any time
+    assert result.outcome == "completed"
+    assert result.seconds < 120
+
+
 def test_a_tier_that_fails_faster_than_it_starts_comes_to_no_good_end() -> None:
     result = run(replace(TWO, size=20, surge=4), replace(STILL, lifetime=15.0), seed=3)
     assert result.outcome in ("failed", "unfinished")
@@ -289,8 +296,7 @@ def test_whatever_the_world_does_the_invariants_hold(rules: Rules, world: World,
         assert result.outcome != "unfinished" or "analysis came to no end" in result.reason
         assert result.fewest >= rules.size - rules.unavailable
         assert result.lost_uploads == result.lost_requests == 0
-    if result.outcome in ("completed", "undone"):
-        assert result.healed == result.failures
+    assert result.healed <= result.failures
     if not rules.cut_at_deadline:
         assert result.cut_uploads == result.cut_requests == 0
 
