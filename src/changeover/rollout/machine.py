@@ -147,6 +147,8 @@ class Machine:
                 name = getattr(event, "name", "")
                 if (member := self.fleet.get(name)) is not None:
                     self._of_member(member, event)
+                    if member.phase is Phase.GONE:
+                        self._unweighed.discard(name)
         if self.course.status is not Status.FAILED:
             self._move_on(event.at)
         return self._out
@@ -213,11 +215,9 @@ class Machine:
             admissions=self.fleet.count((Phase.ADMITTED,), event.goal),
             not_before=event.at,
             strategy=self._strategy(came_from, event),
-            step=0,
-            step_at=event.at,
             paused="",
         )
-        self._reach("")
+        self._go_to_step(0, event.at)
 
     def _strategy(self, came_from: str | None, event: on.Started) -> Strategy:
         """The one that was asked for, where it is possible."""
@@ -229,13 +229,26 @@ class Machine:
             return "rolling"
         return wanted
 
-    def _reach(self, done: str) -> None:
+    def _go_to_step(self, number: int, at: float, done: str = "") -> None:
         """Say which step is next, and wait for leave to take it where somebody is to be asked."""
-        if (step := self.step) is None:
-            return
-        self._out.append(do.StepReached(str(step), done))
-        if self.rules.ask_first:
-            self.course = replace(self.course, paused=f"asking whether to take the step: {step}")
+        self.course = replace(self.course, step=number, step_at=at)
+        if (step := self.step) is not None:
+            self._out.append(do.StepReached(str(step), done))
+            if self.rules.ask_first:
+                self.course = replace(self.course, paused=f"asking whether to take the step: {step}")
+        self._wake_for_step()
+
+    @property
+    def _step_ends(self) -> float:
+        """When time alone brings what it waits for where it is."""
+        if self._bakes():
+            return self.course.step_at + self.rules.bake
+        step = self.step
+        return inf if step is None or step.stay is None else self.course.step_at + step.stay
+
+    def _wake_for_step(self) -> None:
+        if (ends := self._step_ends) < inf:
+            self._out.append(do.WakeAt(ends))
 
     def _asked(self, event: on.Asked) -> None:
         answer = ANSWERS[self.state, event.action]
@@ -248,12 +261,15 @@ class Machine:
                 self._pause(event.why or f"{event.who} asked")
             case Action.RESUME:
                 self.course = replace(course, paused="", step_at=event.at)
+                self._wake_for_step()
             case Action.PROMOTE | Action.PROMOTE_FULL if self.step is None and not self._bakes():
                 self._out.append(do.Refuse("there is no step to promote: it goes on by itself"))
             case Action.PROMOTE:
-                self.course = replace(course, paused="", step=course.step + 1, step_at=event.at)
+                self.course = replace(course, paused="")
+                self._go_to_step(course.step + 1, event.at, str(self.step or ""))
             case Action.PROMOTE_FULL:
-                self.course = replace(course, paused="", step=max(2, len(self.rules.steps)), step_at=event.at)
+                self.course = replace(course, paused="")
+                self._go_to_step(max(2, len(self.rules.steps)), event.at)
             case Action.ABORT | Action.UNDO if course.status is Status.ROLLING:
                 self._undo(event.why or f"{event.who} asked to {event.action}")
             case Action.UNDO if course.before is not None:
@@ -264,7 +280,7 @@ class Machine:
                 self._start(on.Started(event.at, course.tried))
             case _:
                 self._out.append(do.Refuse("there is no earlier rollout to go by"))
-        if not self._out:  # what had no word of its own
+        if not any(isinstance(said, do.Note | do.Refuse | do.Finish) for said in self._out):
             self._note(f"{event.action}, asked by {event.who}: {answer.says}")
 
     def _pause(self, why: str) -> None:
@@ -283,7 +299,7 @@ class Machine:
                 self._pause(f"guard: {event.reason}")
             case "passed" if (step := self.step) is not None and step.kind == "analyse":
                 self._note(f"analysis passed: {event.reason}")
-                self.course = replace(self.course, step=self.course.step + 1, step_at=event.at)
+                self._go_to_step(self.course.step + 1, event.at, str(step))
 
     def _undo(self, reason: str) -> None:
         if self.course.status is not Status.ROLLING:
@@ -431,7 +447,6 @@ class Machine:
     # -- what time brings ----------------------------------------------------------------------------------------
 
     def _tick(self, at: float) -> None:
-        self._ask_weights(at)
         for member in self.fleet.due(at, self._due):
             match member.phase:
                 case Phase.CREATING | Phase.READY:
@@ -455,6 +470,8 @@ class Machine:
                 return min(patience, retry) if asked else patience
             case Phase.WARMING:
                 return member.since + self.rules.min_ready
+            case Phase.ADMITTED if member.weight != member.weight_seen:
+                return retry
             case Phase.DRAINING:
                 return inf if member.deadline is None or member.overdue else member.deadline
             case Phase.STOPPING:
@@ -525,7 +542,7 @@ class Machine:
             old = self.course.previous or self.course.goal
             for template in [self._source()] * moves.create + [old] * moves.heal:
                 self._create(template, at)
-        self._weigh()
+        self._weigh(at)
         self._rest()
 
     def _let_in(self, at: float) -> None:
@@ -533,6 +550,7 @@ class Machine:
         waited = list(self.fleet.where(Phase.READY))
         for member in waited:
             member.patience_from = at
+            self._ask(member, at)
         self.fleet.retime(waited)
 
     def _time_drains(self, at: float) -> None:
@@ -578,22 +596,20 @@ class Machine:
             return
         while (step := self.step) is not None and self._is_over(step, at):
             self._note(f"step {self.course.step + 1} of {len(self.rules.steps)} done: {step}")
-            self.course = replace(self.course, step=self.course.step + 1, step_at=at)
-            self._reach(str(step))
-            if (following := self.step) is not None and following.stay is not None:
-                self._out.append(do.WakeAt(at + following.stay))
+            self._go_to_step(self.course.step + 1, at, str(step))
             if self.course.paused:
                 return
 
     def _is_over(self, step: Step, at: float) -> bool:
         match step.kind:
             case "share":
-                weighed = not any(name in self.fleet.members for name in self._unweighed)
-                return weighed and canary.arrived(self.fleet, self.want, share=step.share, weighed=self.rules.beside)
+                return not self._unweighed and canary.arrived(
+                    self.fleet, self.want, share=step.share, weighed=self.rules.beside
+                )
             case "pause":
-                return step.stay is not None and at >= self.course.step_at + step.stay
+                return at >= self._step_ends
             case "analyse":
-                if step.stay is not None and at >= self.course.step_at + step.stay:
+                if at >= self._step_ends:
                     self._pause(f"the analysis came to no end within {step.stay:g} s")
                 return False
 
@@ -601,12 +617,11 @@ class Machine:
         course = self.course
         if course.step == 0 and blue_green.switched(self.fleet, self.want):
             self._note(f"all traffic goes to {course.goal}; {course.previous} is kept warm for {self.rules.bake:g} s")
-            self.course = replace(course, step=1, step_at=at)
-            self._out.append(do.WakeAt(at + self.rules.bake))
-        elif course.step == 1 and at >= course.step_at + self.rules.bake:
-            self.course = replace(course, step=2, step_at=at)
+            self._go_to_step(1, at)
+        elif self._bakes() and at >= self._step_ends:
+            self._go_to_step(2, at)
 
-    def _weigh(self) -> None:
+    def _weigh(self, at: float) -> None:
         """Give every serving instance the weight that the share of the moment asks for."""
         joined, self.fleet.joined = self.fleet.joined, []
         if not self.rules.weighed:
@@ -625,7 +640,8 @@ class Machine:
                 self.fleet.touch(member)
                 self._unweighed.add(member.name)
                 if member.phase is Phase.ADMITTED:
-                    self._out.append(do.SetWeight(member.name, weight))
+                    self._ask(member, at)
+                    self.fleet.retime([member])
 
     def _weight_seen(self, member: Member, event: on.WeightSeen) -> None:
         if member.weight_seen != event.weight:
@@ -635,16 +651,6 @@ class Machine:
             self._unweighed.discard(member.name)
         else:
             self._unweighed.add(member.name)
-
-    def _ask_weights(self, at: float) -> None:
-        """Weights that were asked for and are still not seen are asked for again."""
-        for name in sorted(self._unweighed):
-            member = self.fleet.get(name)
-            if member is None:
-                self._unweighed.discard(name)
-            elif member.phase is Phase.ADMITTED and at - member.asked_at >= RETRY:
-                member.asked_at = at
-                self._out.append(do.SetWeight(name, member.weight))
 
     def _create(self, template: str, at: float) -> None:
         serial = self.course.serial + 1
@@ -681,6 +687,8 @@ class Machine:
                 if self._holds_back(member):
                     return
                 self._out.append(do.Admit(member.name, member.weight))
+            case Phase.ADMITTED:
+                self._out.append(do.SetWeight(member.name, member.weight))
             case Phase.LEAVING:
                 self._out += [do.LameDuck(member.name, on=True), do.Remove(member.name)]
             case Phase.FAILED:

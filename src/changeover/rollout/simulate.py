@@ -26,13 +26,11 @@ from changeover.rollout.chance import Around, Fixed, Load, Random, Spread, waiti
 from changeover.rollout.fleet import Fleet, Member
 from changeover.rollout.floor import floor
 from changeover.rollout.invariants import Watch
-from changeover.rollout.machine import RETRY, Course, Machine, Rules, Status
+from changeover.rollout.machine import Course, Machine, Rules, Status
 from changeover.rollout.phases import Phase
 
 OLD, NEW = "old", "new"
 """The templates of a simulated rollout."""
-USELESS_BEATS = 20
-"""Ticks in a row that nothing comes of while nothing else is about to happen: the machine waits for somebody."""
 PATIENCE = 400
 """Times the size of the tier: how much may happen until a rollout that never comes to rest is given up. One that comes
 to rest needs about a dozen for each instance."""
@@ -147,8 +145,6 @@ class Simulation:
         self._warm: list[_Instance] = []
         self._waited = 0.0
         self._step = -1
-        self._beats = 0
-        self._beating = False
         self._places = rules.size + (rules.size if rules.strategy == "blue-green" else rules.surge)
         fleet = Fleet()
         for serial in range(1, rules.size + 1):
@@ -227,7 +223,6 @@ class Simulation:
             self._next_step()
         if self.machine.course.paused:  # nobody is here who would resume it
             self.finished = True
-        self._keep_beating()
         if (name := getattr(event, "name", "")) and self.machine.fleet.get(name) is None:
             self._known.pop(name, None)
 
@@ -244,7 +239,6 @@ class Simulation:
         if waits and (verdict := self._world.verdict.draw(self._random)) < seconds:
             seconds = verdict
             self._later(self._seen(self.now + seconds), partial(self._let_pass, self._step))
-        self._wake(self.now + seconds)
         self._waited += seconds
 
     def _let_pass(self, step: int) -> on.Event | None:
@@ -305,19 +299,6 @@ class Simulation:
 
     def _tick(self) -> on.Event:
         self._ticks.discard(self.now)
-        return on.Tick(self.now)
-
-    def _keep_beating(self) -> None:
-        """The engine ticks at every look. Where the machine counts on that, it is given a Tick often enough."""
-        if self.rules.strategy == "rolling" or self._beating or self._beats == USELESS_BEATS:
-            return
-        if self.rules.strategy == "canary" or self.machine.fleet.count((Phase.READY,)):
-            self._beating = True
-            self._later(self._seen(self.now + RETRY), self._beat)
-
-    def _beat(self) -> on.Event:
-        self._beating = False
-        self._beats = 0 if self._coming else self._beats + 1
         return on.Tick(self.now)
 
     # -- the life of an instance ---------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from changeover.rollout.commands import (
 from changeover.rollout.events import (
     Asked,
     Event,
+    GuardSaid,
     InFlightSeen,
     InstanceGone,
     InstanceReady,
@@ -36,6 +37,7 @@ from changeover.rollout.events import (
     StopSent,
     Tick,
     Unconfirmed,
+    WeightSeen,
 )
 from changeover.rollout.machine import MAX_BACKOFF, STOP_GRACE, Step
 
@@ -614,12 +616,55 @@ def test_a_third_colour_is_rolled_to_for_there_is_no_room_beside_two_others() ->
     with script(size=1, strategy="blue-green") as s:
         a, b, c = "web-v1-1", "web-v2-2", "web-v3-3"
         s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
-        s.event(InstanceReady(1, b))
-        s.event(Tick(2))  # ready: now the colour is whole
-        s.event(Tick(3)).expect(Admit(b))
-        s.event(RouterConfirmed(4, b, admitted=True)).expect(*leaving(a))
+        s.serve(b, at=3).expect(*leaving(a))
         s.event(Started(5, "v3")).expect(Said("no switch between two colours"))
         s.leave(a, at=6).expect(CreateInstance(c, "v3"))
+
+
+def test_a_new_colour_is_admitted_the_moment_it_is_whole() -> None:
+    with script(size=2, strategy="blue-green", bake=30) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"), CreateInstance(D, "v2"))
+        s.event(InstanceReady(1, C))
+        s.event(InstanceReady(2, D))
+        s.event(Tick(2))
+        s.event(Tick(3)).expect(Admit(C), Admit(D))
+        s.event(Tick(4.9))
+        s.event(Tick(5)).expect(Admit(C), Admit(D))
+
+
+def test_a_time_to_wait_in_a_step_asks_to_be_woken_however_the_step_was_come_to() -> None:
+    steps = (
+        Step("pause", stay=30),
+        Step("pause"),
+        Step("pause", stay=40),
+        Step("analyse", stay=50),
+        Step("pause", stay=60),
+    )
+    says = tuple(map(str, steps))
+    with script(strategy="canary", steps=steps) as s:
+        s.event(Started(0, "v2")).expect(StepReached(says[0], ""), WakeAt(30))
+        s.event(Asked(10, Action.PAUSE)).expect(Said("paused"))
+        s.event(Asked(20, Action.RESUME)).expect(WakeAt(50), Said("resume, asked by somebody"))
+        s.event(Tick(50)).expect(Said("step 1 of 5 done"), StepReached(says[1], says[0]))
+        s.event(Asked(60, Action.PROMOTE)).expect(
+            StepReached(says[2], says[1]), WakeAt(100), Said("promote, asked by somebody")
+        )
+        s.event(Tick(100)).expect(Said("step 3 of 5 done"), StepReached(says[3], says[2]), WakeAt(150))
+        s.event(GuardSaid(140, "passed", "numbers")).expect(
+            Said("analysis passed"), StepReached(says[4], says[3]), WakeAt(200)
+        )
+
+
+def test_a_weight_that_was_not_seen_is_given_again() -> None:
+    with script(size=2, strategy="canary", steps=HALF, weighed=True) as s:
+        s.event(Started(0, "v2")).expect(
+            StepReached("set weight 50 %", ""), CreateInstance(C, "v2"), SetWeight(A, 128), SetWeight(B, 128)
+        )
+        s.event(WeightSeen(0.5, A, 128))
+        s.event(Tick(1.9))
+        s.event(Tick(2)).expect(SetWeight(B, 128))
+        s.event(WeightSeen(3, B, 128))
+        s.event(Tick(5))
 
 
 @pytest.mark.parametrize("policy", ["cut", "wait"])
@@ -629,10 +674,7 @@ def test_the_drain_deadline_of_a_colour_that_is_kept_warm_counts_from_the_end_of
     with script(size=1, strategy="blue-green", bake=100, deadline=30, policy=policy) as s:
         a, b = "web-v1-1", "web-v2-2"
         s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
-        s.event(InstanceReady(1, b))
-        s.event(Tick(2))
-        s.event(Tick(3)).expect(Admit(b))
-        s.event(RouterConfirmed(4, b, admitted=True)).expect(*leaving(a))
+        s.serve(b, at=3).expect(*leaving(a))
         s.event(RouterConfirmed(5, a, admitted=False)).expect(Said("kept warm for 100 s"), WakeAt(105))
         s.event(InFlightSeen(34, a, UPLOAD))
         s.event(Tick(36))  # 30 s have passed, and it is still wanted
@@ -649,10 +691,7 @@ def test_a_warm_colour_that_is_wanted_back_has_no_deadline_until_it_leaves_again
     with script(size=1, strategy="blue-green", bake=100, deadline=30, policy="cut") as s:
         a, b = "web-v1-1", "web-v2-2"
         s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
-        s.event(InstanceReady(1, b))
-        s.event(Tick(2))
-        s.event(Tick(3)).expect(Admit(b))
-        s.event(RouterConfirmed(4, b, admitted=True)).expect(*leaving(a))
+        s.serve(b, at=3).expect(*leaving(a))
         s.event(RouterConfirmed(5, a, admitted=False)).expect(Said("kept warm for 100 s"))
         s.event(InFlightSeen(34, a, UPLOAD))
         s.event(Asked(90, Action.ABORT, why="errors went up")).expect(Said("going back"), LameDuck(a, on=False))
