@@ -1,7 +1,7 @@
 """The instances of one tier, indexed so that a decision costs what it changes and never looks at the whole fleet.
 
-By phase and template (counts), by age (who goes next) and by time (whom a Tick concerns). Refuses to decide anything:
-`machine` moves members by the phase table, strategies read the counts.
+By phase and template (counts), by age or load (who goes next) and by time (whom a Tick concerns). Refuses to decide
+anything: `machine` moves members by the phase table, strategies read the counts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import inf
 from types import MappingProxyType
 
@@ -67,6 +67,15 @@ class Member:
         left = self.times.get(Phase.LEAVING)
         return self.phase in STARTING and left is not None and left >= self.times.get(Phase.ADMITTED, left)
 
+    @property
+    def load(self) -> int:
+        """How much it was last seen to have in flight."""
+        return self.in_flight.weight if self.in_flight else 0
+
+
+_Queue = list[tuple[int, int, str]]
+"""A heap of load (where it counts), serial and name."""
+
 
 @dataclass(frozen=True)
 class Moved:
@@ -91,8 +100,9 @@ class Fleet:
         """Who became one of those that are to stay, since the list was last emptied."""
         self._at: dict[tuple[Phase, str], dict[str, Member]] = defaultdict(dict)
         self._templates: dict[str, None] = {}
-        # Two heaps that are cleaned when they are read: an entry whose member has moved on since is passed over.
-        self._by_age: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        # Heaps that are cleaned when they are read: an entry whose member has moved on since is passed over.
+        self._by_age: dict[str, _Queue] = defaultdict(list)
+        self._by_load: dict[str, _Queue] | None = None  # until somebody asks for it
         self._by_time: list[tuple[float, int, str]] = []
         self._untimed: dict[str, Member] = {}
         self._returning: dict[str, set[str]] = defaultdict(set)
@@ -116,11 +126,29 @@ class Fleet:
         self._at[member.phase, member.template][member.name] = member
         self._untimed[member.name] = member
         if member.phase is Phase.ADMITTED:
-            heappush(self._by_age[member.template], (member.serial, member.name))
+            heappush(self._by_age[member.template], (0, member.serial, member.name))
+            self._queue_by_load(member)
         if member.returns:
             self._returning[member.template].add(member.name)
         else:
             self._returning[member.template].discard(member.name)
+
+    def see(self, member: Member, in_flight: InFlight) -> None:
+        """Take in what a member has in flight."""
+        before = member.load
+        member.in_flight = in_flight
+        if member.phase is Phase.ADMITTED and member.load != before:
+            self._queue_by_load(member)
+
+    def _queue_by_load(self, member: Member) -> None:
+        if self._by_load is None:
+            return
+        queue = self._by_load[member.template]
+        if len(queue) > 2 * len(self.members):  # mostly of loads that were
+            others = self.where(Phase.ADMITTED, template=member.template)
+            queue[:] = [(other.load, other.serial, other.name) for other in others]
+            heapify(queue)
+        heappush(queue, (member.load, member.serial, member.name))
 
     def touch(self, member: Member) -> None:
         """Have a member written down that changed without moving."""
@@ -157,22 +185,33 @@ class Fleet:
                 if version != other_than:
                     yield from self._at.get((phase, version), _NOBODY).values()
 
-    def oldest(self, limit: int, *, template: str | None = None, other_than: str | None = None) -> list[Member]:
-        """Of those admitted the first `limit` to have been created. Costs what it returns, not what there is."""
-        ages = [
-            age
-            for version, age in self._by_age.items()
+    def first(
+        self, limit: int, *, by_load: bool = False, template: str | None = None, other_than: str | None = None
+    ) -> list[Member]:
+        """Of those admitted the oldest, or those with least in flight. Costs what it returns, not what there is."""
+        queues = [
+            queue
+            for version, queue in (self._loads() if by_load else self._by_age).items()
             if (template is None or version == template) and version != other_than
         ]
-        found: list[Member] = []
-        while len(found) < limit and (age := min(filter(None, ages), default=None)):
-            member = self.members.get(heappop(age)[1])
-            if member is None or member.phase is not Phase.ADMITTED or member in found[-1:]:
-                continue  # gone, on its way out, or admitted twice
-            found.append(member)
-        for member in found:
-            heappush(self._by_age[member.template], (member.serial, member.name))
-        return found
+        found: list[tuple[_Queue, Member]] = []
+        while len(found) < limit and (queue := min(filter(None, queues), default=None)):
+            load, _, name = heappop(queue)
+            member = self.members.get(name)
+            if member is None or member.phase is not Phase.ADMITTED or (by_load and member.load != load):
+                continue  # gone, on its way out, or of another load by now
+            if not found or found[-1][1] is not member:  # it may stand there twice
+                found.append((queue, member))
+        for queue, one in found:
+            heappush(queue, (one.load if by_load else 0, one.serial, one.name))
+        return [member for _, member in found]
+
+    def _loads(self) -> dict[str, _Queue]:
+        if self._by_load is None:
+            self._by_load = defaultdict(list)
+            for member in self.where(Phase.ADMITTED):
+                self._queue_by_load(member)
+        return self._by_load
 
     def due(self, at: float, when: Callable[[Member], float]) -> list[Member]:
         """Those with whom time has something to do by now, oldest first.

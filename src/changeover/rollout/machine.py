@@ -425,7 +425,7 @@ class Machine:
         self._out.append(do.WakeAt(member.deadline))
 
     def _count(self, member: Member, event: on.InFlightSeen) -> None:
-        member.in_flight = event.in_flight
+        self.fleet.see(member, event.in_flight)
         if event.in_flight.busy:
             member.quiet = 0
             if member.phase in (Phase.LEAVING, Phase.DRAINING):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from math import inf
+from types import FrameType
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from changeover.model.instance import InFlight
 from changeover.rollout.fleet import Fleet, Member
 from changeover.rollout.phases import EXISTING, STAYING, Cause, Phase
 
@@ -38,14 +42,53 @@ def test_counts(walk: list[tuple[int, Cause]], phases: set[Phase], template: str
     assert fleet.returning("v1") == sum(m.returns and m.template == "v1" for m in fleet)
 
 
-@given(steps, st.integers(-1, 12))
-def test_the_oldest(walk: list[tuple[int, Cause]], limit: int) -> None:
+loads = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=100)
+
+
+def load(fleet: Fleet, loads: list[tuple[int, int]]) -> None:
+    for serial, requests in loads:
+        if (member := fleet.get(f"web-{serial}")) is not None:
+            fleet.see(member, InFlight(requests, requests))
+
+
+@pytest.mark.parametrize("by_load", [False, True])
+@given(walk=steps, limit=st.integers(-1, 12), loads=st.tuples(loads, loads))
+def test_who_goes_first(
+    by_load: bool, walk: list[tuple[int, Cause]], limit: int, loads: tuple[list[tuple[int, int]], list[tuple[int, int]]]
+) -> None:
     fleet = walked(Fleet(), walk)
-    serving = sorted(fleet.where(Phase.ADMITTED), key=lambda m: m.serial)
-    for _ in range(2):  # asking changes nothing
-        assert fleet.oldest(limit) == serving[: max(0, limit)]
-        assert fleet.oldest(limit, template="v1") == [m for m in serving if m.template == "v1"][: max(0, limit)]
-        assert fleet.oldest(limit, other_than="v1") == [m for m in serving if m.template != "v1"][: max(0, limit)]
+    for seen in loads:
+        load(fleet, seen)
+        serving = sorted(fleet.where(Phase.ADMITTED), key=lambda m: (m.load if by_load else 0, m.serial))
+        for template, other in ((None, None), ("v1", None), (None, "v1")):
+            fitting = [m for m in serving if template in (None, m.template) and m.template != other]
+            for _ in range(2):  # asking changes nothing
+                first = fleet.first(limit, by_load=by_load, template=template, other_than=other)
+                assert first == fitting[: max(0, limit)]
+
+
+@pytest.mark.parametrize("by_load", [False, True])
+def test_who_goes_first_costs_the_same_in_a_fleet_of_ten_thousand(by_load: bool) -> None:
+    def calls(size: int) -> int:
+        fleet = Fleet(Member(f"web-{n}", "v1", n, phase=Phase.ADMITTED) for n in range(size))
+        fleet.first(1, by_load=by_load)
+        counted = 0
+
+        def count(frame: FrameType, event: str, _: object) -> None:
+            nonlocal counted
+            counted += event in ("call", "c_call")
+
+        sys.setprofile(count)
+        try:
+            for n in range(3 * size):  # so many different loads that most of what is queued has to be thrown away
+                fleet.see(fleet.members[f"web-{n % size}"], InFlight(n % 7, 0))
+                if n % 100 == 0:
+                    fleet.first(2, by_load=by_load)
+        finally:
+            sys.setprofile(None)
+        return counted // size
+
+    assert calls(10_000) < 1.5 * calls(100)
 
 
 @given(steps, steps, st.dictionaries(st.sampled_from(Phase), st.integers(0, 50), max_size=10))

@@ -184,7 +184,9 @@ class OneTier(RuleBasedStateMachine):
         assert fleet.existing == sum(m.phase in EXISTING for m in members)
         assert fleet.serving == sum(m.phase is Phase.ADMITTED for m in members)
         admitted = sorted((m.serial, m.name) for m in members if m.phase is Phase.ADMITTED)
-        assert [m.name for m in fleet.oldest(len(members))] == [name for _, name in admitted]
+        assert [m.name for m in fleet.first(len(members))] == [name for _, name in admitted]
+        by_load = sorted((m.load, m.serial) for m in members if m.phase is Phase.ADMITTED)
+        assert [(m.load, m.serial) for m in fleet.first(len(members), by_load=True)] == by_load
 
     def teardown(self) -> None:
         if hasattr(self, "world"):

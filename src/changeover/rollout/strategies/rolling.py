@@ -38,10 +38,5 @@ def first_to_go(
     fleet: Fleet, limit: int, want: Want, *, template: str | None = None, other_than: str | None = None
 ) -> list[str]:
     """Which of those that serve leave first: the oldest, or whoever has least in flight."""
-    if limit <= 0:
-        return []
-    if not want.by_load:
-        return [m.name for m in fleet.oldest(limit, template=template, other_than=other_than)]
-    serving = fleet.where(Phase.ADMITTED, template=template, other_than=other_than)
-    by_load = sorted(serving, key=lambda m: (m.in_flight.weight if m.in_flight else 0, m.serial))
-    return [m.name for m in by_load[:limit]]
+    first = fleet.first(limit, by_load=want.by_load, template=template, other_than=other_than)
+    return [member.name for member in first]
