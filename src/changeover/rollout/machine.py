@@ -651,6 +651,7 @@ class Machine:
             self._unweighed.discard(member.name)
         else:
             self._unweighed.add(member.name)
+            self.fleet.retime([member])
 
     def _create(self, template: str, at: float) -> None:
         serial = self.course.serial + 1

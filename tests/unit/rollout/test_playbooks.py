@@ -665,6 +665,8 @@ def test_a_weight_that_was_not_seen_is_given_again() -> None:
         s.event(Tick(2)).expect(SetWeight(B, 128))
         s.event(WeightSeen(3, B, 128))
         s.event(Tick(5))
+        s.event(WeightSeen(8, B, 100))  # the router was started again, and knows nothing
+        s.event(Tick(9)).expect(SetWeight(B, 128))
 
 
 @pytest.mark.parametrize("policy", ["cut", "wait"])
