@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from changeover.model.units import resolve_count
+from changeover.rollout.course import Rules
 from changeover.rollout.floor import floor
-from changeover.rollout.machine import Rules
 
 SIZES = (3, 10, 30)
 SURGES: tuple[int | str, ...] = (1, "25%")

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from changeover.rollout.chance import Around
-from changeover.rollout.machine import Rules
+from changeover.rollout.course import Rules
 from changeover.rollout.simulate import Simulation, World
 
 SIZES = (100, 1_000, 10_000, 100_000)

@@ -31,8 +31,8 @@ from changeover.model.errors import fail
 from changeover.model.units import Count, human_seconds
 from changeover.ports import CanWeigh, Router
 from changeover.rollout.chance import Load, Spread
+from changeover.rollout.course import Rules
 from changeover.rollout.invariants import Violation
-from changeover.rollout.machine import Rules
 from changeover.rollout.simulate import Result, Simulation, World
 
 USUAL = World()

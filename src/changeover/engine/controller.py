@@ -30,8 +30,9 @@ from changeover.ports import CannotStart, CanWeigh, Hop, Platform, Router, Unkno
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.actions import ANSWERS, Action
+from changeover.rollout.course import Course, Rules, Status, Step
 from changeover.rollout.fleet import Fleet, Moved
-from changeover.rollout.machine import Course, Machine, Rules, Status, Step
+from changeover.rollout.machine import Machine
 from changeover.rollout.phases import UNSETTLED, Phase
 
 BUSY_LOOK = 0.03

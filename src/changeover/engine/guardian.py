@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from changeover.engine.metrics.source import Sources, begin, look
 from changeover.model.guard import Guard
 from changeover.rollout import events as on
+from changeover.rollout.course import Status
 from changeover.rollout.guard import GuardRun
-from changeover.rollout.machine import Machine, Status
+from changeover.rollout.machine import Machine
 from changeover.rollout.phases import Phase
 from changeover.rollout.sides import sides_of
 

@@ -18,8 +18,8 @@ from typing import Any
 from changeover.kit import process
 from changeover.model.errors import fail
 from changeover.rollout.actions import Action
+from changeover.rollout.course import Course, Status
 from changeover.rollout.fleet import Fleet, Member, Moved
-from changeover.rollout.machine import Course, Status
 from changeover.rollout.phases import Phase
 
 _SCHEMA = """

@@ -18,8 +18,8 @@ from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import HookPayload, Point
 from changeover.rollout.actions import Action
 from changeover.rollout.commands import Finish, StepReached
+from changeover.rollout.course import Status
 from changeover.rollout.fleet import Member
-from changeover.rollout.machine import Status
 
 KEEPER = "healing"
 """Purpose under which the keeper holds the lease: briefly, and worth waiting for."""

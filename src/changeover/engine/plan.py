@@ -25,10 +25,10 @@ from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
 from changeover.model.instance import InFlight, Upload
 from changeover.ports import CanWeigh, Unknown
+from changeover.rollout.course import Course, Rules
 from changeover.rollout.cuts import Passing, fate, needs
 from changeover.rollout.events import Started
 from changeover.rollout.fleet import Member
-from changeover.rollout.machine import Course, Rules
 from changeover.rollout.phases import Phase
 from changeover.rollout.plan import Rehearsal, rehearse
 

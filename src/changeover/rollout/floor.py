@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
-from changeover.rollout.machine import Rules
+from changeover.rollout.course import Rules
 from changeover.rollout.strategies import canary
 from changeover.rollout.strategies.moves import Want
 

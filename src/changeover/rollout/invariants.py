@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
+from changeover.rollout.course import Rules
 from changeover.rollout.fleet import Fleet
-from changeover.rollout.machine import Rules
 from changeover.rollout.phases import Phase
 
 

@@ -18,9 +18,11 @@ from changeover.model.instance import InFlight
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.actions import Action, State
+from changeover.rollout.course import Course, Rules
 from changeover.rollout.fleet import Fleet
 from changeover.rollout.floor import floor
-from changeover.rollout.machine import QUIET_OBSERVATIONS, RETRY, Course, Machine, Rules
+from changeover.rollout.instances import QUIET_OBSERVATIONS, RETRY
+from changeover.rollout.machine import Machine
 from changeover.rollout.phases import Phase
 
 MOST_BEATS = 20

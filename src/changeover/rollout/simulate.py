@@ -23,10 +23,11 @@ from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.actions import Action, State
 from changeover.rollout.chance import Around, Fixed, Load, Random, Spread, waiting
+from changeover.rollout.course import Course, Rules, Status
 from changeover.rollout.fleet import Fleet, Member
 from changeover.rollout.floor import floor
 from changeover.rollout.invariants import Watch
-from changeover.rollout.machine import Course, Machine, Rules, Status
+from changeover.rollout.machine import Machine
 from changeover.rollout.phases import Phase
 
 OLD, NEW = "old", "new"

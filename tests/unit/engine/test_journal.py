@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from changeover.engine.journal import Journal, LeaseHeld, Line
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import InFlight
+from changeover.rollout.course import Course, Status
 from changeover.rollout.fleet import Fleet, Member
-from changeover.rollout.machine import Course, Status
 from changeover.rollout.phases import Cause, Phase
 
 RESTING = Course("v1")

@@ -20,9 +20,10 @@ from changeover.model.chain import Strategy
 from changeover.model.instance import InFlight
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
+from changeover.rollout.course import Course, Rules, Step
 from changeover.rollout.fleet import Fleet
 from changeover.rollout.invariants import Watch
-from changeover.rollout.machine import Course, Machine, Rules, Step
+from changeover.rollout.machine import Machine
 
 A, B = "web-v1-1", "web-v1-2"
 """The instances that serve when a story begins."""
@@ -80,7 +81,8 @@ class Script:
     def change_rules(self, size: int) -> None:
         """The chain file was changed and read anew."""
         rules = replace(self.machine.rules, size=size)
-        self.machine.rules = self._watch.rules = rules
+        self._watch.rules = rules
+        self.machine = Machine(rules, self.machine.course, self.machine.fleet)
 
     def restart(self) -> None:
         """Another controller takes over, from what was written down."""

@@ -16,11 +16,12 @@ from tests.unit.rollout.world import World
 from changeover.model.instance import InFlight
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout import machine as machine_module
+from changeover.rollout import instances
 from changeover.rollout.actions import Action
+from changeover.rollout.course import Course, Rules
 from changeover.rollout.fleet import Fleet
 from changeover.rollout.invariants import Violation
-from changeover.rollout.machine import Course, Machine, Rules
+from changeover.rollout.machine import Machine
 from changeover.rollout.phases import STAYING, Phase
 
 WAITS = Rules("web", 3, 1, 0, min_ready=1.0, progress_deadline=60, drain_deadline=3.0, cut_at_deadline=False)
@@ -109,7 +110,7 @@ class CountsWhatItSawBeforeTheRemoval(Machine):
         answer = super().handle(event)
         member = self.fleet.get(getattr(event, "name", ""))
         if isinstance(event, on.RouterConfirmed) and member is not None and member.in_flight == IDLE:
-            for _ in range(machine_module.QUIET_OBSERVATIONS):
+            for _ in range(instances.QUIET_OBSERVATIONS):
                 answer += super().handle(on.InFlightSeen(event.at, event.name, IDLE))
         return answer
 
@@ -169,7 +170,7 @@ class NamesByChance(Machine):
 
 
 IN_THE_WORLD: list[tuple[str, AbstractContextManager[object], Rules, Make]] = [
-    ("3: web-.* is stopped with", patch.object(machine_module, "QUIET_OBSERVATIONS", 1), WAITS, Machine),
+    ("3: web-.* is stopped with", patch.object(instances, "QUIET_OBSERVATIONS", 1), WAITS, Machine),
     ("7: the same journal", nullcontext(), WAITS, NamesByChance),
 ]
 

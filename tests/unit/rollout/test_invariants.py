@@ -14,7 +14,7 @@ from tests.unit.rollout.world import Box, Health, World
 from changeover.model.chain import Strategy
 from changeover.rollout import events as on
 from changeover.rollout.actions import Action
-from changeover.rollout.machine import Rules, Step
+from changeover.rollout.course import Rules, Step
 from changeover.rollout.phases import EXISTING, Phase
 
 WHICH = st.integers(0, 11)

@@ -7,10 +7,10 @@ from math import inf
 import pytest
 
 from changeover.model.instance import Upload
+from changeover.rollout.course import Course, Rules, Step
 from changeover.rollout.cuts import fate, needs
 from changeover.rollout.events import Started
 from changeover.rollout.fleet import Fleet, Member
-from changeover.rollout.machine import Course, Rules, Step
 from changeover.rollout.phases import Phase
 from changeover.rollout.plan import Rehearsal, rehearse
 

@@ -24,6 +24,7 @@ from changeover.rollout.commands import (
     Stop,
     WakeAt,
 )
+from changeover.rollout.course import Step
 from changeover.rollout.events import (
     Asked,
     Event,
@@ -39,7 +40,7 @@ from changeover.rollout.events import (
     Unconfirmed,
     WeightSeen,
 )
-from changeover.rollout.machine import MAX_BACKOFF, STOP_GRACE, Step
+from changeover.rollout.instances import MAX_BACKOFF, STOP_GRACE
 
 UPLOAD = InFlight(requests=1, connections=1, uploads=(Upload(12_700_000, 25_000_000, 60.0),))
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from changeover.rollout.chance import Around, Between, Fixed, Load, Spread
+from changeover.rollout.course import Rules, Step
 from changeover.rollout.fleet import Fleet, Member
 from changeover.rollout.floor import floor
 from changeover.rollout.invariants import Violation
-from changeover.rollout.machine import Rules, Step
 from changeover.rollout.phases import Cause
 from changeover.rollout.simulate import Result, Simulation, World, simulate
 from changeover.rollout.strategies import rolling

@@ -15,9 +15,10 @@ from changeover.model.instance import InFlight
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.actions import Action, State
+from changeover.rollout.course import Course, Rules, Status
 from changeover.rollout.fleet import Fleet, Member
 from changeover.rollout.invariants import Violation, Watch
-from changeover.rollout.machine import Course, Machine, Rules, Status
+from changeover.rollout.machine import Machine
 from changeover.rollout.phases import Phase
 
 START_TIME = 1.0

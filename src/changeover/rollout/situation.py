@@ -1,0 +1,73 @@
+"""What all parts of the machine look at and change: rules, course, fleet, and what follows from the event at hand."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Literal
+
+from changeover.rollout import commands as do
+from changeover.rollout.course import Course, Rules, Status, Step
+from changeover.rollout.fleet import Fleet
+from changeover.rollout.strategies.moves import Moves, Want
+
+
+class Situation:
+    """One tier as it stands. Decides nothing."""
+
+    def __init__(self, rules: Rules, course: Course, fleet: Fleet) -> None:
+        self.rules = rules
+        self.course = course
+        self.fleet = fleet
+        self.moves = Moves()
+        """What the strategy said last."""
+        self.out: list[do.Command] = []
+        """The commands that follow from the event at hand."""
+
+    def say(self, *commands: do.Command) -> None:
+        """Have something done."""
+        self.out += commands
+
+    def note(self, text: str, name: str = "", level: Literal["info", "warning"] = "info") -> None:
+        """Have somebody read something."""
+        self.say(do.Note(text, name, level))
+
+    @property
+    def step(self) -> Step | None:
+        """The canary step it is at, if it is at one."""
+        course = self.course
+        if course.status is not Status.ROLLING or course.strategy != "canary" or course.previous is None:
+            return None
+        return self.rules.steps[course.step] if course.step < len(self.rules.steps) else None
+
+    @property
+    def share(self) -> int:
+        """The percentage of the traffic that the goal is to have just now."""
+        if self.step is None:
+            return 100
+        shares = [step.share for step in self.rules.steps[: self.course.step + 1] if step.kind == "share"]
+        return shares[-1] if shares else 0
+
+    @property
+    def want(self) -> Want:
+        """What strategies are asked with."""
+        rules = self.rules
+        return Want(self.course.goal, rules.size, rules.surge, rules.unavailable, rules.by_load)
+
+    @property
+    def holds(self) -> bool:
+        """It waits for somebody to promote it."""
+        step = self.step
+        return step is not None and step.kind == "pause" and step.stay is None
+
+    @property
+    def bakes(self) -> bool:
+        """All traffic goes to the new colour, and the old one is kept warm."""
+        return self.course.strategy == "blue-green" and self.course.step == 1
+
+    @property
+    def step_ends(self) -> float:
+        """When time alone brings what it waits for where it is."""
+        if self.bakes:
+            return self.course.step_at + self.rules.bake
+        step = self.step
+        return inf if step is None or step.stay is None else self.course.step_at + step.stay
