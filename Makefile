@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs; both set up first.
-.PHONY: demo demo-naive test unit check setup bench fuzz soak lock clean
+.PHONY: demo demo-naive test unit check setup bench bench-guard fuzz soak lock clean
 .DEFAULT_GOAL := demo
 run := PATH="$$PATH:/usr/sbin:/sbin" .venv/bin/
 
@@ -31,6 +31,10 @@ bench: setup           ## measurements, printed and written to bench/results/*.j
 	$(run)python bench/receive.py
 	$(run)python bench/simulate.py
 	$(run)python bench/rollouts.py
+	$(run)python bench/guard.py --sample
+
+bench-guard: setup     ## false alarms and detections of guards over every kind of canary, for five minutes
+	$(run)python bench/guard.py
 
 setup:
 	@scripts/setup
