@@ -47,8 +47,13 @@ def test_the_schema_is_json_and_knows_every_key_of_the_example(tmp_path: Path) -
         (lambda said: said["tiers"][1].update(kind="nginks"), "kind: nginks", "Did you mean nginx?"),
         (lambda said: said["tiers"][2]["drain"].update(deadline=30), "deadline: 30", "500ms, 30s, 2m or 1h"),
         (lambda said: said.update(lisen="127.0.0.1:1"), "lisen: 127.0.0.1:1", "lisen: no such key"),
+        (
+            lambda said: said["tiers"][0]["update"].update(guard=["latency-not-worse"]),
+            "- latency-not-worse",
+            "tiers.0.update.guard.0: .*no answer names those of edge: only tier runtime.*Name it at runtime",
+        ),
     ],
-    ids=["a size", "a kind", "a time", "a key"],
+    ids=["a size", "a kind", "a time", "a key", "a guard"],
 )
 def test_a_bad_chain_file_is_refused_with_file_and_line(
     tmp_path: Path, change: Callable[[Said], None], line: str, message: str

@@ -114,7 +114,7 @@ class Update(Part):
     guard: tuple[Name, ...] = Field(
         (),
         description="Guards that watch every rollout of the tier, and decide its `analyse` steps: of `guards`, or the "
-        "shipped ones, `no-broken-requests` and `latency-not-worse`.",
+        "shipped ones, `no-broken-requests` and, of the last tier alone, `latency-not-worse`.",
     )
     order: Literal["age", "in-flight"] = Field(
         "age", description="Who leaves first: the oldest instance, or the one with least in flight."

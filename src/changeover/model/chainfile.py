@@ -8,15 +8,16 @@ kind of message. Refuses to read files: text in, chain out.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from changeover.model.chain import Chain
+from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError, Problem
+from changeover.model.guard import resolve
 
 Path = tuple[str | int, ...]
 _MAY_HOLD_TOKENS: tuple[Path, ...] = (("hooks",), ("notify",))
@@ -40,6 +41,7 @@ def read(text: str, file: str, kinds: Mapping[str, type[BaseModel]]) -> Read:
     settings: dict[str, dict[str, BaseModel]] = {}
     for position, tier in enumerate(chain.tiers):
         at: Path = ("tiers", position)
+        problems += _blind_guards(document, chain, tier, (*at, "update", "guard"))
         if tier.kind not in kinds:
             hint = _nearest(tier.kind, sorted(kinds))
             problems.append(document.problem((*at, "kind"), f"no tier kind is called {tier.kind}", hint))
@@ -53,6 +55,22 @@ def read(text: str, file: str, kinds: Mapping[str, type[BaseModel]]) -> Read:
     if problems:
         raise ChangeoverError(*problems)
     return Read(chain, settings)
+
+
+def _blind_guards(document: _Document, chain: Chain, tier: Tier, at: Path) -> Iterator[Problem]:
+    """Guards that could never tell one instance of this tier from another: they would only ever pause it."""
+    if chain.inner(tier.name) is None:
+        return
+    for position, guard in enumerate(resolve(tier.update.guard, chain.guards)):
+        for condition in guard.conditions:
+            if condition.asks_for_names:
+                yield document.problem(
+                    (*at, position),
+                    f"guard {guard.name} ({condition.name}) asks the probe for the {condition.measure} of single "
+                    f"instances, and no answer names those of {tier.name}: only tier {chain.tiers[-1].name} does that",
+                    f"Name it at {chain.tiers[-1].name}. Here: no-broken-requests, or a guard of your own that asks "
+                    "`prometheus`.",
+                )
 
 
 class _Document:

@@ -67,7 +67,8 @@ class Condition(Part):
     measure: Measure = Field(
         description="`broken_requests`: how many broke since the step began, whoever broke them. `error_ratio`: the "
         "share of the canary's requests in the last interval that broke, from 0 to 1. `latency`: a percentile of the "
-        "canary's answers to GET in the last interval, in ms. `query`: what the PromQL query says."
+        "canary's answers to GET in the last interval, in ms. `query`: what the PromQL query says. The probe tells one "
+        "instance from another by the answers' names, so its `error_ratio` and `latency` are for the last tier alone."
     )
     percentile: float = Field(
         90.0,
@@ -173,6 +174,12 @@ class Condition(Part):
 
     def _alpha_from(self, first: int, look: int) -> float:
         return self.alpha / 2 if look == self.count else self.alpha / 2 / (self.count - first)
+
+    @property
+    def asks_for_names(self) -> bool:
+        """Whether it can be asked only of a tier whose instances name themselves in answers, so that the probe can tell
+        them apart. Of the tiers of a chain that is the last one: the others pass on its answers."""
+        return self.source == "probe" and self.measure != "broken_requests"
 
     @model_validator(mode="after")
     def _asks_one_question(self) -> Self:

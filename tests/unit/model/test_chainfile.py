@@ -58,6 +58,48 @@ def test_a_good_file_gives_a_chain_and_its_settings() -> None:
     assert told.settings["edge"]["v2"] == WebSettings(body_size=50_000_000)
 
 
+# -- which guard may stand where -------------------------------------------------------------------------------------
+
+TWO_TIERS = """
+tiers:
+  - name: edge
+    kind: web
+    templates: {v1: {}}
+    update:
+      guard:
+        - no-broken-requests
+        - EDGE
+  - name: runtime
+    kind: app
+    templates: {v1: {}}
+    update: {guard: [latency-not-worse, shares]}
+guards:
+  - name: shares
+    conditions: [{name: errors, source: probe, measure: error_ratio, at_most: 0.01}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("guard", "condition", "measure"), [("latency-not-worse", "p90", "latency"), ("shares", "errors", "error_ratio")]
+)
+def test_a_guard_that_needs_names_in_answers_is_refused_where_no_answer_bears_them(
+    guard: str, condition: str, measure: str
+) -> None:
+    assert problems(TWO_TIERS.replace("EDGE", guard)) == [
+        f"chain.yaml:9: tiers.0.update.guard.1: guard {guard} ({condition}) asks the probe for the {measure} of single "
+        "instances, and no answer names those of edge: only tier runtime does that\n"
+        "  Name it at runtime. Here: no-broken-requests, or a guard of your own that asks `prometheus`."
+    ]
+
+
+def test_the_last_tier_may_have_every_guard_and_the_others_those_that_need_no_names() -> None:
+    told = read(TWO_TIERS.replace("        - EDGE\n", ""))
+    assert [tier.update.guard for tier in told.chain.tiers] == [
+        ("no-broken-requests",),
+        ("latency-not-worse", "shares"),
+    ]
+
+
 # -- what a key may hold -------------------------------------------------------------------------------------------
 
 
