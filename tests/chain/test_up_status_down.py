@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.chain.chains import CLIENT, Chain, Said, chain_file, running_in
+from tests.unit.json_page import insist
 
 TIERS = {"edge": "nginx", "l4": "nginx-stream", "gateway": "envoy", "runtime": "app"}
 INSTANCE = {"name", "tier", "template", "phase", "pid", "address", "control", "in_flight", "drain_seconds_left"}
@@ -101,7 +102,9 @@ def test_a_chain_waits_for_its_port_goes_whole_and_comes_again_with_what_was_upl
     assert before["edge_url"] == f"https://{address}"
     with chain.client() as client:
         upload = client.post("/upload", content=b"kept").json()["id"]
-    assert chain.down() == {"stopped": [instance["name"] for instance in before["instances"]]}
+    down = chain.down()
+    assert down == {"stopped": [instance["name"] for instance in before["instances"]]}
+    insist("down", down)
     assert running_in(chain.folder) == {}
     nothing_up(chain)
     assert chain.up()["edge_url"] == before["edge_url"]

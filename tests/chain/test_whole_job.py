@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.chain.chains import running_in
 from tests.chain.conftest import Demo
+from tests.unit.json_page import insist
 
 from changeover.probe.ledger import read_ledger
 
@@ -70,6 +71,11 @@ def test_the_report_is_kept_and_nothing_runs_any_more(careful: Demo) -> None:
     assert Path(careful.told["report"]).is_relative_to(careful.folder)
     assert careful.told["verdict"]["sentence"] in Path(careful.told["report"]).read_text()
     assert running_in(careful.folder) == {}
+
+
+def test_what_the_jobs_and_their_probes_print_is_what_is_documented(careful: Demo, naive: Demo) -> None:
+    insist("demo", careful.told, naive.told)
+    insist("probe", careful.told["verdict"], naive.told["verdict"], {"unproven": ["upload"]})
 
 
 def test_plain_restarts_under_the_same_traffic_break_requests(naive: Demo) -> None:

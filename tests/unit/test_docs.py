@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
 import re
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import typer
+import yaml
+from tests.unit.json_page import WRONG, sections
+from tests.unit.json_page import insist as insist_json
+from tests.unit.pages import DOCS, insist, members, settings, table
 from typer.core import TyperGroup
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.main import cli
+from changeover.model import chainfile
+from changeover.model.guard import MEASURES, PLACEHOLDERS, SHIPPED, Condition, Guard, Prometheus
+from changeover.probe.row import Row
 from changeover.rollout import actions, commands, events
-from changeover.rollout.phases import mermaid
+from changeover.rollout.guard import VERDICTS
+from changeover.rollout.phases import Phase, mermaid
 
 ROOT = Path(__file__).parents[2]
 README, CHINESE = (ROOT / "README.md").read_text(), (ROOT / "README.zh.md").read_text()
@@ -22,10 +36,14 @@ ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 PHASES = re.compile(r"(<!-- phases -->\n```mermaid\n).*?(```\n<!-- /phases -->)", re.DOTALL)
 
 
+def group() -> TyperGroup:
+    found = get_command(cli)
+    assert isinstance(found, TyperGroup)
+    return found
+
+
 def visible_commands() -> list[str]:
-    group = get_command(cli)
-    assert isinstance(group, TyperGroup)
-    return [name for name, command in group.commands.items() if not command.hidden]
+    return [name for name, command in group().commands.items() if not command.hidden]
 
 
 @pytest.mark.parametrize("command", visible_commands())
@@ -57,14 +75,97 @@ def test_the_phase_diagram_is_the_table() -> None:
         assert wanted == ARCHITECTURE, "run this test with CHANGEOVER_WRITE_DOCS=1"
 
 
-def test_the_page_of_actions_is_the_table() -> None:
+PAGES: dict[tuple[str, str], Callable[[], str]] = {
+    ("cli.md", "exits"): lambda: table(("code", "meaning"), sorted(exit_codes().items())),
+    ("cli.md", "commands"): lambda: "\n".join(map(command_text, visible_commands())),
+    ("actions.md", "states"): lambda: members(actions.State),
+    ("actions.md", "phases"): lambda: members(Phase),
+    ("actions.md", "actions"): lambda: actions.table() + "\n",
+    ("guards.md", "shipped"): lambda: "".join(map(guard_text, SHIPPED.values())),
+    ("guards.md", "sources"): lambda: table(
+        ("source", "measure"), ((f"`{who}`", ", ".join(f"`{one}`" for one in what)) for who, what in MEASURES.items())
+    ),
+    ("guards.md", "condition"): lambda: settings(Condition),
+    ("guards.md", "placeholders"): lambda: table(
+        ("in a query", "stands for"), ((f"`${name}`", what) for name, what in PLACEHOLDERS.items())
+    ),
+    ("guards.md", "prometheus"): lambda: settings(Prometheus),
+    ("guards.md", "verdicts"): lambda: table(
+        ("verdict", "what comes of it"), ((f"`{name}`", what) for name, what in VERDICTS.items())
+    ),
+}
+"""Parts of pages that are made from the code."""
+
+
+@pytest.mark.parametrize(("page", "block"), PAGES, ids=" ".join)
+def test_the_page_is_what_the_code_says(page: str, block: str) -> None:
     """Written anew with CHANGEOVER_WRITE_DOCS=1."""
-    page = ROOT / "docs" / "actions.md"
-    head, _, rest = page.read_text().partition("<!-- actions -->\n")
-    wanted = head + "<!-- actions -->\n" + actions.table() + "\n" + rest[rest.index("<!-- /actions -->") :]
-    if os.environ.get("CHANGEOVER_WRITE_DOCS"):
-        page.write_text(wanted)
-    assert wanted == page.read_text(), "run this test with CHANGEOVER_WRITE_DOCS=1"
+    insist(page, block, PAGES[page, block]())
+
+
+def command_text(name: str) -> str:
+    """A command's help as a section of docs/cli.md."""
+    command = group().commands[name]
+    context = typer.Context(command, info_name=f"changeover {name}")
+    usage = command.get_usage(context).removeprefix("Usage: ")
+    help = " ".join((command.help or "").replace("\n\n", "\0").split()).replace("\0", "\n\n")
+    options = [record for one in command.params if (record := one.get_help_record(context)) is not None]
+    told = table(("option", "meaning"), ((f"`{option}`", _plain(meaning)) for option, meaning in options))
+    return f"## `changeover {name}`\n\n{help}\n\n```text\n{usage}\n```\n\n{told}"
+
+
+def _plain(meaning: str) -> str:
+    """Without the limits and defaults in two kinds of brackets that a terminal is shown."""
+    return re.sub(r"  \[(.*)\]$", lambda m: f" ({m[1].replace('(', '').replace(')', '')})", meaning)
+
+
+def exit_codes() -> dict[str, str]:
+    """Each code with the sentence that stands below it."""
+    found = re.findall(r'^\w+: Final = (\d)\n"""(.*?)"""', inspect.getsource(exits), re.MULTILINE | re.DOTALL)
+    return {f"`{code}`": text for code, text in found}
+
+
+def guard_text(guard: Guard) -> str:
+    """What a shipped guard says, as it would stand in a chain file."""
+    said = [one.model_dump(mode="json", exclude_unset=True) for one in guard.conditions]
+    return f"```yaml\n{yaml.safe_dump({'name': guard.name, 'conditions': said}, sort_keys=False)}```\n"
+
+
+def test_the_example_of_a_guard_is_right() -> None:
+    (text,) = re.findall(r"```yaml\n(tiers:.*?)```", (DOCS / "guards.md").read_text(), re.DOTALL)
+    kinds = {kind: hop.Settings for kind, hop in wiring.HOPS.items()}
+    assert chainfile.read(text, "guards.md", kinds).chain.guards[0].name == "few-errors"
+
+
+def test_every_section_of_the_page_of_json_is_a_command_and_every_command_has_one() -> None:
+    printing = {name for name in visible_commands() if any(one.name == "json" for one in group().commands[name].params)}
+    assert set(sections()) == printing | {"schema", WRONG}
+
+
+def test_the_page_of_json_tells_every_key_of_a_row() -> None:
+    text = (DOCS / "json.md").read_text().partition("A row of the ledger")[2].partition("\n## ")[0]
+    keys = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted(keys) == sorted(["latency_ms", *(one.name for one in fields(Row))])
+
+
+def test_what_simulate_prints_and_what_goes_wrong_is_on_the_page_of_json(tmp_path: Path) -> None:
+    def printed(*words: object) -> object:
+        return json.loads(CliRunner().invoke(cli, [*map(str, words), "--json"]).stdout)
+
+    insist_json("simulate", printed("simulate", "runtime", "-f", ROOT / "examples/01-four-tiers/chain.yaml"))
+    insist_json(WRONG, printed("history", "--state", tmp_path))
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_no_page_names_a_command_that_there_is_not(page: Path) -> None:
+    named = set(re.findall(r"`changeover (?!\w+:)([a-z]+)", page.read_text()))
+    assert named <= set(visible_commands())
+
+
+def test_every_page_is_named_in_both_readmes() -> None:
+    for page in DOCS.glob("*.md"):
+        assert f"](docs/{page.name})" in README
+        assert f"](docs/{page.name})" in CHINESE
 
 
 def test_every_state_has_an_answer_to_every_action() -> None:
@@ -84,15 +185,16 @@ def test_every_room_is_in_the_architecture() -> None:
 
 
 def test_every_command_and_option_has_help() -> None:
-    group = get_command(cli)
-    assert isinstance(group, TyperGroup)
-    for name, command in group.commands.items():
+    for name, command in group().commands.items():
         assert command.help, name
         for option in command.params:
             assert getattr(option, "help", None) or option.name == "help", f"{name} {option.name}"
 
 
-@pytest.mark.parametrize("file", ["README.md", "README.zh.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
-def test_every_link_leads_somewhere(file: str) -> None:
-    for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / file).read_text()):
-        assert (ROOT / link).exists(), link
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link, part in re.findall(r"\]\((?!https:)([^)#]*)(?:#([^)]+))?\)", page.read_text()):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        titles = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE) if part else []
+        assert not part or part in [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]

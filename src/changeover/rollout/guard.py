@@ -11,9 +11,10 @@ Knows no source and no clock. Whoever drives it takes what `due` names, hands in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from math import ceil, inf, isfinite
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from changeover.model.guard import Condition, Guard
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
     from changeover.rollout.comparison import Comparison
 
 State = Literal["running", "passed", "failed", "inconclusive"]
+VERDICTS: Mapping[State, str] = MappingProxyType(
+    {
+        "running": "goes on asking",
+        "passed": "ends a step that analyses; elsewhere only allows",
+        "failed": "undoes the rollout",
+        "inconclusive": "pauses it, until `resume`, `promote` or `abort`",
+    }
+)
+"""What comes of each."""
 _OUTRANKING: tuple[State, ...] = ("failed", "inconclusive")
 
 

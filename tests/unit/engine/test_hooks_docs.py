@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import yaml
-from pydantic_core import PydanticUndefined
+from tests.unit.pages import DOCS, insist, settings, table
 
 from changeover.model.hooks import POINTS, Hook, HookPayload, Notify, Point, payload_schema, variable
-from changeover.model.part import Part
-from changeover.model.units import human_seconds
 
-PAGE = Path(__file__).parents[3] / "docs" / "hooks.md"
+PAGE = DOCS / "hooks.md"
 
 EXAMPLE = HookPayload(
     chain="shop",
@@ -32,31 +28,10 @@ EXAMPLE = HookPayload(
 )
 
 
-def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
-
-
 def points() -> str:
     effect = {True: "stops what it stands before", False: "is told"}
     rows = ((f"`{point}`", when, effect[point.can_stop]) for point, when in POINTS.items())
     return table(("point", "reached when", "a failing hook"), rows)
-
-
-def settings(part: type[Part]) -> str:
-    rows = []
-    for name, one in part.model_fields.items():
-        default = one.default
-        if default is PydanticUndefined:
-            shown = "needed"
-        elif isinstance(default, tuple):
-            shown = ", ".join(f"`{item}`" for item in default)
-        elif isinstance(default, float):
-            shown = f"`{human_seconds(default)}`"
-        else:
-            shown = f"`{default}`" if default else ""
-        rows.append((f"`{name}`", shown, one.description or ""))
-    return table(("key", "default", "meaning"), rows)
 
 
 def variables() -> str:
@@ -81,15 +56,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_page_is_what_the_code_says(block: str) -> None:
-    page = PAGE.read_text()
-    wanted, found = re.subn(
-        rf"(<!-- {block} -->\n).*?(<!-- /{block} -->)", lambda m: m[1] + BLOCKS[block]() + m[2], page, flags=re.DOTALL
-    )
-    assert found == 1
-    if os.environ.get("CHANGEOVER_WRITE_DOCS"):
-        PAGE.write_text(wanted)
-    else:
-        assert wanted == page, "run this test with CHANGEOVER_WRITE_DOCS=1"
+    insist("hooks.md", block, BLOCKS[block]())
 
 
 def test_every_setting_and_every_part_of_the_payload_is_explained() -> None:

@@ -1,0 +1,45 @@
+"""What commands print with --json over a real chain is what docs/json.md tells, no more and no less.
+
+Of `down` that is seen in test_up_status_down.py, of `probe` and `demo` in test_whole_job.py, of `simulate` and of
+errors in tests/unit/test_docs.py. `up` prints what `status` does.
+"""
+
+from __future__ import annotations
+
+from tests.chain.chains import Chain, Said, SlowUpload
+from tests.unit.json_page import insist
+
+
+def test_a_rollout_that_is_asked_for_things_prints_what_is_documented(rolled: Chain) -> None:
+    goal = rolled.other("gateway")
+    with SlowUpload(rolled) as upload:
+        upload.arrives()
+        roll = rolled.start("roll", "gateway", "--to", goal, "--strategy", "canary", "--json")
+        roll.says("step 1 of")
+        seen = rolled.status()
+        asked = [rolled.run(action, "--json").json for action in ("pause", "resume", "promote", "abort")]
+        upload.finish()
+        undone = roll.end(1).json
+    insist("status", seen)
+    for answer in asked:
+        insist(answer["action"], answer)
+    insist("roll", undone, nothing(rolled), all_tiers(rolled))
+    insist("resume", *asked, rolled.run("resume", "--json").json, also="roll")
+
+
+def nothing(chain: Chain) -> Said:
+    return chain.roll("gateway", chain.template("gateway"))
+
+
+def all_tiers(chain: Chain) -> Said:
+    """A release of two tiers that are there already."""
+    file = chain.folder / "release.yaml"
+    file.write_text("".join(f"{tier}: {chain.template(tier)}\n" for tier in ("edge", "gateway")))
+    return chain.run("roll", "--release", file, "--json").json
+
+
+def test_the_journal_is_printed_as_documented(rolled: Chain) -> None:
+    rolled.roll("l4", rolled.other("l4"))
+    history = rolled.run("history", "--json").json
+    insist("history", history)
+    insist("show", rolled.run("show", history["rollouts"][-1]["id"], "--json").json)
