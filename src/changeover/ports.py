@@ -6,7 +6,7 @@ decides what not knowing means, and in a rollout it means waiting.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from signal import Signals
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -127,6 +127,16 @@ class RoutesInward(Protocol):
         """The router of the tier behind, spread over `nodes`, with its member list kept in `membership`."""
 
 
+class Preview(Protocol):
+    """An address of its own at which the new colour of a tier is reached before the switch."""
+
+    async def show(self, instances: Collection[Instance]) -> bool:
+        """Send what comes there to these, and begin nothing new at anybody else; whether anybody is left in its list.
+
+        Raises Unknown until all of these are seen to be shown.
+        """
+
+
 class Nodes(Protocol):
     """The instances of a routing tier that carry traffic at the moment of the call."""
 
@@ -150,6 +160,9 @@ class Platform(Protocol):
 
     def router(self, tier: Tier) -> Router:
         """The tier's own load balancer."""
+
+    def preview(self, tier: Tier) -> Preview | None:
+        """The tier's preview, where it is to have one."""
 
     def recorded(self, name: str) -> Instance | None:
         """The record of an instance, running or not."""

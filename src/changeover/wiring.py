@@ -152,6 +152,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
             for position, tier in enumerate(chain.tiers)
             if tier.update.guard
         },
+        previews={tier.name: shown for tier in chain.tiers if (shown := platform.preview(tier)) is not None},
         folder=file.resolve().parent,
     )
     return Wired(chain, world, platform, state, text)

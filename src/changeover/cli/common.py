@@ -99,7 +99,9 @@ async def running(given: Path | None, state: Path) -> AsyncIterator[wiring.Wired
         with contextlib.closing(found.journal()) as journal:
             if not journal.is_up():
                 raise _not_up(state)
-        _check_same_tiers(found.chain, wiring.read_chain(state / "chain.yaml")[0].chain)
+        as_it_is = wiring.read_chain(state / "chain.yaml")[0].chain
+        _check_same_tiers(found.chain, as_it_is)
+        _check_same_previews(found.chain, as_it_is)
         yield found
 
 
@@ -111,6 +113,18 @@ def _check_same_tiers(given: Chain, running: Chain) -> None:
             f"the chain file has other tiers than the chain that is up: {_names(wanted)}; up are {_names(was)}",
             state="Nothing was changed.",
             next="Give back the tiers as they were, or take the chain down and up again.",
+        )
+
+
+def _check_same_previews(given: Chain, running: Chain) -> None:
+    """The load balancer has listened where the chain was told to since its start."""
+    was, wanted = ({t.name: t.update.preview for t in chain.tiers} for chain in (running, given))
+    if changed := [name for name in wanted if wanted[name] != was[name]]:
+        raise fail(
+            f"the preview of tier {changed[0]} is {wanted[changed[0]] or 'gone'} in the chain file, and was "
+            f"{was[changed[0]] or 'not there'} when the chain came up",
+            state="Nothing was changed.",
+            next="Put it back as it was, or take the chain down and up again.",
         )
 
 

@@ -88,6 +88,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
                 "template": course.goal if course else None,
                 "status": course.status.value if course else None,
                 "serving": sum(m.phase is Phase.ADMITTED for m in members),
+                "preview": str(shown) if up and (shown := found.platform.preview_entry(tier.name)) else None,
             }
         )
     holder = journal.holder()
@@ -166,6 +167,7 @@ def picture(data: dict[str, Any]) -> Group:
     trees = []
     for tier in data["tiers"] if data["up"] else ():
         title = f"[bold]{tier['name']}[/] {tier['kind']}  {tier['serving']} of {tier['size']} serving  {tier['status']}"
+        title += f"  preview at {tier['preview']}" if tier["preview"] else ""
         tree = Tree(title)
         mine = [i for i in data["instances"] if i["tier"] == tier["name"]]
         for version in sorted({i["template"] for i in mine}):

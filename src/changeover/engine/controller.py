@@ -20,13 +20,14 @@ from signal import SIGKILL
 from changeover.engine.guardian import Guarding, guard
 from changeover.engine.journal import Journal, Line, RolloutRow
 from changeover.engine.observe import Observer
+from changeover.engine.preview import show, until_shown
 from changeover.kit.clock import Clock
 from changeover.model import chain
 from changeover.model.chain import Chain, Strategy, Tier
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
 from changeover.model.instance import Instance
-from changeover.ports import CannotStart, CanWeigh, Hop, Platform, Router, Unknown
+from changeover.ports import CannotStart, CanWeigh, Hop, Platform, Preview, Router, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.actions import ANSWERS, Action
@@ -79,6 +80,8 @@ class World:
     """Tiers that have a guard."""
     folder: Path
     """Where the chain file is: relative paths in its hooks mean that folder."""
+    previews: Mapping[str, Preview]
+    """Tiers whose new colour can be looked at before the switch."""
     carrying: dict[str, frozenset[str]]
     """Tier -> names of the instances that may carry traffic just now; kept by the controller."""
 
@@ -247,6 +250,9 @@ class Controller:
         if (by := self._world.guarding.get(tier)) is not None:
             guarding = guard(self.machines[tier], by, partial(self._feed, tier), lambda: self.now)
             self._tenders.append(self._tasks.create_task(guarding))
+        if (preview := self._world.previews.get(tier)) is not None:
+            showing = show(self.machines[tier], preview, self._world.instances)
+            self._tenders.append(self._tasks.create_task(showing))
 
     async def _tend(self, tier: str) -> None:
         machine = self.machines[tier]
@@ -331,6 +337,8 @@ class Controller:
         """Have the step allowed or refused by whoever is to be asked first."""
         if self.before_step is None:
             return
+        if (preview := self._world.previews.get(tier)) is not None:
+            await until_shown(self.machines[tier], preview, self._world.instances)
         against = await self.before_step(tier, reached)
         if against:
             self._feed(tier, on.Asked(self.now, Action.PAUSE, "a hook", against))
@@ -422,6 +430,7 @@ def rules_of(tier: Tier, *, weighed: bool, ask_first: bool = False) -> Rules:
         strategy=update.strategy,
         steps=tuple(_step(step) for step in update.steps),
         bake=update.bake,
+        hold=update.switch == "when-promoted",
         by_load=update.order == "in-flight",
         weighed=weighed,
         ask_first=ask_first,

@@ -111,6 +111,16 @@ class Update(Part):
         description="Of blue-green: how long the old colour is kept warm after the switch, for an instant undo. Its "
         "drain deadline counts from the end of that.",
     )
+    switch: Literal["when-ready", "when-promoted"] = Field(
+        "when-ready",
+        description="Of blue-green: all traffic goes over as soon as the new colour is ready, or waits until "
+        "`changeover promote`.",
+    )
+    preview: Annotated[str, AfterValidator(_address)] | None = Field(
+        None,
+        description="Of blue-green: address at which the new colour is reached before the switch, and nobody after it. "
+        "Port 0 takes any free one; `status` tells which. It listens from `up` on.",
+    )
     guard: tuple[Name, ...] = Field(
         (),
         description="Guards that watch every rollout of the tier, and decide its `analyse` steps: of `guards`, or the "
@@ -213,6 +223,14 @@ class Chain(Part):
             asks = {condition.source for guard in guards for condition in guard.conditions}
             if "prometheus" in asks and self.prometheus is None:
                 raise ValueError(f"a guard of tier {tier.name} asks Prometheus, and `prometheus` does not say where")
+        return self
+
+    @model_validator(mode="after")
+    def _addresses_are_unique(self) -> Self:
+        addresses = [self.listen, *(tier.update.preview for tier in self.tiers if tier.update.preview)]
+        fixed = [address for address in addresses if not address.endswith(":0")]
+        if twice := sorted({address for address in fixed if fixed.count(address) > 1}):
+            raise ValueError(f"{twice[0]} is named twice, by `listen` or a `preview`; each needs one of its own")
         return self
 
     @model_validator(mode="after")

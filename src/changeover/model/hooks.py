@@ -45,7 +45,8 @@ POINTS: Mapping[Point, str] = MappingProxyType(
     {
         Point.BEFORE_TIER: "A tier is about to move; no instance of it was touched yet.",
         Point.AFTER_TIER: "A tier runs what it was to run, whole. Not when it was undone: that is `on_failure`.",
-        Point.BEFORE_STEP: "A step of the strategy is about to be taken.",
+        Point.BEFORE_STEP: "A step of the strategy is about to be taken. Of blue-green: the switch; the new colour is "
+        "complete, and shown at its preview where it has one.",
         Point.AFTER_STEP: "A step was taken, and what it asked for was seen.",
         Point.ON_FAILURE: "A rollout ended without reaching its goal: undone, failed, or stopped by a hook before it.",
         Point.ON_COMPLETION: "A rollout ended, and everything it was to move was moved.",

@@ -50,6 +50,8 @@ class Rules:
     """Whether somebody is to be asked before each step is taken."""
     weighed: bool = False
     """Whether every router of the tier can give instances different shares of the requests."""
+    hold: bool = False
+    """Of blue-green: whether the switch waits until somebody promotes it."""
 
     @property
     def beside(self) -> bool:
@@ -80,6 +82,10 @@ class Course:
     """Of a canary: the step it is at. Of blue-green: 0 until the switch, 1 while baking, 2 after."""
     step_at: float = 0.0
     """When that step began to be waited in."""
+    asked: bool = False
+    """Of blue-green: whether the switch was announced, to whoever is to be asked first."""
+    promoted: bool = False
+    """Of blue-green: whether somebody promoted the switch."""
     paused: str = ""
     """Who or what paused it, and why; empty while it goes on."""
     before: str | None = None

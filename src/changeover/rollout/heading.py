@@ -55,6 +55,8 @@ class Heading:
             admissions=self._here.fleet.count((Phase.ADMITTED,), event.goal),
             not_before=event.at,
             strategy=self._strategy(came_from, event),
+            asked=False,
+            promoted=False,
             paused="",
         )
         self._go_to_step(0, event.at)
@@ -86,7 +88,11 @@ class Heading:
             case Action.RESUME:
                 self._here.course = replace(course, paused="", step_at=event.at)
                 self._wake_for_step()
-            case Action.PROMOTE | Action.PROMOTE_FULL if self._here.step is None and not self._here.bakes:
+            case Action.PROMOTE if self._here.waits_to_switch:
+                self._here.course = replace(course, paused="", promoted=True)
+            case Action.PROMOTE | Action.PROMOTE_FULL if not (
+                self._here.step or self._here.bakes or self._here.waits_to_switch
+            ):
                 self._here.say(do.Refuse("there is no step to promote: it goes on by itself"))
             case Action.PROMOTE:
                 self._here.course = replace(course, paused="")
@@ -157,11 +163,14 @@ class Heading:
     def _go_to_step(self, number: int, at: float, done: str = "") -> None:
         """Say which step is next, and wait for leave to take it where somebody is to be asked."""
         self._here.course = replace(self._here.course, step=number, step_at=at)
-        if (step := self._here.step) is not None:
-            self._here.say(do.StepReached(str(step), done))
-            if self._here.rules.ask_first:
-                self._here.course = replace(self._here.course, paused=f"asking whether to take the step: {step}")
+        if self._here.step is not None:
+            self._announce(str(self._here.step), done)
         self._wake_for_step()
+
+    def _announce(self, step: str, done: str = "") -> None:
+        self._here.say(do.StepReached(step, done))
+        if self._here.rules.ask_first:
+            self._here.course = replace(self._here.course, paused=f"asking whether to take the step: {step}")
 
     def _wake_for_step(self) -> None:
         if (ends := self._here.step_ends) < inf:
@@ -195,8 +204,13 @@ class Heading:
                 return False
 
     def _advance_colours(self, at: float) -> None:
-        course = self._here.course
-        if course.step == 0 and blue_green.switched(self._here.fleet, self._here.want):
+        course, fleet, want = self._here.course, self._here.fleet, self._here.want
+        if course.step == 0 and not course.asked and blue_green.complete(fleet, want):
+            self._here.course = replace(course, asked=True)
+            if self._here.holds_switch:
+                self._here.note(f"{course.goal} is complete beside {course.previous}; the switch waits for `promote`")
+            self._announce(f"switch to {course.goal}")
+        elif course.step == 0 and blue_green.switched(fleet, want):
             self._here.note(
                 f"all traffic goes to {course.goal}; {course.previous} is kept warm for {self._here.rules.bake:g} s"
             )

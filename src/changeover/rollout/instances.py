@@ -63,7 +63,7 @@ class Instances:
             case on.RouterConfirmed(admitted=False):
                 if self._here.fleet.move(member, Cause.REMOVAL_CONFIRMED, event.at) and member.phase is Phase.DRAINING:
                     self._begin_drain(member, event.at)
-            case on.Unconfirmed():
+            case on.Unconfirmed() if not self.holds_back(member):
                 if event.silent:
                     member.patience_from = event.at
                 self._here.note(f"{member.phase}: no confirmation from {event.who}; waiting", member.name, "warning")
@@ -212,7 +212,7 @@ class Instances:
         """From when on a Tick may do something with a member. Whatever `tick` compares with `at` belongs in here."""
         retry = member.asked_at + RETRY
         match member.phase:
-            case Phase.READY if self._holds_back(member):
+            case Phase.READY if self.holds_back(member):
                 return inf
             case Phase.CREATING | Phase.READY:
                 patience = member.patience_from + self._here.rules.progress_deadline
@@ -237,7 +237,7 @@ class Instances:
         ):
             self.ask(member, at)
 
-    def _holds_back(self, member: Member) -> bool:
+    def holds_back(self, member: Member) -> bool:
         """It is ready, and waits for the others of its colour."""
         return not self._here.moves.admit and member.template == self._here.course.goal
 
@@ -296,7 +296,7 @@ class Instances:
             case Phase.CREATING if Phase.LEAVING in member.times:
                 self._here.say(do.LameDuck(member.name, on=False))
             case Phase.READY:
-                if self._holds_back(member):
+                if self.holds_back(member):
                     return
                 self._here.say(do.Admit(member.name, member.weight))
             case Phase.ADMITTED:

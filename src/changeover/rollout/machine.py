@@ -59,6 +59,11 @@ class Machine:
         """The tier as somebody who asks for something finds it."""
         return self._heading.state
 
+    @property
+    def held_back(self) -> list[str]:
+        """Instances that are ready and wait for the switch to their colour: whom a preview shows."""
+        return [member.name for member in self.fleet.where(Phase.READY) if self._instances.holds_back(member)]
+
     def handle(self, event: on.Event) -> list[do.Command]:
         """Take in one event and say what follows from it."""
         self._here.out = []
@@ -119,7 +124,7 @@ class Machine:
         course, want = self.course, self._here.want
         if course.status is Status.ROLLING and course.previous is not None:
             if course.strategy == "blue-green":
-                return blue_green.moves(self.fleet, want, step=course.step)
+                return blue_green.moves(self.fleet, want, step=course.step, hold=self._here.holds_switch)
             if self.step is not None:
                 return canary.moves(self.fleet, want, share=self._here.share, weighed=self.rules.beside)
         return rolling.moves(self.fleet, want)
@@ -127,8 +132,9 @@ class Machine:
     def _heal_only(self, moves: Moves) -> Moves:
         """While paused nothing is begun, a switch of colours neither; what died is replaced all the same."""
         want = self._here.want
+        if self.course.strategy == "blue-green" and not blue_green.begun(self.fleet, want):
+            return replace(moves, create=0, admit=False)
         short = want.size - self.fleet.count(STAYING)
         room = want.size + want.surge - self.fleet.existing
         create = max(0, min(short, room))
-        begun = self.course.strategy != "blue-green" or self.fleet.count((Phase.ADMITTED,), want.goal) > 0
-        return replace(moves, readmit=(), retire=(), create=create, heal=0, admit=moves.admit and begun)
+        return replace(moves, readmit=(), retire=(), create=create, heal=0)

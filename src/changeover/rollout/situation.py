@@ -8,6 +8,7 @@ from typing import Literal
 from changeover.rollout import commands as do
 from changeover.rollout.course import Course, Rules, Status, Step
 from changeover.rollout.fleet import Fleet
+from changeover.rollout.strategies import blue_green
 from changeover.rollout.strategies.moves import Moves, Want
 
 
@@ -56,8 +57,23 @@ class Situation:
     @property
     def holds(self) -> bool:
         """It waits for somebody to promote it."""
-        step = self.step
-        return step is not None and step.kind == "pause" and step.stay is None
+        if (step := self.step) is not None:
+            return step.kind == "pause" and step.stay is None
+        return self.holds_switch and blue_green.complete(self.fleet, self.want)
+
+    @property
+    def holds_switch(self) -> bool:
+        """There is to be no switch of colours before somebody promotes it."""
+        return self._before_switch and self.rules.hold and not self.course.promoted
+
+    @property
+    def waits_to_switch(self) -> bool:
+        """The new colour waits for somebody: to promote the switch, or to resume what was paused before it."""
+        return self._before_switch and (bool(self.course.paused) or self.holds)
+
+    @property
+    def _before_switch(self) -> bool:
+        return self.course.strategy == "blue-green" and self.course.step == 0
 
     @property
     def bakes(self) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from changeover.model.chain import Chain, Health
 from changeover.model.instance import Address, Instance
-from changeover.platforms.local.haproxy import HaproxyRouter, RuntimeApi, config
+from changeover.platforms.local.haproxy import HaproxyPreview, HaproxyRouter, RuntimeApi, config
 from changeover.ports import Membership, Unknown
 
 WEB = Instance("web-v1-1", "web", "v1", Address("127.0.0.1", 25556), Address("127.0.0.1", 25557))
@@ -144,6 +144,16 @@ def test_it_passes_bytes_and_cuts_nobody_for_being_silent() -> None:
     assert {"timeout client 1h", "timeout server 1h"} <= set(CONFIG["defaults"])
 
 
+def test_a_preview_listens_at_an_address_of_its_own_and_says_when_nobody_is_there() -> None:
+    entries = {"in.preview": Address("127.0.0.1", 20002)}
+    told = sections(config(chain(), entries, {"edge": "/readyz", "l4": "/ready", "in": "/readyz"}))
+    assert "bind 127.0.0.1:20002" in told["frontend in.preview.address"]
+    assert "default_backend in.preview" in told["frontend in.preview.address"]
+    assert "http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host in" in told["backend in.preview"]
+    assert any("status 503" in line for line in told["backend in.preview.nobody"])
+    assert "listen in" not in told
+
+
 def test_only_its_owner_may_command_it() -> None:
     assert "stats socket unix@haproxy.sock mode 600 level admin" in CONFIG["global"]
 
@@ -176,6 +186,31 @@ def test_what_leaves_gets_nothing_new_and_keeps_what_it_has() -> None:
     api = lists()
     run(api, lambda router: router.remove(WEB))
     assert api.changes == ["set server web/web-v1-1 state drain"]
+
+
+def show(api: RuntimeApi, *instances: Instance) -> bool:
+    tier = chain().tier("in")
+    assert tier is not None
+    return asyncio.run(HaproxyPreview(api, tier).show(instances))
+
+
+def test_who_is_shown_already_is_left_alone_and_anybody_else_gets_nothing_new() -> None:
+    api = lists("another")
+    api.answers["del server"] = "Server still has connections attached to it, cannot remove it.\n"
+    assert show(api) is True
+    assert api.changes == ["set server in.preview/another state maint", "del server in.preview/another"]
+    api = lists()
+    assert show(api, WEB) is True
+    assert api.changes == []
+    assert show(Recorded()) is False
+
+
+def test_who_is_not_seen_to_be_shown_is_unknown_and_one_that_clings_keeps_nobody_from_being_shown() -> None:
+    api = lists("another")
+    api.answers |= {"add server": "New server registered.\n", "del server": "Server still has connections\n"}
+    with pytest.raises(Unknown, match="does not show web-v1-1 yet"):
+        show(api, WEB)
+    assert "set server in.preview/web-v1-1 state ready" in api.changes
 
 
 def test_removing_and_forgetting_somebody_who_is_not_there_does_nothing() -> None:

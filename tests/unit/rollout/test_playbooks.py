@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from tests.unit.rollout.playbook import BUSY, IDLE, A, B, C, D, E, Expected, F, Said, Script, leaving, script
@@ -613,11 +613,18 @@ def test_all_of_the_traffic_is_rolled_to_for_there_is_no_room_beside_all_old_ins
         s.leave(B, at=6).expect(Said("step 1 of 2 done"), StepReached("pause until promoted", "set weight 100 %"))
 
 
+def switched(s: Script, name: str, *, at: float) -> Script:
+    """The one instance of a new colour is ready, and so all of it: it is let in. What then follows is to be expected."""
+    s.event(InstanceReady(at, name))
+    s.event(Tick(at + 1)).expect(StepReached("switch to v2", ""), Admit(name))
+    return s.event(RouterConfirmed(at + 1, name, admitted=True))
+
+
 def test_a_third_colour_is_rolled_to_for_there_is_no_room_beside_two_others() -> None:
     with script(size=1, strategy="blue-green") as s:
         a, b, c = "web-v1-1", "web-v2-2", "web-v3-3"
         s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
-        s.serve(b, at=3).expect(*leaving(a))
+        switched(s, b, at=3).expect(*leaving(a))
         s.event(Started(5, "v3")).expect(Said("no switch between two colours"))
         s.leave(a, at=6).expect(CreateInstance(c, "v3"))
 
@@ -628,7 +635,7 @@ def test_a_new_colour_is_admitted_the_moment_it_is_whole() -> None:
         s.event(InstanceReady(1, C))
         s.event(InstanceReady(2, D))
         s.event(Tick(2))
-        s.event(Tick(3)).expect(Admit(C), Admit(D))
+        s.event(Tick(3)).expect(StepReached("switch to v2", ""), Admit(C), Admit(D))
         s.event(Tick(4.9))
         s.event(Tick(5)).expect(Admit(C), Admit(D))
 
@@ -677,7 +684,7 @@ def test_the_drain_deadline_of_a_colour_that_is_kept_warm_counts_from_the_end_of
     with script(size=1, strategy="blue-green", bake=100, deadline=30, policy=policy) as s:
         a, b = "web-v1-1", "web-v2-2"
         s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
-        s.serve(b, at=3).expect(*leaving(a))
+        switched(s, b, at=3).expect(*leaving(a))
         s.event(RouterConfirmed(5, a, admitted=False)).expect(Said("kept warm for 100 s"), WakeAt(105))
         s.event(InFlightSeen(34, a, UPLOAD))
         s.event(Tick(36))  # 30 s have passed, and it is still wanted
@@ -694,12 +701,59 @@ def test_a_warm_colour_that_is_wanted_back_has_no_deadline_until_it_leaves_again
     with script(size=1, strategy="blue-green", bake=100, deadline=30, policy="cut") as s:
         a, b = "web-v1-1", "web-v2-2"
         s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
-        s.serve(b, at=3).expect(*leaving(a))
+        switched(s, b, at=3).expect(*leaving(a))
         s.event(RouterConfirmed(5, a, admitted=False)).expect(Said("kept warm for 100 s"))
         s.event(InFlightSeen(34, a, UPLOAD))
         s.event(Asked(90, Action.ABORT, why="errors went up")).expect(Said("going back"), LameDuck(a, on=False))
         s.serve(a, at=91).expect(*leaving(b))
         s.leave(b, at=93).expect(Finish("undone", "errors went up"))
+
+
+COLOURS: dict[str, Any] = {"size": 1, "strategy": "blue-green"}
+BLUE, GREEN = "web-v1-1", "web-v2-2"
+
+
+def complete(s: Script) -> None:
+    """The new colour is ready beside the old one, and nobody has let it in."""
+    s.event(Started(0, "v2")).expect(CreateInstance(GREEN, "v2"))
+    s.event(InstanceReady(1, GREEN))
+    s.event(Tick(2))
+
+
+def test_a_switch_that_waits_to_be_promoted_waits_for_as_long_as_it_takes() -> None:
+    with script(**COLOURS, hold=True) as s:
+        complete(s)
+        s.expect(Said("waits for `promote`"), StepReached("switch to v2", ""))
+        s.event(Tick(9000))
+        assert (s.machine.state, s.machine.held_back) == (State.HOLDING, [GREEN])
+        s.event(Asked(9001, Action.RESUME)).expect(Refuse("it waits for `promote`"))
+        s.event(Asked(9002, Action.PROMOTE)).expect(Said("promote, asked by somebody"), Admit(GREEN))
+        assert s.machine.held_back == []
+        s.event(RouterConfirmed(9004, GREEN, admitted=True)).expect(*leaving(BLUE))
+
+
+def test_whoever_is_to_be_asked_is_asked_before_the_switch_and_may_object() -> None:
+    with script(**COLOURS, ask_first=True) as s:
+        complete(s)
+        s.expect(StepReached("switch to v2", ""))
+        s.event(Asked(3, Action.PAUSE, why="smoke")).expect(Said("paused: smoke"))
+        s.restart()
+        s.event(Tick(9000))
+        assert (s.machine.state, s.machine.held_back) == (State.PAUSED, [GREEN])
+        s.event(Asked(9001, Action.PROMOTE)).expect(Said("promote, asked by somebody"), Admit(GREEN))
+
+
+def test_an_old_instance_that_dies_before_the_switch_is_replaced_also_while_paused() -> None:
+    for pause in (False, True):
+        with script(**COLOURS, hold=True) as s:
+            complete(s)
+            s.expect(Said("waits for `promote`"), StepReached("switch to v2", ""))
+            if pause:
+                s.event(Asked(3, Action.PAUSE, why="lunch")).expect(Said("paused: lunch"))
+            s.event(InstanceGone(4, BLUE)).expect(Said("died", BLUE), Remove(BLUE), CreateInstance("web-v1-3", "v1"))
+            s.event(RouterConfirmed(4, BLUE, admitted=False))
+            s.serve("web-v1-3", at=5)
+            assert s.phases() == {"web-v1-3": "admitted", GREEN: "ready"}
 
 
 def test_there_are_no_steps_to_the_template_that_runs_already() -> None:

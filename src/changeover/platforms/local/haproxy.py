@@ -7,14 +7,15 @@ and `show servers state` tell what it does with each member; they are the only t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from changeover.model.chain import Chain, Health
+from changeover.model.chain import Chain, Health, Tier
 from changeover.model.errors import fail
 from changeover.model.instance import Address, Instance
 from changeover.ports import Membership, Unknown
@@ -46,6 +47,10 @@ listen {tier.name}
 """
         for tier in chain.tiers
         if tier.name in entries
+    ) + "".join(
+        _preview(tier, entries[preview_of(tier.name)], ready_paths[tier.name])
+        for tier in chain.tiers
+        if preview_of(tier.name) in entries
     )
     return f"""global
     stats socket unix@{SOCKET} mode 600 level admin
@@ -60,6 +65,37 @@ defaults
     retries 3
     option redispatch 1
 {listeners}"""
+
+
+def preview_of(tier: str) -> str:
+    """What a tier's preview is called. No tier can be called so."""
+    return f"{tier}.preview"
+
+
+def _preview(tier: Tier, address: Address, ready_path: str) -> str:
+    """A listener that says, in HTTP, when there is nobody to look at. What speaks TLS just finds it closed.
+
+    Not called as its backend is: `show stat` would tell of the one that comes first.
+    """
+    name = preview_of(tier.name)
+    return f"""
+frontend {name}.address
+    bind {address}
+    tcp-request content switch-mode http if {{ nbsrv({name}) eq 0 }}
+    use_backend {name}.nobody if {{ nbsrv({name}) eq 0 }}
+    default_backend {name}
+
+backend {name}
+    balance roundrobin
+    timeout check {tier.health.timeout * 1000:.0f}ms
+    option httpchk
+    http-check send meth GET uri {ready_path} ver HTTP/1.1 hdr Host {tier.name}
+
+backend {name}.nobody
+    mode http
+    option httpclose
+    http-request return status 503 content-type text/plain string "no new colour of {tier.name} waits for its switch\\n"
+"""
 
 
 class RuntimeApi:
@@ -130,6 +166,10 @@ class HaproxyRouter:
         servers = await self._servers()
         return {name: _membership(servers.get(name)) for name in names}
 
+    async def members(self) -> Mapping[str, Membership]:
+        """What it says of everybody in its list."""
+        return {name: _membership(server) for name, server in (await self._servers()).items()}
+
     async def _servers(self) -> dict[str, _Server]:
         """What `show servers state` (state) and `show stat` (sessions, checks) say of each member."""
         states = await self._table(f"show servers state {self._tier}", " ", skip=1, key="srv_name")
@@ -162,6 +202,27 @@ class HaproxyRouter:
         answer = (await self._api.ask(command)).strip()
         if answer != expect:
             raise Unknown(f"HAProxy answered `{command}` with {answer!r}")
+
+
+class HaproxyPreview:
+    """The members of a tier's preview."""
+
+    def __init__(self, api: RuntimeApi, tier: Tier) -> None:
+        self._router = HaproxyRouter(api, preview_of(tier.name), tier.health)
+
+    async def show(self, instances: Collection[Instance]) -> bool:
+        """Whoever leaves keeps the connections that it has; it stays in the list, and gets no other, until they end."""
+        wanted = {instance.name: instance for instance in instances}
+        there = await self._router.members()
+        for name in there.keys() - wanted.keys():
+            with contextlib.suppress(Unknown):  # not yet
+                await self._router.forget(name)
+        for name in wanted.keys() - {name for name, seen in there.items() if not seen.removed}:
+            await self._router.admit(wanted[name], weight=1)
+        for name, seen in (await self._router.membership(frozenset(wanted))).items():
+            if not seen.admitted:
+                raise Unknown(f"{seen.who or 'HAProxy'} does not show {name} yet")
+        return bool(await self._router.members())
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from signal import SIGKILL, Signals
@@ -26,7 +26,7 @@ from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
 from changeover.model.instance import Address, Instance, Launch
 from changeover.platforms.local import haproxy, tls
-from changeover.ports import CannotStart, Place, Router, Unknown
+from changeover.ports import CannotStart, Place, Preview, Router, Unknown
 
 _HOST = "127.0.0.1"
 _CHECK_TIMEOUT = 20.0
@@ -82,30 +82,32 @@ class LocalPlatform:
         await self._wait_for_haproxy(pid, born, folder / "log")
 
     def _entries(self, before: Mapping[str, str]) -> dict[str, Address]:
-        wanted = Address.parse(self._chain.listen)
-        outermost = self._chain.tiers[0].name
         entries: dict[str, Address] = {}
-        for tier in self._chain.tiers:
-            if tier.name in self._wires.inward:
-                continue
-            fixed = wanted if tier.name == outermost and wanted.port else None
-            known = Address.parse(before[tier.name]) if tier.name in before else None
-            if fixed is not None:
-                if (why := sockets.cannot_listen(fixed.host, fixed.port)) is not None:
+        for name, wanted in self._listeners():
+            known = Address.parse(before[name]) if name in before else None
+            if wanted.port:
+                if (why := sockets.cannot_listen(wanted.host, wanted.port)) is not None:
                     raise fail(
-                        f"nothing can listen on {fixed}: {why}",
-                        where="listen",
+                        f"nothing can listen on {wanted}: {why}",
+                        where="preview" if name.endswith(haproxy.preview_of("")) else "listen",
                         state="Nothing was started.",
                         next="Free it, or name another address; port 0 takes any free one.",
                     )
-                entries[tier.name] = fixed
+                entries[name] = wanted
             elif known is not None and sockets.can_listen(known.host, known.port):
-                entries[tier.name] = known
+                entries[name] = known
             else:
                 taken = {address.port for address in entries.values()}
-                host = wanted.host if tier.name == outermost else _HOST
-                entries[tier.name] = Address(host, sockets.free_port(host, taken))
+                entries[name] = Address(wanted.host, sockets.free_port(wanted.host, taken))
         return entries
+
+    def _listeners(self) -> Iterator[tuple[str, Address]]:
+        """Every address that HAProxy listens on; port 0 where any will do."""
+        for number, tier in enumerate(self._chain.tiers):
+            if tier.name not in self._wires.inward:
+                yield tier.name, Address.parse(self._chain.listen) if number == 0 else Address(_HOST, 0)
+            if tier.update.preview is not None:
+                yield haproxy.preview_of(tier.name), Address.parse(tier.update.preview)
 
     async def _wait_for_haproxy(self, pid: int, born: int, log: Path) -> None:
         async with asyncio.timeout(10):
@@ -154,6 +156,14 @@ class LocalPlatform:
     def membership_file(self, tier: str) -> Path:
         """Where the hop in front of `tier` reads its members; alone in its folder, since that folder is watched."""
         return self._state / "members" / tier / "endpoints.json"
+
+    def preview_entry(self, tier: str) -> Address | None:
+        """Where a tier's new colour is reached before the switch, if it is anywhere."""
+        known = self._record().get("entries", {}).get(haproxy.preview_of(tier))
+        return None if known is None else Address.parse(known)
+
+    def preview(self, tier: Tier) -> Preview | None:
+        return None if tier.update.preview is None else haproxy.HaproxyPreview(self._api, tier)
 
     def router(self, tier: Tier) -> Router:
         return haproxy.HaproxyRouter(self._api, tier.name, tier.health)

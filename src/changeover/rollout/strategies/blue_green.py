@@ -6,21 +6,35 @@ It takes twice the instances while it lasts, and nothing less would be it: its c
 from __future__ import annotations
 
 from changeover.rollout.fleet import Fleet
-from changeover.rollout.phases import Phase
+from changeover.rollout.phases import STAYING, Phase
 from changeover.rollout.strategies.moves import Moves, Want
 
 
-def moves(fleet: Fleet, want: Want, *, step: int) -> Moves:
+def moves(fleet: Fleet, want: Want, *, step: int, hold: bool = False) -> Moves:
     """The next moves. Until the new colour is whole nobody of it is admitted; then all are, and the old ones leave.
 
-    `step`: 0 until all traffic has gone over, 1 while the old ones are kept warm, 2 after.
+    `step`: 0 until all traffic has gone over, 1 while the old ones are kept warm, 2 after. `hold`: do not switch yet.
     """
-    ready = fleet.count((Phase.READY, Phase.ADMITTED), want.goal)
     create = max(0, min(want.size - fleet.staying(want.goal), 2 * want.size - fleet.existing))
+    heal = 0
+    if not begun(fleet, want):  # it may be long until the switch, and the old colour serves everything until then
+        missing = want.size - fleet.count(STAYING, other_than=want.goal)
+        heal = max(0, min(missing, 2 * want.size - fleet.existing - create))
     switched = fleet.count((Phase.ADMITTED,), want.goal) >= want.size
     retire = [m.name for m in fleet.where(Phase.ADMITTED, other_than=want.goal)] if switched else []
     warm = step == 1 or (step == 0 and switched)
-    return Moves(create=create, retire=tuple(retire), admit=ready >= want.size, warm=warm)
+    admit = complete(fleet, want) and not hold
+    return Moves(create=create, heal=heal, retire=tuple(retire), admit=admit, warm=warm)
+
+
+def complete(fleet: Fleet, want: Want) -> bool:
+    """Whether the new colour is whole and ready."""
+    return fleet.count((Phase.READY, Phase.ADMITTED), want.goal) >= want.size
+
+
+def begun(fleet: Fleet, want: Want) -> bool:
+    """Whether any of the new colour gets traffic."""
+    return fleet.count((Phase.ADMITTED,), want.goal) > 0
 
 
 def switched(fleet: Fleet, want: Want) -> bool:
