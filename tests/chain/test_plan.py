@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.chain.chains import Chain, Said, SlowUpload, chain_file, tier_of, until
+from tests.unit.json_page import insist
 
 
 def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled: Chain) -> None:
@@ -23,6 +24,7 @@ def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled
         people = rolled.here(*words, code=1).out
         done = rolled.run("roll", "--plan", plan["id"], "-f", file, "--json", code=3).json
     (passing,) = plan["uploads"]
+    insist("plan", plan, {"tiers": [{"waits_for": ["hooks"]}], "silent": ["edge-v1-1"]})
     assert (passing["tier"], passing["instance"], passing["fate"]) == ("runtime", holder["name"], "cut")
     assert "1 of 1 uploads in flight would be cut" in people
     assert f"changeover roll --plan {plan['id']}" in people
