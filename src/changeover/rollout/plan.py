@@ -196,7 +196,7 @@ class _Rehearsal:
     def _let_pass(self) -> None:
         """What others decide is decided at once, and said to have been waited for."""
         machine, step, number = self._machine, self._machine.step, self._machine.course.step + 1
-        if machine.state is State.PAUSED and machine.rules.ask_first and step is not None:
+        if machine.state is State.PAUSED and machine.rules.ask_first:
             self._wait_for(f"the hooks before step {number}", on.Asked(self._now, Action.RESUME))
         elif machine.state is State.HOLDING:
             self._wait_for(f"somebody to promote step {number}", on.Asked(self._now, Action.PROMOTE))

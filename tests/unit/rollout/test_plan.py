@@ -78,7 +78,15 @@ def test_a_canary_says_what_it_waits_for_and_takes_it_to_come_at_once() -> None:
     plan = planned(rules(strategy="canary", steps=steps))
     assert plan.outcome == "completed"
     assert plan.waits_for == ("somebody to promote step 2", "the guard at step 4, at most 60 s")
-    assert plan.floor == 42.0
+    assert [line for line in told(plan) if "step" in line] == [
+        "0 step set weight 50 %",
+        "6 step pause until promoted",
+        "6 wait somebody to promote step 2",
+        "6 step pause 30 s",
+        "36 step analyse 60 s",
+        "36 wait the guard at step 4, at most 60 s",
+    ]
+    assert plan.floor == pytest.approx(plan.seconds) == 42.0
 
 
 def test_blue_green_has_both_colours_at_once_and_bakes() -> None:
@@ -86,6 +94,12 @@ def test_blue_green_has_both_colours_at_once_and_bakes() -> None:
     assert (plan.peak, plan.outcome) == (4, "completed")
     assert plan.seconds >= plan.floor == 16.0
     assert plan.leaves.keys() == {"web-v1-1", "web-v1-2"}
+
+
+def test_what_a_switch_waits_for_is_told_and_takes_no_time() -> None:
+    plan = planned(rules(strategy="blue-green", bake=10.0, hold=True, ask_first=True))
+    assert plan.waits_for == ("the hooks before step 1", "somebody to promote step 1")
+    assert (plan.outcome, plan.seconds) == ("completed", 16.0)
 
 
 def test_a_rollout_that_can_come_to_no_end_says_so() -> None:
