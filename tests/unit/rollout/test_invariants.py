@@ -48,6 +48,7 @@ class OneTier(RuleBasedStateMachine):
         strategy=st.sampled_from(STRATEGIES),
         by_load=st.booleans(),
         weighed=st.booleans(),
+        hold=st.booleans(),
     )
     def begin(
         self,
@@ -61,10 +62,12 @@ class OneTier(RuleBasedStateMachine):
         strategy: Strategy,
         by_load: bool,
         weighed: bool,
+        hold: bool,
     ) -> None:
         surge = surge or int(unavailable == 0)
         rules = Rules("web", size, surge, min(size, unavailable), min_ready, 30.0, drain_deadline, cut)
-        self.world = World(replace(rules, strategy=strategy, steps=STEPS, bake=5.0, by_load=by_load, weighed=weighed))
+        rules = replace(rules, strategy=strategy, steps=STEPS, bake=5.0, by_load=by_load, weighed=weighed, hold=hold)
+        self.world = World(rules)
         self.world.tell(on.Started(0, "v1"))
         if running:
             self.world.settle()
