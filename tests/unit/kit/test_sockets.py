@@ -53,8 +53,10 @@ def test_connections_count_from_the_handshake_on_until_they_are_closed(listener:
 
 
 def test_only_the_side_that_serves_is_counted(listener: socket.socket) -> None:
-    with socket.create_connection((HOST, listener.getsockname()[1])) as client:
-        assert open_connections(client.getsockname()[1]) == 1  # that socket's own address
+    # A port of its own: one that the kernel gave away might be the local port of somebody else's connection too.
+    own = free_port(HOST)
+    with socket.create_connection((HOST, listener.getsockname()[1]), source_address=(HOST, own)):
+        assert open_connections(own) == 1  # that socket's own address
         assert open_connections(listener.getsockname()[1]) == 1
 
 
