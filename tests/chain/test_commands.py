@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from signal import SIGINT
 
 import pytest
 import yaml
@@ -21,6 +22,14 @@ def test_help_lists_every_command() -> None:
     told = here("--help").out
     assert re.findall(r"^│ (\w+)  +[A-Z]", told, re.MULTILINE) == SHOWN, told
     assert set(SHOWN) >= {"up", "status", "roll", "probe", "down", "demo", "app", "schema"}
+
+
+def test_ctrl_c_while_the_command_is_still_being_loaded_ends_it_quietly(tmp_path: Path) -> None:
+    starting = Command(("--help",), tmp_path, program=("-X", "importtime", "-m", "changeover"))
+    starting.says("changeover.hops.app\n")  # one of its first modules
+    done = starting.signal(SIGINT).end(130)
+    assert done.out == ""
+    assert [line for line in done.err.splitlines() if not line.startswith("import time:")] == []
 
 
 @pytest.mark.parametrize("command", SHOWN)
