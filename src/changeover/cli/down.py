@@ -45,6 +45,14 @@ async def stop(found: wiring.Wired, tell: Tell) -> list[str]:
 
 
 def end_keeper(journal: Journal) -> None:
-    """End the process that was written down as the keeper, and nothing else."""
+    """End the keeper: the process that was written down as it, and any whose command was killed before it could."""
+    home = keepers_home(journal)
     if (known := keeper(journal)) is not None:
-        process.kill_session(*known, journal.folder)
+        process.kill_session(*known, home)
+    for unrecorded in process.leaders_in(home):
+        process.kill_session(*unrecorded, home)
+
+
+def keepers_home(journal: Journal) -> Path:
+    """The folder that the keeper, and nobody else, works in."""
+    return journal.folder / "keeper"

@@ -10,6 +10,7 @@ from pathlib import Path
 from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.common import FileOption, JsonOption, StateOption, chain_file, run, wired
+from changeover.cli.down import end_keeper, keepers_home
 from changeover.cli.output import Output
 from changeover.cli.status import keeper, picture, survey
 from changeover.engine.controller import Tell
@@ -60,6 +61,9 @@ def leave_keeper(state: Path, journal: Journal) -> None:
     """Start the keeper, unless it runs, and write down which process it is, so that `down` can end it."""
     if (known := keeper(journal)) is not None and process.is_alive(*known):
         return
+    end_keeper(journal)
+    home = keepers_home(journal)
+    home.mkdir(exist_ok=True)
     command = (sys.executable, "-m", "changeover", "keep", "--state", str(state))
-    pid, born = process.spawn(command, cwd=state, log=state / "keeper.log", env={})
+    pid, born = process.spawn(command, cwd=home, log=home / "log", env={})
     journal.set_facts({"keeper": f"{pid} {born}"})
