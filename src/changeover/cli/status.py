@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from changeover.cli.common import FileOption, JsonOption, StateOption, as_it_run
 from changeover.cli.output import Output
 from changeover.engine.journal import Journal
 from changeover.kit import process
+from changeover.kit.clock import Clock
 from changeover.model.instance import InFlight
 from changeover.ports import Unknown
 from changeover.rollout.fleet import Member
@@ -75,11 +75,12 @@ async def _status(output: Output, file: Path | None, state: Path, watch: bool) -
 async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
     """Everything there is to say of a chain just now, as `status --json` prints it."""
     up = journal.is_up()
+    now = Clock(not_before=journal.latest()).now()  # as controllers count, whatever was done to the clock
     tiers, instances = [], []
     for tier in found.chain.tiers:
         course = journal.course(tier.name)
         members = list(journal.fleet(tier.name)) if up else []
-        instances += await asyncio.gather(*(_instance(found, tier.name, member) for member in members))
+        instances += await asyncio.gather(*(_instance(found, tier.name, member, now) for member in members))
         tiers.append(
             {
                 "name": tier.name,
@@ -118,13 +119,13 @@ def edge_url(found: wiring.Wired) -> str:
     return f"{'https' if outermost.kind == 'nginx' else 'http'}://{found.platform.entry(found.chain.tiers[0].name)}"
 
 
-async def _instance(found: wiring.Wired, tier: str, member: Member) -> dict[str, Any]:
+async def _instance(found: wiring.Wired, tier: str, member: Member, now: float) -> dict[str, Any]:
     instance = found.platform.recorded(member.name)
     seen: InFlight | None = None
     if instance is not None and found.platform.gone(instance) is None:
         with contextlib.suppress(Unknown):
             seen = await found.world.hops[tier].in_flight(instance)
-    left = None if member.deadline is None else max(0.0, member.deadline - time.time())
+    left = None if member.deadline is None else max(0.0, member.deadline - now)
     return {
         "name": member.name,
         "tier": tier,
