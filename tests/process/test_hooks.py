@@ -40,6 +40,7 @@ class Stage:
         self.mark = f"HOOK_TEST={uuid.uuid4()}"
         self.environ = {**os.environ, **dict([self.mark.split("=")])}
         self.told: list[Told] = []
+        self.kept: list[str] = []
         self.errors: list[str] = []
         self.said = asyncio.Event()
 
@@ -52,6 +53,7 @@ class Stage:
             [part for part in parts if isinstance(part, Hook)],
             [part for part in parts if isinstance(part, Notify)],
             self.tell,
+            lambda payload, text: self.kept.append(text),
             now=lambda: 1.5,
             folder=self.folder,
             environ=self.environ,

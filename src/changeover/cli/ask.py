@@ -87,7 +87,8 @@ async def ask(output: Output, tier: str, file: Path | None, state: Path, action:
             holder = journal.holder()
             if holder is not None and holder.is_alive() and holder.purpose != KEEPER:
                 return await _ask_holder(output, journal, name, action, who)
-            if any(row.tier == name for row in journal.rollouts(unfinished=True)):
+            moving = {row.tier for row in journal.rollouts(unfinished=True)}
+            if name in moving or (journal.unfinished_release() is not None and not moving):
                 return await _take_over(output, found, journal, name, action, who)
             return await _at_rest(output, found, journal, name, action)
 

@@ -104,7 +104,7 @@ async def _demo(output: Output, file: Path | None, state: Path, traffic: Traffic
 
 async def _roll_all(found: wiring.Wired, tell: Tell, naive: bool) -> list[Rolled]:
     """Every tier from the inside out to its last template."""
-    done = []
+    done: list[Rolled] = []
     with contextlib.closing(found.journal()) as journal:
         async with patient_lease(journal, "demo", time.time()):
             for tier in found.chain.inside_out:
@@ -112,7 +112,7 @@ async def _roll_all(found: wiring.Wired, tell: Tell, naive: bool) -> list[Rolled
                 if naive:
                     await restart_tier(found.world, found.platform, journal, tier, goal, tell)
                     continue
-                done += await roll(found.world, journal, {tier.name: goal}, tell)
+                done += (await roll(found.world, journal, {tier.name: goal}, tell)).parts
                 one = done[-1]
                 if one.finish.outcome != "completed":
                     raise fail(f"{tier.name} did not get to {goal}: {one.finish.reason}", exit_code=exits.ROLLED_BACK)

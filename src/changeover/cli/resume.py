@@ -34,5 +34,5 @@ async def _resume(output: Output, file: Path | None, state: Path) -> int:
                     return exits.DONE
                 paused = any((course := journal.course(t.name)) and course.paused for t in found.chain.tiers)
                 action = Action.RESUME if paused else None
-                done = await carry_on(found.world, journal, output.teller(time.time()), action, "resume")
-    return show_rolled(output, done)
+                released = await carry_on(found.world, journal, output.teller(time.time()), action, "resume")
+    return show_rolled(output, released)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +19,7 @@ from changeover.cli.goals import AllOption, ReleaseOption, StrategyOption, TierA
 from changeover.cli.output import Output
 from changeover.cli.up import leave_keeper
 from changeover.engine.journal import Journal
-from changeover.engine.lifecycle import Rolled, check_roll, is_there, patient_lease
+from changeover.engine.lifecycle import Released, Rolled, check_roll, is_there, patient_lease
 from changeover.engine.lifecycle import roll as roll_tiers
 from changeover.engine.plan import Kept, check_fresh
 from changeover.engine.plan import find as find_plan
@@ -87,16 +87,17 @@ async def roll_goals(
         check_roll(found.world, journal, goals)  # first: from this copy the keeper replaces what dies
         found.keep_copy()
         leave_keeper(found.state, journal)
-        done = await roll_tiers(found.world, journal, goals, output.teller(time.time()), strategy)
-    return show_rolled(output, done)
+        released = await roll_tiers(found.world, journal, goals, output.teller(time.time()), strategy)
+    return show_rolled(output, released)
 
 
-def show_rolled(output: Output, done: Sequence[Rolled]) -> int:
+def show_rolled(output: Output, released: Released) -> int:
     """Print what came of a release, and say with which code to leave."""
-    bad = next((one for one in done if one.finish.outcome != "completed"), None)
-    outcome = bad.finish.outcome if bad else "completed"
-    output.result(_one_or_all([rolled_data(one) for one in done], outcome), Group(*(rolled_text(one) for one in done)))
-    return exits.INTERRUPTED if any(member.cut for one in done for member in one.members) else OUTCOMES[outcome]
+    parts = released.parts
+    data = _one_or_all([rolled_data(one) for one in parts], released.outcome)
+    output.result(data, Group(*map(rolled_text, parts)) if parts else "Nothing had begun to move; it was taken back.")
+    cut = any(member.cut for one in parts for member in one.members)
+    return exits.INTERRUPTED if cut else OUTCOMES[released.outcome]
 
 
 def _one_or_all(parts: list[dict[str, Any]], outcome: str) -> dict[str, Any]:
@@ -107,9 +108,9 @@ def _one_or_all(parts: list[dict[str, Any]], outcome: str) -> dict[str, Any]:
 def rolled_data(done: Rolled) -> dict[str, Any]:
     """A rollout as `roll --json` prints it. Times are seconds since the epoch, keyed by phase."""
     return {
-        "tier": done.tier,
-        "from": done.came_from,
-        "to": done.goal,
+        "tier": done.row.tier,
+        "from": done.row.came_from,
+        "to": done.row.goal,
         "outcome": done.finish.outcome,
         "reason": done.finish.reason,
         "seconds": round(done.seconds, 3),
@@ -138,11 +139,11 @@ def idle_before_stop(member: Member) -> float | None:
 
 def rolled_text(done: Rolled) -> RenderableType:
     """A rollout for people."""
-    way = f"{done.tier}: {done.came_from} -> {done.goal}"
+    way = f"{done.row.tier}: {done.row.came_from} -> {done.row.goal}"
     cut = [f"{member.name} was cut at its drain deadline: {member.cut}." for member in done.members if member.cut]
     if done.finish.outcome != "completed":
-        serves = f"{done.serving} instances of {done.came_from} serve everything."
-        last = f"Mend {done.goal} and roll again, or `changeover retry`."
+        serves = f"{done.serving} instances of {done.row.came_from} serve everything."
+        last = f"Mend {done.row.goal} and roll again, or `changeover retry`."
         word = "undone" if done.finish.outcome == "undone" else "not completed"
         return Text(
             "\n  ".join([f"{way} was {word}: {done.finish.reason}", serves, *(cut or ["Nothing was cut."]), last])

@@ -36,6 +36,8 @@ from changeover.rollout.fleet import Fleet, Moved
 from changeover.rollout.machine import Machine
 from changeover.rollout.phases import UNSETTLED, Phase
 
+ASKING = "asking whether to take the step"
+"""How the machine's reason for a pause begins while it waits for the hooks before a step."""
 BUSY_LOOK = 0.03
 """Seconds between two looks at a tier in which something is to happen: what bounds the time from an instance's last
 request to its stop."""
@@ -156,11 +158,8 @@ class Controller:
             raise _first(group) from group
 
     async def move(self, tier: str, goal: str, strategy: Strategy | None = None) -> do.Finish:
-        """Take one tier to a template and wait until it is at rest there, or back."""
-        machine = self.machines[tier]
+        """Take one tier to a template and wait until it is at rest there, or back. Its rollout must be open."""
         fresh = not self._started(tier)
-        came_from = machine.course.goal if len(machine.fleet.members) else ""
-        self._journal.begin_rollout(self.now, tier, came_from, goal)
         self._journal.set_template(tier, goal, self._world.hashes[tier][goal])
         self._finished[tier] = asyncio.get_running_loop().create_future()
         self._feed(tier, on.Started(self.now, goal, strategy))
@@ -171,19 +170,23 @@ class Controller:
         return finish
 
     async def carry(self, row: RolloutRow, action: Action | None = None, who: str = "") -> do.Finish:
-        """Carry an unfinished rollout to its end, after asking something of it first. Raises ChangeoverError."""
-        machine = self.machines[row.tier]
+        """Carry a rollout that has begun to its end, after asking something of it first. Raises ChangeoverError."""
         self._finished[row.tier] = asyncio.get_running_loop().create_future()
+        machine = self.machines[row.tier]
+        if machine.course.paused.startswith(ASKING):  # a resume is not the answer that it waits for
+            steps, at = machine.rules.steps, machine.course.step
+            again = do.StepReached(str(machine.step), str(steps[at - 1]) if at else "")
+            self._tasks.create_task(self._ask_leave(row.tier, again))
+            action = None if action is Action.RESUME else action
         if action is not None and (answer := self.ask(row.tier, action, who)).startswith("no: "):
             raise fail(f"{action} {row.tier}: {answer.removeprefix('no: ')}")
-        if machine.course.status is Status.RESTING:  # it had come to its end; only the last word was not written
-            back = machine.course.goal != row.goal
-            finish = do.Finish("undone" if back else "completed", machine.course.reason)
-            self._journal.end_rollout(row.id, self.now, finish.outcome, finish.reason)
-        else:
-            finish = await self._finished[row.tier]
+        finish = await self._finished[row.tier]
         del self._finished[row.tier]
         return finish
+
+    def is_moving(self, tier: str) -> bool:
+        """Whether its rollout has begun; one that is open may still wait for the hooks before it."""
+        return self.machines[tier].course.status in (Status.ROLLING, Status.UNDOING)
 
     async def settle(self) -> None:
         """Wait until every tier is at rest with all its instances serving."""

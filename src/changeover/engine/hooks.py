@@ -100,13 +100,15 @@ class HookRunner:
         hooks: Sequence[Hook],
         notify: Sequence[Notify],
         tell: Tell,
+        keep: Callable[[HookPayload, str], None],
         *,
         now: Callable[[], float],
         folder: Path,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        """`now` is the controller's clock. `folder` is where commands run: the chain file's, so that `./x` means it."""
-        self._tell, self._now = tell, now
+        """`keep` writes down in one line what came of a hook. `now` is the controller's clock. `folder` is where
+        commands run: the chain file's, so that `./x` means it."""
+        self._tell, self._keep, self._now = tell, keep, now
         self._folder, self._environ = folder, environ
         self._redact = Redactor()
         self._hooks = [(hook, self._look_up(hook.webhook, web=True)) for hook in hooks]
@@ -152,6 +154,7 @@ class HookRunner:
                 try:
                     await self._perform(hook, address, payload)
                 except HookFailed as failure:
+                    self._keep(payload, failure.reason)
                     if point.can_stop:
                         raise
                     self._say(payload.tier, failure.problems[0].what, "warning")
@@ -170,8 +173,9 @@ class HookRunner:
         except Exception as error:  # whatever it is, it is the hook's failure: none of it may end a rollout
             what = f"{type(error).__name__}: {self._theirs(str(error))}"
             raise HookFailed(hook.point, payload.tier, f"{who} could not be run: {what}", "") from None
-        took = human_seconds(round(time.monotonic() - began, 2))
-        self._say(payload.tier, _with_output(f"{who} passed in {took}", wrote))
+        passed = f"{who} passed in {human_seconds(round(time.monotonic() - began, 2))}"
+        self._keep(payload, passed)
+        self._say(payload.tier, _with_output(passed, wrote))
 
     async def _run(self, hook: Hook, command: Sequence[str], who: str, payload: HookPayload) -> str:
         """Run a command; returns the end of what it wrote. Raises _Wrong."""

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from changeover.kit import process
+from changeover.model.chain import Strategy
 from changeover.model.errors import fail
 from changeover.rollout.actions import Action
 from changeover.rollout.course import Course, Status
@@ -32,14 +33,17 @@ create table if not exists members (name text primary key, tier text not null, p
 create index if not exists members_here on members (tier, phase);
 create table if not exists templates (tier text, name text, hash text not null, primary key (tier, name));
 create table if not exists rollouts (id integer primary key, tier text not null, came_from text not null, goal text
-    not null, started real not null, ended real, outcome text, reason text);
-create table if not exists releases (id integer primary key, goals text not null, came_from text not null,
-    started real not null, undoing text, ended real, outcome text, reason text);
+    not null, started real not null, ended real, outcome text, reason text, told integer not null default 0);
+create table if not exists releases (id integer primary key, goals text not null, came_from text not null, strategy
+    text, started real not null, undoing text, ended real, outcome text, reason text);
 create table if not exists asks (id integer primary key, tier text not null, action text not null, who text not null,
     at real not null, answer text);
 create table if not exists log (seq integer primary key, at real not null, rollout integer, tier text, instance text,
     kind text not null, text text not null);
 """
+
+
+Outcome = Literal["completed", "undone", "failed"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,10 @@ class Holder:
 
 @dataclass(frozen=True)
 class RolloutRow:
-    """One rollout of one tier. `ended`, `outcome` are None while it is unfinished."""
+    """One rollout of one tier. `ended`, `outcome` are None while it is unfinished.
+
+    `told`: whether the hooks after it have been run.
+    """
 
     id: int
     tier: str
@@ -66,17 +73,22 @@ class RolloutRow:
     goal: str
     started: float
     ended: float | None
-    outcome: str | None
+    outcome: Outcome | None
     reason: str | None
+    told: bool
 
 
 @dataclass(frozen=True)
 class Release:
-    """A rollout of several tiers as one. `undoing`: why it goes back; None while it goes forward."""
+    """A rollout of several tiers as one. `undoing`: why it goes back; None while it goes forward.
+
+    `strategy`: the one that was asked for, None for what the chain file says of each tier.
+    """
 
     id: int
     goals: Mapping[str, str]
     came_from: Mapping[str, str]
+    strategy: Strategy | None
     started: float
     undoing: str | None
 
@@ -202,17 +214,17 @@ class Journal:
         with self._transaction(fenced=True):
             self._put_member(tier, member)
 
-    def begin_rollout(self, at: float, tier: str, came_from: str, goal: str) -> int:
+    def begin_rollout(self, at: float, tier: str, came_from: str, goal: str) -> RolloutRow:
         """Open a rollout, or find the unfinished one of that tier to that goal."""
         with self._transaction(fenced=True):
             for row in self.rollouts(unfinished=True):
                 if row.tier == tier and row.goal == goal:
-                    return row.id
-            done = self._db.execute(
+                    return row
+            self._db.execute(
                 "insert into rollouts (tier, came_from, goal, started) values (?, ?, ?, ?)",
                 (tier, came_from, goal, at),
             )
-            return int(done.lastrowid or 0)
+            return self.rollouts()[-1]
 
     def end_rollout(self, number: int, at: float, outcome: str, reason: str) -> None:
         with self._transaction(fenced=True):
@@ -220,6 +232,19 @@ class Journal:
                 "update rollouts set ended = ?, outcome = ?, reason = ? where id = ?",
                 (at, outcome, reason, number),
             )
+
+    def write_line(self, at: float, rollout: int, tier: str, line: Line) -> None:
+        """Something that happened beside the steps of a rollout."""
+        with self._transaction(fenced=True):
+            self._db.execute(
+                "insert into log (at, rollout, tier, instance, kind, text) values (?, ?, ?, ?, ?, ?)",
+                (at, rollout, tier, line.instance, line.kind, line.text),
+            )
+
+    def told_rollout(self, number: int) -> None:
+        """The hooks after that rollout have been run."""
+        with self._transaction(fenced=True):
+            self._db.execute("update rollouts set told = 1 where id = ?", (number,))
 
     def set_facts(self, facts: Mapping[str, str]) -> None:
         """What the chain is: its file, its keeper."""
@@ -244,15 +269,17 @@ class Journal:
             )
             self._db.execute("update releases set ended = ?, outcome = 'failed' where ended is null", (at,))
 
-    def begin_release(self, at: float, goals: Mapping[str, str], came_from: Mapping[str, str]) -> int:
+    def begin_release(
+        self, at: float, goals: Mapping[str, str], came_from: Mapping[str, str], strategy: Strategy | None = None
+    ) -> int:
         """Open a release of several tiers, or find the unfinished one with the same goals."""
         with self._transaction(fenced=True):
             open_one = self.unfinished_release()
             if open_one is not None:
                 return open_one.id
             done = self._db.execute(
-                "insert into releases (goals, came_from, started) values (?, ?, ?)",
-                (json.dumps(dict(goals)), json.dumps(dict(came_from)), at),
+                "insert into releases (goals, came_from, strategy, started) values (?, ?, ?, ?)",
+                (json.dumps(dict(goals)), json.dumps(dict(came_from)), strategy, at),
             )
             return int(done.lastrowid or 0)
 
@@ -310,16 +337,15 @@ class Journal:
 
     def rollouts(self, *, unfinished: bool = False) -> list[RolloutRow]:
         query = "select * from rollouts" + (" where ended is null" if unfinished else "") + " order by id"
-        return [RolloutRow(**dict(row)) for row in self._rows(query)]
+        return [RolloutRow(**{**dict(row), "told": bool(row["told"])}) for row in self._rows(query)]
 
     def unfinished_release(self) -> Release | None:
         """The release that is under way, or was when its controller ended."""
         row = self._one("select * from releases where ended is null order by id desc limit 1")
         if row is None:
             return None
-        return Release(
-            row["id"], json.loads(row["goals"]), json.loads(row["came_from"]), row["started"], row["undoing"]
-        )
+        goals, came_from = json.loads(row["goals"]), json.loads(row["came_from"])
+        return Release(row["id"], goals, came_from, row["strategy"], row["started"], row["undoing"])
 
     def asks(self) -> list[Ask]:
         """Questions without an answer, oldest first."""
@@ -412,7 +438,7 @@ class Journal:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the log. `kind`: event, command, phase or note."""
+    """One line of the log. `kind`: event, command, phase, note or hook."""
 
     kind: str
     text: str

@@ -12,7 +12,7 @@ from typing import Any
 
 from changeover.engine.controller import Controller, Tell, Told, World, check_templates
 from changeover.engine.hooks import HookFailed, HookRunner
-from changeover.engine.journal import Journal, LeaseHeld
+from changeover.engine.journal import Journal, LeaseHeld, Line, Outcome, RolloutRow
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import HookPayload, Point
@@ -32,13 +32,19 @@ STOP_PATIENCE = 10.0
 class Rolled:
     """What came of one rollout, with every instance that had a part in it."""
 
-    tier: str
-    came_from: str
-    goal: str
+    row: RolloutRow
     finish: Finish
     seconds: float
     members: tuple[Member, ...]
     serving: int
+
+
+@dataclass(frozen=True)
+class Released:
+    """What came of a release: the rollouts of its tiers in order, those that took one back included."""
+
+    outcome: Outcome
+    parts: tuple[Rolled, ...]
 
 
 async def bring_up(world: World, journal: Journal, tell: Tell) -> None:
@@ -51,6 +57,8 @@ async def bring_up(world: World, journal: Journal, tell: Tell) -> None:
             await router.open()
         controller = Controller(world, journal, tell)
         async with controller.tending():
+            for tier in world.chain.tiers:
+                journal.begin_rollout(controller.now, tier.name, "", tier.first)
             ends = await asyncio.gather(*(controller.move(tier.name, tier.first) for tier in world.chain.inside_out))
         for tier, end in zip(world.chain.inside_out, ends, strict=True):
             if end.outcome != "completed":
@@ -128,7 +136,7 @@ def check_roll(world: World, journal: Journal, goals: Mapping[str, str]) -> None
 
 async def roll(
     world: World, journal: Journal, goals: Mapping[str, str], tell: Tell, strategy: Strategy | None = None
-) -> list[Rolled]:
+) -> Released:
     """Move tiers to templates as one release, from the inside out, one at a time. The lease must be held.
 
     When one tier does not get there, those that did are taken back too, the last one first. Raises ChangeoverError
@@ -137,19 +145,14 @@ async def roll(
     check_roll(world, journal, goals)
     controller = Controller(world, journal, tell)
     came_from = {tier: controller.machines[tier].course.goal for tier in goals}
-    number = journal.begin_release(controller.now, goals, came_from)
-    return await _release(world, journal, controller, tell, number, strategy)
+    journal.begin_release(controller.now, goals, came_from, strategy)
+    return await _release(world, journal, controller, tell)
 
 
-async def carry_on(
-    world: World, journal: Journal, tell: Tell, action: Action | None = None, who: str = ""
-) -> list[Rolled]:
+async def carry_on(world: World, journal: Journal, tell: Tell, action: Action | None = None, who: str = "") -> Released:
     """Carry what is unfinished to its end, after asking `action` of it. The lease must be held."""
     check_templates(world, journal)
-    controller = Controller(world, journal, tell)
-    release = journal.unfinished_release()
-    assert release is not None
-    return await _release(world, journal, controller, tell, release.id, None, action, who)
+    return await _release(world, journal, Controller(world, journal, tell), tell, action, who)
 
 
 async def pause_unattended(world: World, journal: Journal, tier: str, tell: Tell, who: str) -> str:
@@ -164,21 +167,24 @@ async def _release(
     journal: Journal,
     controller: Controller,
     tell: Tell,
-    number: int,
-    strategy: Strategy | None,
     action: Action | None = None,
     who: str = "",
-) -> list[Rolled]:
+) -> Released:
     done: list[Rolled] = []
     outward = [tier.name for tier in world.chain.inside_out]
-    hooks = HookRunner(world.chain.hooks, world.chain.notify, tell, now=lambda: controller.now, folder=world.folder)
 
-    def payload(tier: str, came_from: str, goal: str, **more: Any) -> HookPayload:
-        return HookPayload(world.chain.name, number, tier, came_from, goal, controller.now, **more)
+    def keep(about: HookPayload, text: str) -> None:
+        journal.write_line(controller.now, about.rollout, about.tier, Line("hook", text))
+
+    hooks = HookRunner(
+        world.chain.hooks, world.chain.notify, tell, keep, now=lambda: controller.now, folder=world.folder
+    )
+
+    def payload(row: RolloutRow, **more: Any) -> HookPayload:
+        return HookPayload(world.chain.name, row.id, row.tier, row.came_from, row.goal, controller.now, **more)
 
     async def before_step(tier: str, reached: StepReached) -> str:
-        course = controller.machines[tier].course
-        about = payload(tier, course.previous or "", course.goal)
+        about = payload(next(row for row in journal.rollouts(unfinished=True) if row.tier == tier))
         try:
             if reached.done:
                 await hooks.run(Point.AFTER_STEP, replace(about, step=reached.done))
@@ -188,59 +194,68 @@ async def _release(
         return ""
 
     async def move(tier: str, goal: str, by: Strategy | None) -> None:
-        before, since = controller.machines[tier].course.goal, controller.now
+        row = journal.begin_rollout(controller.now, tier, controller.machines[tier].course.goal, goal)
         try:
-            await hooks.run(Point.BEFORE_TIER, payload(tier, before, goal))
+            await hooks.run(Point.BEFORE_TIER, payload(row))
             finish = await controller.move(tier, goal, by)
         except HookFailed as failure:
             finish = Finish("failed", failure.reason)
-        await ended(_rolled(controller, journal, tier, before, goal, since, finish))
+            journal.end_rollout(row.id, controller.now, finish.outcome, finish.reason)
+        await ended(row, finish)
 
-    async def ended(one: Rolled) -> None:
+    async def ended(row: RolloutRow, finish: Finish) -> None:
+        one = _rolled(controller, journal, row, finish)
         done.append(one)
-        counts = Counter(member.phase.value for member in one.members)
-        outcome, reason = one.finish.outcome, one.finish.reason
-        point = Point.AFTER_TIER if outcome == "completed" else Point.ON_FAILURE
-        await hooks.run(
-            point, payload(one.tier, one.came_from, one.goal, outcome=outcome, reason=reason, counts=counts)
-        )
+        if not row.told:
+            counts = Counter(member.phase.value for member in one.members)
+            point = Point.AFTER_TIER if finish.outcome == "completed" else Point.ON_FAILURE
+            await hooks.run(point, payload(row, outcome=finish.outcome, reason=finish.reason, counts=counts))
+            journal.told_rollout(row.id)
 
     controller.before_step = before_step
     async with controller.tending(), hooks:  # in this order: while the last message goes out, what dies is replaced
-        for row in journal.rollouts(unfinished=True):
-            finish = await controller.carry(row, action, who)
-            await ended(_rolled(controller, journal, row.tier, row.came_from, row.goal, row.started, finish))
+        release = journal.unfinished_release()
+        assert release is not None
+        rows = [row for row in journal.rollouts() if row.started >= release.started]
+        begun = [row for row in rows if row.ended is not None or controller.is_moving(row.tier)]
+        if action is not None and all(row.ended is not None for row in begun):
+            if action not in (Action.ABORT, Action.UNDO):
+                raise fail(f"{action}: no tier has begun to move", next="Carry it to its end with `changeover resume`.")
+            journal.undo_release(release.id, f"{who} asked to {action}")
+        for row in begun:
+            over = Finish(row.outcome or "failed", row.reason or "") if row.ended is not None else None
+            await ended(row, over or await controller.carry(row, action, who))
         release = journal.unfinished_release()
         assert release is not None
         for tier in [name for name in outward if name in release.goals and release.undoing is None]:
             if done and done[-1].finish.outcome != "completed":
                 break
             if not is_there(journal, world.chain.tier(tier), release.goals[tier]):
-                await move(tier, release.goals[tier], strategy)
+                await move(tier, release.goals[tier], release.strategy)
         bad = next((one for one in done if one.finish.outcome != "completed"), None)
-        why = release.undoing or (f"{bad.tier}: {bad.finish.reason}" if bad else "")
+        why = release.undoing or (f"{bad.row.tier}: {bad.finish.reason}" if bad else "")
         if why:
-            journal.undo_release(number, why)
+            journal.undo_release(release.id, why)
+            for row in journal.rollouts(unfinished=True):
+                if row.goal == release.goals.get(row.tier):  # it was open, and will not begin any more
+                    journal.end_rollout(row.id, controller.now, "undone", why)
+                    await ended(row, Finish("undone", why))
             for tier in [name for name in reversed(outward) if name in release.goals]:
                 if not is_there(journal, world.chain.tier(tier), release.came_from[tier]):
                     await move(tier, release.came_from[tier], "rolling")
-        outcome = bad.finish.outcome if bad else "undone" if why else "completed"
-        journal.end_release(number, controller.now, outcome, why)
+        outcome: Outcome = bad.finish.outcome if bad else "undone" if why else "completed"
         if outcome == "completed" and done:
-            last = done[-1]
             counts = Counter(member.phase.value for one in done for member in one.members)
-            about = payload(last.tier, last.came_from, last.goal, outcome=outcome, counts=counts)
-            await hooks.run(Point.ON_COMPLETION, about)
-    return done
+            await hooks.run(Point.ON_COMPLETION, payload(done[-1].row, outcome=outcome, counts=counts))
+        journal.end_release(release.id, controller.now, outcome, why)
+    return Released(outcome, tuple(done))
 
 
-def _rolled(
-    controller: Controller, journal: Journal, tier: str, came_from: str, goal: str, since: float, finish: Finish
-) -> Rolled:
+def _rolled(controller: Controller, journal: Journal, row: RolloutRow, finish: Finish) -> Rolled:
     """One tier's part, with every instance that had one in it."""
-    members = tuple(journal.members_since(tier, since))
-    serving = controller.machines[tier].fleet.serving
-    return Rolled(tier, came_from, goal, finish, controller.now - since, members, serving)
+    members = tuple(journal.members_since(row.tier, row.started))
+    seconds = (row.ended or controller.now) - row.started
+    return Rolled(row, finish, seconds, members, controller.machines[row.tier].fleet.serving)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ async def restart_tier(world: World, platform: Restarts, journal: Journal, tier:
     """Restart every instance of a tier with another template, in place. Raises ChangeoverError if one stays down."""
     clock = Clock()
     course = journal.course(tier.name)
-    number = journal.begin_rollout(clock.now(), tier.name, course.goal if course else "", goal)
+    row = journal.begin_rollout(clock.now(), tier.name, course.goal if course else "", goal)
     for member in journal.fleet(tier.name):
         instance = world.platform.recorded(member.name)
         if instance is None:
@@ -50,7 +50,7 @@ async def restart_tier(world: World, platform: Restarts, journal: Journal, tier:
         journal.write_member(tier.name, member)
     if course is not None:
         journal.write_step(clock.now(), tier.name, replace(course, goal=goal), (), (), ())
-    journal.end_rollout(number, clock.now(), "completed", "restarted in place")
+    journal.end_rollout(row.id, clock.now(), "completed", "restarted in place")
 
 
 async def _stop(world: World, instance: Instance) -> None:

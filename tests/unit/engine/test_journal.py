@@ -119,7 +119,7 @@ def test_a_question_may_be_left_without_a_lease(journal: Journal, other: Journal
 
 
 def test_a_step_is_there_whole_for_everybody(journal: Journal, other: Journal) -> None:
-    number = journal.begin_rollout(100.5, "web", "v1", "v2")
+    number = journal.begin_rollout(100.5, "web", "v1", "v2").id
     course = Course("v2", "v1", Status.ROLLING, reason="why not", serial=7, failures=2, not_before=103.5)
     step(journal, Member("web-v2-7", "v2", 7), course=course)
     assert other.course("web") == course
@@ -210,14 +210,36 @@ def test_what_is_known_of_an_instance_is_read_as_it_was_written(journal: Journal
 
 
 def test_a_rollout_that_was_not_finished_is_found_again(journal: Journal) -> None:
-    number = journal.begin_rollout(100.0, "web", "v1", "v2")
-    assert journal.begin_rollout(200.0, "web", "v1", "v2") == number
-    assert journal.begin_rollout(200.0, "api", "v1", "v2") != number
-    journal.end_rollout(number, 300.0, "completed", "")
-    assert journal.begin_rollout(400.0, "web", "v1", "v2") != number
+    row = journal.begin_rollout(100.0, "web", "v1", "v2")
+    assert journal.begin_rollout(200.0, "web", "v1", "v2") == row
+    assert journal.begin_rollout(200.0, "api", "v1", "v2").id != row.id
+    journal.end_rollout(row.id, 300.0, "completed", "")
+    assert journal.begin_rollout(400.0, "web", "v1", "v2").id != row.id
     first = journal.rollouts()[0]
     assert (first.started, first.ended, first.outcome) == (100.0, 300.0, "completed")
     assert [row.tier for row in journal.rollouts(unfinished=True)] == ["api", "web"]
+
+
+def test_what_hooks_said_is_kept_with_their_rollout_also_after_its_end(journal: Journal, other: Journal) -> None:
+    row = journal.begin_rollout(100.0, "web", "v1", "v2")
+    journal.end_rollout(row.id, 200.0, "completed", "")
+    journal.write_line(201.0, row.id, "web", Line("hook", "after_tier hook mine passed"))
+    assert [(line.at, line.kind, line.text) for line in other.log(row.id)] == [
+        (201.0, "hook", "after_tier hook mine passed")
+    ]
+    assert [row.told for row in other.rollouts()] == [False]
+    journal.told_rollout(row.id)
+    assert [row.told for row in other.rollouts()] == [True]
+
+
+def test_a_release_is_found_again_as_it_was_asked_for(journal: Journal, other: Journal) -> None:
+    number = journal.begin_release(100.0, {"web": "v2"}, {"web": "v1"}, "canary")
+    assert journal.begin_release(200.0, {"web": "v2"}, {"web": "v1"}) == number
+    release = other.unfinished_release()
+    assert release is not None
+    assert (release.id, release.goals, release.strategy, release.undoing) == (number, {"web": "v2"}, "canary", None)
+    journal.end_release(number, 300.0, "completed", "")
+    assert other.unfinished_release() is None
 
 
 def test_who_moves_and_how_many_stand_where_is_told_to_whoever_asks(journal: Journal, other: Journal) -> None:
