@@ -24,7 +24,8 @@ check: setup           ## formatting, lint, types, import contract
 fuzz: setup            ## generated fleets for minutes
 	CHANGEOVER_HYPOTHESIS=deep $(run)pytest --timeout 0 tests/unit/rollout/test_invariants.py
 
-soak: setup            ## the main job ten times in a row; stops at the first broken request
+soak: setup            ## controllers killed at every write to the journal; then the main job ten times in a row
+	$(run)pytest -m soak --timeout 0 -s tests/chain
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(run)changeover demo -f examples/01-four-tiers/chain.yaml || exit; done
 
 bench: setup           ## measurements, printed and written to bench/results/*.json

@@ -77,6 +77,13 @@ def template(tier: str, name: str, **settings: Any) -> Callable[[Said], None]:
     return change
 
 
+def small(said: Said) -> None:
+    """A change: the smallest chain in which somebody has to confirm a rollout, with short steps and a short bake."""
+    said["tiers"] = [tier_of(said, "gateway"), tier_of(said, "runtime")]
+    tier_of(said, "gateway")["size"] = 1
+    tier_of(said, "runtime")["update"] |= {"steps": [{"set_weight": 50}, {"pause": "200ms"}], "bake": "200ms"}
+
+
 # -- commands ------------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +155,12 @@ class Command:
             line = found()
         assert line is not None, f"never said {words}:\n" + "".join(self._lines)
         return line
+
+    @property
+    def last(self) -> str:
+        """The last line that it wrote to standard error."""
+        with self._news:
+            return next((line for line in reversed(self._lines) if line), "")
 
     def signal(self, number: signal.Signals) -> Self:
         self.process.send_signal(number)

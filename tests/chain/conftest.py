@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pytest
-from tests.chain.chains import Chain, Command, Done, Said, chain_file, running_in, template, until
+from tests.chain.chains import Chain, Command, Done, Said, chain_file, running_in, small, template, until
 
 TEMPLATES = (
     template("runtime", "never", command=["sleep", "1000"]),
@@ -76,6 +76,25 @@ def rolled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     with own_chain(tmp_path_factory.mktemp("rolled")) as chain:
         chain.up()
         yield chain
+
+
+@pytest.fixture(scope="session")
+def two_tiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """A `small` chain that is up; every test leaves it whole, with the runtime at v1 or at v2."""
+    with own_chain(tmp_path_factory.mktemp("two tiers"), small) as chain:
+        chain.up()
+        yield chain
+
+
+@pytest.fixture
+def traffic(two_tiers: Chain) -> Iterator[Command]:
+    """GETs and slow uploads to it for as long as the test takes; not one of them may break."""
+    uploads = ("--uploads", 4, "--upload-size", "1MB", "--upload-time", "800ms")
+    probe = two_tiers.start("probe", "--rate", 50, "--connections", 4, *uploads, "--json")
+    probe.says(" 4 under way")
+    yield probe
+    done = probe.signal(signal.SIGTERM).end()
+    assert done.code == 0, done
 
 
 # -- the whole job ---------------------------------------------------------------------------------------------------
