@@ -36,8 +36,6 @@ from changeover.rollout.fleet import Fleet, Moved
 from changeover.rollout.machine import Machine
 from changeover.rollout.phases import UNSETTLED, Phase
 
-ASKING = "asking whether to take the step"
-"""How the machine's reason for a pause begins while it waits for the hooks before a step."""
 BUSY_LOOK = 0.03
 """Seconds between two looks at a tier in which something is to happen: what bounds the time from an instance's last
 request to its stop."""
@@ -173,10 +171,8 @@ class Controller:
         """Carry a rollout that has begun to its end, after asking something of it first. Raises ChangeoverError."""
         self._finished[row.tier] = asyncio.get_running_loop().create_future()
         machine = self.machines[row.tier]
-        if machine.course.paused.startswith(ASKING):  # a resume is not the answer that it waits for
-            steps, at = machine.rules.steps, machine.course.step
-            again = do.StepReached(str(machine.step), str(steps[at - 1]) if at else "")
-            self._tasks.create_task(self._ask_leave(row.tier, again))
+        if machine.asking is not None:  # whoever was asked may not have heard it, or not been heard
+            self._tasks.create_task(self._ask_leave(row.tier, machine.asking))
             action = None if action is Action.RESUME else action
         if action is not None and (answer := self.ask(row.tier, action, who)).startswith("no: "):
             raise fail(f"{action} {row.tier}: {answer.removeprefix('no: ')}")
@@ -343,10 +339,7 @@ class Controller:
         if (preview := self._world.previews.get(tier)) is not None:
             await until_shown(self.machines[tier], preview, self._world.instances)
         against = await self.before_step(tier, reached)
-        if against:
-            self._feed(tier, on.Asked(self.now, Action.PAUSE, "a hook", against))
-        elif self.machines[tier].rules.ask_first:
-            self._feed(tier, on.Asked(self.now, Action.RESUME, "the hooks before it"))
+        self._feed(tier, on.Allowed(self.now, against))
 
     async def _perform(self, tier: str, name: str, commands: Iterable[do.Command]) -> None:
         async with self._locks[name]:

@@ -184,11 +184,12 @@ async def _release(
         return HookPayload(world.chain.name, row.id, row.tier, row.came_from, row.goal, controller.now, **more)
 
     async def before_step(tier: str, reached: StepReached) -> str:
-        about = payload(next(row for row in journal.rollouts(unfinished=True) if row.tier == tier))
+        about = payload([row for row in journal.rollouts() if row.tier == tier][-1])
         try:
             if reached.done:
                 await hooks.run(Point.AFTER_STEP, replace(about, step=reached.done))
-            await hooks.run(Point.BEFORE_STEP, replace(about, step=reached.step))
+            if reached.step:
+                await hooks.run(Point.BEFORE_STEP, replace(about, step=reached.step))
         except HookFailed as failure:
             return failure.reason
         return ""

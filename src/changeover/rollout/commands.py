@@ -83,9 +83,9 @@ class Note(Command):
 
 @dataclass(frozen=True)
 class StepReached(Command):
-    """A step of the strategy is next; `done` is the one before it, empty at the first.
+    """A step of the strategy is next; `done` is the one before it. Empty: none, at the first and after the last.
 
-    Where the rules say so the rollout stays paused until somebody resumes it: a hook that must be asked first.
+    Where the rules say so nothing new is begun until somebody has allowed it: a hook that must be asked first.
     """
 
     step: str

@@ -86,6 +86,10 @@ class Course:
     """Of blue-green: whether the switch was announced, to whoever is to be asked first."""
     promoted: bool = False
     """Of blue-green: whether somebody promoted the switch."""
+    asking: str = ""
+    """The step that is not taken before somebody who is being asked has allowed it; empty while nobody is."""
+    after: str = ""
+    """The step before that one."""
     paused: str = ""
     """Who or what paused it, and why; empty while it goes on."""
     before: str | None = None

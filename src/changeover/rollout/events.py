@@ -33,6 +33,13 @@ class Asked(Event):
 
 
 @dataclass(frozen=True)
+class Allowed(Event):
+    """Those who are asked before a step is taken have answered: `against` says why it must not be, or nothing."""
+
+    against: str = ""
+
+
+@dataclass(frozen=True)
 class GuardSaid(Event):
     """What the guard makes of the samples so far. `failed` undoes, `inconclusive` pauses, `passed` ends an analysis."""
 

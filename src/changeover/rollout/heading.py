@@ -25,7 +25,7 @@ class Heading:
     def state(self) -> State:
         """The tier as somebody who asks for something finds it."""
         if self._here.course.status is Status.ROLLING:
-            if self._here.course.paused:
+            if self._here.stopped:
                 return State.PAUSED
             return State.HOLDING if self._here.holds else State.ROLLING
         return State(self._here.course.status.value)
@@ -57,6 +57,7 @@ class Heading:
             strategy=self._strategy(came_from, event),
             asked=False,
             promoted=False,
+            asking="",
             paused="",
         )
         self._go_to_step(0, event.at)
@@ -89,16 +90,16 @@ class Heading:
                 self._here.course = replace(course, paused="", step_at=event.at)
                 self._wake_for_step()
             case Action.PROMOTE if self._here.waits_to_switch:
-                self._here.course = replace(course, paused="", promoted=True)
+                self._here.course = replace(course, asking="", paused="", promoted=True)
             case Action.PROMOTE | Action.PROMOTE_FULL if not (
                 self._here.step or self._here.bakes or self._here.waits_to_switch
             ):
                 self._here.say(do.Refuse("there is no step to promote: it goes on by itself"))
             case Action.PROMOTE:
-                self._here.course = replace(course, paused="")
+                self._here.course = replace(course, asking="", paused="")
                 self._go_to_step(course.step + 1, event.at, str(self._here.step or ""))
             case Action.PROMOTE_FULL:
-                self._here.course = replace(course, paused="")
+                self._here.course = replace(course, asking="", paused="")
                 self._go_to_step(max(2, len(self._here.rules.steps)), event.at)
             case Action.ABORT | Action.UNDO if course.status is Status.ROLLING:
                 self.undo(event.why or f"{event.who} asked to {event.action}")
@@ -154,6 +155,7 @@ class Heading:
             reason=reason,
             failures=0,
             admissions=self._here.fleet.count((Phase.ADMITTED,), back),
+            asking="",
             paused="",
             tried=self._here.course.goal,
         )
@@ -163,14 +165,29 @@ class Heading:
     def _go_to_step(self, number: int, at: float, done: str = "") -> None:
         """Say which step is next, and wait for leave to take it where somebody is to be asked."""
         self._here.course = replace(self._here.course, step=number, step_at=at)
-        if self._here.step is not None:
-            self._announce(str(self._here.step), done)
+        if self._here.step is not None or done:
+            self._announce(str(self._here.step or ""), done)
         self._wake_for_step()
 
     def _announce(self, step: str, done: str = "") -> None:
         self._here.say(do.StepReached(step, done))
         if self._here.rules.ask_first:
-            self._here.course = replace(self._here.course, paused=f"asking whether to take the step: {step}")
+            self._here.course = replace(self._here.course, asking=step, after=done)
+
+    @property
+    def asking(self) -> do.StepReached | None:
+        """The step that somebody is being asked to allow."""
+        course = self._here.course
+        return do.StepReached(course.asking, course.after) if course.asking else None
+
+    def allow(self, event: on.Allowed) -> None:
+        """Take in what those say who were asked."""
+        if not self._here.course.asking:
+            return  # it was promoted or turned round meanwhile
+        self._here.course = replace(self._here.course, asking="", step_at=event.at)
+        if event.against:
+            self._pause(event.against)
+        self._wake_for_step()
 
     def _wake_for_step(self) -> None:
         if (ends := self._here.step_ends) < inf:
@@ -179,7 +196,7 @@ class Heading:
     def advance(self, at: float, *, weighed: bool) -> None:
         """Leave a step that has been reached or waited out. `weighed`: every weight that was given has been seen."""
         course = self._here.course
-        if course.paused or course.status is not Status.ROLLING or course.previous is None:
+        if self._here.stopped or course.status is not Status.ROLLING or course.previous is None:
             return
         if course.strategy == "blue-green":
             self._advance_colours(at)
@@ -187,7 +204,7 @@ class Heading:
         while (step := self._here.step) is not None and self._is_over(step, at, weighed):
             self._here.note(f"step {self._here.course.step + 1} of {len(self._here.rules.steps)} done: {step}")
             self._go_to_step(self._here.course.step + 1, at, str(step))
-            if self._here.course.paused:
+            if self._here.course.asking:
                 return
 
     def _is_over(self, step: Step, at: float, weighed: bool) -> bool:
@@ -214,7 +231,7 @@ class Heading:
             self._here.note(
                 f"all traffic goes to {course.goal}; {course.previous} is kept warm for {self._here.rules.bake:g} s"
             )
-            self._go_to_step(1, at)
+            self._go_to_step(1, at, f"switch to {course.goal}")
         elif self._here.bakes and at >= self._here.step_ends:
             self._go_to_step(2, at)
 

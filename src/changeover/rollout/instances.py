@@ -109,7 +109,7 @@ class Instances:
         self._here.course = replace(self._here.course, failures=failures)
         hopeless = failures >= max(MAX_FAILURES, starting / 2)
         new = member.template == self._here.course.goal
-        if self._here.course.status is Status.ROLLING and new and not self._here.course.paused:
+        if self._here.course.status is Status.ROLLING and new and not self._here.stopped:
             if not hopeless:
                 return
             self._heading.undo(reason)

@@ -60,6 +60,11 @@ class Machine:
         return self._heading.state
 
     @property
+    def asking(self) -> do.StepReached | None:
+        """The step that somebody is being asked to allow."""
+        return self._heading.asking
+
+    @property
     def held_back(self) -> list[str]:
         """Instances that are ready and wait for the switch to their colour: whom a preview shows."""
         return [member.name for member in self.fleet.where(Phase.READY) if self._instances.holds_back(member)]
@@ -72,6 +77,8 @@ class Machine:
                 self._heading.start(event)
             case on.Asked():
                 self._heading.answer(event)
+            case on.Allowed():
+                self._heading.allow(event)
             case on.GuardSaid():
                 self._heading.heed(event)
             case on.Tick():
@@ -114,11 +121,11 @@ class Machine:
 
     def _source(self) -> str:
         """What to create from. While paused, what died is replaced from the side that is known to be good."""
-        return (self.course.paused and self.course.previous) or self.course.goal
+        return (self._here.stopped and self.course.previous) or self.course.goal
 
     def _next_moves(self) -> Moves:
         moves = self._moves_of_strategy()
-        return self._heal_only(moves) if self.course.paused else moves
+        return self._heal_only(moves) if self._here.stopped else moves
 
     def _moves_of_strategy(self) -> Moves:
         course, want = self.course, self._here.want

@@ -171,7 +171,7 @@ class _Rehearsal:
                 self._plan("stop", "at its drain deadline" if member is not None and member.cut else "", name)
                 self._later(on.StopSent(now, name))
                 self._later(on.InstanceGone(now, name))
-            case do.StepReached(step):
+            case do.StepReached(step) if step:
                 self._plan("step", step)
             case do.Finish(outcome):
                 self._finish = command
@@ -196,8 +196,8 @@ class _Rehearsal:
     def _let_pass(self) -> None:
         """What others decide is decided at once, and said to have been waited for."""
         machine, step, number = self._machine, self._machine.step, self._machine.course.step + 1
-        if machine.state is State.PAUSED and machine.rules.ask_first:
-            self._wait_for(f"the hooks before step {number}", on.Asked(self._now, Action.RESUME))
+        if machine.asking is not None:
+            self._wait_for(f"the hooks before step {number}", on.Allowed(self._now))
         elif machine.state is State.HOLDING:
             self._wait_for(f"somebody to promote step {number}", on.Asked(self._now, Action.PROMOTE))
         elif step is not None and step.kind == "analyse":

@@ -55,6 +55,11 @@ class Situation:
         return Want(self.course.goal, rules.size, rules.surge, rules.unavailable, rules.by_load)
 
     @property
+    def stopped(self) -> bool:
+        """Nothing new is begun: it is paused, or leave to take a step is waited for."""
+        return bool(self.course.paused or self.course.asking)
+
+    @property
     def holds(self) -> bool:
         """It waits for somebody to promote it."""
         if (step := self.step) is not None:
@@ -69,7 +74,7 @@ class Situation:
     @property
     def waits_to_switch(self) -> bool:
         """The new colour waits for somebody: to promote the switch, or to resume what was paused before it."""
-        return self._before_switch and (bool(self.course.paused) or self.holds)
+        return self._before_switch and (self.stopped or self.holds)
 
     @property
     def _before_switch(self) -> bool:

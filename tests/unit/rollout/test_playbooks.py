@@ -26,6 +26,7 @@ from changeover.rollout.commands import (
 )
 from changeover.rollout.course import Step
 from changeover.rollout.events import (
+    Allowed,
     Asked,
     Event,
     GuardSaid,
@@ -614,7 +615,7 @@ def test_all_of_the_traffic_is_rolled_to_for_there_is_no_room_beside_all_old_ins
 
 
 def switched(s: Script, name: str, *, at: float) -> Script:
-    """The one instance of a new colour is ready, and so all of it: it is let in. What then follows is to be expected."""
+    """The one instance of a new colour is ready, and so all of it: it is let in. What follows is to be expected."""
     s.event(InstanceReady(at, name))
     s.event(Tick(at + 1)).expect(StepReached("switch to v2", ""), Admit(name))
     return s.event(RouterConfirmed(at + 1, name, admitted=True))
@@ -685,7 +686,9 @@ def test_the_drain_deadline_of_a_colour_that_is_kept_warm_counts_from_the_end_of
         a, b = "web-v1-1", "web-v2-2"
         s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
         switched(s, b, at=3).expect(*leaving(a))
-        s.event(RouterConfirmed(5, a, admitted=False)).expect(Said("kept warm for 100 s"), WakeAt(105))
+        s.event(RouterConfirmed(5, a, admitted=False)).expect(
+            Said("kept warm for 100 s"), StepReached("", "switch to v2"), WakeAt(105)
+        )
         s.event(InFlightSeen(34, a, UPLOAD))
         s.event(Tick(36))  # 30 s have passed, and it is still wanted
         s.restart()
@@ -702,7 +705,9 @@ def test_a_warm_colour_that_is_wanted_back_has_no_deadline_until_it_leaves_again
         a, b = "web-v1-1", "web-v2-2"
         s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
         switched(s, b, at=3).expect(*leaving(a))
-        s.event(RouterConfirmed(5, a, admitted=False)).expect(Said("kept warm for 100 s"))
+        s.event(RouterConfirmed(5, a, admitted=False)).expect(
+            Said("kept warm for 100 s"), StepReached("", "switch to v2")
+        )
         s.event(InFlightSeen(34, a, UPLOAD))
         s.event(Asked(90, Action.ABORT, why="errors went up")).expect(Said("going back"), LameDuck(a, on=False))
         s.serve(a, at=91).expect(*leaving(b))
@@ -736,11 +741,40 @@ def test_whoever_is_to_be_asked_is_asked_before_the_switch_and_may_object() -> N
     with script(**COLOURS, ask_first=True) as s:
         complete(s)
         s.expect(StepReached("switch to v2", ""))
-        s.event(Asked(3, Action.PAUSE, why="smoke")).expect(Said("paused: smoke"))
+        s.event(Allowed(3, "smoke")).expect(Said("paused: smoke"))
         s.restart()
         s.event(Tick(9000))
         assert (s.machine.state, s.machine.held_back) == (State.PAUSED, [GREEN])
         s.event(Asked(9001, Action.PROMOTE)).expect(Said("promote, asked by somebody"), Admit(GREEN))
+
+
+def test_a_pause_while_somebody_is_asked_outlasts_the_answer() -> None:
+    with script(**COLOURS, ask_first=True) as s:
+        complete(s)
+        s.expect(StepReached("switch to v2", ""))
+        s.event(Asked(3, Action.PAUSE, why="lunch")).expect(Said("paused: lunch"))
+        s.event(Allowed(4))
+        s.event(Tick(9000))
+        s.event(Asked(9001, Action.RESUME)).expect(Said("resume, asked by somebody"), Admit(GREEN))
+
+
+def test_a_resume_is_not_the_answer_of_whoever_is_asked() -> None:
+    with script(**COLOURS, ask_first=True) as s:
+        complete(s)
+        s.expect(StepReached("switch to v2", ""))
+        s.event(Asked(3, Action.RESUME)).expect(Said("resume, asked by somebody"))
+        s.restart()
+        assert s.machine.asking == StepReached("switch to v2", "")  # for whoever takes over to ask again
+        s.event(Allowed(4)).expect(Admit(GREEN))
+        s.event(Allowed(5))  # a second answer is none
+
+
+def test_after_the_last_step_it_is_said_that_it_was_taken() -> None:
+    with script(size=1, strategy="canary", steps=(Step("pause", stay=30),)) as s:
+        s.event(Started(0, "v2")).expect(StepReached("pause 30 s", ""))
+        s.event(Tick(30)).expect(
+            Said("step 1 of 1 done"), StepReached("", "pause 30 s"), CreateInstance("web-v2-2", "v2")
+        )
 
 
 def test_an_old_instance_that_dies_before_the_switch_is_replaced_also_while_paused() -> None:
