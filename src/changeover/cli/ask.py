@@ -21,7 +21,8 @@ from changeover.cli.common import FileOption, JsonOption, StateOption, run, runn
 from changeover.cli.output import Output
 from changeover.cli.roll import roll_goals, show_rolled
 from changeover.engine.journal import Journal
-from changeover.engine.lifecycle import KEEPER, carry_on, lease, pause_unattended
+from changeover.engine.lease import KEEPER, lease
+from changeover.engine.release import carry_on, pause_unattended
 from changeover.model.errors import fail
 from changeover.rollout.actions import ANSWERS, Action, State
 

@@ -35,8 +35,9 @@ from changeover.cli.probe import ConnectionsOption, RateOption, SizeOption, Time
 from changeover.cli.roll import idle_before_stop, rolled_data
 from changeover.cli.up import start as start_chain
 from changeover.engine.controller import Tell
-from changeover.engine.lifecycle import Rolled, patient_lease, roll
+from changeover.engine.lease import patient_lease
 from changeover.engine.naive import restart_tier
+from changeover.engine.release import Rolled, roll
 from changeover.kit.files import write_whole
 from changeover.model.errors import fail
 from changeover.probe.ledger import read_ledger

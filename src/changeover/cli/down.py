@@ -13,7 +13,8 @@ from changeover.cli.output import Output
 from changeover.cli.status import keeper
 from changeover.engine.controller import Tell
 from changeover.engine.journal import Journal
-from changeover.engine.lifecycle import KEEPER, lease, take_down
+from changeover.engine.lease import KEEPER, lease
+from changeover.engine.lifecycle import take_down
 from changeover.kit import process
 
 

@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from changeover import wiring
-from changeover.engine.lifecycle import find
+from changeover.engine.release import find
 from changeover.model.errors import fail
 
 TierArgument = Annotated[str, typer.Argument(help="The tier to roll; none with --all or --release.")]

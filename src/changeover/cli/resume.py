@@ -12,7 +12,8 @@ from changeover.cli.ask import ask
 from changeover.cli.common import FileOption, JsonOption, StateOption, run, running
 from changeover.cli.output import Output
 from changeover.cli.roll import show_rolled
-from changeover.engine.lifecycle import KEEPER, carry_on, patient_lease
+from changeover.engine.lease import KEEPER, patient_lease
+from changeover.engine.release import carry_on
 from changeover.rollout.actions import Action
 
 

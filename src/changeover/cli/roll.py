@@ -19,10 +19,11 @@ from changeover.cli.goals import AllOption, ReleaseOption, StrategyOption, TierA
 from changeover.cli.output import Output
 from changeover.cli.up import leave_keeper
 from changeover.engine.journal import Journal
-from changeover.engine.lifecycle import Released, Rolled, check_roll, is_there, patient_lease
-from changeover.engine.lifecycle import roll as roll_tiers
+from changeover.engine.lease import patient_lease
 from changeover.engine.plan import Kept, check_fresh
 from changeover.engine.plan import find as find_plan
+from changeover.engine.release import Released, Rolled, check_roll, is_there
+from changeover.engine.release import roll as roll_tiers
 from changeover.model.chain import Strategy
 from changeover.model.errors import fail
 from changeover.model.units import human_seconds

@@ -15,7 +15,8 @@ from changeover.cli.output import Output
 from changeover.cli.status import keeper, picture, survey
 from changeover.engine.controller import Tell
 from changeover.engine.journal import Journal
-from changeover.engine.lifecycle import bring_up, lease
+from changeover.engine.lease import lease
+from changeover.engine.lifecycle import bring_up
 from changeover.kit import process
 from changeover.model.errors import ChangeoverError
 

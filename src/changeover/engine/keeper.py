@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from changeover.engine.controller import Controller, Tell, World
 from changeover.engine.journal import Journal, LeaseHeld
-from changeover.engine.lifecycle import KEEPER
+from changeover.engine.lease import KEEPER
 from changeover.kit.clock import Clock
 from changeover.rollout.phases import Phase
 

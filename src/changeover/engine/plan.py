@@ -18,7 +18,7 @@ from statistics import median
 
 from changeover.engine.controller import World, rules_of
 from changeover.engine.journal import Journal
-from changeover.engine.lifecycle import is_there
+from changeover.engine.release import is_there
 from changeover.kit.files import write_whole
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import ChangeoverError, fail
