@@ -92,7 +92,7 @@ def test_a_hook_before_a_tier_stops_its_rollout(hooked: Chain, server: WebServer
     told(hooked)
 
 
-WAY = ("before_tier", "before_step", "after_step", "before_step", "after_tier", "on_completion")
+WAY = ("before_tier", "before_step", "after_step", "before_step", "after_step", "after_tier", "on_completion")
 
 
 @pytest.mark.parametrize("point", dict.fromkeys(WAY))
