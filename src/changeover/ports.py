@@ -149,11 +149,15 @@ class Platform(Protocol):
     async def open(self, *, fresh: bool) -> None:
         """Bring up what instances stand behind: load balancers, certificates, folders; what is up stays as it is.
 
-        `fresh` forgets what is left of instances of an earlier run. Membership lists are empty after this.
+        `fresh` forgets what is left of instances of an earlier run. Membership lists are empty after this; unless it
+        was fresh, what is up is not whole before `is_whole`.
         """
 
+    def is_whole(self) -> None:
+        """Take note that all members were admitted again. Whoever was killed before this leaves it to the next one."""
+
     def is_open(self) -> bool:
-        """Whether what `open` brings up is there."""
+        """Whether what `open` brings up is there, and whole."""
 
     def entry(self, tier: str) -> Address:
         """The stable address through which a tier is reached."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 
 import httpx
 from tests.chain.chains import Chain, Said, SlowUpload, chain_file, kill, running_in, tier_of, until
@@ -84,3 +85,18 @@ def test_a_load_balancer_that_is_killed_comes_back_with_its_members(rolled: Chai
 
     until(answers, "an answer through the new load balancer")
     assert {i["pid"] for i in rolled.status()["instances"]} == before, "instances were not to be touched"
+
+
+def test_a_load_balancer_that_was_given_back_only_some_of_its_members_is_given_the_rest(rolled: Chain) -> None:
+    # As if whoever had started it again had been killed in the midst of that.
+    record = rolled.state / "platform.json"
+    told = json.loads(record.read_text())
+    for name in [i["name"] for i in rolled.instances("gateway")]:
+        with socket.socket(socket.AF_UNIX) as api, contextlib.chdir(rolled.state / "haproxy"):
+            api.connect("haproxy.sock")  # by a short name: that of the whole path may be too long for a socket
+            api.sendall(f"set server gateway/{name} state maint\n".encode())
+            api.recv(100)
+    assert rolled.get().status_code in (502, 503)
+    record.write_text(json.dumps({**told, "whole": False}))
+    rolled.until(lambda seen: bool(seen["balancer"]), "all members in the load balancer")
+    until(lambda: rolled.get().status_code == 200, "an answer")

@@ -185,8 +185,8 @@ class Controller:
         return self.machines[tier].course.status in (Status.ROLLING, Status.UNDOING)
 
     async def settle(self) -> None:
-        """Wait until every tier is at rest with all its instances serving."""
-        while not all(self._at_rest(machine) for machine in self.machines.values()):
+        """Wait until every tier is at rest with all its instances serving, behind load balancers that know them."""
+        while not (self._world.platform.is_open() and all(map(self._at_rest, self.machines.values()))):
             await asyncio.sleep(BUSY_LOOK)
 
     def _at_rest(self, machine: Machine) -> bool:
@@ -225,6 +225,7 @@ class Controller:
                 try:
                     await platform.open(fresh=False)
                     await self._readmit_all()
+                    platform.is_whole()
                 except (ChangeoverError, CannotStart, Unknown) as error:
                     self._tell(Told(self.now, self._world.chain.name, str(error), level="warning"))
             await asyncio.sleep(QUIET_LOOK)

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from changeover.ports import CannotStart, Place, Preview, Router, Unknown
 
 _HOST = "127.0.0.1"
 _CHECK_TIMEOUT = 20.0
+HAPROXY_TIME = 10.0
+"""Seconds until a HAProxy that was started must answer."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ class LocalPlatform:
             (self._state / name).mkdir(exist_ok=True)
         self._state.chmod(0o700)
         tls.ensure(self._state / "tls")
-        entries = self._entries(record.get("entries", {}))
+        # One that was started but not yet recorded holds the same ports, with no members behind them.
+        self._end_unrecorded(self._state / "haproxy")
+        entries = self._entries(record.get("entries", {}), fresh=fresh)
         ready_paths = {tier.name: self._wires.ready_path(tier) for tier in self._chain.tiers}
         folder = self._state / "haproxy"
         write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, ready_paths))
@@ -78,10 +83,17 @@ class LocalPlatform:
         await _check((*command, "-c"), folder, {})
         pid, born = process.spawn(command, cwd=folder, log=folder / "log", env={})
         listed = {tier: str(address) for tier, address in entries.items()}
-        write_whole(self._state / "platform.json", json.dumps({"pid": pid, "born": born, "entries": listed}))
+        self._write({"pid": pid, "born": born, "entries": listed, "whole": fresh})
         await self._wait_for_haproxy(pid, born, folder / "log")
 
-    def _entries(self, before: Mapping[str, str]) -> dict[str, Address]:
+    def _write(self, record: Mapping[str, Any]) -> None:
+        write_whole(self._state / "platform.json", json.dumps(record))
+
+    def is_whole(self) -> None:
+        self._write({**self._record(), "whole": True})
+
+    def _entries(self, before: Mapping[str, str], *, fresh: bool) -> dict[str, Address]:
+        """Where each listener is to be. What is up stays where it was: the tier in front has it in its settings."""
         entries: dict[str, Address] = {}
         for name, wanted in self._listeners():
             known = Address.parse(before[name]) if name in before else None
@@ -94,7 +106,7 @@ class LocalPlatform:
                         next="Free it, or name another address; port 0 takes any free one.",
                     )
                 entries[name] = wanted
-            elif known is not None and sockets.can_listen(known.host, known.port):
+            elif known is not None and (not fresh or sockets.can_listen(known.host, known.port)):
                 entries[name] = known
             else:
                 taken = {address.port for address in entries.values()}
@@ -110,15 +122,17 @@ class LocalPlatform:
                 yield haproxy.preview_of(tier.name), Address.parse(tier.update.preview)
 
     async def _wait_for_haproxy(self, pid: int, born: int, log: Path) -> None:
-        async with asyncio.timeout(10):
-            while True:
-                if not process.is_alive(pid, born):
-                    raise fail("HAProxy did not start", where=str(log), state=_tail(log))
-                try:
-                    await self._api.ask("show info")
-                    return
-                except Unknown:
-                    await asyncio.sleep(0.02)
+        deadline = time.monotonic() + HAPROXY_TIME
+        while True:
+            if not process.is_alive(pid, born):
+                raise fail("HAProxy did not start", where=str(log), state=_tail(log))
+            try:
+                await self._api.ask("show info")
+                return
+            except Unknown as error:
+                if time.monotonic() > deadline:
+                    raise fail(f"HAProxy started, but does not answer: {error}", where=str(log)) from error
+                await asyncio.sleep(0.02)
 
     async def close(self) -> None:
         record = self._record()
@@ -138,9 +152,9 @@ class LocalPlatform:
         shutil.rmtree(self._state / "members", ignore_errors=True)
 
     def is_open(self) -> bool:
-        """Whether the load balancer runs."""
+        """Whether the load balancer runs, with the members it is to have."""
         record = self._record()
-        return bool(record) and process.is_alive(record["pid"], record["born"])
+        return bool(record) and process.is_alive(record["pid"], record["born"]) and bool(record["whole"])
 
     def entry(self, tier: str) -> Address:
         try:
