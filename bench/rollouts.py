@@ -2,7 +2,8 @@
 
 A real chain, Envoy in front of the application, under a light load of GETs and slow uploads. The floor is what an ideal
 controller would need for the starts and drains that really were: each start from its creation until it was ready, each
-drain from the confirmed removal until the last request that was seen in flight (`rollout/floor.py`).
+drain from the confirmed removal until the last request that was seen in flight (`rollout/floor.py`). The second floor
+also grants the time that the application took to end after its stop signal, during which its place is not free.
 
 `bench/rollouts.py [SIZE ...]` for other sizes.
 """
@@ -82,26 +83,29 @@ def measure(size: int, surge: int | str) -> dict[str, Any]:
                 rolled = changeover(folder, "roll", "runtime", "--to", "v2")
         finally:
             changeover(folder, "down")
-    least = least_time(size, surge, rolled)
+    least, with_stops = least_time(size, surge, rolled), least_time(size, surge, rolled, stops=True)
     return {
         "size": size,
         "surge": surge,
         "seconds": rolled["seconds"],
         "floor": round(least, 3),
         "ratio": round(rolled["seconds"] / least, 3),
+        "floor with stops": round(with_stops, 3),
+        "ratio with stops": round(rolled["seconds"] / with_stops, 3),
         "verdict": verdict["sentence"],
     }
 
 
-def least_time(size: int, surge: int | str, rolled: Mapping[str, Any]) -> float:
-    """The floor of that rollout, in seconds."""
+def least_time(size: int, surge: int | str, rolled: Mapping[str, Any], *, stops: bool = False) -> float:
+    """The floor of that rollout, in seconds; with the time that each stop took, or without."""
     starts, drains = [], []
     for one in rolled["instances"]:
         times = one["times"]
         if one["template"] == "v2":
             starts.append(times["warming"] - times["creating"])
         else:
-            drains.append(max(0.0, (one["last_in_flight"] or 0.0) - times["draining"]))
+            stopped = times["gone"] - times["stopping"] if stops else 0.0
+            drains.append(stopped + max(0.0, (one["last_in_flight"] or 0.0) - times["draining"]))
     rules = Rules(
         tier="runtime",
         size=size,
@@ -117,7 +121,7 @@ def least_time(size: int, surge: int | str, rolled: Mapping[str, Any]) -> float:
 
 def main() -> None:
     console = Console()
-    table = Table("instances", "surge", "took s", "floor s", "ratio", "broken")
+    table = Table("instances", "surge", "took s", "floor s", "ratio", "with stops", "broken")
     found = []
     for size in [int(word) for word in sys.argv[1:]] or SIZES:
         for surge in SURGES:
@@ -125,7 +129,7 @@ def main() -> None:
             one = measure(size, surge)
             found.append(one)
             row = (one["size"], one["surge"], f"{one['seconds']:.1f}", f"{one['floor']:.1f}", f"{one['ratio']:.2f}")
-            table.add_row(*map(str, row), one["verdict"])
+            table.add_row(*map(str, row), f"{one['ratio with stops']:.2f}", one["verdict"])
     console.print(table)
     results = Path(__file__).parent / "results" / "rollouts.json"
     results.parent.mkdir(exist_ok=True)
