@@ -428,6 +428,7 @@ def rules_of(tier: Tier, *, weighed: bool, ask_first: bool = False) -> Rules:
         steps=tuple(_step(step) for step in update.steps),
         bake=update.bake,
         hold=update.switch == "when-promoted",
+        fresh_baseline=update.baseline == "fresh",
         by_load=update.order == "in-flight",
         weighed=weighed,
         ask_first=ask_first,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from changeover.engine.metrics.source import Sources, begin, look
 from changeover.model.guard import Guard
 from changeover.rollout import events as on
-from changeover.rollout.course import Status
+from changeover.rollout.actions import State
 from changeover.rollout.guard import GuardRun
 from changeover.rollout.machine import Machine
 from changeover.rollout.phases import Phase
@@ -34,18 +34,15 @@ class Guarding:
 
 async def guard(machine: Machine, by: Guarding, feed: Callable[[on.Event], object], now: Callable[[], float]) -> None:
     """Guard one tier until cancelled."""
-    rollout_began = now()
     while True:
         await asyncio.sleep(LOOK)
-        if not _is_guarded(machine):
-            rollout_began = now()
-            continue
-        await _guard_step(machine, by, feed, now, rollout_began)
+        if _is_guarded(machine):
+            await _guard_step(machine, by, feed, now)
 
 
 def _is_guarded(machine: Machine) -> bool:
     course = machine.course
-    going = course.status is Status.ROLLING and course.previous is not None and not course.paused
+    going = course.previous is not None and machine.state in (State.ROLLING, State.HOLDING)
     return going and machine.fleet.count((Phase.ADMITTED,), course.goal) > 0
 
 
@@ -54,7 +51,6 @@ async def _guard_step(
     by: Guarding,
     feed: Callable[[on.Event], object],
     now: Callable[[], float],
-    rollout_began: float,
 ) -> None:
     """Ask until the step is over, somebody pauses it, or there is a verdict to tell."""
     course, began = machine.course, now()
@@ -68,7 +64,7 @@ async def _guard_step(
         template=course.goal,
         old_template=course.previous or "",
         step_began=began,
-        rollout_began=rollout_began,
+        before_first=course.before_first,
     )
     await begin(run, sources, sides)
     while _is_guarded(machine) and (machine.course.goal, machine.course.step) == (course.goal, course.step):

@@ -106,6 +106,12 @@ class Update(Part):
     steps: Annotated[tuple[Step, ...], AfterValidator(_shares_rise)] = Field(
         _STEPS, description="Of a canary, with shares that rise; after the last one the rest is rolled."
     )
+    baseline: Literal["serving", "fresh"] = Field(
+        "serving",
+        description="Of a canary: whom `against_baseline` compares it with: the old instances that serve, or as many "
+        "new ones of the old template, created with it in the place of the oldest. A canary of two minutes compared "
+        "with instances of two weeks is found slow for being young.",
+    )
     bake: Seconds = Field(
         30.0,
         description="Of blue-green: how long the old colour is kept warm after the switch, for an instant undo. Its "

@@ -52,6 +52,8 @@ class Rules:
     """Whether every router of the tier can give instances different shares of the requests."""
     hold: bool = False
     """Of blue-green: whether the switch waits until somebody promotes it."""
+    fresh_baseline: bool = False
+    """Of a canary: whether as many instances of the old template are created anew, to be compared with."""
 
     @property
     def beside(self) -> bool:
@@ -77,6 +79,8 @@ class Course:
     """Instances of the goal that were lost within the progress deadline of their admission, in this rollout."""
     admissions: int = 0
     """How many instances of the goal served when it was set, and how often one was admitted since."""
+    before_first: int = 0
+    """The serial before that of the first instance that was created for this rollout."""
     strategy: Strategy = "rolling"
     step: int = 0
     """Of a canary: the step it is at. Of blue-green: 0 until the switch, 1 while baking, 2 after."""

@@ -54,6 +54,7 @@ class Heading:
             deaths=0,
             admissions=self._here.fleet.count((Phase.ADMITTED,), event.goal),
             not_before=event.at,
+            before_first=self._here.course.serial,
             strategy=self._strategy(came_from, event),
             asked=False,
             promoted=False,
@@ -211,7 +212,11 @@ class Heading:
         match step.kind:
             case "share":
                 return weighed and canary.arrived(
-                    self._here.fleet, self._here.want, share=step.share, weighed=self._here.rules.beside
+                    self._here.fleet,
+                    self._here.want,
+                    share=step.share,
+                    weighed=self._here.rules.beside,
+                    fresh=self._here.fresh,
                 )
             case "pause":
                 return at >= self._here.step_ends

@@ -133,7 +133,8 @@ class Machine:
             if course.strategy == "blue-green":
                 return blue_green.moves(self.fleet, want, step=course.step, hold=self._here.holds_switch)
             if self.step is not None:
-                return canary.moves(self.fleet, want, share=self._here.share, weighed=self.rules.beside)
+                share, fresh = self._here.share, self._here.fresh
+                return canary.moves(self.fleet, want, share=share, weighed=self.rules.beside, fresh=fresh)
         return rolling.moves(self.fleet, want)
 
     def _heal_only(self, moves: Moves) -> Moves:

@@ -2,10 +2,10 @@
 
 *Equal age.* An instance's first minutes differ from its later ones: cold caches, empty pools, code not yet
 compiled. A canary of two minutes compared with instances of two weeks is found slow for being young. So the
-baseline is, if there are any, instances of the old template that were created for this rollout and admitted about
-when the canary was (`fresh`); both sides are then looked at over the same window *after each one's own admission*.
-Without fresh instances the old ones stand in, over the same window of the clock: the canary's youth then counts
-against it, and what softens that is only the condition's `initial_delay`.
+baseline is, if there are any, instances of the old template that were created for this rollout (`update.baseline:
+fresh`, or in the place of one that died) and admitted about when the canary was; both sides are then looked at over the
+same window *after each one's own admission*. Without fresh instances the old ones stand in, over the same window of the
+clock: the canary's youth then counts against it, and what softens that is only the condition's `initial_delay`.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Sides:
         return {one.name: (one.admitted_at + age - length, one.admitted_at + age) for one in side}
 
 
-def sides_of(fleet: Fleet, *, template: str, old_template: str, step_began: float, rollout_began: float) -> Sides:
-    """Who gets traffic as a step begins, by the fleet's own account."""
+def sides_of(fleet: Fleet, *, template: str, old_template: str, step_began: float, before_first: int) -> Sides:
+    """Who gets traffic as a step begins. `before_first`: serial of the last instance from before the rollout."""
     baseline = _admitted(fleet, old_template)
-    fresh = [member for member in baseline if member.times.get("created", 0.0) >= rollout_began]
+    fresh = [member for member in baseline if member.serial > before_first]
     return Sides(
         step_began,
         template,

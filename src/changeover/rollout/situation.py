@@ -8,6 +8,7 @@ from typing import Literal
 from changeover.rollout import commands as do
 from changeover.rollout.course import Course, Rules, Status, Step
 from changeover.rollout.fleet import Fleet
+from changeover.rollout.phases import STAYING
 from changeover.rollout.strategies import blue_green
 from changeover.rollout.strategies.moves import Moves, Want
 
@@ -53,6 +54,15 @@ class Situation:
         """What strategies are asked with."""
         rules = self.rules
         return Want(self.course.goal, rules.size, rules.surge, rules.unavailable, rules.by_load)
+
+    @property
+    def fresh(self) -> int | None:
+        """How many instances of the old template that were created for this rollout stay; None: none are wanted."""
+        if not self.rules.fresh_baseline:
+            return None
+        course, old = self.course, f"{self.rules.tier}-{self.course.previous}"
+        created = (self.fleet.get(f"{old}-{n}") for n in range(course.before_first + 1, course.serial + 1))
+        return sum(member is not None and member.phase in STAYING for member in created)
 
     @property
     def stopped(self) -> bool:

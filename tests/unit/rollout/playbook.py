@@ -154,11 +154,13 @@ def script(
     weighed: bool = False,
     hold: bool = False,
     ask_first: bool = False,
+    fresh: bool = False,
     running: str | None = "v1",
 ) -> Iterator[Script]:
     """A tier `web` whose instances of `running` all serve, or (None) one that was never started. Time begins at 0."""
     rules = Rules("web", size, surge, unavailable, min_ready, progress_deadline, deadline, policy == "cut")
     rules = replace(rules, strategy=strategy, steps=steps, bake=bake, weighed=weighed, hold=hold, ask_first=ask_first)
+    rules = replace(rules, fresh_baseline=fresh)
     s = Script(Machine(rules, Course(running or "v1", not_before=-900), Fleet()), Watch(rules))
     if running is not None:
         names = [f"web-{running}-{n}" for n in range(1, size + 1)]

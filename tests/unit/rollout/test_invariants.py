@@ -49,6 +49,7 @@ class OneTier(RuleBasedStateMachine):
         by_load=st.booleans(),
         weighed=st.booleans(),
         hold=st.booleans(),
+        fresh=st.booleans(),
     )
     def begin(
         self,
@@ -63,10 +64,12 @@ class OneTier(RuleBasedStateMachine):
         by_load: bool,
         weighed: bool,
         hold: bool,
+        fresh: bool,
     ) -> None:
         surge = surge or int(unavailable == 0)
         rules = Rules("web", size, surge, min(size, unavailable), min_ready, 30.0, drain_deadline, cut)
         rules = replace(rules, strategy=strategy, steps=STEPS, bake=5.0, by_load=by_load, weighed=weighed, hold=hold)
+        rules = replace(rules, fresh_baseline=fresh)
         self.world = World(rules)
         self.world.tell(on.Started(0, "v1"))
         if running:

@@ -614,6 +614,34 @@ def test_all_of_the_traffic_is_rolled_to_for_there_is_no_room_beside_all_old_ins
         s.leave(B, at=6).expect(Said("step 1 of 2 done"), StepReached("pause until promoted", "set weight 100 %"))
 
 
+def test_a_fresh_baseline_comes_with_the_canary_and_takes_the_place_of_the_oldest() -> None:
+    with script(size=2, surge=1, strategy="canary", steps=(Step("share", 50), Step("pause")), fresh=True) as s:
+        young = "web-v1-4"
+        s.event(Started(0, "v2")).expect(StepReached("set weight 50 %", ""), CreateInstance(C, "v2"))
+        s.serve(C, at=1).expect(*leaving(A))
+        s.leave(A, at=3).expect(CreateInstance(young, "v1"))
+        s.serve(young, at=4).expect(*leaving(B))
+        s.leave(B, at=6).expect(Said("step 1 of 2 done"), StepReached("pause until promoted", "set weight 50 %"))
+        assert s.phases() == {C: "admitted", young: "admitted"}
+        s.event(Asked(7, Action.PROMOTE)).expect(
+            StepReached("", "pause until promoted"), Said("promote, asked by"), CreateInstance("web-v2-5", "v2")
+        )
+
+
+def test_a_fresh_baseline_beside_a_weighed_canary_that_took_all_the_room_waits_for_the_oldest_to_leave() -> None:
+    with script(size=2, surge=1, strategy="canary", steps=HALF, weighed=True, fresh=True) as s:
+        s.event(Started(0, "v2")).expect(
+            StepReached("set weight 50 %", ""), CreateInstance(C, "v2"), SetWeight(A, 128), SetWeight(B, 128)
+        )
+        s.event(WeightSeen(0, A, 128))
+        s.event(WeightSeen(0, B, 128))
+        s.event(InstanceReady(1, C))
+        s.event(Tick(2)).expect(Admit(C, 256))
+        s.event(RouterConfirmed(2, C, admitted=True)).expect(*leaving(A), SetWeight(B, 256))
+        s.event(WeightSeen(2, B, 256))
+        s.leave(A, at=3).expect(CreateInstance("web-v1-4", "v1"), SetWeight(B, 128))
+
+
 def switched(s: Script, name: str, *, at: float) -> Script:
     """The one instance of a new colour is ready, and so all of it: it is let in. What follows is to be expected."""
     s.event(InstanceReady(at, name))

@@ -2,10 +2,14 @@
 
 Where the router can weigh, the share is one of requests: a few new instances beside all old ones, weighted. Where it
 cannot, it is one of instances. After the last step the rest is rolled.
+
+With a fresh baseline as many instances of the old template are created anew, in the place of the oldest: what is as
+young as the canary can be compared with it (`rollout/sides.py`).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 
 from changeover.rollout.fleet import Fleet
@@ -29,20 +33,26 @@ def instances(share: int, want: Want, *, weighed: bool) -> tuple[int, int]:
     return new, want.size - new
 
 
-def moves(fleet: Fleet, want: Want, *, share: int, weighed: bool) -> Moves:
-    """The next moves towards that share."""
+def moves(fleet: Fleet, want: Want, *, share: int, weighed: bool, fresh: int | None = None) -> Moves:
+    """The next moves towards that share. `fresh`: how large the fresh baseline is; None where none is wanted."""
     new, kept = instances(share, want, weighed=weighed)
     missing = new - fleet.staying(want.goal)
     room = want.size + want.surge - fleet.existing
     create = max(0, min(missing, room))
     old = fleet.count(STAYING, other_than=want.goal)
-    heal = max(0, min(kept - old, room - create))
-    spare = min(fleet.serving - (want.size - want.unavailable), old - kept)
+    young = 0 if fresh is None else min(new, kept) - fresh
+    heal = max(0, min(max(kept - old, young), room - create))
+    too_many = old - kept
+    if young > 0 and not heal and too_many == 0:
+        too_many = 1  # the canary has taken all the room there is: the oldest makes some
+    spare = min(fleet.serving - (want.size - want.unavailable), too_many)
+    if fresh is not None:
+        want = replace(want, by_load=False)  # whoever is fresh has least in flight, and is to stay
     retire = rolling.first_to_go(fleet, spare, want, other_than=want.goal)
     return Moves((), create, heal, tuple(retire))
 
 
-def arrived(fleet: Fleet, want: Want, *, share: int, weighed: bool) -> bool:
+def arrived(fleet: Fleet, want: Want, *, share: int, weighed: bool, fresh: int | None = None) -> bool:
     """Whether the share is reached: the instances serve, and nobody is on the move."""
     new, old = instances(share, want, weighed=weighed)
     serving = (Phase.ADMITTED,)
@@ -50,6 +60,7 @@ def arrived(fleet: Fleet, want: Want, *, share: int, weighed: bool) -> bool:
         fleet.count(serving, want.goal) == new
         and fleet.count(serving, other_than=want.goal) == old
         and len(fleet.members) == new + old
+        and (fresh is None or fresh >= min(new, old))
     )
 
 
