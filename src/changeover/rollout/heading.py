@@ -139,6 +139,7 @@ class Heading:
         if self._here.course.status is not Status.ROLLING:
             return
         back = self._here.course.previous
+        self._here.course = replace(self._here.course, asking="", paused="")
         if back is None:
             self._here.course = replace(self._here.course, status=Status.FAILED, reason=reason)
             self._here.say(do.Finish("failed", reason))
@@ -156,8 +157,6 @@ class Heading:
             reason=reason,
             failures=0,
             admissions=self._here.fleet.count((Phase.ADMITTED,), back),
-            asking="",
-            paused="",
             tried=self._here.course.goal,
         )
 

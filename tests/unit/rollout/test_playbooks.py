@@ -823,6 +823,17 @@ def test_there_are_no_steps_to_the_template_that_runs_already() -> None:
         s.event(Started(0, "v1")).expect(Finish("completed"))
 
 
+def test_what_is_turned_round_on_its_way_back_is_healed_and_paused_no_more() -> None:
+    with script(size=1, surge=1) as s:
+        a, b = "web-v1-1", "web-v2-2"
+        s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
+        s.serve(b, at=1).expect(*leaving(a))
+        s.event(Started(3, "v1")).expect(LameDuck(a, on=False))
+        s.event(Asked(4, Action.PAUSE, why="lunch")).expect(Said("paused: lunch"))
+        s.event(GuardSaid(5, "failed", "numbers")).expect(Finish("failed", "guard: numbers"))
+        s.serve(a, at=6).expect(*leaving(b))
+
+
 def test_a_rollout_stays_paused_when_another_controller_takes_over() -> None:
     with script(size=2, surge=1) as s:
         s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
