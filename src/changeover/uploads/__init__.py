@@ -1,0 +1,13 @@
+"""Uploads that any instance can continue: an ASGI library over shared storage. Exported here is its public face.
+
+Refuses to know anything of chains and rollouts: it is for every ASGI application.
+"""
+
+from changeover.uploads.app import Uploads
+from changeover.uploads.engine import Limits
+from changeover.uploads.errors import Forbidden
+from changeover.uploads.finished import Finished
+from changeover.uploads.manifest import Answer
+from changeover.uploads.stores.files import FileStore
+
+__all__ = ["Answer", "FileStore", "Finished", "Forbidden", "Limits", "Uploads"]

@@ -1,0 +1,212 @@
+"""The library's front: an ASGI application to be mounted where uploads are to go.
+
+    app = Starlette(routes=[Mount("/files", Uploads(FileStore(Path("/srv/uploads")), on_complete))])
+
+Every request is looked at once to see which dialect it speaks; from there on a dialect and the engine do the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from starlette.types import Receive, Scope, Send
+
+from changeover.uploads.dialects import content_range, ietf, parts, plain, tus
+from changeover.uploads.engine import Engine, Handler, Limits
+from changeover.uploads.errors import (
+    AlreadyComplete,
+    BadRequest,
+    Cancelled,
+    ClientGone,
+    Forbidden,
+    NotFound,
+    TooLarge,
+    TooMany,
+    TryLater,
+    UploadError,
+    WrongLength,
+)
+from changeover.uploads.http import Request, Response, problem
+from changeover.uploads.manifest import State
+from changeover.uploads.store import Store, Unavailable
+from changeover.wire import ietf as ietf_wire
+
+Authorise = Callable[[Scope], str | Awaitable[str]]
+"""Says who a request's owner is. Raises Forbidden."""
+
+COLLECT = 600.0
+"""Seconds between two collections of what has expired."""
+
+
+class Uploads:
+    """An ASGI application. One for each process; they share the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        on_complete: Handler,
+        *,
+        limits: Limits | None = None,
+        authorise: Authorise | None = None,
+    ) -> None:
+        self.engine = Engine(store, on_complete, limits)
+        self._authorise = authorise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError(f"uploads come over HTTP, not {scope['type']}")
+        body = Content(receive)
+        try:
+            response = await self._respond(scope, body)
+        except ClientGone:
+            return  # to nobody
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+        if response.status != 204 and not any(name == b"content-length" for name, _ in headers):
+            headers.append((b"content-length", str(len(response.body)).encode()))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if response.stream is not None and scope["method"] != "HEAD":
+            async for piece in response.stream:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
+
+    async def _respond(self, scope: Scope, body: Content) -> Response:
+        try:
+            request = Request(
+                method=scope["method"],
+                root=scope.get("root_path", ""),
+                rest=_rest(scope),
+                query=scope.get("query_string", b"").decode("latin-1"),
+                headers=_headers(scope),
+                body=body,
+                owner=await self._owner(scope),
+            )
+            return await dispatch(self.engine, request)
+        except UploadError as error:
+            return refusal(error)
+
+    async def _owner(self, scope: Scope) -> str:
+        if self._authorise is None:
+            return ""
+        told = self._authorise(scope)
+        if isinstance(told, str):
+            return told
+        return str(await told)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """For the application's lifespan: collects what has expired, and leaves politely at the end."""
+        collecting = asyncio.ensure_future(self._collect())
+        try:
+            yield
+        finally:
+            collecting.cancel()
+            await asyncio.wait([collecting])
+            await self.engine.leave()
+
+    async def _collect(self) -> None:
+        while True:
+            await asyncio.sleep(COLLECT)
+            with contextlib.suppress(Unavailable):
+                await self.engine.collect()
+
+
+class Content:
+    """The body of an ASGI request, piece by piece. Raises ClientGone."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._ended = False
+
+    def __aiter__(self) -> Content:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._ended:
+            raise StopAsyncIteration
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        self._ended = not message.get("more_body", False)
+        piece: bytes = message.get("body", b"")
+        return piece
+
+
+async def dispatch(engine: Engine, request: Request) -> Response:
+    """Answer a request in the dialect that it speaks. Raises UploadError."""
+    headers, method = request.headers, request.method
+    if method == "OPTIONS":
+        limits = ietf_wire.limit({} if engine.limits.max_size is None else {"max-size": engine.limits.max_size})
+        return Response(204, (*tus.options(engine), limits, ("Accept-Patch", ietf_wire.PARTIAL)))
+    if "tus-resumable" in headers:
+        return await tus.handle(engine, request)
+    if not request.id:
+        return await _begin(engine, request)
+    if request.below == "content" and method in ("GET", "HEAD"):
+        return await _content(engine, request)
+    if request.below:
+        return await parts.handle(engine, request)
+    if method == "PUT" and "content-range" in headers:
+        return await content_range.handle(engine, request)
+    return await ietf.handle(engine, request)
+
+
+async def _begin(engine: Engine, request: Request) -> Response:
+    """A request to the collection: which dialect an upload begins in."""
+    if ietf_wire.is_spoken(request.headers):
+        return await ietf.handle(engine, request)
+    if request.method not in ("POST", "PUT"):
+        return problem(405, f"{request.method} means nothing here", ("Allow", "POST, PUT, OPTIONS"))
+    if request.query == "parts":
+        return await parts.create(engine, request, ietf.DESCRIBES)
+    if "uploadType=resumable" in request.query.split("&"):
+        return await content_range.create(engine, request, ietf.DESCRIBES)
+    return await plain.handle(engine, request, ietf.DESCRIBES)
+
+
+async def _content(engine: Engine, request: Request) -> Response:
+    manifest = await engine.look(request.id, request.owner)
+    if manifest.state is State.RECEIVING:
+        raise NotFound("this upload is not complete")
+    headers = (
+        ("Content-Length", str(manifest.offset)),
+        ("Content-Type", "application/octet-stream"),
+        ("X-Content-Type-Options", "nosniff"),
+    )
+    return Response(200, headers, stream=engine.store.pieces(manifest.id, manifest.segments))
+
+
+def refusal(error: UploadError) -> Response:
+    """What a client is told of an error for which its dialect has no words of its own."""
+    match error:
+        case BadRequest() | WrongLength():
+            return problem(400, str(error))
+        case Forbidden():
+            return problem(403, str(error))
+        case NotFound() | Cancelled():
+            return problem(404, str(error))
+        case AlreadyComplete():
+            return problem(409, str(error))
+        case TooLarge():
+            return problem(413, str(error))
+        case TooMany():
+            return problem(429, str(error))
+        case TryLater(full=True):
+            return problem(507, str(error))
+    return problem(503, str(error), ("Retry-After", "1"))
+
+
+def _rest(scope: Scope) -> str:
+    """What follows the place where the library is mounted."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(root) else path
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found

@@ -1,0 +1,72 @@
+"""PUT with `Content-Range`, as Google Cloud Storage takes resumable uploads: 308 and `Range` until it is whole.
+
+docs.cloud.google.com/storage/docs/performing-resumable-uploads: POST `?uploadType=resumable` begins one, `Location`
+says where; a PUT carries bytes, or with `bytes */LENGTH` asks how far it is.
+"""
+
+from __future__ import annotations
+
+from changeover.uploads.engine import Engine, New
+from changeover.uploads.errors import AlreadyComplete, BadRequest, Interrupted, WrongOffset
+from changeover.uploads.http import Request, Response, problem, replayed
+from changeover.uploads.manifest import Manifest, State
+from changeover.wire import content_range, tus
+
+
+async def create(engine: Engine, request: Request, describes: tuple[str, ...]) -> Response:
+    """Begin one."""
+    headers = {name: request.headers[name] for name in describes if name in request.headers}
+    if (kind := request.headers.get("x-upload-content-type")) is not None:
+        headers["content-type"] = kind
+    try:
+        length = tus.number(request.headers, "x-upload-content-length")
+    except tus.Malformed as error:
+        raise BadRequest(str(error)) from error
+    target = request.root + request.rest
+    manifest = await engine.create(New("content-range", request.owner, request.method, target, headers, length=length))
+    return Response(200, (("Location", request.url(manifest.id)),))
+
+
+async def handle(engine: Engine, request: Request) -> Response:
+    """Take bytes, or say how far it is."""
+    try:
+        told = content_range.read(request.headers["content-range"])
+    except content_range.Malformed as error:
+        raise BadRequest(str(error)) from error
+    if told.first is None:
+        manifest = await engine.settle(request.id, request.owner)
+        if manifest.state is State.RECEIVING and told.length == manifest.offset:
+            manifest = await _take(engine, request, manifest.offset, told.length)
+        return await _how_far(engine, request, manifest)
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) != told.size:
+        raise BadRequest(f"Content-Range says {told.size} bytes, Content-Length {announced}")
+    try:
+        manifest = await _take(engine, request, told.first, told.length)
+    except AlreadyComplete:
+        manifest = await engine.look(request.id, request.owner)
+    except WrongOffset as error:
+        # GCS answers with how far it is, from where the client goes on.
+        return _incomplete(error.expected)
+    except Interrupted as error:
+        return problem(503, str(error), *_range(error.offset), ("Retry-After", "0"))
+    return await _how_far(engine, request, manifest)
+
+
+async def _take(engine: Engine, request: Request, offset: int, length: int | None) -> Manifest:
+    return await engine.append(request.id, request.owner, offset, request.body, complete=None, length=length)
+
+
+async def _how_far(engine: Engine, request: Request, manifest: Manifest) -> Response:
+    if manifest.state is State.RECEIVING:
+        return _incomplete(manifest.offset)
+    return replayed(await engine.finish(manifest.id, request.owner))
+
+
+def _incomplete(offset: int) -> Response:
+    return Response(308, _range(offset))
+
+
+def _range(offset: int) -> tuple[tuple[str, str], ...]:
+    """What is here; no field at all while nothing is."""
+    return (("Range", f"bytes=0-{offset - 1}"),) if offset else ()

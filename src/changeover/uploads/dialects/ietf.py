@@ -1,0 +1,156 @@
+"""Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload), interop versions 3, 5, 6, 8 and 9.
+
+104 (Upload Resumption Supported) is never sent: nginx takes it for the final response, and no ASGI server can send it.
+Clients that need it create the upload empty first ("careful creation"), which asks for none.
+"""
+
+from __future__ import annotations
+
+from changeover.uploads.engine import Engine, New
+from changeover.uploads.errors import (
+    AlreadyComplete,
+    BadRequest,
+    Interrupted,
+    TooLarge,
+    WrongLength,
+    WrongOffset,
+)
+from changeover.uploads.http import Request, Response, problem, replayed
+from changeover.uploads.manifest import Manifest, State
+from changeover.wire import ietf
+from changeover.wire.ietf import Fields, Interop
+
+DESCRIBES = ("content-type", "content-encoding", "content-language", "content-disposition", "repr-digest")
+"""Fields of the creation that describe the content, kept for the application."""
+
+
+async def handle(engine: Engine, request: Request) -> Response:
+    """Answer a request that speaks this dialect. Raises what the engine raises but for what the draft has words for."""
+    try:
+        fields = ietf.read(request.headers)
+    except ietf.Malformed as error:
+        raise BadRequest(str(error)) from error
+    try:
+        if not request.id:
+            return await _create(engine, request, fields)
+        match request.method:
+            case "HEAD" | "GET":
+                return await _offset(engine, request, fields)
+            case "PATCH":
+                return await _append(engine, request, fields)
+            case "DELETE":
+                await engine.cancel(request.id, request.owner)
+                return Response(204)
+        return problem(405, f"{request.method} means nothing to an upload", ("Allow", "HEAD, GET, PATCH, DELETE"))
+    except WrongOffset as error:
+        return problem(
+            409,
+            str(error),
+            ("Upload-Offset", str(error.expected)),
+            ietf.complete(fields.interop, False),
+            type=ietf.MISMATCHING_OFFSET,
+            **{"expected-offset": error.expected, "provided-offset": error.provided},
+        )
+    except WrongLength as error:
+        return problem(400, str(error), type=ietf.INCONSISTENT_LENGTH)
+    except Interrupted as error:
+        # Not complete, and a server error: the client is to ask for the offset and go on (section "Client Behavior").
+        return problem(503, str(error), *_at(fields.interop, error.offset), ("Retry-After", "0"))
+
+
+async def _create(engine: Engine, request: Request, fields: Fields) -> Response:
+    """Section "Upload Creation". Any method; the whole body may come with it, or none of it."""
+    if fields.complete is None:
+        raise BadRequest("Upload-Complete is needed to begin an upload")
+    length = fields.length
+    announced = request.headers.get("content-length")
+    if fields.complete and announced is not None and announced.isdigit():
+        if length not in (None, int(announced)):
+            raise WrongLength(f"Upload-Length {length} and Content-Length {announced} contradict each other")
+        length = int(announced)
+    manifest = await engine.create(
+        New(
+            "ietf",
+            request.owner,
+            request.method,
+            request.root + request.rest,
+            {name: request.headers[name] for name in DESCRIBES if name in request.headers},
+            length=length,
+        )
+    )
+    place = ("Location", request.url(manifest.id))
+    manifest = await _take(engine, request, manifest.id, 0, fields.complete, None)
+    if manifest.state is State.RECEIVING:
+        return Response(201, (place, *_at(fields.interop, manifest.offset), *_limits(engine, fields.interop)))
+    return await _answer(engine, request, manifest, fields.interop, place)
+
+
+async def _offset(engine: Engine, request: Request, fields: Fields) -> Response:
+    """Section "Offset Retrieval": ends any append that is under way, so that the offset stays what it says."""
+    if fields.offset is not None or fields.complete is not None:
+        raise BadRequest("a question for the offset carries neither Upload-Offset nor Upload-Complete")
+    manifest = await engine.settle(request.id, request.owner)
+    length = () if manifest.length is None else (("Upload-Length", str(manifest.length)),)
+    return Response(
+        204,
+        (
+            ("Upload-Offset", str(manifest.offset)),
+            ietf.complete(fields.interop, manifest.state is not State.RECEIVING),
+            *(length if fields.interop.limited else ()),
+            *_limits(engine, fields.interop),
+            ("Cache-Control", "no-store"),
+        ),
+    )
+
+
+async def _append(engine: Engine, request: Request, fields: Fields) -> Response:
+    """Section "Upload Append"."""
+    if fields.offset is None or fields.complete is None:
+        raise BadRequest("Upload-Offset and Upload-Complete are needed to append")
+    if fields.interop.typed and request.headers.get("content-type", "").partition(";")[0].strip() != ietf.PARTIAL:
+        return problem(415, f"an append is of type {ietf.PARTIAL}", ("Accept-Patch", ietf.PARTIAL))
+    try:
+        manifest = await _take(engine, request, request.id, fields.offset, fields.complete, fields.length)
+    except AlreadyComplete as error:
+        return await _again(engine, request, fields, error)
+    if manifest.state is State.RECEIVING:
+        return Response(204, (*_at(fields.interop, manifest.offset), *_limits(engine, fields.interop)))
+    return await _answer(engine, request, manifest, fields.interop)
+
+
+async def _take(engine: Engine, request: Request, id: str, offset: int, complete: bool, length: int | None) -> Manifest:
+    try:
+        return await engine.append(id, request.owner, offset, request.body, complete=complete, length=length)
+    except (WrongLength, TooLarge):
+        # "If the offset exceeds the length ... the server MUST reject and invalidate the upload resource."
+        await engine.cancel(id, request.owner)
+        raise
+
+
+async def _again(engine: Engine, request: Request, fields: Fields, error: AlreadyComplete) -> Response:
+    """Bytes for an upload that is complete: the client did not get the answer, and gets it now."""
+    manifest = await engine.look(request.id, request.owner)
+    if fields.offset == manifest.offset and fields.complete:
+        return await _answer(engine, request, manifest, fields.interop)
+    if fields.interop.completed_problem:
+        return problem(400, str(error), type=ietf.COMPLETED_UPLOAD)
+    raise WrongOffset(manifest.offset, fields.offset or 0)
+
+
+async def _answer(
+    engine: Engine, request: Request, manifest: Manifest, interop: Interop, *more: tuple[str, str]
+) -> Response:
+    answer = await engine.finish(manifest.id, request.owner)
+    return replayed(answer, *more, ("Upload-Offset", str(manifest.offset)), ietf.complete(interop, True))
+
+
+def _at(interop: Interop, offset: int) -> tuple[tuple[str, str], ...]:
+    return ("Upload-Offset", str(offset)), ietf.complete(interop, False)
+
+
+def _limits(engine: Engine, interop: Interop) -> tuple[tuple[str, str], ...]:
+    if not interop.limited:
+        return ()
+    limits = engine.limits
+    told = {"max-size": limits.max_size, "max-append-size": limits.max_append, "max-age": int(limits.max_age)}
+    return (ietf.limit({name: value for name, value in told.items() if value is not None}),)

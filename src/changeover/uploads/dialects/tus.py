@@ -1,0 +1,201 @@
+"""tus 1.0.0: core, creation, creation-with-upload, creation-defer-length, expiration, checksum, termination,
+concatenation. Sections are those of tus.io/protocols/resumable-upload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from email.utils import formatdate
+from urllib.parse import urlsplit
+
+import google_crc32c
+
+from changeover.uploads.engine import Engine, New
+from changeover.uploads.errors import (
+    AlreadyComplete,
+    BadRequest,
+    ChecksumMismatch,
+    Forbidden,
+    Interrupted,
+    WrongLength,
+    WrongOffset,
+)
+from changeover.uploads.http import Request, Response, problem
+from changeover.uploads.manifest import Manifest, State
+from changeover.wire import tus
+
+_RESUMABLE = ("Tus-Resumable", tus.VERSION)
+
+
+async def handle(engine: Engine, request: Request) -> Response:
+    """Answer a request that speaks this dialect. Every response carries `Tus-Resumable` (section "Headers")."""
+    response = await _handle(engine, request)
+    return Response(response.status, (_RESUMABLE, *response.headers), response.body)
+
+
+async def _handle(engine: Engine, request: Request) -> Response:
+    method = request.headers.get("x-http-method-override", request.method).upper()
+    if request.headers.get("tus-resumable") != tus.VERSION:
+        # Section "Versioning": 412, and the request must not be processed.
+        return problem(412, f"tus {tus.VERSION} is spoken here", ("Tus-Version", tus.VERSION))
+    try:
+        if not request.id:
+            if method != "POST":
+                return problem(405, f"{method} means nothing to the collection", ("Allow", "POST, OPTIONS"))
+            return await _create(engine, request)
+        match method:
+            case "HEAD":
+                return await _offset(engine, request)
+            case "PATCH":
+                return await _append(engine, request)
+            case "DELETE":
+                await engine.cancel(request.id, request.owner)
+                return Response(204)
+        return problem(405, f"{method} means nothing to an upload", ("Allow", "HEAD, PATCH, DELETE"))
+    except tus.Malformed as error:
+        raise BadRequest(str(error)) from error
+    except WrongOffset as error:
+        return problem(409, str(error), ("Upload-Offset", str(error.expected)))
+    except AlreadyComplete as error:
+        return problem(403, str(error))
+    except ChecksumMismatch as error:
+        return Response(460, (("Content-Type", "text/plain"),), str(error).encode())
+    except WrongLength as error:
+        return problem(400, str(error))
+    except Interrupted as error:
+        return problem(503, str(error), ("Upload-Offset", str(error.offset)), ("Retry-After", "0"))
+
+
+def options(engine: Engine) -> tuple[tuple[str, str], ...]:
+    """What OPTIONS says of tus (section "OPTIONS")."""
+    size = () if engine.limits.max_size is None else (("Tus-Max-Size", str(engine.limits.max_size)),)
+    return (
+        _RESUMABLE,
+        ("Tus-Version", tus.VERSION),
+        ("Tus-Extension", ",".join(tus.EXTENSIONS)),
+        ("Tus-Checksum-Algorithm", ",".join(tus.CHECKSUMS)),
+        *size,
+    )
+
+
+async def _create(engine: Engine, request: Request) -> Response:
+    """Extension "Creation", with its body where it has one ("Creation With Upload")."""
+    headers = request.headers
+    length = tus.number(headers, "upload-length")
+    deferred = headers.get("upload-defer-length")
+    joined = tus.concat(headers["upload-concat"]) if "upload-concat" in headers else None
+    if deferred not in (None, "1"):
+        raise BadRequest(f"Upload-Defer-Length must be 1, not {deferred!r}")
+    final = joined is not None and joined.kind == "final"
+    if final and (length is not None or deferred):
+        raise BadRequest("the length of a final upload follows from its parts")
+    if not final and (length is None) == (deferred is None):
+        raise BadRequest("exactly one of Upload-Length and Upload-Defer-Length is needed")
+    new = New(
+        "tus",
+        request.owner,
+        request.method,
+        request.root + request.rest,
+        {},
+        tus.metadata(headers["upload-metadata"]) if headers.get("upload-metadata") else {},
+        length,
+        joined.kind if joined else "",
+    )
+    if joined is not None and final:
+        manifest = await engine.join(new, [_named(request, url) for url in joined.urls])
+    else:
+        manifest = await engine.create(new)
+    place = ("Location", request.url(manifest.id))
+    content_type = headers.get("content-type")
+    if not final and (length == 0 or content_type == tus.PATCH_TYPE):
+        manifest = await _take(engine, request, manifest.id, 0)
+    await _finished(engine, request, manifest)
+    return Response(201, (place, ("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
+
+
+def _named(request: Request, url: str) -> str:
+    """The id in the URL of a partial upload, relative or absolute. Raises BadRequest."""
+    path = urlsplit(url).path
+    if not path.startswith(request.root + "/"):
+        raise BadRequest(f"{url} is not an upload of {request.root}")
+    return path.removeprefix(request.root + "/").strip("/")
+
+
+async def _offset(engine: Engine, request: Request) -> Response:
+    """Section "HEAD"; ends any append that is under way, so that the offset stays what it says."""
+    manifest = await engine.settle(request.id, request.owner)
+    known = ("Upload-Defer-Length", "1") if manifest.length is None else ("Upload-Length", str(manifest.length))
+    metadata = (("Upload-Metadata", tus.spell_metadata(manifest.metadata)),) if manifest.metadata else ()
+    concat = (("Upload-Concat", manifest.concat),) if manifest.concat else ()
+    return Response(
+        200,
+        (
+            ("Upload-Offset", str(manifest.offset)),
+            known,
+            *metadata,
+            *concat,
+            *_expires(manifest),
+            ("Cache-Control", "no-store"),
+        ),
+    )
+
+
+async def _append(engine: Engine, request: Request) -> Response:
+    """Section "PATCH"."""
+    if request.headers.get("content-type") != tus.PATCH_TYPE:
+        return problem(415, f"a PATCH is of type {tus.PATCH_TYPE}")
+    offset = tus.number(request.headers, "upload-offset")
+    if offset is None:
+        raise BadRequest("Upload-Offset is needed")
+    before = await engine.look(request.id, request.owner)
+    if before.concat == "final":
+        raise Forbidden("a final upload takes no bytes of its own")
+    if before.state is not State.RECEIVING:
+        if offset != before.offset:
+            raise WrongOffset(before.offset, offset)
+        manifest = before  # the client did not get the last answer, and sends nothing but the question
+    else:
+        manifest = await _take(engine, request, request.id, offset)
+    await _finished(engine, request, manifest)
+    return Response(204, (("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
+
+
+async def _take(engine: Engine, request: Request, id: str, offset: int) -> Manifest:
+    verify = None
+    if (told := request.headers.get("upload-checksum")) is not None:
+        verify = _Verify(tus.checksum(told))
+    length = tus.number(request.headers, "upload-length")
+    return await engine.append(id, request.owner, offset, request.body, complete=None, length=length, verify=verify)
+
+
+async def _finished(engine: Engine, request: Request, manifest: Manifest) -> None:
+    """The application gets it before the last answer; what it answers is not for tus, which has its own statuses."""
+    if manifest.state is not State.RECEIVING and manifest.concat != "partial":
+        await engine.finish(manifest.id, request.owner)
+
+
+def _expires(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    """Extension "Expiration": while it is unfinished, until when."""
+    if manifest.state is not State.RECEIVING or manifest.expires is None:
+        return ()
+    return (("Upload-Expires", formatdate(manifest.expires, usegmt=True)),)
+
+
+class _Verify:
+    """Extension "Checksum"."""
+
+    def __init__(self, told: tus.Checksum) -> None:
+        self._told = told
+        self._crc = 0
+        self._hash = None if told.algorithm == "crc32c" else hashlib.new(told.algorithm, usedforsecurity=False)
+
+    def update(self, piece: bytes) -> None:
+        if self._hash is None:
+            self._crc = google_crc32c.extend(self._crc, piece)
+        else:
+            self._hash.update(piece)
+
+    def check(self) -> None:
+        found = self._crc.to_bytes(4) if self._hash is None else self._hash.digest()
+        if found != self._told.digest:
+            raise ChecksumMismatch(f"the {self._told.algorithm} of these bytes is another one; none was kept")

@@ -1,0 +1,67 @@
+"""Requests and responses as the dialects see them, whichever server carries them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from changeover.uploads.manifest import Answer
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request. `root` is where the library is mounted, such as `/files`; `rest` what follows it."""
+
+    method: str
+    root: str
+    rest: str
+    query: str
+    headers: Mapping[str, str]
+    """By lower-case name; what came twice is joined by a comma."""
+    body: AsyncIterator[bytes]
+    owner: str
+
+    def url(self, id: str) -> str:
+        """Where an upload is found: a path, which holds whatever name the proxies in front go by."""
+        return f"{self.root}/{id}"
+
+    @property
+    def id(self) -> str:
+        """The upload that is meant; empty for the collection."""
+        return self.rest.strip("/").partition("/")[0]
+
+    @property
+    def below(self) -> str:
+        """What follows the upload's id."""
+        return self.rest.strip("/").partition("/")[2]
+
+
+@dataclass(frozen=True)
+class Response:
+    """What is answered."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    stream: AsyncIterator[bytes] | None = None
+    """Instead of `body`, for what is large; its length must be among the headers."""
+
+
+def problem(status: int, detail: str, *headers: tuple[str, str], type: str = "", **more: Any) -> Response:
+    """A problem document (RFC 9457)."""
+    title = HTTPStatus(status).phrase
+    told = {**({"type": type} if type else {}), "title": title, "status": status, "detail": detail, **more}
+    content = ("Content-Type", "application/problem+json")
+    return Response(status, (content, *headers), json.dumps(told).encode())
+
+
+def as_json(status: int, told: Any, *headers: tuple[str, str]) -> Response:
+    return Response(status, (("Content-Type", "application/json"), *headers), json.dumps(told).encode())
+
+
+def replayed(answer: Answer, *headers: tuple[str, str]) -> Response:
+    """The application's answer, with fields of the dialect."""
+    return Response(answer.status, (*answer.headers, *headers), answer.body)

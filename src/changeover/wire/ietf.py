@@ -1,0 +1,123 @@
+"""Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload), as the fields of requests and responses.
+
+Clients in the field speak several drafts, told apart by `Upload-Draft-Interop-Version`. What differs is data
+(`INTEROPS`); without the field the newest is meant, as the draft says of the RFC to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, cast
+
+import http_sf
+
+PARTIAL = "application/partial-upload"
+"""Media type of an append (draft -05 and later, section "Upload Append")."""
+
+_PROBLEMS = "https://iana.org/assignments/http-problem-types#"
+MISMATCHING_OFFSET = _PROBLEMS + "mismatching-upload-offset"
+INCONSISTENT_LENGTH = _PROBLEMS + "inconsistent-upload-length"
+COMPLETED_UPLOAD = _PROBLEMS + "completed-upload"
+
+
+@dataclass(frozen=True)
+class Interop:
+    """What one interoperability version asks for."""
+
+    version: int
+    inverted: bool = False
+    """`Upload-Incomplete` instead of `Upload-Complete` (-00, -01)."""
+    typed: bool = True
+    """An append must be of type PARTIAL."""
+    limited: bool = True
+    """`Upload-Limit` and `Upload-Length` exist."""
+    completed_problem: bool = True
+    """More bytes for a complete upload have a problem type of their own (until -11)."""
+
+
+INTEROPS: Mapping[int, Interop] = MappingProxyType(
+    {
+        3: Interop(3, inverted=True, typed=False, limited=False, completed_problem=False),
+        5: Interop(5, typed=False, limited=False, completed_problem=False),
+        6: Interop(6),
+        8: Interop(8),
+        9: Interop(9, completed_problem=False),
+    }
+)
+NEWEST = INTEROPS[9]
+
+
+class Malformed(ValueError):
+    """A field that is not what its specification says; the text names it."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What a request says of the upload. None: nothing."""
+
+    interop: Interop
+    complete: bool | None
+    offset: int | None
+    length: int | None
+
+
+def is_spoken(headers: Mapping[str, str]) -> bool:
+    """Whether a request speaks this protocol at all. `headers` by lower-case name."""
+    return not headers.keys().isdisjoint(
+        ("upload-complete", "upload-incomplete", "upload-draft-interop-version", "upload-offset")
+    )
+
+
+def read(headers: Mapping[str, str]) -> Fields:
+    """The fields of a request. Raises Malformed."""
+    version = _integer(headers, "upload-draft-interop-version")
+    if version is not None and version not in INTEROPS:
+        known = ", ".join(map(str, INTEROPS))
+        raise Malformed(f"Upload-Draft-Interop-Version {version} is not spoken here; these are: {known}")
+    interop = NEWEST if version is None else INTEROPS[version]
+    name = "upload-incomplete" if interop.inverted else "upload-complete"
+    said = _boolean(headers, name)
+    return Fields(
+        interop=interop,
+        complete=None if said is None else said is not interop.inverted,
+        offset=_integer(headers, "upload-offset"),
+        length=_integer(headers, "upload-length") if interop.limited else None,
+    )
+
+
+def complete(interop: Interop, value: bool) -> tuple[str, str]:
+    """The field that says whether the upload is complete."""
+    name = "Upload-Incomplete" if interop.inverted else "Upload-Complete"
+    return name, "?1" if value is not interop.inverted else "?0"
+
+
+def limit(limits: Mapping[str, int]) -> tuple[str, str]:
+    """`Upload-Limit`; an upload without limits says `min-size=0`, since some limit must be announced."""
+    return "Upload-Limit", str(http_sf.ser(dict(limits) or {"min-size": 0}))
+
+
+def _integer(headers: Mapping[str, str], name: str) -> int | None:
+    value = _item(headers, name)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise Malformed(f"{name} must be a whole number (RFC 9651, section 3.3.1), not {headers[name]!r}")
+
+
+def _boolean(headers: Mapping[str, str], name: str) -> bool | None:
+    value = _item(headers, name)
+    if value is None or isinstance(value, bool):
+        return value
+    raise Malformed(f"{name} must be ?0 or ?1 (RFC 9651, section 3.3.6), not {headers[name]!r}")
+
+
+def _item(headers: Mapping[str, str], name: str) -> object:
+    if name not in headers:
+        return None
+    try:
+        parsed: Any = http_sf.parse(headers[name].encode("latin-1"), tltype="item")
+    except (http_sf.StructuredFieldError, UnicodeEncodeError) as error:
+        raise Malformed(f"{name} cannot be read: {headers[name]!r}") from error
+    value, _parameters = parsed
+    return cast("object", value)
