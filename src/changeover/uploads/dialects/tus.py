@@ -8,7 +8,7 @@ import hashlib
 from email.utils import formatdate
 from urllib.parse import urlsplit
 
-import google_crc32c
+import crc32c
 
 from changeover.uploads.engine import Engine, New
 from changeover.uploads.errors import (
@@ -191,7 +191,7 @@ class _Verify:
 
     def update(self, piece: bytes) -> None:
         if self._hash is None:
-            self._crc = google_crc32c.extend(self._crc, piece)
+            self._crc = crc32c.crc32c(piece, self._crc)
         else:
             self._hash.update(piece)
 

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import google_crc32c
+import crc32c
 
 from changeover.uploads.manifest import Segment
 from changeover.uploads.store import Changed, Missing, Unavailable, Version
@@ -169,7 +169,7 @@ class FileWriter:
         with _told():
             _write_all(self._descriptor, piece)
         self._size += len(piece)
-        self._crc = google_crc32c.extend(self._crc, bytes(piece) if isinstance(piece, memoryview) else piece)
+        self._crc = crc32c.crc32c(piece, self._crc)
 
     async def commit(self) -> Sequence[Segment]:
         size, crc = self._size, self._crc
