@@ -1,11 +1,18 @@
 """Uploads in a folder: of one machine, or of a file system that several share.
 
-    ROOT/ab/ID/record.N     the record at its N-th version; the highest N is the one that holds
-    ROOT/ab/ID/NAME         a segment
+    ROOT/ab/ID/record.N         the record at its N-th version; the highest N is the one that holds
+    ROOT/ab/ID/segments/NAME    a segment
+    ROOT/ab/ID~X                what is left of a dropped one
 
 Compare-and-swap without a lock: version N+1 is written whole to a file of its own and then linked to `record.N+1`,
 which fails if somebody else was first. So no process that was stopped or killed ever holds anybody up, and link(2) is
 atomic over NFS too. A writer that slept so long that `record.N+1` has come and gone again finds a higher one and knows.
+Until it knows, its record lies there and never held: so a reader looks again, after reading, whether there is a higher
+one. Segments have a folder of their own so that the one with the records stays so small that it is read in one call: in
+one that is read in pieces while records come and go, the record could be missed.
+
+Over NFS a client that caches folders and names (it does unless mounted with `noac`, or `actimeo=0,lookupcache=none`)
+may for some seconds read a record that others have replaced already; a swap is right even then.
 
 With `durable`, what is acknowledged survives a loss of power: data, record and folder are synced before the answer.
 Without, it survives the death of the process alone. The disk is waited for in a thread; writing into the page cache is
@@ -36,6 +43,8 @@ PIECE = 1024 * 1024
 
 _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _RECORD = re.compile(r"record\.(\d+)")
+_SEGMENTS = "segments"
+_DROPPED = "~"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 P = ParamSpec("P")
@@ -51,44 +60,77 @@ class FileStore:
         root.mkdir(parents=True, exist_ok=True)
 
     async def create(self, id: str, record: bytes) -> Version:
-        return await _in_thread(self._create, self._folder(id), record)
+        folder = self._folder(id)
+        try:
+            return await _in_thread(self._create, folder, record)
+        except Missing:
+            raise Unavailable("the folder of uploads went away") from None
 
     def _create(self, folder: Path, record: bytes) -> Version:
+        self._check_root()
         folder.parent.mkdir(exist_ok=True)
         folder.mkdir(exist_ok=True)
-        self._link(folder, record, 1)
+        try:
+            (folder / _SEGMENTS).mkdir(exist_ok=True)
+            version = self._write(folder, record, 0)
+        except OSError:
+            if not _versions(folder):  # without a record it would be nobody's to collect
+                for empty in (folder / _SEGMENTS, folder):
+                    with contextlib.suppress(OSError):
+                        empty.rmdir()
+            raise
         if self._durable:
             _sync_folder(folder.parent)
             _sync_folder(self._root)
-        return "1"
+        return version
 
     async def read(self, id: str) -> tuple[bytes, Version]:
         return await _in_thread(self._read, self._folder(id))
 
     def _read(self, folder: Path) -> tuple[bytes, Version]:
         while True:
-            newest = _newest(folder)
+            newest = self._newest(folder)
             try:
-                return (folder / f"record.{newest}").read_bytes(), str(newest)
+                record = (folder / f"record.{newest}").read_bytes()
             except FileNotFoundError:
                 continue  # a newer one took its place just now
+            if self._newest(folder) == newest:  # otherwise it may be that of a writer that slept, which never held
+                return record, str(newest)
 
     async def swap(self, id: str, record: bytes, version: Version) -> Version:
         return await _in_thread(self._swap, self._folder(id), record, int(version))
 
     def _swap(self, folder: Path, record: bytes, version: int) -> Version:
-        if _newest(folder) != version:
+        self._newest(folder)
+        return self._write(folder, record, version)
+
+    def _write(self, folder: Path, record: bytes, version: int) -> Version:
+        """Put the record in the place of that version; 0: of none."""
+        if max(_versions(folder), default=0) != version:
             raise Changed
         self._link(folder, record, version + 1)
-        with contextlib.suppress(OSError):
-            (folder / f"record.{version}").unlink()
-        if _newest(folder) > version + 1:
+        found = _versions(folder)
+        for older in found:
+            if older <= version:
+                _forget(folder / f"record.{older}")
+        if max(found, default=0) > version + 1:
             # Either others had gone on from here, and cleared away what was in the way of the link, while this thread
             # slept before it; or they went on from this very record since. Both mean that it is no longer ours.
-            with contextlib.suppress(OSError):
-                (folder / f"record.{version + 1}").unlink()
+            _forget(folder / f"record.{version + 1}")
             raise Changed
         return str(version + 1)
+
+    def _newest(self, folder: Path) -> int:
+        """The version that holds. Raises Missing."""
+        if not (found := _versions(folder)):
+            self._check_root()
+            raise Missing
+        return max(found)
+
+    def _check_root(self) -> None:
+        """That no upload is there because nothing is there is not to be told to clients. Raises OSError."""
+        if not self._root.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "the folder of uploads is not there")
 
     def _link(self, folder: Path, record: bytes, version: int) -> None:
         temporary = folder / f".{secrets.token_hex(8)}"
@@ -103,7 +145,9 @@ class FileStore:
             try:
                 os.link(temporary, folder / f"record.{version}")
             except FileExistsError:
-                raise Changed from None
+                # NFS may have lost the answer, and the client tried again: two names mean that it was we who were there
+                if temporary.stat().st_nlink < 2:
+                    raise Changed from None
         except FileNotFoundError:
             raise Missing from None  # dropped meanwhile
         finally:
@@ -116,21 +160,32 @@ class FileStore:
         await _in_thread(self._drop, self._folder(id))
 
     def _drop(self, folder: Path) -> None:
-        # The records go last but the newest first: half dropped, it is found again by the next collection.
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(folder)
+        # It goes at once, by its name: a swap that slept meanwhile finds no folder to bring it back in, and what is
+        # left of it when this process dies is no upload any more.
+        rest = folder.with_name(f"{folder.name}{_DROPPED}{secrets.token_hex(4)}")
+        try:
+            folder.rename(rest)
+        except FileNotFoundError:
+            self._check_root()
+            return
+        if self._durable:
+            _sync_folder(folder.parent)
+        _remove(rest)
 
     async def ids(self) -> AsyncIterator[str]:
+        await _in_thread(self._check_root)
         for shelf in await _in_thread(_names, self._root):
             for name in await _in_thread(_names, self._root / shelf):
                 if _ID.fullmatch(name):
                     yield name
+                elif _DROPPED in name:
+                    await _in_thread(_remove, self._root / shelf / name)
 
     def writer(self, id: str, name: str) -> FileWriter:
-        return FileWriter(self._folder(id) / name, name, durable=self._durable)
+        return FileWriter(self._folder(id) / _SEGMENTS / name, name, durable=self._durable)
 
     async def pieces(self, id: str, segments: Sequence[Segment], start: int = 0) -> AsyncIterator[bytes]:
-        folder = self._folder(id)
+        folder = self._folder(id) / _SEGMENTS
         for segment in segments:
             if start >= segment.size:
                 start -= segment.size
@@ -162,6 +217,7 @@ class FileWriter:
         self._crc = 0
         self._fresh = True
         self._path = path
+        self._closed = False
         with _told():
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
@@ -187,10 +243,13 @@ class FileWriter:
             self._fresh = False
 
     def close(self) -> None:
+        if self._closed:
+            return  # by now its descriptor may be somebody else's
+        self._closed = True
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
-            if not self._committed:
-                self._path.unlink(missing_ok=True)
+        if not self._committed:
+            _forget(self._path)
 
 
 class _Reader:
@@ -204,20 +263,30 @@ class _Reader:
         os.close(self._descriptor)
 
 
-def _newest(folder: Path) -> int:
-    """The version that holds. Raises Missing."""
-    try:
-        numbers = [int(found[1]) for path in folder.iterdir() if (found := _RECORD.fullmatch(path.name))]
-    except FileNotFoundError:
-        raise Missing from None
-    if not numbers:
-        raise Missing
-    return max(numbers)
+def _versions(folder: Path) -> list[int]:
+    """The versions of the record that lie there: usually one."""
+    return [int(found[1]) for name in _names(folder) if (found := _RECORD.fullmatch(name))]
+
+
+def _forget(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _remove(folder: Path) -> None:
+    """With all that is in it, also while others do the same."""
+    while True:
+        try:
+            return shutil.rmtree(folder)
+        except FileNotFoundError:
+            if not folder.exists():
+                return None
 
 
 def _names(folder: Path) -> list[str]:
     try:
-        return [path.name for path in folder.iterdir()]
+        with os.scandir(folder) as found:
+            return [entry.name for entry in found]
     except (FileNotFoundError, NotADirectoryError):
         return []
 
