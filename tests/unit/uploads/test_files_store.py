@@ -47,6 +47,13 @@ def elsewhere(root: Path, *records: bytes) -> None:
     asyncio.run(swap())
 
 
+def failing(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, name, fail)
+
+
 def records(root: Path) -> list[str]:
     return sorted(path.name for path in (root / ID[:2] / ID).iterdir() if path.name != "segments")
 
@@ -235,6 +242,23 @@ async def test_a_drop_that_was_killed_half_way_leaves_no_upload_and_is_finished_
 
 
 @asynchronous
+async def test_what_cannot_be_removed_now_is_dropped_all_the_same_and_goes_later(
+    tmp_path: Path, store: FileStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.create(ID, b"0")
+    await written(store, "1", b"bytes")
+    with monkeypatch.context() as patched:
+        failing(patched, "rmdir", errno.ENOTEMPTY)
+        await store.drop(ID)
+        assert await ids(store) == []
+    assert "stays for now" in caplog.text
+    assert any((tmp_path / ID[:2]).iterdir())
+    (tmp_path / ID[:2] / "not-ours~").touch()
+    assert await ids(store) == []
+    assert [path.name for path in (tmp_path / ID[:2]).iterdir()] == ["not-ours~"]
+
+
+@asynchronous
 async def test_a_folder_that_is_not_there_is_not_an_upload_that_is_not_there(tmp_path: Path) -> None:
     root = tmp_path / "uploads"
     store = FileStore(root)
@@ -250,13 +274,6 @@ async def test_a_folder_that_is_not_there_is_not_an_upload_that_is_not_there(tmp
 # -- a disk that fails ---------------------------------------------------------------------------------------------
 
 FAILURES = [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False), (errno.EACCES, False), (errno.EROFS, False)]
-
-
-def failing(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, name, fail)
 
 
 @pytest.mark.parametrize("call", ["write", "fdatasync", "link", "open"])

@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import re
 import secrets
@@ -38,13 +39,15 @@ import crc32c
 from changeover.uploads.manifest import Segment
 from changeover.uploads.store import Changed, Missing, Unavailable, Version
 
+_LOG = logging.getLogger(__name__)
+
 PIECE = 1024 * 1024
 """Bytes read from a segment at once."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _RECORD = re.compile(r"record\.(\d+)")
 _SEGMENTS = "segments"
-_DROPPED = "~"
+_LEFT_OVER = re.compile(r"[A-Za-z0-9_-]{16,64}~[0-9a-f]{8}")
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 P = ParamSpec("P")
@@ -162,7 +165,7 @@ class FileStore:
     def _drop(self, folder: Path) -> None:
         # It goes at once, by its name: a swap that slept meanwhile finds no folder to bring it back in, and what is
         # left of it when this process dies is no upload any more.
-        rest = folder.with_name(f"{folder.name}{_DROPPED}{secrets.token_hex(4)}")
+        rest = folder.with_name(f"{folder.name}~{secrets.token_hex(4)}")
         try:
             folder.rename(rest)
         except FileNotFoundError:
@@ -170,7 +173,7 @@ class FileStore:
             return
         if self._durable:
             _sync_folder(folder.parent)
-        _remove(rest)
+        _clear_away(rest)
 
     async def ids(self) -> AsyncIterator[str]:
         await _in_thread(self._check_root)
@@ -178,8 +181,8 @@ class FileStore:
             for name in await _in_thread(_names, self._root / shelf):
                 if _ID.fullmatch(name):
                     yield name
-                elif _DROPPED in name:
-                    await _in_thread(_remove, self._root / shelf / name)
+                elif _LEFT_OVER.fullmatch(name):
+                    await _in_thread(_clear_away, self._root / shelf / name)
 
     def writer(self, id: str, name: str) -> FileWriter:
         return FileWriter(self._folder(id) / _SEGMENTS / name, name, durable=self._durable)
@@ -271,6 +274,14 @@ def _versions(folder: Path) -> list[int]:
 def _forget(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.unlink()
+
+
+def _clear_away(folder: Path) -> None:
+    """What is left of a dropped upload; what cannot go now (NFS keeps what is still open) goes with a later listing."""
+    try:
+        _remove(folder)
+    except OSError as error:
+        _LOG.warning("what is left of a dropped upload stays for now: %s", error)
 
 
 def _remove(folder: Path) -> None:
