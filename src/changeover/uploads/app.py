@@ -9,26 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.types import Receive, Scope, Send
 
 from changeover.uploads.dialects import content_range, ietf, parts, plain, tus
 from changeover.uploads.engine import Engine, Handler, Limits
-from changeover.uploads.errors import (
-    AlreadyComplete,
-    BadRequest,
-    Cancelled,
-    ClientGone,
-    Forbidden,
-    NotFound,
-    TooLarge,
-    TooMany,
-    TryLater,
-    UploadError,
-    WrongLength,
-)
-from changeover.uploads.http import Request, Response, problem
+from changeover.uploads.errors import BadRequest, ClientGone, NotFound, UploadError
+from changeover.uploads.http import Request, Response, problem, refusal
 from changeover.uploads.manifest import State
 from changeover.uploads.store import Store, Unavailable
 from changeover.wire import ietf as ietf_wire
@@ -50,8 +39,9 @@ class Uploads:
         *,
         limits: Limits | None = None,
         authorise: Authorise | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self.engine = Engine(store, on_complete, limits)
+        self.engine = Engine(store, on_complete, limits, now=now)
         self._authorise = authorise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,6 +94,7 @@ class Uploads:
             collecting.cancel()
             await asyncio.wait([collecting])
             await self.engine.leave()
+            await self.engine.answered()
 
     async def _collect(self) -> None:
         while True:
@@ -137,8 +128,8 @@ async def dispatch(engine: Engine, request: Request) -> Response:
     """Answer a request in the dialect that it speaks. Raises UploadError."""
     headers, method = request.headers, request.method
     if method == "OPTIONS":
-        limits = ietf_wire.limit({} if engine.limits.max_size is None else {"max-size": engine.limits.max_size})
-        return Response(204, (*tus.options(engine), limits, ("Accept-Patch", ietf_wire.PARTIAL)))
+        limits = ietf.limits(engine, ietf_wire.NEWEST)
+        return Response(204, (*tus.options(engine), *limits, ("Accept-Patch", ietf_wire.PARTIAL)))
     if "tus-resumable" in headers:
         return await tus.handle(engine, request)
     if not request.id:
@@ -158,6 +149,9 @@ async def _begin(engine: Engine, request: Request) -> Response:
         return await ietf.handle(engine, request)
     if request.method not in ("POST", "PUT"):
         return problem(405, f"{request.method} means nothing here", ("Allow", "POST, PUT, OPTIONS"))
+    if "content-range" in request.headers:
+        # RFC 9110, section 14.4: a part must not be taken for the whole.
+        raise BadRequest("a Content-Range goes to the upload, not to where uploads begin")
     if request.query == "parts":
         return await parts.create(engine, request, ietf.DESCRIBES)
     if "uploadType=resumable" in request.query.split("&"):
@@ -175,26 +169,6 @@ async def _content(engine: Engine, request: Request) -> Response:
         ("X-Content-Type-Options", "nosniff"),
     )
     return Response(200, headers, stream=engine.store.pieces(manifest.id, manifest.segments))
-
-
-def refusal(error: UploadError) -> Response:
-    """What a client is told of an error for which its dialect has no words of its own."""
-    match error:
-        case BadRequest() | WrongLength():
-            return problem(400, str(error))
-        case Forbidden():
-            return problem(403, str(error))
-        case NotFound() | Cancelled():
-            return problem(404, str(error))
-        case AlreadyComplete():
-            return problem(409, str(error))
-        case TooLarge():
-            return problem(413, str(error))
-        case TooMany():
-            return problem(429, str(error))
-        case TryLater(full=True):
-            return problem(507, str(error))
-    return problem(503, str(error), ("Retry-After", "1"))
 
 
 def _rest(scope: Scope) -> str:

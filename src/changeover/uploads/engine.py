@@ -6,8 +6,8 @@ A request that begins while another one for the same upload is still under way b
 told, keeps what it has and lets go; in another process it is fenced out by the epoch. So nobody waits for a connection
 that has long been dead, and nobody is told "locked".
 
-What arrives is committed when a segment is full, when nothing came for a moment, and at the end: a takeover from
-another process therefore loses at most what came within that moment, none of which was acknowledged.
+What arrives is committed when a segment is full, when nothing came for a moment, when the oldest of it has waited for
+a while, and at the end: a takeover from another process therefore loses little, none of which was acknowledged.
 
 Refuses to know any protocol (`dialects/`) or where bytes lie (`stores/`).
 """
@@ -24,7 +24,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 from changeover.uploads.errors import (
     AlreadyComplete,
@@ -54,6 +54,8 @@ _LOG = logging.getLogger(__name__)
 
 IDLE = 0.25
 """Seconds without a byte after which what has arrived is committed."""
+OLDEST = 2.0
+"""Seconds after which what has arrived is committed although more keeps coming."""
 LEASE = 30.0
 """Seconds for which somebody else's asking of the application is waited out; renewed while it takes longer."""
 POLL = 0.1
@@ -88,7 +90,7 @@ class New:
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     length: int | None = None
-    concat: Literal["", "partial", "final"] = ""
+    concat: str = ""
 
 
 class Verify(Protocol):
@@ -112,9 +114,9 @@ class _Hold:
 
     def break_off(self) -> None:
         """Make it stop reading, keep what it has, and let go."""
-        self.broken_off = True
-        if self.reading and self.task is not None:
+        if self.reading and not self.broken_off and self.task is not None:
             self.task.cancel()
+        self.broken_off = True
 
     async def read(self, body: Body) -> bytes | None:
         """The next piece; None at the end. Raises CancelledError when it is to break off."""
@@ -158,6 +160,7 @@ class Engine:
 
     async def create(self, new: New) -> Manifest:
         """Make an upload, empty. Raises TooLarge, TryLater."""
+        self._check_staying()
         self._check_size(new.length)
         now = self._now()
         manifest = Manifest(
@@ -184,17 +187,21 @@ class Engine:
     async def settle(self, id: str, owner: str) -> Manifest:
         """An upload whose offset no request that is under way will change any more. Raises as `look` does."""
         await self._break_off(id)
-        manifest, version = await self._read(id, owner)
-        if manifest.state is State.RECEIVING and manifest.holder:
-            manifest, _ = await self._change(manifest, version, lambda it: it.taken("").released())
-        return manifest
+
+        def settled(manifest: Manifest) -> Manifest:
+            return manifest.taken("") if manifest.state is State.RECEIVING and manifest.holder else manifest
+
+        return (await self._change(*await self._read(id, owner), settled))[0]
+
+    def left(self, manifest: Manifest | None) -> float | None:
+        """Seconds that an upload has left, or that a new one would have; None: no end to them."""
+        if manifest is None:
+            return self.limits.max_age
+        return None if manifest.expires is None else max(0.0, manifest.expires - self._now())
 
     async def _read(self, id: str, owner: str) -> tuple[Manifest, Version]:
-        try:
-            with _told():
-                record, version = await self.store.read(id)
-        except Missing:
-            raise NotFound("there is no such upload") from None
+        with _told():
+            record, version = await self.store.read(id)
         manifest = Manifest.load(record)
         if manifest.owner != owner:
             raise NotFound("there is no such upload")
@@ -205,21 +212,24 @@ class Engine:
         return manifest, version
 
     def _is_over(self, manifest: Manifest) -> bool:
-        return manifest.expires is not None and self._now() >= manifest.expires
+        """Not while the application is being asked: its answer must find the upload there."""
+        now = self._now()
+        asking = manifest.state is State.COMPLETE and now < manifest.held_until
+        return manifest.expires is not None and now >= manifest.expires and not asking
 
     async def _change(
         self, manifest: Manifest, version: Version, change: Callable[[Manifest], Manifest]
     ) -> tuple[Manifest, Version]:
-        """Change the newest manifest, however often somebody else is faster."""
+        """Change the newest manifest, however often somebody else is faster. `change` sees each that is tried."""
         while True:
             changed = change(manifest)
+            if changed == manifest:
+                return manifest, version
             try:
                 with _told():
                     return changed, await self.store.swap(manifest.id, changed.dump(), version)
             except Changed:
                 manifest, version = await self._read(manifest.id, manifest.owner)
-            except Missing:
-                raise NotFound("there is no such upload") from None
 
     # -- appending -------------------------------------------------------------------------------------------------
 
@@ -227,43 +237,53 @@ class Engine:
         self,
         id: str,
         owner: str,
-        offset: int | None,
+        offset: int,
         body: Body,
         *,
         complete: bool | None,
         length: int | None = None,
+        announced: int | None = None,
         verify: Verify | None = None,
     ) -> Manifest:
-        """Append a body at `offset` (None: wherever the upload ends).
+        """Append a body at `offset`.
 
         `complete`: whether it is the last one; None: it is, once the known length is reached. `length`: what the client
-        says the whole has. `verify`: looks at every piece, and has the last word before any of it is kept.
+        says the whole has. `announced`: bytes that the body will have, where that is known; a body that is too large
+        leaves nothing then. `verify`: looks at every piece, and has the last word before any of it is kept.
 
         Returns the manifest after it. Raises NotFound, Cancelled, WrongOffset, WrongLength, TooLarge, AlreadyComplete,
         ChecksumMismatch, Interrupted, ClientGone, TryLater; whatever had arrived by then is kept, but for a mismatch.
         """
+
+        def taken(manifest: Manifest) -> Manifest:
+            if manifest.dialect == "parts":
+                raise BadRequest("this upload is made of parts")
+            _check_receiving(manifest)
+            if offset == manifest.offset:
+                return replace(manifest, length=self._agreed(manifest, length)).taken(self._name)
+            if not manifest.holder:
+                raise WrongOffset(manifest.offset, offset)
+            return manifest.taken("")  # its holder may be about to commit more; the client is told what stays true
+
+        self._check_announced(announced)
         hold = await self._take_place(id)
         try:
-            manifest, version = await self._read(id, owner)
-            _check_receiving(manifest)
-            if offset is not None and offset != manifest.offset and not manifest.holder:
+            manifest, version = await self._change(*await self._read(id, owner), taken)
+            if not manifest.holder:
                 raise WrongOffset(manifest.offset, offset)
-            known = self._agreed(manifest, length)
-            manifest, version = await self._change(manifest, version, lambda it: it.taken(self._name))
-            if offset is not None and offset != manifest.offset:
-                await self._change(manifest, version, lambda it: it.released())
-                raise WrongOffset(manifest.offset, offset)
-            appending = _Appending(self, replace(manifest, length=known), version, hold, verify)
-            return await appending.run(body, complete)
+            return await _Appending(self, manifest, version, hold, verify).run(body, complete)
         finally:
             self._let_go(id, hold)
 
     async def _take_place(self, id: str) -> _Hold:
-        if self._leaving:
-            raise TryLater("this instance is leaving")
         await self._break_off(id)
+        self._check_staying()
         hold = self._holds[id] = _Hold()
         return hold
+
+    def _check_staying(self) -> None:
+        if self._leaving:
+            raise TryLater("this instance is leaving")
 
     def _let_go(self, id: str, hold: _Hold) -> None:
         if self._holds.get(id) is hold:
@@ -277,7 +297,7 @@ class Engine:
                 async with asyncio.timeout(LET_GO):
                     await hold.over.wait()
             except TimeoutError:
-                self._holds.pop(id, None)
+                self._let_go(id, hold)
 
     def _agreed(self, manifest: Manifest, length: int | None) -> int | None:
         if length is None:
@@ -294,25 +314,37 @@ class Engine:
         if limit is not None and length is not None and length > limit:
             raise TooLarge(f"an upload of {length} bytes", limit)
 
+    def _check_announced(self, announced: int | None) -> None:
+        self._check_size(announced)
+        limit = self.limits.max_append
+        if limit is not None and announced is not None and announced > limit:
+            raise TooLarge(f"a request of {announced} bytes", limit)
+
     # -- parts, and joining ----------------------------------------------------------------------------------------
 
     async def put_part(self, id: str, owner: str, number: int, body: Body) -> Part:
         """Take a whole part; it replaces an earlier one of that number. One that did not come whole leaves nothing.
 
-        Raises NotFound, Cancelled, AlreadyComplete, TooLarge, Interrupted, ClientGone, TryLater.
+        Raises NotFound, Cancelled, BadRequest, AlreadyComplete, TooLarge, Interrupted, ClientGone, TryLater.
         """
+
+        def with_part(manifest: Manifest) -> Manifest:
+            changed = _check_receiving(manifest).with_part(number, part)
+            self._check_size(sum(each.size for each in changed.parts.values()))
+            return changed
+
         place = f"{id}/{number}"
         hold = await self._take_place(place)
         try:
             manifest, version = await self._read(id, owner)
-            _check_receiving(manifest)
+            _check_in_parts(_check_receiving(manifest))
             with _told():
                 writer = self.store.writer(id, f"part-{number}-{secrets.token_hex(8)}")
             try:
                 await self._receive_part(hold, writer, body)
                 with _told():
                     part = Part(tuple(await writer.commit()))
-                await self._change(manifest, version, lambda it: _check_receiving(it).with_part(number, part))
+                await self._change(manifest, version, with_part)
             finally:
                 writer.close()
         finally:
@@ -324,7 +356,7 @@ class Engine:
         try:
             while (piece := await hold.read(body)) is not None:
                 size += len(piece)
-                self._check_size(size)
+                self._check_announced(size)
                 with _told():
                     writer.write(piece)
         except asyncio.CancelledError:
@@ -336,6 +368,7 @@ class Engine:
         """Make the parts the upload, in ascending order: those named, or all. Raises BadRequest when one is missing."""
 
         def assembled(manifest: Manifest) -> Manifest:
+            _check_in_parts(manifest)
             if manifest.state is not State.RECEIVING:
                 return manifest  # somebody was faster
             numbers = sorted(manifest.parts) if order is None else order
@@ -344,8 +377,7 @@ class Engine:
             self._check_size(sum(manifest.parts[n].size for n in numbers))
             return manifest.assembled(numbers).completed()
 
-        manifest, version = await self._read(id, owner)
-        return (await self._change(manifest, version, assembled))[0]
+        return (await self._change(*await self._read(id, owner), assembled))[0]
 
     async def join(self, new: New, ids: list[str]) -> Manifest:
         """Make an upload of the bytes of others, one after the other; they stay. Raises BadRequest, NotFound."""
@@ -356,8 +388,9 @@ class Engine:
 
         async def bytes_of_all() -> AsyncIterator[bytes]:
             for one in sources:
-                async for piece in self.store.pieces(one.id, one.segments):
-                    yield piece
+                with _told():
+                    async for piece in self.store.pieces(one.id, one.segments):
+                        yield piece
 
         return await self.append(manifest.id, new.owner, 0, bytes_of_all(), complete=True)
 
@@ -378,6 +411,7 @@ class Engine:
                 case State.RECEIVING:
                     raise WrongLength(f"the upload is not complete: {manifest.offset} bytes are here")
             if manifest.holder and self._now() < manifest.held_until:
+                self._check_staying()
                 await asyncio.sleep(POLL)
                 continue
             asked = manifest.asked(self._name, self._now() + LEASE)
@@ -396,6 +430,11 @@ class Engine:
         return await asyncio.shield(asking)
 
     async def _asking(self, manifest: Manifest, version: Version) -> Answer:
+        def still_mine(it: Manifest) -> Manifest:
+            if it.epoch != manifest.epoch:
+                raise TryLater("another instance has taken this upload over")
+            return it
+
         lease = _Lease(self.store, manifest, version, self._now)
         try:
             async with lease:
@@ -403,16 +442,11 @@ class Engine:
         except Exception as error:
             if not isinstance(error, TryLater):
                 _LOG.exception("the application failed on upload %s, attempt %d", manifest.id, manifest.attempts)
-            with contextlib.suppress(Changed, Missing, Unavailable):
-                await self.store.swap(manifest.id, lease.manifest.released().dump(), lease.version)
+            with contextlib.suppress(UploadError):
+                await self._change(lease.manifest, lease.version, lambda it: still_mine(it).released())
             raise TryLater("every byte is here, but the application failed on them") from error
-        keep = self.limits.keep_done
-        done = lease.manifest.answered(answer, None if keep is None else self._now() + keep)
-        try:
-            with _told():
-                await self.store.swap(manifest.id, done.dump(), lease.version)
-        except (Changed, Missing):
-            raise TryLater("another instance has taken this upload over") from None
+        expires = None if self.limits.keep_done is None else self._now() + self.limits.keep_done
+        await self._change(lease.manifest, lease.version, lambda it: still_mine(it).answered(answer, expires))
         return answer
 
     # -- the rest --------------------------------------------------------------------------------------------------
@@ -420,8 +454,7 @@ class Engine:
     async def cancel(self, id: str, owner: str) -> None:
         """Give it up; its bytes go. Raises NotFound, Cancelled, TryLater."""
         await self._break_off(id)
-        manifest, version = await self._read(id, owner)
-        await self._change(manifest, version, lambda it: it.cancelled())
+        await self._change(*await self._read(id, owner), lambda it: it.cancelled())
         with _told():
             await self.store.drop(id)
 
@@ -431,8 +464,15 @@ class Engine:
         holds = list(self._holds.values())
         for hold in holds:
             hold.break_off()
-        for hold in holds:
-            await hold.over.wait()
+        with contextlib.suppress(TimeoutError):  # of a store that stands still
+            async with asyncio.timeout(LET_GO):
+                for hold in holds:
+                    await hold.over.wait()
+
+    async def answered(self) -> None:
+        """Wait until the application has answered whatever it was asked from here, its clients gone or not."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
 
     async def collect(self) -> int:
         """Drop what has expired; how many that were. Safe while other instances do the same."""
@@ -456,6 +496,12 @@ def _check_receiving(manifest: Manifest) -> Manifest:
     return manifest
 
 
+def _check_in_parts(manifest: Manifest) -> None:
+    """Parts take the place of all that is there; of an upload that was appended to, that would lose bytes."""
+    if manifest.dialect != "parts":
+        raise BadRequest("this upload is not made of parts")
+
+
 class _Appending:
     """One body on its way into the store."""
 
@@ -467,14 +513,16 @@ class _Appending:
         self._version = version
         self._hold = hold
         self._verify = verify
-        self._writer = engine.store.writer(manifest.id, str(manifest.epoch))
+        with _told():
+            self._writer = engine.store.writer(manifest.id, str(manifest.epoch))
         self._begun = manifest.offset
         self._written = 0
         self._uncommitted = 0
         self._last_piece = 0.0
+        self._oldest_piece = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._committing: asyncio.Task[None] | None = None
-        self._failure: UploadError | None = None
+        self._failure: Exception | None = None
 
     async def run(self, body: Body, complete: bool | None) -> Manifest:
         try:
@@ -491,6 +539,8 @@ class _Appending:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            if self._committing is not None:  # when the task was cancelled: a commit must not outlive its writer
+                await asyncio.wait([self._committing])
             self._writer.close()
 
     async def _receive(self, body: Body) -> None:
@@ -512,8 +562,10 @@ class _Appending:
     def _most(self) -> int:
         """Bytes this request may add."""
         limits, length = self._engine.limits, self._manifest.length
-        whole = [limit - self._begun for limit in (length, limits.max_size) if limit is not None]
-        return min([*whole, *([limits.max_append] if limits.max_append is not None else [])], default=1 << 62)
+        most = [limit - self._begun for limit in (length, limits.max_size) if limit is not None]
+        if limits.max_append is not None and not self._manifest.joined:
+            most.append(limits.max_append)
+        return min(most, default=1 << 62)
 
     def _too_much(self, most: int) -> UploadError:
         if self._manifest.length is not None and self._begun + most == self._manifest.length:
@@ -523,7 +575,7 @@ class _Appending:
     # -- committing ------------------------------------------------------------------------------------------------
 
     async def _commit_now_and_then(self) -> None:
-        """When a segment is full, and when nothing has come for a moment; beside what goes on arriving."""
+        """When a segment is full, and when it is time; beside what goes on arriving."""
         loop = asyncio.get_running_loop()
         self._last_piece = loop.time()
         if self._uncommitted >= self._engine.limits.segment:
@@ -531,19 +583,21 @@ class _Appending:
                 await asyncio.wait([self._committing])  # the store is slower than the client: let TCP wait
             self._start_commit()
         elif self._timer is None:
-            self._timer = loop.call_later(IDLE, self._idle)
+            self._oldest_piece = self._last_piece
+            self._timer = loop.call_later(IDLE, self._look_at_time)
 
-    def _idle(self) -> None:
+    def _look_at_time(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = None
         if not self._uncommitted:
             return
-        if (left := self._last_piece + IDLE - loop.time()) > 0.001:
-            self._timer = loop.call_later(left, self._idle)
-        elif self._committing is None:
-            self._start_commit()
+        left = min(self._last_piece + IDLE, self._oldest_piece + OLDEST) - loop.time()
+        if self._committing is not None:
+            left = IDLE
+        if left > 0.001:
+            self._timer = loop.call_later(left, self._look_at_time)
         else:
-            self._timer = loop.call_later(IDLE, self._idle)
+            self._start_commit()
 
     def _start_commit(self) -> None:
         self._uncommitted = 0
@@ -552,7 +606,7 @@ class _Appending:
     async def _commit(self) -> None:
         try:
             await self._swap(lambda it: it)
-        except UploadError as error:  # there is no use in receiving more
+        except Exception as error:  # there is no use in receiving more, and a writer that failed may not go on
             self._failure = error
             self._hold.break_off()
         finally:
@@ -569,8 +623,6 @@ class _Appending:
                     self._manifest = changed
         except Changed:
             raise Interrupted(self._manifest.offset) from None
-        except Missing:
-            raise Cancelled("this upload was cancelled") from None
 
     # -- the end of it -----------------------------------------------------------------------------------------------
 
@@ -599,11 +651,8 @@ class _Appending:
         return self._manifest
 
     async def _release(self) -> None:
-        try:
-            with _told():
-                await self._engine.store.swap(self._manifest.id, self._manifest.released().dump(), self._version)
-        except (Changed, Missing):
-            return  # it is in other hands already
+        with contextlib.suppress(Changed, NotFound), _told():  # then it is in other hands already
+            await self._engine.store.swap(self._manifest.id, self._manifest.released().dump(), self._version)
 
 
 class _Lease:
@@ -614,6 +663,7 @@ class _Lease:
         self.version = version
         self._store = store
         self._now = now
+        self._over = asyncio.Event()
         self._renewing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
@@ -621,12 +671,11 @@ class _Lease:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._renewing is not None
-        self._renewing.cancel()
-        await asyncio.wait([self._renewing])
+        self._over.set()  # not cancelled: a swap that happens although it was would leave its version unknown
+        await self._renewing
 
     async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE / 3)
+        while not await self._is_over_within(LEASE / 3):
             longer = replace(self.manifest, held_until=self._now() + LEASE)
             with contextlib.suppress(Unavailable):
                 try:
@@ -634,6 +683,12 @@ class _Lease:
                 except (Changed, Missing):
                     return  # taken over: the answer will be refused
                 self.manifest = longer
+
+    async def _is_over_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        return self._over.is_set()
 
 
 @contextmanager
@@ -643,3 +698,5 @@ def _told() -> Iterator[None]:
         yield
     except Unavailable as error:
         raise TryLater(f"the store of uploads: {error}", full=error.full) from error
+    except Missing:
+        raise NotFound("there is no such upload") from None

@@ -8,6 +8,18 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from changeover.uploads.errors import (
+    AlreadyComplete,
+    BadRequest,
+    Cancelled,
+    Forbidden,
+    NotFound,
+    TooLarge,
+    TooMany,
+    TryLater,
+    UploadError,
+    WrongLength,
+)
 from changeover.uploads.manifest import Answer
 
 
@@ -27,6 +39,19 @@ class Request:
     def url(self, id: str) -> str:
         """Where an upload is found: a path, which holds whatever name the proxies in front go by."""
         return f"{self.root}/{id}"
+
+    @property
+    def announced(self) -> int | None:
+        """Bytes of the body, where that is known before it comes."""
+        text = self.headers.get("content-length", "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    async def is_empty(self) -> bool:
+        """Whether there is no body; reads it."""
+        async for piece in self.body:
+            if piece:
+                return False
+        return True
 
     @property
     def id(self) -> str:
@@ -65,3 +90,23 @@ def as_json(status: int, told: Any, *headers: tuple[str, str]) -> Response:
 def replayed(answer: Answer, *headers: tuple[str, str]) -> Response:
     """The application's answer, with fields of the dialect."""
     return Response(answer.status, (*answer.headers, *headers), answer.body)
+
+
+def refusal(error: UploadError) -> Response:
+    """What a client is told of an error for which its dialect has no words of its own."""
+    match error:
+        case BadRequest() | WrongLength():
+            return problem(400, str(error))
+        case Forbidden():
+            return problem(403, str(error))
+        case NotFound() | Cancelled():
+            return problem(404, str(error))
+        case AlreadyComplete():
+            return problem(409, str(error))
+        case TooLarge():
+            return problem(413, str(error))
+        case TooMany():
+            return problem(429, str(error))
+        case TryLater(full=True):
+            return problem(507, str(error))
+    return problem(503, str(error), ("Retry-After", "1"))

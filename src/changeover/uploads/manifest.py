@@ -91,13 +91,18 @@ class Manifest:
     attempts: int = 0
     """How often the application was asked."""
     answer: Answer | None = None
-    concat: Literal["", "partial", "final"] = ""
-    """Its part in a tus concatenation."""
+    concat: str = ""
+    """Its part in a tus concatenation, in the words of the client: `partial`, or `final` and what it is made of."""
 
     @property
     def offset(self) -> int:
         """Bytes that are there for good. Never goes back."""
         return sum(segment.size for segment in self.segments)
+
+    @property
+    def joined(self) -> bool:
+        """Whether it is made of other uploads, and takes no bytes of its own."""
+        return self.concat.startswith("final")
 
     # -- changes ---------------------------------------------------------------------------------------------------
 
@@ -166,5 +171,5 @@ class Manifest:
                 headers = tuple((name, value) for name, value in answer["headers"])
                 told["answer"] = Answer(answer["status"], headers, base64.b64decode(answer["body"]))
             return cls(**told)
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a record of an upload: {error!r}") from error

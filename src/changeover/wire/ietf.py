@@ -33,24 +33,26 @@ class Interop:
     """An append must be of type PARTIAL."""
     limited: bool = True
     """`Upload-Limit` and `Upload-Length` exist."""
-    completed_problem: bool = True
-    """More bytes for a complete upload have a problem type of their own (until -11)."""
+    lifetime: str = "max-age"
+    """What `Upload-Limit` calls the seconds that are left."""
+    completed: str = INCONSISTENT_LENGTH
+    """The type of the problem that more bytes for a complete upload are."""
 
 
 INTEROPS: Mapping[int, Interop] = MappingProxyType(
     {
-        3: Interop(3, inverted=True, typed=False, limited=False, completed_problem=False),
-        5: Interop(5, typed=False, limited=False, completed_problem=False),
-        6: Interop(6),
+        3: Interop(3, inverted=True, typed=False, limited=False, completed=""),
+        5: Interop(5, typed=False, limited=False, completed=""),
+        6: Interop(6, lifetime="expires", completed=COMPLETED_UPLOAD),
         8: Interop(8),
-        9: Interop(9, completed_problem=False),
+        9: Interop(9),
     }
 )
 NEWEST = INTEROPS[9]
 
 
 class Malformed(ValueError):
-    """A field that is not what its specification says; the text names it."""
+    """A version that is not spoken here; the text says which are."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def is_spoken(headers: Mapping[str, str]) -> bool:
 
 
 def read(headers: Mapping[str, str]) -> Fields:
-    """The fields of a request. Raises Malformed."""
+    """The fields of a request; one that is not of its type counts as missing. Raises Malformed on another version."""
     version = _integer(headers, "upload-draft-interop-version")
     if version is not None and version not in INTEROPS:
         known = ", ".join(map(str, INTEROPS))
@@ -100,24 +102,21 @@ def limit(limits: Mapping[str, int]) -> tuple[str, str]:
 
 def _integer(headers: Mapping[str, str], name: str) -> int | None:
     value = _item(headers, name)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-        return value
-    raise Malformed(f"{name} must be a whole number (RFC 9651, section 3.3.1), not {headers[name]!r}")
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _boolean(headers: Mapping[str, str], name: str) -> bool | None:
     value = _item(headers, name)
-    if value is None or isinstance(value, bool):
-        return value
-    raise Malformed(f"{name} must be ?0 or ?1 (RFC 9651, section 3.3.6), not {headers[name]!r}")
+    return value if isinstance(value, bool) else None
 
 
 def _item(headers: Mapping[str, str], name: str) -> object:
+    """A field as an Item (RFC 9651, section 3.3). "Other values MUST cause the entire header field to be ignored." """
     if name not in headers:
         return None
     try:
         parsed: Any = http_sf.parse(headers[name].encode("latin-1"), tltype="item")
-    except (http_sf.StructuredFieldError, UnicodeEncodeError) as error:
-        raise Malformed(f"{name} cannot be read: {headers[name]!r}") from error
+    except (http_sf.StructuredFieldError, UnicodeEncodeError):
+        return None
     value, _parameters = parsed
     return cast("object", value)

@@ -94,6 +94,6 @@ def concat(text: str) -> Concat:
     if text == "partial":
         return Concat("partial")
     kind, _, urls = text.partition(";")
-    if kind.strip() == "final" and urls.split():
+    if kind == "final" and urls.split():
         return Concat("final", tuple(urls.split()))
     raise Malformed(f"Upload-Concat must be `partial` or `final;url url`, not {text!r}")

@@ -1,11 +1,48 @@
-"""The object storage that the tests of this folder share: one of each for a whole run."""
+"""Tests of the uploads library: coroutines are run to their end, and nothing may be left running.
+
+The object storage that they share is one of each kind for a whole run.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.uploads.buckets import Service, amazon, google
+from tests.unit.uploads.serving import Instance
+
+from changeover.uploads import FileStore
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    wanted = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    asyncio.run(_run(test(**wanted)))
+    return True
+
+
+async def _run(test: Any) -> None:
+    async with asyncio.timeout(60):
+        await test
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"left running: {left}"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    return FileStore(tmp_path, durable=False)
+
+
+@pytest.fixture
+def instance(store: FileStore) -> Instance:
+    return Instance(store)
 
 
 @pytest.fixture(scope="session")

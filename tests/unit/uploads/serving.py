@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,10 +61,11 @@ class Instance:
         *,
         limits: Limits | None = None,
         authorise: Authorise | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.finished: list[Finished] = []
         self._handler = handler
-        self.app = Uploads(store, self._complete, limits=limits, authorise=authorise)
+        self.app = Uploads(store, self._complete, limits=limits, authorise=authorise, now=now)
 
     async def _complete(self, finished: Finished) -> Answer:
         self.finished.append(finished)

@@ -6,6 +6,9 @@ says where; a PUT carries bytes, or with `bytes */LENGTH` asks how far it is.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
 from changeover.uploads.engine import Engine, New
 from changeover.uploads.errors import AlreadyComplete, BadRequest, Interrupted, WrongOffset
 from changeover.uploads.http import Request, Response, problem, replayed
@@ -38,11 +41,11 @@ async def handle(engine: Engine, request: Request) -> Response:
         if manifest.state is State.RECEIVING and told.length == manifest.offset:
             manifest = await _take(engine, request, manifest.offset, told.length)
         return await _how_far(engine, request, manifest)
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) != told.size:
-        raise BadRequest(f"Content-Range says {told.size} bytes, Content-Length {announced}")
+    if request.announced not in (None, told.size):
+        raise BadRequest(f"Content-Range says {told.size} bytes, Content-Length {request.announced}")
+    body = _at_most(told.size, request.body)
     try:
-        manifest = await _take(engine, request, told.first, told.length)
+        manifest = await _take(engine, replace(request, body=body), told.first, told.length)
     except AlreadyComplete:
         manifest = await engine.look(request.id, request.owner)
     except WrongOffset as error:
@@ -54,7 +57,18 @@ async def handle(engine: Engine, request: Request) -> Response:
 
 
 async def _take(engine: Engine, request: Request, offset: int, length: int | None) -> Manifest:
-    return await engine.append(request.id, request.owner, offset, request.body, complete=None, length=length)
+    return await engine.append(
+        request.id, request.owner, offset, request.body, complete=None, length=length, announced=request.announced
+    )
+
+
+async def _at_most(size: int, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A body whose size is announced by its range alone. Raises BadRequest."""
+    async for piece in body:
+        size -= len(piece)
+        if size < 0:
+            raise BadRequest("there are more bytes than Content-Range says")
+        yield piece
 
 
 async def _how_far(engine: Engine, request: Request, manifest: Manifest) -> Response:

@@ -53,6 +53,8 @@ async def handle(engine: Engine, request: Request) -> Response:
         )
     except WrongLength as error:
         return problem(400, str(error), type=ietf.INCONSISTENT_LENGTH)
+    except TooLarge as error:
+        return problem(413, str(error), *limits(engine, fields.interop))
     except Interrupted as error:
         # Not complete, and a server error: the client is to ask for the offset and go on (section "Client Behavior").
         return problem(503, str(error), *_at(fields.interop, error.offset), ("Retry-After", "0"))
@@ -62,12 +64,6 @@ async def _create(engine: Engine, request: Request, fields: Fields) -> Response:
     """Section "Upload Creation". Any method; the whole body may come with it, or none of it."""
     if fields.complete is None:
         raise BadRequest("Upload-Complete is needed to begin an upload")
-    length = fields.length
-    announced = request.headers.get("content-length")
-    if fields.complete and announced is not None and announced.isdigit():
-        if length not in (None, int(announced)):
-            raise WrongLength(f"Upload-Length {length} and Content-Length {announced} contradict each other")
-        length = int(announced)
     manifest = await engine.create(
         New(
             "ietf",
@@ -75,13 +71,13 @@ async def _create(engine: Engine, request: Request, fields: Fields) -> Response:
             request.method,
             request.root + request.rest,
             {name: request.headers[name] for name in DESCRIBES if name in request.headers},
-            length=length,
+            length=_length(request, fields, 0),
         )
     )
     place = ("Location", request.url(manifest.id))
-    manifest = await _take(engine, request, manifest.id, 0, fields.complete, None)
+    manifest = await _take(engine, request, fields, manifest.id, 0, fields.complete)
     if manifest.state is State.RECEIVING:
-        return Response(201, (place, *_at(fields.interop, manifest.offset), *_limits(engine, fields.interop)))
+        return Response(201, (place, *_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest)))
     return await _answer(engine, request, manifest, fields.interop, place)
 
 
@@ -97,7 +93,7 @@ async def _offset(engine: Engine, request: Request, fields: Fields) -> Response:
             ("Upload-Offset", str(manifest.offset)),
             ietf.complete(fields.interop, manifest.state is not State.RECEIVING),
             *(length if fields.interop.limited else ()),
-            *_limits(engine, fields.interop),
+            *limits(engine, fields.interop, manifest),
             ("Cache-Control", "no-store"),
         ),
     )
@@ -110,31 +106,44 @@ async def _append(engine: Engine, request: Request, fields: Fields) -> Response:
     if fields.interop.typed and request.headers.get("content-type", "").partition(";")[0].strip() != ietf.PARTIAL:
         return problem(415, f"an append is of type {ietf.PARTIAL}", ("Accept-Patch", ietf.PARTIAL))
     try:
-        manifest = await _take(engine, request, request.id, fields.offset, fields.complete, fields.length)
+        manifest = await _take(engine, request, fields, request.id, fields.offset, fields.complete)
     except AlreadyComplete as error:
-        return await _again(engine, request, fields, error)
+        return await _again(engine, request, fields, fields.offset, error)
     if manifest.state is State.RECEIVING:
-        return Response(204, (*_at(fields.interop, manifest.offset), *_limits(engine, fields.interop)))
+        return Response(204, (*_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest)))
     return await _answer(engine, request, manifest, fields.interop)
 
 
-async def _take(engine: Engine, request: Request, id: str, offset: int, complete: bool, length: int | None) -> Manifest:
+def _length(request: Request, fields: Fields, offset: int) -> int | None:
+    """Section "Length": said by Upload-Length, by the size of a request that is the last, or by both alike."""
+    if not fields.complete or request.announced is None:
+        return fields.length
+    length = offset + request.announced
+    if fields.length not in (None, length):
+        raise WrongLength(f"Upload-Length is {fields.length}, but this request ends at byte {length}")
+    return length
+
+
+async def _take(engine: Engine, request: Request, fields: Fields, id: str, offset: int, complete: bool) -> Manifest:
     try:
-        return await engine.append(id, request.owner, offset, request.body, complete=complete, length=length)
-    except (WrongLength, TooLarge):
-        # "If the offset exceeds the length ... the server MUST reject and invalidate the upload resource."
+        length = _length(request, fields, offset)
+        return await engine.append(
+            id, request.owner, offset, request.body, complete=complete, length=length, announced=request.announced
+        )
+    except WrongLength:
+        # Section "Upload Append": once the offset exceeds the length, rejected and marked invalid.
         await engine.cancel(id, request.owner)
         raise
 
 
-async def _again(engine: Engine, request: Request, fields: Fields, error: AlreadyComplete) -> Response:
-    """Bytes for an upload that is complete: the client did not get the answer, and gets it now."""
+async def _again(engine: Engine, request: Request, fields: Fields, offset: int, error: AlreadyComplete) -> Response:
+    """An append to an upload that is complete. An empty one at its end asks for the answer that got lost."""
     manifest = await engine.look(request.id, request.owner)
-    if fields.offset == manifest.offset and fields.complete:
+    if offset != manifest.offset:
+        raise WrongOffset(manifest.offset, offset)
+    if fields.complete and await request.is_empty():
         return await _answer(engine, request, manifest, fields.interop)
-    if fields.interop.completed_problem:
-        return problem(400, str(error), type=ietf.COMPLETED_UPLOAD)
-    raise WrongOffset(manifest.offset, fields.offset or 0)
+    return problem(400, str(error), type=fields.interop.completed)
 
 
 async def _answer(
@@ -148,9 +157,11 @@ def _at(interop: Interop, offset: int) -> tuple[tuple[str, str], ...]:
     return ("Upload-Offset", str(offset)), ietf.complete(interop, False)
 
 
-def _limits(engine: Engine, interop: Interop) -> tuple[tuple[str, str], ...]:
+def limits(engine: Engine, interop: Interop, manifest: Manifest | None = None) -> tuple[tuple[str, str], ...]:
+    """Section "Limits": those of an upload, or of one that is yet to be made."""
     if not interop.limited:
         return ()
-    limits = engine.limits
-    told = {"max-size": limits.max_size, "max-append-size": limits.max_append, "max-age": int(limits.max_age)}
+    sizes = {"max-size": engine.limits.max_size, "max-append-size": engine.limits.max_append}
+    left = engine.left(manifest)
+    told = {**sizes, interop.lifetime: None if left is None else int(left)}
     return (ietf.limit({name: value for name, value in told.items() if value is not None}),)

@@ -1,7 +1,7 @@
 """Chunked upload in parts: create, PUT part N in any order and side by side, list, complete, abort.
 
     POST   /files/?parts                        201  {"id": ..., "url": ...}
-    PUT    /files/ID/parts/N                    200  {"part": N, "size": ..., "crc32c": ...}; again replaces it
+    PUT    /files/ID/parts/N                    200  {"part": N, "size": ...}; again replaces it
     GET    /files/ID/parts                      200  {"parts": [{"part": N, "size": ...}, ...]}
     POST   /files/ID/complete                   the application's answer; body {"parts": [1, 2, ...]} or nothing: all
     DELETE /files/ID                            204

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from changeover.uploads.engine import Engine, New
-from changeover.uploads.errors import Interrupted, WrongLength
+from changeover.uploads.errors import ClientGone, Interrupted, UploadError
 from changeover.uploads.http import Request, Response, problem, replayed
 
 
 async def handle(engine: Engine, request: Request, describes: tuple[str, ...]) -> Response:
     """Take the body, and answer what the application answers."""
-    announced = request.headers.get("content-length", "")
     manifest = await engine.create(
         New(
             "plain",
@@ -17,16 +18,16 @@ async def handle(engine: Engine, request: Request, describes: tuple[str, ...]) -
             request.method,
             request.root + request.rest,
             {name: request.headers[name] for name in describes if name in request.headers},
-            length=int(announced) if announced.isdigit() else None,
+            length=request.announced,
         )
     )
     try:
-        await engine.append(manifest.id, request.owner, 0, request.body, complete=True)
-    except WrongLength as error:
-        await engine.cancel(manifest.id, request.owner)
-        return problem(400, str(error))
-    except Interrupted:
-        await engine.cancel(manifest.id, request.owner)
-        return problem(503, "this instance is leaving; send it again", ("Retry-After", "0"))
+        await engine.append(manifest.id, request.owner, 0, request.body, complete=True, announced=request.announced)
+    except (UploadError, ClientGone) as error:
+        with contextlib.suppress(UploadError):
+            await engine.cancel(manifest.id, request.owner)  # nobody could go on with it
+        if isinstance(error, Interrupted):
+            return problem(503, "this instance is leaving; send it again", ("Retry-After", "0"))
+        raise
     answer = await engine.finish(manifest.id, request.owner)
     return replayed(answer, ("Location", request.url(manifest.id)))

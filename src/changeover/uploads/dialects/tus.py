@@ -17,10 +17,10 @@ from changeover.uploads.errors import (
     ChecksumMismatch,
     Forbidden,
     Interrupted,
-    WrongLength,
+    UploadError,
     WrongOffset,
 )
-from changeover.uploads.http import Request, Response, problem
+from changeover.uploads.http import Request, Response, problem, refusal
 from changeover.uploads.manifest import Manifest, State
 from changeover.wire import tus
 
@@ -29,7 +29,10 @@ _RESUMABLE = ("Tus-Resumable", tus.VERSION)
 
 async def handle(engine: Engine, request: Request) -> Response:
     """Answer a request that speaks this dialect. Every response carries `Tus-Resumable` (section "Headers")."""
-    response = await _handle(engine, request)
+    try:
+        response = await _handle(engine, request)
+    except UploadError as error:
+        response = refusal(error)
     return Response(response.status, (_RESUMABLE, *response.headers), response.body)
 
 
@@ -56,12 +59,8 @@ async def _handle(engine: Engine, request: Request) -> Response:
         raise BadRequest(str(error)) from error
     except WrongOffset as error:
         return problem(409, str(error), ("Upload-Offset", str(error.expected)))
-    except AlreadyComplete as error:
-        return problem(403, str(error))
     except ChecksumMismatch as error:
         return Response(460, (("Content-Type", "text/plain"),), str(error).encode())
-    except WrongLength as error:
-        return problem(400, str(error))
     except Interrupted as error:
         return problem(503, str(error), ("Upload-Offset", str(error.offset)), ("Retry-After", "0"))
 
@@ -99,7 +98,7 @@ async def _create(engine: Engine, request: Request) -> Response:
         {},
         tus.metadata(headers["upload-metadata"]) if headers.get("upload-metadata") else {},
         length,
-        joined.kind if joined else "",
+        headers.get("upload-concat", ""),
     )
     if joined is not None and final:
         manifest = await engine.join(new, [_named(request, url) for url in joined.urls])
@@ -123,7 +122,9 @@ def _named(request: Request, url: str) -> str:
 
 async def _offset(engine: Engine, request: Request) -> Response:
     """Section "HEAD"; ends any append that is under way, so that the offset stays what it says."""
-    manifest = await engine.settle(request.id, request.owner)
+    manifest = await engine.look(request.id, request.owner)
+    if not manifest.joined:  # a final upload is filled by nobody's append
+        manifest = await engine.settle(request.id, request.owner)
     known = ("Upload-Defer-Length", "1") if manifest.length is None else ("Upload-Length", str(manifest.length))
     metadata = (("Upload-Metadata", tus.spell_metadata(manifest.metadata)),) if manifest.metadata else ()
     concat = (("Upload-Concat", manifest.concat),) if manifest.concat else ()
@@ -148,14 +149,16 @@ async def _append(engine: Engine, request: Request) -> Response:
     if offset is None:
         raise BadRequest("Upload-Offset is needed")
     before = await engine.look(request.id, request.owner)
-    if before.concat == "final":
+    if before.joined:
         raise Forbidden("a final upload takes no bytes of its own")
-    if before.state is not State.RECEIVING:
-        if offset != before.offset:
-            raise WrongOffset(before.offset, offset)
-        manifest = before  # the client did not get the last answer, and sends nothing but the question
-    else:
+    try:
         manifest = await _take(engine, request, request.id, offset)
+    except AlreadyComplete:
+        manifest = await engine.look(request.id, request.owner)
+        if offset != manifest.offset:
+            raise WrongOffset(manifest.offset, offset) from None
+        if not await request.is_empty():
+            raise  # otherwise it did not get the last answer, and asks for it again
     await _finished(engine, request, manifest)
     return Response(204, (("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
 
@@ -165,7 +168,16 @@ async def _take(engine: Engine, request: Request, id: str, offset: int) -> Manif
     if (told := request.headers.get("upload-checksum")) is not None:
         verify = _Verify(tus.checksum(told))
     length = tus.number(request.headers, "upload-length")
-    return await engine.append(id, request.owner, offset, request.body, complete=None, length=length, verify=verify)
+    return await engine.append(
+        id,
+        request.owner,
+        offset,
+        request.body,
+        complete=None,
+        length=length,
+        announced=request.announced,
+        verify=verify,
+    )
 
 
 async def _finished(engine: Engine, request: Request, manifest: Manifest) -> None:

@@ -252,7 +252,7 @@ class ObjectWriter:
         if len(self._pending) + len(piece) > MOST:
             raise Unavailable(f"more than {MOST} bytes came before any of them could be stored")
         self._pending += piece
-        self._crc = crc32c.crc32c(piece if isinstance(piece, bytes, self._crc) else bytes(piece))
+        self._crc = crc32c.crc32c(piece, self._crc)
 
     async def commit(self) -> Sequence[Segment]:
         if not self._pending:
