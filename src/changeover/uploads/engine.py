@@ -426,8 +426,13 @@ class Engine:
         """Shielded: a client that hangs up now must not break off the application in the midst of what it does."""
         asking = asyncio.ensure_future(self._asking(manifest, version))
         self._under_way.add(asking)
-        asking.add_done_callback(self._under_way.discard)
+        asking.add_done_callback(self._asked)
         return await asyncio.shield(asking)
+
+    def _asked(self, asking: asyncio.Future[Answer]) -> None:
+        self._under_way.discard(asking)
+        if not asking.cancelled():
+            asking.exception()  # has been logged; whoever waited for it may have gone
 
     async def _asking(self, manifest: Manifest, version: Version) -> Answer:
         def still_mine(it: Manifest) -> Manifest:
@@ -455,7 +460,7 @@ class Engine:
         """Give it up; its bytes go. Raises NotFound, Cancelled, TryLater."""
         await self._break_off(id)
         await self._change(*await self._read(id, owner), lambda it: it.cancelled())
-        with _told():
+        with contextlib.suppress(Unavailable):  # the next collection does it
             await self.store.drop(id)
 
     async def leave(self) -> None:
@@ -478,7 +483,7 @@ class Engine:
         """Drop what has expired; how many that were. Safe while other instances do the same."""
         dropped = 0
         async for id in self.store.ids():
-            with contextlib.suppress(Missing, Changed, ValueError):
+            with contextlib.suppress(Missing, Changed, Unavailable, ValueError):  # the next collection looks again
                 record, version = await self.store.read(id)
                 manifest = Manifest.load(record)
                 if manifest.state is not State.CANCELLED:

@@ -14,64 +14,66 @@ class Killed(BaseException):
 
 
 class Faulty:
-    """Every call but `write` goes through `before`; a call on its way to the store is named."""
+    """`swap` is a call on its way to the store, `swapped` one that has happened and of which nobody has heard yet."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._dead = False
-        self._held: frozenset[str] = frozenset()
+        self.held: frozenset[str] = frozenset()
         self._open = asyncio.Event()
         self.waiting = 0
 
     def hold(self, *calls: str) -> None:
-        """Hold these calls up, or all, until `release`: the instance is paused, or its disk is."""
-        self._held = frozenset(calls or ("create", "read", "swap", "drop", "commit"))
+        """Hold these calls up, or all on their way, until `release`: the instance is paused, or its disk is."""
+        self.held = frozenset(calls or ("create", "read", "swap", "drop", "commit"))
         self._open.clear()
 
     def release(self) -> None:
-        self._held = frozenset()
+        self.held = frozenset()
         self._open.set()
 
     def kill(self) -> None:
         self._dead = True
         self.release()
 
-    async def _before(self, call: str) -> None:
-        if call in self._held:
+    async def passes(self, call: str) -> None:
+        if call in self.held:
             self.waiting += 1
             await self._open.wait()
             self.waiting -= 1
-        self._live()
+        self.check_alive()
 
-    def _live(self) -> None:
+    def check_alive(self) -> None:
         if self._dead:
             raise Killed
 
     async def create(self, id: str, record: bytes) -> Version:
-        await self._before("create")
+        await self.passes("create")
         return await self._store.create(id, record)
 
     async def read(self, id: str) -> tuple[bytes, Version]:
-        await self._before("read")
+        await self.passes("read")
         return await self._store.read(id)
 
     async def swap(self, id: str, record: bytes, version: Version) -> Version:
-        await self._before("swap")
-        return await self._store.swap(id, record, version)
+        await self.passes("swap")
+        version = await self._store.swap(id, record, version)
+        await self.passes("swapped")
+        return version
 
     async def drop(self, id: str) -> None:
-        await self._before("drop")
+        await self.passes("drop")
         await self._store.drop(id)
 
     def ids(self) -> AsyncIterator[str]:
         return self._store.ids()
 
     def writer(self, id: str, name: str) -> Writer:
-        self._live()
+        self.check_alive()
         return _Writer(self, self._store.writer(id, name))
 
     def pieces(self, id: str, segments: Sequence[Segment], start: int = 0) -> AsyncIterator[bytes]:
-        self._live()
+        self.check_alive()
         return self._store.pieces(id, segments, start)
 
 
@@ -81,12 +83,14 @@ class _Writer:
         self._writer = writer
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        self._store._live()
+        self._store.check_alive()
         self._writer.write(piece)
 
     async def commit(self) -> Sequence[Segment]:
-        await self._store._before("commit")
-        return await self._writer.commit()
+        await self._store.passes("commit")
+        segments = await self._writer.commit()
+        await self._store.passes("committed")
+        return segments
 
     def close(self) -> None:
         self._writer.close()

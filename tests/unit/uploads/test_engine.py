@@ -388,6 +388,7 @@ async def test_who_leaves_does_not_wait_for_the_answer_another_one_gets(store: F
     asked = asyncio.create_task(append(a, id, 0, b"hello"))
     await settled(lambda: a.finished)
     waiting = asyncio.create_task(append(b, id, 5, b""))
+    assert not (await asyncio.wait([waiting], timeout=3 * engines.POLL))[0]
     async with asyncio.timeout(1):
         await b.app.engine.leave()
         assert (await waiting).status == 503

@@ -1,0 +1,501 @@
+"""Generated lives of uploads: clients that go on, hang up, ask and cancel, on instances that pause, wake and crash.
+
+Everything runs in one thread and in a time of its own, so that a failure is found again. What must never happen is
+checked after every step, against the store itself; and what is broken on purpose must be caught.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from tests.unit.uploads.faulty import Faulty, Killed
+from tests.unit.uploads.serving import Got, Instance, Sending
+
+from changeover.uploads import Answer, FileStore, Finished, Limits
+from changeover.uploads import engine as engines
+from changeover.uploads.manifest import Manifest, State
+from changeover.uploads.store import Missing, Store, Version
+
+INSTANCES = 2
+UPLOADS = 3
+some_instance = st.integers(0, INSTANCES - 1)
+some_calls = st.sampled_from([(), ("swap",), ("commit",), ("swapped", "committed")])
+some_one = st.integers(0, 9)
+"""Picks one of however many there are."""
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Its time passes when the test says so."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+async def at_once(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Instead of a thread."""
+    return work(*args, **kwargs)
+
+
+# -- how clients speak -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request but for its body."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+
+
+class Ietf:
+    def create(self, length: int) -> Ask:
+        return Ask("POST", "/", {"upload_complete": "?0"})
+
+    def append(self, id: str, first: int, last: int, length: int) -> Ask:
+        said = {"upload_offset": str(first), "upload_complete": f"?{last == length:d}"}
+        return Ask("PATCH", f"/{id}", {**said, "content_type": "application/partial-upload"})
+
+    def ask(self, id: str, length: int) -> Ask:
+        return Ask("HEAD", f"/{id}", {})
+
+    def offset(self, got: Got) -> int | None:
+        return int(got.headers["upload-offset"]) if "upload-offset" in got.headers else None
+
+    def answered(self, got: Got, length: int) -> bool:
+        return got.status == 200 and got.headers["upload-complete"] == "?1"
+
+
+class Tus(Ietf):
+    _VERSION: ClassVar = {"tus_resumable": "1.0.0"}
+
+    def create(self, length: int) -> Ask:
+        return Ask("POST", "/", {**self._VERSION, "upload_length": str(length)})
+
+    def append(self, id: str, first: int, last: int, length: int) -> Ask:
+        kind = {"content_type": "application/offset+octet-stream"}
+        return Ask("PATCH", f"/{id}", {**self._VERSION, **kind, "upload_offset": str(first)})
+
+    def ask(self, id: str, length: int) -> Ask:
+        return Ask("HEAD", f"/{id}", self._VERSION)
+
+    def answered(self, got: Got, length: int) -> bool:
+        return got.status == 204 and got.headers.get("upload-offset") == str(length)
+
+
+class ContentRange:
+    def create(self, length: int) -> Ask:
+        return Ask("POST", "/?uploadType=resumable", {})
+
+    def append(self, id: str, first: int, last: int, length: int) -> Ask:
+        told = f"bytes {first}-{last - 1}/{length}" if last > first else f"bytes */{length}"
+        return Ask("PUT", f"/{id}", {"content_range": told})
+
+    def ask(self, id: str, length: int) -> Ask:
+        return Ask("PUT", f"/{id}", {"content_range": "bytes */*"})
+
+    def offset(self, got: Got) -> int | None:
+        return int(got.headers["range"].rpartition("-")[2]) + 1 if "range" in got.headers else None
+
+    def answered(self, got: Got, length: int) -> bool:
+        return got.status == 200
+
+
+DIALECTS = (Ietf(), Tus(), ContentRange())
+
+
+# -- what the test knows ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Upload:
+    dialect: Ietf | ContentRange
+    id: str
+    whole: bytes
+    told: int = 0
+    """The highest offset that any response told."""
+    seen: int = 0
+    """The offset in the store, when it was last looked at."""
+    answer: bytes | None = None
+    cancelling: bool = False
+    cancelled: bool = False
+
+
+@dataclass
+class Request:
+    upload: Upload
+    where: int
+    task: asyncio.Task[Got | None]
+    body: Sending = field(default_factory=Sending)
+    left: bytes = b""
+    """Bytes of the body that are still to be sent."""
+    open: bool = False
+    told_before: int = 0
+    cancels: bool = False
+    too_late: bool = False
+    """Begun after a cancellation was confirmed."""
+
+
+class Machine(RuleBasedStateMachine):
+    """Over a store that keeps its word."""
+
+    store: Callable[[Path], Store] = staticmethod(lambda root: FileStore(root, durable=False))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp(prefix="uploads-"))
+        self.loop = Loop()
+        self.loop.set_exception_handler(self.unheard)
+        self.shared = self.store(self.root)
+        self.numbers = count(1)
+        self.uploads: list[Upload] = []
+        self.requests: list[Request] = []
+        self.asked: set[str] = set()
+        self.wrong: list[str] = []
+        self.calm = False
+        """No instance is paused or crashes in this life, so that the application is asked once."""
+        self.slow = False
+        self.go_on = asyncio.Event()
+        self.disks: list[Faulty] = []
+        self.instances: list[Instance] = []
+        for _ in range(INSTANCES):
+            self.disks.append(Faulty(self.shared))
+            self.instances.append(self.instance(self.disks[-1]))
+
+    def instance(self, disk: Store) -> Instance:
+        return Instance(disk, self.application, limits=Limits(segment=8), now=self.loop.time)
+
+    async def application(self, finished: Finished) -> Answer:
+        """Never answers twice in the same words."""
+        content = b"".join([piece async for piece in finished.pieces()])
+        [upload] = [upload for upload in self.uploads if upload.id == finished.id]
+        if content != upload.whole:
+            self.wrong.append(f"the application got {content!r}")
+        if upload.id in self.asked and self.calm:
+            self.wrong.append("the application was asked twice")
+        self.asked.add(upload.id)
+        if self.slow:
+            await self.go_on.wait()
+        return Answer(200, (), b"answer %d" % next(self.numbers))
+
+    def unheard(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What a task of nobody's raised."""
+        if not isinstance(context.get("exception"), Killed):
+            self.wrong.append(str(context))
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def settle(self) -> None:
+        """Until nothing goes on without time passing, or somebody else doing something."""
+
+        async def idle() -> None:
+            while self.loop._ready:  # type: ignore[attr-defined]
+                await asyncio.sleep(0)
+
+        self.run(asyncio.sleep(0))
+        self.run(idle())
+        for request in [request for request in self.requests if request.task.done()]:
+            self.requests.remove(request)
+            self.check(request)
+
+    def begin(self, upload: Upload, where: int, ask: Ask, **more: Any) -> Request:
+        body = Sending()
+        task = self.loop.create_task(self.instances[where].ask(ask.method, ask.path, body, **ask.headers))
+        request = Request(upload, where, task, body, told_before=upload.told, too_late=upload.cancelled, **more)
+        if not request.open:
+            body.end()
+        self.requests.append(request)
+        return request
+
+    def check(self, request: Request) -> None:
+        """What a response may say."""
+        upload = request.upload
+        if request.task.cancelled() or isinstance(request.task.exception(), Killed):
+            return  # with its instance
+        got = request.task.result()
+        if got is None:
+            return  # its client had gone
+        assert got.status in (200, 201, 204, 308, 400, 404, 409, 503), got
+        assert got.status == 404 or not request.too_late
+        assert got.status != 404 or upload.cancelling
+        upload.cancelled |= request.cancels and got.status == 204
+        if upload.cancelling:
+            return  # it may be gone
+        manifest, content = self.look(upload)
+        offset = upload.dialect.offset(got)
+        if offset is not None:
+            assert offset >= request.told_before, f"an offset went back from {request.told_before} to {offset}"
+            assert offset <= len(content), f"{offset} bytes were acknowledged, and {len(content)} are there"
+            upload.told = max(upload.told, offset)
+        if upload.dialect.answered(got, len(upload.whole)):
+            assert manifest.state is State.DONE
+            assert manifest.answer is not None
+            assert upload.answer in (None, manifest.answer.body)
+            upload.answer = manifest.answer.body
+            if not isinstance(upload.dialect, Tus):
+                assert got.body == upload.answer
+
+    def look(self, upload: Upload) -> tuple[Manifest, bytes]:
+        async def look() -> tuple[Manifest, bytes]:
+            manifest = Manifest.load((await self.shared.read(upload.id))[0])
+            pieces = self.shared.pieces(upload.id, manifest.segments)
+            return manifest, b"".join([piece async for piece in pieces])
+
+        found: tuple[Manifest, bytes] = self.run(look())
+        return found
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    @initialize(dialect=st.integers(0, len(DIALECTS) - 1), calm=st.booleans())
+    def first(self, dialect: int, calm: bool) -> None:
+        self.calm = calm
+        self.create(dialect, 20, 0)
+
+    @precondition(lambda self: len(self.uploads) < UPLOADS)
+    @rule(dialect=st.integers(0, len(DIALECTS) - 1), size=st.integers(1, 40), where=some_instance)
+    def create(self, dialect: int, size: int, where: int) -> None:
+        self.disks[where].release()
+        upload = Upload(DIALECTS[dialect], "", bytes((len(self.uploads) * 41 + n) % 256 for n in range(size)))
+        ask = upload.dialect.create(size)
+        got = self.run(self.instances[where].got(ask.method, ask.path, b"", **ask.headers))
+        assert got.status in (200, 201)
+        upload.id = got.id
+        self.uploads.append(upload)
+
+    @rule(
+        one=some_one,
+        where=some_instance,
+        off=st.sampled_from([0, 0, 0, 0, -3, 2]),
+        size=st.integers(0, 40),
+        sent=st.integers(0, 40),
+    )
+    def append(self, one: int, where: int, off: int, size: int, sent: int) -> None:
+        upload = self.uploads[one % len(self.uploads)]
+        length = len(upload.whole)
+        first = min(max(upload.told + off, 0), length)
+        last = min(first + size, length)
+        ask = upload.dialect.append(upload.id, first, last, length)
+        request = self.begin(upload, where, ask, left=upload.whole[first:last], open=True)
+        if sent:
+            self.push(request, sent)
+        if not request.left:
+            self.finish_body(request)
+        self.settle()
+
+    @precondition(lambda self: self.bodies())
+    @rule(one=some_one, size=st.integers(1, 20))
+    def send(self, one: int, size: int) -> None:
+        self.push(self.bodies()[one % len(self.bodies())], size)
+        self.settle()
+
+    @precondition(lambda self: self.bodies())
+    @rule(one=some_one)
+    def end(self, one: int) -> None:
+        self.finish_body(self.bodies()[one % len(self.bodies())])
+        self.settle()
+
+    @precondition(lambda self: self.bodies())
+    @rule(one=some_one)
+    def hang_up(self, one: int) -> None:
+        request = self.bodies()[one % len(self.bodies())]
+        request.body.hang_up()
+        request.open = False
+        self.settle()
+
+    def push(self, request: Request, size: int) -> None:
+        request.body.send(request.left[:size])
+        request.left = request.left[size:]
+
+    def finish_body(self, request: Request) -> None:
+        request.body.send(request.left)
+        request.body.end()
+        request.open = False
+
+    def bodies(self) -> list[Request]:
+        return [request for request in self.requests if request.open]
+
+    @rule(one=some_one, where=some_instance)
+    def ask(self, one: int, where: int) -> None:
+        upload = self.uploads[one % len(self.uploads)]
+        self.begin(upload, where, upload.dialect.ask(upload.id, len(upload.whole)))
+        self.settle()
+
+    @precondition(lambda self: len(self.uploads) > 2)
+    @rule(one=some_one, where=some_instance)
+    def cancel(self, one: int, where: int) -> None:
+        upload = self.uploads[one % len(self.uploads)]
+        upload.cancelling = True
+        self.begin(upload, where, Ask("DELETE", f"/{upload.id}", {}), cancels=True)
+        self.settle()
+
+    @precondition(lambda self: not self.calm)
+    @rule(one=some_one, where=some_instance, calls=some_calls, sizes=st.tuples(st.integers(0, 20), st.integers(0, 20)))
+    def outrun(self, one: int, where: int, calls: tuple[str, ...], sizes: tuple[int, int]) -> None:
+        """An instance that sleeps in the midst of an append, and is overtaken by another one."""
+        self.disks[where].hold(*calls)
+        self.append(one, where, 0, sizes[0], sizes[0])
+        self.append(one, 1 - where, 0, sizes[1], sizes[1])
+        self.disks[where].release()
+        self.settle()
+
+    @precondition(lambda self: not self.calm)
+    @rule(where=some_instance, calls=some_calls)
+    def pause_or_wake(self, where: int, calls: tuple[str, ...]) -> None:
+        if self.disks[where].held:
+            self.disks[where].release()
+        else:
+            self.disks[where].hold(*calls)
+        self.settle()
+
+    @precondition(lambda self: not self.calm)
+    @rule(where=some_instance)
+    def crash(self, where: int) -> None:
+        """As by SIGKILL, wherever it is; a new instance takes its place."""
+        self.disks[where].kill()
+        for request in self.requests:
+            if request.where == where:
+                request.task.cancel()
+        self.disks[where] = Faulty(self.shared)
+        self.instances[where] = self.instance(self.disks[where])
+        self.settle()
+
+    @rule(seconds=st.sampled_from([0.1, 0.3, 6.0, 31.0]))
+    def time_passes(self, seconds: float) -> None:
+        for _ in range(4):
+            self.loop.now += seconds / 4
+            self.settle()
+
+    @rule(slow=st.booleans())
+    def the_application_is(self, slow: bool) -> None:
+        self.slow = slow
+        if not slow:
+            self.go_on.set()
+            self.settle()
+            self.go_on.clear()
+
+    # -- what must never happen ----------------------------------------------------------------------------------------
+
+    @invariant()
+    def bytes_are_a_prefix_of_what_was_meant_and_none_that_was_told_is_missing(self) -> None:
+        assert not self.wrong
+        for upload in self.uploads:
+            try:
+                manifest, content = self.look(upload)
+            except Missing:
+                assert upload.cancelling
+                continue
+            if manifest.state is State.CANCELLED:
+                assert upload.cancelling
+                continue
+            assert content == upload.whole[: len(content)]
+            assert len(content) >= max(upload.told, upload.seen)
+            upload.seen = len(content)
+            if manifest.state is not State.RECEIVING:
+                assert content == upload.whole
+            if manifest.answer is not None:
+                assert upload.answer in (None, manifest.answer.body)
+
+    def teardown(self) -> None:
+        """Whatever happened: every upload that was not given up can be finished, and the answer stays the same."""
+        try:
+            self.the_application_is(slow=False)
+            for disk in self.disks:
+                disk.release()
+            self.time_passes(60.0)
+            for upload in self.uploads:
+                if not upload.cancelling:
+                    self.finish(upload)
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.settle()
+            self.loop.close()
+            shutil.rmtree(self.root)
+
+    def finish(self, upload: Upload) -> None:
+        _, content = self.look(upload)
+        length = len(upload.whole)
+        ask = upload.dialect.append(upload.id, len(content), length, length)
+        request = self.begin(upload, 0, ask, left=upload.whole[len(content) :], open=True)
+        self.finish_body(request)
+        self.time_passes(1.0)
+        assert request not in self.requests
+        assert upload.answer is not None
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncio, "to_thread", at_once)
+
+
+def test_no_byte_is_lost_doubled_or_misplaced_whatever_happens() -> None:
+    run_state_machine_as_test(Machine)
+
+
+# -- that a break would be seen --------------------------------------------------------------------------------------
+
+
+def caught(machine: type[Machine]) -> None:
+    """That it is found to be broken. Which steps show it best is of no interest."""
+    found = settings(max_examples=300, stateful_step_count=40, phases=[Phase.generate], report_multiple_bugs=False)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine, settings=settings(found, derandomize=True, database=None))
+
+
+def test_a_store_that_swaps_whatever_the_version_is_caught() -> None:
+    class Careless(FileStore):
+        async def swap(self, id: str, record: bytes, version: Version) -> Version:
+            _, version = await self.read(id)
+            return await super().swap(id, record, version)
+
+    class Broken(Machine):
+        store = staticmethod(lambda root: Careless(root, durable=False))
+
+    caught(Broken)
+
+
+def test_an_engine_that_acknowledges_before_it_commits_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def swap(self: Any, change: Callable[[Manifest], Manifest]) -> None:
+        self._manifest = change(self._manifest.appended(await self._writer.commit()))
+
+    monkeypatch.setattr(engines._Appending, "_swap", swap)
+    caught(Machine)
+
+
+def test_an_engine_that_appends_wherever_the_upload_ends_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = engines.Engine.append
+
+    async def append(self: engines.Engine, id: str, owner: str, offset: int, *args: Any, **more: Any) -> Manifest:
+        return await original(self, id, owner, (await self.look(id, owner)).offset, *args, **more)
+
+    monkeypatch.setattr(engines.Engine, "append", append)
+    caught(Machine)
+
+
+def test_an_engine_that_asks_the_application_without_a_lease_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Manifest.asked
+    monkeypatch.setattr(Manifest, "asked", lambda self, holder, until: original(self, holder, 0.0))
+    caught(Machine)
