@@ -23,7 +23,7 @@ check: setup           ## formatting, lint, types, import contract
 
 fuzz: setup            ## generated fleets and generated lives of uploads, for minutes
 	CHANGEOVER_HYPOTHESIS=deep $(run)pytest --timeout 0 tests/unit/rollout/test_invariants.py \
-	    tests/unit/uploads/test_model.py
+	    tests/unit/uploads/test_model.py tests/process/test_uploads_crash.py
 
 soak: setup            ## controllers killed at every write to the journal; then the main job ten times in a row
 	$(run)pytest -m soak --timeout 0 -s tests/chain

@@ -1,0 +1,73 @@
+"""Serves uploads from a folder until the call to the disk that is to be its last. Forked for every life: cheap.
+
+    python uploads_server.py FOLDER LISTENING_DESCRIPTOR
+
+Each line on stdin is one life: `before 7` dies on its way to its 7th call, `after 7` when that has happened,
+`never 0` lives until it is killed. Answers with its pid, and with `dead` once it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from changeover.uploads import Answer, FileStore, Finished, Limits, Uploads
+from changeover.uploads import engine as engines
+
+CALLS = ("write", "fdatasync", "fsync", "link", "unlink", "mkdir", "close")
+
+
+def die_at(when: str, number: int) -> None:
+    """SIGKILL at that call of those that change what is on the disk."""
+    left = number
+
+    def counted(original: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0 and when == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = original(*args, **kwargs)
+            if left == 0 and when == "after":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return call
+
+    if when != "never":
+        for name in CALLS:
+            setattr(os, name, counted(getattr(os, name)))
+
+
+async def answer(finished: Finished) -> Answer:
+    return Answer(200, (), f"{await finished.digest()} at attempt {finished.attempt}".encode())
+
+
+def live(folder: Path, listening: socket.socket, when: str, number: int) -> None:
+    engines.LEASE = 0.2  # who died while it asked is waited for no longer
+    app = Uploads(FileStore(folder), answer, limits=Limits(segment=8192))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", http="httptools"))
+    die_at(when, number)
+    server.run(sockets=[listening])
+
+
+def main() -> None:
+    folder, listening = Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
+    for line in sys.stdin:
+        when, number = line.split()
+        if not (pid := os.fork()):
+            live(folder, listening, when, int(number))
+            os._exit(0)
+        print(pid, flush=True)
+        os.waitpid(pid, 0)
+        print("dead", flush=True)
+
+
+if __name__ == "__main__":
+    main()
