@@ -557,12 +557,19 @@ class _Appending:
                 raise self._too_much(most)
             if self._verify is not None:
                 self._verify.update(piece)
-            with _told():
-                self._writer.write(piece)
+            self._write(piece)
             self._written += len(piece)
             self._uncommitted += len(piece)
             if self._verify is None:  # otherwise nothing is kept before all of it has been checked
                 await self._commit_now_and_then()
+
+    def _write(self, piece: bytes) -> None:
+        try:
+            with _told():
+                self._writer.write(piece)
+        except UploadError as error:
+            self._failure = error  # a writer that failed may not be asked to commit
+            raise
 
     def _most(self) -> int:
         """Bytes this request may add."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from changeover.uploads.manifest import Segment
-from changeover.uploads.store import Store, Version, Writer
+from changeover.uploads.store import Store, Unavailable, Version, Writer
 
 
 class Killed(BaseException):
@@ -22,6 +22,7 @@ class Faulty:
         self.held: frozenset[str] = frozenset()
         self._open = asyncio.Event()
         self.waiting = 0
+        self.full = False
 
     def hold(self, *calls: str) -> None:
         """Hold these calls up, or all on their way, until `release`: the instance is paused, or its disk is."""
@@ -81,12 +82,17 @@ class _Writer:
     def __init__(self, store: Faulty, writer: Writer) -> None:
         self._store = store
         self._writer = writer
+        self._failed = False
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         self._store.check_alive()
+        self._failed |= self._store.full
+        if self._failed:
+            raise Unavailable("no room", full=True)
         self._writer.write(piece)
 
     async def commit(self) -> Sequence[Segment]:
+        assert not self._failed, "a writer that failed may only be closed"
         await self._store.passes("commit")
         segments = await self._writer.commit()
         await self._store.passes("committed")

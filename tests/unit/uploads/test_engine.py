@@ -258,6 +258,21 @@ async def test_no_byte_is_lost_of_a_client_that_hangs_up_again_and_again(instanc
     assert await content(instance, id) == whole
 
 
+async def test_a_disk_that_is_full_is_told_and_what_was_committed_stays(store: FileStore) -> None:
+    disk = Faulty(store)
+    instance = Instance(disk)
+    id = await begun(instance, b"he")
+    task, body = await under_way(instance, id, 2, b"l")
+    disk.full = True
+    body.send(b"lo")
+    got = await task
+    assert (got.status, b"no room" in got.body) == (507, True)
+    disk.full = False
+    assert await offset_of(instance, id) == 2
+    assert (await append(instance, id, 2, b"llo")).status == 200
+    assert await content(instance, id) == b"hello"
+
+
 # -- the answer ------------------------------------------------------------------------------------------------------
 
 
