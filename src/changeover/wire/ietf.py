@@ -33,6 +33,8 @@ class Interop:
     """An append must be of type PARTIAL."""
     limited: bool = True
     """`Upload-Limit` and `Upload-Length` exist."""
+    bare: bool = False
+    """A question for the offset must not carry the fields of an append (until -05)."""
     lifetime: str = "max-age"
     """What `Upload-Limit` calls the seconds that are left."""
     completed: str = INCONSISTENT_LENGTH
@@ -41,9 +43,9 @@ class Interop:
 
 INTEROPS: Mapping[int, Interop] = MappingProxyType(
     {
-        3: Interop(3, inverted=True, typed=False, limited=False, completed=""),
-        5: Interop(5, typed=False, limited=False, completed=""),
-        6: Interop(6, lifetime="expires", completed=COMPLETED_UPLOAD),
+        3: Interop(3, inverted=True, typed=False, limited=False, bare=True, completed=""),
+        5: Interop(5, typed=False, limited=False, bare=True, completed=""),
+        6: Interop(6, bare=True, lifetime="expires", completed=COMPLETED_UPLOAD),
         8: Interop(8),
         9: Interop(9),
     }

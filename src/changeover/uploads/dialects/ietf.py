@@ -83,7 +83,7 @@ async def _create(engine: Engine, request: Request, fields: Fields) -> Response:
 
 async def _offset(engine: Engine, request: Request, fields: Fields) -> Response:
     """Section "Offset Retrieval": ends any append that is under way, so that the offset stays what it says."""
-    if fields.offset is not None or fields.complete is not None:
+    if fields.interop.bare and (fields.offset is not None or fields.complete is not None):
         raise BadRequest("a question for the offset carries neither Upload-Offset nor Upload-Complete")
     manifest = await engine.settle(request.id, request.owner)
     length = () if manifest.length is None else (("Upload-Length", str(manifest.length)),)
