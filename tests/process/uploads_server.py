@@ -1,6 +1,6 @@
 """Serves uploads from a folder until the call to the disk that is to be its last. Forked for every life: cheap.
 
-    python uploads_server.py FOLDER LISTENING_DESCRIPTOR
+    python uploads_server.py FOLDER LISTENING_DESCRIPTOR [hasty]
 
 Each line on stdin is one life: `before 7` dies on its way to its 7th call, `after 7` when that has happened,
 `never 0` lives until it is killed. Answers with its pid, and with `dead` once it is.
@@ -8,10 +8,12 @@ Each line on stdin is one life: `before 7` dies on its way to its 7th call, `aft
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import uvicorn
 
 from changeover.uploads import Answer, FileStore, Finished, Limits, Uploads
 from changeover.uploads import engine as engines
+from changeover.uploads.manifest import Manifest
 
 CALLS = ("write", "fdatasync", "fsync", "link", "unlink", "mkdir", "close")
 
@@ -45,6 +48,13 @@ def die_at(when: str, number: int) -> None:
             setattr(os, name, counted(getattr(os, name)))
 
 
+async def hasty(self: Any, change: Callable[[Manifest], Manifest]) -> None:
+    """The mutant: acknowledges first, and makes it so in a moment."""
+    self._manifest = change(self._manifest.appended(await self._writer.commit()))
+    swapping = self._engine.store.swap(self._manifest.id, self._manifest.dump(), self._version)
+    asyncio.get_running_loop().call_later(0.005, asyncio.ensure_future, swapping)
+
+
 async def answer(finished: Finished) -> Answer:
     return Answer(200, (), f"{await finished.digest()} at attempt {finished.attempt}".encode())
 
@@ -59,6 +69,8 @@ def live(folder: Path, listening: socket.socket, when: str, number: int) -> None
 
 def main() -> None:
     folder, listening = Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
+    if sys.argv[3:] == ["hasty"]:
+        engines._Appending._swap = hasty  # type: ignore[method-assign]
     for line in sys.stdin:
         when, number = line.split()
         if not (pid := os.fork()):
