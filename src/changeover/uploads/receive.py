@@ -18,10 +18,10 @@ from typing import cast
 
 import httptools
 
-from changeover.uploads.app import dispatch, refusal
+from changeover.uploads.app import dispatch
 from changeover.uploads.engine import Engine
 from changeover.uploads.errors import ClientGone, UploadError
-from changeover.uploads.http import Request, Response, problem
+from changeover.uploads.http import Request, Response, problem, refusal
 
 BUFFER = 256 * 1024
 """Bytes of each of the two buffers that a connection has while a body comes: what an upload in flight costs."""
