@@ -19,8 +19,8 @@ from typing import Any
 
 import uvicorn
 
-from changeover.uploads import Answer, FileStore, Finished, Limits, Uploads
-from changeover.uploads import engine as engines
+from changeover.uploads import Answer, FileStore, Finished, Limits, Uploads, appending
+from changeover.uploads import lease as leases
 from changeover.uploads.manifest import Manifest
 
 CALLS = ("write", "fdatasync", "fsync", "link", "unlink", "mkdir", "close")
@@ -60,7 +60,7 @@ async def answer(finished: Finished) -> Answer:
 
 
 def live(folder: Path, listening: socket.socket, when: str, number: int) -> None:
-    engines.LEASE = 0.2  # who died while it asked is waited for no longer
+    leases.LEASE = 0.2  # who died while it asked is waited for no longer
     app = Uploads(FileStore(folder), answer, limits=Limits(segment=8192))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", http="httptools"))
     die_at(when, number)
@@ -70,7 +70,7 @@ def live(folder: Path, listening: socket.socket, when: str, number: int) -> None
 def main() -> None:
     folder, listening = Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
     if sys.argv[3:] == ["hasty"]:
-        engines._Appending._swap = hasty  # type: ignore[method-assign]
+        appending.Appending._swap = hasty  # type: ignore[method-assign]
     for line in sys.stdin:
         when, number = line.split()
         if not (pid := os.fork()):

@@ -4,9 +4,9 @@ Refuses to know anything of chains and rollouts: it is for every ASGI applicatio
 """
 
 from changeover.uploads.app import Uploads
-from changeover.uploads.engine import Limits
 from changeover.uploads.errors import Forbidden
 from changeover.uploads.finished import Finished
+from changeover.uploads.limits import Limits
 from changeover.uploads.manifest import Answer
 from changeover.uploads.stores.files import FileStore
 

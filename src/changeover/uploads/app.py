@@ -15,9 +15,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from starlette.types import Receive, Scope, Send
 
 from changeover.uploads.dialects import content_range, ietf, parts, plain, tus
-from changeover.uploads.engine import Engine, Handler, Limits
+from changeover.uploads.engine import Engine, Handler
 from changeover.uploads.errors import BadRequest, ClientGone, NotFound, UploadError
 from changeover.uploads.http import Request, Response, problem, refusal
+from changeover.uploads.limits import Limits
 from changeover.uploads.manifest import State
 from changeover.uploads.store import Store, Unavailable
 from changeover.wire import ietf as ietf_wire

@@ -40,6 +40,19 @@ class Segment:
     crc32c: int
 
 
+def merged(before: Iterable[Segment], more: Iterable[Segment]) -> tuple[Segment, ...]:
+    """The one after the other. A segment that grew takes the place of what it was."""
+    found = list(before)
+    for segment in more:
+        if found and found[-1].name == segment.name:
+            if segment.size < found[-1].size:
+                raise ValueError(f"segment {segment.name} shrank from {found[-1].size} to {segment.size} bytes")
+            found[-1] = segment
+        else:
+            found.append(segment)
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Part:
     """One part of a chunked upload: a whole of its own, replaced as a whole when it is sent again."""
@@ -115,16 +128,8 @@ class Manifest:
         return replace(self, holder="", held_until=0.0)
 
     def appended(self, segments: Iterable[Segment]) -> Manifest:
-        """With more bytes. A segment that grew takes the place of what it was."""
-        found = list(self.segments)
-        for segment in segments:
-            if found and found[-1].name == segment.name:
-                if segment.size < found[-1].size:
-                    raise ValueError(f"segment {segment.name} shrank from {found[-1].size} to {segment.size} bytes")
-                found[-1] = segment
-            else:
-                found.append(segment)
-        return replace(self, segments=tuple(found))
+        """With more bytes."""
+        return replace(self, segments=merged(self.segments, segments))
 
     def with_part(self, number: int, part: Part) -> Manifest:
         return replace(self, parts={**self.parts, number: part})

@@ -11,8 +11,9 @@ import pytest
 from tests.unit.uploads.faulty import Faulty
 from tests.unit.uploads.serving import Got, Instance, Sending, content, settled
 
-from changeover.uploads import Answer, FileStore, Finished, Limits
+from changeover.uploads import Answer, FileStore, Finished, Limits, appending
 from changeover.uploads import engine as engines
+from changeover.uploads import lease as leases
 from changeover.uploads.manifest import Manifest, State
 
 PARTIAL = "application/partial-upload"
@@ -218,8 +219,8 @@ async def test_what_arrived_is_there_for_others_although_the_request_goes_on(sto
 
 
 async def test_what_trickles_is_committed_too(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "IDLE", 0.02)
-    monkeypatch.setattr(engines, "OLDEST", 0.04)
+    monkeypatch.setattr(appending, "IDLE", 0.02)
+    monkeypatch.setattr(appending, "OLDEST", 0.04)
     instance = Instance(store)
     id = await begun(instance)
     task, body = await under_way(instance, id, 0, b"x")
@@ -323,7 +324,7 @@ async def test_an_instance_that_died_while_it_asked_is_waited_for_no_longer_than
     asked = asyncio.create_task(append(a, id, 0, b"hello"))
     await settled(lambda: a.finished)
     waiting = asyncio.create_task(append(b, id, 5, b""))
-    clock.now += engines.LEASE - 1
+    clock.now += leases.LEASE - 1
     assert not (await asyncio.wait([waiting], timeout=3 * engines.POLL))[0]
     clock.now += 1
     assert (await waiting).body == b"thanks"
@@ -334,7 +335,7 @@ async def test_an_instance_that_died_while_it_asked_is_waited_for_no_longer_than
 
 
 async def test_an_application_may_take_longer_than_a_lease(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "LEASE", 0.06)
+    monkeypatch.setattr(leases, "LEASE", 0.06)
     application = Held()
     a, b = Instance(store, application), Instance(store)
     id = await begun(a)
@@ -353,7 +354,7 @@ async def test_an_application_may_take_longer_than_a_lease(store: FileStore, mon
 async def test_an_answer_that_comes_while_the_lease_is_renewed_is_kept(
     store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "LEASE", 0.03)
+    monkeypatch.setattr(leases, "LEASE", 0.03)
     disk, application = Faulty(store), Held()
     instance = Instance(disk, application, now=Clock())
     id = await begun(instance)

@@ -31,6 +31,7 @@ from tests.unit.uploads.serving import Got, Instance, Sending
 
 from changeover.uploads import Answer, FileStore, Finished, Limits
 from changeover.uploads import engine as engines
+from changeover.uploads.appending import Appending
 from changeover.uploads.manifest import Manifest, State
 from changeover.uploads.store import Missing, Store, Version
 
@@ -481,7 +482,7 @@ def test_an_engine_that_acknowledges_before_it_commits_is_caught(monkeypatch: py
     async def swap(self: Any, change: Callable[[Manifest], Manifest]) -> None:
         self._manifest = change(self._manifest.appended(await self._writer.commit()))
 
-    monkeypatch.setattr(engines._Appending, "_swap", swap)
+    monkeypatch.setattr(Appending, "_swap", swap)
     caught(Machine)
 
 

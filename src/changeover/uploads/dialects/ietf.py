@@ -56,8 +56,7 @@ async def handle(engine: Engine, request: Request) -> Response:
     except TooLarge as error:
         return problem(413, str(error), *limits(engine, fields.interop))
     except Interrupted as error:
-        # Not complete, and a server error: the client is to ask for the offset and go on (section "Client Behavior").
-        return problem(503, str(error), *_at(fields.interop, error.offset), ("Retry-After", "0"))
+        return _interrupted(fields.interop, error)
 
 
 async def _create(engine: Engine, request: Request, fields: Fields) -> Response:
@@ -75,7 +74,10 @@ async def _create(engine: Engine, request: Request, fields: Fields) -> Response:
         )
     )
     place = ("Location", request.url(manifest.id))
-    manifest = await _take(engine, request, fields, manifest.id, 0, fields.complete)
+    try:
+        manifest = await _take(engine, request, fields, manifest.id, 0, fields.complete)
+    except Interrupted as error:  # the client has yet to learn where it can go on
+        return _interrupted(fields.interop, error, place)
     if manifest.state is State.RECEIVING:
         return Response(201, (place, *_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest)))
     return await _answer(engine, request, manifest, fields.interop, place)
@@ -151,6 +153,11 @@ async def _answer(
 ) -> Response:
     answer = await engine.finish(manifest.id, request.owner)
     return replayed(answer, *more, ("Upload-Offset", str(manifest.offset)), ietf.complete(interop, True))
+
+
+def _interrupted(interop: Interop, error: Interrupted, *more: tuple[str, str]) -> Response:
+    """Not complete, and a server error: the client is to ask for the offset and go on (section "Client Behavior")."""
+    return problem(503, str(error), *more, *_at(interop, error.offset), ("Retry-After", "0"))
 
 
 def _at(interop: Interop, offset: int) -> tuple[tuple[str, str], ...]:

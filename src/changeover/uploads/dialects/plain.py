@@ -22,7 +22,9 @@ async def handle(engine: Engine, request: Request, describes: tuple[str, ...]) -
         )
     )
     try:
-        await engine.append(manifest.id, request.owner, 0, request.body, complete=True, announced=request.announced)
+        await engine.append(
+            manifest.id, request.owner, 0, request.body, complete=True, announced=request.announced, resumable=False
+        )
     except (UploadError, ClientGone) as error:
         with contextlib.suppress(UploadError):
             await engine.cancel(manifest.id, request.owner)  # nobody could go on with it

@@ -4,6 +4,7 @@ concatenation. Sections are those of tus.io/protocols/resumable-upload.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from email.utils import formatdate
 from urllib.parse import urlsplit
@@ -107,7 +108,9 @@ async def _create(engine: Engine, request: Request) -> Response:
     place = ("Location", request.url(manifest.id))
     content_type = headers.get("content-type")
     if not final and (length == 0 or content_type == tus.PATCH_TYPE):
-        manifest = await _take(engine, request, manifest.id, 0)
+        with contextlib.suppress(Interrupted):  # as much as came is there, and the client is told how much that is
+            await _take(engine, request, manifest.id, 0)
+        manifest = await engine.look(manifest.id, request.owner)
     await _finished(engine, request, manifest)
     return Response(201, (place, ("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
 

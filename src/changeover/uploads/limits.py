@@ -1,0 +1,20 @@
+"""What is allowed of uploads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is allowed. Sizes in bytes, times in seconds."""
+
+    max_size: int | None = None
+    max_age: float = 86_400.0
+    """How long an upload may take from its creation to its last byte; afterwards it is collected."""
+    keep_done: float | None = None
+    """How long an upload is kept after the application has answered; None: for ever."""
+    max_append: int | None = None
+    """Bytes of one request."""
+    segment: int = 8 * 1024 * 1024
+    """Bytes after which what has arrived is committed."""
