@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from changeover.hops.app.endpoints import endpoints
+from changeover.hops.app.endpoints import endpoints, library
 from changeover.hops.app.inflight import Board, Counted, CountedProtocol
 from changeover.hops.app.server import AppConfig, serve
 from changeover.hops.app.uploads_folder import UploadsFolder
@@ -100,7 +100,14 @@ def test_a_client_that_takes_a_blob_without_end_leaves_turns_to_others(tmp_path:
     async def story() -> None:
         turns = 0
         turns_at_chunk = []
-        app = endpoints("v1", "runtime-1", tmp_path / "lame-duck", UploadsFolder(tmp_path), Board())
+        app = endpoints(
+            "v1",
+            "runtime-1",
+            tmp_path / "lame-duck",
+            UploadsFolder(tmp_path),
+            Board(),
+            library("v1", "runtime-1", tmp_path),
+        )
 
         async def others() -> None:
             nonlocal turns

@@ -7,6 +7,7 @@ but a problem document (RFC 9457).
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -15,11 +16,12 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
-from changeover.hops.app.inflight import UPLOAD, Board
+from changeover.hops.app.inflight import FILES, UPLOAD, Board
 from changeover.hops.app.uploads_folder import Incoming, UploadsFolder, is_ref
 from changeover.kit.pattern import pattern
+from changeover.uploads import Answer, FileStore, Finished, Uploads
 
 MAX_BLOB = 10_000_000_000
 """Bytes one GET may ask for: more than any real answer, and still a bound on a typing error."""
@@ -31,7 +33,27 @@ _PIECE = 1024 * 1024
 """Bytes of an upload written at once: few trips to a thread, and a bounded price in memory per upload."""
 
 
-def endpoints(version: str, instance: str, lame_duck_file: Path, folder: UploadsFolder, board: Board) -> Starlette:
+def library(version: str, instance: str, shared: Path) -> Uploads:
+    """What answers below FILES: uploads in every dialect, that any instance can continue. Raises OSError."""
+
+    async def on_complete(finished: Finished) -> Answer:
+        told = {
+            "id": finished.id,
+            "bytes": finished.size,
+            "sha256": await finished.digest(),
+            "metadata": dict(finished.metadata),
+            "attempt": finished.attempt,
+            "version": version,
+            "instance": instance,
+        }
+        return Answer(201, (("Content-Type", "application/json"),), json.dumps(told).encode())
+
+    return Uploads(FileStore(shared / "files"), on_complete)
+
+
+def endpoints(
+    version: str, instance: str, lame_duck_file: Path, folder: UploadsFolder, board: Board, files: Uploads
+) -> Starlette:
     """The application of one instance."""
     own = _Endpoints(version, instance, lame_duck_file, folder, board)
     app = Starlette(
@@ -42,6 +64,7 @@ def endpoints(version: str, instance: str, lame_duck_file: Path, folder: Uploads
             Route(UPLOAD + "/{id}", own.upload),
             Route(UPLOAD + "/{id}/content", own.content),
             Route("/uploads", own.uploads),
+            Mount(FILES, files),
             Route("/livez", own.livez),
             Route("/readyz", own.readyz),
             Route("/inflight", own.inflight),

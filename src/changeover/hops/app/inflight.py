@@ -24,6 +24,8 @@ CONTROL = frozenset({"/livez", "/readyz", "/inflight"})
 """Paths asked by load balancers and by the rollout, not by clients."""
 
 UPLOAD = "/upload"
+FILES = "/files"
+"""Below it uploads come in every dialect of the uploads library."""
 
 
 class Exchange:
@@ -51,6 +53,13 @@ class Exchange:
         """
         return not self.control and not self._cycle.more_body
 
+    @property
+    def is_upload(self) -> bool:
+        """Whether its body is one, or a piece of one."""
+        if self.path.startswith(FILES + "/"):
+            return self.method in ("POST", "PUT", "PATCH")
+        return (self.method, self.path) == ("POST", UPLOAD)
+
     def as_upload(self) -> dict[str, Any]:
         seconds = round(time.monotonic() - self._since, 3)
         return {"received": self.received, "expected": self.expected, "seconds": seconds}
@@ -74,7 +83,7 @@ class Board(ServerState):
 
     def report(self) -> dict[str, Any]:
         """What `/inflight` answers."""
-        uploads = [each for each in self._exchanges if (each.method, each.path) == ("POST", UPLOAD)]
+        uploads = [each for each in self._exchanges if each.is_upload]
         return {
             "requests": len(self._exchanges),
             "gets": sum(each.method == "GET" for each in self._exchanges),

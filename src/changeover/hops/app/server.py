@@ -12,7 +12,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,11 @@ from types import FrameType
 import uvicorn
 import uvloop
 
-from changeover.hops.app.endpoints import endpoints
+from changeover.hops.app.endpoints import endpoints, library
 from changeover.hops.app.inflight import Board, Counted, CountedProtocol
 from changeover.hops.app.uploads_folder import UploadsFolder
 from changeover.model.errors import fail
+from changeover.uploads import Uploads
 
 _BACKLOG = 2048
 """Connections the kernel may queue while the event loop is busy; a full queue is a refused client."""
@@ -55,10 +56,10 @@ def run(config: AppConfig) -> None:
 
 async def serve(config: AppConfig) -> None:
     """Serve until SIGTERM or SIGINT, finish every request, return. Needs the main thread of its process."""
-    folder = _folder(config)
+    folder, files = _folder(config)
     listener = _listener(config)
     board = Board()
-    app = endpoints(config.version, config.instance, config.lame_duck_file, folder, board)
+    app = endpoints(config.version, config.instance, config.lame_duck_file, folder, board, files)
     settings = uvicorn.Config(
         Counted(app, board, config.lame_duck_file),
         http=CountedProtocol,
@@ -73,7 +74,9 @@ async def serve(config: AppConfig) -> None:
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE,
     )
-    await _Server(settings, board, f"{config.instance} ({config.version})").serve(sockets=[listener])
+    async with files.running():
+        name = f"{config.instance} ({config.version})"
+        await _Server(settings, board, name, files.engine.leave).serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -83,12 +86,13 @@ class _Server(uvicorn.Server):
     drained instance, whose place the next one waits for, that would be most of the time it takes to end.
     """
 
-    def __init__(self, config: uvicorn.Config, board: Board, name: str) -> None:
+    def __init__(self, config: uvicorn.Config, board: Board, name: str, leave: Callable[[], Awaitable[object]]) -> None:
         super().__init__(config)
         self.server_state = board
         self._board = board
         self._name = name
         self._told = asyncio.Event()
+        self._leave = leave
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -109,6 +113,7 @@ class _Server(uvicorn.Server):
                     await self._told.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._leave()  # whose client can go on elsewhere is sent there; the others are waited for
         if self._board.connections or self._board.tasks:
             await super().shutdown(sockets)
         else:
@@ -124,9 +129,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _folder(config: AppConfig) -> UploadsFolder:
+def _folder(config: AppConfig) -> tuple[UploadsFolder, Uploads]:
     try:
-        return UploadsFolder(config.shared)
+        return UploadsFolder(config.shared), library(config.version, config.instance, config.shared)
     except OSError as error:
         raise fail(
             f"cannot keep uploads in {config.shared}: {error.strerror}",
