@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from email.utils import formatdate
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import crc32c
 
@@ -105,7 +105,8 @@ async def _create(engine: Engine, request: Request) -> Response:
         manifest = await engine.join(new, [_named(request, url) for url in joined.urls])
     else:
         manifest = await engine.create(new)
-    place = ("Location", request.url(manifest.id))
+    # Relative where it can be: aiotus (1.1) joins it to its endpoint, and cannot take one that begins with a slash.
+    place = ("Location", manifest.id if request.rest.endswith("/") else request.url(manifest.id))
     content_type = headers.get("content-type")
     if not final and (length == 0 or content_type == tus.PATCH_TYPE):
         with contextlib.suppress(Interrupted):  # as much as came is there, and the client is told how much that is
@@ -117,7 +118,7 @@ async def _create(engine: Engine, request: Request) -> Response:
 
 def _named(request: Request, url: str) -> str:
     """The id in the URL of a partial upload, relative or absolute. Raises BadRequest."""
-    path = urlsplit(url).path
+    path = urlsplit(urljoin(request.root + "/", url)).path
     if not path.startswith(request.root + "/"):
         raise BadRequest(f"{url} is not an upload of {request.root}")
     return path.removeprefix(request.root + "/").strip("/")
