@@ -10,6 +10,7 @@ Refuses HTTP/2, TLS and pipelining beyond one request: it stands behind a proxy 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 from email.utils import formatdate
@@ -51,6 +52,10 @@ class Receiver:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Take nothing new, send on whose client can go on elsewhere, finish the rest; returns when nobody is left."""
         assert self._server is not None
         self._server.close()
         await self.engine.leave()
@@ -138,6 +143,9 @@ class _Connection(asyncio.BufferedProtocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if self._body is not None and self._body.ended:
+                self._last = True  # a second request before the answer to the first: it gets none, and may come again
+                return
             self._refuse(400, f"this is no request: {error}")
             return
         self._size += len(data)
@@ -230,7 +238,8 @@ class _Connection(asyncio.BufferedProtocol):
         self._discards, self._body = True, None
         if self.transport.is_closing():
             return
-        self.transport.write_eof()
+        with contextlib.suppress(OSError):  # the client is gone already
+            self.transport.write_eof()
         self.transport.resume_reading()
         self._timer = self._loop.call_later(LINGER, self.transport.abort)
 
@@ -253,6 +262,11 @@ class _Body:
         self._ended = length == 0
         self._lost = False
         self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it has come."""
+        return self._ended
 
     @property
     def consumed(self) -> bool:

@@ -1,0 +1,271 @@
+"""The receive path over real connections: what goes past the parser, and what must not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from changeover.uploads import Answer, FileStore, Finished, Limits
+from changeover.uploads.engine import Engine
+from changeover.uploads.receive import BUFFER, HEAD, Receiver
+
+PATIENCE = 20.0
+PARTIAL = "application/partial-upload"
+
+
+@dataclass(frozen=True)
+class Got:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Client:
+    """One connection, spoken to by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def send(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self._writer.write(piece)
+            await self._writer.drain()
+
+    async def begin(self, method: str, path: str, **headers: object) -> None:
+        lines = [f"{method} {path} HTTP/1.1", "Host: x"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        await self.send("\r\n".join(lines).encode() + b"\r\n\r\n")
+
+    async def got(self, *, head: bool = False) -> Got:
+        async with asyncio.timeout(PATIENCE):
+            raw = await self._reader.readuntil(b"\r\n\r\n")
+            first, *lines = raw.decode().splitlines()
+            pairs = (line.partition(": ") for line in lines if line)
+            headers = {name.lower(): value for name, _, value in pairs}
+            size = 0 if head else int(headers.get("content-length", 0))
+            return Got(int(first.split()[1]), headers, await self._reader.readexactly(size))
+
+    async def ask(self, method: str, path: str, body: bytes = b"", **headers: object) -> Got:
+        await self.begin(method, path, content_length=len(body), **headers)
+        await self.send(body)
+        return await self.got(head=method == "HEAD")
+
+    async def is_closed(self) -> bool:
+        async with asyncio.timeout(PATIENCE):
+            return await self._reader.read(1) == b""
+
+    def hang_up(self) -> None:
+        self._writer.transport.abort()
+
+
+class Server:
+    def __init__(self, receiver: Receiver, finished: list[Finished]) -> None:
+        self.receiver = receiver
+        self.finished = finished
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        reader, writer = await asyncio.open_connection(*self.receiver.address)
+        try:
+            yield Client(reader, writer)
+        finally:
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def serving(folder: Path, limits: Limits | None = None) -> AsyncIterator[Server]:
+    finished: list[Finished] = []
+
+    async def on_complete(one: Finished) -> Answer:
+        finished.append(one)
+        return Answer(201, (), (await one.digest()).encode())
+
+    store = FileStore(folder, durable=False)
+    async with Receiver(Engine(store, on_complete, limits), "127.0.0.1", 0) as receiver:
+        yield Server(receiver, finished)
+
+
+Run = Callable[[Any], Any]
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Both loops: what a buffered protocol is given, and when, is not the same."""
+    return request.param  # type: ignore[no-any-return]
+
+
+async def content(client: Client, id: str) -> bytes:
+    return (await client.ask("GET", f"/files/{id}/content")).body
+
+
+def test_bodies_of_every_size_arrive_one_after_the_other_on_one_connection(tmp_path: Path, run: Run) -> None:
+    sizes = [0, 1, 1000, HEAD, BUFFER - 1, BUFFER, BUFFER + 1, 3 * BUFFER + 7, 5_000_000]
+
+    async def go() -> None:
+        async with serving(tmp_path) as server, server.client() as client:
+            for size in sizes:
+                body = os.urandom(size)
+                got = await client.ask("POST", "/files/", body)
+                assert got.status == 201
+                assert await content(client, server.finished[-1].id) == body
+        assert [one.size for one in server.finished] == sizes
+
+    run(go())
+
+
+def test_a_body_that_comes_with_its_head_or_byte_by_byte_is_the_same(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        body = b"0123456789"
+        async with serving(tmp_path) as server, server.client() as client:
+            await client.send(b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n" + body)
+            assert (await client.got()).status == 201
+            await client.begin("POST", "/files/", content_length=10)
+            for byte in body:
+                await client.send(bytes([byte]))
+                await asyncio.sleep(0)
+            assert (await client.got()).status == 201
+            for one in server.finished:
+                assert await content(client, one.id) == body
+
+    run(go())
+
+
+def test_a_body_in_chunks_arrives_too(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        async with serving(tmp_path) as server, server.client() as client:
+            await client.begin("POST", "/files/", transfer_encoding="chunked")
+            for _ in range(20):
+                await client.send(b"10000\r\n", bytes(65536), b"\r\n")
+            await client.send(b"0\r\n\r\n")
+            assert (await client.got()).status == 201
+            assert server.finished[0].size == 20 * 65536
+
+    run(go())
+
+
+def test_a_client_that_asks_whether_to_go_on_is_told_to_and_one_that_is_refused_is_not(
+    tmp_path: Path, run: Run
+) -> None:
+    async def go() -> None:
+        async with serving(tmp_path, Limits(max_size=100)) as server:
+            async with server.client() as client:
+                await client.begin("POST", "/files/", content_length=5, expect="100-continue")
+                assert (await client.got()).status == 100
+                await client.send(b"hello")
+                assert (await client.got()).status == 201
+            async with server.client() as client:
+                await client.begin("POST", "/files/", content_length=500, expect="100-continue")
+                assert (await client.got()).status == 413
+                assert await client.is_closed()
+
+    run(go())
+
+
+def test_who_is_refused_in_the_midst_of_a_body_gets_to_see_why(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        async with serving(tmp_path, Limits(max_size=100_000)) as server, server.client() as client:
+            await client.begin("POST", "/files/", transfer_encoding="chunked")
+            sending = asyncio.create_task(client.send(*[b"10000\r\n" + bytes(65536) + b"\r\n"] * 100))
+            assert (await client.got()).status == 413
+            await sending  # the server goes on listening for a while, and resets nobody
+            assert await client.is_closed()
+            assert not server.finished
+
+    run(go())
+
+
+def test_what_a_client_that_hung_up_had_sent_is_kept_and_gone_on_with(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        body = os.urandom(1_000_000)
+        async with serving(tmp_path) as server:
+            async with server.client() as client:
+                place = (await client.ask("POST", "/files/", upload_complete="?0")).headers["location"]
+            async with server.client() as client:
+                more = {"upload_offset": 0, "upload_complete": "?1", "content_type": PARTIAL}
+                await client.begin("PATCH", place, content_length=len(body), **more)
+                await client.send(body[:600_000])
+                async with asyncio.timeout(PATIENCE):  # what is still in a socket when its client resets it is lost
+                    while (await server.receiver.engine.look(place.rpartition("/")[2], "")).offset < 600_000:
+                        await asyncio.sleep(0.01)
+                client.hang_up()
+            async with server.client() as client:
+                start = int((await client.ask("HEAD", place)).headers["upload-offset"])
+                assert start == 600_000
+                more = {"upload_offset": start, "upload_complete": "?1", "content_type": PARTIAL}
+                assert (await client.ask("PATCH", place, body[start:], **more)).status == 201
+                assert await content(client, server.finished[0].id) == body
+
+    run(go())
+
+
+def test_what_is_no_request_is_refused_and_the_connection_closed(tmp_path: Path, run: Run) -> None:
+    bad = {
+        b"GET / HTTP/1.1\r\nHost: x\r\nBad Header: 1\r\n\r\n": 400,
+        b"\x16\x03\x01\x02\x00\x01\x00": 400,
+        b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello": 400,
+        b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": 400,
+        b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n": 400,
+        b"GET /files/ HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 2 * HEAD: 431,
+        b"GET /elsewhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n": 404,
+    }
+
+    async def go() -> None:
+        async with serving(tmp_path) as server:
+            for request, status in bad.items():
+                async with server.client() as client:
+                    await client.send(request)
+                    assert (await client.got()).status == status, request
+                    assert await client.is_closed()
+            assert not server.finished
+
+    run(go())
+
+
+def test_a_second_request_before_the_first_answer_is_not_answered_but_the_first_is(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        async with serving(tmp_path) as server, server.client() as client:
+            one = b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+            await client.send(one + one)
+            assert (await client.got()).status == 201
+            assert await client.is_closed()
+            assert len(server.finished) == 1
+
+    run(go())
+
+
+def test_who_leaves_keeps_what_came_tells_its_client_and_finishes_plain_uploads(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        async with (
+            serving(tmp_path) as server,
+            server.client() as resumable,
+            server.client() as plain,
+            server.client() as idle,
+        ):
+            place = (await resumable.ask("POST", "/files/", upload_complete="?0")).headers["location"]
+            more = {"upload_offset": 0, "upload_complete": "?1", "content_type": PARTIAL}
+            await resumable.begin("PATCH", place, content_length=10, expect="100-continue", **more)
+            assert (await resumable.got()).status == 100  # it is being taken
+            await plain.begin("POST", "/files/", content_length=10, expect="100-continue")
+            assert (await plain.got()).status == 100
+            await plain.send(b"01234")
+            assert (await idle.ask("GET", "/elsewhere")).status == 404
+            leaving = asyncio.create_task(server.receiver.leave())
+            told = await resumable.got()
+            assert (told.status, told.headers["upload-complete"]) == (503, "?0")
+            assert await idle.is_closed()
+            await plain.send(b"56789")
+            assert (await plain.got()).status == 201
+            resumable.hang_up()
+            plain.hang_up()
+            await leaving
+        assert [one.size for one in server.finished] == [10]
+
+    run(go())
