@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -269,3 +271,27 @@ def test_who_leaves_keeps_what_came_tells_its_client_and_finishes_plain_uploads(
         assert [one.size for one in server.finished] == [10]
 
     run(go())
+
+
+def test_the_command_takes_uploads_hands_them_on_and_ends_politely(tmp_path: Path) -> None:
+    async def go() -> None:
+        argv = [sys.executable, "-m", "changeover", "receive", "--port", "0", "--folder", str(tmp_path / "uploads")]
+        process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
+        assert process.stderr is not None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                told = (await process.stderr.readline()).decode()
+                port = int(told.rpartition(":")[2].partition("/")[0])
+                client = Client(*await asyncio.open_connection("127.0.0.1", port))
+                got = await client.ask("POST", "/files/", b"hello")
+                assert (got.status, json.loads(got.body)["size"]) == (201, 5)
+                assert (await client.ask("GET", json.loads(got.body)["content"])).body == b"hello"
+                client.hang_up()
+                process.terminate()
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    asyncio.run(go())

@@ -12,6 +12,7 @@ from changeover.cli.history import history, show
 from changeover.cli.keep import keep
 from changeover.cli.plan import plan
 from changeover.cli.probe import probe
+from changeover.cli.receive import receive
 from changeover.cli.resume import resume
 from changeover.cli.roll import roll
 from changeover.cli.schema import schema
@@ -31,7 +32,7 @@ cli = typer.Typer(
 )
 for command in (
     *(up, status, plan, roll, pause, resume, promote, abort, undo, retry, history, show),
-    *(probe, down, demo, simulate, schema),
+    *(probe, down, demo, simulate, schema, receive),
 ):
     cli.command(epilog=EPILOG)(command)
 cli.command("app", epilog=EPILOG)(app_command)
