@@ -44,10 +44,6 @@ class TooLarge(UploadError):
         self.limit = limit
 
 
-class TooMany(UploadError):
-    """The owner has as many uploads open as are allowed."""
-
-
 class ChecksumMismatch(UploadError):
     """The bytes are not what their checksum says. None of them was kept."""
 

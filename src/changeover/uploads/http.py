@@ -15,7 +15,6 @@ from changeover.uploads.errors import (
     Forbidden,
     NotFound,
     TooLarge,
-    TooMany,
     TryLater,
     UploadError,
     WrongLength,
@@ -105,8 +104,6 @@ def refusal(error: UploadError) -> Response:
             return problem(409, str(error))
         case TooLarge():
             return problem(413, str(error))
-        case TooMany():
-            return problem(429, str(error))
         case TryLater(full=True):
             return problem(507, str(error))
     return problem(503, str(error), ("Retry-After", "1"))
