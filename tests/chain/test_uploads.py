@@ -93,7 +93,7 @@ def test_an_upload_arrives_whole_though_every_instance_is_replaced_and_then_kill
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", rolled.ca_file)
     data = os.urandom(SIZE)
-    file, places = Paced(data), list[str]()
+    file, places, killed = Paced(data), list[str](), list[int]()
     client = threading.Thread(target=lambda: places.append(by(rolled, file)))
     client.start()
     try:
@@ -118,6 +118,7 @@ def test_an_upload_arrives_whole_though_every_instance_is_replaced_and_then_kill
         file.allow(SIZE)
         client.join(PATIENCE)
     (place,) = places
+    rolled.until(lambda told: whole(told, killed), "new instances in the place of those that were killed")
     with rolled.client() as asking:
         assert asking.get(f"{place}/content").content == data
         headers = {
@@ -128,6 +129,12 @@ def test_an_upload_arrives_whole_though_every_instance_is_replaced_and_then_kill
         told = asking.patch(place, headers=headers).json()
     assert (told["bytes"], told["sha256"]) == (SIZE, hashlib.sha256(data).hexdigest())
     assert told["attempt"] == 1
+
+
+def whole(told: Said, killed: list[int]) -> bool:
+    """Whether the tier is complete again, in the eyes of every router."""
+    runtime = [instance for instance in told["instances"] if instance["tier"] == "runtime"]
+    return len(runtime) == 2 and all(i["phase"] == "admitted" and i["pid"] not in killed for i in runtime)
 
 
 def killed_holder(chain: Chain) -> list[int]:
