@@ -101,7 +101,9 @@ def test_a_chain_waits_for_its_port_goes_whole_and_comes_again_with_what_was_upl
     before = chain.up()
     assert before["edge_url"] == f"https://{address}"
     with chain.client() as client:
-        upload = client.post("/upload", content=b"kept").json()["id"]
+        answer = client.post("/upload", content=b"kept")
+        assert answer.status_code == 201, (answer.text, answer.headers)
+        upload = answer.json()["id"]
     down = chain.down()
     assert down == {"stopped": [instance["name"] for instance in before["instances"]]}
     insist("down", down)

@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 
-from changeover.engine.controller import Controller, Tell, Told, World
+from changeover.engine.controller import BUSY_LOOK, Controller, Tell, Told, World
 from changeover.engine.journal import Journal
 from changeover.model.errors import fail
+from changeover.ports import Unknown
+from changeover.rollout.phases import Phase
 
+AGREE_PATIENCE = 30.0
+"""Seconds until all routers must send traffic to all members of a chain that was just started."""
+AGREE_LOOKS = 5
+"""Looks in a row that must find it so."""
 STOP_PATIENCE = 10.0
 """Seconds that `down` gives each tier to finish what it has. The chain is being taken away: this is no drain."""
 
@@ -26,6 +32,8 @@ async def bring_up(world: World, journal: Journal, tell: Tell) -> None:
             for tier in world.chain.tiers:
                 journal.begin_rollout(controller.now, tier.name, "", tier.first)
             ends = await asyncio.gather(*(controller.move(tier.name, tier.first) for tier in world.chain.inside_out))
+            if all(end.outcome == "completed" for end in ends):
+                await _agreed(world, controller)
         for tier, end in zip(world.chain.inside_out, ends, strict=True):
             if end.outcome != "completed":
                 raise fail(
@@ -38,6 +46,29 @@ async def bring_up(world: World, journal: Journal, tell: Tell) -> None:
         await world.platform.close()
         journal.clear_tiers(journal.latest())
         raise
+
+
+async def _agreed(world: World, controller: Controller) -> None:
+    """Wait until every router sends traffic to every member. Raises ChangeoverError.
+
+    The tiers come up side by side: an instance may be admitted by all gateways there are before there is one, and a
+    gateway that comes later has yet to find it healthy when it gets its first request itself. One look is not enough: a
+    proxy's worker threads learn of a member a moment after its main thread, which is asked.
+    """
+    deadline = time.monotonic() + AGREE_PATIENCE
+    for tier, router in world.routers.items():
+        agreed = 0
+        while agreed < AGREE_LOOKS:
+            names = frozenset(member.name for member in controller.machines[tier].fleet.where(Phase.ADMITTED))
+            try:
+                said = await router.membership(names)
+                missing = ", ".join(name for name in sorted(names) if not said[name].admitted)
+            except Unknown as error:
+                missing = str(error)
+            if missing and time.monotonic() > deadline:
+                raise fail(f"tier {tier} is up, but not in the eyes of all its routers: {missing}", next="Try again.")
+            agreed = 0 if missing else agreed + 1
+            await asyncio.sleep(BUSY_LOOK)
 
 
 async def take_down(world: World, journal: Journal, tell: Tell) -> list[str]:
