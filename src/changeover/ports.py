@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from signal import Signals
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -114,6 +114,8 @@ class Router(Protocol):
 @runtime_checkable
 class CanWeigh(Protocol):
     """A router that can give instances different shares of the requests (or connections, where it sees no requests)."""
+
+    weighs: ClassVar[Literal["requests", "connections"]]
 
     async def weigh(self, instance: Instance, weight: int) -> None:
         """Give it that weight, 1 to 256, in proportion to the weights of the others. Raises Unknown."""

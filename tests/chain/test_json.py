@@ -6,6 +6,7 @@ errors in tests/unit/test_docs.py. `up` prints what `status` does.
 
 from __future__ import annotations
 
+import pytest
 from tests.chain.chains import Chain, Said, SlowUpload
 from tests.unit.json_page import insist
 
@@ -21,6 +22,10 @@ def test_a_rollout_that_is_asked_for_things_prints_what_is_documented(rolled: Ch
         upload.finish()
         undone = roll.end(1).json
     insist("status", seen)
+    share = next(tier["share"] for tier in seen["tiers"] if tier["name"] == "gateway")
+    assert (share["of"], share["set"]) == ("connections", 10)
+    assert share["actual"] == pytest.approx(10, abs=1)
+    assert {tier["share"] for tier in seen["tiers"] if tier["name"] != "gateway"} == {None}
     for answer in asked:
         insist(answer["action"], answer)
     insist("roll", undone, nothing(rolled), all_tiers(rolled))

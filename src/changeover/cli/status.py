@@ -17,13 +17,17 @@ from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.common import FileOption, JsonOption, StateOption, as_it_runs, run
 from changeover.cli.output import Output
+from changeover.engine.controller import rules_of
 from changeover.engine.journal import Journal
 from changeover.kit import process
 from changeover.kit.clock import Clock
+from changeover.model.chain import Tier
 from changeover.model.instance import InFlight
-from changeover.ports import Unknown
+from changeover.ports import CanWeigh, Unknown
 from changeover.rollout.fleet import Member
 from changeover.rollout.phases import Phase
+from changeover.rollout.situation import Situation
+from changeover.rollout.strategies import canary
 
 WATCH = 0.5
 """Seconds between two pictures of --watch."""
@@ -89,6 +93,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
                 "template": course.goal if course else None,
                 "status": course.status.value if course else None,
                 "serving": sum(m.phase is Phase.ADMITTED for m in members),
+                "share": _share(found, tier, journal) if up else None,
                 "preview": str(shown) if up and (shown := found.platform.preview_entry(tier.name)) else None,
             }
         )
@@ -104,6 +109,23 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
         "keeper": known[0] if (known := keeper(journal)) is not None and process.is_alive(*known) else None,
         "tiers": tiers,
         "instances": instances,
+    }
+
+
+def _share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] | None:
+    """Of a canary at a step: how much of what goes to the new template, as it was set and as its routers have it."""
+    router = found.world.routers[tier.name]
+    course, weighs = journal.course(tier.name), isinstance(router, CanWeigh)
+    if course is None:
+        return None
+    here = Situation(rules_of(tier, weighed=weighs), course, journal.fleet(tier.name))
+    if here.step is None:
+        return None
+    actual = canary.actual_share(here.fleet, course.goal)
+    return {
+        "of": router.weighs if isinstance(router, CanWeigh) and here.rules.beside else "instances",
+        "set": here.share,
+        "actual": None if actual is None else round(actual, 1),
     }
 
 
@@ -169,6 +191,8 @@ def picture(data: dict[str, Any]) -> Group:
     for tier in data["tiers"] if data["up"] else ():
         title = f"[bold]{tier['name']}[/] {tier['kind']}  {tier['serving']} of {tier['size']} serving  {tier['status']}"
         title += f"  preview at {tier['preview']}" if tier["preview"] else ""
+        if (share := tier["share"]) is not None:
+            title += f"  {tier['template']} gets {share['actual']} % of {share['of']} (set: {share['set']} %)"
         tree = Tree(title)
         mine = [i for i in data["instances"] if i["tier"] == tier["name"]]
         for version in sorted({i["template"] for i in mine}):

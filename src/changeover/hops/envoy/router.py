@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import httpx
 
@@ -26,6 +26,8 @@ _Hosts = Mapping[str, tuple[bool, int]]
 
 class EnvoyRouter:
     """Membership of one cluster over all nodes of the tier in front."""
+
+    weighs: ClassVar[Literal["requests", "connections"]] = "requests"
 
     def __init__(self, client: httpx.AsyncClient, cluster: str, membership: str, nodes: Nodes) -> None:
         self._client = client

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from changeover.model.chain import Chain, Health, Tier
 from changeover.model.errors import fail
@@ -128,6 +129,8 @@ class RuntimeApi:
 
 class HaproxyRouter:
     """The members of one tier's listener."""
+
+    weighs: ClassVar[Literal["requests", "connections"]] = "connections"
 
     def __init__(self, api: RuntimeApi, tier: str, health: Health) -> None:
         self._api = api
