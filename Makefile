@@ -10,6 +10,7 @@ demo-naive: setup      ## the control: the same traffic, instances restarted the
 	$(run)changeover demo --naive -f examples/01-four-tiers/chain.yaml
 
 test: check            ## static checks and every test
+	@scripts/setup-npm tests/clients curl
 	$(run)pytest
 
 unit: setup            ## the tests without processes
@@ -30,6 +31,7 @@ soak: setup            ## controllers killed at every write to the journal; then
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(run)changeover demo -f examples/01-four-tiers/chain.yaml || exit; done
 
 bench: setup           ## measurements, printed and written to bench/results/*.json
+	@scripts/setup-npm bench/peers
 	$(run)python bench/receive.py
 	$(run)python bench/simulate.py
 	$(run)python bench/rollouts.py
