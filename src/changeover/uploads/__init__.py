@@ -4,10 +4,12 @@ Refuses to know anything of chains and rollouts: it is for every ASGI applicatio
 """
 
 from changeover.uploads.app import Uploads
-from changeover.uploads.errors import Forbidden
+from changeover.uploads.engine import New
+from changeover.uploads.errors import Forbidden, Refused
+from changeover.uploads.events import Event
 from changeover.uploads.finished import Finished
 from changeover.uploads.limits import Limits
 from changeover.uploads.manifest import Answer
 from changeover.uploads.stores.files import FileStore
 
-__all__ = ["Answer", "FileStore", "Finished", "Forbidden", "Limits", "Uploads"]
+__all__ = ["Answer", "Event", "FileStore", "Finished", "Forbidden", "Limits", "New", "Refused", "Uploads"]

@@ -15,12 +15,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from starlette.types import Receive, Scope, Send
 
 from changeover.uploads.dialects import content_range, ietf, parts, plain, tus
-from changeover.uploads.engine import Engine, Handler
+from changeover.uploads.engine import Engine, Handler, Validate
 from changeover.uploads.errors import BadRequest, ClientGone, NotFound, UploadError
+from changeover.uploads.events import Listener
 from changeover.uploads.http import Request, Response, problem, refusal
 from changeover.uploads.limits import Limits
 from changeover.uploads.manifest import State
 from changeover.uploads.store import Store, Unavailable
+from changeover.wire import digest
 from changeover.wire import ietf as ietf_wire
 
 Authorise = Callable[[Scope], str | Awaitable[str]]
@@ -40,9 +42,11 @@ class Uploads:
         *,
         limits: Limits | None = None,
         authorise: Authorise | None = None,
+        validate: Validate | None = None,
+        listener: Listener | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.engine = Engine(store, on_complete, limits, now=now)
+        self.engine = Engine(store, on_complete, limits, validate=validate, listener=listener, now=now)
         self._authorise = authorise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,7 +134,8 @@ async def dispatch(engine: Engine, request: Request) -> Response:
     headers, method = request.headers, request.method
     if method == "OPTIONS":
         limits = ietf.limits(engine, ietf_wire.NEWEST)
-        return Response(204, (*tus.options(engine), *limits, ("Accept-Patch", ietf_wire.PARTIAL)))
+        wanted = (("Want-Content-Digest", digest.WANTED), ("Want-Repr-Digest", digest.WANTED))
+        return Response(204, (*tus.options(engine), *limits, ("Accept-Patch", ietf_wire.PARTIAL), *wanted))
     if "tus-resumable" in headers:
         return await tus.handle(engine, request)
     if not request.id:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from changeover.uploads import metrics
 from changeover.uploads.errors import (
     ChecksumMismatch,
     ClientGone,
@@ -22,6 +23,7 @@ from changeover.uploads.errors import (
     UploadError,
     WrongLength,
 )
+from changeover.uploads.events import Events
 from changeover.uploads.holds import Body, Hold
 from changeover.uploads.limits import Limits
 from changeover.uploads.manifest import Manifest, Segment, merged
@@ -47,7 +49,14 @@ class Appending:
     """One body on its way into the store."""
 
     def __init__(
-        self, store: Store, limits: Limits, manifest: Manifest, version: Version, hold: Hold, verify: Verify | None
+        self,
+        store: Store,
+        limits: Limits,
+        manifest: Manifest,
+        version: Version,
+        hold: Hold,
+        verify: Verify | None,
+        events: Events,
     ) -> None:
         self._store = store
         self._limits = limits
@@ -55,6 +64,7 @@ class Appending:
         self._version = version
         self._hold = hold
         self._verify = verify
+        self._events = events
         with told():
             self._writer = store.writer(manifest.id, str(manifest.epoch))
         self._begun = manifest.offset
@@ -86,6 +96,7 @@ class Appending:
             if self._committing is not None:  # when the task was cancelled: a commit must not outlive its writer
                 await asyncio.wait([self._committing])
             self._writer.close()
+            metrics.DISCARDED.inc(self._begun + self._written - self._manifest.offset)
 
     async def _receive(self, body: Body) -> None:
         most = self._most()
@@ -178,14 +189,20 @@ class Appending:
     async def _swap(self, change: Callable[[Manifest], Manifest]) -> None:
         """Make durable what was written, and then say so in the manifest, with that change."""
         try:
-            with told():
+            with told(), metrics.COMMIT.time():
                 segments = merged(self._kept, await self._writer.commit())
                 changed = change(self._manifest.appended(segments))
-                if changed != self._manifest:
-                    self._version = await self._store.swap(changed.id, changed.dump(), self._version)
-                    self._manifest = changed
+                if changed == self._manifest:
+                    return
+                self._version = await self._store.swap(changed.id, changed.dump(), self._version)
+                before, self._manifest = self._manifest, changed
         except Changed:
             raise Interrupted(self._manifest.offset) from None
+        if more := changed.offset - before.offset:
+            metrics.COMMITTED.inc(more)
+            self._events.tell("progress", changed)
+        if changed.state is not before.state:
+            self._events.tell("completed", changed)
 
     # -- the end of it -----------------------------------------------------------------------------------------------
 
@@ -224,6 +241,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except Unavailable as error:
+        metrics.STORE_ERRORS.labels(str(error.full).lower()).inc()
         raise TryLater(f"the store of uploads: {error}", full=error.full) from error
     except Missing:
         raise NotFound("there is no such upload") from None

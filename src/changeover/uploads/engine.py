@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import os
 import secrets
@@ -21,25 +22,33 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from weakref import WeakValueDictionary
 
+from changeover.uploads import metrics
 from changeover.uploads.appending import Appending, Verify, told
+from changeover.uploads.digests import REPR, Digests, check_whole
 from changeover.uploads.errors import (
     AlreadyComplete,
     BadRequest,
     Cancelled,
+    DigestMismatch,
     Interrupted,
     NotFound,
     TooLarge,
+    TooMany,
     TryLater,
     UploadError,
     WrongLength,
     WrongOffset,
 )
+from changeover.uploads.events import Events, Listener
 from changeover.uploads.finished import Finished
 from changeover.uploads.holds import Body, Hold
 from changeover.uploads.lease import Lease, lease_from
 from changeover.uploads.limits import Limits
 from changeover.uploads.manifest import Answer, Dialect, Manifest, Part, Segment, State, merged
+from changeover.uploads.owners import Owners, is_place
+from changeover.uploads.pace import Pace, Paced
 from changeover.uploads.store import Changed, Missing, Store, Unavailable, Version, Writer
 
 Handler = Callable[[Finished], Awaitable[Answer]]
@@ -55,16 +64,24 @@ LET_GO = 5.0
 
 @dataclass(frozen=True)
 class New:
-    """An upload to be made."""
+    """An upload to be made. All of it but the dialect and the owner is what the client says."""
 
     dialect: Dialect
     owner: str = ""
     method: str = "POST"
     target: str = ""
+    """The path of the request that makes it."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    """Fields of that request that describe the content, by lower-case name."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    """File name, type and the like, in tus."""
     length: int | None = None
+    """Bytes, where that is known yet."""
     concat: str = ""
+
+
+Validate = Callable[[New], object]
+"""Looks at an upload before it is made; may be a coroutine function. Raises Forbidden or Refused, or lets it be."""
 
 
 class Engine:
@@ -76,24 +93,36 @@ class Engine:
         handler: Handler,
         limits: Limits | None = None,
         *,
+        validate: Validate | None = None,
+        listener: Listener | None = None,
         now: Callable[[], float] = time.time,
         name: str = "",
     ) -> None:
         self.store = store
         self.limits = limits or Limits()
         self._handler = handler
+        self._validate = validate
+        self._events = Events(listener)
         self._now = now
         self._name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._holds: dict[str, Hold] = {}
+        self._paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()
+        most = self.limits.max_unfinished
+        self._owners = None if most is None else Owners(store, most, self._is_unfinished)
         self._under_way: set[asyncio.Future[Answer]] = set()
         self._leaving = False
 
     # -- making and looking ----------------------------------------------------------------------------------------
 
     async def create(self, new: New) -> Manifest:
-        """Make an upload, empty. Raises TooLarge, TryLater."""
+        """Make an upload, empty. Raises TooLarge, TooMany, BadRequest, Forbidden, Refused, TryLater."""
         self._check_staying()
         self._check_size(new.length)
+        _check_digest(new.headers.get(REPR))
+        await self._check_valid(new)
+        if self._owners is not None:
+            with told():
+                await self._owners.check_room(new.owner)
         now = self._now()
         manifest = Manifest(
             id=secrets.token_urlsafe(24),
@@ -110,7 +139,34 @@ class Engine:
         )
         with told():
             await self.store.create(manifest.id, manifest.dump())
+            if self._owners is not None:
+                try:
+                    await self._owners.enter(new.owner, manifest.id)
+                except TooMany:
+                    await self.store.drop(manifest.id)
+                    raise
+        self._events.tell("created", manifest)
         return manifest
+
+    async def _check_valid(self, new: New) -> None:
+        if self._validate is None:
+            return
+        try:
+            told = self._validate(new)
+            if inspect.isawaitable(told):
+                await told
+        except UploadError:
+            raise
+        except Exception as error:
+            _LOG.exception("the application could not validate an upload")
+            raise TryLater("the application could not look at this upload; nothing of it was taken") from error
+
+    async def _is_unfinished(self, id: str) -> bool:
+        try:
+            manifest = Manifest.load((await self.store.read(id))[0])
+        except Missing:
+            return False
+        return manifest.state is State.RECEIVING and not self._is_over(manifest)
 
     async def look(self, id: str, owner: str) -> Manifest:
         """An upload as it is, and nobody broken off. Raises NotFound, Cancelled, TryLater."""
@@ -119,11 +175,16 @@ class Engine:
     async def settle(self, id: str, owner: str) -> Manifest:
         """An upload whose offset no request that is under way will change any more. Raises as `look` does."""
         await self._break_off(id)
+        fenced = False
 
         def settled(manifest: Manifest) -> Manifest:
-            return manifest.taken("") if manifest.state is State.RECEIVING and manifest.holder else manifest
+            nonlocal fenced
+            fenced = manifest.state is State.RECEIVING and manifest.holder != ""
+            return manifest.taken("") if fenced else manifest
 
-        return (await self._change(*await self._read(id, owner), settled))[0]
+        manifest, _ = await self._change(*await self._read(id, owner), settled)
+        _count_fenced(fenced)
+        return manifest
 
     def left(self, manifest: Manifest | None) -> float | None:
         """Seconds that an upload has left, or that a new one would have; None: no end to them."""
@@ -132,6 +193,8 @@ class Engine:
         return None if manifest.expires is None else max(0.0, manifest.expires - self._now())
 
     async def _read(self, id: str, owner: str) -> tuple[Manifest, Version]:
+        if is_place(id):
+            raise NotFound("there is no such upload")
         with told():
             record, version = await self.store.read(id)
         manifest = Manifest.load(record)
@@ -176,6 +239,7 @@ class Engine:
         length: int | None = None,
         announced: int | None = None,
         verify: Verify | None = None,
+        repr_digest: str | None = None,
         resumable: bool = True,
     ) -> Manifest:
         """Append a body at `offset`.
@@ -183,29 +247,38 @@ class Engine:
         `complete`: whether it is the last one; None: it is, once the known length is reached. `length`: what the client
         says the whole has. `announced`: bytes that the body will have, where that is known; a body that is too large
         leaves nothing then. `verify`: looks at every piece, and has the last word before any of it is kept.
-        `resumable`: whether the client can go on elsewhere, so that it may be broken off when this instance leaves.
+        `repr_digest`: the field of that name, by which the whole will be checked. `resumable`: whether the client can
+        go on elsewhere, so that it may be broken off when this instance leaves.
 
         Returns the manifest after it. Raises NotFound, Cancelled, WrongOffset, WrongLength, TooLarge, AlreadyComplete,
         ChecksumMismatch, Interrupted, ClientGone, TryLater; whatever had arrived by then is kept, but for a mismatch.
         """
+        fenced = False
 
         def taken(manifest: Manifest) -> Manifest:
+            nonlocal fenced
             if manifest.dialect == "parts":
                 raise BadRequest("this upload is made of parts")
             _check_receiving(manifest)
+            fenced = manifest.holder != ""
             if offset == manifest.offset:
-                return replace(manifest, length=self._agreed(manifest, length)).taken(self._name)
+                headers = manifest.headers if repr_digest is None else {**manifest.headers, REPR: repr_digest}
+                return replace(manifest, length=self._agreed(manifest, length), headers=headers).taken(self._name)
             if not manifest.holder:
                 raise WrongOffset(manifest.offset, offset)
             return manifest.taken("")  # its holder may be about to commit more; the client is told what stays true
 
         self._check_announced(announced)
+        _check_digest(repr_digest)
         hold = await self._take_place(id, resumable=resumable)
         try:
             manifest, version = await self._change(*await self._read(id, owner), taken)
+            _count_fenced(fenced)
             if not manifest.holder:
                 raise WrongOffset(manifest.offset, offset)
-            return await Appending(self.store, self.limits, manifest, version, hold, verify).run(body, complete)
+            appending = Appending(self.store, self.limits, manifest, version, hold, verify, self._events)
+            with metrics.IN_FLIGHT.track_inprogress():
+                return await appending.run(body if manifest.joined else self._paced(id, body), complete)
         finally:
             self._let_go(id, hold)
 
@@ -226,12 +299,21 @@ class Engine:
 
     async def _break_off(self, id: str) -> None:
         while (hold := self._holds.get(id)) is not None:
+            if not hold.broken_off:
+                metrics.TAKEOVERS.labels("in process").inc()
             hold.break_off()
             try:
                 async with asyncio.timeout(LET_GO):
                     await hold.over.wait()
             except TimeoutError:
                 self._let_go(id, hold)
+
+    def _paced(self, id: str, body: Body) -> Body:
+        if self.limits.rate is None:
+            return body
+        pace = self._paces.get(id) or Pace(self.limits.rate)
+        self._paces[id] = pace
+        return Paced(body, pace)
 
     def _agreed(self, manifest: Manifest, length: int | None) -> int | None:
         if length is None:
@@ -256,10 +338,11 @@ class Engine:
 
     # -- parts, and joining ----------------------------------------------------------------------------------------
 
-    async def put_part(self, id: str, owner: str, number: int, body: Body) -> Part:
+    async def put_part(self, id: str, owner: str, number: int, body: Body, verify: Verify | None = None) -> Part:
         """Take a whole part; it replaces an earlier one of that number. One that did not come whole leaves nothing.
 
-        Raises NotFound, Cancelled, BadRequest, AlreadyComplete, TooLarge, Interrupted, ClientGone, TryLater.
+        Raises NotFound, Cancelled, BadRequest, AlreadyComplete, TooLarge, ChecksumMismatch, Interrupted, ClientGone,
+        TryLater.
         """
 
         def with_part(manifest: Manifest) -> Manifest:
@@ -275,21 +358,26 @@ class Engine:
             with told():
                 writer = self.store.writer(id, f"part-{number}-{secrets.token_hex(8)}")
             try:
-                part = Part(await self._receive_part(hold, writer, body))
-                await self._change(manifest, version, with_part)
+                with metrics.IN_FLIGHT.track_inprogress():
+                    part = Part(await self._receive_part(hold, writer, self._paced(id, body), verify))
+                changed, _ = await self._change(manifest, version, with_part)
             finally:
                 writer.close()
         finally:
             self._let_go(place, hold)
+        metrics.COMMITTED.inc(part.size)
+        self._events.tell("progress", changed)
         return part
 
-    async def _receive_part(self, hold: Hold, writer: Writer, body: Body) -> tuple[Segment, ...]:
+    async def _receive_part(self, hold: Hold, writer: Writer, body: Body, verify: Verify | None) -> tuple[Segment, ...]:
         size = uncommitted = 0
         segments: tuple[Segment, ...] = ()
         try:
             while (piece := await hold.read(body)) is not None:
                 size, uncommitted = size + len(piece), uncommitted + len(piece)
                 self._check_announced(size)
+                if verify is not None:
+                    verify.update(piece)
                 with told():
                     writer.write(piece)
                     if uncommitted >= self.limits.segment:
@@ -298,15 +386,21 @@ class Engine:
             if not hold.uncancelled():
                 raise
             raise Interrupted(0) from None
+        if verify is not None:
+            verify.check()
         with told():
             return merged(segments, await writer.commit())
 
     async def assemble(self, id: str, owner: str, order: list[int] | None) -> Manifest:
         """Make the parts the upload, in ascending order: those named, or all. Raises BadRequest when one is missing."""
 
+        is_first = False
+
         def assembled(manifest: Manifest) -> Manifest:
+            nonlocal is_first
             _check_in_parts(manifest)
-            if manifest.state is not State.RECEIVING:
+            is_first = manifest.state is State.RECEIVING
+            if not is_first:
                 return manifest  # somebody was faster
             numbers = sorted(manifest.parts) if order is None else order
             if missing := [n for n in numbers if n not in manifest.parts]:
@@ -314,7 +408,10 @@ class Engine:
             self._check_size(sum(manifest.parts[n].size for n in numbers))
             return manifest.assembled(numbers).completed()
 
-        return (await self._change(*await self._read(id, owner), assembled))[0]
+        manifest, _ = await self._change(*await self._read(id, owner), assembled)
+        if is_first:
+            self._events.tell("completed", manifest)
+        return manifest
 
     async def join(self, new: New, ids: list[str]) -> Manifest:
         """Make an upload of the bytes of others, one after the other; they stay. Raises BadRequest, NotFound."""
@@ -336,8 +433,9 @@ class Engine:
     async def finish(self, id: str, owner: str) -> Answer:
         """The application's answer to a complete upload: asked once, kept, and given again.
 
-        Raises NotFound, Cancelled, WrongLength when it is not complete, TryLater when the application failed or another
-        instance is asking it and does not come to an end.
+        Raises NotFound, Cancelled, WrongLength when it is not complete, DigestMismatch when it is not what its client
+        said (it is given up then), TryLater when the application failed or another instance is asking it and does not
+        come to an end.
         """
         while True:
             manifest, version = await self._read(id, owner)
@@ -378,17 +476,26 @@ class Engine:
             return it
 
         lease = Lease(self.store, manifest, version, self._now)
+        finished = Finished(self.store, manifest)
         try:
             async with lease:
-                answer = await self._handler(Finished(self.store, manifest))
+                with told():
+                    await check_whole(finished)
+                answer = await self._handler(finished)
+        except DigestMismatch:
+            await self._give_up(lease.manifest, lease.version, still_mine)
+            raise
         except Exception as error:
+            metrics.ATTEMPTS.labels("failed").inc()
             if not isinstance(error, TryLater):
                 _LOG.exception("the application failed on upload %s, attempt %d", manifest.id, manifest.attempts)
             with contextlib.suppress(UploadError):
                 await self._change(lease.manifest, lease.version, lambda it: still_mine(it).released())
             raise TryLater("every byte is here, but the application failed on them") from error
+        metrics.ATTEMPTS.labels("answered").inc()
         expires = None if self.limits.keep_done is None else self._now() + self.limits.keep_done
-        await self._change(lease.manifest, lease.version, lambda it: still_mine(it).answered(answer, expires))
+        done, _ = await self._change(lease.manifest, lease.version, lambda it: still_mine(it).answered(answer, expires))
+        self._events.tell("answered", done)
         return answer
 
     # -- the rest --------------------------------------------------------------------------------------------------
@@ -396,9 +503,13 @@ class Engine:
     async def cancel(self, id: str, owner: str) -> None:
         """Give it up; its bytes go. Raises NotFound, Cancelled, TryLater."""
         await self._break_off(id)
-        await self._change(*await self._read(id, owner), lambda it: it.cancelled())
+        await self._give_up(*await self._read(id, owner), lambda it: it)
+
+    async def _give_up(self, manifest: Manifest, version: Version, check: Callable[[Manifest], Manifest]) -> None:
+        manifest, _ = await self._change(manifest, version, lambda it: check(it).cancelled())
         with contextlib.suppress(Unavailable):  # the next collection does it
-            await self.store.drop(id)
+            await self.store.drop(manifest.id)
+        self._events.tell("cancelled", manifest)
 
     async def leave(self) -> None:
         """Break off every request whose client can go on elsewhere: it keeps what it has, and says so.
@@ -415,9 +526,11 @@ class Engine:
                     await hold.over.wait()
 
     async def answered(self) -> None:
-        """Wait until the application has answered whatever it was asked from here, its clients gone or not."""
+        """Wait until the application has answered whatever it was asked from here, its clients gone or not, and until
+        its listener has been told."""
         while self._under_way:
             await asyncio.wait(self._under_way)
+        await self._events.told()
 
     async def collect(self) -> int:
         """Drop what has expired; how many that were. Safe while other instances do the same."""
@@ -430,6 +543,7 @@ class Engine:
                     if not self._is_over(manifest):
                         continue
                     await self.store.swap(id, manifest.cancelled().dump(), version)
+                    self._events.tell("expired", manifest)
                 await self.store.drop(id)
                 dropped += 1
         return dropped
@@ -439,6 +553,17 @@ def _check_receiving(manifest: Manifest) -> Manifest:
     if manifest.state is not State.RECEIVING:
         raise AlreadyComplete(f"the upload is complete, with {manifest.offset} bytes")
     return manifest
+
+
+def _check_digest(repr_digest: str | None) -> None:
+    if repr_digest is not None:
+        Digests(REPR, repr_digest)
+
+
+def _count_fenced(fenced: bool) -> None:
+    """Of an upload that was in the hands of another process."""
+    if fenced:
+        metrics.TAKEOVERS.labels("fenced").inc()
 
 
 def _check_in_parts(manifest: Manifest) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 
 class UploadError(Exception):
     """Something the client is to be told; the text says what."""
@@ -16,7 +18,24 @@ class Cancelled(UploadError):
 
 
 class Forbidden(UploadError):
-    """The authorisation hook said no."""
+    """The authorisation hook, or the one that validates, said no."""
+
+
+class Refused(UploadError):
+    """The hook that validates said no, with a status between 400 and 499 of its own. Raises ValueError on others."""
+
+    def __init__(self, status: int, what: str) -> None:
+        super().__init__(what)
+        self.status = HTTPStatus(status)
+        if status // 100 != 4:
+            raise ValueError(f"an upload is refused with a status between 400 and 499, not {status}")
+
+
+class TooMany(UploadError):
+    """The owner has as many unfinished uploads as are allowed."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} uploads are unfinished, and no more are allowed; finish or cancel one first")
 
 
 class WrongOffset(UploadError):
@@ -48,8 +67,21 @@ class ChecksumMismatch(UploadError):
     """The bytes are not what their checksum says. None of them was kept."""
 
 
+class DigestMismatch(ChecksumMismatch):
+    """They are not what the field of RFC 9530 says."""
+
+    def __init__(self, field: str, algorithm: str, provided: bytes) -> None:
+        super().__init__(f"the {algorithm} of the bytes that came is not what {field} says; none of them was kept")
+        self.algorithm = algorithm
+        self.provided = provided
+
+
 class BadRequest(UploadError):
-    """The request makes no sense."""
+    """The request makes no sense. `type`: of the problem, where there is one for it."""
+
+    def __init__(self, what: str, type: str = "") -> None:
+        super().__init__(what)
+        self.type = type
 
 
 class Interrupted(UploadError):

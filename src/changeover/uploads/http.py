@@ -12,14 +12,18 @@ from changeover.uploads.errors import (
     AlreadyComplete,
     BadRequest,
     Cancelled,
+    DigestMismatch,
     Forbidden,
     NotFound,
+    Refused,
     TooLarge,
+    TooMany,
     TryLater,
     UploadError,
     WrongLength,
 )
 from changeover.uploads.manifest import Answer
+from changeover.wire import digest
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,17 @@ def replayed(answer: Answer, *headers: tuple[str, str]) -> Response:
 def refusal(error: UploadError) -> Response:
     """What a client is told of an error for which its dialect has no words of its own."""
     match error:
-        case BadRequest() | WrongLength():
+        case BadRequest():
+            return problem(400, str(error), type=error.type)
+        case DigestMismatch():
+            provided = {"algorithm": error.algorithm, "provided-digest": digest.spell(error.provided)}
+            return problem(400, str(error), type=digest.MISMATCHING, **provided)
+        case WrongLength():
             return problem(400, str(error))
+        case Refused():
+            return problem(error.status, str(error))
+        case TooMany():
+            return problem(429, str(error))
         case Forbidden():
             return problem(403, str(error))
         case NotFound() | Cancelled():

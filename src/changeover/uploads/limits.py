@@ -16,5 +16,9 @@ class Limits:
     """How long an upload is kept after the application has answered; None: for ever."""
     max_append: int | None = None
     """Bytes of one request."""
+    rate: float | None = None
+    """Bytes per second of one upload, over whatever requests of this process bring it; faster ones have to wait."""
+    max_unfinished: int | None = None
+    """Uploads of one owner of which bytes are missing, in all instances together."""
     segment: int = 8 * 1024 * 1024
     """Bytes after which what has arrived is committed."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from email.utils import formatdate
@@ -18,11 +19,14 @@ from http import HTTPStatus
 from typing import cast
 
 import httptools
+import prometheus_client
 
 from changeover.uploads.app import dispatch
 from changeover.uploads.engine import Engine
 from changeover.uploads.errors import ClientGone, UploadError
 from changeover.uploads.http import Request, Response, problem, refusal
+
+_LOG = logging.getLogger(__name__)
 
 BUFFER = 256 * 1024
 """Bytes of each of the two buffers that a connection has while a body comes: what an upload in flight costs."""
@@ -213,6 +217,9 @@ class _Connection(asyncio.BufferedProtocol):
     async def _respond(self, method: str, body: _Body) -> Response:
         engine, root = self._receiver.engine, self._receiver.root
         path, _, query = self._target.decode("latin-1").partition("?")
+        if path == "/metrics" and method == "GET":
+            kind = ("Content-Type", prometheus_client.CONTENT_TYPE_LATEST)
+            return Response(200, (kind,), prometheus_client.generate_latest())
         if path != root and not path.startswith(root + "/"):
             return problem(404, f"uploads are at {root}")
         try:
@@ -220,6 +227,9 @@ class _Connection(asyncio.BufferedProtocol):
             return await dispatch(engine, Request(method, root, path[len(root) :], query, self._headers, content, ""))
         except UploadError as error:
             return refusal(error)
+        except Exception:  # otherwise its client would wait for an answer for ever
+            _LOG.exception("%s %s could not be answered", method, path)
+            return problem(500, "this server failed; its log says how")
 
     def _write(self, response: Response, method: str, *, last: bool) -> None:
         lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase if response.status != 460 else ''}"]

@@ -10,6 +10,8 @@ from typing import Any
 
 from changeover.uploads import Answer, Finished, Limits, Uploads
 from changeover.uploads.app import Authorise
+from changeover.uploads.engine import Validate
+from changeover.uploads.events import Listener
 from changeover.uploads.store import Store
 
 
@@ -61,11 +63,21 @@ class Instance:
         *,
         limits: Limits | None = None,
         authorise: Authorise | None = None,
+        validate: Validate | None = None,
+        listener: Listener | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.finished: list[Finished] = []
         self._handler = handler
-        self.app = Uploads(store, self._complete, limits=limits, authorise=authorise, now=now)
+        self.app = Uploads(
+            store,
+            self._complete,
+            limits=limits,
+            authorise=authorise,
+            validate=validate,
+            listener=listener,
+            now=now,
+        )
 
     async def _complete(self, finished: Finished) -> Answer:
         self.finished.append(finished)

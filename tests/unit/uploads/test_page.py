@@ -1,4 +1,4 @@
-"""The page about uploads: its example runs, and mounts in Starlette as it says."""
+"""The page about uploads: its examples run, in Starlette and in FastAPI, and do what the page says."""
 
 from __future__ import annotations
 
@@ -12,13 +12,40 @@ import httpx
 PAGE = Path(__file__).parents[3] / "docs" / "uploads.md"
 
 
-async def test_the_example_of_the_page_takes_an_upload(tmp_path: Path) -> None:
-    found = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert found is not None
+def example(number: int, folder: Path) -> dict[str, Any]:
+    """What is there after the code of one example, its uploads in that folder."""
+    found = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     there: dict[str, Any] = {}
-    exec(found[1].replace("/srv/uploads", str(tmp_path)), there)
+    exec(re.sub(r"/srv/\w+", str(folder), found[number]), there)
+    return there
+
+
+async def test_the_example_in_starlette_takes_an_upload(tmp_path: Path) -> None:
+    there = example(0, tmp_path)
     transport = httpx.ASGITransport(there["app"])
     async with httpx.AsyncClient(transport=transport, base_url="http://example") as client:
         answer = await client.post("/files/", content=b"hello", headers={"Upload-Complete": "?1"})
         assert (answer.status_code, answer.text) == (201, hashlib.sha256(b"hello").hexdigest())
         assert (await client.get(answer.headers["location"] + "/content")).content == b"hello"
+
+
+async def test_the_example_in_fastapi_limits_validates_tells_and_counts(tmp_path: Path) -> None:
+    there = example(1, tmp_path)
+    app = there["app"]
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        begin = {"Upload-Complete": "?0", "Content-Type": "image/png"}
+        assert (await client.post("/files/", headers=begin)).status_code == 403
+        client.headers["X-User"] = "ann"
+        wrong = await client.post("/files/", headers={**begin, "Content-Type": "text/html"})
+        assert (wrong.status_code, wrong.json()["detail"]) == (415, "only pictures are taken here")
+        begun = [await client.post("/files/", content=b"hel", headers=begin) for _ in range(11)]
+        assert [each.status_code for each in begun] == [201] * 10 + [429]
+        place = begun[0].headers["location"]
+        told = {"Upload-Offset": "3", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
+        assert (await client.patch(place, content=b"lo", headers=told)).text == "ann sent 5 bytes"
+        await there["uploads"].engine.answered()
+        assert (await client.get(f"/progress/{place.rpartition('/')[2]}")).json() == 5
+        assert (
+            'changeover_uploads_events_total{dialect="ietf",event="completed"}' in (await client.get("/metrics/")).text
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+from changeover.uploads.digests import REPR, of_content
 from changeover.uploads.engine import Engine, New
 from changeover.uploads.errors import AlreadyComplete, BadRequest, Interrupted, WrongOffset
 from changeover.uploads.http import Request, Response, problem, replayed
@@ -58,7 +59,15 @@ async def handle(engine: Engine, request: Request) -> Response:
 
 async def _take(engine: Engine, request: Request, offset: int, length: int | None) -> Manifest:
     return await engine.append(
-        request.id, request.owner, offset, request.body, complete=None, length=length, announced=request.announced
+        request.id,
+        request.owner,
+        offset,
+        request.body,
+        complete=None,
+        length=length,
+        announced=request.announced,
+        verify=of_content(request.headers),
+        repr_digest=request.headers.get(REPR),
     )
 
 

@@ -6,21 +6,26 @@ Clients that need it create the upload empty first ("careful creation"), which a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from changeover.uploads.appending import Verify
+from changeover.uploads.digests import REPR, of_content
 from changeover.uploads.engine import Engine, New
 from changeover.uploads.errors import (
     AlreadyComplete,
     BadRequest,
+    DigestMismatch,
     Interrupted,
     TooLarge,
     WrongLength,
     WrongOffset,
 )
-from changeover.uploads.http import Request, Response, problem, replayed
+from changeover.uploads.http import Request, Response, problem, refusal, replayed
 from changeover.uploads.manifest import Manifest, State
 from changeover.wire import ietf
 from changeover.wire.ietf import Fields, Interop
 
-DESCRIBES = ("content-type", "content-encoding", "content-language", "content-disposition", "repr-digest")
+DESCRIBES = ("content-type", "content-encoding", "content-language", "content-disposition", REPR)
 """Fields of the creation that describe the content, kept for the application."""
 
 
@@ -52,7 +57,7 @@ async def handle(engine: Engine, request: Request) -> Response:
             **{"expected-offset": error.expected, "provided-offset": error.provided},
         )
     except WrongLength as error:
-        return problem(400, str(error), type=ietf.INCONSISTENT_LENGTH)
+        return problem(400, str(error), ietf.complete(fields.interop, False), type=ietf.INCONSISTENT_LENGTH)
     except TooLarge as error:
         return problem(413, str(error), *limits(engine, fields.interop))
     except Interrupted as error:
@@ -63,6 +68,7 @@ async def _create(engine: Engine, request: Request, fields: Fields) -> Response:
     """Section "Upload Creation". Any method; the whole body may come with it, or none of it."""
     if fields.complete is None:
         raise BadRequest("Upload-Complete is needed to begin an upload")
+    verify = of_content(request.headers)
     manifest = await engine.create(
         New(
             "ietf",
@@ -75,9 +81,12 @@ async def _create(engine: Engine, request: Request, fields: Fields) -> Response:
     )
     place = ("Location", request.url(manifest.id))
     try:
-        manifest = await _take(engine, request, fields, manifest.id, 0, fields.complete)
+        manifest = await _take(engine, request, fields, manifest.id, 0, fields.complete, verify)
     except Interrupted as error:  # the client has yet to learn where it can go on
         return _interrupted(fields.interop, error, place)
+    except DigestMismatch:
+        await engine.cancel(manifest.id, request.owner)  # of which its client will never learn
+        raise
     if manifest.state is State.RECEIVING:
         return Response(201, (place, *_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest)))
     return await _answer(engine, request, manifest, fields.interop, place)
@@ -108,9 +117,13 @@ async def _append(engine: Engine, request: Request, fields: Fields) -> Response:
     if fields.interop.typed and request.headers.get("content-type", "").partition(";")[0].strip() != ietf.PARTIAL:
         return problem(415, f"an append is of type {ietf.PARTIAL}", ("Accept-Patch", ietf.PARTIAL))
     try:
-        manifest = await _take(engine, request, fields, request.id, fields.offset, fields.complete)
+        verify = of_content(request.headers)
+        manifest = await _take(engine, request, fields, request.id, fields.offset, fields.complete, verify)
     except AlreadyComplete as error:
         return await _again(engine, request, fields, fields.offset, error)
+    except DigestMismatch as error:  # section "Integrity Digests": nothing was appended
+        refused = refusal(error)
+        return replace(refused, headers=(*refused.headers, *_at(fields.interop, fields.offset)))
     if manifest.state is State.RECEIVING:
         return Response(204, (*_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest)))
     return await _answer(engine, request, manifest, fields.interop)
@@ -126,11 +139,21 @@ def _length(request: Request, fields: Fields, offset: int) -> int | None:
     return length
 
 
-async def _take(engine: Engine, request: Request, fields: Fields, id: str, offset: int, complete: bool) -> Manifest:
+async def _take(
+    engine: Engine, request: Request, fields: Fields, id: str, offset: int, complete: bool, verify: Verify | None
+) -> Manifest:
     try:
         length = _length(request, fields, offset)
         return await engine.append(
-            id, request.owner, offset, request.body, complete=complete, length=length, announced=request.announced
+            id,
+            request.owner,
+            offset,
+            request.body,
+            complete=complete,
+            length=length,
+            announced=request.announced,
+            verify=verify,
+            repr_digest=request.headers.get(REPR),
         )
     except WrongLength:
         # Section "Upload Append": once the offset exceeds the length, rejected and marked invalid.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 
+from changeover.uploads.digests import of_content
 from changeover.uploads.engine import Engine, New
 from changeover.uploads.errors import BadRequest, Interrupted
 from changeover.uploads.http import Request, Response, as_json, problem, replayed
@@ -39,8 +40,8 @@ async def handle(engine: Engine, request: Request) -> Response:
                 manifest = await engine.look(request.id, request.owner)
                 return as_json(200, {"parts": [_told(n, part) for n, part in sorted(manifest.parts.items())]})
             case "PUT", ["parts", number]:
-                part = await engine.put_part(request.id, request.owner, _number(number), request.body)
-                return as_json(200, _told(_number(number), part))
+                n, verify = _number(number), of_content(request.headers)
+                return as_json(200, _told(n, await engine.put_part(request.id, request.owner, n, request.body, verify)))
             case "POST", ["complete"]:
                 return await _complete(engine, request)
     except Interrupted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+from changeover.uploads.digests import of_content
 from changeover.uploads.engine import Engine, New
 from changeover.uploads.errors import ClientGone, Interrupted, UploadError
 from changeover.uploads.http import Request, Response, problem, replayed
@@ -11,6 +12,7 @@ from changeover.uploads.http import Request, Response, problem, replayed
 
 async def handle(engine: Engine, request: Request, describes: tuple[str, ...]) -> Response:
     """Take the body, and answer what the application answers."""
+    verify = of_content(request.headers)
     manifest = await engine.create(
         New(
             "plain",
@@ -23,7 +25,14 @@ async def handle(engine: Engine, request: Request, describes: tuple[str, ...]) -
     )
     try:
         await engine.append(
-            manifest.id, request.owner, 0, request.body, complete=True, announced=request.announced, resumable=False
+            manifest.id,
+            request.owner,
+            0,
+            request.body,
+            complete=True,
+            announced=request.announced,
+            verify=verify,
+            resumable=False,
         )
     except (UploadError, ClientGone) as error:
         with contextlib.suppress(UploadError):

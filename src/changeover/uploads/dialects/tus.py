@@ -11,6 +11,8 @@ from urllib.parse import urljoin, urlsplit
 
 import crc32c
 
+from changeover.uploads.appending import Verify
+from changeover.uploads.digests import of_content
 from changeover.uploads.engine import Engine, New
 from changeover.uploads.errors import (
     AlreadyComplete,
@@ -101,6 +103,7 @@ async def _create(engine: Engine, request: Request) -> Response:
         length,
         headers.get("upload-concat", ""),
     )
+    verify = _verify(request)
     if joined is not None and final:
         manifest = await engine.join(new, [_named(request, url) for url in joined.urls])
     else:
@@ -110,7 +113,7 @@ async def _create(engine: Engine, request: Request) -> Response:
     content_type = headers.get("content-type")
     if not final and (length == 0 or content_type == tus.PATCH_TYPE):
         with contextlib.suppress(Interrupted):  # as much as came is there, and the client is told how much that is
-            await _take(engine, request, manifest.id, 0)
+            await _take(engine, request, manifest.id, 0, verify)
         manifest = await engine.look(manifest.id, request.owner)
     await _finished(engine, request, manifest)
     return Response(201, (place, ("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
@@ -156,7 +159,7 @@ async def _append(engine: Engine, request: Request) -> Response:
     if before.joined:
         raise Forbidden("a final upload takes no bytes of its own")
     try:
-        manifest = await _take(engine, request, request.id, offset)
+        manifest = await _take(engine, request, request.id, offset, _verify(request))
     except AlreadyComplete:
         manifest = await engine.look(request.id, request.owner)
         if offset != manifest.offset:
@@ -167,10 +170,12 @@ async def _append(engine: Engine, request: Request) -> Response:
     return Response(204, (("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
 
 
-async def _take(engine: Engine, request: Request, id: str, offset: int) -> Manifest:
-    verify = None
-    if (told := request.headers.get("upload-checksum")) is not None:
-        verify = _Verify(tus.checksum(told))
+def _verify(request: Request) -> Verify | None:
+    told = request.headers.get("upload-checksum")
+    return of_content(request.headers) if told is None else _Verify(tus.checksum(told))
+
+
+async def _take(engine: Engine, request: Request, id: str, offset: int, verify: Verify | None) -> Manifest:
     length = tus.number(request.headers, "upload-length")
     return await engine.append(
         id,
