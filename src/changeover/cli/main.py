@@ -13,6 +13,7 @@ from changeover.cli.keep import keep
 from changeover.cli.plan import plan
 from changeover.cli.probe import probe
 from changeover.cli.receive import receive
+from changeover.cli.relay import relay
 from changeover.cli.resume import resume
 from changeover.cli.roll import roll
 from changeover.cli.schema import schema
@@ -32,7 +33,7 @@ cli = typer.Typer(
 )
 for command in (
     *(up, status, plan, roll, pause, resume, promote, abort, undo, retry, history, show),
-    *(probe, down, demo, simulate, schema, receive),
+    *(probe, down, demo, simulate, schema, receive, relay),
 ):
     cli.command(epilog=EPILOG)(command)
 cli.command("app", epilog=EPILOG)(app_command)

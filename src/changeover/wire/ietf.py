@@ -91,6 +91,19 @@ def read(headers: Mapping[str, str]) -> Fields:
     )
 
 
+@dataclass(frozen=True)
+class Said:
+    """What an answer in the newest version says of the upload. None: nothing."""
+
+    complete: bool | None
+    offset: int | None
+
+
+def read_answer(headers: Mapping[str, str]) -> Said:
+    """The fields of an answer, by lower-case name."""
+    return Said(_boolean(headers, "upload-complete"), _integer(headers, "upload-offset"))
+
+
 def complete(interop: Interop, value: bool) -> tuple[str, str]:
     """The field that says whether the upload is complete."""
     name = "Upload-Incomplete" if interop.inverted else "Upload-Complete"

@@ -1,0 +1,1 @@
+"""The upload relay: takes plain requests, hands large bodies inward in segments, streams the rest through."""

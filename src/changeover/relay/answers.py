@@ -1,0 +1,106 @@
+"""An answer on its way from a connection inward to a client."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from changeover.relay.calls import Broken, Link
+from changeover.relay.readiness import Channel, Waker
+from changeover.wire import heads
+from changeover.wire.chunked import BadChunk, Chunks
+from changeover.wire.heads import Field, ResponseHead
+
+PIECE = 128 * 1024
+
+ABOUT_THE_UPLOAD = (b"upload-complete", b"upload-offset", b"upload-limit", b"upload-length")
+"""Fields between the relay and whoever stores uploads, which mean nothing to a client that sent a plain request."""
+
+
+def problem(status: int, detail: str, *headers: Field, **more: object) -> tuple[int, list[Field], bytes]:
+    """A problem document (RFC 9457)."""
+    told = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return status, [(b"Content-Type", b"application/problem+json"), *headers], json.dumps(told).encode()
+
+
+async def write(channel: Channel, waker: Waker, data: bytes, until: float) -> None:
+    """All of it. Raises OSError, and TimeoutError when the client takes nothing until then."""
+    view = memoryview(data)
+    while view:
+        waker.clear()
+        count = channel.send(view)
+        view = view[count:]
+        if not count:
+            if time.monotonic() > until:
+                raise TimeoutError
+            await waker.wait()
+
+
+async def pass_on(
+    link: Link,
+    answer: ResponseHead,
+    client: Channel,
+    waker: Waker,
+    *,
+    close: bool,
+    chunks_understood: bool,
+    silence: float,
+    without: Iterable[bytes] = (),
+) -> bool:
+    """The whole answer, head and body; whether the client's connection can carry another one.
+
+    Raises Broken when it ends too early (what has been sent stays sent, so the client's connection must be closed),
+    OSError when the client is gone.
+    """
+    fields = answer.passed_on(without)
+    cut = answer.until_close or (answer.chunked and not chunks_understood)
+    if answer.chunked and chunks_understood:
+        fields.append((b"Transfer-Encoding", b"chunked"))
+    if close or cut:
+        fields.append((b"Connection", b"close"))
+    out: bytes | memoryview = heads.spell_response(answer.status, answer.reason, fields)
+    chunks = Chunks() if answer.chunked else None
+    left, inbox, ended = answer.length or 0, link.inbox, False
+    link.inbox = b""
+    quiet_since = time.monotonic()
+    while True:
+        waker.clear()
+        ended = (
+            ended or (not left and chunks is None and not answer.until_close) or (chunks is not None and chunks.ended)
+        )
+        moved = False
+        if not ended and len(out) < PIECE:
+            data = inbox or link.channel.recv(PIECE)
+            inbox = b""
+            if data == b"":
+                if not answer.until_close:
+                    raise Broken("the answer broke off")
+                ended = moved = True
+            elif data is not None:
+                moved = True
+                quiet_since = time.monotonic()
+                if chunks is not None:
+                    try:
+                        content, used = chunks.feed(data)
+                    except BadChunk as error:
+                        raise Broken(f"the answer's body: {error}") from None
+                    link.inbox = data[used:]
+                    data = data[:used] if chunks_understood else b"".join(content)
+                elif not answer.until_close:
+                    link.inbox, data = data[left:], data[:left]
+                    left -= len(data)
+                out = b"".join((out, data)) if out else data
+        if out:
+            count = client.send(out)
+            out = memoryview(out)[count:]
+            moved = moved or count > 0
+            if count:
+                quiet_since = time.monotonic()
+        elif ended:
+            return not (close or cut)
+        if not moved:
+            if time.monotonic() - quiet_since > silence:
+                raise Broken("the answer stood still", timeout=True)
+            await waker.wait()

@@ -1,0 +1,167 @@
+"""The bytes of one body that are here and not acknowledged: in pipes where many come at once, in memory where few do.
+
+Refuses to let go of a byte before it is told to, and to hold more than it may: whoever fills it asks for `room` first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from changeover.relay.pipes import Pipe, Pipes
+from changeover.relay.readiness import Channel
+
+PIECE = 64 * 1024
+"""Bytes read into memory at once. Who has that many waiting is worth a splice; fewer cost less by way of memory."""
+FEW = 16 * 1024
+"""A splice that moved no more than that was not worth it."""
+BLOCK = 1024 * 1024
+"""Bytes of a block in memory; a pipe holds about as many."""
+IN_MEMORY = 2 * BLOCK
+"""Bytes that one body may hold while it goes by way of memory: a segment that is being sent, and the next one."""
+
+
+class Block:
+    """A run of bytes: in a pipe, or in memory."""
+
+    __slots__ = ("data", "pipe")
+
+    def __init__(self, pipe: Pipe | None = None, data: bytes = b"") -> None:
+        self.pipe = pipe
+        self.data = bytearray(data)
+
+    @property
+    def size(self) -> int:
+        return len(self.data) if self.pipe is None else self.pipe.size
+
+    def to_memory(self, pipes: Pipes) -> None:
+        """Out of its pipe, when none can be had to send it from."""
+        if self.pipe is not None:
+            self.data += self.pipe.read()
+            pipes.put(self.pipe)
+            self.pipe = None
+
+
+class Budget:
+    """What all bodies of one relay may hold together. An even share, between bounds, for each that is on its way."""
+
+    def __init__(self, total: int, least: int, most: int) -> None:
+        self.total = total
+        self.held = 0
+        """Bytes."""
+        self.bodies = 0
+        self._least, self._most = least, most
+
+    @property
+    def share(self) -> int:
+        """Bytes that one body may hold just now: one segment that is being sent, and the next one that comes."""
+        return max(self._least, min(self._most, self.total // max(1, self.bodies)))
+
+
+class Kept:
+    """One body's."""
+
+    def __init__(self, pipes: Pipes, budget: Budget) -> None:
+        self.size = 0
+        self._pipes = pipes
+        self._budget = budget
+        self._blocks: deque[Block] = deque()
+        self._sealed = 0
+        """Blocks at the head to which nothing is added any more: they are being sent."""
+        self._many = False
+        budget.bodies += 1
+
+    def room(self) -> int:
+        """Bytes that may be added."""
+        most = self._budget.share if self._many else min(self._budget.share, IN_MEMORY)
+        return min(most - self.size, self._budget.total - self._budget.held)
+
+    def receive(self, channel: Channel, most: int) -> int | None:
+        """Take up to `most` bytes off a socket; how many, 0 at its end, None when none are there. Raises OSError."""
+        count = self._splice(channel, most) if self._many and most > FEW else -1
+        if count is not None and count < 0:
+            data = channel.recv(min(most, PIECE))
+            if data is None:
+                return None
+            self._many = len(data) == PIECE
+            if data:
+                self.add(data)
+            return len(data)
+        return count
+
+    def _splice(self, channel: Channel, most: int) -> int | None:
+        """As `receive`; -1 when there is no pipe to be had."""
+        if not channel.may_read:
+            return None
+        tail = self._tail()
+        if tail is not None and tail.pipe is not None:
+            try:
+                count = tail.pipe.fill(channel.fd, most)
+            except BlockingIOError:
+                pass  # no more fits in, or no more is there: with an empty one it shows which
+            else:
+                self._many = count > FEW
+                self._count(count)
+                return count
+        if (pipe := self._pipes.get()) is None:
+            return -1
+        came: int | None = None
+        try:
+            came = pipe.fill(channel.fd, most)
+        except BlockingIOError:
+            channel.may_read = False
+        if came:
+            self._many = came > FEW
+            self._count(came)
+            self._blocks.append(Block(pipe))
+        else:
+            self._pipes.put(pipe)
+        return came
+
+    def _tail(self) -> Block | None:
+        return self._blocks[-1] if len(self._blocks) > self._sealed else None
+
+    def add(self, data: bytes | memoryview) -> None:
+        """Take bytes that are in memory already."""
+        tail = self._tail()
+        if tail is None or tail.pipe is not None or len(tail.data) >= BLOCK:
+            tail = Block()
+            self._blocks.append(tail)
+        tail.data += data
+        self._count(len(data))
+
+    def segment(self, most: int) -> list[Block]:
+        """Whole blocks at the head, of `most` bytes together at the most, but one in any case."""
+        size = number = 0
+        for block in self._blocks:
+            if number and size + block.size > most:
+                break
+            size, number = size + block.size, number + 1
+        self._sealed = number
+        return [*self._blocks][:number]
+
+    def drop(self, count: int) -> None:
+        """These many bytes at the head are acknowledged."""
+        self._count(-count)
+        while count:
+            block = self._blocks[0]
+            gone = min(block.size, count)
+            count -= gone
+            if gone < block.size:
+                if block.pipe is not None:
+                    self._pipes.drop(block.pipe, gone)
+                else:
+                    del block.data[:gone]
+                continue
+            self._blocks.popleft()
+            self._sealed = max(0, self._sealed - 1)
+            if block.pipe is not None:
+                self._pipes.put(block.pipe)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.drop(self.size)
+        self._budget.bodies -= 1
+
+    def _count(self, more: int) -> None:
+        self.size += more
+        self._budget.held += more

@@ -1,0 +1,122 @@
+"""Pipes of the kernel as a place for bytes that never enter this process: splice(2) in, tee(2) and splice(2) out.
+
+Pipes are limited for users who are not root (pipe(7): pipe-user-pages-soft, 64 MiB of pipes for all of a user's
+processes). What is refused here is kept in memory instead, which costs about twice the CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+
+SIZE = 1024 * 1024
+"""Bytes of a pipe, as far as bytes count: it has that many pages, and a page takes one piece of any size below it."""
+LEAST = 256 * 1024
+"""A pipe that the kernel gives fewer bytes is not worth having (measured: 64 KiB doubles the CPU)."""
+IDLE = 32
+"""Pipes kept for the next ones who need them."""
+
+_SET_SIZE = 1031  # F_SETPIPE_SZ; in fcntl since 3.10, but not on every platform mypy knows
+_FLAGS = 1 | 2  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
+_libc = ctypes.CDLL(None, use_errno=True)
+
+POSSIBLE = hasattr(os, "splice") and hasattr(_libc, "tee")
+
+
+class Pipe:
+    """Both ends of one."""
+
+    __slots__ = ("r", "size", "w")
+
+    def __init__(self) -> None:
+        self.r, self.w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.size = 0
+        """Bytes in it."""
+
+    def fill(self, descriptor: int, most: int) -> int:
+        """From a socket; how much came, 0 at its end. Raises BlockingIOError when nothing is there, or no place."""
+        count = os.splice(descriptor, self.w, most, flags=_FLAGS)
+        self.size += count
+        return count
+
+    def copy_to(self, other: Pipe) -> int:
+        """All that is in here, so that it is in both; how much that was: less when the other is too small."""
+        count = int(_libc.tee(self.r, other.w, ctypes.c_size_t(self.size), 2))
+        if count < 0:
+            raise OSError(number := ctypes.get_errno(), os.strerror(number))
+        other.size += count
+        return count
+
+    def pour(self, descriptor: int) -> int:
+        """Into a socket; how much went. Raises BlockingIOError when it takes nothing, OSError when it is broken."""
+        count = os.splice(self.r, descriptor, self.size, flags=_FLAGS)
+        self.size -= count
+        return count
+
+    def read(self) -> bytes:
+        """All that is in it, into memory."""
+        pieces = []
+        while self.size:
+            pieces.append(os.read(self.r, self.size))
+            self.size -= len(pieces[-1])
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        os.close(self.r)
+        os.close(self.w)
+
+
+class Pipes:
+    """Those that are there to be used. `refused` counts how often there was none to be had."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self.open = 0
+        self._idle: list[Pipe] = []
+        self._nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+    def get(self) -> Pipe | None:
+        """An empty one; None when the kernel has no room for more."""
+        if not POSSIBLE:
+            return None
+        if self._idle:
+            return self._idle.pop()
+        pipe = None
+        try:
+            pipe = Pipe()
+            if fcntl.fcntl(pipe.w, _SET_SIZE, SIZE) >= LEAST:
+                self.open += 1
+                return pipe
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBUSY):
+                raise
+        if pipe is not None:
+            pipe.close()
+        self.refused += 1
+        return None
+
+    def drop(self, pipe: Pipe, count: int) -> None:
+        """Forget that many bytes at its head."""
+        while count:
+            gone = os.splice(pipe.r, self._nowhere, count)
+            pipe.size -= gone
+            count -= gone
+
+    def put(self, pipe: Pipe) -> None:
+        """Give it back, with whatever is in it."""
+        if len(self._idle) < IDLE:
+            self.drop(pipe, pipe.size)
+            self._idle.append(pipe)
+        else:
+            pipe.close()
+            self.open -= 1
+
+    def close(self) -> None:
+        for pipe in self._idle:
+            pipe.close()
+        self._idle.clear()
+        with contextlib.suppress(OSError):
+            os.close(self._nowhere)

@@ -1,0 +1,95 @@
+"""Chunked bodies (RFC 9112, section 7.1): which bytes of a stream are content, found as they come.
+
+What is long may go past this decoder: `left` says how many bytes of content come next, and `skip` that they went.
+Trailers and extensions are read and dropped, which a recipient may do (sections 6.5 and 7.1.1).
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+LINE = 8 * 1024
+"""Bytes of one line with its extensions, and of all trailers."""
+
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\0-\x08\x0a-\x1f\x7f]*)?")
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0-\x08\x0a-\x1f\x7f]*")
+
+
+class BadChunk(ValueError):
+    """A body that is not chunked as it should be."""
+
+
+class _At(Enum):
+    SIZE = auto()
+    CONTENT = auto()
+    END_OF_CHUNK = auto()
+    TRAILERS = auto()
+    END = auto()
+
+
+class Chunks:
+    """One body."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        """Bytes of content that come next, before anything else does."""
+        self._at = _At.SIZE
+        self._line = b""
+        """The beginning of a line whose end has not come."""
+        self._trailers = 0
+
+    @property
+    def ended(self) -> bool:
+        return self._at is _At.END
+
+    def skip(self, size: int) -> None:
+        """That many bytes of `left` went past the decoder."""
+        self.left -= size
+        if not self.left:
+            self._at = _At.END_OF_CHUNK
+
+    def feed(self, data: bytes) -> tuple[list[memoryview], int]:
+        """The content among these bytes, and how many of them were used: all, but for what follows the body's end.
+
+        Raises BadChunk.
+        """
+        view, place, content = memoryview(data), 0, list[memoryview]()
+        while place < len(data) and self._at is not _At.END:
+            if self._at is _At.CONTENT:
+                piece = view[place : place + self.left]
+                content.append(piece)
+                place += len(piece)
+                self.skip(len(piece))
+                continue
+            end = data.find(b"\n", place)
+            if end < 0:
+                self._line += data[place:]
+                place = len(data)
+                if len(self._line) > LINE:
+                    raise BadChunk("a line is too long")
+                break
+            line, self._line = self._line + data[place : end + 1], b""
+            place = end + 1
+            if not line.endswith(b"\r\n") or len(line) > LINE:
+                raise BadChunk("a line does not end as it should, or is too long")
+            self._take(line[:-2])
+        return content, place
+
+    def _take(self, line: bytes) -> None:
+        match self._at:
+            case _At.SIZE:
+                if (found := _SIZE.fullmatch(line)) is None:
+                    raise BadChunk("the size of a chunk is no number")
+                self.left = int(found[1], 16)
+                self._at = _At.CONTENT if self.left else _At.TRAILERS
+            case _At.END_OF_CHUNK:
+                if line:
+                    raise BadChunk("a chunk is longer than its size says")
+                self._at = _At.SIZE
+            case _At.TRAILERS if line:
+                self._trailers += len(line)
+                if _TRAILER.fullmatch(line) is None or self._trailers > LINE:
+                    raise BadChunk("the trailers are not fields, or too long")
+            case _:
+                self._at = _At.END
