@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 
-from changeover.uploads import Answer, FileStore, Finished, Limits
+from changeover.uploads import Answer, FileStore, Finished, Limits, receive
 from changeover.uploads.engine import Engine
 from changeover.uploads.receive import BUFFER, HEAD, Receiver
 
@@ -227,6 +230,149 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(tmp_path: Path,
                     assert (await client.got()).status == status, request
                     assert await client.is_closed()
             assert not server.finished
+
+    run(go())
+
+
+def test_a_head_that_does_not_come_to_an_end_is_not_waited_for(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However steadily it comes."""
+    monkeypatch.setattr(receive, "HEAD_TIME", 0.2)
+
+    async def go() -> None:
+        async with serving(tmp_path) as server, server.client() as client, asyncio.timeout(PATIENCE):
+            await client.send(b"POST /files/ HTTP/1.1\r\nHost: x\r\nX: ")
+            closed = asyncio.create_task(client.is_closed())
+            while not closed.done():
+                with contextlib.suppress(ConnectionError):
+                    await client.send(b"x")
+                await asyncio.sleep(0.01)
+            assert closed.exception() is not None or closed.result()
+
+    run(go())
+
+
+def test_a_body_that_stops_coming_is_not_waited_for_and_what_came_is_kept(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receive, "BODY_TIME", 0.2)
+
+    async def go() -> None:
+        more = {"upload_complete": "?1", "content_type": PARTIAL}
+        async with serving(tmp_path) as server:
+            async with server.client() as client:
+                place = (await client.ask("POST", "/files/", upload_complete="?0")).headers["location"]
+                await client.begin("PATCH", place, content_length=BUFFER + 5, upload_offset=0, **more)
+                await client.send(bytes(BUFFER))
+                assert await client.is_closed()
+            async with server.client() as client:
+                assert (await client.ask("HEAD", place)).headers["upload-offset"] == str(BUFFER)
+                assert (await client.ask("PATCH", place, b"hello", upload_offset=BUFFER, **more)).status == 201
+
+    run(go())
+
+
+def test_many_bodies_that_hardly_come_hold_up_nobody(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        async with serving(tmp_path) as server, contextlib.AsyncExitStack() as stack:
+            slow = [await stack.enter_async_context(server.client()) for _ in range(100)]
+            for each in slow:
+                await each.begin("POST", "/files/", content_length=5)
+                await each.send(b"h")
+            async with server.client() as client:
+                assert (await client.ask("POST", "/files/", bytes(1_000_000))).status == 201
+            for each in slow:
+                await each.send(b"ello")
+            assert [(await each.got()).status for each in slow] == [201] * 100
+
+    run(go())
+
+
+def test_no_path_is_a_way_out_of_the_store(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "secret").write_bytes(b"private key")
+    tricks = (
+        "..",
+        "../secret",
+        "%2e%2e/secret",
+        "..%2fsecret",
+        "//secret",
+        "x/../../secret",
+        "%00",
+        "a" * 5000,
+        "\xff",
+    )
+
+    async def go() -> None:
+        async with serving(tmp_path / "store") as server:
+            for trick in tricks:
+                for method in ("GET", "HEAD", "DELETE"):
+                    for path in (f"/files/{trick}", f"/files/{trick}/content", f"/files/../{trick}"):
+                        async with server.client() as client:
+                            got = await client.ask(method, path)
+                            assert 400 <= got.status < 500, (method, path)
+                            assert b"private key" not in got.body
+        assert (tmp_path / "secret").read_bytes() == b"private key"
+
+    run(go())
+
+
+def test_a_body_is_checked_against_its_digests(tmp_path: Path, run: Run) -> None:
+    body = os.urandom(3 * BUFFER + 7)
+    right, wrong = (f"sha-256=:{b64encode(sha256(each).digest()).decode()}:" for each in (body, body[1:]))
+
+    async def go() -> None:
+        async with serving(tmp_path) as server, server.client() as client:
+            place = (await client.ask("POST", "/files/", upload_complete="?0")).headers["location"]
+            more = {"upload_offset": 0, "upload_complete": "?1", "content_type": PARTIAL}
+            got = await client.ask("PATCH", place, body, content_digest=wrong, **more)
+            assert (got.status, got.headers["upload-offset"]) == (400, "0")
+            got = await client.ask("PATCH", place, body, content_digest=right, repr_digest=right, **more)
+            assert (got.status, got.body.decode()) == (201, sha256(body).hexdigest())
+            assert (await client.ask("POST", "/files/", body, repr_digest=wrong)).status == 400
+            assert len(server.finished) == 1
+
+    run(go())
+
+
+def test_a_body_that_comes_faster_than_it_may_is_left_in_the_socket(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        async with serving(tmp_path, Limits(rate=1.0)) as server, server.client() as client, server.client() as other:
+            place = (await client.ask("POST", "/files/", upload_complete="?0")).headers["location"]
+            more = {"upload_offset": 0, "upload_complete": "?1", "content_type": PARTIAL}
+            await client.begin("PATCH", place, content_length=50_000_000, **more)
+            sending = asyncio.create_task(client.send(*[bytes(1_000_000)] * 50))
+            async with asyncio.timeout(PATIENCE):
+                while not (await server.receiver.engine.look(place.rpartition("/")[2], "")).offset:
+                    await asyncio.sleep(0.01)
+            assert not sending.done()
+            assert int((await other.ask("HEAD", place)).headers["upload-offset"]) <= BUFFER
+            assert (await client.got()).status == 503
+            sending.cancel()
+            await asyncio.wait([sending])
+
+    run(go())
+
+
+def test_what_is_counted_is_shown(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        async with serving(tmp_path) as server, server.client() as client:
+            await client.ask("POST", "/files/", b"hello")
+            got = await client.ask("GET", "/metrics")
+            assert got.headers["content-type"].startswith("text/plain")
+            assert b'changeover_uploads_events_total{dialect="plain",event="answered"}' in got.body
+
+    run(go())
+
+
+def test_a_failure_that_nobody_foresaw_is_answered(tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """Such as a record of a later release."""
+
+    async def go() -> None:
+        async with serving(tmp_path) as server, server.client() as client:
+            await server.receiver.engine.store.create("a" * 32, b'{"format": 99}')
+            assert (await client.ask("HEAD", "/files/" + "a" * 32)).status == 500
+            assert "a" * 32 in caplog.text
 
     run(go())
 

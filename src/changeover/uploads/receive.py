@@ -227,6 +227,8 @@ class _Connection(asyncio.BufferedProtocol):
             return await dispatch(engine, Request(method, root, path[len(root) :], query, self._headers, content, ""))
         except UploadError as error:
             return refusal(error)
+        except ClientGone:
+            raise
         except Exception:  # otherwise its client would wait for an answer for ever
             _LOG.exception("%s %s could not be answered", method, path)
             return problem(500, "this server failed; its log says how")
