@@ -31,6 +31,7 @@ from changeover.uploads.errors import (
     AlreadyComplete,
     BadRequest,
     Cancelled,
+    ClientGone,
     DigestMismatch,
     Interrupted,
     NotFound,
@@ -426,7 +427,8 @@ class Engine:
                     async for piece in self.store.pieces(one.id, one.segments):
                         yield piece
 
-        return await self.append(manifest.id, new.owner, 0, bytes_of_all(), complete=True)
+        async with self.given_up_if_refused(manifest):
+            return await self.append(manifest.id, new.owner, 0, bytes_of_all(), complete=True)
 
     # -- completing ------------------------------------------------------------------------------------------------
 
@@ -504,6 +506,16 @@ class Engine:
         """Give it up; its bytes go. Raises NotFound, Cancelled, TryLater."""
         await self._break_off(id)
         await self._give_up(*await self._read(id, owner), lambda it: it)
+
+    @contextlib.asynccontextmanager
+    async def given_up_if_refused(self, manifest: Manifest) -> AsyncIterator[None]:
+        """For the first bytes of an upload, which come before its client has learnt where it is: nobody could go on."""
+        try:
+            yield
+        except (UploadError, ClientGone):
+            with contextlib.suppress(UploadError):
+                await self.cancel(manifest.id, manifest.owner)
+            raise
 
     async def _give_up(self, manifest: Manifest, version: Version, check: Callable[[Manifest], Manifest]) -> None:
         manifest, _ = await self._change(manifest, version, lambda it: check(it).cancelled())

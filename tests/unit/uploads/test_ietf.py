@@ -230,8 +230,9 @@ async def test_the_size_of_a_whole_request_is_the_length(client: Client) -> None
 
 async def test_two_ways_to_say_the_length_must_agree(client: Client) -> None:
     got = await client.create(b"hello", complete=True, upload_length="6")
-    assert got.status == 400
+    assert (got.status, got.headers["upload-complete"]) == (400, "?0")
     assert told(got)["type"].endswith("#inconsistent-upload-length")
+    assert "upload-limit" in got.headers
     assert not client.instance.finished
 
 

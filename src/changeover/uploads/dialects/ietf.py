@@ -57,7 +57,8 @@ async def handle(engine: Engine, request: Request) -> Response:
             **{"expected-offset": error.expected, "provided-offset": error.provided},
         )
     except WrongLength as error:
-        return problem(400, str(error), ietf.complete(fields.interop, False), type=ietf.INCONSISTENT_LENGTH)
+        more = (ietf.complete(fields.interop, False), *limits(engine, fields.interop))
+        return problem(400, str(error), *more, type=ietf.INCONSISTENT_LENGTH)
     except TooLarge as error:
         return problem(413, str(error), *limits(engine, fields.interop))
     except Interrupted as error:
@@ -80,13 +81,11 @@ async def _create(engine: Engine, request: Request, fields: Fields) -> Response:
         )
     )
     place = ("Location", request.url(manifest.id))
-    try:
-        manifest = await _take(engine, request, fields, manifest.id, 0, fields.complete, verify)
-    except Interrupted as error:  # the client has yet to learn where it can go on
-        return _interrupted(fields.interop, error, place)
-    except DigestMismatch:
-        await engine.cancel(manifest.id, request.owner)  # of which its client will never learn
-        raise
+    async with engine.given_up_if_refused(manifest):
+        try:
+            manifest = await _take(engine, request, fields, manifest.id, 0, fields.complete, verify)
+        except Interrupted as error:  # the client has yet to learn where it can go on
+            return _interrupted(fields.interop, error, place)
     if manifest.state is State.RECEIVING:
         return Response(201, (place, *_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest)))
     return await _answer(engine, request, manifest, fields.interop, place)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from changeover.uploads.digests import of_content
 from changeover.uploads.engine import Engine, New
-from changeover.uploads.errors import ClientGone, Interrupted, UploadError
+from changeover.uploads.errors import Interrupted
 from changeover.uploads.http import Request, Response, problem, replayed
 
 
@@ -24,21 +22,18 @@ async def handle(engine: Engine, request: Request, describes: tuple[str, ...]) -
         )
     )
     try:
-        await engine.append(
-            manifest.id,
-            request.owner,
-            0,
-            request.body,
-            complete=True,
-            announced=request.announced,
-            verify=verify,
-            resumable=False,
-        )
-    except (UploadError, ClientGone) as error:
-        with contextlib.suppress(UploadError):
-            await engine.cancel(manifest.id, request.owner)  # nobody could go on with it
-        if isinstance(error, Interrupted):
-            return problem(503, "this instance is leaving; send it again", ("Retry-After", "0"))
-        raise
+        async with engine.given_up_if_refused(manifest):
+            await engine.append(
+                manifest.id,
+                request.owner,
+                0,
+                request.body,
+                complete=True,
+                announced=request.announced,
+                verify=verify,
+                resumable=False,
+            )
+    except Interrupted:
+        return problem(503, "this instance is leaving; send it again", ("Retry-After", "0"))
     answer = await engine.finish(manifest.id, request.owner)
     return replayed(answer, ("Location", request.url(manifest.id)))

@@ -20,6 +20,7 @@ from changeover.uploads.errors import (
     ChecksumMismatch,
     Forbidden,
     Interrupted,
+    NotFound,
     UploadError,
     WrongOffset,
 )
@@ -49,6 +50,8 @@ async def _handle(engine: Engine, request: Request) -> Response:
             if method != "POST":
                 return problem(405, f"{method} means nothing to the collection", ("Allow", "POST, OPTIONS"))
             return await _create(engine, request)
+        if request.below:
+            raise NotFound("there is no such upload")
         match method:
             case "HEAD":
                 return await _offset(engine, request)
@@ -112,8 +115,9 @@ async def _create(engine: Engine, request: Request) -> Response:
     place = ("Location", manifest.id if request.rest.endswith("/") else request.url(manifest.id))
     content_type = headers.get("content-type")
     if not final and (length == 0 or content_type == tus.PATCH_TYPE):
-        with contextlib.suppress(Interrupted):  # as much as came is there, and the client is told how much that is
-            await _take(engine, request, manifest.id, 0, verify)
+        async with engine.given_up_if_refused(manifest):
+            with contextlib.suppress(Interrupted):  # as much as came is there, and the client is told how much that is
+                await _take(engine, request, manifest.id, 0, verify)
         manifest = await engine.look(manifest.id, request.owner)
     await _finished(engine, request, manifest)
     return Response(201, (place, ("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
