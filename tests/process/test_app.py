@@ -225,6 +225,33 @@ def test_a_chunked_upload_is_stored(app: App) -> None:
     assert answer.json()["sha256"] == hashlib.sha256(pattern(0, 2_400_000)).hexdigest()
 
 
+def test_an_upload_in_pieces_is_one_like_any_other_and_stored_once(app: App, other: App) -> None:
+    body = pattern(0, 3_000_017, b"pieces")
+    begun = app.post(b"", **{"Upload-Complete": "?0", "X-Upload-Ref": "in-pieces"})
+    assert (begun.status_code, begun.headers["location"][:7]) == (201, "/files/")
+    append = {"Content-Type": "application/partial-upload", "Upload-Offset": "0", "Upload-Complete": "?0"}
+    place = begun.headers["location"]
+    assert other.client.patch(place, content=body[:1_000_000], headers=append).status_code == 204
+    append |= {"Upload-Offset": "1000000", "Upload-Complete": "?1"}
+    answer = app.client.patch(place, content=body[1_000_000:], headers=append)
+    assert answer.status_code == 201
+    record = answer.json()
+    told = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), "ref": "in-pieces"}
+    assert record == {**told, "id": record["id"], "version": "v1", "instance": "runtime-1"}
+    location = answer.headers["location"]
+    assert location == f"/upload/{record['id']}"
+    assert other.get(location).json() == {**record, "served_by": {"version": "v1", "instance": "runtime-2"}}
+    assert other.get(location + "/content").content == body
+
+    append["Upload-Offset"] = str(len(body))
+    assert other.client.patch(place, headers=append).json() == record
+    assert other.get("/uploads?ref=in-pieces").json()["ids"] == [record["id"]]
+
+
+def test_a_reference_that_could_be_a_path_begins_no_upload_in_pieces(app: App) -> None:
+    assert_problem(app.post(b"", **{"Upload-Complete": "?0", "X-Upload-Ref": "../up"}), 400)
+
+
 def test_uploads_are_found_by_reference_whoever_took_them(app: App, other: App) -> None:
     taken = [each.post(b"x", **{"X-Upload-Ref": "a-Ref_1"}).json() for each in (app, other)]
     app.post(b"x", **{"X-Upload-Ref": "another"})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from starlette.types import Receive, Scope, Send
 
@@ -33,7 +33,12 @@ COLLECT = 600.0
 
 
 class Uploads:
-    """An ASGI application. One for each process; they share the store."""
+    """An ASGI application. One for each process; they share the store.
+
+    `at`: where uploads are found, when some are begun elsewhere (a route that hands its requests to this application);
+    else below the path at which it was asked. `keeps`: fields of the request that begins an upload which its handler is
+    to see, beside those that describe the content.
+    """
 
     def __init__(
         self,
@@ -44,10 +49,14 @@ class Uploads:
         authorise: Authorise | None = None,
         validate: Validate | None = None,
         listener: Listener | None = None,
+        at: str = "",
+        keeps: Sequence[str] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
         self.engine = Engine(store, on_complete, limits, validate=validate, listener=listener, now=now)
         self._authorise = authorise
+        self._at = at
+        self._keeps = tuple(name.lower() for name in keeps)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,6 +85,8 @@ class Uploads:
                 headers=_headers(scope),
                 body=body,
                 owner=await self._owner(scope),
+                at=self._at,
+                keeps=self._keeps,
             )
             return await dispatch(self.engine, request)
         except UploadError as error:
@@ -159,10 +170,10 @@ async def _begin(engine: Engine, request: Request) -> Response:
         # RFC 9110, section 14.4: a part must not be taken for the whole.
         raise BadRequest("a Content-Range goes to the upload, not to where uploads begin")
     if request.query == "parts":
-        return await parts.create(engine, request, ietf.DESCRIBES)
+        return await parts.create(engine, request)
     if "uploadType=resumable" in request.query.split("&"):
-        return await content_range.create(engine, request, ietf.DESCRIBES)
-    return await plain.handle(engine, request, ietf.DESCRIBES)
+        return await content_range.create(engine, request)
+    return await plain.handle(engine, request)
 
 
 async def _content(engine: Engine, request: Request) -> Response:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from changeover.uploads.digests import REPR
 from changeover.uploads.errors import (
     AlreadyComplete,
     BadRequest,
@@ -25,6 +26,9 @@ from changeover.uploads.errors import (
 from changeover.uploads.manifest import Answer
 from changeover.wire import digest
 
+DESCRIBES = ("content-type", "content-encoding", "content-language", "content-disposition", REPR)
+"""Fields of the request that begins an upload which describe the content, kept for the application."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -38,10 +42,23 @@ class Request:
     """By lower-case name; what came twice is joined by a comma."""
     body: AsyncIterator[bytes]
     owner: str
+    at: str = ""
+    """Where uploads are found, if that is not `root`."""
+    keeps: tuple[str, ...] = ()
+    """Fields that the application wants to know of, beside DESCRIBES."""
+
+    @property
+    def base(self) -> str:
+        return self.at or self.root
 
     def url(self, id: str) -> str:
         """Where an upload is found: a path, which holds whatever name the proxies in front go by."""
-        return f"{self.root}/{id}"
+        return f"{self.base}/{id}"
+
+    @property
+    def described(self) -> dict[str, str]:
+        """The fields that are kept of a request that begins an upload."""
+        return {name: self.headers[name] for name in (*DESCRIBES, *self.keeps) if name in self.headers}
 
     @property
     def announced(self) -> int | None:
@@ -91,8 +108,10 @@ def as_json(status: int, told: Any, *headers: tuple[str, str]) -> Response:
 
 
 def replayed(answer: Answer, *headers: tuple[str, str]) -> Response:
-    """The application's answer, with fields of the dialect."""
-    return Response(answer.status, (*answer.headers, *headers), answer.body)
+    """The application's answer, with fields of the dialect. A Location that the application names is the one."""
+    named = any(name.lower() == "location" for name, _ in answer.headers)
+    more = [each for each in headers if not (named and each[0] == "Location")]
+    return Response(answer.status, (*answer.headers, *more), answer.body)
 
 
 def refusal(error: UploadError) -> Response:

@@ -100,14 +100,9 @@ def test_a_client_that_takes_a_blob_without_end_leaves_turns_to_others(tmp_path:
     async def story() -> None:
         turns = 0
         turns_at_chunk = []
-        app = endpoints(
-            "v1",
-            "runtime-1",
-            tmp_path / "lame-duck",
-            UploadsFolder(tmp_path),
-            Board(),
-            library("v1", "runtime-1", tmp_path),
-        )
+        folder = UploadsFolder(tmp_path)
+        files = library("v1", "runtime-1", folder, tmp_path)
+        app = endpoints("v1", "runtime-1", tmp_path / "lame-duck", folder, Board(), files)
 
         async def others() -> None:
             nonlocal turns

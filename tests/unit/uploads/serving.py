@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,8 @@ class Instance:
         authorise: Authorise | None = None,
         validate: Validate | None = None,
         listener: Listener | None = None,
+        at: str = "",
+        keeps: Sequence[str] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
         self.finished: list[Finished] = []
@@ -76,6 +78,8 @@ class Instance:
             authorise=authorise,
             validate=validate,
             listener=listener,
+            at=at,
+            keeps=keeps,
             now=now,
         )
 

@@ -49,3 +49,13 @@ async def test_the_example_in_fastapi_limits_validates_tells_and_counts(tmp_path
         assert (
             'changeover_uploads_events_total{dialect="ietf",event="completed"}' in (await client.get("/metrics/")).text
         )
+
+
+async def test_the_example_with_a_route_of_its_own_tells_where_an_upload_is_found(tmp_path: Path) -> None:
+    transport = httpx.ASGITransport(example(2, tmp_path)["app"])
+    async with httpx.AsyncClient(transport=transport, base_url="http://example") as client:
+        begun = await client.post("/photos", headers={"Upload-Complete": "?0", "X-Album": "summer"})
+        place = begun.headers["location"]
+        assert place.startswith("/files/")
+        told = {"Upload-Offset": "0", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
+        assert (await client.patch(place, content=b"hello", headers=told)).text == "/photos: summer"

@@ -17,11 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
 
 from changeover.hops.app.inflight import FILES, UPLOAD, Board
 from changeover.hops.app.uploads_folder import Incoming, UploadsFolder, is_ref
 from changeover.kit.pattern import pattern
 from changeover.uploads import Answer, FileStore, Finished, Uploads
+from changeover.wire import ietf
 
 MAX_BLOB = 10_000_000_000
 """Bytes one GET may ask for: more than any real answer, and still a bound on a typing error."""
@@ -29,14 +31,19 @@ MAX_BLOB = 10_000_000_000
 _CHUNK = 64 * 1024
 """Bytes of a blob handed to the transport at once; that fills its buffer, more would only pile up."""
 
+REF = "x-upload-ref"
+"""The client's own name for an upload, by which it finds it again."""
+
 _PIECE = 1024 * 1024
 """Bytes of an upload written at once: few trips to a thread, and a bounded price in memory per upload."""
 
 
-def library(version: str, instance: str, shared: Path) -> Uploads:
+def library(version: str, instance: str, folder: UploadsFolder, shared: Path) -> Uploads:
     """What answers below FILES: uploads in every dialect, that any instance can continue. Raises OSError."""
 
     async def on_complete(finished: Finished) -> Answer:
+        if finished.target == UPLOAD:
+            return await _stored(folder, finished, version, instance)
         told = {
             "id": finished.id,
             "bytes": finished.size,
@@ -48,14 +55,31 @@ def library(version: str, instance: str, shared: Path) -> Uploads:
         }
         return Answer(201, (("Content-Type", "application/json"),), json.dumps(told).encode())
 
-    return Uploads(FileStore(shared / "files"), on_complete)
+    return Uploads(FileStore(shared / "files"), on_complete, at=FILES, keeps=(REF,))
+
+
+async def _stored(folder: UploadsFolder, finished: Finished, version: str, instance: str) -> Answer:
+    """The answer of the plain path, to an upload that came there in pieces. Asked again, it stores nothing again."""
+    told = await asyncio.to_thread(folder.record, finished.id)
+    if told is None:
+        incoming = await asyncio.to_thread(folder.begin, finished.id)
+        try:
+            async for piece in finished.pieces():
+                await asyncio.to_thread(incoming.write, piece)
+            record = await asyncio.to_thread(incoming.store, finished.headers.get(REF), version, instance)
+        except BaseException:
+            await asyncio.to_thread(incoming.discard)
+            raise
+        told = dict(record)
+    headers = (("Content-Type", "application/json"), ("Location", f"{UPLOAD}/{finished.id}"))
+    return Answer(201, headers, json.dumps(told).encode())
 
 
 def endpoints(
     version: str, instance: str, lame_duck_file: Path, folder: UploadsFolder, board: Board, files: Uploads
 ) -> Starlette:
     """The application of one instance."""
-    own = _Endpoints(version, instance, lame_duck_file, folder, board)
+    own = _Endpoints(version, instance, lame_duck_file, folder, board, files)
     app = Starlette(
         routes=[
             Route("/hello", own.hello),
@@ -76,11 +100,20 @@ def endpoints(
 
 
 class _Endpoints:
-    def __init__(self, version: str, instance: str, lame_duck_file: Path, folder: UploadsFolder, board: Board) -> None:
+    def __init__(
+        self,
+        version: str,
+        instance: str,
+        lame_duck_file: Path,
+        folder: UploadsFolder,
+        board: Board,
+        files: Uploads,
+    ) -> None:
         self._me = {"version": version, "instance": instance}
         self._lame_duck_file = lame_duck_file
         self._folder = folder
         self._board = board
+        self._files = files
 
     async def hello(self, _: Request) -> Response:
         return JSONResponse(self._me)
@@ -95,9 +128,11 @@ class _Endpoints:
         return StreamingResponse(_blob(int(text)), headers=headers)
 
     async def take_upload(self, request: Request) -> Response:
-        ref = request.headers.get("x-upload-ref")
+        ref = request.headers.get(REF)
         if ref is not None and not is_ref(ref):
             raise HTTPException(400, "X-Upload-Ref must be 1 to 64 letters, digits, _ or -")
+        if ietf.is_spoken(dict(request.headers)):  # by a client that can resume, or a relay
+            return _Begun(self._files)
         incoming: Incoming | None = None
         record = None
         try:
@@ -162,6 +197,17 @@ async def _pieces(request: Request) -> AsyncIterator[bytearray]:
             piece = bytearray()
     if piece:
         yield piece
+
+
+class _Begun(Response):
+    """What the library answers to the request that begins an upload at UPLOAD instead of below FILES."""
+
+    def __init__(self, files: Uploads) -> None:
+        super().__init__()
+        self._files = files
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._files({**scope, "root_path": UPLOAD}, receive, send)
 
 
 class _Problem(JSONResponse):

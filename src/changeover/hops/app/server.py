@@ -131,7 +131,8 @@ class _Server(uvicorn.Server):
 
 def _folder(config: AppConfig) -> tuple[UploadsFolder, Uploads]:
     try:
-        return UploadsFolder(config.shared), library(config.version, config.instance, config.shared)
+        folder = UploadsFolder(config.shared)
+        return folder, library(config.version, config.instance, folder, config.shared)
     except OSError as error:
         raise fail(
             f"cannot keep uploads in {config.shared}: {error.strerror}",

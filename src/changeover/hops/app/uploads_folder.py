@@ -24,7 +24,7 @@ import shutil
 from pathlib import Path
 from typing import Any, TypedDict
 
-_ID = re.compile(r"[A-Za-z0-9_-]{22}")
+_ID = re.compile(r"[A-Za-z0-9_-]{22,32}")
 _REF = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -45,11 +45,15 @@ def is_ref(text: str) -> bool:
 
 
 class Incoming:
-    """An upload on its way: written piece by piece, then either stored or discarded."""
+    """An upload on its way: written piece by piece, then either stored or discarded.
 
-    def __init__(self, root: Path) -> None:
+    `upload_id` is given where somebody else has named it, and may bring it again: it is stored once.
+    """
+
+    def __init__(self, root: Path, upload_id: str = "") -> None:
         self._root = root
-        self._id = secrets.token_urlsafe(16)  # 128 bits: nobody finds another client's upload by guessing
+        self._name = secrets.token_urlsafe(16)  # 128 bits: nobody finds another client's upload by guessing
+        self._id = upload_id or self._name
         self._marker: Path | None = None
         self._hash = hashlib.sha256()
         self._size = 0
@@ -58,13 +62,17 @@ class Incoming:
 
     @property
     def _temporary(self) -> Path:
-        return self._root / "incoming" / self._id
+        return self._root / "incoming" / self._name
 
     @property
     def _final(self) -> Path:
         return self._root / "stored" / self._id
 
-    def write(self, piece: bytearray) -> None:
+    @property
+    def _is_own(self) -> bool:
+        return self._id == self._name
+
+    def write(self, piece: bytes | bytearray) -> None:
         self._file.write(piece)
         self._hash.update(piece)
         self._size += len(piece)
@@ -89,7 +97,13 @@ class Incoming:
         _sync(self._temporary)
         if ref is not None:
             self._mark(ref)
-        self._temporary.rename(self._final)
+        try:
+            self._temporary.rename(self._final)
+        except OSError:
+            if self._is_own or not self._final.is_dir():
+                raise
+            self.discard()
+            record = json.loads((self._final / "record.json").read_bytes())
         _sync(self._final.parent)
         return record
 
@@ -97,8 +111,10 @@ class Incoming:
         """Leave nothing behind, whatever was reached. Works on a full disk."""
         with contextlib.suppress(OSError):  # closing writes what is buffered, which may be what failed before
             self._file.close()
-        for folder in (self._temporary, self._final):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        if not self._is_own:
+            return  # what is stored was stored whole, perhaps by somebody else, and will be asked for again
+        shutil.rmtree(self._final, ignore_errors=True)
         if self._marker is not None:
             self._marker.unlink(missing_ok=True)
 
@@ -119,8 +135,8 @@ class UploadsFolder:
         for name in ("incoming", "stored", "refs"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
-    def begin(self) -> Incoming:
-        return Incoming(self._root)
+    def begin(self, upload_id: str = "") -> Incoming:
+        return Incoming(self._root, upload_id)
 
     def record(self, upload_id: str) -> dict[str, Any] | None:
         """What is known of a stored upload; None if there is none, or the id is not one of ours."""

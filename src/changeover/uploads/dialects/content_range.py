@@ -17,9 +17,9 @@ from changeover.uploads.manifest import Manifest, State
 from changeover.wire import content_range, tus
 
 
-async def create(engine: Engine, request: Request, describes: tuple[str, ...]) -> Response:
+async def create(engine: Engine, request: Request) -> Response:
     """Begin one."""
-    headers = {name: request.headers[name] for name in describes if name in request.headers}
+    headers = request.described
     if (kind := request.headers.get("x-upload-content-type")) is not None:
         headers["content-type"] = kind
     try:

@@ -25,9 +25,6 @@ from changeover.uploads.manifest import Manifest, State
 from changeover.wire import ietf
 from changeover.wire.ietf import Fields, Interop
 
-DESCRIBES = ("content-type", "content-encoding", "content-language", "content-disposition", REPR)
-"""Fields of the creation that describe the content, kept for the application."""
-
 
 async def handle(engine: Engine, request: Request) -> Response:
     """Answer a request that speaks this dialect. Raises what the engine raises but for what the draft has words for."""
@@ -76,7 +73,7 @@ async def _create(engine: Engine, request: Request, fields: Fields) -> Response:
             request.owner,
             request.method,
             request.root + request.rest,
-            {name: request.headers[name] for name in DESCRIBES if name in request.headers},
+            request.described,
             length=_length(request, fields, 0),
         )
     )

@@ -25,9 +25,9 @@ LIST = 1_000_000
 """Bytes of the list of parts that completes an upload."""
 
 
-async def create(engine: Engine, request: Request, describes: tuple[str, ...]) -> Response:
-    headers = {name: request.headers[name] for name in describes if name in request.headers}
-    manifest = await engine.create(New("parts", request.owner, request.method, request.root + request.rest, headers))
+async def create(engine: Engine, request: Request) -> Response:
+    target = request.root + request.rest
+    manifest = await engine.create(New("parts", request.owner, request.method, target, request.described))
     url = request.url(manifest.id)
     return as_json(201, {"id": manifest.id, "url": url}, ("Location", url))
 

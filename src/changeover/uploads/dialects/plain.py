@@ -8,7 +8,7 @@ from changeover.uploads.errors import Interrupted
 from changeover.uploads.http import Request, Response, problem, replayed
 
 
-async def handle(engine: Engine, request: Request, describes: tuple[str, ...]) -> Response:
+async def handle(engine: Engine, request: Request) -> Response:
     """Take the body, and answer what the application answers."""
     verify = of_content(request.headers)
     manifest = await engine.create(
@@ -17,7 +17,7 @@ async def handle(engine: Engine, request: Request, describes: tuple[str, ...]) -
             request.owner,
             request.method,
             request.root + request.rest,
-            {name: request.headers[name] for name in describes if name in request.headers},
+            request.described,
             length=request.announced,
         )
     )

@@ -112,7 +112,10 @@ async def _create(engine: Engine, request: Request) -> Response:
     else:
         manifest = await engine.create(new)
     # Relative where it can be: aiotus (1.1) joins it to its endpoint, and cannot take one that begins with a slash.
-    place = ("Location", manifest.id if request.rest.endswith("/") else request.url(manifest.id))
+    place = (
+        "Location",
+        manifest.id if request.rest.endswith("/") and request.base == request.root else request.url(manifest.id),
+    )
     content_type = headers.get("content-type")
     if not final and (length == 0 or content_type == tus.PATCH_TYPE):
         async with engine.given_up_if_refused(manifest):
@@ -125,10 +128,10 @@ async def _create(engine: Engine, request: Request) -> Response:
 
 def _named(request: Request, url: str) -> str:
     """The id in the URL of a partial upload, relative or absolute. Raises BadRequest."""
-    path = urlsplit(urljoin(request.root + "/", url)).path
-    if not path.startswith(request.root + "/"):
-        raise BadRequest(f"{url} is not an upload of {request.root}")
-    return path.removeprefix(request.root + "/").strip("/")
+    path = urlsplit(urljoin(request.base + "/", url)).path
+    if not path.startswith(request.base + "/"):
+        raise BadRequest(f"{url} is not an upload of {request.base}")
+    return path.removeprefix(request.base + "/").strip("/")
 
 
 async def _offset(engine: Engine, request: Request) -> Response:
