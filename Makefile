@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs; both set up first.
-.PHONY: demo demo-naive test unit check setup bench bench-guard fuzz soak lock clean
+.PHONY: demo demo-naive test unit check setup bench bench-guard bench-uploads fuzz soak lock clean
 .DEFAULT_GOAL := demo
 run := PATH="$$PATH:/usr/sbin:/sbin" .venv/bin/
 
@@ -32,10 +32,14 @@ soak: setup            ## controllers killed at every write to the journal; then
 
 bench: setup           ## measurements, printed and written to bench/results/*.json
 	@scripts/setup-npm bench/peers
-	$(run)python bench/receive.py
+	$(run)python bench/uploads.py --sample
 	$(run)python bench/simulate.py
 	$(run)python bench/rollouts.py
 	$(run)python bench/guard.py --sample
+
+bench-uploads: setup   ## what it costs to take uploads, beside other servers, for a quarter of an hour
+	@scripts/setup-npm bench/peers
+	$(run)python bench/uploads.py
 
 bench-guard: setup     ## false alarms and detections of guards over every kind of canary, for five minutes
 	$(run)python bench/guard.py

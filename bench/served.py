@@ -1,0 +1,41 @@
+"""Applications that bench/uploads.py serves: `ours`, and `tuspy`, in a folder that the environment names.
+
+The handler does nothing with what is finished, since the servers that are compared with do nothing either.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from tuspyserver import create_tus_router
+
+from changeover.uploads import Answer, FileStore, Finished, Uploads
+
+FOLDER = Path(os.environ["FOLDER"])
+
+
+async def on_complete(finished: Finished) -> Answer:
+    return Answer(201)
+
+
+def ours() -> Starlette:
+    uploads = Uploads(FileStore(FOLDER, durable="DURABLE" in os.environ), on_complete)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with uploads.running():
+            yield
+
+    return Starlette(routes=[Mount("/files", uploads)], lifespan=lifespan)
+
+
+def tuspy() -> FastAPI:
+    app = FastAPI()
+    app.include_router(create_tus_router(files_dir=str(FOLDER)))
+    return app
