@@ -91,8 +91,7 @@ class Appending:
                 ended = error
             return await self._end(ended, complete)
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._stop_timer()
             if self._committing is not None:  # when the task was cancelled: a commit must not outlive its writer
                 await asyncio.wait([self._committing])
             self._writer.close()
@@ -153,7 +152,7 @@ class Appending:
         loop = asyncio.get_running_loop()
         self._last_piece = loop.time()
         if self._uncommitted >= self._limits.segment:
-            if self._committing is not None:
+            while self._committing is not None:  # by its end it may be time for another one, which has begun then
                 await asyncio.wait([self._committing])  # the store is slower than the client: let TCP wait
             self._start_commit()
         elif self._timer is None:
@@ -172,6 +171,11 @@ class Appending:
             self._timer = loop.call_later(left, self._look_at_time)
         else:
             self._start_commit()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _start_commit(self) -> None:
         self._uncommitted = 0
@@ -208,6 +212,7 @@ class Appending:
 
     async def _end(self, ended: BaseException | None, complete: bool | None) -> Manifest:
         """Keep what is here, let go, and say why it ended."""
+        self._stop_timer()
         if self._committing is not None:
             await asyncio.wait([self._committing])
         if isinstance(ended, asyncio.CancelledError) and self._hold.uncancelled():

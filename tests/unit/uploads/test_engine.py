@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from changeover.uploads import Answer, FileStore, Finished, Limits, appending
 from changeover.uploads import engine as engines
 from changeover.uploads import lease as leases
 from changeover.uploads.manifest import Manifest, State
+from changeover.uploads.store import Version
 
 PARTIAL = "application/partial-upload"
 
@@ -241,6 +243,27 @@ async def test_a_full_segment_is_committed(store: FileStore) -> None:
     body.end()
     assert (await task).status == 200
     assert await content(instance, id) == b"hello"
+
+
+async def test_a_commit_that_falls_due_while_a_slow_one_ends_is_not_made_beside_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stalling(Faulty):
+        async def swap(self, id: str, record: bytes, version: Version) -> Version:
+            version = await super().swap(id, record, version)
+            time.sleep(0.005)  # noqa: ASYNC251 - the loop stands still, and every timer is due when it goes on
+            return version
+
+    monkeypatch.setattr(appending, "IDLE", 0.002)
+    instance = Instance(Stalling(FileStore(tmp_path)), limits=Limits(segment=1000))
+    id = await begun(instance)
+    sending = Sending()
+    for _ in range(50):
+        sending.send(b"x" * 999)
+        sending.send(b"y" * 999)
+    sending.end()
+    got = await append(instance, id, 0, sending)
+    assert (got.status, got.headers["upload-offset"]) == (200, "99900")
 
 
 async def test_no_byte_is_lost_of_a_client_that_hangs_up_again_and_again(instance: Instance) -> None:
