@@ -1,7 +1,7 @@
 """A server that speaks the upload dialects and nothing else: the library without ASGI in the path of the bytes.
 
-Heads go through httptools; the bytes of a body of known length go from the socket into one of two buffers and from
-there to the store, past any parser. Bodies in chunks go through httptools too. The engine, the stores and the dialects
+Heads go through httptools; the bytes of a body of known length go from the socket into a buffer and from there to the
+store, past any parser and any queue. Bodies in chunks go through httptools too. The engine, the stores and the dialects
 are those of the ASGI application.
 
 Refuses HTTP/2, TLS and pipelining beyond one request: it stands behind a proxy that has them.
@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from email.utils import formatdate
@@ -28,8 +30,12 @@ from changeover.uploads.http import Request, Response, problem, refusal
 
 _LOG = logging.getLogger(__name__)
 
-BUFFER = 256 * 1024
-"""Bytes of each of the two buffers that a connection has while a body comes: what an upload in flight costs."""
+BUFFER = 1024 * 1024
+"""Bytes that are taken from a connection at once: the file system does better with few large writes than with many."""
+_BUFFER = memoryview(bytearray(BUFFER))
+"""One for all: what is read is written before anything else happens. So an upload in flight costs none."""
+TURN = 4 * 1024 * 1024
+"""Bytes of one body after which others get their turn, however fast its client is."""
 HEAD = 64 * 1024
 """Bytes of a request's head; more is refused."""
 HEAD_TIME = 30.0
@@ -83,7 +89,6 @@ class _Connection(asyncio.BufferedProtocol):
         self.closed = asyncio.Event()
         self._receiver = receiver
         self._loop = asyncio.get_running_loop()
-        self._small = bytearray(HEAD)
         self._writable = asyncio.Event()
         self._writable.set()
         self._timer: asyncio.TimerHandle | None = None
@@ -98,15 +103,12 @@ class _Connection(asyncio.BufferedProtocol):
         self._wait_for_head()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._body.room() if self._body is not None and self._body.raw else memoryview(self._small)
+        return _BUFFER[:HEAD]
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._discards:
             return
-        if self._body is not None and self._body.raw:
-            self._body.filled(nbytes)
-        else:
-            self._feed(bytes(memoryview(self._small)[:nbytes]))
+        self._feed(bytes(_BUFFER[:nbytes]))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._receiver.connections.discard(self)
@@ -201,6 +203,8 @@ class _Connection(asyncio.BufferedProtocol):
         except ClientGone:
             self.transport.close()
             return
+        finally:
+            body.close()
         # A body that was not read to its end cannot be told from the next head.
         last = self._last or self._headers.get("connection", "").lower() == "close" or not body.consumed
         self._write(response, method, last=last)
@@ -257,23 +261,24 @@ class _Connection(asyncio.BufferedProtocol):
 
 
 class _Body:
-    """What comes after a head, piece by piece. A piece is good until the next one is asked for."""
+    """What comes after a head, piece by piece. A piece is good until whoever asked for it waits for anything."""
 
     def __init__(self, transport: asyncio.Transport, length: int | None, expects: bool) -> None:
-        self.raw = False
-        """From here on bytes come past the parser, into `room`."""
+        self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._left = length
         self._expects = expects
-        self._given: deque[bytes | memoryview] = deque()
-        self._buffers: tuple[bytearray, bytearray] | None = None
-        self._filling = 0
-        self._waiting = 0
-        """Buffers that are full, the one in the reader's hands included."""
-        self._in_hand = False
+        self._given: deque[bytes] = deque()
+        self._socket: socket.socket | None = None
+        """From here on bytes come past the parser and the transport. A descriptor of its own for the same connection:
+        the loop lets nobody watch one that has a transport."""
+        self._watched = False
+        self._turn = 0
         self._ended = length == 0
         self._lost = False
         self._waiter: asyncio.Future[None] | None = None
+        self._waiting_since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def ended(self) -> bool:
@@ -306,31 +311,18 @@ class _Body:
 
     def pass_by_the_parser(self) -> None:
         """After what came with the head."""
-        if self._left and not self.raw:
-            self.raw = True
-            self._buffers = (bytearray(BUFFER), bytearray(BUFFER))
-
-    def room(self) -> memoryview:
-        assert self._buffers is not None
-        assert self._left is not None
-        return memoryview(self._buffers[self._filling])[: self._left]
-
-    def filled(self, size: int) -> None:
-        """`room` has been filled so far."""
-        assert self._left is not None
-        self._given.append(self.room()[:size])
-        self._left -= size
-        self._filling ^= 1
-        self._waiting += 1
-        if not self._left:
-            self.end()
-        elif self._waiting == 2:
+        if self._left and self._socket is None:
             self._transport.pause_reading()
-        self._wake()
+            self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def close(self) -> None:
+        """Nothing more of it will be asked for."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._socket is not None:
+            self._unwatch()
+            self._socket.close()
+            self._socket = None
 
     # -- to the engine -----------------------------------------------------------------------------------------------
 
@@ -338,31 +330,75 @@ class _Body:
         return self
 
     async def __anext__(self) -> bytes | memoryview:
-        if self._in_hand:  # the piece that was asked for last has been used
-            self._in_hand = False
-            self._waiting -= 1
-            if self._waiting == 1 and not self._ended:
-                self._transport.resume_reading()
+        if self._turn >= TURN:
+            self._turn = 0
+            await asyncio.sleep(0)
         while not self._given:
             if self._lost:
                 raise ClientGone
             if self._ended:
                 raise StopAsyncIteration
+            if self._socket is not None and (size := self._receive(self._socket)):
+                self._expects = False
+                return _BUFFER[:size]
             if self._expects:
                 self._expects = False
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             await self._wait()
         self._expects = False
-        piece = self._given.popleft()
-        self._in_hand = isinstance(piece, memoryview)
-        return piece
+        return self._given.popleft()
+
+    def _receive(self, source: socket.socket) -> int:
+        """Bytes that are in the buffer now; 0: there are none yet. Raises ClientGone."""
+        assert self._left is not None
+        try:
+            size = source.recv_into(_BUFFER, min(self._left, BUFFER))
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            raise ClientGone from None
+        if not size:
+            raise ClientGone
+        self._left -= size
+        self._turn += size
+        self._ended = not self._left
+        return size
 
     async def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = loop.call_later(BODY_TIME, self.lose)
+        self._waiter = self._loop.create_future()
+        self._waiting_since = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(BODY_TIME, self._look_at_time)
+        if self._socket is not None and not self._watched:
+            self._watched = True
+            self._loop.add_reader(self._socket, self._readable)
         try:
             await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
+
+    def _readable(self) -> None:
+        if self._waiter is None:
+            self._unwatch()  # nobody wants more just now, and there is more
+        else:
+            self._wake()
+
+    def _unwatch(self) -> None:
+        if self._watched and self._socket is not None:
+            self._watched = False
+            self._loop.remove_reader(self._socket)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _look_at_time(self) -> None:
+        """One timer for all waits: one for each would cost more than the rest of the wait."""
+        self._timer = None
+        if self._waiter is None:
+            return
+        left = self._waiting_since + BODY_TIME - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look_at_time)
+        else:
+            self.lose()
