@@ -33,11 +33,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of bytes in the store: its name, how many, and their CRC-32C."""
+    """A run of bytes in the store: its name, and how many."""
 
     name: str
     size: int
-    crc32c: int
 
 
 def merged(before: Iterable[Segment], more: Iterable[Segment]) -> tuple[Segment, ...]:

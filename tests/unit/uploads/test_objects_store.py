@@ -249,7 +249,7 @@ async def test_a_half_dropped_upload_is_still_listed_and_can_be_dropped_again(se
     await store.drop(ID)
     assert await ids(store) == []
     with pytest.raises(Missing):
-        await content(store, [Segment("0-0", 5, 0)])
+        await content(store, [Segment("0-0", 5)])
 
 
 @asynchronous

@@ -34,8 +34,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import crc32c
-
 from changeover.uploads.manifest import Segment
 from changeover.uploads.store import Changed, Missing, Unavailable, Version
 
@@ -217,7 +215,6 @@ class FileWriter:
         self._durable = durable
         self._size = 0
         self._committed = 0
-        self._crc = 0
         self._fresh = True
         self._path = path
         self._closed = False
@@ -228,16 +225,15 @@ class FileWriter:
         with _told():
             _write_all(self._descriptor, piece)
         self._size += len(piece)
-        self._crc = crc32c.crc32c(piece, self._crc)
 
     async def commit(self) -> Sequence[Segment]:
-        size, crc = self._size, self._crc
+        size = self._size
         if size == self._committed:
             return ()
         if self._durable:
             await _in_thread(self._sync)
         self._committed = size
-        return (Segment(self._name, size, crc),)
+        return (Segment(self._name, size),)
 
     def _sync(self) -> None:
         os.fdatasync(self._descriptor)

@@ -37,8 +37,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-import crc32c
-
 try:
     import obstore
     import obstore.store as services
@@ -245,22 +243,19 @@ class ObjectWriter:
         self._folder = folder
         self._name = name
         self._count = 0
-        self._crc = 0
         self._pending = bytearray()
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         if len(self._pending) + len(piece) > MOST:
             raise Unavailable(f"more than {MOST} bytes came before any of them could be stored")
         self._pending += piece
-        self._crc = crc32c.crc32c(piece, self._crc)
 
     async def commit(self) -> Sequence[Segment]:
         if not self._pending:
             return ()
         content, self._pending = self._pending, bytearray()
-        segment = Segment(f"{self._name}-{self._count}", len(content), self._crc)
+        segment = Segment(f"{self._name}-{self._count}", len(content))
         self._count += 1
-        self._crc = 0
         try:
             with _told():
                 await obstore.put_async(self._service, f"{self._folder}/{segment.name}", content, use_multipart=False)
