@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs; both set up first.
-.PHONY: demo demo-naive test unit check setup bench bench-guard bench-uploads fuzz soak lock clean
+.PHONY: demo demo-naive test unit check setup bench bench-guard bench-uploads bench-relay fuzz soak lock clean
 .DEFAULT_GOAL := demo
 run := PATH="$$PATH:/usr/sbin:/sbin" .venv/bin/
 
@@ -36,6 +36,7 @@ bench: setup           ## measurements, printed and written to bench/results/*.j
 	$(run)python bench/simulate.py
 	$(run)python bench/rollouts.py
 	$(run)python bench/guard.py --sample
+	$(run)python bench/relay.py --quick
 
 bench-uploads: setup   ## what it costs to take uploads, beside other servers, for a quarter of an hour
 	@scripts/setup-npm bench/peers
@@ -43,6 +44,10 @@ bench-uploads: setup   ## what it costs to take uploads, beside other servers, f
 
 bench-guard: setup     ## false alarms and detections of guards over every kind of canary, for five minutes
 	$(run)python bench/guard.py
+
+bench-relay: setup     ## the relay beside nginx, HAProxy, Envoy and Caddy, and beside no proxy, in ten minutes
+	@command -v caddy >/dev/null || scripts/install-packages caddy || echo "setup: Caddy is left out"
+	$(run)python bench/relay.py
 
 setup:
 	@scripts/setup
