@@ -155,7 +155,7 @@ async def dispatch(engine: Engine, request: Request) -> Response:
         return await _content(engine, request)
     if request.below:
         return await parts.handle(engine, request)
-    if method == "PUT" and "content-range" in headers:
+    if method == "PUT" and not ietf_wire.is_spoken(headers):
         return await content_range.handle(engine, request)
     return await ietf.handle(engine, request)
 

@@ -121,3 +121,26 @@ async def test_a_question_ends_what_is_under_way(store: FileStore) -> None:
     assert (await client.put(id, "*/5")).headers["range"] == "bytes=0-2"
     assert (await old).status == 503
     assert (await client.put(id, "3-4/5", b"lo")).status == 200
+
+
+async def test_a_put_without_a_range_brings_all_of_it(client: Client) -> None:
+    id = await client.create()
+    assert (await client.instance.got("PUT", f"/{id}", b"hello")).body == b"thanks"
+    assert await content(client.instance, id) == b"hello"
+    empty = await client.create()
+    assert (await client.instance.got("PUT", f"/{empty}")).body == b"thanks"
+
+
+async def test_a_put_without_a_range_does_not_overwrite_what_is_here(client: Client) -> None:
+    id = await client.create()
+    await client.put(id, "0-2/5", b"hel")
+    got = await client.instance.got("PUT", f"/{id}", b"hello")
+    assert (got.status, got.headers["range"]) == (308, "bytes=0-2")
+
+
+async def test_a_put_that_says_nothing_of_its_size_is_refused(client: Client) -> None:
+    id, body = await client.create(), Sending()
+    body.send(b"hello")
+    body.end()
+    assert (await client.instance.got("PUT", f"/{id}", body)).status == 400
+    assert "range" not in (await client.put(id, "*/5")).headers

@@ -503,5 +503,5 @@ async def test_the_offset_that_is_told_ends_what_is_under_way_and_holds(store: F
 
 async def test_what_means_nothing_to_an_upload_says_what_does(client: Client) -> None:
     id = (await client.create()).id
-    got = await client.instance.got("PUT", f"/{id}", b"hello")
+    got = await client.instance.got("POST", f"/{id}", b"hello")
     assert (got.status, got.headers["allow"]) == (405, "HEAD, GET, PATCH, DELETE")

@@ -413,3 +413,21 @@ async def test_an_application_that_fails_is_asked_again_with_the_next_patch(stor
     id = (await client.create(5)).id
     assert (await client.patch(id, 0, b"hello")).status == 503
     assert (await client.patch(id, 5)).status == 204
+
+
+async def test_a_client_that_asks_how_far_it_is_has_the_application_asked(store: FileStore) -> None:
+    """One whose last answer got lost asks this, hears that every byte is there, and is content."""
+
+    async def once(finished: Finished) -> Answer:
+        if finished.attempt == 1:
+            raise RuntimeError("no database")
+        return Answer(200)
+
+    client = Client(Instance(store, once))
+    id = (await client.create(5)).id
+    assert (await client.patch(id, 0, b"hello")).status == 503
+    assert [one.attempt for one in client.instance.finished] == [1]
+    assert (await client.head(id)).headers["upload-offset"] == "5"
+    assert [one.attempt for one in client.instance.finished] == [1, 2]
+    await client.head(id)
+    assert len(client.instance.finished) == 2

@@ -32,9 +32,9 @@ async def create(engine: Engine, request: Request) -> Response:
 
 
 async def handle(engine: Engine, request: Request) -> Response:
-    """Take bytes, or say how far it is."""
+    """Take bytes, or say how far it is. Without a range the body is the whole, which is how `curl -T` begins."""
     try:
-        told = content_range.read(request.headers["content-range"])
+        told = content_range.read(request.headers.get("content-range") or _whole(request.announced))
     except content_range.Malformed as error:
         raise BadRequest(str(error)) from error
     if told.first is None:
@@ -55,6 +55,12 @@ async def handle(engine: Engine, request: Request) -> Response:
     except Interrupted as error:
         return problem(503, str(error), *_range(error.offset), ("Retry-After", "0"))
     return await _how_far(engine, request, manifest)
+
+
+def _whole(size: int | None) -> str:
+    if size is None:
+        raise BadRequest("a PUT needs Content-Range, or Content-Length and all of the bytes")
+    return f"bytes 0-{size - 1}/{size}" if size else "bytes */0"
 
 
 async def _take(engine: Engine, request: Request, offset: int, length: int | None) -> Manifest:

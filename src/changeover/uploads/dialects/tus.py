@@ -139,6 +139,8 @@ async def _offset(engine: Engine, request: Request) -> Response:
     manifest = await engine.look(request.id, request.owner)
     if not manifest.joined:  # a final upload is filled by nobody's append
         manifest = await engine.settle(request.id, request.owner)
+    # A client that learns here that every byte has arrived asks no more: by then the application must have had them.
+    await _finished(engine, request, manifest)
     known = ("Upload-Defer-Length", "1") if manifest.length is None else ("Upload-Length", str(manifest.length))
     metadata = (("Upload-Metadata", tus.spell_metadata(manifest.metadata)),) if manifest.metadata else ()
     concat = (("Upload-Concat", manifest.concat),) if manifest.concat else ()
