@@ -129,12 +129,10 @@ class Client:
     async def _handle(self, exchange: Exchange) -> bool:
         if not self._is_segmented(exchange):
             return await stream(exchange)
-        limit = self._relay.settings.segment_from
-        while not exchange.body.ended and exchange.kept.size < limit:
+        limit, length = self._relay.settings.segment_from, exchange.head.length
+        while (length is None or length < limit) and not exchange.body.ended and exchange.kept.size < limit:
             exchange.tell_to_continue()
             self.waker.clear()
-            if exchange.head.length is not None and exchange.head.length >= limit:
-                break
             if not exchange.take():
                 await self.waker.wait()
         if exchange.body.ended and exchange.kept.size < limit:

@@ -109,7 +109,7 @@ class Exchange:
     def passed_on(self) -> list[Field]:
         """The fields of the request as the next hop sees them, but for those that frame the body."""
         fields = self.head.passed_on((b"content-length", b"expect"))
-        via = sum(name.lower() == b"via" and b"changeover-" in value for name, value in fields)
+        via = self.head.fields.get(b"via", b"").count(b"changeover-")
         if via >= LOOP:
             raise Refused(508, f"this request has passed {via} relays and goes round in a circle")
         fields.append((b"Via", b"1.1 " + self.relay.settings.name.encode()))

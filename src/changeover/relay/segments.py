@@ -25,7 +25,7 @@ from changeover.wire.heads import BadHead, Field
 CANCEL_TIME = 2.0
 """Seconds for telling that the bytes of a client that is gone need not be kept."""
 REST = 64 * 1024
-"""Bytes of an answer that nobody needs, up to which it is read for the sake of its connection."""
+"""Bytes of an answer up to which it is taken whole before anybody is given any of it."""
 
 
 async def hand_over(exchange: Exchange) -> bool:
@@ -51,7 +51,6 @@ class Handing:
 
     async def run(self) -> bool:
         exchange, settings, kept = self._exchange, self._exchange.relay.settings, self._exchange.kept
-        exchange.tell_to_continue()
         while True:
             most = exchange.relay.budget.share // 2
             enough = kept.size >= min(settings.enough, most) or kept.room() <= 0
@@ -80,6 +79,7 @@ class Handing:
                     )
 
     async def _gather(self) -> None:
+        self._exchange.tell_to_continue()
         self._exchange.waker.clear()
         if not self._exchange.take():
             await self._exchange.waker.wait()
@@ -125,6 +125,7 @@ class Handing:
             link = await relay.upstream.link(exchange.waker, fresh=handover.failures > 0)
             call = Call(link, method, heads.spell_request(method, target, fields), blocks, relay.pipes)
             answer = await exchange.answer_to(call)
+            await self._whole(call)
         except (Broken, BadHead) as error:
             timeout = isinstance(error, Broken) and error.timeout
             handover.broke(
@@ -142,7 +143,7 @@ class Handing:
             if handover.is_answered:
                 self._call = call
             else:
-                await self._let_go(call)
+                self._let_go(call)
         finally:
             if call is not None:
                 call.close()
@@ -151,21 +152,30 @@ class Handing:
         relay.counters.sent_again += handover.sent_again - again
         relay.counters.resumed += handover.failures > failures
 
-    async def _let_go(self, call: Call) -> None:
-        """Keep the connection, without the rest of its answer."""
+    async def _whole(self, call: Call) -> None:
+        """Wait for the rest of the answer, if that is short: one that breaks off can then be asked for again."""
+        answer, link, since = call.answer, call.link, time.monotonic()
+        assert answer is not None
+        while answer.length is not None and len(link.inbox) < answer.length <= REST:
+            self._exchange.waker.clear()
+            try:
+                data = link.channel.recv(REST)
+            except OSError as error:
+                raise Broken(error.strerror or "the connection broke") from None
+            if data == b"":
+                raise Broken("the answer broke off")
+            if data is not None:
+                link.inbox += data
+            elif time.monotonic() - since > self._exchange.relay.settings.body_time:
+                raise Broken("the answer stood still", timeout=True)
+            else:
+                await self._exchange.waker.wait()
+
+    def _let_go(self, call: Call) -> None:
+        """Keep the connection, without its answer, if it is at its end."""
         answer, link = call.answer, call.link
         assert answer is not None
-        left = answer.length if answer.length is not None else REST + 1
-        while left <= REST and len(link.inbox) < left:
-            self._exchange.waker.clear()
-            data = link.channel.recv(REST)
-            if data == b"":
-                break
-            if data is None:
-                await self._exchange.waker.wait()
-            else:
-                link.inbox += data
-        if len(link.inbox) == left and answer.keep_alive and call.all_sent:
+        if answer.length == len(link.inbox) and answer.keep_alive and call.all_sent:
             link.inbox = b""
             self._exchange.relay.upstream.keep(link)
         else:
