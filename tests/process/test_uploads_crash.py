@@ -1,7 +1,8 @@
-"""Uploads to a process that is killed at every call to the disk and at random instants, and comes back.
+"""Uploads to a process that is killed at every call to its store and at random instants, and comes back.
 
 SIGKILL loses what the process had not handed to the kernel, and nothing else: this is about the order of things. What
-a loss of power would take is the store's own test.
+a loss of power would take is the store's own test. Of a bucket, the call is the request that the service gets: it is
+killed before the service does what it is asked, or when that is done and it has not heard of it.
 """
 
 from __future__ import annotations
@@ -22,22 +23,28 @@ from pathlib import Path
 
 import pytest
 from tests.process import uploads_server
+from tests.unit.uploads.buckets import Fault, Service, amazon, google
 
+REPOSITORY = Path(__file__).parents[2]
 DEEP = os.environ.get("CHANGEOVER_HYPOTHESIS") == "deep"
-LIVES = 4000 if DEEP else 60
+LIVES = 400 if DEEP else 60
+every_seed = pytest.mark.parametrize("seed", range(10 if DEEP else 1))
 CALLS = 60
 """Calls to the disk within which a life ends; a small upload takes about thirty."""
+REQUESTS = 24
+"""The same of requests to a bucket; a small upload takes about a dozen."""
 
 
 class Server:
     """A server with many lives, at one address."""
 
-    def __init__(self, folder: Path, *mutant: str) -> None:
+    def __init__(self, store: object, *mutant: str) -> None:
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listening.getsockname()[1]
         descriptor = self.listening.fileno()
         self._process = subprocess.Popen(
-            [sys.executable, uploads_server.__file__, str(folder), str(descriptor), *mutant],
+            [sys.executable, "-m", uploads_server.__name__, str(store), str(descriptor), *mutant],
+            cwd=REPOSITORY,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -124,9 +131,12 @@ class Client:
         status, headers, _ = self.ask("HEAD", self.place)
         assert status == 204, f"an upload is gone: {status}"
         offset = int(headers["upload-offset"])
-        assert self.told <= offset <= self.sent
+        assert self.told <= offset <= self.sent, self._acknowledged(offset)
         self.told = offset
         return offset
+
+    def _acknowledged(self, offset: int) -> str:
+        return f"acknowledged: {self.told} of {self.sent}; there: {offset}"
 
     def append(self, offset: int) -> None:
         end = min(len(self.whole), offset + self.chance.randrange(0, 20_000))
@@ -136,7 +146,7 @@ class Client:
         status, headers, body = self.ask("PATCH", self.place, piece, content_type="application/partial-upload", **said)
         if status == 503:
             return  # whoever asked the application died just now: again
-        assert int(headers["upload-offset"]) == end
+        assert int(headers["upload-offset"]) == end, self._acknowledged(int(headers["upload-offset"]))
         self.told = end
         if headers["upload-complete"] == "?1":
             assert (status, body.split()[0].decode()) == (200, hashlib.sha256(self.whole).hexdigest())
@@ -157,26 +167,93 @@ def die_at_every_call(server: Server, client: Client) -> None:
             client.go_on_for_ever()
 
 
-def test_no_byte_is_lost_or_doubled_whichever_call_is_the_last(server: Server) -> None:
-    client = Client(server, random.Random(0))
+@every_seed
+def test_no_byte_is_lost_or_doubled_whichever_call_is_the_last(server: Server, seed: int) -> None:
+    client = Client(server, random.Random(seed))
     die_at_every_call(server, client)
     assert client.finished > LIVES / 20
 
 
-def test_no_byte_is_lost_or_doubled_whenever_it_is_killed(server: Server) -> None:
-    client = Client(server, random.Random(1))
-    for _ in range(LIVES // 4):
+def die_at_any_time(server: Server, client: Client, longest: float) -> None:
+    """And be left alone in the end, to see that what was begun can be finished."""
+    for _ in range(LIVES // 10):
         with server.life("never") as pid:
-            killing = threading.Timer(client.chance.uniform(0.02, 0.15), os.kill, (pid, signal.SIGKILL))
+            killing = threading.Timer(client.chance.uniform(0.02, longest), os.kill, (pid, signal.SIGKILL))
             killing.start()
             client.alive = killing.is_alive
             try:
                 client.go_on_for_ever()
             finally:
                 killing.join()
-    assert client.finished
+    client.alive, before = lambda: True, client.finished
+    while client.finished == before:
+        with server.life("never"):
+            while client.finished == before:
+                client.go_on()
+
+
+@every_seed
+def test_no_byte_is_lost_or_doubled_whenever_it_is_killed(server: Server, seed: int) -> None:
+    client = Client(server, random.Random(seed))
+    die_at_any_time(server, client, 0.15)
 
 
 def test_a_server_that_acknowledges_before_it_commits_is_caught(tmp_path: Path) -> None:
-    with contextlib.closing(Server(tmp_path, "hasty")) as server, pytest.raises(AssertionError):
+    with contextlib.closing(Server(tmp_path, "hasty")) as server, pytest.raises(AssertionError, match="acknowledged"):
         die_at_every_call(server, Client(server, random.Random(2)))
+
+
+# -- a bucket --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Bucket:
+    service: Service
+    kind: str
+
+    @contextlib.contextmanager
+    def server(self, *mutant: str) -> Iterator[Server]:
+        with contextlib.closing(Server(f"{self.kind}+{self.service.url}", *mutant)) as server:
+            yield server
+
+    def kills(self, pid: int, after: int, *, done: bool) -> contextlib.AbstractContextManager[None]:
+        """The server dies of its next request after that many; `done`: of hearing what came of it."""
+
+        def kill() -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+        return self.service.failing(Fault("*", status=500, after=after, times=1, done=done, then=kill))
+
+
+@pytest.fixture(scope="module", params=["s3", "gcs"] if DEEP else ["s3"])
+def bucket(request: pytest.FixtureRequest) -> Iterator[Bucket]:
+    with contextlib.closing({"s3": amazon, "gcs": google}[request.param]()) as service:
+        yield Bucket(service, request.param)
+
+
+def die_at_every_request(bucket: Bucket, server: Server, client: Client) -> None:
+    for life in range(LIVES if DEEP else REQUESTS):
+        done = client.chance.choice([False, True])
+        with server.life("never") as pid, bucket.kills(pid, life % REQUESTS, done=done):
+            client.go_on_for_ever()
+
+
+@every_seed
+def test_no_byte_in_a_bucket_is_lost_or_doubled_whichever_request_is_the_last(bucket: Bucket, seed: int) -> None:
+    with bucket.server() as server:
+        client = Client(server, random.Random(seed))
+        die_at_every_request(bucket, server, client)
+        assert client.finished
+
+
+@every_seed
+def test_no_byte_in_a_bucket_is_lost_or_doubled_whenever_it_is_killed(bucket: Bucket, seed: int) -> None:
+    with bucket.server() as server:
+        client = Client(server, random.Random(seed))
+        die_at_any_time(server, client, 0.4)
+
+
+def test_a_server_that_acknowledges_before_the_bucket_has_it_is_caught(bucket: Bucket) -> None:
+    with bucket.server("hasty") as server, pytest.raises(AssertionError, match="acknowledged"):
+        die_at_every_request(bucket, server, Client(server, random.Random(2)))

@@ -1,9 +1,10 @@
-"""Serves uploads from a folder until the call to the disk that is to be its last. Forked for every life: cheap.
+"""Serves uploads from a store until the call to the disk that is to be its last. Forked for every life: cheap.
 
-    python uploads_server.py FOLDER LISTENING_DESCRIPTOR [hasty]
+    python -m tests.process.uploads_server STORE LISTENING_DESCRIPTOR [hasty]
 
-Each line on stdin is one life: `before 7` dies on its way to its 7th call, `after 7` when that has happened,
-`never 0` lives until it is killed. Answers with its pid, and with `dead` once it is.
+STORE is a folder, or the address of a service with its kind: `s3+http://127.0.0.1:5000`, or `gcs+...`. Each line on
+stdin is one life: `before 7` dies on its way to its 7th call, `after 7` when that has happened, `never 0` lives until
+it is killed. Answers with its pid, and with `dead` once it is.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from tests.unit.uploads.bucket_stores import gcs_store, s3_store
 
 from changeover.uploads import Answer, FileStore, Finished, Limits, Uploads, appending
 from changeover.uploads import lease as leases
-from changeover.uploads.manifest import Manifest
+from changeover.uploads.manifest import Manifest, State
+from changeover.uploads.store import Store
 
 CALLS = ("write", "fdatasync", "fsync", "link", "unlink", "mkdir", "close")
 
@@ -49,32 +52,43 @@ def die_at(when: str, number: int) -> None:
 
 
 async def hasty(self: Any, change: Callable[[Manifest], Manifest]) -> None:
-    """The mutant: acknowledges first, and makes it so in a moment."""
+    """The mutant: acknowledges first, and makes it so in a moment. With the last byte it takes its time."""
     self._manifest = change(self._manifest.appended(await self._writer.commit()))
-    swapping = self._engine.store.swap(self._manifest.id, self._manifest.dump(), self._version)
-    asyncio.get_running_loop().call_later(0.005, asyncio.ensure_future, swapping)
+    swapping = self._store.swap(self._manifest.id, self._manifest.dump(), self._version)
+    if self._manifest.state is State.RECEIVING:
+        asyncio.get_running_loop().call_later(0.005, asyncio.ensure_future, swapping)
+    else:
+        await swapping
 
 
 async def answer(finished: Finished) -> Answer:
     return Answer(200, (), f"{await finished.digest()} at attempt {finished.attempt}".encode())
 
 
-def live(folder: Path, listening: socket.socket, when: str, number: int) -> None:
+def named(store: str) -> Store:
+    """The store of that name; every life that is given it has the same."""
+    kind, _, url = store.partition("+")
+    if not url:
+        return FileStore(Path(store))
+    return {"s3": s3_store, "gcs": gcs_store}[kind](url, prefix="lives")
+
+
+def live(store: str, listening: socket.socket, when: str, number: int) -> None:
     leases.LEASE = 0.2  # who died while it asked is waited for no longer
-    app = Uploads(FileStore(folder), answer, limits=Limits(segment=8192))
+    app = Uploads(named(store), answer, limits=Limits(segment=8192))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", http="httptools"))
     die_at(when, number)
     server.run(sockets=[listening])
 
 
 def main() -> None:
-    folder, listening = Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
+    store, listening = sys.argv[1], socket.socket(fileno=int(sys.argv[2]))
     if sys.argv[3:] == ["hasty"]:
         appending.Appending._swap = hasty  # type: ignore[method-assign]
     for line in sys.stdin:
         when, number = line.split()
         if not (pid := os.fork()):
-            live(folder, listening, when, int(number))
+            live(store, listening, when, int(number))
             os._exit(0)
         print(pid, flush=True)
         os.waitpid(pid, 0)

@@ -11,25 +11,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
-import secrets
 import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from tests.unit.uploads.bucket_stores import BUCKET
 from werkzeug.serving import make_server
 
-from changeover.uploads.stores.objects import GCSStore, ObjectStore, S3Store
-
-BUCKET = "uploads"
 PAGE = 3
 """Entries in one page of a listing of `Google`."""
 
@@ -47,6 +42,8 @@ class Fault:
     status: int = 0
     """Answered instead of what the service says; 0: no answer, the connection ends."""
     code: str = "Fault"
+    after: int = 0
+    """Requests that it lets pass before."""
     times: int = 1_000_000
     done: bool = False
     """The service does what it is asked, and only then it fails."""
@@ -114,6 +111,9 @@ class Service:
     def _fault(self, environ: Environ) -> Fault | None:
         for fault in self.faults:
             if fault.method in ("*", environ["REQUEST_METHOD"]) and fault.path in environ["PATH_INFO"] and fault.times:
+                if fault.after:
+                    fault.after -= 1
+                    continue
                 fault.times -= 1
                 return fault
         return None
@@ -246,41 +246,3 @@ class Google:
             f"<Contents><Key>{escape(entry)}</Key><Size>{len(there.content)}</Size>"
             f"<LastModified>2026-03-02T10:00:00.000Z</LastModified><Generation>{there.generation}</Generation></Contents>"
         )
-
-
-SOON: Any = {
-    "retry_config": {
-        "max_retries": 1,
-        "backoff": {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=2), "base": 2},
-    }
-}
-"""For stores that are to give up at once."""
-
-
-def s3_store(service: Service, **options: Any) -> ObjectStore:
-    """A store with a folder of its own in that bucket."""
-    return S3Store(
-        BUCKET,
-        secrets.token_hex(8),
-        endpoint=service.url,
-        region="us-east-1",
-        access_key_id="nobody",
-        secret_access_key="nothing",
-        **_allowing_http(options),
-    )
-
-
-def gcs_store(service: Service, **options: Any) -> ObjectStore:
-    """The same in Google's. The key says that there are no credentials, so that none are looked for in the cloud."""
-    key = {
-        "gcs_base_url": service.url,
-        "disable_oauth": True,
-        "client_email": "",
-        "private_key": "",
-        "private_key_id": "",
-    }
-    return GCSStore(BUCKET, secrets.token_hex(8), service_account_key=json.dumps(key), **_allowing_http(options))
-
-
-def _allowing_http(options: dict[str, Any]) -> dict[str, Any]:
-    return {**options, "client_options": {"allow_http": True, **options.get("client_options", {})}}

@@ -13,7 +13,8 @@ from typing import Any
 
 import obstore
 import pytest
-from tests.unit.uploads.buckets import SOON, Fault, Service, gcs_store, s3_store
+from tests.unit.uploads.bucket_stores import SOON, gcs_store, s3_store
+from tests.unit.uploads.buckets import Fault, Service
 from tests.unit.uploads.serving import Instance, Sending, settled
 from tests.unit.uploads.serving import content as content_of
 from tests.unit.uploads.storing import ID, asynchronous, content, ids, written
@@ -45,7 +46,7 @@ def make(service: Service, request: pytest.FixtureRequest) -> Make:
     s3 = "S3" in request.node.callspec.id
 
     def store(**options: Any) -> ObjectStore:
-        return (s3_store if s3 else gcs_store)(service, **{**SOON, **options})
+        return (s3_store if s3 else gcs_store)(service.url, **{**SOON, **options})
 
     return store
 

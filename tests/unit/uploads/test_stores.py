@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.uploads.buckets import gcs_store, s3_store
+from tests.unit.uploads.bucket_stores import gcs_store, s3_store
 from tests.unit.uploads.storing import ID, asynchronous, content, ids, written
 
 from changeover.uploads.manifest import Segment
@@ -27,8 +27,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
         case "durable files":
             return FileStore(tmp_path)
         case "S3":
-            return s3_store(request.getfixturevalue("s3"))
-    return gcs_store(request.getfixturevalue("gcs"))
+            return s3_store(request.getfixturevalue("s3").url)
+    return gcs_store(request.getfixturevalue("gcs").url)
 
 
 # -- records -------------------------------------------------------------------------------------------------------
