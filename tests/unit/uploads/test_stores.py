@@ -12,7 +12,9 @@ import pytest
 from tests.unit.uploads.bucket_stores import gcs_store, s3_store
 from tests.unit.uploads.storing import ID, asynchronous, content, ids, written
 
+from changeover.uploads.errors import TooMany
 from changeover.uploads.manifest import Segment
+from changeover.uploads.owners import Owners
 from changeover.uploads.store import Changed, Missing, Store, Unavailable
 from changeover.uploads.stores.files import FileStore
 
@@ -358,3 +360,25 @@ async def test_what_cannot_be_an_id_is_missing_and_never_a_path(store: Store, id
     with pytest.raises(Missing):
         await anext(aiter(store.pieces(id, [Segment("1", 1)])))
     assert await ids(store) == [ID]
+
+
+# -- owners ----------------------------------------------------------------------------------------------------------
+
+
+@asynchronous
+async def test_an_owner_who_is_at_the_limit_is_refused_whoever_is_asked(store: Store) -> None:
+    """Which asks of a store what an upload asks of it, and no more."""
+    owner, finished = secrets.token_hex(8), set[str]()
+
+    async def is_unfinished(id: str) -> bool:
+        return id not in finished
+
+    instances = [Owners(store, 3, is_unfinished) for _ in range(2)]
+    taken = await asyncio.gather(*(instances[n % 2].enter(owner, f"{n}") for n in range(6)), return_exceptions=True)
+    assert [type(each) for each in taken if each is not None] == [TooMany] * 3
+    with pytest.raises(TooMany):
+        await instances[0].check_room(owner)
+    finished.add(f"{taken.index(None)}")
+    await instances[1].enter(owner, "another")
+    with pytest.raises(TooMany):
+        await instances[0].enter(owner, "one more")
