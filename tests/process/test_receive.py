@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from changeover.uploads import Answer, FileStore, Finished, Limits, receive
+from changeover.uploads import Answer, Event, FileStore, Finished, Limits, receive
 from changeover.uploads.engine import Engine
 from changeover.uploads.receive import BUFFER, HEAD, Receiver
 
@@ -415,6 +415,27 @@ def test_who_leaves_keeps_what_came_tells_its_client_and_finishes_plain_uploads(
             plain.hang_up()
             await leaving
         assert [one.size for one in server.finished] == [10]
+
+    run(go())
+
+
+def test_who_leaves_tells_its_listener_to_the_end(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        go_on, heard = asyncio.Event(), list[str]()
+
+        async def listener(event: Event) -> None:
+            await go_on.wait()
+            heard.append(event.kind)
+
+        async def on_complete(_: Finished) -> Answer:
+            return Answer(201)
+
+        engine = Engine(FileStore(tmp_path, durable=False), on_complete, listener=listener)
+        async with Receiver(engine, "127.0.0.1", 0) as receiver:
+            async with Server(receiver, []).client() as client:
+                assert (await client.ask("POST", "/files/", b"hello")).status == 201
+            asyncio.get_running_loop().call_later(0.1, go_on.set)
+        assert heard == ["created", "progress", "completed", "answered"]
 
     run(go())
 

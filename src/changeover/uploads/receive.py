@@ -65,7 +65,8 @@ class Receiver:
         await self.leave()
 
     async def leave(self) -> None:
-        """Take nothing new, send on whose client can go on elsewhere, finish the rest; returns when nobody is left."""
+        """Take nothing new, send on whose client can go on elsewhere, finish the rest; returns when nobody is left
+        and the application has answered, and its listener heard, everything."""
         assert self._server is not None
         self._server.close()
         await self.engine.leave()
@@ -73,6 +74,7 @@ class Receiver:
             connection.leave()
         while self.connections:
             await asyncio.wait([asyncio.ensure_future(c.closed.wait()) for c in self.connections])
+        await self.engine.answered()
 
     @property
     def address(self) -> tuple[str, int]:
