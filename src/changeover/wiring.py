@@ -27,6 +27,7 @@ from changeover.hops.app.hop import App
 from changeover.hops.envoy.hop import Envoy
 from changeover.hops.envoy.stats import request_counts
 from changeover.hops.nginx.hop import NginxHttp, NginxStream
+from changeover.hops.relay.hop import Relay
 from changeover.kit import http
 from changeover.kit.files import write_whole
 from changeover.model import chainfile
@@ -37,8 +38,8 @@ from changeover.model.instance import Instance, Launch
 from changeover.platforms.local.platform import LocalPlatform, Wires
 from changeover.ports import Hop, Place, Router, RoutesInward
 
-HOPS: Mapping[str, type[NginxHttp | NginxStream | Envoy | App]] = MappingProxyType(
-    {hop.kind: hop for hop in (NginxHttp, NginxStream, Envoy, App)}
+HOPS: Mapping[str, type[NginxHttp | NginxStream | Envoy | Relay | App]] = MappingProxyType(
+    {hop.kind: hop for hop in (NginxHttp, NginxStream, Envoy, Relay, App)}
 )
 """Every kind of tier there is."""
 

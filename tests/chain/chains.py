@@ -28,6 +28,7 @@ from changeover.cli.main import cli
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = REPOSITORY / "examples/01-four-tiers/chain.yaml"
+WITH_RELAY = REPOSITORY / "examples/02-upload-handover/chain.yaml"
 PATIENCE = 40.0
 """Seconds within which every command and every awaited event must come, on two busy cores."""
 
@@ -43,9 +44,11 @@ Seen = TypeVar("Seen")
 # -- chain files ---------------------------------------------------------------------------------------------------
 
 
-def chain_file(folder: Path, *changes: Callable[[Said], None], name: str = "chain.yaml") -> Path:
+def chain_file(
+    folder: Path, *changes: Callable[[Said], None], example: Path = EXAMPLE, name: str = "chain.yaml"
+) -> Path:
     """The example with times a test can wait for, and with whatever `changes` make of it."""
-    said: Said = yaml.safe_load(EXAMPLE.read_text())
+    said: Said = yaml.safe_load(example.read_text())
     for tier in said["tiers"]:
         tier["health"] = {"interval": "100ms", "rise": 1, "fall": 2}
         tier["update"] = {"min_ready": "100ms", "progress_deadline": "20s"}
@@ -318,11 +321,11 @@ class SlowUpload:
         self._finish.wait(PATIENCE)
         yield self.body[half:]
 
-    def arrives(self) -> Said:
-        """Wait until an instance of the runtime has half of it, and return that instance's status."""
+    def arrives(self, tier: str = "runtime") -> Said:
+        """Wait until an instance of that tier has half of it, and return that instance's status."""
 
         def holder() -> Said | None:
-            return next((i for i in self._chain.instances("runtime") if self.on(i)), None)
+            return next((i for i in self._chain.instances(tier) if self.on(i)), None)
 
         return until(holder, "the upload at an instance")
 

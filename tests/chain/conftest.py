@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pytest
-from tests.chain.chains import Chain, Command, Done, Said, chain_file, running_in, small, template, until
+from tests.chain.chains import EXAMPLE, Chain, Command, Done, Said, chain_file, running_in, small, template, until
 
 TEMPLATES = (
     template("runtime", "never", command=["sleep", "1000"]),
@@ -28,9 +28,9 @@ TRAFFIC = ("--rate", 50, "--connections", 8, "--uploads", 2, "--upload-size", "6
 
 
 @contextmanager
-def own_chain(folder: Path, *changes: Callable[[Said], None]) -> Iterator[Chain]:
+def own_chain(folder: Path, *changes: Callable[[Said], None], example: Path = EXAMPLE) -> Iterator[Chain]:
     """A chain that is not up yet. After the block it is down and nothing of it is left."""
-    chain = Chain(folder, chain_file(folder, *changes))
+    chain = Chain(folder, chain_file(folder, *changes, example=example))
     try:
         yield chain
     finally:

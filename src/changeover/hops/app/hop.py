@@ -11,9 +11,10 @@ import httpx
 from pydantic import BaseModel
 
 from changeover.hops.app.settings import AppSettings
-from changeover.kit.http import NoAnswer, ask, is_ok
-from changeover.model.instance import InFlight, Instance, Launch, Upload
-from changeover.ports import Place, Unknown
+from changeover.hops.counted import in_flight
+from changeover.kit.http import is_ok
+from changeover.model.instance import InFlight, Instance, Launch
+from changeover.ports import Place
 
 _EXAMPLE = (
     *(
@@ -65,15 +66,7 @@ class App:
         """The file is all it needs: it closes each connection with its next answer while the file is there."""
 
     async def in_flight(self, instance: Instance) -> InFlight:
-        try:
-            answer = await ask(self._client, "GET", f"http://{instance.control}/inflight")
-            told = answer.raise_for_status().json()
-            uploads = tuple(Upload(u["received"], u["expected"], u["seconds"]) for u in told["uploads"])
-            return InFlight(int(told["requests"]), int(told["connections"]), uploads)
-        except NoAnswer as error:
-            raise Unknown(str(error)) from error
-        except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
-            raise Unknown(f"{instance.name}: /inflight did not answer as it should: {error!r}") from error
+        return await in_flight(self._client, instance)
 
 
 def _fill(word: str, known: dict[str, str]) -> str:

@@ -1,0 +1,59 @@
+"""The relay hop: this program's own relay as a process, asked at its admin address."""
+
+from __future__ import annotations
+
+import sys
+from signal import SIGTERM, Signals
+from typing import ClassVar
+
+import httpx
+from pydantic import BaseModel
+
+from changeover.hops.counted import in_flight
+from changeover.hops.relay.settings import RelaySettings
+from changeover.kit.http import is_ok
+from changeover.model.instance import InFlight, Instance, Launch
+from changeover.ports import Place
+
+MIB = 1024 * 1024
+
+
+class Relay:
+    """Takes plain uploads, and hands them inward in segments."""
+
+    kind: ClassVar[str] = "relay"
+    Settings: ClassVar[type[BaseModel]] = RelaySettings
+    ready_path: ClassVar[str] = "/readyz"
+    own_control: ClassVar[bool] = True
+    sees_uploads: ClassVar[bool] = True
+    stop_signal: ClassVar[Signals] = SIGTERM
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    def launch(self, settings: RelaySettings, place: Place) -> Launch:
+        if place.inner is None:
+            raise ValueError(f"{place.tier.name}: a relay tier needs a tier behind it")
+        options = [
+            ("--listen", place.instance.address),
+            ("--upstream", place.inner),
+            ("--admin", place.instance.control),
+            ("--lame-duck-file", place.lame_duck),
+            *(("--segment", route) for route in settings.segment),
+            *(("--replay", route) for route in settings.replay),
+            ("--budget", settings.budget // MIB),
+            ("--patience", settings.patience),
+            ("--keepalive-time", settings.keepalive_time),
+            ("--keepalive-timeout", settings.keepalive_timeout),
+        ]
+        words = (str(word) for option in options for word in option)
+        return Launch((sys.executable, "-m", "changeover.cli.relay", *words))
+
+    async def ready(self, instance: Instance) -> bool:
+        return await is_ok(self._client, f"http://{instance.control}{self.ready_path}")
+
+    async def lame_duck(self, instance: Instance, on: bool) -> None:
+        """The file is all it needs: it closes each connection with its next answer while the file is there."""
+
+    async def in_flight(self, instance: Instance) -> InFlight:
+        return await in_flight(self._client, instance)
