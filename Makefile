@@ -22,9 +22,9 @@ check: setup           ## formatting, lint, types, import contract
 	$(run)mypy
 	$(run)lint-imports --no-cache
 
-fuzz: setup            ## generated fleets and generated lives of uploads, for minutes
+fuzz: setup            ## generated fleets, lives of uploads, and what comes over wires, for minutes
 	CHANGEOVER_HYPOTHESIS=deep $(run)pytest --timeout 0 tests/unit/rollout/test_invariants.py \
-	    tests/unit/uploads/test_model.py tests/process/test_uploads_crash.py
+	    tests/unit/uploads/test_model.py tests/process/test_uploads_crash.py tests/unit/wire
 
 soak: setup            ## controllers killed at every write to the journal; then the main job ten times in a row
 	$(run)pytest -m soak --timeout 0 -s tests/chain tests/process

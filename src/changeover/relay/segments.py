@@ -89,8 +89,9 @@ class Handing:
     @property
     def _place(self) -> bytes:
         """Its path: how the host is called in between is the business of this connection."""
-        target = self._exchange.head.target.decode("latin-1")
-        return urlsplit(urljoin(target, self.handover.place))._replace(scheme="", netloc="").geturl().encode("latin-1")
+        here = urljoin("http://here" + self._exchange.head.target.decode("latin-1"), self.handover.place)
+        path = urlsplit(here)._replace(scheme="", netloc="", fragment="").geturl()
+        return path.encode("latin-1")
 
     def _creation(self, length: int | None) -> list[Field]:
         """What the client said of its request is said of the upload."""

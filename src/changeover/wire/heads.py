@@ -2,6 +2,7 @@
 
 Refuses whatever two servers could read in two ways, since that is how requests are smuggled: lengths that contradict
 each other, a length beside chunks, codings other than `chunked`, folded lines, lone CR or LF, a missing or second Host.
+The parser is more forgiving than this file: it takes several spaces, empty lines, and other protocols than HTTP.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ Field = tuple[bytes, bytes]
 
 _AMBIGUOUS = re.compile(rb"\r\n[ \t]|(?<!\r)\n|\r(?!\n)|\0")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
-_PLACES = re.compile(rb"[!-~]+")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!\"$-~]+) HTTP/([0-9]\.[0-9])\r\n")
+"""RFC 9112, section 3; a target has no fragment."""
+_STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) [1-9][0-9]{2}(?: [\t -~\x80-\xff]*)?\r\n")
+_ABSOLUTE = re.compile(rb"https?://([^/?]+)(.*)", re.IGNORECASE)
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""RFC 9110, section 7.2."""
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -35,6 +41,8 @@ HOP_BY_HOP = frozenset(
     }
 )
 """Fields that are for the next hop alone (RFC 9110, section 7.6.1, and what older software adds)."""
+_FOR_ALL = frozenset({b"host", b"content-length"})
+"""Without which the next hop reads another message: no `Connection` makes them fields of one hop."""
 
 
 class BadHead(ValueError):
@@ -50,7 +58,7 @@ class Head:
     """What requests and responses have in common."""
 
     headers: Sequence[Field]
-    """As they came."""
+    """As they came; but for Host, see `read_request`, and for the Content-Length of what has none."""
     fields: dict[bytes, bytes]
     """By lower-case name; what came twice is joined by a comma."""
     length: int | None
@@ -61,7 +69,7 @@ class Head:
     def passed_on(self, without: Iterable[bytes] = ()) -> list[Field]:
         """The fields that the next hop is to see: none that were for this one, and none of `without`."""
         named = {name.strip().lower() for name in self.fields.get(b"connection", b"").split(b",")}
-        dropped = HOP_BY_HOP | named | {*without}
+        dropped = HOP_BY_HOP | (named - _FOR_ALL) | {*without}
         return [field for field in self.headers if field[0].lower() not in dropped]
 
 
@@ -95,68 +103,88 @@ class _Seen:
     """What httptools calls back with."""
 
     def __init__(self) -> None:
-        self.url = b""
         self.reason = b""
         self.headers: list[Field] = []
         self.complete = False
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
 
     def on_status(self, reason: bytes) -> None:
         self.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
+        self.headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self.complete = True
 
 
 def read_request(head: bytes) -> RequestHead:
-    """A head with the empty line at its end. Raises BadHead."""
-    if _AMBIGUOUS.search(head):
-        raise BadHead(400, "the head has a folded line, or a lone CR, LF or NUL")
+    """A head with the empty line at its end. Raises BadHead.
+
+    There is one Host in it afterwards: of a target in absolute form its authority (RFC 9112, section 3.2.2), and an
+    empty one if HTTP/1.0 said nothing.
+    """
+    _refuse_ambiguous(head, 431, 400)
+    if (line := _REQUEST_LINE.match(head)) is None:
+        raise BadHead(400, "this is no request")
+    method, target, version = line[1], line[2], line[3].decode()
+    if version not in ("1.1", "1.0"):
+        raise BadHead(505, f"HTTP/{version} is not spoken here")
+    if method == b"CONNECT":
+        raise BadHead(501, "this is no tunnel")
     seen = _Seen()
-    parser = httptools.HttpRequestParser(seen)
     try:
-        parser.feed_data(head)
+        httptools.HttpRequestParser(seen).feed_data(head)
     except httptools.HttpParserUpgrade:
         pass  # not followed: `Upgrade` is for this hop alone, and this hop does not
+    except httptools.HttpParserInvalidMethodError:
+        raise BadHead(501, "this method is not known here") from None
     except httptools.HttpParserError as error:
         raise BadHead(400, f"this is no request: {error}") from error
     if not seen.complete:
         raise BadHead(400, "this is no request")
-    version = parser.get_http_version()
-    if version not in ("1.1", "1.0"):
-        raise BadHead(505, f"HTTP/{version} is not spoken here")
-    method = parser.get_method()
-    if method == b"CONNECT":
-        raise BadHead(501, "this is no tunnel")
-    if _PLACES.fullmatch(seen.url) is None:
-        raise BadHead(400, "the target of the request has characters that no target has")
-    fields = _fields(seen.headers)
-    hosts = sum(name.lower() == b"host" for name, _ in seen.headers)
-    if hosts > 1 or (hosts == 0 and version == "1.1"):
-        raise BadHead(400, "exactly one Host is needed")
-    length, chunked = _framing(seen.headers, fields, version)
+    target, headers = _with_host(method, target, seen.headers, version)
+    fields = _fields(headers)
+    length, chunked = _framing(fields, version)
     return RequestHead(
-        seen.headers,
+        headers,
         fields,
         0 if length is None and not chunked else length,
         chunked,
         _keeps_alive(fields, version),
         method,
-        seen.url,
+        target,
         fields.get(b"expect", b"").lower() == b"100-continue" and version == "1.1",
         version == "1.1",
     )
 
 
+def _with_host(method: bytes, target: bytes, headers: list[Field], version: str) -> tuple[bytes, list[Field]]:
+    """The target as origins see it, and the fields with one Host."""
+    hosts = [value for name, value in headers if name.lower() == b"host"]
+    if len(hosts) > 1 or (not hosts and version == "1.1") or not all(map(_HOST.fullmatch, hosts)):
+        raise BadHead(400, "exactly one Host is needed, which is a name or an address")
+    if (absolute := _ABSOLUTE.fullmatch(target)) is not None:
+        if _HOST.fullmatch(absolute[1]) is None:
+            raise BadHead(400, "the host in the target of the request is no name and no address")
+        rest = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+        return rest, [(b"Host", absolute[1]), *(each for each in headers if each[0].lower() != b"host")]
+    if not target.startswith(b"/") and (method, target) != (b"OPTIONS", b"*"):
+        raise BadHead(400, "the target of the request is no path")
+    return target, headers if hosts else [(b"Host", b""), *headers]
+
+
+def _refuse_ambiguous(head: bytes, too_long: int, status: int) -> None:
+    if len(head) > MOST:
+        raise BadHead(too_long, f"a head may have {MOST} bytes")
+    if _AMBIGUOUS.search(head):
+        raise BadHead(status, "the head has a folded line, or a lone CR, LF or NUL")
+
+
 def read_response(head: bytes, method: bytes) -> ResponseHead:
     """A head with the empty line at its end, in answer to that method. Raises BadHead, for a gateway to answer."""
-    if _AMBIGUOUS.search(head):
-        raise BadHead(502, "the answer's head has a folded line, or a lone CR, LF or NUL")
+    _refuse_ambiguous(head, 502, 502)
+    if (line := _STATUS_LINE.match(head)) is None:
+        raise BadHead(502, "this is no answer")
     seen = _Seen()
     parser = httptools.HttpResponseParser(seen)
     try:
@@ -167,17 +195,19 @@ def read_response(head: bytes, method: bytes) -> ResponseHead:
         raise BadHead(502, f"this is no answer: {error}") from error
     if not seen.complete:
         raise BadHead(502, "this is no answer")
-    version, status = parser.get_http_version(), parser.get_status_code()
-    fields = _fields(seen.headers)
+    version, status = line[1].decode(), parser.get_status_code()
+    fields, headers = _fields(seen.headers), seen.headers
     try:
-        length, chunked = _framing(seen.headers, fields, version)
+        length, chunked = _framing(fields, version)
     except BadHead as error:
         raise BadHead(502, f"the answer is ambiguous: {error}") from error
     if method == b"HEAD" or status < 200 or status in (204, 304):  # RFC 9112, section 6.3
         length, chunked = 0, False
+    if status < 200 or status == 204:  # RFC 9110, section 8.6: there is none, and what follows is not to wait for it
+        headers = [each for each in headers if each[0].lower() != b"content-length"]
     until_close = length is None and not chunked
     keep_alive = _keeps_alive(fields, version) and not until_close
-    return ResponseHead(seen.headers, fields, length, chunked, keep_alive, status, seen.reason, until_close)
+    return ResponseHead(headers, fields, length, chunked, keep_alive, status, seen.reason, until_close)
 
 
 def _fields(headers: Iterable[Field]) -> dict[bytes, bytes]:
@@ -188,7 +218,7 @@ def _fields(headers: Iterable[Field]) -> dict[bytes, bytes]:
     return found
 
 
-def _framing(headers: Iterable[Field], fields: dict[bytes, bytes], version: str) -> tuple[int | None, bool]:
+def _framing(fields: dict[bytes, bytes], version: str) -> tuple[int | None, bool]:
     """RFC 9112, section 6.3, and its security considerations: what is ambiguous is refused, not repaired."""
     coding, said = fields.get(b"transfer-encoding"), fields.get(b"content-length")
     if coding is not None:
@@ -208,24 +238,28 @@ def _framing(headers: Iterable[Field], fields: dict[bytes, bytes], version: str)
 
 def _keeps_alive(fields: dict[bytes, bytes], version: str) -> bool:
     told = {word.strip().lower() for word in fields.get(b"connection", b"").split(b",")}
-    return b"close" not in told if version == "1.1" else b"keep-alive" in told
+    return b"close" not in told and (version == "1.1" or b"keep-alive" in told)
 
 
 def spell_request(method: bytes, target: bytes, headers: Iterable[Field]) -> bytes:
-    return b"".join((method, b" ", target, b" HTTP/1.1\r\n", *_lines(headers)))
+    """Raises BadHead when it would be read as something else."""
+    head = _spell(b"%b %b HTTP/1.1" % (method, target), headers)
+    if _REQUEST_LINE.match(head) is None:
+        raise BadHead(502, "there is no such target of a request")
+    return head
 
 
 def spell_response(status: int, reason: bytes, headers: Iterable[Field]) -> bytes:
-    return b"".join((b"HTTP/1.1 %d " % status, reason or _phrase(status), b"\r\n", *_lines(headers)))
+    """Raises BadHead when it would be read as something else."""
+    return _spell(b"HTTP/1.1 %d %b" % (status, reason or _phrase(status)), headers)
 
 
-def _lines(headers: Iterable[Field]) -> Iterable[bytes]:
-    for name, value in headers:
-        yield name
-        yield b": "
-        yield value
-        yield b"\r\n"
-    yield b"\r\n"
+def _spell(start: bytes, headers: Iterable[Field]) -> bytes:
+    lines = [start, *(b"%b: %b" % field for field in headers), b"", b""]
+    head = b"\r\n".join(lines)
+    if head.count(b"\n") != len(lines) - 1 or _AMBIGUOUS.search(head):
+        raise BadHead(502, "a field of the head has more than one line")
+    return head
 
 
 def _phrase(status: int) -> bytes:

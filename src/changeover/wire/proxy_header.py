@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import struct
 
 from changeover.wire.heads import BadHead
 
 _V2 = b"\r\n\r\n\0\r\nQUIT\n"
+_V1 = re.compile(
+    rb"PROXY (?:UNKNOWN(?: [^\r\n]*)?|TCP([46]) ([0-9A-Fa-f:.]+) ([0-9A-Fa-f:.]+) [0-9]{1,5} [0-9]{1,5})\r\n"
+)
 _V1_MOST = 107
 _LENGTHS = {0x1: 4, 0x2: 16}
 
@@ -20,17 +24,19 @@ def read(data: bytes) -> tuple[bytes, int] | None:
         return None
     if not data.startswith(b"PROXY "):
         raise BadHead(400, "the connection does not begin with a PROXY header")
-    end = data.find(b"\r\n")
-    if end < 0:
-        if len(data) > _V1_MOST:
-            raise BadHead(400, "the PROXY header does not end")
+    end = data.find(b"\n", 0, _V1_MOST) + 1
+    if not end and len(data) < _V1_MOST:
         return None
-    match data[:end].split(b" "):
-        case [_, b"UNKNOWN", *_]:
-            return b"", end + 2
-        case [_, b"TCP4" | b"TCP6", source, _, _, _]:
-            return _address(source.decode("latin-1")), end + 2
-    raise BadHead(400, "the PROXY header is not understood")
+    if (found := _V1.fullmatch(data[:end])) is None:
+        raise BadHead(400, "the PROXY header is not understood, or does not end")
+    if found[1] is None:  # UNKNOWN
+        return b"", end
+    kind = ipaddress.IPv4Address if found[1] == b"4" else ipaddress.IPv6Address
+    try:
+        source, _ = kind(found[2].decode()), kind(found[3].decode())
+    except ValueError:
+        raise BadHead(400, "the PROXY header has no address") from None
+    return str(source).encode(), end
 
 
 def _read_v2(data: bytes) -> tuple[bytes, int] | None:
@@ -47,10 +53,3 @@ def _read_v2(data: bytes) -> tuple[bytes, int] | None:
     if size < 2 * length + 4:
         raise BadHead(400, "the PROXY header is too short for its addresses")
     return str(ipaddress.ip_address(data[16 : 16 + length])).encode(), 16 + size
-
-
-def _address(text: str) -> bytes:
-    try:
-        return str(ipaddress.ip_address(text)).encode()
-    except ValueError:
-        raise BadHead(400, "the PROXY header has no address") from None
