@@ -27,6 +27,7 @@ fuzz: setup            ## generated fleets, lives of uploads, and what comes ove
 	    tests/unit/uploads/test_model.py tests/process/test_uploads_crash.py tests/unit/wire
 
 soak: setup            ## controllers killed at every write to the journal; then the main job ten times in a row
+	@scripts/setup-npm tests/clients curl
 	$(run)pytest -m soak --timeout 0 -s tests/chain tests/process
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(run)changeover demo -f examples/01-four-tiers/chain.yaml || exit; done
 
