@@ -1,39 +1,193 @@
-"""Chunks of one size in a row, as most bodies have them, are taken without a look at each line: nothing else changes."""
+"""Chunked bodies: the same content however the stream is cut, nothing beyond the end, and h11 as a second opinion.
+
+We refuse more than h11, on purpose: sizes of more than 15 digits, control characters in extensions, folded and lone-LF
+trailers, and lines and trailers of more than 8 KiB. In one thing h11 refuses more: RFC 9112, section 7.1.1 has
+recipients take a space before the semicolon of an extension.
+"""
 
 from __future__ import annotations
 
+import re
+
+import h11
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
-from changeover.wire.chunked import BadChunk, Chunks
+from changeover.wire import chunked
+from changeover.wire.chunked import LINE, BadChunk, Chunks
 
-CONTENT = (b"\r\n5\r\n", b"abcde", b"\n5\r\na", b"ABCDE", b"0123456789abcdef", b"fghij", b"klmno")
-
-
-def framed(*contents: bytes) -> bytes:
-    return b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in contents) + b"0\r\n\r\n"
+often = settings(max_examples=5 * settings().max_examples)
 
 
-def read(*pieces: bytes) -> tuple[bytes, bool]:
-    chunks, content = Chunks(), b""
-    for piece in pieces:
-        found, used = chunks.feed(piece)
-        assert used == len(piece)
-        content += b"".join(found)
-    return content, chunks.ended
+def read(stream: bytes, *cuts: int) -> tuple[bytes, int, bool]:
+    """The content, how much of the stream is the body, whether that has ended; fed in pieces. Raises BadChunk."""
+    chunks, content, used = Chunks(), b"", 0
+    for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(stream)], strict=True):
+        pieces, count = chunks.feed(stream[begin:end])
+        content += b"".join(pieces)
+        used += count
+        assert chunks.ended or count == end - begin
+    return content, used, chunks.ended
+
+
+def read_around(stream: bytes) -> bytes:
+    """The content, most of which goes past the decoder."""
+    chunks, content, place = Chunks(), b"", 0
+    while not chunks.ended:
+        if chunks.left:
+            content += stream[place : place + chunks.left]
+            place += chunks.left
+            chunks.skip(chunks.left)
+        pieces, count = chunks.feed(stream[place : place + 1])
+        content += b"".join(pieces)
+        place += count
+    return content
+
+
+def test_a_body_is_read_up_to_its_end_and_no_further() -> None:
+    body = b"5;a=b\r\nhello\r\n00A \r\n, world!!!\r\n0\r\nX: y\r\n\r\n"
+    assert read(body + b"GET / HTTP/1.1\r\n\r\n") == (b"hello, world!!!", len(body), True)
+    assert read(body) == (b"hello, world!!!", len(body), True)
+    assert read_around(body) == b"hello, world!!!"
+
+
+def test_after_the_end_nothing_is_used() -> None:
+    chunks = Chunks()
+    assert chunks.feed(b"0\r\n\r\n") == ([], 5)
+    assert chunks.feed(b"5\r\nhello\r\n") == ([], 0)
 
 
 def test_equal_chunks_in_a_row_are_the_same_content_wherever_the_stream_is_cut() -> None:
-    stream = framed(*CONTENT)
-    for first in range(len(stream)):
-        for second in range(first, len(stream), 7):
-            assert read(stream[:first], stream[first:second], stream[second:]) == (b"".join(CONTENT), True)
-
-
-def test_the_line_of_the_last_chunk_is_repeated_with_its_extension() -> None:
-    assert read(b"3;a=b\r\nabc\r\n3;a=b\r\ndef\r\n3\r\nghi\r\n0\r\n\r\n") == (b"abcdefghi", True)
+    contents = (b"\r\n5\r\n", b"abcde", b"\n5\r\na", b"ABCDE", b"0123456789abcdef", b"fghij", b"klmno")
+    body = b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in contents) + b"0\r\n\r\n"
+    for first in range(len(body)):
+        for second in range(first, len(body), 7):
+            assert read(body, first, second) == (b"".join(contents), len(body), True)
 
 
 @pytest.mark.parametrize("broken", [b"3\r\nabc\r\n3\r\ndefg\r\n3\r\nhij\r\n", b"3\r\nabc\r\n3\r\ndef\n3\r\nghi\r\n"])
-def test_a_chunk_that_is_longer_than_it_says_is_refused_in_the_midst_of_equal_ones(broken: bytes) -> None:
+def test_among_equal_chunks_one_that_is_longer_than_it_says_is_refused(broken: bytes) -> None:
     with pytest.raises(BadChunk):
-        Chunks().feed(broken)
+        read(broken)
+
+
+BAD = {
+    "no size": b"\r\nhello",
+    "a size with a sign": b"+5\r\nhello\r\n",
+    "a size with a prefix": b"0x5\r\nhello\r\n",
+    "a size with an underscore": b"1_0\r\n",
+    "a space before the size": b" 5\r\nhello\r\n",
+    "a size of too many digits": b"0" * 15 + b"5\r\nhello\r\n",
+    "a lone LF after the size": b"5\nhello\r\n",
+    "a lone LF in an extension": b"5;\nhello\r\n",
+    "a lone CR in an extension": b"5;a\rb\r\nhello\r\n",
+    "a NUL in an extension": b"5;\0\r\nhello\r\n",
+    "something else than an extension": b"5 6\r\nhello\r\n",
+    "a chunk that is longer than it says": b"5\r\nhello!\r\n",
+    "a chunk that ends with a lone LF": b"5\r\nhello\n",
+    "a lone LF after the last size": b"0\n\r\n",
+    "a lone LF at the end": b"0\r\n\n",
+    "a trailer that is no field": b"0\r\nX\r\n\r\n",
+    "a trailer with a space before the colon": b"0\r\nX : y\r\n\r\n",
+    "a trailer that is folded": b"0\r\nX: y\r\n z\r\n\r\n",
+    "a line that does not end": b"5;" + b"a" * LINE,
+    "a line that is too long": b"5;" + b"a" * LINE + b"\r\n",
+    "trailers that do not end": b"0\r\n" + b"X: y\r\n" * LINE,
+}
+
+
+@pytest.mark.parametrize("stream", BAD.values(), ids=BAD)
+def test_what_is_not_chunked_as_it_should_be_is_refused_however_it_is_cut(stream: bytes) -> None:
+    with pytest.raises(BadChunk):
+        read(stream)
+    with pytest.raises(BadChunk):
+        read(stream, *range(len(stream)))
+
+
+contents = st.lists(st.binary(min_size=1, max_size=20), max_size=4)
+extensions = st.sampled_from([b"", b"", b";a", b";a=b", b' ;a="\t"', b" "])
+trailers = st.sampled_from([b"", b"", b"X: y\r\n", b"X:\r\nY: \xff\r\n"])
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    content = draw(contents)
+    text = b"".join(b"%x%b\r\n%b\r\n" % (len(each), draw(extensions), each) for each in content)
+    return b"".join(content), text + b"0" + draw(extensions) + b"\r\n" + draw(trailers) + b"\r\n"
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> bytes:
+    """A body, what follows it, and up to two places where something else stands than should."""
+    _, text = draw(bodies())
+    text += draw(st.binary(max_size=5))
+    for _ in range(draw(st.integers(0, 2))):
+        place = draw(st.integers(0, len(text)))
+        other = draw(st.sampled_from([b"", b"\r", b"\n", b"\r\n", b" ", b";", b"0", b"f", b"\0", b":"]))
+        text = text[:place] + other + text[place + draw(st.integers(0, 2)) :]
+    return text
+
+
+@often
+@given(bodies(), st.binary(max_size=9), st.data())
+def test_the_content_is_the_same_for_every_cut(body: tuple[bytes, bytes], after: bytes, data: st.DataObject) -> None:
+    content, text = body
+    cuts = data.draw(st.lists(st.integers(0, len(text + after)), max_size=6))
+    assert read(text + after, *cuts) == (content, len(text), True)
+    assert read(text + after, *range(len(text + after))) == (content, len(text), True)
+    assert read_around(text) == content
+
+
+def outcome(stream: bytes, *cuts: int) -> tuple[bytes, int, bool] | None:
+    try:
+        return read(stream, *cuts)
+    except BadChunk:
+        return None
+
+
+def agree(stream: bytes) -> None:
+    """What we take for a whole body, h11 takes too, with the same content and the same rest; what it refuses, so do we,
+    or we wait for more."""
+    ours = outcome(stream)
+    assert outcome(stream, *range(len(stream))) == ours
+    if ours is None or re.search(rb"[ \t];", stream):
+        return
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + stream)
+    connection.next_event()
+    theirs = b""
+    try:
+        while isinstance(event := connection.next_event(), h11.Data):
+            theirs += event.data
+    except h11.RemoteProtocolError:
+        assert not ours[2]
+        return
+    assert ours[0] == theirs
+    assert ours[2] is isinstance(event, h11.EndOfMessage)
+    if ours[2]:
+        assert stream[ours[1] :] == connection.trailing_data[0]
+
+
+@often
+@given(streams())
+def test_whatever_body_is_accepted_h11_reads_alike(stream: bytes) -> None:
+    agree(stream)
+
+
+@pytest.mark.parametrize(
+    ("name", "lenient"),
+    [("_SIZE", re.compile(rb".?([0-9A-Fa-f]+).*", re.DOTALL)), ("_TRAILER", re.compile(rb".*", re.DOTALL))],
+)
+def test_a_reader_that_takes_more_is_found_out(
+    name: str, lenient: re.Pattern[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunked, name, lenient)
+
+    @settings(often, max_examples=4000, phases=[Phase.generate], database=None, report_multiple_bugs=False)
+    @given(streams())
+    def check(stream: bytes) -> None:
+        agree(stream)
+
+    with pytest.raises(AssertionError):
+        check()
