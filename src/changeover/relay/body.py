@@ -7,9 +7,6 @@ from changeover.relay.readiness import Channel
 from changeover.wire.chunked import Chunks
 from changeover.wire.heads import RequestHead
 
-READ = 256 * 1024
-"""Bytes of chunks read at once, where they are too small to go past memory: each read costs more than its chunks."""
-
 
 class ClientGone(Exception):
     """The client hung up before the end of what it was sending."""
@@ -67,14 +64,14 @@ class Body:
             return True
         data, self.inbox = self.inbox, b""
         if not data:
-            read = self._channel.recv(READ)
+            read = self._channel.recv(PIECE)
             if not read:
                 return self._nothing(None if read is None else 0)
             data = read
         pieces, used = chunks.feed(data)
         self.inbox = data[used:]
-        if pieces:
-            kept.add(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        for piece in pieces:
+            kept.add(piece)
         return True
 
     def _nothing(self, count: int | None) -> bool:

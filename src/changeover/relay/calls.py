@@ -22,8 +22,6 @@ from changeover.wire.heads import ResponseHead
 
 BUFFER = 1024 * 1024
 """Bytes of the kernel's buffers for a connection inward."""
-GATHERED = 64
-"""Buffers sent in one call."""
 
 
 class Broken(Exception):
@@ -168,17 +166,23 @@ class Call:
             if self._read_answer():  # it was refused before it was whole
                 return True
             raise Broken(error.strerror or "the connection broke") from None
-        return (self.link.channel.may_read and self._read_answer()) or moved
+        return self._read_answer() or moved
 
     def _send(self) -> bool:
         channel = self.link.channel
-        if not channel.may_write or not (self._head or self._blocks):
+        if not channel.may_write or self.all_sent:
             return False
-        if self._blocks and self._blocks[0].pipe is not None and self._copy is None:
-            self._prepare(self._blocks[0])
-        if self._copy is not None and not self._head:
+        block = self._blocks[0] if self._blocks else None
+        if block is not None and block.pipe is not None and self._copy is None:
+            self._prepare(block)
+        if self._head:
+            return self._send_head(block)
+        assert block is not None
+        if self._copy is not None:
             return self._send_pipe(self._copy)
-        return self._send_memory()
+        count = channel.send(memoryview(block.data)[self._place :])
+        self._went(count)
+        return count > 0
 
     def _prepare(self, block: Block) -> None:
         """What is sent from a pipe is gone from it, so it is sent from a copy."""
@@ -191,36 +195,28 @@ class Call:
             self._pipes.put(copy)
         block.to_memory(self._pipes)
 
-    def _send_memory(self) -> bool:
-        """The head, and what comes behind it that is in no pipe, in one call."""
-        buffers: list[bytes | bytearray | memoryview] = [self._head] if self._head else []
-        more = False
-        for block in self._blocks:
-            if more := block.pipe is not None or len(buffers) == GATHERED:
-                break
-            buffers.append(block.data)
-        if self._place:
-            buffers[0] = memoryview(buffers[0])[self._place :]
+    def _send_head(self, block: Block | None) -> bool:
+        in_memory = block is not None and block.pipe is None
+        buffers: list[bytes | bytearray] = [self._head, block.data] if in_memory and block is not None else [self._head]
+        flags = socket.MSG_MORE if block is not None and not in_memory else 0
         try:
-            count = self.link.channel.sock.sendmsg(buffers, [], socket.MSG_MORE if more else 0)
+            count = self.link.channel.sock.sendmsg(buffers, [], flags)
         except BlockingIOError:
             self.link.channel.may_write = False
             return False
         of_head = min(count, len(self._head))
         self._head = self._head[of_head:]
-        self._went(count - of_head)
+        if in_memory:
+            self._went(count - of_head)
         return True
 
     def _went(self, count: int) -> None:
-        """Bytes of the first blocks, in memory."""
+        """Bytes of the first block, in memory."""
         self.sent += count
-        while (
-            self._blocks and self._blocks[0].pipe is None and (left := len(self._blocks[0].data) - self._place) <= count
-        ):
+        self._place += count
+        if self._place == len(self._blocks[0].data):
             self._blocks.popleft()
             self._place = 0
-            count -= left
-        self._place += count
 
     def _send_pipe(self, copy: Pipe) -> bool:
         try:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 STEPS = 16
 """Steps in a row until others get their turn."""
-TAKES = 3
-"""Pieces of a body taken in one step, after the first."""
 LOOP = 8
 """Relays that a request has passed, from which on it goes round in a circle."""
 
@@ -87,7 +85,7 @@ class Exchange:
     peer: bytes
     started: float
     heard: float
-    """When the client fell silent; 0 while it sends."""
+    """When the client was last heard of."""
     closes: Callable[[], bool]
     """Whether the connection is to be closed with the answer."""
     continued: bool = False
@@ -95,7 +93,7 @@ class Exchange:
     handing: Handing | None = None
     """Where its body is handed inward in segments."""
     answered_at: float = 0.0
-    """When nothing moved any more; 0 while something does."""
+    """When somebody inward took or sent something."""
     steps: int = 0
 
     @property
@@ -123,19 +121,12 @@ class Exchange:
 
     def take(self) -> bool:
         """What has come of the body, into `kept`. Raises ClientGone, BadChunk, and TooSlow."""
-        body, kept = self.body, self.kept
-        if body.ended or (not self.client.may_read and not body.inbox):
-            moved = False
-        else:
-            moved = body.take(kept)
-            for _ in range(TAKES):
-                if not moved or not self.client.may_read or not body.take(kept):
-                    break
+        if self.body.ended:
+            return False
+        moved = self.body.take(self.kept)
         if moved:
-            self.heard = 0.0
-        elif not self.heard:
             self.heard = time.monotonic()
-        elif not body.ended and kept.room() > 0 and time.monotonic() - self.heard > self.relay.settings.body_time:
+        elif self.kept.room() > 0 and time.monotonic() - self.heard > self.relay.settings.body_time:
             raise TooSlow(408, f"no byte of the body came for {self.relay.settings.body_time:.0f} s")
         return moved
 
@@ -146,21 +137,18 @@ class Exchange:
         """
         self.waker.clear()
         moved = call.step()
+        if moved:
+            self.answered_at = time.monotonic()
         if call.answer is not None:
             return
         moved = self.take() or moved
         self.steps += 1
-        if moved:
-            self.answered_at = 0.0
-            if self.steps % STEPS == 0:
-                await asyncio.sleep(0)
-            return
-        now = time.monotonic()
-        if not self.answered_at:
-            self.answered_at = now
-        elif now - max(self.answered_at, self.heard) > self.relay.settings.body_time:
-            raise Broken("no answer came", timeout=True)
-        await self.waker.wait()
+        if not moved:
+            if time.monotonic() - max(self.answered_at, self.heard) > self.relay.settings.body_time:
+                raise Broken("no answer came", timeout=True)
+            await self.waker.wait()
+        elif self.steps % STEPS == 0:
+            await asyncio.sleep(0)
 
     async def answer_to(self, call: Call) -> ResponseHead:
         """Step until there is an answer."""

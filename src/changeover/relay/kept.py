@@ -14,8 +14,6 @@ PIECE = 64 * 1024
 """Bytes read into memory at once. Who has that many waiting is worth a splice; fewer cost less by way of memory."""
 FEW = 16 * 1024
 """A splice that moved no more than that was not worth it."""
-PART = 4 * 1024
-"""Bytes in memory that are kept as they are; fewer are put together with others: each block is work."""
 BLOCK = 1024 * 1024
 """Bytes of a block in memory; a pipe holds about as many."""
 IN_MEMORY = 2 * BLOCK
@@ -27,9 +25,9 @@ class Block:
 
     __slots__ = ("data", "pipe")
 
-    def __init__(self, pipe: Pipe | None = None, data: bytes | bytearray | memoryview = b"") -> None:
+    def __init__(self, pipe: Pipe | None = None, data: bytes = b"") -> None:
         self.pipe = pipe
-        self.data = data
+        self.data = bytearray(data)
 
     @property
     def size(self) -> int:
@@ -38,7 +36,7 @@ class Block:
     def to_memory(self, pipes: Pipes) -> None:
         """Out of its pipe, when none can be had to send it from."""
         if self.pipe is not None:
-            self.data = self.pipe.read()
+            self.data += self.pipe.read()
             pipes.put(self.pipe)
             self.pipe = None
 
@@ -123,14 +121,12 @@ class Kept:
         return self._blocks[-1] if len(self._blocks) > self._sealed else None
 
     def add(self, data: bytes | memoryview) -> None:
-        """Take bytes that are in memory already: many as they are, and few together with others, to be few blocks."""
-        tail = self._tail() if len(data) < PART else None
+        """Take bytes that are in memory already."""
+        tail = self._tail()
         if tail is None or tail.pipe is not None or len(tail.data) >= BLOCK:
-            self._blocks.append(Block(data=data if len(data) >= PART else bytearray(data)))
-        elif isinstance(tail.data, bytearray):
-            tail.data += data
-        else:
-            tail.data = bytearray(tail.data) + data
+            tail = Block()
+            self._blocks.append(tail)
+        tail.data += data
         self._count(len(data))
 
     def segment(self, most: int) -> list[Block]:
@@ -154,7 +150,7 @@ class Kept:
                 if block.pipe is not None:
                     self._pipes.drop(block.pipe, gone)
                 else:
-                    block.data = block.data[gone:]
+                    del block.data[:gone]
                 continue
             self._blocks.popleft()
             self._sealed = max(0, self._sealed - 1)

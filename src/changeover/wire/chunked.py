@@ -38,8 +38,6 @@ class Chunks:
         self._line = b""
         """The beginning of a line whose end has not come."""
         self._trailers = 0
-        self._size, self._spelled = 0, b""
-        """Of the last chunk, and how its line said that."""
 
     @property
     def ended(self) -> bool:
@@ -63,7 +61,6 @@ class Chunks:
                 content.append(piece)
                 place += len(piece)
                 self.skip(len(piece))
-                place = self._like_the_last(data, view, place, content)
                 continue
             end = data.find(b"\n", place)
             if end < 0:
@@ -79,25 +76,12 @@ class Chunks:
             self._take(line[:-2])
         return content, place
 
-    def _like_the_last(self, data: bytes, view: memoryview, place: int, content: list[memoryview]) -> int:
-        """Whole chunks whose size is spelled as that of the last one, which most are; the place behind their content.
-
-        Looking each line up would cost ten times as much.
-        """
-        size, between = self._size, b"\r\n" + self._spelled + b"\r\n"
-        gap = len(between)
-        while (end := place + gap + size) <= len(data) and data.startswith(between, place):
-            content.append(view[place + gap : end])
-            place = end
-        return place
-
     def _take(self, line: bytes) -> None:
         match self._at:
             case _At.SIZE:
                 if (found := _SIZE.fullmatch(line)) is None:
                     raise BadChunk("the size of a chunk is no number")
-                self._size = self.left = int(found[1], 16)
-                self._spelled = line
+                self.left = int(found[1], 16)
                 self._at = _At.CONTENT if self.left else _At.TRAILERS
             case _At.END_OF_CHUNK:
                 if line:
