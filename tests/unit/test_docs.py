@@ -23,9 +23,11 @@ from typer.testing import CliRunner
 from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.main import cli
+from changeover.hops.relay.settings import RelaySettings
 from changeover.model import chainfile
 from changeover.model.guard import MEASURES, PLACEHOLDERS, SHIPPED, Condition, Guard, Prometheus
 from changeover.probe.row import Row
+from changeover.relay.admin import TOLD
 from changeover.rollout import actions, commands, events
 from changeover.rollout.guard import VERDICTS
 from changeover.rollout.phases import Phase, mermaid
@@ -81,6 +83,10 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("actions.md", "states"): lambda: members(actions.State),
     ("actions.md", "phases"): lambda: members(Phase),
     ("actions.md", "actions"): lambda: actions.table() + "\n",
+    ("relay.md", "settings"): lambda: settings(RelaySettings),
+    ("relay.md", "metrics"): lambda: table(
+        ("counter", "of"), ((f"`changeover_relay_{name}_total`", text) for name, text in TOLD.items())
+    ),
     ("guards.md", "shipped"): lambda: "".join(map(guard_text, SHIPPED.values())),
     ("guards.md", "sources"): lambda: table(
         ("source", "measure"), ((f"`{who}`", ", ".join(f"`{one}`" for one in what)) for who, what in MEASURES.items())

@@ -26,7 +26,7 @@ class RelaySettings(Part):
         "completely. Only for applications that do nothing before a body is whole; so none, unless told.",
     )
     budget: Bytes = Field(
-        512 * 1024 * 1024,
+        "512MiB",
         ge=16 * 1024 * 1024,
         description="Bytes held and not acknowledged, for all bodies together; beyond it clients are made to wait. At "
         "most 16 MiB for each upload: enough for 32 at full speed, and for hundreds of slow ones.",
