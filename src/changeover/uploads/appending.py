@@ -60,6 +60,7 @@ class Appending:
     ) -> None:
         self._store = store
         self._limits = limits
+        self._segment = limits.segment or store.segment
         self._manifest = manifest
         self._version = version
         self._hold = hold
@@ -111,7 +112,7 @@ class Appending:
             self._uncommitted += len(piece)
             if self._verify is None:
                 await self._commit_now_and_then()
-            elif self._uncommitted >= self._limits.segment:
+            elif self._uncommitted >= self._segment:
                 await self._keep()
 
     def _write(self, piece: bytes) -> None:
@@ -151,7 +152,7 @@ class Appending:
         """When a segment is full, and when it is time; beside what goes on arriving."""
         loop = asyncio.get_running_loop()
         self._last_piece = loop.time()
-        if self._uncommitted >= self._limits.segment:
+        if self._uncommitted >= self._segment:
             while self._committing is not None:  # by its end it may be time for another one, which has begun then
                 await asyncio.wait([self._committing])  # the store is slower than the client: let TCP wait
             self._start_commit()

@@ -381,7 +381,7 @@ class Engine:
                     verify.update(piece)
                 with told():
                     writer.write(piece)
-                    if uncommitted >= self.limits.segment:
+                    if uncommitted >= (self.limits.segment or self.store.segment):
                         segments, uncommitted = merged(segments, await writer.commit()), 0
         except asyncio.CancelledError:
             if not hold.uncancelled():

@@ -20,5 +20,6 @@ class Limits:
     """Bytes per second of one upload, over whatever requests of this process bring it; faster ones have to wait."""
     max_unfinished: int | None = None
     """Uploads of one owner of which bytes are missing, in all instances together."""
-    segment: int = 8 * 1024 * 1024
-    """Bytes after which what has arrived is committed."""
+    segment: int | None = None
+    """Bytes after which what has arrived is committed, if time has not had it committed before; None: as the store has
+    it."""

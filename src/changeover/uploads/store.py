@@ -56,6 +56,10 @@ class Writer(Protocol):
 class Store(Protocol):
     """One place for uploads, shared by all instances. Every method may raise Unavailable."""
 
+    @property
+    def segment(self) -> int:
+        """Bytes after which a commit is worth its cost: of requests to a service, or of memory that they take."""
+
     async def create(self, id: str, record: bytes) -> Version:
         """Write the first record, durably. Raises Changed when there is one."""
 

@@ -18,6 +18,7 @@ class Faulty:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.segment = store.segment
         self._dead = False
         self.held: frozenset[str] = frozenset()
         self._open = asyncio.Event()

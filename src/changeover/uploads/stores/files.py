@@ -55,6 +55,8 @@ R = TypeVar("R")
 class FileStore:
     """A Store in a folder. Raises OSError when the folder cannot be made."""
 
+    segment = 64 * 1024 * 1024
+
     def __init__(self, root: Path, *, durable: bool = True) -> None:
         self._root = root
         self._durable = durable
@@ -99,15 +101,11 @@ class FileStore:
                 return record, str(newest)
 
     async def swap(self, id: str, record: bytes, version: Version) -> Version:
-        return await _in_thread(self._swap, self._folder(id), record, int(version))
-
-    def _swap(self, folder: Path, record: bytes, version: int) -> Version:
-        self._newest(folder)
-        return self._write(folder, record, version)
+        return await _in_thread(self._write, self._folder(id), record, int(version))
 
     def _write(self, folder: Path, record: bytes, version: int) -> Version:
         """Put the record in the place of that version; 0: of none."""
-        if max(_versions(folder), default=0) != version:
+        if (self._newest(folder) if version else max(_versions(folder), default=0)) != version:
             raise Changed
         self._link(folder, record, version + 1)
         found = _versions(folder)

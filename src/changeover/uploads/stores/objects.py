@@ -81,6 +81,8 @@ _FORBIDDEN = (refused.PermissionDeniedError, refused.UnauthenticatedError)
 class ObjectStore:
     """A Store in a bucket, which must exist. `condition`: what names one state of an object there."""
 
+    segment = 8 * 1024 * 1024
+
     def __init__(self, service: services.ObjectStore, prefix: str, condition: Literal["e_tag", "version"]) -> None:
         self._service = service
         self._prefix = prefix.strip("/")
