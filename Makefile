@@ -39,7 +39,7 @@ bench: setup           ## measurements, printed and written to bench/results/*.j
 	$(run)python bench/guard.py --sample
 	$(run)python bench/relay.py --quick
 
-bench-uploads: setup   ## what it costs to take uploads, beside other servers, for a quarter of an hour
+bench-uploads: setup   ## what it costs to take uploads, beside other servers, for ten minutes
 	@scripts/setup-npm bench/peers
 	$(run)python bench/uploads.py
 
