@@ -5,25 +5,16 @@ Instances are started as `python -m changeover.cli.relay`, which imports nothing
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import signal
-import socket
+import json
+import os
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from changeover.cli.exits import COULD_NOT
-from changeover.relay import succession
-from changeover.relay.admin import Admin
-from changeover.relay.calls import Pooling
-from changeover.relay.server import BACKLOG, BUFFER, Server
-from changeover.relay.settings import MIB, Route, Settings, address
+from changeover.relay.settings import MIB, Settings
 
-UNIX = "unix:"
 DEFAULTS = Settings(("", 0))
 
 
@@ -81,94 +72,23 @@ def relay(
     ] = DEFAULTS.pooling.idle,
 ) -> None:
     """Relay requests inward. Large bodies of --segment requests survive whatever happens behind. Ends at SIGTERM."""
-    try:
-        settings = Settings(
-            address(upstream),
-            segmented=tuple(map(Route.parse, segment or ())),
-            replayed=tuple(map(Route.parse, replay or ())),
-            pooling=Pooling(idle=keepalive_timeout, life=keepalive_time),
-            budget=budget * MIB,
-            patience=patience,
-            lame_duck_file=lame_duck_file,
-            proxy_protocol=proxy_protocol,
-        )
-        where = address(admin) if admin else None
-        if take_over and control is None:
-            raise ValueError("--take-over needs --control: where the relay that is to leave is reached")
-        predecessor, listeners = _listeners(listen or [], control if take_over else None, reuse_port=reuse_port)
-    except (ValueError, OSError) as error:
-        reason = f"{error.filename or 'the address'}: {error.strerror}" if isinstance(error, OSError) else str(error)
-        typer.echo(f"error: {reason}. Nothing was started.", err=True)
-        raise typer.Exit(COULD_NOT) from error
-    asyncio.run(_serve(settings, listeners, predecessor, where, control))
-
-
-def _listeners(
-    addresses: list[str], predecessor: Path | None, *, reuse_port: bool
-) -> tuple[socket.socket | None, list[socket.socket]]:
-    if predecessor is not None:
-        return succession.take_over(predecessor)
-    passed = succession.passed_by_systemd()
-    if not addresses and not passed:
-        raise ValueError("--listen is needed: where connections are taken")
-    return None, passed + [_listener(address, reuse_port=reuse_port) for address in addresses]
-
-
-def _listener(text: str, *, reuse_port: bool) -> socket.socket:
-    if text.startswith(UNIX):
-        path = Path(text.removeprefix(UNIX))
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        sock = socket.socket(socket.AF_UNIX)
-        sock.bind(str(path))
-        sock.listen(BACKLOG)
-        return sock
-    host, port = address(text)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=reuse_port)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)  # what it accepts inherits this
-    return sock
-
-
-async def _serve(
-    settings: Settings,
-    listeners: list[socket.socket],
-    predecessor: socket.socket | None,
-    admin: tuple[str, int] | None,
-    control: Path | None,
-) -> None:
-    loop = asyncio.get_running_loop()
-    server = Server(settings, listeners)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.leave)
-    lame = settings.lame_duck_file
-    asked = Admin(server, lambda: not server.relay.leaving and (lame is None or not lame.exists()))
-    beside: list[Coroutine[Any, Any, None]] = []
-    if admin is not None:
-        await asyncio.start_server(asked.serve, *admin, reuse_port=predecessor is not None or None)
-    if control is not None:
-        beside.append(_succeeded(control, server))
-    tasks = [asyncio.ensure_future(each) for each in beside]
-    names = ", ".join(str(_name(listener)) for listener in listeners)
-    running = asyncio.ensure_future(server.run())
-    await asyncio.sleep(0)  # it listens now
-    if predecessor is not None:
-        succession.tell_serving(predecessor)
-    print(f"relay: listening on {names}", file=sys.stderr, flush=True)
-    await running
-    for task in tasks:
-        task.cancel()
-    print("relay: stopped", file=sys.stderr, flush=True)
-
-
-async def _succeeded(control: Path, server: Server) -> None:
-    await succession.offer(control, lambda: server.listeners)
-    server.leave()
-
-
-def _name(listener: socket.socket) -> str:
-    name = listener.getsockname()
-    return f"{UNIX}{name}" if isinstance(name, str) else f"{name[0]}:{name[1]}"
+    options = {
+        "upstream": upstream,
+        "listen": listen or [],
+        "segment": segment or [],
+        "replay": replay or [],
+        "admin": admin,
+        "control": str(control or ""),
+        "take_over": take_over,
+        "reuse_port": reuse_port,
+        "proxy_protocol": proxy_protocol,
+        "lame_duck_file": str(lame_duck_file or ""),
+        "budget": budget,
+        "patience": patience,
+        "keepalive_time": keepalive_time,
+        "keepalive_timeout": keepalive_timeout,
+    }
+    os.execv(sys.executable, [sys.executable, "-m", "changeover.relay", json.dumps(options)])
 
 
 if __name__ == "__main__":

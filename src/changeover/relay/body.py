@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from changeover.relay.kept import PIECE, Kept
+from changeover.relay.kept import CRUMB, PIECE, Kept
 from changeover.relay.readiness import Channel
 from changeover.wire.chunked import Chunks
 from changeover.wire.heads import RequestHead
@@ -70,8 +70,11 @@ class Body:
             data = read
         pieces, used = chunks.feed(data)
         self.inbox = data[used:]
-        for piece in pieces:
-            kept.add(piece)
+        if used > CRUMB * len(pieces):
+            for piece in pieces:
+                kept.add(piece)
+        else:
+            kept.add(b"".join(pieces))
         return True
 
     def _nothing(self, count: int | None) -> bool:

@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from changeover.relay.kept import Block
+from changeover.relay.kept import Block, Piece
 from changeover.relay.pipes import Pipe, Pipes
 from changeover.relay.readiness import Channel, Readiness, Waker
 from changeover.wire import heads
 from changeover.wire.heads import ResponseHead
 
+AT_ONCE = 64
+"""Pieces in memory that are given to the kernel at once."""
 BUFFER = 1024 * 1024
 """Bytes of the kernel's buffers for a connection inward."""
 
@@ -144,8 +146,8 @@ class Call:
         self._method = method
         self._head = head
         self._blocks = deque(blocks)
-        self._place = 0
-        """Bytes of the first block, in memory, that went out."""
+        self._piece = self._place = 0
+        """Of the first block, in memory: which piece is next, and where in it."""
         self._pipes = pipes
         self._copy: Pipe | None = None
         """Of the first block, a pipe: what is left of it to be sent."""
@@ -175,14 +177,9 @@ class Call:
         block = self._blocks[0] if self._blocks else None
         if block is not None and block.pipe is not None and self._copy is None:
             self._prepare(block)
-        if self._head:
-            return self._send_head(block)
-        assert block is not None
-        if self._copy is not None:
+        if self._copy is not None and not self._head:
             return self._send_pipe(self._copy)
-        count = channel.send(memoryview(block.data)[self._place :])
-        self._went(count)
-        return count > 0
+        return self._send_memory(block)
 
     def _prepare(self, block: Block) -> None:
         """What is sent from a pipe is gone from it, so it is sent from a copy."""
@@ -195,28 +192,41 @@ class Call:
             self._pipes.put(copy)
         block.to_memory(self._pipes)
 
-    def _send_head(self, block: Block | None) -> bool:
-        in_memory = block is not None and block.pipe is None
-        buffers: list[bytes | bytearray] = [self._head, block.data] if in_memory and block is not None else [self._head]
-        flags = socket.MSG_MORE if block is not None and not in_memory else 0
+    def _send_memory(self, block: Block | None) -> bool:
+        """The head, and what is in memory of the first block."""
+        pieces: list[Piece] = [self._head] if self._head else []
+        if block is not None and self._copy is None:
+            pieces += block.pieces[self._piece : self._piece + AT_ONCE]
+            if self._place:
+                pieces[-min(AT_ONCE, len(block.pieces) - self._piece)] = memoryview(block.pieces[self._piece])[
+                    self._place :
+                ]
+        flags = socket.MSG_MORE if self._copy is not None else 0
         try:
-            count = self.link.channel.sock.sendmsg(buffers, [], flags)
+            count = self.link.channel.sock.sendmsg(pieces, (), flags)
         except BlockingIOError:
             self.link.channel.may_write = False
             return False
-        of_head = min(count, len(self._head))
-        self._head = self._head[of_head:]
-        if in_memory:
-            self._went(count - of_head)
+        if self._head:
+            of_head = min(count, len(self._head))
+            self._head = self._head[of_head:]
+            count -= of_head
+        if block is not None and self._copy is None:
+            self._went(block, count)
         return True
 
-    def _went(self, count: int) -> None:
-        """Bytes of the first block, in memory."""
+    def _went(self, block: Block, count: int) -> None:
+        """Bytes of a block in memory."""
         self.sent += count
-        self._place += count
-        if self._place == len(self._blocks[0].data):
+        count += self._place
+        pieces = block.pieces
+        while self._piece < len(pieces) and count >= len(pieces[self._piece]):
+            count -= len(pieces[self._piece])
+            self._piece += 1
+        self._place = count
+        if self._piece == len(pieces):
             self._blocks.popleft()
-            self._place = 0
+            self._piece = self._place = 0
 
     def _send_pipe(self, copy: Pipe) -> bool:
         try:

@@ -136,12 +136,16 @@ class Exchange:
         Raises Broken, BadHead, ClientGone, BadChunk, Refused.
         """
         self.waker.clear()
-        moved = call.step()
-        if moved:
-            self.answered_at = time.monotonic()
-        if call.answer is not None:
-            return
-        moved = self.take() or moved
+        inward = call.link.channel
+        moved = False
+        if inward.may_write or inward.may_read:
+            moved = call.step()
+            if moved:
+                self.answered_at = time.monotonic()
+            if call.answer is not None:
+                return
+        if not self.body.ended and (self.client.may_read or self.body.inbox):
+            moved = self.take() or moved
         self.steps += 1
         if not moved:
             if time.monotonic() - max(self.answered_at, self.heard) > self.relay.settings.body_time:

@@ -10,10 +10,14 @@ from collections import deque
 from changeover.relay.pipes import Pipe, Pipes
 from changeover.relay.readiness import Channel
 
+Piece = bytes | bytearray | memoryview
+
 PIECE = 64 * 1024
 """Bytes read into memory at once. Who has that many waiting is worth a splice; fewer cost less by way of memory."""
 FEW = 16 * 1024
 """A splice that moved no more than that was not worth it."""
+CRUMB = 4 * 1024
+"""Bytes of a piece that is worth an object of its own."""
 BLOCK = 1024 * 1024
 """Bytes of a block in memory; a pipe holds about as many."""
 IN_MEMORY = 2 * BLOCK
@@ -21,24 +25,45 @@ IN_MEMORY = 2 * BLOCK
 
 
 class Block:
-    """A run of bytes: in a pipe, or in memory."""
+    """A run of bytes: in a pipe, or in memory, there in pieces that are sent as they are."""
 
-    __slots__ = ("data", "pipe")
+    __slots__ = ("_size", "pieces", "pipe")
 
     def __init__(self, pipe: Pipe | None = None, data: bytes = b"") -> None:
         self.pipe = pipe
-        self.data = bytearray(data)
+        self.pieces: list[Piece] = [data] if data else []
+        self._size = len(data)
 
     @property
     def size(self) -> int:
-        return len(self.data) if self.pipe is None else self.pipe.size
+        return self._size if self.pipe is None else self.pipe.size
+
+    def add(self, data: Piece) -> None:
+        """In memory. What comes in crumbs is put together."""
+        self._size += len(data)
+        if len(data) >= CRUMB:
+            self.pieces.append(data)
+        elif self.pieces and isinstance(last := self.pieces[-1], bytearray) and len(last) < PIECE:
+            last += data
+        else:
+            self.pieces.append(bytearray(data))
+
+    def drop(self, count: int) -> None:
+        """Forget that many bytes at the head, fewer than there are."""
+        self._size -= count
+        gone = 0
+        while count >= len(self.pieces[gone]):
+            count -= len(self.pieces[gone])
+            gone += 1
+        del self.pieces[:gone]
+        self.pieces[0] = memoryview(self.pieces[0])[count:]
 
     def to_memory(self, pipes: Pipes) -> None:
         """Out of its pipe, when none can be had to send it from."""
         if self.pipe is not None:
-            self.data += self.pipe.read()
+            data = self.pipe.read()
             pipes.put(self.pipe)
-            self.pipe = None
+            self.pipe, self.pieces, self._size = None, [data], len(data)
 
 
 class Budget:
@@ -49,12 +74,14 @@ class Budget:
         self.held = 0
         """Bytes."""
         self.bodies = 0
+        self.share = most
+        """Bytes that one body may hold just now: one segment that is being sent, and the next one that comes."""
         self._least, self._most = least, most
 
-    @property
-    def share(self) -> int:
-        """Bytes that one body may hold just now: one segment that is being sent, and the next one that comes."""
-        return max(self._least, min(self._most, self.total // max(1, self.bodies)))
+    def count(self, more: int) -> None:
+        """There are so many bodies more."""
+        self.bodies += more
+        self.share = max(self._least, min(self._most, self.total // max(1, self.bodies)))
 
 
 class Kept:
@@ -68,12 +95,15 @@ class Kept:
         self._sealed = 0
         """Blocks at the head to which nothing is added any more: they are being sent."""
         self._many = False
-        budget.bodies += 1
+        budget.count(1)
 
     def room(self) -> int:
         """Bytes that may be added."""
-        most = self._budget.share if self._many else min(self._budget.share, IN_MEMORY)
-        return min(most - self.size, self._budget.total - self._budget.held)
+        most = self._budget.share
+        if not self._many and most > IN_MEMORY:
+            most = IN_MEMORY
+        own, all_ = most - self.size, self._budget.total - self._budget.held
+        return own if own < all_ else all_
 
     def receive(self, channel: Channel, most: int) -> int | None:
         """Take up to `most` bytes off a socket; how many, 0 at its end, None when none are there. Raises OSError."""
@@ -120,13 +150,13 @@ class Kept:
     def _tail(self) -> Block | None:
         return self._blocks[-1] if len(self._blocks) > self._sealed else None
 
-    def add(self, data: bytes | memoryview) -> None:
+    def add(self, data: Piece) -> None:
         """Take bytes that are in memory already."""
         tail = self._tail()
-        if tail is None or tail.pipe is not None or len(tail.data) >= BLOCK:
+        if tail is None or tail.pipe is not None or tail.size >= BLOCK:
             tail = Block()
             self._blocks.append(tail)
-        tail.data += data
+        tail.add(data)
         self._count(len(data))
 
     def segment(self, most: int) -> list[Block]:
@@ -150,7 +180,7 @@ class Kept:
                 if block.pipe is not None:
                     self._pipes.drop(block.pipe, gone)
                 else:
-                    del block.data[:gone]
+                    block.drop(gone)
                 continue
             self._blocks.popleft()
             self._sealed = max(0, self._sealed - 1)
@@ -160,7 +190,7 @@ class Kept:
     def close(self) -> None:
         """Let go of everything."""
         self.drop(self.size)
-        self._budget.bodies -= 1
+        self._budget.count(-1)
 
     def _count(self, more: int) -> None:
         self.size += more

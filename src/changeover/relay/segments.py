@@ -46,6 +46,10 @@ class Handing:
     def __init__(self, exchange: Exchange) -> None:
         self.handover = Handover(exchange.head.length, patience=exchange.relay.settings.patience)
         self._exchange = exchange
+        self._about: list[Field] = []
+        """What whoever authorises requests wants to see of every one of them."""
+        self._place = b""
+        """The path of the upload: how the host is called in between is the business of this connection."""
         self._call: Call | None = None
         """The last one, if its answer is the client's."""
 
@@ -62,8 +66,9 @@ class Handing:
                     await asyncio.sleep(until - time.monotonic())
                 case Create(length):
                     await self._ask(b"POST", exchange.head.target, self._creation(length), [])
+                    self._begun()
                 case AskOffset():
-                    await self._ask(b"HEAD", self._place, self._about(), [])
+                    await self._ask(b"HEAD", self._place, self._about, [])
                 case Append(offset, complete):
                     await self._append(offset, kept.segment(most), complete)
                 case PassOn():
@@ -86,13 +91,6 @@ class Handing:
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
-    @property
-    def _place(self) -> bytes:
-        """Its path: how the host is called in between is the business of this connection."""
-        here = urljoin("http://here" + self._exchange.head.target.decode("latin-1"), self.handover.place)
-        path = urlsplit(here)._replace(scheme="", netloc="", fragment="").geturl()
-        return path.encode("latin-1")
-
     def _creation(self, length: int | None) -> list[Field]:
         """What the client said of its request is said of the upload."""
         fields = [*self._exchange.passed_on(), (b"Content-Length", b"0"), (b"Upload-Complete", b"?0")]
@@ -100,16 +98,17 @@ class Handing:
             fields.append((b"Upload-Length", b"%d" % length))
         return fields
 
-    def _about(self) -> list[Field]:
-        """What whoever authorises requests wants to see of every one of them."""
+    def _begun(self) -> None:
         described = {b"content-type", b"content-encoding", b"content-language", b"content-disposition"}
         digests = {b"content-digest", b"repr-digest"}
-        return [each for each in self._exchange.passed_on() if each[0].lower() not in described | digests]
+        self._about = [each for each in self._exchange.passed_on() if each[0].lower() not in described | digests]
+        place = urljoin(self._exchange.head.target.decode("latin-1"), self.handover.place)
+        self._place = urlsplit(place)._replace(scheme="", netloc="").geturl().encode("latin-1")
 
     async def _append(self, offset: int, blocks: list[Block], complete: bool) -> None:
         size = sum(block.size for block in blocks)
         fields = [
-            *self._about(),
+            *self._about,
             (b"Content-Type", ietf.PARTIAL.encode()),
             (b"Content-Length", b"%d" % size),
             (b"Upload-Offset", b"%d" % offset),
@@ -192,7 +191,7 @@ class Handing:
                 call = Call(
                     link,
                     b"DELETE",
-                    heads.spell_request(b"DELETE", self._place, self._about()),
+                    heads.spell_request(b"DELETE", self._place, self._about),
                     [],
                     self._exchange.relay.pipes,
                 )

@@ -156,6 +156,6 @@ class _Streaming:
         if self._spool is not None:
             for block in self._exchange.kept.segment(size):
                 block.to_memory(self._exchange.relay.pipes)
-                self._spool.add(bytes(block.data))
+                self._spool.add(b"".join(block.pieces))
         self._exchange.kept.drop(size)
         self._gone += size

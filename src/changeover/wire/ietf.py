@@ -13,6 +13,8 @@ from typing import Any, cast
 
 import http_sf
 
+_BOOLEANS = {"?0": False, "?1": True}
+
 PARTIAL = "application/partial-upload"
 """Media type of an append (draft -05 and later, section "Upload Append")."""
 
@@ -127,10 +129,12 @@ def _boolean(headers: Mapping[str, str], name: str) -> bool | None:
 
 def _item(headers: Mapping[str, str], name: str) -> object:
     """A field as an Item (RFC 9651, section 3.3). "Other values MUST cause the entire header field to be ignored." """
-    if name not in headers:
+    if (text := headers.get(name)) is None:
         return None
+    if text in _BOOLEANS or (text.isascii() and text.isdigit() and len(text) <= 15):
+        return _BOOLEANS[text] if text in _BOOLEANS else int(text)  # nearly all; the parser takes fifty times as long
     try:
-        parsed: Any = http_sf.parse(headers[name].encode("latin-1"), tltype="item")
+        parsed: Any = http_sf.parse(text.encode("latin-1"), tltype="item")
     except (http_sf.StructuredFieldError, UnicodeEncodeError):
         return None
     value, _parameters = parsed
