@@ -505,3 +505,19 @@ async def test_what_means_nothing_to_an_upload_says_what_does(client: Client) ->
     id = (await client.create()).id
     got = await client.instance.got("POST", f"/{id}", b"hello")
     assert (got.status, got.headers["allow"]) == (405, "HEAD, GET, PATCH, DELETE")
+
+
+async def test_a_client_that_asks_how_far_it_is_has_the_application_asked(store: FileStore) -> None:
+    """One whose last answer got lost asks this, hears that the upload is complete, and is content."""
+
+    async def once(finished: Finished) -> Answer:
+        if finished.attempt == 1:
+            raise RuntimeError("no database")
+        return Answer(200)
+
+    instance = Instance(store, once)
+    id = (await instance.got("POST", "/", upload_complete="?0")).id
+    last = {"upload_offset": "0", "upload_complete": "?1", "content_type": "application/partial-upload"}
+    assert (await instance.got("PATCH", f"/{id}", b"hello", **last)).status == 503
+    assert (await instance.got("HEAD", f"/{id}")).headers["upload-complete"] == "?1"
+    assert [one.attempt for one in instance.finished] == [1, 2]

@@ -93,6 +93,8 @@ async def _offset(engine: Engine, request: Request, fields: Fields) -> Response:
     if fields.interop.bare and (fields.offset is not None or fields.complete is not None):
         raise BadRequest("a question for the offset carries neither Upload-Offset nor Upload-Complete")
     manifest = await engine.settle(request.id, request.owner)
+    if manifest.state is State.COMPLETE:  # who hears of that asks no more: by then the application must have had it
+        await engine.finish(manifest.id, request.owner)
     length = () if manifest.length is None else (("Upload-Length", str(manifest.length)),)
     return Response(
         204,
