@@ -13,6 +13,7 @@ import pytest
 from tests.process.relayed import Harm, Relayed, relaying, request, scripted, storing
 
 from changeover.relay.calls import Pooling
+from changeover.relay.pipes import Pipe, Pipes
 from changeover.relay.settings import Route
 
 MB = 1_000_000
@@ -190,7 +191,31 @@ def test_a_client_that_stops_in_the_midst_is_told_so_and_its_upload_goes(tmp_pat
     asyncio.run(go())
 
 
-def test_uploads_leave_no_descriptor_pipe_or_byte_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chunk", [0, 300_000])
+def test_where_no_pipe_is_to_be_had_memory_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    """As for an ordinary user with many uploads, and where there is no splice(2). Some pipes come, others do not."""
+    asked = 0
+
+    def sometimes(self: Pipes) -> Pipe | None:
+        nonlocal asked
+        asked += 1
+        return original(self) if asked % 3 == 0 else None
+
+    original = Pipes.get
+    monkeypatch.setattr(Pipes, "get", sometimes)
+
+    async def go() -> None:
+        body = os.urandom(6 * MB)
+        harms = {0: Harm(inward=2 * MB)}
+        async with storing(tmp_path, harms.get) as relayed, relayed.client() as client:
+            assert (await client.post(body, chunk=chunk)).body == sha(body)
+            assert asked > 2
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("uploads", [60, pytest.param(5_000, marks=pytest.mark.soak)])
+def test_uploads_leave_no_descriptor_pipe_or_byte_behind(tmp_path: Path, uploads: int) -> None:
     async def go() -> None:
         async with storing(tmp_path) as relayed:
 
@@ -203,7 +228,7 @@ def test_uploads_leave_no_descriptor_pipe_or_byte_behind(tmp_path: Path) -> None
                         await client.send(bytes(200_000))
 
             async def batch() -> tuple[int, int, int]:
-                for start in range(0, 60, 12):
+                for start in range(0, uploads, 12):
                     await asyncio.gather(*(one(number) for number in range(start, start + 12)))
                 await relayed.until(lambda: not relayed.server.in_flight()["connections"])
                 relayed.server.relay.upstream.close()
