@@ -24,7 +24,8 @@ check: setup           ## formatting, lint, types, import contract
 
 fuzz: setup            ## generated fleets, lives of uploads, and what comes over wires, for minutes
 	CHANGEOVER_HYPOTHESIS=deep $(run)pytest --timeout 0 tests/unit/rollout/test_invariants.py \
-	    tests/unit/uploads/test_model.py tests/process/test_uploads_crash.py tests/unit/wire
+	    tests/unit/uploads/test_model.py tests/unit/uploads/test_store_faults.py tests/process/test_uploads_crash.py \
+	    tests/unit/wire
 
 soak: setup            ## controllers killed at every write to the journal; then the main job ten times in a row
 	@scripts/setup-npm tests/clients curl

@@ -20,8 +20,10 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 from weakref import WeakValueDictionary
 
 from changeover.uploads import metrics
@@ -110,7 +112,8 @@ class Engine:
         self._paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()
         most = self.limits.max_unfinished
         self._owners = None if most is None else Owners(store, most, self._is_unfinished)
-        self._under_way: set[asyncio.Future[Answer]] = set()
+        self._asking: dict[str, asyncio.Future[Answer | None]] = {}
+        """What the application is asked from here, by upload, until its answer is written down."""
         self._leaving = False
 
     # -- making and looking ----------------------------------------------------------------------------------------
@@ -447,31 +450,37 @@ class Engine:
                     return manifest.answer
                 case State.RECEIVING:
                     raise WrongLength(f"the upload is not complete: {manifest.offset} bytes are here")
-            if manifest.holder and self._now() < manifest.held_until:
+            asking = self._asking.get(id)
+            if asking is None and manifest.holder not in ("", self._name) and self._now() < manifest.held_until:
                 self._check_staying()
                 await asyncio.sleep(POLL)
                 continue
-            asked = manifest.asked(self._name, lease_from(self._now()))
-            try:
-                with told():
-                    version = await self.store.swap(id, asked.dump(), version)
-            except Changed:
-                continue
-            return await self._ask(asked, version)
+            # Shielded: a client that hangs up now must not break off the application in the midst of what it does.
+            answer = await asyncio.shield(asking or self._go_on(id, self._ask(manifest, version)))
+            if answer is not None:
+                return answer
 
-    async def _ask(self, manifest: Manifest, version: Version) -> Answer:
-        """Shielded: a client that hangs up now must not break off the application in the midst of what it does."""
-        asking = asyncio.ensure_future(self._asking(manifest, version))
-        self._under_way.add(asking)
-        asking.add_done_callback(self._asked)
-        return await asyncio.shield(asking)
+    def _go_on(self, id: str, work: Coroutine[Any, Any, Answer | None]) -> asyncio.Future[Answer | None]:
+        """Until it has ended nobody asks from here, and `answered` waits."""
+        asking = self._asking[id] = asyncio.ensure_future(work)
+        asking.add_done_callback(partial(self._asked, id))
+        return asking
 
-    def _asked(self, asking: asyncio.Future[Answer]) -> None:
-        self._under_way.discard(asking)
+    def _asked(self, id: str, asking: asyncio.Future[Answer | None]) -> None:
+        if self._asking.get(id) is asking:
+            del self._asking[id]
         if not asking.cancelled():
             asking.exception()  # has been logged; whoever waited for it may have gone
 
-    async def _asking(self, manifest: Manifest, version: Version) -> Answer:
+    async def _ask(self, manifest: Manifest, version: Version) -> Answer | None:
+        """None: somebody else was faster."""
+        manifest = manifest.asked(self._name, lease_from(self._now()))
+        try:
+            with told():
+                version = await self.store.swap(manifest.id, manifest.dump(), version)
+        except Changed:
+            return None
+
         def still_mine(it: Manifest) -> Manifest:
             if it.epoch != manifest.epoch:
                 raise TryLater("another instance has taken this upload over")
@@ -492,13 +501,28 @@ class Engine:
             if not isinstance(error, TryLater):
                 _LOG.exception("the application failed on upload %s, attempt %d", manifest.id, manifest.attempts)
             with contextlib.suppress(UploadError):
-                await self._change(lease.manifest, lease.version, lambda it: still_mine(it).released())
+                await self._write_down(lease, lambda it: still_mine(it).released())
             raise TryLater("every byte is here, but the application failed on them") from error
         metrics.ATTEMPTS.labels("answered").inc()
         expires = None if self.limits.keep_done is None else self._now() + self.limits.keep_done
-        done, _ = await self._change(lease.manifest, lease.version, lambda it: still_mine(it).answered(answer, expires))
-        self._events.tell("answered", done)
+        await self._write_down(lease, lambda it: still_mine(it).answered(answer, expires))
         return answer
+
+    async def _write_down(self, lease: Lease, change: Callable[[Manifest], Manifest]) -> None:
+        """What came of asking. Whoever waits is told when the store cannot keep it now, and it is tried again until it
+        can, or another instance has asked: the application is not to be asked twice for the sake of a store."""
+        try:
+            manifest, _ = await self._change(lease.manifest, lease.version, change)
+        except TryLater as error:
+            if isinstance(error.__cause__, Unavailable) and not self._leaving:
+                self._go_on(lease.manifest.id, self._write_down_later(lease, change))
+            raise
+        if manifest.state is State.DONE:
+            self._events.tell("answered", manifest)
+
+    async def _write_down_later(self, lease: Lease, change: Callable[[Manifest], Manifest]) -> None:
+        await asyncio.sleep(POLL)
+        await self._write_down(lease, change)
 
     # -- the rest --------------------------------------------------------------------------------------------------
 
@@ -540,8 +564,8 @@ class Engine:
     async def answered(self) -> None:
         """Wait until the application has answered whatever it was asked from here, its clients gone or not, and until
         its listener has been told."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        while self._asking:
+            await asyncio.wait(self._asking.values())
         await self._events.told()
 
     async def collect(self) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 )
 from tests.unit.uploads.faulty import Faulty, Killed
 from tests.unit.uploads.serving import Got, Instance, Sending
+from tests.unit.uploads.speaking import Ask, ContentRange, Ietf, Tus
 
 from changeover.uploads import Answer, FileStore, Finished, Limits
 from changeover.uploads import engine as engines
@@ -37,6 +38,7 @@ from changeover.uploads.store import Missing, Store, Version
 
 INSTANCES = 2
 UPLOADS = 3
+DIALECTS = (Ietf(), Tus(), ContentRange())
 some_instance = st.integers(0, INSTANCES - 1)
 some_calls = st.sampled_from([(), ("swap",), ("commit",), ("swapped", "committed")])
 some_one = st.integers(0, 9)
@@ -55,74 +57,6 @@ class Loop(asyncio.SelectorEventLoop):
 async def at_once(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Instead of a thread."""
     return work(*args, **kwargs)
-
-
-# -- how clients speak -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One request but for its body."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-
-
-class Ietf:
-    def create(self, length: int) -> Ask:
-        return Ask("POST", "/", {"upload_complete": "?0"})
-
-    def append(self, id: str, first: int, last: int, length: int) -> Ask:
-        said = {"upload_offset": str(first), "upload_complete": f"?{last == length:d}"}
-        return Ask("PATCH", f"/{id}", {**said, "content_type": "application/partial-upload"})
-
-    def ask(self, id: str, length: int) -> Ask:
-        return Ask("HEAD", f"/{id}", {})
-
-    def offset(self, got: Got) -> int | None:
-        return int(got.headers["upload-offset"]) if "upload-offset" in got.headers else None
-
-    def answered(self, got: Got, length: int) -> bool:
-        return got.status == 200 and got.headers["upload-complete"] == "?1"
-
-
-class Tus(Ietf):
-    _VERSION: ClassVar = {"tus_resumable": "1.0.0"}
-
-    def create(self, length: int) -> Ask:
-        return Ask("POST", "/", {**self._VERSION, "upload_length": str(length)})
-
-    def append(self, id: str, first: int, last: int, length: int) -> Ask:
-        kind = {"content_type": "application/offset+octet-stream"}
-        return Ask("PATCH", f"/{id}", {**self._VERSION, **kind, "upload_offset": str(first)})
-
-    def ask(self, id: str, length: int) -> Ask:
-        return Ask("HEAD", f"/{id}", self._VERSION)
-
-    def answered(self, got: Got, length: int) -> bool:
-        return got.status == 204 and got.headers.get("upload-offset") == str(length)
-
-
-class ContentRange:
-    def create(self, length: int) -> Ask:
-        return Ask("POST", "/?uploadType=resumable", {})
-
-    def append(self, id: str, first: int, last: int, length: int) -> Ask:
-        told = f"bytes {first}-{last - 1}/{length}" if last > first else f"bytes */{length}"
-        return Ask("PUT", f"/{id}", {"content_range": told})
-
-    def ask(self, id: str, length: int) -> Ask:
-        return Ask("PUT", f"/{id}", {"content_range": "bytes */*"})
-
-    def offset(self, got: Got) -> int | None:
-        return int(got.headers["range"].rpartition("-")[2]) + 1 if "range" in got.headers else None
-
-    def answered(self, got: Got, length: int) -> bool:
-        return got.status == 200
-
-
-DIALECTS = (Ietf(), Tus(), ContentRange())
 
 
 # -- what the test knows ---------------------------------------------------------------------------------------------
