@@ -7,6 +7,9 @@ from changeover.relay.readiness import Channel
 from changeover.wire.chunked import Chunks
 from changeover.wire.heads import RequestHead
 
+READ = 256 * 1024
+"""Bytes of chunks read at once, where they are too small to go past memory: each read costs more than its chunks."""
+
 
 class ClientGone(Exception):
     """The client hung up before the end of what it was sending."""
@@ -64,7 +67,7 @@ class Body:
             return True
         data, self.inbox = self.inbox, b""
         if not data:
-            read = self._channel.recv(PIECE)
+            read = self._channel.recv(READ)
             if not read:
                 return self._nothing(None if read is None else 0)
             data = read

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 STEPS = 16
 """Steps in a row until others get their turn."""
+TAKES = 4
+"""Pieces of a body that are taken in one step."""
 LOOP = 8
 """Relays that a request has passed, from which on it goes round in a circle."""
 
@@ -144,8 +146,10 @@ class Exchange:
                 self.answered_at = time.monotonic()
             if call.answer is not None:
                 return
-        if not self.body.ended and (self.client.may_read or self.body.inbox):
-            moved = self.take() or moved
+        for _ in range(TAKES):
+            if self.body.ended or not (self.client.may_read or self.body.inbox) or not self.take():
+                break
+            moved = True
         self.steps += 1
         if not moved:
             if time.monotonic() - max(self.answered_at, self.heard) > self.relay.settings.body_time:

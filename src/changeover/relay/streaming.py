@@ -145,6 +145,8 @@ class _Streaming:
             await exchange.step(call)
         if call.answer is None and self._in_chunks:
             call.add(Block(data=b"0\r\n\r\n"))
+        while call.answer is None and not call.all_sent:
+            await exchange.step(call)
         self.complete = call.answer is None
 
     def _framed(self, blocks: list[Block]) -> list[Block]:
