@@ -97,9 +97,15 @@ class Chunks:
                 if len(sizes) < SIZES:
                     sizes[line] = size
             stop = end + 2 + size
+            between = b"\r\n%b\r\n" % line
+            gap = len(between) + size
+            while stop + gap <= end_of_data and data.startswith(between, stop):  # one more of that size
+                content.append(view[stop - size : stop])
+                place = stop + 2
+                stop += gap
             if stop > end_of_data or data[stop : stop + 2] != b"\r\n":
                 break
-            content.append(view[end + 2 : stop])
+            content.append(view[stop - size : stop])
             place = stop + 2
         return place
 
