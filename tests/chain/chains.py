@@ -323,11 +323,18 @@ class SlowUpload:
 
     def arrives(self, tier: str = "runtime") -> Said:
         """Wait until an instance of that tier has half of it, and return that instance's status."""
+        instances: list[Said] = []
 
         def holder() -> Said | None:
-            return next((i for i in self._chain.instances(tier) if self.on(i)), None)
+            instances[:] = self._chain.instances(tier)
+            return next((i for i in instances if self.on(i)), None)
 
-        return until(holder, "the upload at an instance")
+        try:
+            return until(holder, "the upload at an instance")
+        except AssertionError as error:
+            self.finish()  # an answer that came early is read only now
+            end = f"{self.answer}: {self.answer.text}" if self.answer else repr(self.error)
+            raise AssertionError(f"{error}; it ended with {end}; there were {instances}") from None
 
     def on(self, instance: Said) -> bool:
         """Whether that instance has got the half that was sent."""
