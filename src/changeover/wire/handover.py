@@ -13,8 +13,10 @@ acknowledged are lost. Neither can be mended by sending more.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from changeover.wire import ietf
 
@@ -83,13 +85,16 @@ class Handover:
         """Where the upload is; empty until it is made."""
         self.acknowledged = 0
         self.sent_again = 0
-        """Bytes that were sent in vain and had to be sent a second time."""
+        """Bytes that had been sent before."""
         self.failures = 0
         """In a row."""
         self._length = length
         self._patience = patience
         self._asked: Step = Gather()
         self._sent_to = 0
+        """What was sent may still arrive when an offset before it was told: any up to here can be true."""
+        self._completing = False
+        """All was asked to be stored, and to be taken for complete."""
         self._unsure = False
         self._end: PassOn | GiveUp | None = None
         self._failing_since = 0.0
@@ -113,7 +118,8 @@ class Handover:
             return Create(self._length)
         if self._unsure:
             return AskOffset()
-        if enough or ended:
+        if enough or ended or self.failures:  # what was refused is here: patience is not for a slow client
+            self._completing = self._completing or ended
             return Append(self.acknowledged, ended)
         return Gather()
 
@@ -143,19 +149,24 @@ class Handover:
 
     def _count(self, sent: int) -> None:
         if isinstance(self._asked, Append):
-            self._sent_to = max(self._sent_to, self._asked.offset + sent)
+            end = self._asked.offset + sent
+            self.sent_again += min(self._sent_to, end) - self._asked.offset
+            self._sent_to = max(self._sent_to, end)
 
     def _created(self, status: int, said: ietf.Said, place: str, now: float) -> None:
         """Section "Upload Creation"."""
-        if 200 <= status < 300 and place and said.complete is False:
-            self.place, self.failures, self._pause_until = place, 0, 0.0
-        elif 200 <= status < 300 and said.complete is None:
+        if status >= 500:
+            self._fail(_unable(status, "the upload could not be begun"), now)
+        elif not 200 <= status < 300:
+            self._end = PassOn()
+        elif said.complete is not False:
             # The application took an empty request for the real one. Were the body sent now, it would act twice.
             self._end = GiveUp(502, "whoever stores uploads does not speak of resuming them")
-        elif status >= 500 and said.complete is None:
-            self._fail(_unable(status, "the upload could not be begun"), now)
+        elif not _is_reference(place):
+            self._end = GiveUp(502, "the upload was begun, but not where it is")
         else:
-            self._end = PassOn()
+            self.place = place
+            self._goes_well()
 
     def _told(self, status: int, said: ietf.Said, now: float) -> None:
         """Section "Offset Retrieval"."""
@@ -163,14 +174,15 @@ class Handover:
             self._end = GiveUp(502, f"the upload is gone: {status}")
         elif said.offset is None:
             self._fail(_unable(status, "the offset was not told"), now)
+        elif said.complete and not self._is_whole(said):
+            self._end = _FOREIGN
         else:
             self._goes_on_at(said.offset)
 
     def _appended(self, append: Append, status: int, said: ietf.Said, now: float) -> None:
         """Section "Upload Append". An answer with `?1` is the application's own, whatever its status."""
         if said.complete:
-            foreign = GiveUp(502, "the upload was completed by somebody else")
-            self._end = PassOn() if append.complete else foreign
+            self._end = PassOn() if append.complete and self._is_whole(said) else _FOREIGN
         elif status in _GONE:
             self._end = GiveUp(502, f"the upload is gone: {status}")
         elif said.offset is not None and (status < 300 or status == 409 or status >= 500):
@@ -182,16 +194,23 @@ class Handover:
         else:
             self._fail(_unable(status, "an append was refused"), now)
 
+    def _is_whole(self, said: ietf.Said) -> bool:
+        """Whether an upload that is said to be complete can be this one."""
+        told = {said.offset, self._length} - {None}
+        return self._completing and told <= {self._sent_to}
+
     def _goes_on_at(self, offset: int) -> None:
         if not self.acknowledged <= offset <= self._sent_to:
             possible = f"only {self.acknowledged} to {self._sent_to} are possible"
             self._end = GiveUp(502, f"the upload is said to go on at byte {offset}; {possible}")
             return
         if offset > self.acknowledged:
-            self.failures, self._pause, self._pause_until = 0, FIRST_PAUSE, 0.0
-        self.sent_again += self._sent_to - offset
-        self.acknowledged = self._sent_to = offset
+            self._goes_well()
+        self.acknowledged = offset
         self._unsure = False
+
+    def _goes_well(self) -> None:
+        self.failures, self._pause, self._pause_until = 0, FIRST_PAUSE, 0.0
 
     def _fail(self, failure: GiveUp, now: float) -> None:
         self._last_failure, self._unsure = failure, bool(self.place)
@@ -202,8 +221,20 @@ class Handover:
         self.failures += 1
 
 
+_VISIBLE = re.compile(r"[!-~]+")
 _GONE = frozenset({403, 404, 410})
 _LATER = frozenset({408, 425, 429})
+
+
+_FOREIGN = GiveUp(502, "the upload was completed by somebody else")
+
+
+def _is_reference(place: str) -> bool:
+    """Whether it is a URI reference (RFC 9110, section 10.2.2), as far as it can be put into a request."""
+    try:
+        return urlsplit(place).geturl() != "" and _VISIBLE.fullmatch(place) is not None
+    except ValueError:
+        return False
 
 
 def _unable(status: int, what: str) -> GiveUp:
