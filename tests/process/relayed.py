@@ -63,8 +63,8 @@ class Toxic:
             writer.transport.abort()
             return
         both = [
-            asyncio.ensure_future(self._carry(reader, inward, harm.inward, stop)),
-            asyncio.ensure_future(self._carry(inward_reader, writer, harm.outward, stop)),
+            asyncio.ensure_future(self._carry(reader, inward, harm.inward, stop, ends=False)),
+            asyncio.ensure_future(self._carry(inward_reader, writer, harm.outward, stop, ends=True)),
         ]
         try:
             stopped = asyncio.ensure_future(stop.wait())
@@ -87,7 +87,10 @@ class Toxic:
         writer: asyncio.StreamWriter,
         most: int | None,
         stop: asyncio.Event,
+        *,
+        ends: bool,
     ) -> None:
+        """`ends`: the other side is told of the end, and closes; otherwise both are reset with it."""
         left = most
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
@@ -99,6 +102,9 @@ class Toxic:
                 if left == 0:
                     stop.set()
                     await asyncio.Event().wait()
+            if ends:
+                writer.write_eof()
+                await asyncio.Event().wait()
 
 
 @dataclass(frozen=True)

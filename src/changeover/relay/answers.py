@@ -62,8 +62,9 @@ async def pass_on(
         fields.append((b"Connection", b"close"))
     out: bytes | memoryview = heads.spell_response(answer.status, answer.reason, fields)
     chunks = Chunks() if answer.chunked else None
-    left, inbox, ended = answer.length or 0, link.inbox, False
-    link.inbox = b""
+    left, inbox, ended = answer.length or 0, b"", answer.length == 0
+    if not ended:  # after an answer without content, what came belongs to no answer, and stays there to be seen
+        inbox, link.inbox = link.inbox, b""
     quiet_since = time.monotonic()
     while True:
         waker.clear()
@@ -72,7 +73,7 @@ async def pass_on(
         )
         moved = False
         if not ended and len(out) < PIECE:
-            data = inbox or link.channel.recv(PIECE)
+            data = inbox or link.recv(PIECE)
             inbox = b""
             if data == b"":
                 if not answer.until_close:

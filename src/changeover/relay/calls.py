@@ -131,6 +131,13 @@ class Link:
             pass
         return False
 
+    def recv(self, size: int) -> bytes | None:
+        """As of a Channel. Raises Broken."""
+        try:
+            return self.channel.recv(size)
+        except OSError as error:
+            raise Broken(error.strerror or "the connection broke") from None
+
     def close(self, *, reset: bool = False) -> None:
         self.channel.close(reset=reset)
 
@@ -143,6 +150,8 @@ class Call:
         self.sent = 0
         """Bytes of the body that went out."""
         self.answer: ResponseHead | None = None
+        self.more = False
+        """More of the body is to be added."""
         self._method = method
         self._head = head
         self._blocks = deque(blocks)
@@ -155,6 +164,11 @@ class Call:
     @property
     def all_sent(self) -> bool:
         return not self._head and not self._blocks
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the request went out to its end: before that, the next one would be taken for its body."""
+        return self.all_sent and not self.more
 
     def add(self, block: Block) -> None:
         """More of the body."""
@@ -242,10 +256,7 @@ class Call:
 
     def _read_answer(self) -> bool:
         link = self.link
-        try:
-            data = link.channel.recv(heads.MOST)
-        except OSError as error:
-            raise Broken(error.strerror or "the connection broke") from None
+        data = link.recv(heads.MOST)
         if data is None:
             return False
         if not data:

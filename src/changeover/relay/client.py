@@ -113,8 +113,9 @@ class Client:
             return await self._refuse(refused.status, str(refused), rest=not body.ended, **refused.more)
         except BadChunk as error:
             return await self._refuse(400, f"the body: {error}")
-        except Broken:
-            return False  # in the midst of an answer: all that is left is to break that off too
+        except Broken:  # in the midst of an answer: one that ends where the connection does must not look whole
+            self._channel.close(reset=True)
+            return False
         except ClientGone:
             relay.counters.clients_gone += 1
             raise

@@ -183,7 +183,7 @@ class Exchange:
         except BaseException:
             link.close()
             raise
-        if call.answer.keep_alive and call.all_sent and not link.inbox:
+        if call.answer.keep_alive and call.is_over and not link.inbox:
             self.relay.upstream.keep(link)
         else:
             link.close()

@@ -158,10 +158,7 @@ class Handing:
         assert answer is not None
         while answer.length is not None and len(link.inbox) < answer.length <= REST:
             self._exchange.waker.clear()
-            try:
-                data = link.channel.recv(REST)
-            except OSError as error:
-                raise Broken(error.strerror or "the connection broke") from None
+            data = link.recv(REST)
             if data == b"":
                 raise Broken("the answer broke off")
             if data is not None:
@@ -175,7 +172,7 @@ class Handing:
         """Keep the connection, without its answer, if it is at its end."""
         answer, link = call.answer, call.link
         assert answer is not None
-        if answer.length == len(link.inbox) and answer.keep_alive and call.all_sent:
+        if answer.length == len(link.inbox) and answer.keep_alive and call.is_over:
             link.inbox = b""
             self._exchange.relay.upstream.keep(link)
         else:

@@ -129,7 +129,7 @@ class _Streaming:
     async def _feed(self, call: Call) -> None:
         """All of the body, as it comes; until an answer comes before its end."""
         exchange, kept, body = self._exchange, self._exchange.kept, self._exchange.body
-        batch = 0
+        batch, call.more = 0, True
         while call.answer is None:
             if call.all_sent and batch:
                 self._forget(batch)
@@ -143,8 +143,10 @@ class _Streaming:
                 break
             exchange.tell_to_continue()
             await exchange.step(call)
-        if call.answer is None and self._in_chunks:
-            call.add(Block(data=b"0\r\n\r\n"))
+        if call.answer is None:
+            if self._in_chunks:
+                call.add(Block(data=b"0\r\n\r\n"))
+            call.more = False
         while call.answer is None and not call.all_sent:
             await exchange.step(call)
         self.complete = call.answer is None
