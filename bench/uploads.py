@@ -220,7 +220,7 @@ def compare(plan: Plan) -> dict[str, dict[str, dict[str, float]]]:
     for rows in figures.values():
         tus, nginx = rows[TUS]["CPU s/GB"], rows[NGINX]["CPU s/GB"]
         for row in rows.values():
-            row["work per CPU second, @tus/server = 1"] = tus / row["CPU s/GB"]
+            row["work per CPU s, tus = 1"] = tus / row["CPU s/GB"]
             row["CPU, nginx = 1"] = row["CPU s/GB"] / nginx
     return figures
 
