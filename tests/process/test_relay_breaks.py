@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.process.relayed import Harm, relaying, scripted
+from tests.process.relayed import PATIENCE, Harm, relaying, request, scripted, storing
+
+from changeover.relay.calls import Pooling
+from changeover.relay.kept import Budget, Kept
+from changeover.relay.pipes import Pipes
+from changeover.relay.readiness import Channel, Readiness, Waker
+
+MB = 1_000_000
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        _, _, body = await request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
 
 def test_after_an_early_answer_nobodys_request_becomes_the_rest_of_that_body() -> None:
@@ -65,5 +82,133 @@ def test_an_answer_until_the_end_of_the_connection_does_not_look_whole_when_it_w
                 await cut.begin("GET", "/")
                 with pytest.raises(ConnectionResetError):
                     await cut.rest()
+
+    asyncio.run(go())
+
+
+# -- clients and applications that stand still -----------------------------------------------------------------------
+
+
+def test_a_client_that_stops_in_the_midst_of_what_is_streamed_is_the_one_who_is_told_so() -> None:
+    async def go() -> None:
+        async with scripted(echo) as where, relaying(where, body_time=0.3) as relayed, relayed.client() as client:
+            await client.begin("PUT", "/other", content_length=1000)
+            await client.send(b"only the beginning")
+            assert (await client.got()).status == 408
+            assert relayed.server.counters.replayed == 0
+
+    asyncio.run(go())
+
+
+def test_an_instance_that_stands_still_is_left_however_slowly_the_client_goes_on(tmp_path: Path) -> None:
+    async def go() -> None:
+        body = os.urandom(5 * MB)
+        stalled = {0: Harm(inward=10_000, stalls=True)}
+        async with storing(tmp_path, stalled.get, body_time=1.0) as relayed, relayed.client() as client:
+            await client.begin("POST", "/upload", content_length=len(body))
+            await client.send(body[: (at := 1_200_000)])
+            async with asyncio.timeout(PATIENCE):
+                while not relayed.server.counters.resumed:
+                    await client.send(body[at : at + 1])
+                    at += 1
+                    await asyncio.sleep(0.01)
+            await client.send(body[at:])
+            assert (await client.got()).status == 201
+            assert [content for _, content in relayed.finished] == [body]
+
+    asyncio.run(go())
+
+
+# -- no room ---------------------------------------------------------------------------------------------------------
+
+
+def test_small_uploads_that_fill_all_room_together_still_come_to_an_end(tmp_path: Path) -> None:
+    async def go() -> None:
+        body = os.urandom(60_000)
+        async with storing(tmp_path, budget=100_000) as relayed, relayed.client() as one, relayed.client() as other:
+            for client in (one, other):
+                await client.begin("POST", "/upload", content_length=len(body))
+                await client.send(body[:50_000])
+            await relayed.until(lambda: relayed.server.relay.budget.held == 100_000 or relayed.finished)
+            for client in (one, other):
+                await client.send(body[50_000:])
+            assert [(await client.got()).status for client in (one, other)] == [201, 201]
+
+    asyncio.run(go())
+
+
+def test_an_upload_without_room_waits_and_does_not_send_nothing(tmp_path: Path) -> None:
+    """Appends that carry nothing get nowhere, which would count against the patience with what is behind."""
+
+    async def go() -> None:
+        body = os.urandom(MB)
+        stalled = {0: Harm(inward=20_000, stalls=True)}
+        told: dict[str, Any] = {"budget": 100_000, "body_time": 1.0}
+        async with storing(tmp_path, stalled.get, **told) as relayed, relayed.client() as one, relayed.client() as two:
+            await one.begin("POST", "/upload", content_length=len(body))
+            sending = asyncio.ensure_future(one.send(body))
+            await relayed.until(lambda: relayed.server.relay.budget.held == 100_000)
+            assert (await two.post(body)).status == 201
+            await sending
+            assert (await one.got()).status == 201
+            assert relayed.server.counters.resumed <= 2
+
+    asyncio.run(go())
+
+
+# -- answers about uploads that make no sense ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [b"http://there", b"/there#1"])
+def test_an_upload_at_a_place_that_cannot_be_asked_for_is_given_up_at_once(place: bytes) -> None:
+    async def begun(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            answer = b"HTTP/1.1 201 Created\r\nLocation: %b\r\nUpload-Complete: ?0\r\nContent-Length: 0\r\n\r\n"
+            writer.write(answer % place)
+
+    async def go() -> None:
+        pooling = Pooling(life=0)
+        async with scripted(begun) as where, relaying(where, pooling=pooling) as relayed, relayed.client() as client:
+            assert (await client.post(bytes(MB))).status == 502
+            assert relayed.toxic.connections == 1
+            await relayed.until(lambda: not relayed.toxic.open)
+
+    asyncio.run(go())
+
+
+# -- descriptors -----------------------------------------------------------------------------------------------------
+
+
+def receive_into_another_pipe(kept: Kept, channel: Channel) -> None:
+    """Until the end of the connection."""
+    while kept.receive(channel, kept.room()) != 0:
+        kept.segment(100 * MB)  # nothing is added any more to what is there
+
+
+def test_a_client_that_is_reset_while_its_bytes_go_into_a_pipe_leaves_no_pipe_behind() -> None:
+    async def go() -> None:
+        readiness, pipes = Readiness(), Pipes()
+        kept = Kept(pipes, Budget(100 * MB, MB, 100 * MB))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            sender = socket.create_connection(listener.getsockname())
+            channel = readiness.channel(listener.accept()[0], Waker())
+        sending = asyncio.ensure_future(asyncio.to_thread(sender.sendall, bytes(8 * MB)))
+        while not pipes.open:
+            kept.receive(channel, kept.room())
+            await asyncio.sleep(0)
+        while not sending.done():
+            kept.segment(100 * MB)  # sealed: the next bytes need another pipe
+            kept.receive(channel, kept.room())
+            await asyncio.sleep(0)
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sender.close()
+        with pytest.raises(ConnectionError):
+            receive_into_another_pipe(kept, channel)
+        kept.close()
+        kept_for_the_next_ones = len(pipes._idle)
+        assert pipes.open == kept_for_the_next_ones
+        pipes.close()
+        channel.close()
+        readiness.close()
 
     asyncio.run(go())

@@ -131,12 +131,14 @@ class Client:
         if not self._is_segmented(exchange):
             return await stream(exchange)
         limit, length = self._relay.settings.segment_from, exchange.head.length
-        while (length is None or length < limit) and not exchange.body.ended and exchange.kept.size < limit:
+        body, kept = exchange.body, exchange.kept
+        # Where there is no room, what is here has to go on: if all waited for their rest, there would never be any.
+        while (length is None or length < limit) and not body.ended and kept.size < limit and kept.room() > 0:
             exchange.tell_to_continue()
             self.waker.clear()
             if not exchange.take():
                 await self.waker.wait()
-        if exchange.body.ended and exchange.kept.size < limit:
+        if body.ended and kept.size < limit:
             return await stream(exchange)
         return await hand_over(exchange)
 

@@ -128,9 +128,14 @@ class Exchange:
         moved = self.body.take(self.kept)
         if moved:
             self.heard = time.monotonic()
-        elif self.kept.room() > 0 and time.monotonic() - self.heard > self.relay.settings.body_time:
-            raise TooSlow(408, f"no byte of the body came for {self.relay.settings.body_time:.0f} s")
+        else:
+            self._refuse_silence()
         return moved
+
+    def _refuse_silence(self) -> None:
+        silent = time.monotonic() - self.heard
+        if silent > self.relay.settings.body_time and not self.body.ended and self.kept.room() > 0:
+            raise TooSlow(408, f"no byte of the body came for {silent:.0f} s")
 
     async def step(self, call: Call) -> None:
         """Send what can be sent of the call, and take what the client has sent; wait if there is neither.
@@ -152,7 +157,8 @@ class Exchange:
             moved = True
         self.steps += 1
         if not moved:
-            if time.monotonic() - max(self.answered_at, self.heard) > self.relay.settings.body_time:
+            self._refuse_silence()
+            if time.monotonic() - self.answered_at > self.relay.settings.body_time:
                 raise Broken("no answer came", timeout=True)
             await self.waker.wait()
         elif self.steps % STEPS == 0:

@@ -139,12 +139,13 @@ class Kept:
             came = pipe.fill(channel.fd, most)
         except BlockingIOError:
             channel.may_read = False
+        finally:
+            if not came:
+                self._pipes.put(pipe)
         if came:
             self._many = came > FEW
             self._count(came)
             self._blocks.append(Block(pipe))
-        else:
-            self._pipes.put(pipe)
         return came
 
     def _tail(self) -> Block | None:

@@ -57,7 +57,7 @@ class Handing:
         exchange, settings, kept = self._exchange, self._exchange.relay.settings, self._exchange.kept
         while True:
             most = exchange.relay.budget.share // 2
-            enough = kept.size >= min(settings.enough, most) or kept.room() <= 0
+            enough = kept.size >= min(settings.enough, most) or (kept.size > 0 and kept.room() <= 0)
             ended = exchange.body.ended and kept.size <= most
             match self.handover.next(enough=enough, ended=ended, now=time.monotonic()):
                 case Gather():
@@ -102,8 +102,11 @@ class Handing:
         described = {b"content-type", b"content-encoding", b"content-language", b"content-disposition"}
         digests = {b"content-digest", b"repr-digest"}
         self._about = [each for each in self._exchange.passed_on() if each[0].lower() not in described | digests]
-        place = urljoin(self._exchange.head.target.decode("latin-1"), self.handover.place)
-        self._place = urlsplit(place)._replace(scheme="", netloc="").geturl().encode("latin-1")
+        try:
+            place = urlsplit(urljoin(self._exchange.head.target.decode("latin-1"), self.handover.place))
+        except ValueError as error:
+            raise BadHead(502, f"the upload is at no place: {error}") from None
+        self._place = place._replace(scheme="", netloc="").geturl().encode("latin-1")
 
     async def _append(self, offset: int, blocks: list[Block], complete: bool) -> None:
         size = sum(block.size for block in blocks)
@@ -120,10 +123,11 @@ class Handing:
     async def _ask(self, method: bytes, target: bytes, fields: list[Field], blocks: list[Block]) -> None:
         exchange, relay, handover = self._exchange, self._exchange.relay, self.handover
         acknowledged, again, failures = handover.acknowledged, handover.sent_again, handover.failures
+        head = heads.spell_request(method, target, fields)  # what cannot be spelt now, never can be
         call = None
         try:
             link = await relay.upstream.link(exchange.waker, fresh=handover.failures > 0)
-            call = Call(link, method, heads.spell_request(method, target, fields), blocks, relay.pipes)
+            call = Call(link, method, head, blocks, relay.pipes)
             answer = await exchange.answer_to(call)
             await self._whole(call)
         except (Broken, BadHead) as error:
@@ -183,15 +187,10 @@ class Handing:
         if not self.handover.place:
             return
         with contextlib.suppress(Broken, BadHead, TimeoutError, OSError):
+            head = heads.spell_request(b"DELETE", self._place, self._about)
             async with asyncio.timeout(CANCEL_TIME):
                 link = await self._exchange.relay.upstream.link(self._exchange.waker)
-                call = Call(
-                    link,
-                    b"DELETE",
-                    heads.spell_request(b"DELETE", self._place, self._about),
-                    [],
-                    self._exchange.relay.pipes,
-                )
+                call = Call(link, b"DELETE", head, [], self._exchange.relay.pipes)
                 try:
                     while call.answer is None:
                         self._exchange.waker.clear()
