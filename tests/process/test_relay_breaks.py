@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,16 @@ def test_an_answer_until_the_end_of_the_connection_does_not_look_whole_when_it_w
                 await cut.begin("GET", "/")
                 with pytest.raises(ConnectionResetError):
                     await cut.rest()
+
+    asyncio.run(go())
+
+
+def test_a_client_of_http_1_0_that_asks_for_it_hears_that_its_connection_stays() -> None:
+    async def go() -> None:
+        async with scripted(echo) as where, relaying(where) as relayed, relayed.client() as client:
+            for _ in range(2):
+                await client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+                assert (await client.got()).headers["connection"] == "keep-alive"
 
     asyncio.run(go())
 
@@ -210,5 +221,25 @@ def test_a_client_that_is_reset_while_its_bytes_go_into_a_pipe_leaves_no_pipe_be
         pipes.close()
         channel.close()
         readiness.close()
+
+    asyncio.run(go())
+
+
+def test_without_descriptors_a_relay_waits_for_some_and_then_takes_who_came(capfd: pytest.CaptureFixture[str]) -> None:
+    async def go() -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        async with scripted(echo) as where, relaying(where) as relayed:
+            with socket.socket() as waiting:
+                lowest_free = os.dup(0)
+                os.close(lowest_free)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+                try:
+                    waiting.connect(relayed.address)
+                    for _ in range(200):  # turns of the loop, each of which finds a connection to be taken
+                        await asyncio.sleep(0)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                assert capfd.readouterr().err.count("could not be taken") < 10
+                await relayed.until(lambda: relayed.server.in_flight()["connections"] == 1)
 
     asyncio.run(go())

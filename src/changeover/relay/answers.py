@@ -60,6 +60,8 @@ async def pass_on(
         fields.append((b"Transfer-Encoding", b"chunked"))
     if close or cut:
         fields.append((b"Connection", b"close"))
+    elif not chunks_understood:  # HTTP/1.0, which waits for the end of the connection unless told (RFC 9112, C.2.2)
+        fields.append((b"Connection", b"keep-alive"))
     out: bytes | memoryview = heads.spell_response(answer.status, answer.reason, fields)
     chunks = Chunks() if answer.chunked else None
     left, inbox, ended = answer.length or 0, b"", answer.length == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import sys
 import time
@@ -27,6 +28,8 @@ BACKLOG = 2048
 """Connections the kernel may queue while the event loop is busy; a full queue is a refused client."""
 AT_ONCE = 64
 """Connections taken before others get their turn."""
+FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Of accept(2): nothing can be taken until somebody leaves."""
 SWEEP = 1.0
 """Seconds between two looks at what waits for too long."""
 BUFFER = 1024 * 1024
@@ -51,7 +54,7 @@ class Server:
     async def run(self) -> None:
         for listener in self._listeners:
             listener.setblocking(False)
-            self._loop.add_reader(listener.fileno(), self._accept, listener)
+            self._listen(listener)
         sweeping = asyncio.ensure_future(self._sweep())
         try:
             await self._over.wait()
@@ -82,6 +85,10 @@ class Server:
         if self.relay.leaving and not self._clients:
             self._over.set()
 
+    def _listen(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
+
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(AT_ONCE):
             try:
@@ -90,6 +97,9 @@ class Server:
                 return
             except OSError as error:  # out of descriptors, or the client is gone already
                 print(f"relay: a connection could not be taken: {error.strerror}", file=sys.stderr, flush=True)
+                if error.errno in FULL:  # who waits stays in the queue, which would call again at once
+                    self._loop.remove_reader(listener.fileno())
+                    self._loop.call_later(SWEEP, self._listen, listener)
                 return
             with contextlib.suppress(OSError):
                 if sock.family != socket.AF_UNIX:
