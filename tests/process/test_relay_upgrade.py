@@ -231,3 +231,14 @@ def test_what_a_relay_cannot_do_is_said_and_nothing_is_started(options: tuple[st
             assert await started.ends() == 2
 
     asyncio.run(go())
+
+
+def test_a_relay_that_no_successor_could_reach_does_not_start(tmp_path: Path) -> None:
+    async def go() -> None:
+        control = tmp_path / "no-such-folder" / "control"
+        where = ("--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1")
+        async with relay(*where, "--control", str(control)) as process:
+            await process.says(f"error: {control}: No such file or directory. Nothing was started.")
+            assert await process.ends() == 2
+
+    asyncio.run(go())

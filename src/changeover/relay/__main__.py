@@ -97,6 +97,8 @@ async def _serve(
     names = ", ".join(_name(listener) for listener in listeners)
     running = asyncio.ensure_future(server.run())
     await asyncio.sleep(0)  # from here on it takes connections
+    if succeeding is not None and succeeding.done():
+        await succeeding  # raises: there can be no successor
     if predecessor is not None:
         succession.tell_serving(predecessor)
     print(f"relay: listening on {names}", file=sys.stderr, flush=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
 
 from changeover.relay.calls import Broken, Link
-from changeover.relay.readiness import Channel, Waker
+from changeover.relay.readiness import STEPS, Channel, Waker
 from changeover.wire import heads
 from changeover.wire.chunked import BadChunk, Chunks
 from changeover.wire.heads import Field, ResponseHead
@@ -68,7 +70,7 @@ async def pass_on(
     if not ended:  # after an answer without content, what came belongs to no answer, and stays there to be seen
         inbox, link.inbox = link.inbox, b""
     quiet_since = time.monotonic()
-    while True:
+    for step in itertools.count(1):
         waker.clear()
         ended = (
             ended or (not left and chunks is None and not answer.until_close) or (chunks is not None and chunks.ended)
@@ -107,3 +109,6 @@ async def pass_on(
             if time.monotonic() - quiet_since > silence:
                 raise Broken("the answer stood still", timeout=True)
             await waker.wait()
+        elif step % STEPS == 0:
+            await asyncio.sleep(0)
+    raise AssertionError("it is returned from, or raised")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 
@@ -178,3 +179,5 @@ class Client:
                     return
                 if data is None:
                     await self.waker.wait()
+                else:
+                    await asyncio.sleep(0)  # who sends without a pause leaves no other

@@ -13,15 +13,13 @@ from changeover.relay.body import Body
 from changeover.relay.calls import Broken, Call, Upstream
 from changeover.relay.kept import Budget, Kept
 from changeover.relay.pipes import Pipes
-from changeover.relay.readiness import Channel, Waker
+from changeover.relay.readiness import STEPS, Channel, Waker
 from changeover.relay.settings import Settings
 from changeover.wire.heads import Field, RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from changeover.relay.segments import Handing
 
-STEPS = 16
-"""Steps in a row until others get their turn."""
 TAKES = 4
 """Pieces of a body that are taken in one step."""
 LOOP = 8

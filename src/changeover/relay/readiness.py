@@ -12,6 +12,9 @@ import contextlib
 import select
 import socket
 
+STEPS = 16
+"""Steps in a row, none of which had to wait, until others get their turn."""
+
 _WANTED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR

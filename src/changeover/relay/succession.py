@@ -58,7 +58,10 @@ async def offer(control: Path, listeners: Callable[[], Sequence[socket.socket]])
     fresh = control.with_name(f"{control.name}.{os.getpid()}")
     with socket.socket(socket.AF_UNIX) as here:
         here.setblocking(False)
-        here.bind(str(fresh))
+        try:
+            here.bind(str(fresh))
+        except OSError as error:  # which does not say for what
+            raise OSError(error.errno, error.strerror or str(error), str(control)) from None
         fresh.chmod(0o600)
         here.listen()
         fresh.rename(control)  # at once, also over that of a predecessor
