@@ -61,7 +61,6 @@ class Upstream:
             link = self._idle.pop()
             if now < link.kept_until and not link.channel.ended and link.is_silent():
                 link.channel.waker = waker
-                link.fresh = False
                 return link
             link.close()
         return await self._connect(waker)
@@ -115,8 +114,6 @@ class Link:
         self.channel = channel
         self.dies_at = dies_at
         self.kept_until = 0.0
-        self.fresh = True
-        """Nothing was sent over it before."""
         self.inbox = b""
         """What came after the last head that was read."""
 
