@@ -36,6 +36,7 @@ def test_an_upload_arrives_whole_and_is_answered_by_the_application(tmp_path: Pa
             assert (got.status, got.headers["x-app"], got.body) == (201, "yes", sha(body))
             assert [content for _, content in relayed.finished] == [body]
             assert not {name for name in got.headers if name.startswith("upload-")}
+            assert relayed.server.counters.committed == (size if size >= 65_536 else 0)
             again = await client.post(b"on the same connection")
             assert again.body == sha(b"on the same connection")
 

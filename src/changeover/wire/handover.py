@@ -182,7 +182,10 @@ class Handover:
     def _appended(self, append: Append, status: int, said: ietf.Said, now: float) -> None:
         """Section "Upload Append". An answer with `?1` is the application's own, whatever its status."""
         if said.complete:
-            self._end = PassOn() if append.complete and self._is_whole(said) else _FOREIGN
+            if append.complete and self._is_whole(said):
+                self._end, self.acknowledged = PassOn(), self._sent_to
+            else:
+                self._end = _FOREIGN
         elif status in _GONE:
             self._end = GiveUp(502, f"the upload is gone: {status}")
         elif said.offset is not None and (status < 300 or status == 409 or status >= 500):
