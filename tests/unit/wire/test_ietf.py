@@ -63,3 +63,29 @@ def test_limits_are_a_dictionary(limits: dict[str, int]) -> None:
 def test_a_request_without_any_field_does_not_speak_it() -> None:
     assert not ietf.is_spoken({"content-length": "5", "upload-length": "5"})
     assert ietf.is_spoken({"upload-incomplete": "?0"})
+
+
+@given(st.dictionaries(names, texts))
+def test_whatever_an_answer_says_is_an_offset_or_nothing(headers: dict[str, str]) -> None:
+    said = ietf.read_answer(headers)
+    assert said.offset is None or said.offset >= 0
+    assert said.complete in (None, True, False)
+
+
+@pytest.mark.parametrize(
+    ("complete", "offset", "said"),
+    [
+        ("?1", "100", ietf.Said(True, 100)),
+        ("?0", "0", ietf.Said(False, 0)),
+        ("?1;a=b", " 5 ", ietf.Said(True, 5)),
+        ("1", "?1", ietf.Said(None, None)),
+        ("?0, ?0", "5, 5", ietf.Said(None, None)),
+        ("true", "-1", ietf.Said(None, None)),
+        ("", "5.0", ietf.Said(None, None)),
+        ("?2", "1" * 16, ietf.Said(None, None)),
+    ],
+)
+def test_an_answer_is_read_by_its_types_and_what_is_not_of_them_is_nothing(
+    complete: str, offset: str, said: ietf.Said
+) -> None:  # RFC 9651, section 3.3
+    assert ietf.read_answer({"upload-complete": complete, "upload-offset": offset}) == said
