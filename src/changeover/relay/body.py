@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from changeover.relay.kept import CRUMB, PIECE, Kept
+from changeover.relay.kept import CRUMB, Kept
 from changeover.relay.readiness import Channel
 from changeover.wire.chunked import Chunks
 from changeover.wire.heads import RequestHead
 
 READ = 256 * 1024
 """Bytes of chunks read at once, where they are too small to go past memory: each read costs more than its chunks."""
+LARGE = 32 * 1024
+"""Bytes of a chunk whose content goes past memory: of these, nothing but the lines between them is read."""
 
 
 class ClientGone(Exception):
@@ -59,15 +61,11 @@ class Body:
         return True
 
     def _take_chunks(self, chunks: Chunks, kept: Kept, room: int) -> bool:
-        if chunks.left >= PIECE and not self.inbox:
-            count = kept.receive(self._channel, min(chunks.left, room))
-            if not count:
-                return self._nothing(count)
-            chunks.skip(count)
-            return True
+        if chunks.left and chunks.size >= LARGE and not self.inbox:
+            return self._take_content(chunks, kept, room)
         data, self.inbox = self.inbox, b""
         if not data:
-            read = self._channel.recv(READ)
+            read = self._channel.recv(READ if chunks.size < LARGE else chunks.framing)
             if not read:
                 return self._nothing(None if read is None else 0)
             data = read
@@ -78,6 +76,15 @@ class Body:
                 kept.add(piece)
         else:
             kept.add(b"".join(pieces))
+        if chunks.left and not pieces:  # a line, and what it speaks of is next
+            self._take_content(chunks, kept, room)
+        return True
+
+    def _take_content(self, chunks: Chunks, kept: Kept, room: int) -> bool:
+        count = kept.receive(self._channel, min(chunks.left, room))
+        if not count:
+            return self._nothing(count)
+        chunks.skip(count)
         return True
 
     def _nothing(self, count: int | None) -> bool:

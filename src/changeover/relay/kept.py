@@ -107,12 +107,13 @@ class Kept:
 
     def receive(self, channel: Channel, most: int) -> int | None:
         """Take up to `most` bytes off a socket; how many, 0 at its end, None when none are there. Raises OSError."""
-        count = self._splice(channel, most) if self._many and most > FEW else -1
+        count = self._splice(channel, most) if self._many else -1
         if count is not None and count < 0:
             data = channel.recv(min(most, PIECE))
             if data is None:
                 return None
-            self._many = len(data) == PIECE
+            if most >= PIECE or not self._many:  # the end of a chunk says nothing of what is behind it
+                self._many = len(data) == PIECE
             if data:
                 self.add(data)
             return len(data)
@@ -129,7 +130,7 @@ class Kept:
             except BlockingIOError:
                 pass  # no more fits in, or no more is there: with an empty one it shows which
             else:
-                self._many = count > FEW
+                self._many = count > FEW or count == most
                 self._count(count)
                 return count
         if (pipe := self._pipes.get()) is None:
@@ -143,7 +144,7 @@ class Kept:
             if not came:
                 self._pipes.put(pipe)
         if came:
-            self._many = came > FEW
+            self._many = came > FEW or came == most
             self._count(came)
             self._blocks.append(Block(pipe))
         return came

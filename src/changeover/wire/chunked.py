@@ -36,6 +36,10 @@ class Chunks:
     def __init__(self) -> None:
         self.left = 0
         """Bytes of content that come next, before anything else does."""
+        self.size = 0
+        """Bytes of the last chunk."""
+        self.framing = 0
+        """Bytes between its content and that of the next one, if that is of the same size."""
         self._at = _At.SIZE
         self._line = b""
         """The beginning of a line whose end has not come."""
@@ -99,6 +103,7 @@ class Chunks:
             stop = end + 2 + size
             between = b"\r\n%b\r\n" % line
             gap = len(between) + size
+            self.size, self.framing = size, len(between)
             while stop + gap <= end_of_data and data.startswith(between, stop):  # one more of that size
                 content.append(view[stop - size : stop])
                 place = stop + 2
@@ -114,7 +119,8 @@ class Chunks:
             case _At.SIZE:
                 if (found := _SIZE.fullmatch(line)) is None:
                     raise BadChunk("the size of a chunk is no number")
-                self.left = int(found[1], 16)
+                self.left = self.size = int(found[1], 16)
+                self.framing = len(line) + 4
                 self._at = _At.CONTENT if self.left else _At.TRAILERS
             case _At.END_OF_CHUNK:
                 if line:
