@@ -70,7 +70,8 @@ async def _serve(store: FileStore, limits: Limits, host: str, port: int, root: s
             kind = answer.headers.get("content-type", "application/octet-stream")
             return Answer(answer.status_code, (("Content-Type", kind),), answer.content)
 
-        async with Receiver(Engine(store, on_complete, limits), host, port, root=root) as receiver:
+        engine = Engine(store, on_complete, limits)
+        async with engine.collecting(), Receiver(engine, host, port, root=root) as receiver:
             listening = ":".join(map(str, receiver.address))
             typer.echo(f"taking uploads at http://{listening}{root}/", err=True)
             await told.wait()

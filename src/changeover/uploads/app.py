@@ -7,7 +7,6 @@ Every request is looked at once to see which dialect it speaks; from there on a 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -21,15 +20,12 @@ from changeover.uploads.events import Listener
 from changeover.uploads.http import Request, Response, problem, refusal
 from changeover.uploads.limits import Limits
 from changeover.uploads.manifest import State
-from changeover.uploads.store import Store, Unavailable
+from changeover.uploads.store import Store
 from changeover.wire import digest
 from changeover.wire import ietf as ietf_wire
 
 Authorise = Callable[[Scope], str | Awaitable[str]]
 """Says who a request's owner is. Raises Forbidden."""
-
-COLLECT = 600.0
-"""Seconds between two collections of what has expired."""
 
 
 class Uploads:
@@ -103,20 +99,12 @@ class Uploads:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """For the application's lifespan: collects what has expired, and leaves politely at the end."""
-        collecting = asyncio.ensure_future(self._collect())
         try:
-            yield
+            async with self.engine.collecting():
+                yield
         finally:
-            collecting.cancel()
-            await asyncio.wait([collecting])
             await self.engine.leave()
             await self.engine.answered()
-
-    async def _collect(self) -> None:
-        while True:
-            await asyncio.sleep(COLLECT)
-            with contextlib.suppress(Unavailable):
-                await self.engine.collect()
 
 
 class Content:

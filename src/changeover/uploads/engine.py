@@ -61,6 +61,8 @@ _LOG = logging.getLogger(__name__)
 
 POLL = 0.1
 """Seconds between two looks for an answer that another instance is getting."""
+COLLECT = 600.0
+"""Seconds between two collections of what has expired."""
 LET_GO = 5.0
 """Seconds until a holder in this process that was told to let go is fenced out instead."""
 
@@ -583,6 +585,22 @@ class Engine:
                 await self.store.drop(id)
                 dropped += 1
         return dropped
+
+    @contextlib.asynccontextmanager
+    async def collecting(self) -> AsyncIterator[None]:
+        """Collect now and then while the block runs."""
+        running = asyncio.ensure_future(self._collect_now_and_then())
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+    async def _collect_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(COLLECT)
+            with contextlib.suppress(Unavailable):
+                await self.collect()
 
 
 def _check_receiving(manifest: Manifest) -> Manifest:

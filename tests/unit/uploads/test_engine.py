@@ -491,6 +491,17 @@ async def test_what_is_done_is_kept_for_as_long_as_was_asked(store: FileStore) -
     assert await instance.app.engine.collect() == 1
 
 
+async def test_what_has_expired_is_collected_now_and_then_while_somebody_serves(
+    store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "COLLECT", 0.001)
+    instance = Instance(store, limits=Limits(max_age=0))
+    await instance.got("POST", "/", upload_complete="?0")
+    assert [*tmp_path.glob("*/*")]
+    async with instance.app.engine.collecting():
+        await settled(lambda: not [*tmp_path.glob("*/*")])
+
+
 async def test_two_instances_can_collect_at_once(store: FileStore, tmp_path: Path) -> None:
     clock = Clock()
     a, b = (Instance(store, limits=Limits(max_age=60), now=clock) for _ in range(2))
