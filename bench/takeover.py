@@ -46,8 +46,8 @@ Seconds = dict[str, list[float]]
 
 
 @contextlib.contextmanager
-def process(*words: str) -> Iterator[subprocess.Popen[str]]:
-    one = subprocess.Popen(words, cwd=REPOSITORY, stdin=-1, stdout=-1, stderr=subprocess.PIPE, text=True)
+def process(*words: str, stderr: int) -> Iterator[subprocess.Popen[str]]:
+    one = subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=stderr, text=True)
     try:
         yield one
     finally:
@@ -58,7 +58,7 @@ def process(*words: str) -> Iterator[subprocess.Popen[str]]:
 @contextlib.contextmanager
 def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """One of the program's own servers of uploads, and its port."""
-    with process(sys.executable, "-m", "changeover", *words) as one:
+    with process(sys.executable, "-m", "changeover", *words, stderr=subprocess.PIPE) as one:
         assert one.stderr is not None
         told = re.search(r"127\.0\.0\.1:(\d+)", one.stderr.readline())
         assert told is not None, "it did not start"
@@ -71,7 +71,9 @@ def on_bucket(url: str) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         words = [sys.executable, "-m", "tests.process.uploads_server", f"s3+{url}", str(listening.fileno())]
         os.set_inheritable(listening.fileno(), True)
-        one = subprocess.Popen(words, cwd=REPOSITORY, stdin=-1, stdout=-1, text=True, close_fds=False)
+        one = subprocess.Popen(
+            words, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, close_fds=False
+        )
         try:
             assert one.stdin is not None
             assert one.stdout is not None
@@ -89,7 +91,7 @@ def on_bucket(url: str) -> Iterator[int]:
 def bucket() -> Iterator[str]:
     port = sockets.free_port("127.0.0.1")
     url = f"http://127.0.0.1:{port}"
-    with process(str(Path(sys.executable).with_name("moto_server")), "-p", str(port)):
+    with process(str(Path(sys.executable).with_name("moto_server")), "-p", str(port), stderr=subprocess.DEVNULL):
         make = urllib.request.Request(f"{url}/uploads", method="PUT")
         for _ in range(400):
             with contextlib.suppress(OSError):
