@@ -190,10 +190,12 @@ def test_an_upload_at_a_place_that_cannot_be_asked_for_is_given_up_at_once(place
 # -- descriptors -----------------------------------------------------------------------------------------------------
 
 
-def receive_into_another_pipe(kept: Kept, channel: Channel) -> None:
+async def receive_into_another_pipe(kept: Kept, channel: Channel) -> None:
     """Until the end of the connection."""
-    while kept.receive(channel, kept.room()) != 0:
-        kept.segment(100 * MB)  # nothing is added any more to what is there
+    async with asyncio.timeout(PATIENCE):
+        while kept.receive(channel, kept.room()) != 0:
+            kept.segment(100 * MB)  # nothing is added any more to what is there
+            await asyncio.sleep(0)  # the kernel's word of the reset has to be heard
 
 
 def test_a_client_that_is_reset_while_its_bytes_go_into_a_pipe_leaves_no_pipe_behind() -> None:
@@ -214,7 +216,7 @@ def test_a_client_that_is_reset_while_its_bytes_go_into_a_pipe_leaves_no_pipe_be
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sender.close()
         with pytest.raises(ConnectionError):
-            receive_into_another_pipe(kept, channel)
+            await receive_into_another_pipe(kept, channel)
         kept.close()
         kept_for_the_next_ones = len(pipes._idle)
         assert pipes.open == kept_for_the_next_ones
