@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -42,6 +44,7 @@ def main() -> None:
     options.add_argument("--case", action="append", choices=[case.name for case in CASES], help="only this one")
     options.add_argument("--only", action="append", choices=[peer.name for peer in PEERS], help="only this peer")
     asked = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C does: no proxy is left running
 
     console = Console()
     names = asked.case or (QUICK if asked.quick else [case.name for case in CASES])
