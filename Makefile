@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs; both set up first.
-.PHONY: demo demo-naive test unit check setup bench bench-guard bench-uploads bench-relay fuzz soak lock clean
+.PHONY: demo demo-naive test unit check setup bench bench-guard bench-uploads bench-relay bench-handover fuzz soak lock clean
 .DEFAULT_GOAL := demo
 run := PATH="$$PATH:/usr/sbin:/sbin" .venv/bin/
 
@@ -51,6 +51,9 @@ bench-guard: setup     ## false alarms and detections of guards over every kind 
 bench-relay: setup     ## the relay beside nginx, HAProxy, Envoy and Caddy, and beside no proxy, in ten minutes
 	@command -v caddy >/dev/null || scripts/install-packages caddy || echo "setup: Caddy is left out"
 	$(run)python bench/relay.py
+
+bench-handover: setup  ## slow uploads while what stands behind the relay is rolled and killed, for twelve minutes
+	$(run)python bench/handover.py
 
 setup:
 	@scripts/setup
