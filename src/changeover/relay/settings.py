@@ -60,7 +60,7 @@ class Settings:
     """By one body."""
     spool: int = 64 * MIB
     """Bytes of a body that is streamed through, and may be sent again, that are kept for that."""
-    patience: float = 30.0
+    patience: float = 60.0
     """Without progress, until a client is told that it cannot be done."""
     head_time: float = 30.0
     """For a head to come."""

@@ -10,8 +10,9 @@ from dataclasses import replace
 from changeover.uploads.manifest import Manifest
 from changeover.uploads.store import Changed, Missing, Store, Unavailable, Version
 
-LEASE = 30.0
-"""Seconds for which somebody else's asking of the application is waited out; renewed while it takes longer."""
+LEASE = 10.0
+"""Seconds for which somebody else's asking of the application is waited out; renewed while it takes longer. Clients
+wait for about half a minute: when whoever asked has died, there must be time left for asking again."""
 
 
 def lease_from(at: float) -> float:

@@ -13,7 +13,8 @@ from tests.unit.hops.places import place
 from changeover.cli.relay import relay
 from changeover.hops.relay.hop import Relay
 from changeover.hops.relay.settings import RelaySettings
-from changeover.relay.settings import Route
+from changeover.relay.settings import Route, Settings
+from changeover.uploads import lease
 
 
 def options(**settings: Any) -> dict[str, list[str]]:
@@ -66,6 +67,11 @@ def test_what_is_no_route_is_refused(text: str) -> None:
 def test_a_template_has_to_say_what_is_segmented() -> None:
     with pytest.raises(ValidationError, match="segment"):
         RelaySettings.model_validate({})
+
+
+def test_it_waits_until_others_than_an_application_that_died_were_asked() -> None:
+    several = 5 * lease.LEASE
+    assert min(Settings(("", 0)).patience, RelaySettings(segment=()).patience) > several
 
 
 def test_it_stands_in_front_of_something() -> None:

@@ -527,10 +527,10 @@ async def test_a_request_under_way_is_fenced_out_by_the_end_of_its_upload(store:
 
 async def test_an_upload_is_not_collected_while_the_application_is_asked_about_it(store: FileStore) -> None:
     clock, application = Clock(), Held()
-    instance = Instance(store, application, limits=Limits(max_age=20), now=clock)
+    instance = Instance(store, application, limits=Limits(max_age=leases.LEASE - 3), now=clock)
     asked = asyncio.create_task(instance.got("POST", "/", b"hello"))
     await settled(lambda: instance.finished)
-    clock.now += 25
+    clock.now += leases.LEASE - 1
     assert await instance.app.engine.collect() == 0
     application.go_on.set()
     assert (await asked).status == 200

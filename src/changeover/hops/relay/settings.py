@@ -33,10 +33,11 @@ class RelaySettings(Part):
         validate_default=True,
     )
     patience: Seconds = Field(
-        30.0,
+        60.0,
         gt=0,
         description="Time without progress inward until a client is told that it cannot be done. Longer than any roll "
-        "or healing leaves a tier without a ready instance; shorter than the response_timeout of the proxies in front.",
+        "or healing leaves a tier without a ready instance, and than some applications in a row take to be found dead "
+        "in the midst of their answer (10 s each); shorter than the response_timeout of the proxies in front.",
     )
     keepalive_time: Seconds = Field(
         1.0,
