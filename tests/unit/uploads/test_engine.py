@@ -576,11 +576,11 @@ async def test_ids_cannot_be_guessed(instance: Instance) -> None:
     assert {len(id) for id in ids} == {32}  # 192 bits
 
 
-async def test_a_thousand_uploads_half_made_are_finished_elsewhere(store: FileStore) -> None:
+async def test_hundreds_of_uploads_half_made_are_finished_elsewhere(store: FileStore) -> None:
     a, b = Instance(store), Instance(store)
-    ids = await asyncio.gather(*(begun(a, b"%d " % n) for n in range(1000)))
+    ids = await asyncio.gather(*(begun(a, b"%d " % n) for n in range(300)))
     got = await asyncio.gather(*(append(b, id, len(b"%d " % n), b"end") for n, id in enumerate(ids)))
     assert {each.status for each in got} == {200}
-    assert len({finished.id for finished in b.finished}) == 1000
-    for n in range(0, 1000, 97):
+    assert len({finished.id for finished in b.finished}) == 300
+    for n in range(0, 300, 97):
         assert await content(a, ids[n]) == b"%d end" % n
