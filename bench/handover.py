@@ -6,8 +6,8 @@ was stored: the tiers behind the relay rolled one after the other while 16 uploa
 killed every 2 s for two minutes. A drain is the time from the confirmed removal of an instance until nothing was in
 flight on it.
 
-Where applications are killed there are four of them: one that dies is replaced within three to four seconds, so of two
-there would mostly be none, and what would be measured is an outage.
+Where applications are killed there are four of them: it takes longer to replace two than to kill them, so of two there
+would mostly be none, and what would be measured is an outage.
 
 `bench/handover.py --sample` does with 4 uploads of 20 MB in 15 s each, and 20 s of killing.
 """
