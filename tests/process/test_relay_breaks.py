@@ -193,7 +193,7 @@ def test_an_upload_at_a_place_that_cannot_be_asked_for_is_given_up_at_once(place
 async def receive_into_another_pipe(kept: Kept, channel: Channel) -> None:
     """Until the end of the connection."""
     async with asyncio.timeout(PATIENCE):
-        while kept.receive(channel, kept.room()) != 0:
+        while kept.receive(channel, MB) != 0:
             kept.segment(100 * MB)  # nothing is added any more to what is there
             await asyncio.sleep(0)  # the kernel's word of the reset has to be heard
 
@@ -207,11 +207,11 @@ def test_a_client_that_is_reset_while_its_bytes_go_into_a_pipe_leaves_no_pipe_be
             channel = readiness.channel(listener.accept()[0], Waker())
         sending = asyncio.ensure_future(asyncio.to_thread(sender.sendall, bytes(8 * MB)))
         while not pipes.open:
-            kept.receive(channel, kept.room())
+            kept.receive(channel, MB)
             await asyncio.sleep(0)
         while not sending.done():
             kept.segment(100 * MB)  # sealed: the next bytes need another pipe
-            kept.receive(channel, kept.room())
+            kept.receive(channel, MB)
             await asyncio.sleep(0)
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sender.close()
