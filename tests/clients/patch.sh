@@ -3,7 +3,9 @@
 #   CURL_CA_BUNDLE=ca.pem patch.sh https://host/files/ FILE      prints the URL of the upload
 set -uo pipefail
 endpoint=$1 file=$2
-ask() { curl -sS -o /dev/null --retry 60 --retry-delay 1 --retry-all-errors -H 'Upload-Draft-Interop-Version: 6' "$@"; }
+answer=$(mktemp) && trap 'rm -f "$answer"' EXIT
+# Into a file: before curl tries again it truncates what it has written, which /dev/null refuses.
+ask() { curl -sS -o "$answer" --retry 60 --retry-delay 1 --retry-all-errors -H 'Upload-Draft-Interop-Version: 6' "$@"; }
 
 place=$(ask -X POST -d '' -H 'Upload-Complete: ?0' -w '%header{location}' "$endpoint") || exit
 url=$(cut -d/ -f1-3 <<<"$endpoint")$place
