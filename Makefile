@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs; both set up first.
-.PHONY: demo demo-naive test unit check setup bench bench-guard bench-uploads bench-relay bench-handover fuzz soak lock clean
+.PHONY: demo demo-naive test test-chain test-rest unit check setup bench bench-guard bench-uploads bench-relay bench-handover fuzz soak lock clean
 .DEFAULT_GOAL := demo
 run := PATH="$$PATH:/usr/sbin:/sbin" .venv/bin/
 
@@ -11,7 +11,13 @@ demo-naive: setup      ## the control: the same traffic, instances restarted the
 
 test: check            ## static checks and every test
 	@scripts/setup-npm tests/clients curl
-	$(run)pytest
+	@$(MAKE) --no-print-directory -j2 test-chain test-rest
+
+test-chain:            # beside the rest: most of what it does is wait for drains, starts and deaths
+	$(run)pytest tests/chain
+
+test-rest:
+	$(run)pytest tests/unit tests/process
 
 unit: setup            ## the tests without processes
 	$(run)pytest tests/unit
