@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from changeover.model.affinity import Affinity, By
 from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
@@ -156,6 +157,11 @@ class Tier(Part):
     size: int = Field(2, ge=1, le=1000, description="Instances serving when nothing is being rolled.")
     templates: Mapping[Name, Mapping[str, Any]] = Field(
         min_length=1, description="Immutable versions of this tier. The first one is what `up` starts."
+    )
+    affinity: Affinity = Field(
+        By(),
+        description="What keeps a client at one instance: `none`; `client-ip`; `{cookie: NAME}`, which the balancer of "
+        "the tier sets itself; `{header: NAME}`, which clients send. docs/affinity.md.",
     )
     health: Health = Health()
     drain: Drain = Drain()

@@ -9,6 +9,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from changeover.model import chainfile
+from changeover.model.affinity import By
+from changeover.model.chain import Chain
 from changeover.model.errors import ChangeoverError
 from changeover.model.part import Part
 from changeover.model.units import Bytes, Seconds
@@ -56,6 +58,21 @@ def test_a_good_file_gives_a_chain_and_its_settings() -> None:
     assert [(tier.name, tier.kind, tier.size) for tier in told.chain.tiers] == [("edge", "web", 3)]
     assert told.settings["edge"]["v1"] == WebSettings(timeout="2m")
     assert told.settings["edge"]["v2"] == WebSettings(body_size=50_000_000)
+
+
+@pytest.mark.parametrize(
+    ("said", "affinity"),
+    [
+        ("none", By()),
+        ("client-ip", By("client-ip")),
+        ("{cookie: connect.sid}", By("cookie", "connect.sid")),
+        ("{header: X-User}", By("header", "X-User")),
+    ],
+)
+def test_affinity_is_said_in_a_word_or_with_a_name_and_written_as_it_is_read(said: str, affinity: By) -> None:
+    chain = read(tier(f"kind: app\ntemplates: {{v1: {{}}}}\naffinity: {said}")).chain
+    assert chain.tiers[0].affinity == affinity
+    assert Chain.model_validate(chain.model_dump(mode="json")) == chain
 
 
 # -- which guard may stand where -------------------------------------------------------------------------------------
@@ -154,6 +171,18 @@ def test_the_last_tier_may_have_every_guard_and_the_others_those_that_need_no_na
             "kind: app\ntemplates: {v1: {}}\nupdate:\n  steps: [{set_weight: 60}, {pause: 1s}, {set_weight: 10}]",
             "chain.yaml:6: tiers.0.update.steps: step 3 falls to 10 % from 60 %: shares may only rise. Put the steps "
             "in order; traffic goes back with `changeover abort`",
+        ),
+        (
+            "kind: app\ntemplates: {v1: {}}\naffinity: sticky",
+            "chain.yaml:5: tiers.0.affinity: one of none, client-ip, {cookie: NAME} and {header: NAME} is needed",
+        ),
+        (
+            "kind: app\ntemplates: {v1: {}}\naffinity: {cookie: a b}",
+            "chain.yaml:5: tiers.0.affinity: one of none, client-ip, {cookie: NAME} and {header: NAME} is needed",
+        ),
+        (
+            "kind: app\ntemplates: {v1: {}}\naffinity: {cookie: a, header: b}",
+            "chain.yaml:5: tiers.0.affinity: one of none, client-ip, {cookie: NAME} and {header: NAME} is needed",
         ),
         (
             "kind: web\ntemplates:\n  v1: {body_size: 5XB}",

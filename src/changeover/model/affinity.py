@@ -1,0 +1,65 @@
+"""What keeps the requests of one client together, read as the author of a chain file says it.
+
+Whether the balancer of a tier sees cookies, or the client's address, depends on what stands in front of it: `chain`
+checks that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+
+# A token of RFC 9110 5.6.2, without what some configuration language would have to quote.
+_NAME = r"[A-Za-z0-9_.-]{1,64}"
+
+
+@dataclass(frozen=True)
+class By:
+    """By what a balancer knows a client again; `name` is that of the cookie or the header, else empty.
+
+    `cookie`: one of the balancer's own, which it sets with its first answer. `header`: one that clients send.
+    """
+
+    by: Literal["none", "client-ip", "cookie", "header"] = "none"
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{{{self.by}: {self.name}}}" if self.name else self.by
+
+
+def _parse(said: Any) -> By:
+    match said:
+        case By():
+            return said
+        case "none" | "client-ip":
+            return By(said)
+        case {"cookie": str(name), **others} if not others and re.fullmatch(_NAME, name):
+            return By("cookie", name)
+        case {"header": str(name), **others} if not others and re.fullmatch(_NAME, name):
+            return By("header", name)
+    raise ValueError(
+        "one of none, client-ip, {cookie: NAME} and {header: NAME} is needed; a name is 1 to 64 letters, digits, "
+        "dashes, dots and underscores"
+    )
+
+
+def _say(affinity: By) -> str | Mapping[str, str]:
+    return {affinity.by: affinity.name} if affinity.name else affinity.by
+
+
+def _schema(by: str) -> dict[str, Any]:
+    names = {by: {"type": "string", "pattern": f"^{_NAME}$"}}
+    return {"type": "object", "properties": names, "required": [by], "additionalProperties": False}
+
+
+Affinity = Annotated[
+    By,
+    PlainValidator(_parse),
+    PlainSerializer(_say),
+    WithJsonSchema({"anyOf": [{"enum": ["none", "client-ip"]}, _schema("cookie"), _schema("header")]}),
+]
+"""`none`, `client-ip`, `{cookie: NAME}` or `{header: NAME}` in a chain file."""
