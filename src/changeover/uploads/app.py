@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from starlette.types import Receive, Scope, Send
 
+from changeover.uploads.asking import Handler
 from changeover.uploads.dialects import content_range, ietf, parts, plain, tus
-from changeover.uploads.engine import Engine, Handler, Validate
+from changeover.uploads.engine import Engine, Validate
 from changeover.uploads.errors import BadRequest, ClientGone, NotFound, UploadError
 from changeover.uploads.events import Listener
 from changeover.uploads.http import Request, Response, problem, refusal
@@ -104,7 +105,7 @@ class Uploads:
                 yield
         finally:
             await self.engine.leave()
-            await self.engine.answered()
+            await self.engine.asking.ended()
 
 
 class Content:

@@ -20,23 +20,19 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
 from weakref import WeakValueDictionary
 
 from changeover.uploads import metrics
 from changeover.uploads.appending import Appending, Verify, told
-from changeover.uploads.digests import REPR, Digests, check_whole
+from changeover.uploads.asking import Asking, Handler
+from changeover.uploads.digests import REPR, Digests
 from changeover.uploads.errors import (
     AlreadyComplete,
     BadRequest,
-    Cancelled,
     ClientGone,
-    DigestMismatch,
     Interrupted,
-    NotFound,
     TooLarge,
     TooMany,
     TryLater,
@@ -45,22 +41,16 @@ from changeover.uploads.errors import (
     WrongOffset,
 )
 from changeover.uploads.events import Events, Listener
-from changeover.uploads.finished import Finished
 from changeover.uploads.holds import Body, Hold
-from changeover.uploads.lease import Lease, lease_from
 from changeover.uploads.limits import Limits
-from changeover.uploads.manifest import Answer, Dialect, Manifest, Part, Segment, State, merged
-from changeover.uploads.owners import Owners, is_place
+from changeover.uploads.manifest import Dialect, Manifest, Part, Segment, State, merged
+from changeover.uploads.owners import Owners
 from changeover.uploads.pace import Pace, Paced
-from changeover.uploads.store import Changed, Missing, Store, Unavailable, Version, Writer
-
-Handler = Callable[[Finished], Awaitable[Answer]]
-"""Gets an upload of which every byte is there; its answer is kept and is given again to whoever asks again."""
+from changeover.uploads.records import Records
+from changeover.uploads.store import Changed, Missing, Store, Unavailable, Writer
 
 _LOG = logging.getLogger(__name__)
 
-POLL = 0.1
-"""Seconds between two looks for an answer that another instance is getting."""
 COLLECT = 600.0
 """Seconds between two collections of what has expired."""
 LET_GO = 5.0
@@ -105,17 +95,16 @@ class Engine:
     ) -> None:
         self.store = store
         self.limits = limits or Limits()
-        self._handler = handler
         self._validate = validate
         self._events = Events(listener)
         self._now = now
         self._name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._records = Records(store, self._events, now)
+        self.asking = Asking(self._records, handler, self.limits, self._name)
         self._holds: dict[str, Hold] = {}
         self._paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()
         most = self.limits.max_unfinished
-        self._owners = None if most is None else Owners(store, most, self._is_unfinished)
-        self._asking: dict[str, asyncio.Future[Answer | None]] = {}
-        """What the application is asked from here, by upload, until its answer is written down."""
+        self._owners = None if most is None else Owners(store, most, self._records.is_unfinished)
         self._leaving = False
 
     # -- making and looking ----------------------------------------------------------------------------------------
@@ -167,16 +156,9 @@ class Engine:
             _LOG.exception("the application could not validate an upload")
             raise TryLater("the application could not look at this upload; nothing of it was taken") from error
 
-    async def _is_unfinished(self, id: str) -> bool:
-        try:
-            manifest = Manifest.load((await self.store.read(id))[0])
-        except Missing:
-            return False
-        return manifest.state is State.RECEIVING and not self._is_over(manifest)
-
     async def look(self, id: str, owner: str) -> Manifest:
         """An upload as it is, and nobody broken off. Raises NotFound, Cancelled, TryLater."""
-        return (await self._read(id, owner))[0]
+        return (await self._records.read(id, owner))[0]
 
     async def settle(self, id: str, owner: str) -> Manifest:
         """An upload whose offset no request that is under way will change any more. Raises as `look` does."""
@@ -188,7 +170,7 @@ class Engine:
             fenced = manifest.state is State.RECEIVING and manifest.holder != ""
             return manifest.taken("") if fenced else manifest
 
-        manifest, _ = await self._change(*await self._read(id, owner), settled)
+        manifest, _ = await self._records.change(*await self._records.read(id, owner), settled)
         _count_fenced(fenced)
         return manifest
 
@@ -197,40 +179,6 @@ class Engine:
         if manifest is None:
             return self.limits.max_age
         return None if manifest.expires is None else max(0.0, manifest.expires - self._now())
-
-    async def _read(self, id: str, owner: str) -> tuple[Manifest, Version]:
-        if is_place(id):
-            raise NotFound("there is no such upload")
-        with told():
-            record, version = await self.store.read(id)
-        manifest = Manifest.load(record)
-        if manifest.owner != owner:
-            raise NotFound("there is no such upload")
-        if manifest.state is State.CANCELLED:
-            raise Cancelled("this upload was cancelled")
-        if self._is_over(manifest):
-            raise Cancelled("this upload has expired")
-        return manifest, version
-
-    def _is_over(self, manifest: Manifest) -> bool:
-        """Not while the application is being asked: its answer must find the upload there."""
-        now = self._now()
-        asking = manifest.state is State.COMPLETE and now < manifest.held_until
-        return manifest.expires is not None and now >= manifest.expires and not asking
-
-    async def _change(
-        self, manifest: Manifest, version: Version, change: Callable[[Manifest], Manifest]
-    ) -> tuple[Manifest, Version]:
-        """Change the newest manifest, however often somebody else is faster. `change` sees each that is tried."""
-        while True:
-            changed = change(manifest)
-            if changed == manifest:
-                return manifest, version
-            try:
-                with told():
-                    return changed, await self.store.swap(manifest.id, changed.dump(), version)
-            except Changed:
-                manifest, version = await self._read(manifest.id, manifest.owner)
 
     # -- appending -------------------------------------------------------------------------------------------------
 
@@ -278,7 +226,7 @@ class Engine:
         _check_digest(repr_digest)
         hold = await self._take_place(id, resumable=resumable)
         try:
-            manifest, version = await self._change(*await self._read(id, owner), taken)
+            manifest, version = await self._records.change(*await self._records.read(id, owner), taken)
             _count_fenced(fenced)
             if not manifest.holder:
                 raise WrongOffset(manifest.offset, offset)
@@ -359,14 +307,14 @@ class Engine:
         place = f"{id}/{number}"
         hold = await self._take_place(place, resumable=False)
         try:
-            manifest, version = await self._read(id, owner)
+            manifest, version = await self._records.read(id, owner)
             _check_in_parts(_check_receiving(manifest))
             with told():
                 writer = self.store.writer(id, f"part-{number}-{secrets.token_hex(8)}")
             try:
                 with metrics.IN_FLIGHT.track_inprogress():
                     part = Part(await self._receive_part(hold, writer, self._paced(id, body), verify))
-                changed, _ = await self._change(manifest, version, with_part)
+                changed, _ = await self._records.change(manifest, version, with_part)
             finally:
                 writer.close()
         finally:
@@ -414,7 +362,7 @@ class Engine:
             self._check_size(sum(manifest.parts[n].size for n in numbers))
             return manifest.assembled(numbers).completed()
 
-        manifest, _ = await self._change(*await self._read(id, owner), assembled)
+        manifest, _ = await self._records.change(*await self._records.read(id, owner), assembled)
         if is_first:
             self._events.tell("completed", manifest)
         return manifest
@@ -435,103 +383,12 @@ class Engine:
         async with self.given_up_if_refused(manifest):
             return await self.append(manifest.id, new.owner, 0, bytes_of_all(), complete=True)
 
-    # -- completing ------------------------------------------------------------------------------------------------
-
-    async def finish(self, id: str, owner: str) -> Answer:
-        """The application's answer to a complete upload: asked once, kept, and given again.
-
-        Raises NotFound, Cancelled, WrongLength when it is not complete, DigestMismatch when it is not what its client
-        said (it is given up then), TryLater when the application failed or another instance is asking it and does not
-        come to an end.
-        """
-        while True:
-            manifest, version = await self._read(id, owner)
-            match manifest.state:
-                case State.DONE:
-                    assert manifest.answer is not None
-                    return manifest.answer
-                case State.RECEIVING:
-                    raise WrongLength(f"the upload is not complete: {manifest.offset} bytes are here")
-            asking = self._asking.get(id)
-            if asking is None and manifest.holder not in ("", self._name) and self._now() < manifest.held_until:
-                self._check_staying()
-                await asyncio.sleep(POLL)
-                continue
-            # Shielded: a client that hangs up now must not break off the application in the midst of what it does.
-            answer = await asyncio.shield(asking or self._go_on(id, self._ask(manifest, version)))
-            if answer is not None:
-                return answer
-
-    def _go_on(self, id: str, work: Coroutine[Any, Any, Answer | None]) -> asyncio.Future[Answer | None]:
-        """Until it has ended nobody asks from here, and `answered` waits."""
-        asking = self._asking[id] = asyncio.ensure_future(work)
-        asking.add_done_callback(partial(self._asked, id))
-        return asking
-
-    def _asked(self, id: str, asking: asyncio.Future[Answer | None]) -> None:
-        if self._asking.get(id) is asking:
-            del self._asking[id]
-        if not asking.cancelled():
-            asking.exception()  # has been logged; whoever waited for it may have gone
-
-    async def _ask(self, manifest: Manifest, version: Version) -> Answer | None:
-        """None: somebody else was faster."""
-        manifest = manifest.asked(self._name, lease_from(self._now()))
-        try:
-            with told():
-                version = await self.store.swap(manifest.id, manifest.dump(), version)
-        except Changed:
-            return None
-
-        def still_mine(it: Manifest) -> Manifest:
-            if it.epoch != manifest.epoch:
-                raise TryLater("another instance has taken this upload over")
-            return it
-
-        lease = Lease(self.store, manifest, version, self._now)
-        finished = Finished(self.store, manifest)
-        try:
-            async with lease:
-                with told():
-                    await check_whole(finished)
-                answer = await self._handler(finished)
-        except DigestMismatch:
-            await self._give_up(lease.manifest, lease.version, still_mine)
-            raise
-        except Exception as error:
-            metrics.ATTEMPTS.labels("failed").inc()
-            if not isinstance(error, TryLater):
-                _LOG.exception("the application failed on upload %s, attempt %d", manifest.id, manifest.attempts)
-            with contextlib.suppress(UploadError):
-                await self._write_down(lease, lambda it: still_mine(it).released())
-            raise TryLater("every byte is here, but the application failed on them") from error
-        metrics.ATTEMPTS.labels("answered").inc()
-        expires = None if self.limits.keep_done is None else self._now() + self.limits.keep_done
-        await self._write_down(lease, lambda it: still_mine(it).answered(answer, expires))
-        return answer
-
-    async def _write_down(self, lease: Lease, change: Callable[[Manifest], Manifest]) -> None:
-        """What came of asking. Whoever waits is told when the store cannot keep it now, and it is tried again until it
-        can, or another instance has asked: the application is not to be asked twice for the sake of a store."""
-        try:
-            manifest, _ = await self._change(lease.manifest, lease.version, change)
-        except TryLater as error:
-            if isinstance(error.__cause__, Unavailable) and not self._leaving:
-                self._go_on(lease.manifest.id, self._write_down_later(lease, change))
-            raise
-        if manifest.state is State.DONE:
-            self._events.tell("answered", manifest)
-
-    async def _write_down_later(self, lease: Lease, change: Callable[[Manifest], Manifest]) -> None:
-        await asyncio.sleep(POLL)
-        await self._write_down(lease, change)
-
     # -- the rest --------------------------------------------------------------------------------------------------
 
     async def cancel(self, id: str, owner: str) -> None:
         """Give it up; its bytes go. Raises NotFound, Cancelled, TryLater."""
         await self._break_off(id)
-        await self._give_up(*await self._read(id, owner), lambda it: it)
+        await self._records.give_up(*await self._records.read(id, owner))
 
     @contextlib.asynccontextmanager
     async def given_up_if_refused(self, manifest: Manifest) -> AsyncIterator[None]:
@@ -543,18 +400,12 @@ class Engine:
                 await self.cancel(manifest.id, manifest.owner)
             raise
 
-    async def _give_up(self, manifest: Manifest, version: Version, check: Callable[[Manifest], Manifest]) -> None:
-        manifest, _ = await self._change(manifest, version, lambda it: check(it).cancelled())
-        with contextlib.suppress(Unavailable):  # the next collection does it
-            await self.store.drop(manifest.id)
-        self._events.tell("cancelled", manifest)
-
     async def leave(self) -> None:
         """Break off every request whose client can go on elsewhere: it keeps what it has, and says so.
 
         The others, plain uploads and parts, go on to their end, which whoever serves them has to wait for.
         """
-        self._leaving = True
+        self._leaving = self.asking.leaving = True
         holds = [hold for hold in self._holds.values() if hold.resumable]
         for hold in holds:
             hold.break_off()
@@ -563,22 +414,17 @@ class Engine:
                 for hold in holds:
                     await hold.over.wait()
 
-    async def answered(self) -> None:
-        """Wait until the application has answered whatever it was asked from here, its clients gone or not, and until
-        its listener has been told."""
-        while self._asking:
-            await asyncio.wait(self._asking.values())
-        await self._events.told()
-
     async def collect(self) -> int:
-        """Drop what has expired; how many that were. Safe while other instances do the same."""
+        """Drop what has expired, and have the application answer what is complete and was left by whoever was to ask
+        it. How many were dropped. Safe while other instances do the same."""
         dropped = 0
         async for id in self.store.ids():
             with contextlib.suppress(Missing, Changed, Unavailable, ValueError):  # the next collection looks again
                 record, version = await self.store.read(id)
                 manifest = Manifest.load(record)
                 if manifest.state is not State.CANCELLED:
-                    if not self._is_over(manifest):
+                    if not self._records.is_over(manifest):
+                        await self.asking.answer_if_left(manifest)
                         continue
                     await self.store.swap(id, manifest.cancelled().dump(), version)
                     self._events.tell("expired", manifest)

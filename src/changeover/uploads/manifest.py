@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -116,6 +116,11 @@ class Manifest:
         """Whether it is made of other uploads, and takes no bytes of its own."""
         return self.concat.startswith("final")
 
+    @property
+    def is_for_application(self) -> bool:
+        """Whether the application is to be asked about it, and not about what it becomes a piece of."""
+        return self.concat != "partial"
+
     # -- changes ---------------------------------------------------------------------------------------------------
 
     def taken(self, holder: str) -> Manifest:
@@ -156,9 +161,13 @@ class Manifest:
 
     def dump(self) -> bytes:
         """The record."""
-        told = asdict(self)
-        if self.answer is not None:
-            told["answer"]["body"] = base64.b64encode(self.answer.body).decode()
+        # Not by `asdict`, which copies what it finds: for a thousand segments that takes twenty milliseconds.
+        told = {each.name: getattr(self, each.name) for each in fields(self)}
+        told["segments"] = _spelt(self.segments)
+        told["parts"] = {number: {"segments": _spelt(part.segments)} for number, part in self.parts.items()}
+        if (answer := self.answer) is not None:
+            body = base64.b64encode(answer.body).decode()
+            told["answer"] = {"status": answer.status, "headers": answer.headers, "body": body}
         return json.dumps({"format": FORMAT, **told}, separators=(",", ":")).encode()
 
     @classmethod
@@ -177,3 +186,7 @@ class Manifest:
             return cls(**told)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a record of an upload: {error!r}") from error
+
+
+def _spelt(segments: Iterable[Segment]) -> list[dict[str, object]]:
+    return [{"name": segment.name, "size": segment.size} for segment in segments]

@@ -74,7 +74,7 @@ class Receiver:
             connection.leave()
         while self.connections:
             await asyncio.wait([asyncio.ensure_future(c.closed.wait()) for c in self.connections])
-        await self.engine.answered()
+        await self.engine.asking.ended()
 
     @property
     def address(self) -> tuple[str, int]:

@@ -14,6 +14,7 @@ from tests.unit.uploads.faulty import Faulty
 from tests.unit.uploads.serving import Got, Instance, Sending, content, settled
 
 from changeover.uploads import Answer, FileStore, Finished, Limits, appending
+from changeover.uploads import asking as asking_room
 from changeover.uploads import engine as engines
 from changeover.uploads import lease as leases
 from changeover.uploads.manifest import Manifest, State
@@ -339,7 +340,7 @@ async def test_an_application_whose_client_hung_up_is_left_to_finish(store: File
     application.go_on.set()
     assert (await append(instance, id, 5, b"")).body == b"thanks"
     assert len(instance.finished) == 1
-    await instance.app.engine.answered()
+    await instance.app.engine.asking.ended()
 
 
 async def test_an_instance_that_died_while_it_asked_is_waited_for_no_longer_than_its_lease(store: FileStore) -> None:
@@ -350,7 +351,7 @@ async def test_an_instance_that_died_while_it_asked_is_waited_for_no_longer_than
     await settled(lambda: a.finished)
     waiting = asyncio.create_task(append(b, id, 5, b""))
     clock.now += leases.LEASE - 1
-    assert not (await asyncio.wait([waiting], timeout=3 * engines.POLL))[0]
+    assert not (await asyncio.wait([waiting], timeout=3 * asking_room.POLL))[0]
     clock.now += 1
     assert (await waiting).body == b"thanks"
     assert b.finished[0].attempt == 2
@@ -429,7 +430,7 @@ async def test_who_leaves_does_not_wait_for_the_answer_another_one_gets(store: F
     asked = asyncio.create_task(append(a, id, 0, b"hello"))
     await settled(lambda: a.finished)
     waiting = asyncio.create_task(append(b, id, 5, b""))
-    assert not (await asyncio.wait([waiting], timeout=3 * engines.POLL))[0]
+    assert not (await asyncio.wait([waiting], timeout=3 * asking_room.POLL))[0]
     async with asyncio.timeout(1):
         await b.app.engine.leave()
         assert (await waiting).status == 503
@@ -500,6 +501,56 @@ async def test_what_has_expired_is_collected_now_and_then_while_somebody_serves(
     assert [*tmp_path.glob("*/*")]
     async with instance.app.engine.collecting():
         await settled(lambda: not [*tmp_path.glob("*/*")])
+
+
+async def test_a_complete_upload_whose_client_and_whose_instance_are_gone_is_answered_all_the_same(
+    store: FileStore,
+) -> None:
+    clock, application = Clock(), Held()
+    dead, alive = Instance(store, application, now=clock), Instance(store, now=clock)
+    id = await begun(dead)
+    asked = asyncio.create_task(append(dead, id, 0, b"hello"))
+    await settled(lambda: dead.finished)
+    await alive.app.engine.collect()
+    assert not alive.finished  # it may be alive
+    clock.now += leases.LEASE
+    await alive.app.engine.collect()
+    await alive.app.engine.collect()
+    assert [it.attempt for it in alive.finished] == [2]
+    assert (await append(alive, id, 5, b"")).body == b"thanks"
+    application.go_on.set()
+    assert (await asked).status == 503
+
+
+async def test_what_the_application_failed_on_is_asked_again_and_holds_no_collection_up(store: FileStore) -> None:
+    clock, fails = Clock(), True
+
+    def fail_at_first(_: Finished) -> Answer:
+        if fails:
+            raise RuntimeError("not yet")
+        return Answer(200, (), b"thanks")
+
+    async def handler(finished: Finished) -> Answer:
+        return fail_at_first(finished)
+
+    instance = Instance(store, handler, limits=Limits(max_age=60), now=clock)
+    failing = await begun(instance)
+    assert (await append(instance, failing, 0, b"hello")).status == 503
+    await begun(instance, b"hel")
+    assert await instance.app.engine.collect() == 0
+    assert len(instance.finished) == 2
+    fails = False
+    await instance.app.engine.collect()
+    assert (await append(instance, failing, 5, b"")).body == b"thanks"
+    assert len(instance.finished) == 3
+
+
+async def test_pieces_of_a_whole_are_not_for_the_application(store: FileStore) -> None:
+    instance = Instance(store)
+    said = {"tus_resumable": "1.0.0", "upload_concat": "partial", "upload_length": "5"}
+    await instance.got("POST", "/", b"hello", content_type="application/offset+octet-stream", **said)
+    await instance.app.engine.collect()
+    assert not instance.finished
 
 
 async def test_two_instances_can_collect_at_once(store: FileStore, tmp_path: Path) -> None:

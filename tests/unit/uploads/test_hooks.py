@@ -106,7 +106,7 @@ async def test_the_life_of_an_upload_is_told_in_order(store: FileStore) -> None:
     instance = Instance(store, listener=listener, authorise=lambda _: "ann")
     id = (await instance.got("POST", "/", b"he", upload_complete="?0", upload_length="5")).id
     await instance.got("PATCH", f"/{id}", b"llo", **{**APPEND, "upload_offset": "2"})
-    await instance.app.engine.answered()
+    await instance.app.engine.asking.ended()
     assert listener.kinds == ["created", "progress", "progress", "completed", "answered"]
     assert [event.offset for event in listener.events] == [0, 2, 5, 5, 5]
     assert {(event.id, event.owner, event.dialect, event.length) for event in listener.events} == {
@@ -134,7 +134,7 @@ async def test_parts_are_told_with_what_is_there_of_all_of_them(store: FileStore
         await instance.got("PUT", f"/{id}/parts/{n}", part)
     for _ in range(2):
         await instance.got("POST", f"/{id}/complete")
-    await instance.app.engine.answered()
+    await instance.app.engine.asking.ended()
     assert [(e.kind, e.offset) for e in listener.events] == [
         ("created", 0),
         ("progress", 3),
@@ -155,7 +155,7 @@ async def test_what_is_cancelled_or_expires_is_told_once(store: FileStore) -> No
     now[0] += 61
     for _ in range(2):
         await instance.app.engine.collect()
-    await instance.app.engine.answered()
+    await instance.app.engine.asking.ended()
     assert [(e.kind, e.id) for e in listener.events[2:]] == [("cancelled", cancelled), ("expired", expired)]
 
 
@@ -171,7 +171,7 @@ async def test_a_listener_that_fails_breaks_nothing_and_is_told_the_rest(
 
     instance = Instance(store, listener=listener)
     assert (await instance.got("POST", "/", b"hello")).status == 200
-    await instance.app.engine.answered()
+    await instance.app.engine.asking.ended()
     assert heard == ["created", "progress", "completed", "answered"]
     assert len(caplog.records) == 4
 

@@ -27,8 +27,7 @@ from tests.unit.uploads.serving import Got, Instance, content, settled
 from tests.unit.uploads.speaking import ContentRange, Ietf, Parts, Tus
 from tests.unit.uploads.test_engine import Held
 
-from changeover.uploads import FileStore
-from changeover.uploads import engine as engines
+from changeover.uploads import FileStore, asking
 from changeover.uploads.appending import Appending
 from changeover.uploads.store import Unavailable
 from changeover.uploads.stores import objects
@@ -45,7 +44,7 @@ every_dialect = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "POLL", 0.001)
+    monkeypatch.setattr(asking, "POLL", 0.001)
     monkeypatch.setattr(objects, "PAUSE", 0.001)
 
 
@@ -99,7 +98,7 @@ class Client:
         assert self._dialect.answered(got, len(WHOLE)), got
         assert await content(self.instance, self.id) == WHOLE
         assert [finished.id for finished in self.instance.finished].count(self.id) == 1
-        await self.instance.app.engine.answered()
+        await self.instance.app.engine.asking.ended()
 
 
 def check_told(got: Got, status: int, *words: str) -> None:
@@ -175,7 +174,7 @@ async def test_a_disk_that_fails_a_plain_upload_is_told_and_it_can_be_sent_again
             check_told(got, status, os.strerror(number))
         assert (again := await instance.got("POST", "/", WHOLE)).status == 200
         assert await content(instance, again.id) == WHOLE
-        await instance.app.engine.answered()
+        await instance.app.engine.asking.ended()
     assert after > 1
     assert [await content(instance, one.id) for one in instance.finished] == [WHOLE] * len(instance.finished)
     clock[0] += 1e9  # what nobody will go on with is not there for ever

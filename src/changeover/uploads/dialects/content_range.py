@@ -89,7 +89,7 @@ async def _at_most(size: int, body: AsyncIterator[bytes]) -> AsyncIterator[bytes
 async def _how_far(engine: Engine, request: Request, manifest: Manifest) -> Response:
     if manifest.state is State.RECEIVING:
         return _incomplete(manifest.offset)
-    return replayed(await engine.finish(manifest.id, request.owner))
+    return replayed(await engine.asking.answer(manifest.id, request.owner))
 
 
 def _incomplete(offset: int) -> Response:

@@ -94,7 +94,7 @@ async def _offset(engine: Engine, request: Request, fields: Fields) -> Response:
         raise BadRequest("a question for the offset carries neither Upload-Offset nor Upload-Complete")
     manifest = await engine.settle(request.id, request.owner)
     if manifest.state is State.COMPLETE:  # who hears of that asks no more: by then the application must have had it
-        await engine.finish(manifest.id, request.owner)
+        await engine.asking.answer(manifest.id, request.owner)
     length = () if manifest.length is None else (("Upload-Length", str(manifest.length)),)
     return Response(
         204,
@@ -172,7 +172,7 @@ async def _again(engine: Engine, request: Request, fields: Fields, offset: int, 
 async def _answer(
     engine: Engine, request: Request, manifest: Manifest, interop: Interop, *more: tuple[str, str]
 ) -> Response:
-    answer = await engine.finish(manifest.id, request.owner)
+    answer = await engine.asking.answer(manifest.id, request.owner)
     return replayed(answer, *more, ("Upload-Offset", str(manifest.offset)), ietf.complete(interop, True))
 
 

@@ -63,7 +63,7 @@ async def _complete(engine: Engine, request: Request) -> Response:
     manifest = await engine.look(request.id, request.owner)
     if manifest.state is State.RECEIVING:
         await engine.assemble(request.id, request.owner, await _order(request))
-    return replayed(await engine.finish(request.id, request.owner))
+    return replayed(await engine.asking.answer(request.id, request.owner))
 
 
 async def _order(request: Request) -> list[int] | None:

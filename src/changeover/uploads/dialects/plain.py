@@ -35,5 +35,5 @@ async def handle(engine: Engine, request: Request) -> Response:
             )
     except Interrupted:
         return problem(503, "this instance is leaving; send it again", ("Retry-After", "0"))
-    answer = await engine.finish(manifest.id, request.owner)
+    answer = await engine.asking.answer(manifest.id, request.owner)
     return replayed(answer, ("Location", request.url(manifest.id)))

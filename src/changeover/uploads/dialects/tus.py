@@ -200,8 +200,8 @@ async def _take(engine: Engine, request: Request, id: str, offset: int, verify: 
 
 async def _finished(engine: Engine, request: Request, manifest: Manifest) -> None:
     """The application gets it before the last answer; what it answers is not for tus, which has its own statuses."""
-    if manifest.state is not State.RECEIVING and manifest.concat != "partial":
-        await engine.finish(manifest.id, request.owner)
+    if manifest.state is not State.RECEIVING and manifest.is_for_application:
+        await engine.asking.answer(manifest.id, request.owner)
 
 
 def _expires(manifest: Manifest) -> tuple[tuple[str, str], ...]:
