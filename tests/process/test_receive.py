@@ -86,12 +86,12 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(folder: Path, limits: Limits | None = None) -> AsyncIterator[Server]:
+async def serving(folder: Path, limits: Limits | None = None, *, status: int = 201) -> AsyncIterator[Server]:
     finished: list[Finished] = []
 
     async def on_complete(one: Finished) -> Answer:
         finished.append(one)
-        return Answer(201, (), (await one.digest()).encode())
+        return Answer(status, (), (await one.digest()).encode())
 
     store = FileStore(folder, durable=False)
     async with Receiver(Engine(store, on_complete, limits), "127.0.0.1", 0) as receiver:
@@ -361,6 +361,14 @@ def test_what_is_counted_is_shown(tmp_path: Path, run: Run) -> None:
             got = await client.ask("GET", "/metrics")
             assert got.headers["content-type"].startswith("text/plain")
             assert b'changeover_uploads_events_total{dialect="plain",event="answered"}' in got.body
+
+    run(go())
+
+
+def test_an_application_may_answer_with_a_status_that_has_no_name(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        async with serving(tmp_path, status=299) as server, server.client() as client:
+            assert (await client.ask("POST", "/files/", b"hello")).status == 299
 
     run(go())
 

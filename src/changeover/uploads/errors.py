@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 
 class UploadError(Exception):
     """Something the client is to be told; the text says what."""
@@ -26,7 +24,7 @@ class Refused(UploadError):
 
     def __init__(self, status: int, what: str) -> None:
         super().__init__(what)
-        self.status = HTTPStatus(status)
+        self.status = status
         if status // 100 != 4:
             raise ValueError(f"an upload is refused with a status between 400 and 499, not {status}")
 

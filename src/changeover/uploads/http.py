@@ -95,10 +95,17 @@ class Response:
     """Instead of `body`, for what is large; its length must be among the headers."""
 
 
+def phrase(status: int) -> str:
+    """What a status is called; empty for one that has no name, as an application may well choose."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
 def problem(status: int, detail: str, *headers: tuple[str, str], type: str = "", **more: Any) -> Response:
     """A problem document (RFC 9457)."""
-    title = HTTPStatus(status).phrase
-    told = {**({"type": type} if type else {}), "title": title, "status": status, "detail": detail, **more}
+    told = {**({"type": type} if type else {}), "title": phrase(status), "status": status, "detail": detail, **more}
     content = ("Content-Type", "application/problem+json")
     return Response(status, (content, *headers), json.dumps(told).encode())
 

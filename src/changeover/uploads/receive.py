@@ -17,7 +17,6 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from email.utils import formatdate
-from http import HTTPStatus
 from typing import cast
 
 import httptools
@@ -26,7 +25,7 @@ import prometheus_client
 from changeover.uploads.app import dispatch
 from changeover.uploads.engine import Engine
 from changeover.uploads.errors import ClientGone, UploadError
-from changeover.uploads.http import Request, Response, problem, refusal
+from changeover.uploads.http import Request, Response, phrase, problem, refusal
 
 _LOG = logging.getLogger(__name__)
 
@@ -240,7 +239,7 @@ class _Connection(asyncio.BufferedProtocol):
             return problem(500, "this server failed; its log says how")
 
     def _write(self, response: Response, method: str, *, last: bool) -> None:
-        lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase if response.status != 460 else ''}"]
+        lines = [f"HTTP/1.1 {response.status} {phrase(response.status)}"]
         lines += [f"{name}: {value}" for name, value in response.headers]
         if response.status != 204 and not any(name.lower() == "content-length" for name, _ in response.headers):
             lines.append(f"Content-Length: {len(response.body)}")

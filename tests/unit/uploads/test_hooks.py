@@ -80,10 +80,17 @@ async def test_an_application_that_fails_to_look_is_no_reason_to_take_the_upload
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("status", [200, 399, 500, 499, 42])
+@pytest.mark.parametrize("status", [200, 399, 500, 42])
 def test_an_upload_is_refused_with_a_status_that_means_it(status: int) -> None:
     with pytest.raises(ValueError, match=str(status)):
         Refused(status, "no")
+
+
+async def test_an_application_refuses_with_a_status_that_has_no_name(store: FileStore) -> None:
+    def validate(_: New) -> None:
+        raise Refused(499, "never")
+
+    assert (await Instance(store, validate=validate).got("POST", "/", b"hello")).status == 499
 
 
 # -- events ----------------------------------------------------------------------------------------------------------
