@@ -41,6 +41,7 @@ soak: setup            ## controllers killed at every write to the journal; then
 bench: setup           ## measurements, printed and written to bench/results/*.json
 	@scripts/setup-npm bench/peers
 	$(run)python bench/uploads.py --sample
+	$(run)python bench/commits.py
 	$(run)python bench/takeover.py
 	$(run)python bench/simulate.py
 	$(run)python bench/rollouts.py
