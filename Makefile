@@ -13,11 +13,14 @@ test: check            ## static checks and every test
 	@scripts/setup-npm tests/clients curl
 	@$(MAKE) --no-print-directory -j2 test-chain test-rest
 
-test-chain:            # beside the rest: most of what it does is wait for drains, starts and deaths
-	$(run)pytest tests/chain
+# Side by side, since they mostly wait for drains, starts and deaths. Tests of chains are more than half of it.
+beside := $(addprefix tests/chain/test_,nothing_left.py preview.py relay.py)
+
+test-chain:
+	$(run)pytest tests/chain $(beside:%=--ignore=%)
 
 test-rest:
-	$(run)pytest tests/unit tests/process
+	$(run)pytest tests/unit tests/process $(beside)
 
 unit: setup            ## the tests without processes
 	$(run)pytest tests/unit
