@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from changeover.relay.kept import CRUMB, Kept
+from changeover.relay.kept import Kept
 from changeover.relay.readiness import Channel
+from changeover.wire.alike import alike
 from changeover.wire.chunked import Chunks
 from changeover.wire.heads import RequestHead
 
 READ = 256 * 1024
 """Bytes of chunks read at once, where they are too small to go past memory: each read costs more than its chunks."""
-LARGE = 32 * 1024
+LARGE = 128 * 1024
 """Bytes of a chunk whose content goes past memory: of these, nothing but the lines between them is read."""
+SMALL = 16 * 1024
+"""Bytes of a chunk up to which joining costs less than an object for each (measured)."""
+ALIKE = 4
+"""Chunks of one size in a row after which more of them are expected."""
+
+
+TAKES = 8
+"""Pieces that are taken in a row, before others get their turn."""
 
 
 class ClientGone(Exception):
@@ -23,62 +32,74 @@ class Body:
     def __init__(self, channel: Channel, head: RequestHead, inbox: bytes) -> None:
         self.inbox = inbox
         self.received = 0
+        self.ended = not head.has_body
         self._channel = channel
         self._left = head.length or 0
         self._chunks = Chunks() if head.chunked else None
 
-    @property
-    def ended(self) -> bool:
-        return not self._left if self._chunks is None else self._chunks.ended
-
     def take(self, kept: Kept) -> bool:
         """Whether anything came. Raises ClientGone, and BadChunk."""
-        if self.ended or (room := kept.room()) <= 0:
-            return False
         before = kept.size
+        moved = False
         try:
-            if self._chunks is None:
-                moved = self._take_plain(kept, room)
-            else:
-                moved = self._take_chunks(self._chunks, kept, room)
+            for _ in range(TAKES):
+                if self.ended or (room := kept.room()) <= 0 or not self._take(kept, room):
+                    break
+                moved = True
         except ConnectionError:
             raise ClientGone from None
-        self.received += kept.size - before
+        finally:
+            self.received += kept.size - before
         return moved
 
-    def _take_plain(self, kept: Kept, room: int) -> bool:
+    def _take(self, kept: Kept, room: int) -> bool:
+        if self._chunks is not None:
+            moved = self._take_chunks(self._chunks, kept, room)
+            self.ended = self._chunks.ended
+            return moved
         if self.inbox:
             count: int | None = len(piece := self.inbox[: self._left])
             kept.add(piece)
             self.inbox = self.inbox[len(piece) :]
         else:
             count = kept.receive(self._channel, min(self._left, room))
-        if count is None:
-            return False
         if not count:
-            raise ClientGone
+            return self._nothing(count)
         self._left -= count
+        self.ended = not self._left
         return True
 
     def _take_chunks(self, chunks: Chunks, kept: Kept, room: int) -> bool:
-        if chunks.left and chunks.size >= LARGE and not self.inbox:
-            return self._take_content(chunks, kept, room)
         data, self.inbox = self.inbox, b""
+        if not data and chunks.left:
+            if chunks.size >= LARGE:
+                return self._take_content(chunks, kept, room)
+            if chunks.alike >= ALIKE and chunks.size <= SMALL:
+                data, moved = self._take_alike(chunks, kept)
+                if not data:
+                    return moved
         if not data:
-            read = self._channel.recv(READ if chunks.size < LARGE else chunks.framing)
+            read = self._channel.recv(READ if chunks.size < LARGE else len(chunks.between))
             if not read:
                 return self._nothing(None if read is None else 0)
             data = read
         pieces, used = chunks.feed(data)
         self.inbox = data[used:]
-        if used > CRUMB * len(pieces):
-            for piece in pieces:
-                kept.add(piece)
-        else:
-            kept.add(b"".join(pieces))
+        kept.add_all(pieces)
         if chunks.left and not pieces:  # a line, and what it speaks of is next
             self._take_content(chunks, kept, room)
         return True
+
+    def _take_alike(self, chunks: Chunks, kept: Kept) -> tuple[bytes, bool]:
+        """What came, if it is for the decoder; whether anything came."""
+        left, places = chunks.left, alike(chunks.size, chunks.between)
+        count = self._channel.recv_into(places.room(left))
+        if not count:
+            return b"", self._nothing(count)
+        if (content := places.take(chunks, count)) is None:
+            return places.as_it_came(left, count), True
+        kept.add(content)
+        return b"", True
 
     def _take_content(self, chunks: Chunks, kept: Kept, room: int) -> bool:
         count = kept.receive(self._channel, min(chunks.left, room))

@@ -20,8 +20,6 @@ from changeover.wire.heads import Field, RequestHead, ResponseHead
 if TYPE_CHECKING:
     from changeover.relay.segments import Handing
 
-TAKES = 4
-"""Pieces of a body that are taken in one step."""
 LOOP = 8
 """Relays that a request has passed, from which on it goes round in a circle."""
 
@@ -149,9 +147,7 @@ class Exchange:
                 self.answered_at = time.monotonic()
             if call.answer is not None:
                 return
-        for _ in range(TAKES):
-            if self.body.ended or not (self.client.may_read or self.body.inbox) or not self.take():
-                break
+        if not self.body.ended and (self.client.may_read or self.body.inbox) and self.take():
             moved = True
         self.steps += 1
         if not moved:

@@ -6,6 +6,7 @@ Refuses to let go of a byte before it is told to, and to hold more than it may: 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from changeover.relay.pipes import Pipe, Pipes
 from changeover.relay.readiness import Channel
@@ -47,6 +48,11 @@ class Block:
             last += data
         else:
             self.pieces.append(bytearray(data))
+
+    def extend(self, pieces: Sequence[Piece], size: int) -> None:
+        """`size`: of all of them. None of them is a crumb."""
+        self._size += size
+        self.pieces += pieces
 
     def drop(self, count: int) -> None:
         """Forget that many bytes at the head, fewer than there are."""
@@ -154,12 +160,25 @@ class Kept:
 
     def add(self, data: Piece) -> None:
         """Take bytes that are in memory already."""
+        self._in_memory().add(data)
+        self._count(len(data))
+
+    def add_all(self, pieces: list[memoryview]) -> None:
+        """The same of several."""
+        size = sum(map(len, pieces))
+        if size > CRUMB * len(pieces):
+            self._in_memory().extend(pieces, size)
+            self._count(size)
+        elif pieces:
+            self.add(b"".join(pieces))
+
+    def _in_memory(self) -> Block:
+        """Where more of it goes."""
         tail = self._tail()
         if tail is None or tail.pipe is not None or tail.size >= BLOCK:
             tail = Block()
             self._blocks.append(tail)
-        tail.add(data)
-        self._count(len(data))
+        return tail
 
     def segment(self, most: int) -> list[Block]:
         """Whole blocks at the head, of `most` bytes together at the most, but one in any case."""

@@ -77,6 +77,19 @@ class Channel:
             self.may_read = False  # epoll(7): less than was asked for means that all was read
         return data
 
+    def recv_into(self, room: memoryview) -> int | None:
+        """How much is there now, 0 at the end; None when nothing came. Raises OSError."""
+        if not self.may_read:
+            return None
+        try:
+            count = self.sock.recv_into(room)
+        except BlockingIOError:
+            self.may_read = False
+            return None
+        if 0 < count < len(room) and not self.ended:
+            self.may_read = False
+        return count
+
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """How much of it went out. Raises OSError."""
         if not self.may_write:

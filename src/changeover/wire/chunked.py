@@ -38,8 +38,10 @@ class Chunks:
         """Bytes of content that come next, before anything else does."""
         self.size = 0
         """Bytes of the last chunk."""
-        self.framing = 0
-        """Bytes between its content and that of the next one, if that is of the same size."""
+        self.between = b""
+        """What is between its content and that of the next one, if that has the same line."""
+        self.alike = 0
+        """Chunks in a row that had it, so far."""
         self._at = _At.SIZE
         self._line = b""
         """The beginning of a line whose end has not come."""
@@ -56,6 +58,11 @@ class Chunks:
         self.left -= size
         if not self.left:
             self._at = _At.END_OF_CHUNK
+
+    def skip_alike(self, left: int) -> None:
+        """`left`, and then chunks as the last one was, went past; of the last of these, `left` bytes are to come."""
+        self.left = left
+        self.skip(0)
 
     def feed(self, data: bytes) -> tuple[list[memoryview], int]:
         """The content among these bytes, and how many of them were used: all, but for what follows the body's end.
@@ -101,26 +108,33 @@ class Chunks:
                 if len(sizes) < SIZES:
                     sizes[line] = size
             stop = end + 2 + size
-            between = b"\r\n%b\r\n" % line
-            gap = len(between) + size
-            self.size, self.framing = size, len(between)
+            between = self._begin(size, line)
+            gap, first = len(between) + size, stop
             while stop + gap <= end_of_data and data.startswith(between, stop):  # one more of that size
                 content.append(view[stop - size : stop])
                 place = stop + 2
                 stop += gap
+            self.alike += (stop - first) // gap
             if stop > end_of_data or data[stop : stop + 2] != b"\r\n":
                 break
             content.append(view[stop - size : stop])
             place = stop + 2
         return place
 
+    def _begin(self, size: int, line: bytes) -> bytes:
+        """A chunk; what is between it and one like it."""
+        between = b"\r\n%b\r\n" % line
+        self.alike = self.alike + 1 if between == self.between else 1
+        self.size, self.between = size, between
+        return between
+
     def _take(self, line: bytes) -> None:
         match self._at:
             case _At.SIZE:
                 if (found := _SIZE.fullmatch(line)) is None:
                     raise BadChunk("the size of a chunk is no number")
-                self.left = self.size = int(found[1], 16)
-                self.framing = len(line) + 4
+                self.left = int(found[1], 16)
+                self._begin(self.left, line)
                 self._at = _At.CONTENT if self.left else _At.TRAILERS
             case _At.END_OF_CHUNK:
                 if line:

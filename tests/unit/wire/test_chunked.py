@@ -15,6 +15,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from changeover.wire import chunked
+from changeover.wire.alike import alike
 from changeover.wire.chunked import LINE, BadChunk, Chunks
 
 often = settings(max_examples=3 * settings().max_examples)
@@ -45,6 +46,27 @@ def read_around(stream: bytes) -> bytes:
     return content
 
 
+def read_alike(stream: bytes, at_once: int) -> tuple[bytes, int, bool]:
+    """As `read`; wherever it can be, in the places that chunks which are spelled alike have."""
+    chunks, content, place = Chunks(), b"", 0
+    while place < len(stream) and not chunks.ended:
+        data = stream[place : place + at_once]
+        if left := chunks.left:
+            places = alike(chunks.size, chunks.between)
+            room = places.room(left)
+            room[: len(data)] = data[: len(room)]
+            data = data[: len(room)]
+            if (got := places.take(chunks, len(data))) is not None:
+                content += got
+                place += len(data)
+                continue
+            assert places.as_it_came(left, len(data)) == data
+        pieces, used = chunks.feed(data)
+        content += b"".join(pieces)
+        place += used
+    return content, place, chunks.ended
+
+
 def test_a_body_is_read_up_to_its_end_and_no_further() -> None:
     body = b"5;a=b\r\nhello\r\n00A \r\n, world!!!\r\n0\r\nX: y\r\n\r\n"
     assert read(body + b"GET / HTTP/1.1\r\n\r\n") == (b"hello, world!!!", len(body), True)
@@ -66,6 +88,7 @@ def test_equal_chunks_in_a_row_are_the_same_content_wherever_the_stream_is_cut()
     for first in range(len(stream)):
         for second in range(first, len(stream), 7):
             assert read(stream, first, second) == (b"".join(CONTENT), len(stream), True)
+        assert read_alike(stream, first + 1) == (b"".join(CONTENT), len(stream), True)
 
 
 def test_the_line_of_the_last_chunk_is_repeated_with_its_extension() -> None:
@@ -106,6 +129,9 @@ def test_what_is_not_chunked_as_it_should_be_is_refused_however_it_is_cut(stream
         read(stream)
     with pytest.raises(BadChunk):
         read(stream, *range(len(stream)))
+    for at_once in (3, 10, len(stream)):
+        with pytest.raises(BadChunk):
+            read_alike(stream, at_once)
 
 
 extensions = st.sampled_from([b"", b"", b";a", b";a=b", b' ;a="\t"', b" "])
@@ -142,11 +168,20 @@ def test_the_content_is_the_same_for_every_cut(body: tuple[bytes, bytes], after:
     assert read(text + after, *cuts) == (content, len(text), True)
     assert read(text + after, *range(len(text + after))) == (content, len(text), True)
     assert read_around(text) == content
+    assert read_alike(text + after, data.draw(st.integers(1, 40))) == (content, len(text), True)
 
 
-def outcome(stream: bytes, *cuts: int) -> tuple[bytes, int, bool] | None:
+def test_more_chunks_than_have_a_place_are_the_same_content() -> None:
+    content = bytes(range(251)) * 40
+    for size in (1, 7, 1000):
+        pieces = [content[place : place + size] for place in range(0, len(content), size)]
+        text = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+        assert read_alike(text, len(text)) == (content, len(text), True)
+
+
+def outcome(stream: bytes, *cuts: int, at_once: int = 0) -> tuple[bytes, int, bool] | None:
     try:
-        return read(stream, *cuts)
+        return read_alike(stream, at_once) if at_once else read(stream, *cuts)
     except BadChunk:
         return None
 
@@ -156,6 +191,7 @@ def agree(stream: bytes) -> None:
     or we wait for more."""
     ours = outcome(stream)
     assert outcome(stream, *range(len(stream))) == ours
+    assert all(outcome(stream, at_once=size) == ours for size in (1, 11, 1000))
     if ours is None or re.search(rb"[ \t];", stream):
         return
     connection = h11.Connection(h11.SERVER)
