@@ -51,7 +51,7 @@ bench: setup           ## measurements, printed and written to bench/results/*.j
 	$(run)python bench/guard.py --sample
 	$(run)python bench/relay.py --quick
 
-bench-uploads: setup   ## what it costs to take uploads, beside other servers, for ten minutes
+bench-uploads: setup   ## what it costs to take uploads, beside other servers, for a quarter of an hour
 	@scripts/setup-npm bench/peers
 	$(run)python bench/uploads.py
 

@@ -1,6 +1,6 @@
 """What it costs to take uploads: this library beside other servers, in one run.
 
-    python bench/uploads.py              50 MB at 1, 8 and 64 at once, 1 GB at 1; slow and half-made uploads
+    python bench/uploads.py              50 MB at 1, 8 and 64 at once, 1 GB at 1 and 8; slow and half-made uploads
     python bench/uploads.py --sample     one round of 50 MB at 8 at once; fewer slow and half-made uploads
 
 CPU seconds per GB (user and system, of all processes of the server), GB/s, and peak memory of the same processes.
@@ -73,6 +73,8 @@ class Plan:
 
     rounds: int
     kinds: tuple[Kind, ...]
+    once: tuple[Kind, ...]
+    """In the first round alone: what writes a whole disk."""
     slow: int
     half_made: int
 
@@ -80,10 +82,11 @@ class Plan:
 FULL = Plan(
     rounds=3,
     kinds=(Kind(50_000_000, 1, 8), Kind(50_000_000, 8, 2), Kind(50_000_000, 64), Kind(10**9, 1)),
+    once=(Kind(10**9, 8),),
     slow=1000,
     half_made=10_000,
 )
-SAMPLE = Plan(rounds=1, kinds=(Kind(50_000_000, 8, 2),), slow=200, half_made=500)
+SAMPLE = Plan(rounds=1, kinds=(Kind(50_000_000, 8, 2),), once=(), slow=200, half_made=500)
 
 
 # -- servers ---------------------------------------------------------------------------------------------------------
@@ -209,7 +212,7 @@ def measure(server: Server, kind: Kind) -> dict[str, float]:
 def compare(plan: Plan) -> dict[str, dict[str, dict[str, float]]]:
     seen: dict[tuple[Kind, Server], list[dict[str, float]]] = {}
     for number in range(plan.rounds):
-        for kind in plan.kinds:
+        for kind in (*plan.kinds, *(plan.once if number == 0 else ())):
             for server in SERVERS:
                 CONSOLE.print(f"round {number + 1} of {plan.rounds}: {kind}: {server.name}", style="dim")
                 seen.setdefault((kind, server), []).append(measure(server, kind))

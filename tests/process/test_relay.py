@@ -215,7 +215,7 @@ def test_where_no_pipe_is_to_be_had_memory_serves(tmp_path: Path, monkeypatch: p
     asyncio.run(go())
 
 
-@pytest.mark.parametrize("uploads", [60, pytest.param(5_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("uploads", [60, pytest.param(10_000, marks=pytest.mark.soak)])
 def test_uploads_leave_no_descriptor_pipe_or_byte_behind(tmp_path: Path, uploads: int) -> None:
     async def go() -> None:
         async with storing(tmp_path) as relayed:
