@@ -14,6 +14,7 @@ would mostly be none, and what would be measured is an outage.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -37,6 +38,9 @@ from rich.console import Console
 from rich.table import Table
 
 from changeover.probe.ledger import read_ledger
+from changeover.uploads import FileStore
+from changeover.uploads.manifest import Manifest
+from changeover.uploads.store import Missing
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 WITH, WITHOUT = EXAMPLES / "02-upload-handover/chain.yaml", EXAMPLES / "01-four-tiers/chain.yaml"
@@ -114,6 +118,18 @@ class Chain:
                 probe.send_signal(signal.SIGTERM)
                 verdict |= told(json.loads(probe.communicate()[0]), self._folder)
 
+    def attempts(self) -> Counter[int]:
+        """How many complete uploads the application was asked about how often, as their records tell."""
+
+        async def read() -> Counter[int]:
+            store, found = FileStore(self._folder / ".changeover/shared/files"), Counter[int]()
+            async for id in store.ids():
+                with contextlib.suppress(Missing):
+                    found[Manifest.load((await store.read(id))[0]).attempts] += 1
+            return found
+
+        return asyncio.run(read())
+
     def relays(self) -> Counter[str]:
         """What all relays have counted."""
         total: Counter[str] = Counter()
@@ -147,6 +163,7 @@ def roll(file: Path, load: Load) -> dict[str, Any]:
         with chain.uploads(load) as verdict:
             rolled = {tier: chain.run("roll", tier, "--to", "v2") for tier in ROLLED}
         counted = chain.relays() if file is WITH else Counter()
+        attempts = chain.attempts()
     drains = {
         tier: [
             round(one["times"]["drained"] - one["times"]["draining"], 3)
@@ -161,6 +178,7 @@ def roll(file: Path, load: Load) -> dict[str, Any]:
         "drains": drains,
         "median drain": round(statistics.median(itertools.chain(*drains.values())), 3),
         "relays": dict(counted),
+        "handler attempts": dict(attempts),
     }
 
 
@@ -176,9 +194,10 @@ def kill(load: Load) -> dict[str, Any]:
                     os.kill(pid, signal.SIGKILL)
                     kills += 1
                 time.sleep(max(0.0, began + EVERY - time.monotonic()))
-        counted = chain.relays()
+        counted, attempts = chain.relays(), chain.attempts()
     counted.subtract(before)
-    return {**verdict, "kills": kills, "relays": dict(counted), **again(counted, kills)}
+    asked = {"handler attempts": dict(attempts)}
+    return {**verdict, **asked, "kills": kills, "relays": dict(counted), **again(counted, kills)}
 
 
 def again(counted: Counter[str], kills: int) -> dict[str, Any]:
@@ -188,6 +207,11 @@ def again(counted: Counter[str], kills: int) -> dict[str, Any]:
         "sent again per failure": round(counted["sent_again"] / max(1, counted["resumed"])),
         "mean segment": round(counted["committed"] / max(1, counted["segments"])),
     }
+
+
+def most(one: dict[str, Any]) -> str:
+    """How often the application was asked about an upload, at most; without the relay nobody counts that."""
+    return str(max(one["handler attempts"])) if one["relays"] else "-"
 
 
 def main() -> None:
@@ -205,14 +229,18 @@ def main() -> None:
         found[name] = measured()
         results.write_text(json.dumps(found, indent=1))
         console.print(f"{name}: {found[name]['sentence']}", style="dim")
-    rolls = Table("rolled", "uploads", "lost", "twice", "drain s, median", *(f"{tier} s" for tier in ROLLED))
+    rolls = Table(
+        "rolled", "uploads", "lost", "twice", "asked at most", "drain s, median", *(f"{tier} s" for tier in ROLLED)
+    )
     for name in ("with the relay", "without it"):
         one = found[name]
-        row = (one["uploads"], one["lost"], one["duplicated"], f"{one['median drain']:.2f}")
+        row = (one["uploads"], one["lost"], one["duplicated"], most(one), f"{one['median drain']:.2f}")
         rolls.add_row(name, *map(str, row), *(f"{one['seconds'][tier]:.0f}" for tier in ROLLED))
     one = found["killed"]
-    kills = Table("killed", "uploads", "lost", "twice", "failed requests", "bytes again per failure", "segment")
-    row = (one["kills"], one["uploads"], one["lost"], one["duplicated"], one["relays"]["resumed"])
+    kills = Table(
+        "killed", "uploads", "lost", "twice", "asked at most", "failed requests", "bytes again per failure", "segment"
+    )
+    row = (one["kills"], one["uploads"], one["lost"], one["duplicated"], most(one), one["relays"]["resumed"])
     kills.add_row(*map(str, row), f"{one['sent again per failure']:,}", f"{one['mean segment']:,}")
     console.print(rolls, kills)
     console.print(f"written to {results}", style="dim")
