@@ -78,6 +78,7 @@ def read_chain(file: Path) -> tuple[chainfile.Read, str]:
         raise fail(f"the chain file cannot be read: {reason}", where=str(file), next="Name one with -f.") from error
     read = chainfile.read(text, str(file), {kind: hop.Settings for kind, hop in HOPS.items()})
     _check_order(read.chain, str(file))
+    _check_affinity(read.chain, str(file))
     return read, text
 
 
@@ -91,6 +92,36 @@ def _check_order(chain: Chain, file: str) -> None:
                 f"tier {tier.name} ({tier.kind}) {problem}",
                 where=file,
                 next="The last tier of a chain, and only that one, is of kind app.",
+            )
+
+
+def _check_affinity(chain: Chain, file: str) -> None:
+    """A balancer can only go by what it sees."""
+    first = HOPS[chain.tiers[0].kind]
+    for tier, outer in zip(chain.tiers, (None, *chain.tiers), strict=False):
+        by, takes = tier.affinity.by, HOPS[tier.kind].takes
+        where = f"{file}: tier {tier.name} ({tier.kind}): affinity {tier.affinity}"
+        if by in ("cookie", "header") and (takes == "bytes" or (takes == "tls" and outer is None)):
+            sees = "bytes" if takes == "bytes" else "TLS"
+            raise fail(
+                f"its balancer sees {sees}, and no {by}",
+                where=where,
+                next=f"Give the {by} to a tier further in that answers HTTP"
+                + (", or say `affinity: client-ip` here." if outer is None else "."),
+            )
+        if by == "client-ip" and outer is not None and takes == "bytes":
+            raise fail(
+                f"its connections come from tier {outer.name}, whose addresses are not those of clients",
+                where=where,
+                next=f"Say it at tier {chain.tiers[0].name}, or at a tier further in that answers HTTP.",
+            )
+        if by == "client-ip" and outer is not None and not first.names_clients:
+            raise fail(
+                f"nobody tells it who the client is: {chain.tiers[0].name} ({chain.tiers[0].kind}) passes on bytes",
+                where=where,
+                next=f"Say it at tier {chain.tiers[0].name}, or begin the chain with a tier of kind "
+                + " or ".join(kind for kind, hop in sorted(HOPS.items()) if hop.names_clients)
+                + ".",
             )
 
 

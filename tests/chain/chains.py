@@ -87,6 +87,12 @@ def small(said: Said) -> None:
     tier_of(said, "runtime")["update"] |= {"steps": [{"set_weight": 50}, {"pause": "200ms"}], "bake": "200ms"}
 
 
+def sticky(said: Said) -> None:
+    """A change: who has a session keeps its instance."""
+    tier_of(said, "gateway")["affinity"] = "client-ip"
+    tier_of(said, "runtime")["affinity"] = {"cookie": "route"}
+
+
 # -- commands ------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,19 @@ from functools import cached_property
 from pathlib import Path
 
 import pytest
-from tests.chain.chains import EXAMPLE, Chain, Command, Done, Said, chain_file, running_in, small, template, until
+from tests.chain.chains import (
+    EXAMPLE,
+    Chain,
+    Command,
+    Done,
+    Said,
+    chain_file,
+    running_in,
+    small,
+    sticky,
+    template,
+    until,
+)
 
 TEMPLATES = (
     template("runtime", "never", command=["sleep", "1000"]),
@@ -72,8 +84,11 @@ def resting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 
 @pytest.fixture(scope="session")
 def rolled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    """A chain that is up, rolled to and fro; every test leaves it whole, with each tier at v1 or at v2."""
-    with own_chain(tmp_path_factory.mktemp("rolled")) as chain:
+    """A chain that is up, rolled to and fro; every test leaves it whole, with each tier at v1 or at v2.
+
+    Its clients stay at the instance of the runtime that their cookie names, and at a gateway by their address.
+    """
+    with own_chain(tmp_path_factory.mktemp("rolled"), sticky) as chain:
         chain.up()
         yield chain
 

@@ -67,6 +67,54 @@ def test_nothing_stands_behind_an_application(tmp_path: Path) -> None:
     assert told(file).startswith(f"{file}: tier runtime (app) answers requests by itself\n")
 
 
+FIRST = "  - {name: front, kind: %s, templates: {v1: {}}%s}"
+LAST = "  - {name: runtime, kind: app, templates: {v1: {}}%s}"
+BYTES = "  - {name: l4, kind: nginx-stream, templates: {v1: {}}, affinity: %s}"
+
+
+@pytest.mark.parametrize(
+    ("tiers", "problem", "next"),
+    [
+        (
+            [FIRST % ("nginx", ", affinity: {cookie: route}"), LAST % ""],
+            "tier front (nginx): affinity {cookie: route}: its balancer sees TLS, and no cookie",
+            "Give the cookie to a tier further in that answers HTTP, or say `affinity: client-ip` here.",
+        ),
+        (
+            [FIRST % ("nginx", ""), BYTES % "{header: X-User}", LAST % ""],
+            "tier l4 (nginx-stream): affinity {header: X-User}: its balancer sees bytes, and no header",
+            "Give the header to a tier further in that answers HTTP.",
+        ),
+        (
+            [FIRST % ("nginx", ""), BYTES % "client-ip", LAST % ""],
+            "tier l4 (nginx-stream): affinity client-ip: its connections come from tier front, whose addresses are not "
+            "those of clients",
+            "Say it at tier front, or at a tier further in that answers HTTP.",
+        ),
+        (
+            [FIRST % ("nginx-stream", ""), LAST % ", affinity: client-ip"],
+            "tier runtime (app): affinity client-ip: nobody tells it who the client is: front (nginx-stream) passes on "
+            "bytes",
+            "Say it at tier front, or begin the chain with a tier of kind envoy or nginx or relay.",
+        ),
+    ],
+)
+def test_an_affinity_by_what_the_balancer_cannot_see_is_refused(
+    tmp_path: Path, tiers: list[str], problem: str, next: str
+) -> None:
+    file = tmp_path / "chain.yaml"
+    file.write_text("\n".join(["tiers:", *tiers]))
+    assert told(file) == f"{file}: {problem}\n  {next}"
+
+
+@pytest.mark.parametrize("affinity", ["client-ip", "{cookie: route}", "{header: X-User}"])
+def test_an_affinity_by_what_it_can_see_is_taken(tmp_path: Path, affinity: str) -> None:
+    file = tmp_path / "chain.yaml"
+    last = LAST % f", affinity: {affinity}"
+    file.write_text("\n".join(["tiers:", FIRST % ("envoy", f", affinity: {affinity}"), last]))
+    assert wiring.read_chain(file)
+
+
 def test_a_file_that_is_not_there_is_named_with_what_to_do(tmp_path: Path) -> None:
     file = tmp_path / "nowhere.yaml"
     assert told(file) == f"{file}: the chain file cannot be read: No such file or directory\n  Name one with -f."

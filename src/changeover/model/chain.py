@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from changeover.model.affinity import Affinity, By
+from changeover.model.affinity import Affinity
 from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
@@ -159,7 +159,8 @@ class Tier(Part):
         min_length=1, description="Immutable versions of this tier. The first one is what `up` starts."
     )
     affinity: Affinity = Field(
-        By(),
+        "none",
+        validate_default=True,
         description="What keeps a client at one instance: `none`; `client-ip`; `{cookie: NAME}`, which the balancer of "
         "the tier sets itself; `{header: NAME}`, which clients send. docs/affinity.md.",
     )
@@ -219,6 +220,11 @@ class Chain(Part):
         names = [tier.name for tier in self.tiers]
         position = names.index(name) + 1
         return self.tiers[position] if position < len(names) else None
+
+    @property
+    def asks_for_clients(self) -> bool:
+        """Whether a tier behind the first one must be told who the client is."""
+        return any(tier.affinity.by == "client-ip" for tier in self.tiers[1:])
 
     @property
     def inside_out(self) -> tuple[Tier, ...]:

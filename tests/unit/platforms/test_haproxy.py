@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from changeover.model.chain import Chain, Health
+from changeover.model.chain import Chain, Tier
 from changeover.model.instance import Address, Instance
 from changeover.platforms.local.haproxy import HaproxyPreview, HaproxyRouter, RuntimeApi, config
 from changeover.ports import Membership, Unknown
@@ -80,9 +80,14 @@ def lists(
     return Recorded(f"{STATE}{state}\n", f"{STAT}{stat_row(name, status, check, sessions, queued)}\n")
 
 
+def tier(affinity: str | dict[str, str] = "none") -> Tier:
+    health = {"interval": "250ms", "rise": 3, "fall": 4}
+    said = {"name": "web", "kind": "app", "templates": {"v1": {}}, "health": health, "affinity": affinity}
+    return Tier.model_validate(said)
+
+
 def run(api: RuntimeApi, step: Callable[[HaproxyRouter], Any]) -> Any:
-    health = Health.model_validate({"interval": "250ms", "rise": 3, "fall": 4})
-    return asyncio.run(step(HaproxyRouter(api, "web", health)))
+    return asyncio.run(step(HaproxyRouter(api, tier(), "web", proxied=False)))
 
 
 def membership(api: RuntimeApi, name: str = WEB.name) -> Membership:
@@ -188,10 +193,21 @@ def test_what_leaves_gets_nothing_new_and_keeps_what_it_has() -> None:
     assert api.changes == ["set server web/web-v1-1 state drain"]
 
 
+def test_a_member_with_clients_of_its_own_gets_a_cookie_and_loses_them_when_it_leaves() -> None:
+    api = Recorded(add_server="New server registered.\n\n")
+    listed = lists()
+    for said, step in ((api, "admit"), (listed, "remove")):
+        router = HaproxyRouter(said, tier({"cookie": "route"}), "web", proxied=True)
+        asyncio.run(router.admit(WEB, 1) if step == "admit" else router.remove(WEB))
+    assert api.changes[0].startswith("add server web/web-v1-1 127.0.0.1:25556 send-proxy-v2 check ")
+    assert api.changes[1] == "enable dynamic-cookie backend web"
+    assert listed.changes == ["set server web/web-v1-1 state maint"]  # in `drain` they would go on coming
+
+
 def show(api: RuntimeApi, *instances: Instance) -> bool:
     tier = chain().tier("in")
     assert tier is not None
-    return asyncio.run(HaproxyPreview(api, tier).show(instances))
+    return asyncio.run(HaproxyPreview(api, tier, proxied=False).show(instances))
 
 
 def test_who_is_shown_already_is_left_alone_and_anybody_else_gets_nothing_new() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from signal import SIGTERM, Signals
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import httpx
 from pydantic import BaseModel
@@ -40,6 +40,8 @@ class App:
     ready_path: ClassVar[str] = "/readyz"
     own_control: ClassVar[bool] = False
     sees_uploads: ClassVar[bool] = True
+    takes: ClassVar[Literal["tls", "http", "bytes"]] = "http"
+    names_clients: ClassVar[bool] = False
     # TERM is graceful for Python's servers; QUIT, nginx's graceful signal, kills them at once.
     stop_signal: ClassVar[Signals] = SIGTERM
 

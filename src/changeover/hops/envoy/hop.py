@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from signal import SIGTERM, Signals
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import envoy
 import httpx
@@ -26,6 +26,8 @@ class Envoy:
     ready_path: ClassVar[str] = "/ready"
     own_control: ClassVar[bool] = True
     sees_uploads: ClassVar[bool] = False
+    takes: ClassVar[Literal["tls", "http", "bytes"]] = "http"
+    names_clients: ClassVar[bool] = True
     # Envoy knows no graceful signal: it is drained first, through its admin port, and then has nothing to lose.
     stop_signal: ClassVar[Signals] = SIGTERM
 

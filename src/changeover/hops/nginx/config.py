@@ -34,7 +34,7 @@ http {{
         proxy_http_version 1.1;
         proxy_set_header Connection "";
         proxy_set_header Host $http_host;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-For {"$proxy_protocol_addr" if place.proxied else "$proxy_add_x_forwarded_for"};
         proxy_set_header X-Forwarded-Proto $scheme;
         proxy_set_header X-Request-Id $request_id;
         proxy_connect_timeout {_time(settings.connect_timeout)};
@@ -111,11 +111,12 @@ def _upstream(settings: HttpSettings, inner: Address) -> str:
 
 def _listen(place: Place, binary: Binary) -> str:
     address = place.instance.address
+    proxied = " proxy_protocol" if place.proxied else ""
     if not place.outermost:
         return f"        listen {address} backlog=2048;"
     # `http2` became a directive of its own in 1.25.1; the parameter is deprecated from there on.
     old = binary.version < (1, 25, 1)
-    return f"""        listen {address} ssl{" http2" if old else ""} backlog=2048;
+    return f"""        listen {address} ssl{" http2" if old else ""}{proxied} backlog=2048;
 {"" if old else "        http2 on;"}
         ssl_certificate {_quote(place.tls + "/edge.pem")};
         ssl_certificate_key {_quote(place.tls + "/edge.key")};

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from signal import SIGQUIT, Signals
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import httpx
 from pydantic import BaseModel
@@ -48,6 +48,8 @@ class NginxHttp(_Nginx):
 
     kind: ClassVar[str] = "nginx"
     Settings: ClassVar[type[BaseModel]] = HttpSettings
+    takes: ClassVar[Literal["tls", "http", "bytes"]] = "tls"
+    names_clients: ClassVar[bool] = True
 
     def launch(self, settings: HttpSettings, place: Place) -> Launch:
         return self._launch(http_conf(settings, place, binary.find(), as_root=os.geteuid() == 0))
@@ -72,6 +74,8 @@ class NginxStream(_Nginx):
 
     kind: ClassVar[str] = "nginx-stream"
     Settings: ClassVar[type[BaseModel]] = StreamSettings
+    takes: ClassVar[Literal["tls", "http", "bytes"]] = "bytes"
+    names_clients: ClassVar[bool] = False
 
     def launch(self, settings: StreamSettings, place: Place) -> Launch:
         return self._launch(stream_conf(settings, place, binary.find(), as_root=os.geteuid() == 0))

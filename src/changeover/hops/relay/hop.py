@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from signal import SIGTERM, Signals
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import httpx
 from pydantic import BaseModel
@@ -26,6 +26,8 @@ class Relay:
     ready_path: ClassVar[str] = "/readyz"
     own_control: ClassVar[bool] = True
     sees_uploads: ClassVar[bool] = True
+    takes: ClassVar[Literal["tls", "http", "bytes"]] = "http"
+    names_clients: ClassVar[bool] = True
     stop_signal: ClassVar[Signals] = SIGTERM
 
     def __init__(self, client: httpx.AsyncClient) -> None:
@@ -47,7 +49,8 @@ class Relay:
             ("--keepalive-timeout", settings.keepalive_timeout),
         ]
         words = (str(word) for option in options for word in option)
-        return Launch((sys.executable, "-m", "changeover.cli.relay", *words))
+        proxied = ("--proxy-protocol",) if place.proxied else ()
+        return Launch((sys.executable, "-m", "changeover.cli.relay", *words, *proxied))
 
     async def ready(self, instance: Instance) -> bool:
         return await is_ok(self._client, f"http://{instance.control}{self.ready_path}")

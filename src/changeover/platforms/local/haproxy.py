@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from changeover.model.chain import Chain, Health, Tier
+from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
 from changeover.model.instance import Address, Instance
 from changeover.ports import Membership, Unknown
@@ -41,12 +41,11 @@ def config(chain: Chain, entries: Mapping[str, Address], ready_paths: Mapping[st
         f"""
 listen {tier.name}
     bind {entries[tier.name]}
-    balance roundrobin
-    timeout check {tier.health.timeout * 1000:.0f}ms
+{_balance(tier, first=number == 0)}    timeout check {tier.health.timeout * 1000:.0f}ms
     option httpchk
     http-check send meth GET uri {ready_paths[tier.name]} ver HTTP/1.1 hdr Host {tier.name}
 """
-        for tier in chain.tiers
+        for number, tier in enumerate(chain.tiers)
         if tier.name in entries
     ) + "".join(
         _preview(tier, entries[preview_of(tier.name)], ready_paths[tier.name])
@@ -66,6 +65,27 @@ defaults
     retries 3
     option redispatch 1
 {listeners}"""
+
+
+def _balance(tier: Tier, *, first: bool) -> str:
+    """How a listener picks a member; in HTTP mode where a request has to say it.
+
+    A member's cookie is a hash of its address, which HAProxy makes itself: one that is added while it runs cannot be
+    told one. Nothing inward is used twice in that mode, so no request meets a connection that its server just closed.
+    """
+    read = "    mode http\n    option http-server-close\n    http-reuse never\n"
+    match tier.affinity.by:
+        case "none":
+            return "    balance roundrobin\n"
+        case "client-ip" if first:
+            return "    balance source\n    hash-type consistent\n"
+        case "client-ip":
+            return f"{read}    balance hdr(X-Forwarded-For)\n    hash-type consistent\n"
+        case "header":
+            return f"{read}    balance hdr({tier.affinity.name})\n    hash-type consistent\n"
+        case "cookie":
+            cookie = f"cookie {tier.affinity.name} insert indirect nocache httponly dynamic"
+            return f"{read}    balance roundrobin\n    dynamic-cookie-key {tier.name}\n    {cookie}\n"
 
 
 def preview_of(tier: str) -> str:
@@ -132,10 +152,12 @@ class HaproxyRouter:
 
     weighs: ClassVar[Literal["requests", "connections"]] = "connections"
 
-    def __init__(self, api: RuntimeApi, tier: str, health: Health) -> None:
+    def __init__(self, api: RuntimeApi, tier: Tier, listener: str, *, proxied: bool) -> None:
         self._api = api
-        self._tier = tier
-        self._health = health
+        self._tier = listener
+        self._health = tier.health
+        self._proxied = proxied
+        self._cookies = tier.affinity.by == "cookie" and listener == tier.name
 
     async def open(self) -> None:
         """The listener has its list from the start."""
@@ -147,7 +169,11 @@ class HaproxyRouter:
                 f"check addr {instance.control.host} port {instance.control.port} inter {health.interval * 1000:.0f}ms "
                 f"rise {health.rise} fall {health.fall}"
             )
-            await self._do(f"add server {server} {instance.address} {check}", expect="New server registered.")
+            proxied = " send-proxy-v2" if self._proxied else ""
+            added = f"add server {server} {instance.address}{proxied} {check}"
+            await self._do(added, expect="New server registered.")
+        if self._cookies:  # gives each member that has none the one it is to have
+            await self._do(f"enable dynamic-cookie backend {self._tier}")
         await self.weigh(instance, weight)
         await self._do(f"enable health {server}")
         await self._do(f"set server {server} state ready")
@@ -157,7 +183,9 @@ class HaproxyRouter:
 
     async def remove(self, instance: Instance) -> None:
         if instance.name in await self._servers():
-            await self._do(f"set server {self._tier}/{instance.name} state drain")
+            # In `drain` whoever has the member's cookie is still sent there. Both leave alone what is in flight.
+            state = "maint" if self._cookies else "drain"
+            await self._do(f"set server {self._tier}/{instance.name} state {state}")
 
     async def forget(self, name: str) -> None:
         """Raises Unknown while it still has sessions: HAProxy may hold an answer that a slow client has yet to take."""
@@ -210,8 +238,8 @@ class HaproxyRouter:
 class HaproxyPreview:
     """The members of a tier's preview."""
 
-    def __init__(self, api: RuntimeApi, tier: Tier) -> None:
-        self._router = HaproxyRouter(api, preview_of(tier.name), tier.health)
+    def __init__(self, api: RuntimeApi, tier: Tier, *, proxied: bool) -> None:
+        self._router = HaproxyRouter(api, tier, preview_of(tier.name), proxied=proxied)
 
     async def show(self, instances: Collection[Instance]) -> bool:
         """Whoever leaves keeps the connections that it has; it stays in the list, and gets no other, until they end."""

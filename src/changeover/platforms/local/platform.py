@@ -177,10 +177,14 @@ class LocalPlatform:
         return None if known is None else Address.parse(known)
 
     def preview(self, tier: Tier) -> Preview | None:
-        return None if tier.update.preview is None else haproxy.HaproxyPreview(self._api, tier)
+        return (
+            None
+            if tier.update.preview is None
+            else haproxy.HaproxyPreview(self._api, tier, proxied=self._proxied(tier))
+        )
 
     def router(self, tier: Tier) -> Router:
-        return haproxy.HaproxyRouter(self._api, tier.name, tier.health)
+        return haproxy.HaproxyRouter(self._api, tier, tier.name, proxied=self._proxied(tier))
 
     def _record(self) -> dict[str, Any]:
         file = self._state / "platform.json"
@@ -247,7 +251,11 @@ class LocalPlatform:
             inner_tier=inner,
             inner_ready_path=self._wires.ready_path(inner) if inner else "",
             membership=str(self.membership_file(inner.name)) if inner else "",
+            proxied=self._proxied(tier),
         )
+
+    def _proxied(self, tier: Tier) -> bool:
+        return self._chain.asks_for_clients and tier.name == self._chain.tiers[0].name
 
     def gone(self, instance: Instance) -> str | None:
         if instance.pid is None or instance.born is None:

@@ -1,0 +1,217 @@
+"""A real HAProxy, and real Envoys, over instances that answer with their name, and clients spoken by hand.
+
+Refuses to pool connections: each client has its own and may come from an address of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.unit.hops import places
+
+from changeover import wiring
+from changeover.hops.envoy.hop import Envoy
+from changeover.hops.envoy.settings import EnvoySettings
+from changeover.kit import sockets
+from changeover.model.chain import Chain, Tier
+from changeover.model.instance import Address, Instance
+from changeover.platforms.local import haproxy
+from changeover.ports import Router, Unknown
+
+HOST = "127.0.0.1"
+PATIENCE = 20.0
+
+
+# -- instances -------------------------------------------------------------------------------------------------------
+
+
+class Web:
+    """An instance that answers every request with its name; one to /held when it is let go."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.held, self.let_go = asyncio.Event(), asyncio.Event()
+        self.forwarded: str | None = None
+        """X-Forwarded-For of the last request that had it."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Instance]:
+        server = await asyncio.start_server(self._serve, HOST, 0)
+        address = Address(*server.sockets[0].getsockname()[:2])
+        try:
+            yield Instance(self.name, "web", "v1", address, address)
+        finally:
+            server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                line, headers = _parse(await reader.readuntil(b"\r\n\r\n"))
+                self.forwarded = headers.get("x-forwarded-for", self.forwarded)
+                if " /held " in line:
+                    self.held.set()
+                    await self.let_go.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(self.name), self.name.encode()))
+        writer.close()
+
+
+def _parse(head: bytes) -> tuple[str, dict[str, str]]:
+    first, *lines = head.decode().rstrip().split("\r\n")
+    return first, {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+# -- clients ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Client:
+    """One browser: it keeps its cookies, and opens a connection for every request."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    source: str = HOST
+    keeps_cookies: bool = True
+    cookies: dict[str, str] = field(default_factory=dict)
+    set_cookie: str = ""
+    """The last one that came."""
+
+    async def get(self, at: Address, path: str = "/") -> str:
+        """Who answered. Anything but 200 is an error."""
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_connection(at.host, at.port, local_addr=(self.source, 0))
+            try:
+                return await self.get_on(reader, writer, path)
+            finally:
+                writer.close()
+
+    async def get_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str = "/") -> str:
+        jar = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        lines = [f"GET {path} HTTP/1.1", "Host: web", *(f"{name}: {value}" for name, value in self.headers.items())]
+        writer.write("\r\n".join([*lines, *([f"Cookie: {jar}"] if jar else []), "", ""]).encode())
+        first, headers = _parse(await reader.readuntil(b"\r\n\r\n"))
+        assert first.split()[1] == "200", first
+        if said := headers.get("set-cookie"):
+            self.set_cookie = said
+            if self.keeps_cookies:
+                name, _, value = said.partition(";")[0].partition("=")
+                self.cookies[name] = value.strip('"')
+        return (await reader.readexactly(int(headers["content-length"]))).decode()
+
+
+# -- balancers -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Balancer:
+    """`at`: where each of its nodes is reached."""
+
+    at: tuple[Address, ...]
+    router: Router
+
+    async def admits(self, *members: Instance) -> None:
+        for member in members:
+            await self.router.admit(member, 100)
+        await self._until(members, lambda seen: seen.admitted)
+
+    async def removes(self, member: Instance) -> None:
+        await self.router.remove(member)
+        await self._until([member], lambda seen: seen.removed)
+
+    async def _until(self, members: Collection[Instance], holds: Callable[[Any], bool]) -> None:
+        names = frozenset(member.name for member in members)
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                with contextlib.suppress(Unknown):
+                    if all(map(holds, (await self.router.membership(names)).values())):
+                        return
+
+    async def answers(self, clients: Iterable[Client]) -> list[str]:
+        """Who answers each of them, whichever node it asks; the same one at all of them."""
+        found = []
+        for client in clients:
+            told = [await client.get(at) for at in self.at]
+            assert len(set(told)) == 1 or not client.keeps_cookies, told
+            found.append(told[-1])
+        return found
+
+
+Start = Callable[..., Any]
+
+
+@asynccontextmanager
+async def _process(folder: Path, *command: str) -> AsyncIterator[None]:
+    with (folder / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def through_haproxy(
+    folder: Path, tier: Tier, *, first: bool = False, proxied: bool = False
+) -> AsyncIterator[Balancer]:
+    """HAProxy in front of `tier`, which is the first one of its chain or the second."""
+    front = Tier.model_validate({"name": "front", "kind": "nginx", "templates": {"v1": {}}})
+    chain = Chain(tiers=(tier,) if first else (front, tier))
+    at = Address(HOST, sockets.free_port(HOST, set()))
+    (folder / "haproxy.cfg").write_text(haproxy.config(chain, {tier.name: at}, {tier.name: "/readyz"}))
+    api = haproxy.RuntimeApi(folder)
+    async with _process(folder, haproxy.binary(), "-f", "haproxy.cfg", "-db"), asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                with contextlib.suppress(Unknown):
+                    await api.ask("show info")
+                    break
+        yield Balancer((at,), haproxy.HaproxyRouter(api, tier, tier.name, proxied=proxied))
+
+
+@asynccontextmanager
+async def through_envoys(folder: Path, tier: Tier, *, nodes: int = 2, proxied: bool = False) -> AsyncIterator[Balancer]:
+    """Several Envoys in front of `tier`, told of its members by one file."""
+    membership = folder / "members" / "endpoints.json"
+    membership.parent.mkdir()
+    async with wiring.client() as client, AsyncExitStack() as stack, asyncio.timeout(60):
+        hop = Envoy(client)
+        there: list[Instance] = []
+        taken: set[int] = set()
+        router = hop.router(tier, str(membership), lambda: tuple(there))
+        await router.open()
+        for number in range(nodes):
+            ports = [sockets.free_port(HOST, taken)]
+            ports.append(sockets.free_port(HOST, taken | {*ports}))
+            taken |= {*ports}
+            node = places.instance(f"gateway-v1-{number}", *ports)
+            place = places.place(
+                instance=node,
+                tier=places.tier("envoy"),
+                inner=None,
+                inner_tier=tier,
+                membership=str(membership),
+                proxied=proxied,
+            )
+            launch = hop.launch(EnvoySettings(), place)
+            home = folder / node.name
+            home.mkdir()
+            for name, text in launch.files.items():
+                (home / name).write_text(text)
+            await stack.enter_async_context(_process(home, *launch.argv))
+            there.append(node)
+        async with asyncio.timeout(PATIENCE):
+            for node in there:
+                while not await hop.ready(node):
+                    os.sched_yield()
+        yield Balancer(tuple(node.address for node in there), router)
+
+
+def shares(names: Iterable[str]) -> Counter[str]:
+    return Counter(names)
