@@ -20,7 +20,7 @@ test-chain:
 	$(run)pytest tests/chain $(beside:%=--ignore=%)
 
 test-rest:
-	$(run)pytest tests/unit tests/process $(beside)
+	$(run)pytest tests/unit tests/process tests/kong $(beside)
 
 unit: setup            ## the tests without processes
 	$(run)pytest tests/unit

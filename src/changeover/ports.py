@@ -32,7 +32,8 @@ class Place:
     `inner` is the stable address of the tier it sends requests to, None for the last tier and for a hop that finds
     its members itself: in `membership`, asking each at `inner_ready_path`. `shared` is a directory that all instances
     of the chain see; `lame_duck` the file whose presence makes an instance answer `not ready`; `tls` a directory with
-    `edge.pem` and `edge.key`.
+    `edge.pem` and `edge.key`. `proxied`: every connection to its address begins with a PROXY header that names the
+    client; it is to pass that on in X-Forwarded-For.
     """
 
     instance: Instance
@@ -45,6 +46,7 @@ class Place:
     inner_tier: Tier | None
     inner_ready_path: str
     membership: str
+    proxied: bool = False
 
 
 class Hop(Protocol):
@@ -62,7 +64,7 @@ class Hop(Protocol):
     takes: ClassVar[Literal["tls", "http", "bytes"]]
     """What comes to it as the first tier of a chain: TLS that it ends, HTTP in the clear, or bytes it passes on."""
     names_clients: ClassVar[bool]
-    """Whether, as the first tier, it can do what `Instance.proxied` asks."""
+    """Whether, as the first tier, it can do what `Place.proxied` asks."""
     stop_signal: ClassVar[Signals]
     """The signal on which this software finishes what it has and ends."""
 
@@ -166,7 +168,7 @@ class Platform(Protocol):
         """Whether what `open` brings up is there, and whole."""
 
     def entry(self, tier: str) -> Address:
-        """The stable address through which a tier is reached."""
+        """The stable address through which a tier is reached; a router's outside of the chain, where it has one."""
 
     def router(self, tier: Tier) -> Router:
         """The tier's own load balancer."""

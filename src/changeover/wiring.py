@@ -5,7 +5,8 @@ A new hop is one line in HOPS; everything else asks its port what it can do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,9 @@ from changeover.engine.metrics.source import MetricSource, Sources
 from changeover.hops.app.hop import App
 from changeover.hops.envoy.hop import Envoy
 from changeover.hops.envoy.stats import request_counts
+from changeover.hops.kong.document import document
+from changeover.hops.kong.outside import router_of
+from changeover.hops.kong.settings import KongRoute, KongSettings
 from changeover.hops.nginx.hop import NginxHttp, NginxStream
 from changeover.hops.relay.hop import Relay
 from changeover.kit import http
@@ -79,6 +83,7 @@ def read_chain(file: Path) -> tuple[chainfile.Read, str]:
     read = chainfile.read(text, str(file), {kind: hop.Settings for kind, hop in HOPS.items()})
     _check_order(read.chain, str(file))
     _check_affinity(read.chain, str(file))
+    _check_routers(read.chain, str(file))
     return read, text
 
 
@@ -125,6 +130,18 @@ def _check_affinity(chain: Chain, file: str) -> None:
             )
 
 
+def _check_routers(chain: Chain, file: str) -> None:
+    """A tier has one router: a hop in front that balances by itself, or one outside of the chain."""
+    for outer in chain.tiers:
+        inner = chain.inner(outer.name)
+        if inner is not None and inner.router is not None and issubclass(HOPS[outer.kind], RoutesInward):
+            raise fail(
+                f"tier {inner.name} has a router of its own, and {outer.name} ({outer.kind}) in front of it is one too",
+                where=file,
+                next=f"Take out `router` of {inner.name}, or the tier {outer.name}.",
+            )
+
+
 def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
     """Join a chain file with its hops, its platform and its routers. Starts nothing. Raises ChangeoverError."""
     read, text = read_chain(file)
@@ -151,6 +168,9 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         return tuple(instances[name] for name in sorted(carrying.get(outer, ())) if name in instances)
 
     def router(position: int, tier: Tier) -> Router:
+        if tier.router is not None:
+            ready_path = _ready_path(HOPS[tier.kind])
+            return router_of(tier, tier.router, ready_path, platform.membership_file(tier.name), time.monotonic)
         if tier.name in inward:
             outer = chain.tiers[position - 1].name
             return inward[tier.name].router(tier, str(platform.membership_file(tier.name)), lambda: nodes_of(outer))
@@ -198,6 +218,29 @@ def client() -> httpx.AsyncClient:
 def _launch(hops: Mapping[str, Hop], settings: Mapping[str, Mapping[str, BaseModel]], place: Place) -> Launch:
     instance = place.instance
     return hops[instance.tier].launch(settings[instance.tier][instance.template], place)
+
+
+def kong_documents(read: chainfile.Read) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Tier, what Kong calls it, and what a Kong in front of it is configured with, without members.
+
+    Of every tier that a Kong routes to; of the last one if there is no Kong.
+    """
+    chain = read.chain
+    routed = [tier for tier in chain.tiers if tier.router is not None]
+    for tier in routed or chain.tiers[-1:]:
+        settings, name = KongSettings(), tier.name
+        if tier.router is not None:
+            buffering = tier.router.request_buffering
+            settings, name = (
+                KongSettings(routes=(KongRoute(request_buffering=buffering),)),
+                tier.router.upstream or name,
+            )
+        yield tier.name, name, document(name, tier, settings, _ready_path(HOPS[tier.kind]))
+
+
+def _ready_path(hop: type[Hop]) -> str | None:
+    """Where the instances of a tier say at their own address whether they are ready, if they do."""
+    return None if hop.own_control else hop.ready_path
 
 
 def schema() -> dict[str, Any]:

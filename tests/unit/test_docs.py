@@ -23,10 +23,10 @@ from typer.testing import CliRunner
 from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.main import cli
-from changeover.hops.nginx.settings import Route
 from changeover.hops.relay.settings import RelaySettings
 from changeover.model import chainfile
 from changeover.model.guard import MEASURES, PLACEHOLDERS, SHIPPED, Condition, Guard, Prometheus
+from changeover.model.router import KongNodes
 from changeover.probe.row import Row
 from changeover.relay.admin import TOLD
 from changeover.rollout import actions, commands, events
@@ -84,8 +84,8 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("actions.md", "states"): lambda: members(actions.State),
     ("actions.md", "phases"): lambda: members(Phase),
     ("actions.md", "actions"): lambda: actions.table() + "\n",
+    ("kong.md", "router"): lambda: settings(KongNodes),
     ("relay.md", "settings"): lambda: settings(RelaySettings),
-    ("routes.md", "settings"): lambda: settings(Route),
     ("relay.md", "metrics"): lambda: table(
         ("counter", "of"), ((f"`changeover_relay_{name}_total`", text) for name, text in TOLD.items())
     ),

@@ -14,6 +14,7 @@ from changeover.cli.plan import plan
 from changeover.cli.probe import probe
 from changeover.cli.receive import receive
 from changeover.cli.relay import relay
+from changeover.cli.render import render
 from changeover.cli.resume import resume
 from changeover.cli.roll import roll
 from changeover.cli.schema import schema
@@ -33,7 +34,7 @@ cli = typer.Typer(
 )
 for command in (
     *(up, status, plan, roll, pause, resume, promote, abort, undo, retry, history, show),
-    *(probe, down, demo, simulate, schema, receive, relay),
+    *(probe, down, demo, simulate, schema, render, receive, relay),
 ):
     cli.command(epilog=EPILOG)(command)
 cli.command("app", epilog=EPILOG)(app_command)

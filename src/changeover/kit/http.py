@@ -5,6 +5,10 @@ A connection that is kept could be closed by the other side between two question
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
 import httpx
 
 TIMEOUT = 2.0
@@ -15,18 +19,26 @@ class NoAnswer(Exception):
     """The other side did not answer in time or not in HTTP; the text says what happened instead."""
 
 
-def client() -> httpx.AsyncClient:
+def client(verify: ssl.SSLContext | bool = True) -> httpx.AsyncClient:
     return httpx.AsyncClient(
+        verify=verify,
         timeout=TIMEOUT,
         trust_env=False,
         limits=httpx.Limits(max_keepalive_connections=0, max_connections=200),
     )
 
 
-async def ask(client: httpx.AsyncClient, method: str, url: str) -> httpx.Response:
+async def ask(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    json: Any = None,
+) -> httpx.Response:
     """The answer, whatever its status. Raises NoAnswer."""
     try:
-        return await client.request(method, url)
+        return await client.request(method, url, headers=headers, json=json)
     except httpx.HTTPError as error:
         raise NoAnswer(f"{method} {url}: {str(error) or type(error).__name__}") from error
 

@@ -18,6 +18,7 @@ from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
 from changeover.model.part import Name, Part
+from changeover.model.router import KongNodes
 from changeover.model.units import Count, Seconds, resolve_count
 
 
@@ -167,6 +168,9 @@ class Tier(Part):
     health: Health = Health()
     drain: Drain = Drain()
     update: Update = Update()
+    router: KongNodes | None = Field(
+        None, description="What balances over this tier, where that is not a tier of the chain: docs/kong.md."
+    )
 
     @property
     def first(self) -> str:

@@ -159,7 +159,7 @@ class _Document:
         self, schema: type[BaseModel], path: Path, location: Path, kind: str, message: str, given: object
     ) -> Problem:
         here = (*path, *location)
-        secret = here[:1] in _MAY_HOLD_TOKENS
+        secret = here[:1] in _MAY_HOLD_TOKENS or "router" in here
         match kind:
             case "extra_forbidden":
                 known = _keys(schema, location[:-1])

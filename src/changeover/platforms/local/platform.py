@@ -116,7 +116,7 @@ class LocalPlatform:
     def _listeners(self) -> Iterator[tuple[str, Address]]:
         """Every address that HAProxy listens on; port 0 where any will do."""
         for number, tier in enumerate(self._chain.tiers):
-            if tier.name not in self._wires.inward:
+            if tier.name not in self._wires.inward and tier.router is None:
                 yield tier.name, Address.parse(self._chain.listen) if number == 0 else Address(_HOST, 0)
             if tier.update.preview is not None:
                 yield haproxy.preview_of(tier.name), Address.parse(tier.update.preview)
@@ -157,6 +157,8 @@ class LocalPlatform:
         return bool(record) and process.is_alive(record["pid"], record["born"]) and bool(record["whole"])
 
     def entry(self, tier: str) -> Address:
+        if (known := self._chain.tier(tier)) is not None and known.router is not None:
+            return Address.parse(known.router.proxy)
         try:
             return Address.parse(self._record()["entries"][tier])
         except KeyError:
@@ -177,10 +179,14 @@ class LocalPlatform:
         return None if known is None else Address.parse(known)
 
     def preview(self, tier: Tier) -> Preview | None:
-        return None if tier.update.preview is None else haproxy.HaproxyPreview(self._api, tier)
+        return (
+            None
+            if tier.update.preview is None
+            else haproxy.HaproxyPreview(self._api, tier, proxied=self._proxied(tier))
+        )
 
     def router(self, tier: Tier) -> Router:
-        return haproxy.HaproxyRouter(self._api, tier, tier.name)
+        return haproxy.HaproxyRouter(self._api, tier, tier.name, proxied=self._proxied(tier))
 
     def _record(self) -> dict[str, Any]:
         file = self._state / "platform.json"
@@ -206,8 +212,7 @@ class LocalPlatform:
         address = control = Address(_HOST, self._reserve_port())
         if tier.name in self._wires.controlled:
             control = Address(_HOST, self._reserve_port())
-        proxied = self._chain.asks_for_clients and tier.name == self._chain.tiers[0].name
-        instance = Instance(name, tier.name, template, address, control, directory=str(folder), proxied=proxied)
+        instance = Instance(name, tier.name, template, address, control, directory=str(folder))
         return await self.start(instance, tier)
 
     async def start(self, instance: Instance, tier: Tier) -> Instance:
@@ -248,7 +253,11 @@ class LocalPlatform:
             inner_tier=inner,
             inner_ready_path=self._wires.ready_path(inner) if inner else "",
             membership=str(self.membership_file(inner.name)) if inner else "",
+            proxied=self._proxied(tier),
         )
+
+    def _proxied(self, tier: Tier) -> bool:
+        return self._chain.asks_for_clients and tier.name == self._chain.tiers[0].name
 
     def gone(self, instance: Instance) -> str | None:
         if instance.pid is None or instance.born is None:

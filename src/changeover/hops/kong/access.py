@@ -1,0 +1,64 @@
+"""How the Admin APIs of one Kong are spoken to: certificates, and a token that nobody gets to see.
+
+The token comes from the environment at each question, so it stands in no file, and a new one needs no restart. What a
+server answers may repeat it (an error page that shows the request's headers): whatever is told goes through `hide`.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from changeover.kit import http
+from changeover.kit.redact import SHOWN
+from changeover.ports import Unknown
+
+
+@dataclass
+class Access:
+    """`ca`, `certificate` and `key` are PEM files; `token_env` is the variable that holds what goes into `header`."""
+
+    token_env: str = ""
+    header: str = "Kong-Admin-Token"
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+    _client: httpx.AsyncClient | None = field(default=None, repr=False)
+
+    async def ask(self, method: str, url: str, *, json: Any = None) -> httpx.Response:
+        """The answer, whatever its status. Raises Unknown."""
+        try:
+            return await http.ask(self._connected(), method, url, headers=self._headers(), json=json)
+        except http.NoAnswer as error:
+            raise Unknown(self.hide(str(error))) from None
+
+    def hide(self, text: str) -> str:
+        token = os.environ.get(self.token_env, "") if self.token_env else ""
+        return text.replace(token, SHOWN) if token else text
+
+    def _headers(self) -> Mapping[str, str]:
+        if not self.token_env:
+            return {}
+        if not (token := os.environ.get(self.token_env, "")):
+            raise Unknown(f"{self.token_env}, which is to hold the token of the Admin API, is not set")
+        if not token.isascii() or not token.isprintable():
+            raise Unknown(f"{self.token_env} holds what cannot stand in a header")
+        return {self.header: token}
+
+    def _connected(self) -> httpx.AsyncClient:
+        """Made when it is first needed: a certificate that is missing must not keep a chain from being taken down."""
+        if self._client is None:
+            try:
+                context = ssl.create_default_context(cafile=self.ca or None)
+                if self.certificate:
+                    context.load_cert_chain(self.certificate, self.key or None)
+            except OSError as error:  # ssl.SSLError is one
+                where = ", ".join(file for file in (self.ca, self.certificate, self.key) if file)
+                raise Unknown(f"the certificates of the Admin API ({where}) cannot be used: {error}") from error
+            self._client = http.client(context)
+        return self._client

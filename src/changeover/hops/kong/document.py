@@ -1,0 +1,124 @@
+"""Kong's declarative configuration: what a chain needs of a Kong, as decK and `POST /config` take it. Pure.
+
+Everything stands in it that Kong would otherwise assume: its own defaults buffer every upload and check nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from changeover.hops.kong.settings import KongSettings
+from changeover.model.affinity import By
+from changeover.model.chain import Tier
+from changeover.model.instance import Address
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One instance of the tier behind, as Kong is told of it. Weight 0: nothing new goes there."""
+
+    address: Address
+    weight: int
+
+
+def document(name: str, tier: Tier, settings: KongSettings, ready_path: str | None) -> Document:
+    """Service, routes and upstream, all of that name, for the tier behind; no targets yet."""
+    return {
+        "_format_version": "3.0",
+        "services": [
+            {
+                "name": name,
+                "host": name,
+                "protocol": "http",
+                "port": 80,
+                "retries": settings.retries,
+                "connect_timeout": _milliseconds(settings.connect_timeout),
+                "read_timeout": _milliseconds(settings.response_timeout),
+                "write_timeout": _milliseconds(settings.response_timeout),
+                "routes": [
+                    {
+                        "name": f"{name}-{number}",
+                        "paths": [route.path],
+                        "strip_path": False,
+                        "preserve_host": True,
+                        "request_buffering": route.request_buffering,
+                        "response_buffering": False,
+                    }
+                    for number, route in enumerate(settings.routes, start=1)
+                ],
+            }
+        ],
+        "upstreams": [{**upstream(name, tier, ready_path), "targets": []}],
+    }
+
+
+def upstream(name: str, tier: Tier, ready_path: str | None) -> Document:
+    """The upstream of that name for that tier, with active checks where its targets say so at their own address.
+
+    Kong asks a target whether it is ready at no other one. Passive checks stay off: they would take an instance out for
+    answers of the application's own.
+    """
+    health = tier.health
+    interval = health.interval if ready_path is not None else 0
+    return {
+        "name": name,
+        **_affinity(tier.affinity),
+        "healthchecks": {
+            "active": {
+                "http_path": ready_path or "/",
+                "timeout": health.timeout,
+                "healthy": {"interval": interval, "successes": health.rise},
+                "unhealthy": {
+                    "interval": interval,
+                    "http_failures": health.fall,
+                    "tcp_failures": health.fall,
+                    "timeouts": health.fall,
+                },
+            }
+        },
+    }
+
+
+def with_members(document: Mapping[str, Any], upstream: str, members: Mapping[str, Member]) -> Document:
+    """The document with these as the only targets of that upstream. Raises ValueError if there is no such upstream."""
+    try:
+        upstreams = list(document["upstreams"])
+        at = [one["name"] for one in upstreams].index(upstream)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"there is no upstream {upstream} in it") from error
+    upstreams[at] = {**upstreams[at], "targets": list(_targets(members))}
+    # Targets may also stand beside the upstreams, each with the name of its own.
+    others = [one for one in document.get("targets") or () if one.get("upstream") not in (upstream, {"name": upstream})]
+    return {**document, "upstreams": upstreams, **({"targets": others} if others else {})}
+
+
+def buffers(document: Mapping[str, Any]) -> bool:
+    """Whether any route takes a whole body before it sends it on, as Kong does unless it is told otherwise."""
+    services = document.get("services") or ()
+    routes = [route for service in services for route in service.get("routes") or ()]
+    return any(route.get("request_buffering", True) for route in (*routes, *(document.get("routes") or ())))
+
+
+def _affinity(affinity: By) -> Document:
+    """Kong hashes whatever it goes by, also a cookie, which it sets where there is none."""
+    match affinity.by:
+        case "none":
+            # Weighted round robin keeps to a canary's share; least-connections would bend it by what is in flight.
+            return {"algorithm": "round-robin"}
+        case "client-ip":
+            return {"algorithm": "consistent-hashing", "hash_on": "ip"}
+        case by:
+            return {"algorithm": "consistent-hashing", "hash_on": by, f"hash_on_{by}": affinity.name}
+
+
+def _targets(members: Mapping[str, Member]) -> Iterable[Document]:
+    for name, member in sorted(members.items()):
+        yield {"target": str(member.address), "weight": member.weight, "tags": [name]}
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

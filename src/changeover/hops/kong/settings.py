@@ -1,0 +1,58 @@
+"""What a template of a Kong tier may say. Every default has its reason beside it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from changeover.model.part import Part
+from changeover.model.units import Seconds
+
+
+class KongRoute(Part):
+    """How requests below one path are passed on."""
+
+    path: str = Field(
+        "/", pattern=r"^/[^\s{};~]*$", description="Prefix of the path; the longest one that fits decides."
+    )
+    request_buffering: bool = Field(
+        False,
+        description="`false`: pass a body on as it comes. `true`: take it whole, to disk, first. Its instance is "
+        "chosen when its head arrives, though, and gets it even if it was taken out meanwhile: each one behind that "
+        "leaves is then held for its `drain.deadline` before its drain begins.",
+    )
+
+
+class KongSettings(Part):
+    """A gateway over the tier behind it, without a database: it is handed its members through its Admin API."""
+
+    worker_processes: int = Field(1, ge=1, le=64, description="Fixed: a count that changes on reload resets peers.")
+    retries: int = Field(
+        1,
+        ge=0,
+        le=100,
+        description="Other instances tried when one cannot be reached. Kong's default of 5, at 60 s each, holds a "
+        "request for six minutes.",
+    )
+    connect_timeout: Seconds = Field(2.0, gt=0, description="To an instance behind.")
+    response_timeout: Seconds = Field(
+        300.0, gt=0, description="Longest silence of the tier behind, or of a body to it."
+    )
+    keepalive_time: Seconds = Field(
+        60.0,
+        gt=0,
+        description="A connection from the tier in front is asked to close with the first answer after this long: Kong "
+        "has no other way to be rid of it, and its drain ends when its connections have.",
+    )
+    keepalive_timeout: Seconds = Field(
+        3600.0,
+        gt=0,
+        description="An idle connection from the tier in front is closed after this. Above the idle time of that "
+        "tier's pool, so that it is always the client of a connection that closes it.",
+    )
+    upstream_keepalive_timeout: Seconds = Field(
+        30.0,
+        gt=0,
+        description="Idle time of a pooled connection inward; below the keep-alive of the servers there. Kong's "
+        "default of 60 s is above that of many.",
+    )
+    routes: tuple[KongRoute, ...] = Field((KongRoute(),), min_length=1, description="By path; without one: everything.")

@@ -1,0 +1,163 @@
+"""Kongs for tests: one that the environment names, or the double; and routers over their nodes.
+
+CHANGEOVER_KONG_ADMIN   the Admin API of every node, separated by commas: the tests run against that Kong
+CHANGEOVER_KONG_PROXY   its proxy listener, `host:port`: for those that send requests through it
+CHANGEOVER_KONG_STATUS  its status listener, `host:port`
+CHANGEOVER_KONG_TOKEN   the token of the Admin API, if it wants one
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from tests.kong.double import Database, Node
+from tests.kong.serving import Beside, Served, beside
+
+from changeover.hops.kong.access import Access
+from changeover.hops.kong.admin import Admin
+from changeover.hops.kong.document import document
+from changeover.hops.kong.outside import router_of
+from changeover.hops.kong.router import KongRouter
+from changeover.hops.kong.settings import KongSettings
+from changeover.model.chain import Tier
+from changeover.model.instance import Address, Instance
+from changeover.model.router import KongNodes
+from changeover.ports import Membership
+
+REAL = [url for url in os.environ.get("CHANGEOVER_KONG_ADMIN", "").split(",") if url]
+TOKEN = "CHANGEOVER_KONG_TOKEN"
+Value = TypeVar("Value")
+
+
+@dataclass
+class Kong:
+    """Where its nodes are. `double`: what there is to take hold of when it is none of the environment's."""
+
+    admin: tuple[str, ...]
+    proxy: str
+    status: str
+    database: bool
+    double: Beside | None = None
+    folder: Path = field(default_factory=Path)
+
+    @property
+    def served(self) -> list[Served]:
+        assert self.double is not None
+        return list(self.double.served)
+
+    def api(self, node: int = 0) -> Admin:
+        return Admin(Access(token_env=TOKEN if os.environ.get(TOKEN) else ""), self.admin[node])
+
+    def said(self, **said: Any) -> dict[str, Any]:
+        """A tier's `router`."""
+        plain: dict[str, Any] = {
+            "kind": "kong",
+            "admin": list(self.admin),
+            "proxy": self.proxy,
+            "request_buffering": False,
+            "propagation": "0s",
+        }
+        if not self.database:
+            plain["document"] = str(self.folder / "kong.json")
+        if os.environ.get(TOKEN):
+            plain["token_env"] = TOKEN
+        return {**plain, **said}
+
+
+@contextmanager
+def double(folder: Path, nodes: int, *, database: bool, delay: float = 0.0) -> Iterator[Kong]:
+    """A Kong of that many nodes. `delay`: seconds until a change has come to the others."""
+    shared = Database(delay)
+    served = [Served(Node(shared if database else None)) for _ in range(nodes)]
+    with beside(*served) as running:
+        yield Kong(
+            tuple(one.admin_url for one in served),
+            f"127.0.0.1:{served[-1].proxy.port}",
+            f"127.0.0.1:{served[-1].status.port}",
+            database,
+            running,
+            folder,
+        )
+
+
+@contextmanager
+def any_kong(folder: Path, nodes: int, *, database: bool, delay: float = 0.0) -> Iterator[Kong]:
+    """The environment's, or a double."""
+    if not REAL:
+        with double(folder, nodes, database=database, delay=delay) as found:
+            yield found
+        return
+    proxy, status = (os.environ.get(f"CHANGEOVER_KONG_{which}", "") for which in ("PROXY", "STATUS"))
+    found = Kong(tuple(REAL), proxy, status, database, folder=folder)
+    found.database = run(found.api().has_database())
+    yield found
+
+
+def route(kong: Kong, document: dict[str, Any]) -> None:
+    """Have every request go to an upstream called runtime, as `changeover render kong` and decK would."""
+    (kong.folder / "kong.json").write_text(json.dumps(document))
+    if not kong.database:
+        return
+    for service in document["services"]:
+        routes = service["routes"]
+        plain = {name: value for name, value in service.items() if name != "routes"}
+        for path, body in [("/services", plain), *((f"/services/{service['name']}/routes", one) for one in routes)]:
+            headers = {"Kong-Admin-Token": os.environ[TOKEN]} if os.environ.get(TOKEN) else {}
+            url = f"{kong.admin[0]}{path}"
+            assert httpx.post(url, json=body, headers=headers, trust_env=False).status_code in (201, 409)
+
+
+def run(work: Awaitable[Value]) -> Value:
+    async def awaited() -> Value:
+        return await work
+
+    return asyncio.run(awaited())
+
+
+BEHIND = Tier.model_validate(
+    {"name": "runtime", "kind": "app", "templates": {"v1": {}}, "health": {"interval": "100ms"}}
+)
+
+
+def plain_document(upstream: str = "runtime", ready_path: str | None = "/readyz", **settings: Any) -> dict[str, Any]:
+    """What a Kong in front of a tier is configured with."""
+    return document(upstream, BEHIND, KongSettings.model_validate(settings), ready_path)
+
+
+def tier(said: dict[str, Any], **more: Any) -> Tier:
+    plain = {"name": "runtime", "kind": "app", "templates": {"v1": {}}, "drain": {"deadline": "90s"}, "router": said}
+    return Tier.model_validate({**plain, **more})
+
+
+def instance(number: int, port: int) -> Instance:
+    at = Address("127.0.0.1", port)
+    return Instance(f"runtime-v1-{number}", "runtime", "v1", at, at)
+
+
+@dataclass
+class Steered:
+    """A router whose time is told to it."""
+
+    router: KongRouter
+    now: list[float]
+
+    def do(self, step: Callable[[KongRouter], Awaitable[Value]]) -> Value:
+        return run(step(self.router))
+
+    def sees(self, one: Instance) -> Membership:
+        return run(self.router.membership(frozenset([one.name])))[one.name]
+
+
+def steered(kong: Kong, ready_path: str | None = None, **said: Any) -> Steered:
+    now = [1000.0]
+    owner = tier(kong.said(**said))
+    assert isinstance(owner.router, KongNodes)
+    return Steered(router_of(owner, owner.router, ready_path, kong.folder / "members.json", lambda: now[0]), now)

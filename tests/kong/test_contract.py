@@ -1,0 +1,125 @@
+"""What the program relies on, of any Kong: one that CHANGEOVER_KONG_ADMIN names (docs/kong.md), or the double.
+
+A Kong that is named must have no services of its own: a route for everything is made, and left, as are the upstreams.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.kong.kongs import REAL, TOKEN, Kong, Steered, any_kong, instance, plain_document, route, run, steered
+
+from changeover.hops.kong.admin import Balancer, Host
+from changeover.ports import Membership, Unknown
+
+UPSTREAM = "changeover-contract"
+A, B = instance(1, 21001), instance(2, 21002)
+PATIENCE = 30.0
+"""Seconds for what a real Kong does every five."""
+SHAPES = ["a cluster with a database", "nodes that are told all they know"]
+
+
+@pytest.fixture(params=["here"] if REAL else SHAPES)
+def kong(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kong]:
+    with any_kong(tmp_path, 3, database=request.param == SHAPES[0], delay=0.3) as found:
+        route(found, plain_document("runtime", None))
+        yield found
+
+
+def until(look: Callable[[], Any], wanted: Any) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while (seen := look()) != wanted:
+        assert time.monotonic() < deadline, seen
+        os.sched_yield()
+
+
+def forget(router: Steered, name: str) -> None:
+    router.do(lambda it: it.forget(name))
+
+
+def balanced(kong: Kong, node: int, upstream: str) -> Balancer | str:
+    try:
+        return run(kong.api(node).balancer(upstream))
+    except Unknown as error:
+        return str(error)
+
+
+def hosts(kong: Kong, node: int, upstream: str) -> Any:
+    seen = balanced(kong, node, upstream)
+    return dict(seen.hosts) if isinstance(seen, Balancer) else seen
+
+
+# -- one request after the other -----------------------------------------------------------------------------------
+
+
+def test_targets_come_change_and_go(kong: Kong) -> None:
+    if not kong.database:
+        run(kong.api().load(plain_document()))
+        with pytest.raises(Unknown, match="answered 405"):
+            run(kong.api().set_target("runtime", "127.0.0.1:21001", 100, ("a",)))
+        return
+    api = kong.api()
+    run(api.create_upstream({"name": UPSTREAM}))
+    assert run(api.has_upstream(UPSTREAM))
+    try:
+        run(api.set_target(UPSTREAM, "127.0.0.1:21001", 100, ("a",)))
+        run(api.set_target(UPSTREAM, "127.0.0.1:21001", 50, ("b",)))
+        run(api.weigh_target(UPSTREAM, "127.0.0.1:21001", 0))
+        (target,) = run(api.targets(UPSTREAM))
+        assert (target.address, target.weight, target.tags) == ("127.0.0.1:21001", 0, ("b",))
+        for node in range(len(kong.admin)):
+            until(partial(hosts, kong, node, UPSTREAM), {"127.0.0.1:21001": Host(0, True)})
+    finally:
+        run(api.delete_target(UPSTREAM, "127.0.0.1:21001"))
+    run(api.delete_target(UPSTREAM, "127.0.0.1:21001"))
+    for node in range(len(kong.admin)):
+        until(partial(hosts, kong, node, UPSTREAM), {})
+
+
+def test_a_whole_document_is_taken_and_is_balanced_at_once(kong: Kong) -> None:
+    document = plain_document("runtime", "/readyz", routes=[{"path": "/"}, {"path": "/upload", "request_buffering": 1}])
+    if kong.database:
+        with pytest.raises(Unknown, match="only available when Kong is configured to not use a database"):
+            run(kong.api().load(document))
+        return
+    run(kong.api().load(document))
+    run(kong.api().load(document))
+    assert hosts(kong, 0, "runtime") == {}
+    with pytest.raises(Unknown, match="answered 400: declarative config is invalid"):
+        run(kong.api().load({**document, "bogus": 1}))
+
+
+def test_a_router_admits_weighs_and_removes(kong: Kong) -> None:
+    router = steered(kong)
+    router.do(lambda it: it.open())
+    try:
+        router.do(lambda it: it.admit(A, 100))
+        until(lambda: router.sees(A), Membership(True, False, weight=100))
+        router.do(lambda it: it.admit(B, 100))
+        router.do(lambda it: it.weigh(A, 256))
+        until(lambda: router.sees(A), Membership(True, False, weight=256))
+        until(lambda: router.sees(B), Membership(True, False, weight=100))
+        router.do(lambda it: it.remove(A))
+        until(lambda: router.sees(A), Membership(False, True))
+    finally:
+        for one in (A, B):
+            forget(router, one.name)
+
+
+def test_readiness_is_at_the_status_listener_and_nowhere_else(kong: Kong) -> None:
+    headers = {"Kong-Admin-Token": os.environ[TOKEN]} if os.environ.get(TOKEN) else {}
+    assert httpx.get(f"{kong.admin[0]}/status/ready", headers=headers, trust_env=False).status_code == 404
+    if not kong.status:
+        pytest.skip("CHANGEOVER_KONG_STATUS does not say where it is")
+    if not kong.database:  # one that was told nothing yet is not ready
+        for node in range(len(kong.admin)):
+            run(kong.api(node).load(plain_document()))
+    told = httpx.get(f"http://{kong.status}/status/ready", trust_env=False)
+    assert (told.status_code, told.json()) == (200, {"message": "ready"})

@@ -1,0 +1,320 @@
+"""When the nodes of a Kong are taken to agree, and what is said of one that does not."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.kong.kongs import Kong, double, instance, plain_document, steered
+
+from changeover.kit import http
+from changeover.model.instance import Instance
+from changeover.ports import Membership, Unknown
+
+A, B = instance(1, 21001), instance(2, 21002)
+REMOVED = Membership(False, True)
+
+
+@pytest.fixture(params=["database", "documents"])
+def kong(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kong]:
+    """Three nodes that learn of everything at once."""
+    (tmp_path / "kong.json").write_text(json.dumps(plain_document(ready_path=None)))
+    with double(tmp_path, 3, database=request.param == "database") as found:
+        yield found
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Kong]:
+    with double(tmp_path, 3, database=True) as found:
+        yield found
+
+
+def admitted(weight: int) -> Membership:
+    return Membership(True, False, weight=weight)
+
+
+def weights(kong: Kong) -> list[dict[str, int]]:
+    """What each node works with."""
+    for served in kong.served:
+        served.node.catch_up()
+    return [served.node.weights[-1] for served in kong.served]
+
+
+def until(sees: Callable[[], Membership], wanted: Membership) -> None:
+    """A new upstream is not balanced at once."""
+    deadline = time.monotonic() + 10
+    while (seen := sees()) != wanted:
+        assert time.monotonic() < deadline, seen
+
+
+def test_an_instance_is_admitted_weighed_removed_and_forgotten(kong: Kong) -> None:
+    router = steered(kong)
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.open())  # and again, after somebody was killed before he had noted it
+    router.do(lambda it: it.admit(A, 100))
+    until(lambda: router.sees(A), admitted(100))
+    router.do(lambda it: it.weigh(A, 7))
+    assert router.sees(A) == admitted(7)
+    router.do(lambda it: it.admit(B, 100))
+    router.do(lambda it: it.remove(A))
+    assert router.sees(A) == REMOVED
+    assert router.sees(B) == admitted(100)
+    assert weights(kong) == [{"127.0.0.1:21001": 0, "127.0.0.1:21002": 100}] * 3
+    router.do(lambda it: it.admit(A, 50))
+    assert router.sees(A) == admitted(50)
+    router.do(lambda it: it.remove(A))
+    router.do(lambda it: it.forget(A.name))
+    router.do(lambda it: it.forget(A.name))
+    assert weights(kong) == [{"127.0.0.1:21002": 100}] * 3
+
+
+def test_whoever_is_not_a_member_is_not_weighed_and_is_removed_already(kong: Kong) -> None:
+    router = steered(kong)
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(B, 100))
+    router.do(lambda it: it.weigh(A, 7))
+    router.do(lambda it: it.remove(A))
+    until(lambda: router.sees(A), REMOVED)
+    assert weights(kong) == [{"127.0.0.1:21002": 100}] * 3
+
+
+def test_an_address_that_is_used_anew_belongs_to_the_new_instance(kong: Kong) -> None:
+    router, again = steered(kong), Instance("runtime-v2-9", "runtime", "v2", A.address, A.address)
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    router.do(lambda it: it.remove(A))
+    if not kong.database:  # a document names both; a database has one target for an address
+        router.do(lambda it: it.forget(A.name))
+    router.do(lambda it: it.admit(again, 100))
+    until(lambda: router.sees(again), admitted(100))
+    assert weights(kong) == [{"127.0.0.1:21001": 100}] * 3
+
+
+def test_targets_of_somebody_else_are_left_alone(cluster: Kong) -> None:
+    router = steered(cluster)
+    router.do(lambda it: it.open())
+    router.do(lambda it: cluster.api().set_target("runtime", "127.0.0.1:9", 5, ()))
+    router.do(lambda it: it.admit(A, 100))
+    router.do(lambda it: it.remove(A))
+    router.do(lambda it: it.forget(A.name))
+    assert weights(cluster) == [{"127.0.0.1:9": 5}] * 3
+
+
+def test_asking_twice_for_the_same_makes_nobody_build_its_balancer_anew(kong: Kong) -> None:
+    router = steered(kong)
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    before = [len(served.node.weights) for served in kong.served]
+    router.do(lambda it: it.admit(A, 100))
+    assert [len(served.node.weights) for served in kong.served] == before
+
+
+# -- nodes that learn of it later ----------------------------------------------------------------------------------
+
+
+def test_a_change_counts_when_every_node_works_with_it(tmp_path: Path) -> None:
+    with double(tmp_path, 3, database=True) as kong:
+        router = steered(kong)
+        router.do(lambda it: it.open())
+        router.do(lambda it: it.admit(A, 100))
+        until(lambda: router.sees(A), admitted(100))
+        database = kong.served[0].node.database
+        assert database is not None
+        database.delay = 1e9  # the others hear of nothing
+        router.do(lambda it: it.remove(A))
+        second, third = kong.admin[1], kong.admin[2]
+        who = f"{second} (still sends it requests, with weight 100)"
+        assert router.sees(A) == Membership(False, False, who)
+        kong.served[1].node.due = 0.0
+        assert router.sees(A).who == f"{third} (still sends it requests, with weight 100)"
+        kong.served[2].node.due = 0.0
+        assert router.sees(A) == REMOVED
+
+
+def test_what_was_deleted_by_hand_is_not_removed_while_a_node_sends_to_it(cluster: Kong) -> None:
+    """The list of targets is the database's and has it no more; only the node itself knows what it does."""
+    router = steered(cluster)
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    until(lambda: router.sees(A), admitted(100))
+    database = cluster.served[0].node.database
+    assert database is not None
+    database.delay = 1e9
+    router.do(lambda it: cluster.api().delete_target("runtime", str(A.address)))
+    assert "still sends it requests" in router.sees(A).who
+    for served in cluster.served:
+        served.node.due = 0.0
+    assert router.sees(A) == REMOVED
+
+
+def test_with_one_address_for_a_cluster_its_time_to_spread_is_waited_for(cluster: Kong) -> None:
+    router = steered(cluster, admin=[cluster.admin[0]], propagation="10s")
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    until(lambda: router.sees(A), Membership(False, False, "Kong (seen for 0 s of 10 s, for nodes that are not asked)"))
+    router.now[0] += 9.5
+    assert not router.sees(A).admitted
+    router.now[0] += 0.5
+    assert router.sees(A) == admitted(100)
+    router.do(lambda it: it.remove(A))
+    assert not router.sees(A).removed
+    router.now[0] += 5.0
+    router.do(lambda it: it.remove(A))  # asked for again, as nothing is seen of it: its time goes on
+    router.now[0] += 5.0
+    assert router.sees(A) == REMOVED
+
+
+def test_unless_told_one_address_spreads_for_ten_seconds_and_several_do_not(cluster: Kong) -> None:
+    assert steered(cluster, propagation=None, admin=[cluster.admin[0]]).router._spread() == 10.0
+    assert steered(cluster, propagation=None).router._spread() == 0.0
+
+
+def test_an_instance_is_held_for_uploads_that_a_node_buffers(kong: Kong) -> None:
+    router = steered(kong, request_buffering=True)
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    until(lambda: router.sees(A), admitted(100))
+    router.do(lambda it: it.remove(A))
+    assert router.sees(A).who == "Kong (seen for 0 s of 90 s, for uploads that it buffers)"
+    router.now[0] += 90.0
+    assert router.sees(A) == REMOVED
+
+
+def test_one_node_at_two_addresses_confirms_for_itself_alone(cluster: Kong) -> None:
+    first = cluster.admin[0]
+    router = steered(cluster, admin=[first, f"{first}/"])
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    until(lambda: router.sees(A), Membership(False, False, f"{first} (the same node answers at another address too: each needs its own)", silent=True))  # fmt: skip  # noqa: E501
+
+
+# -- health --------------------------------------------------------------------------------------------------------
+
+
+def test_whom_a_node_finds_unhealthy_is_not_admitted(cluster: Kong) -> None:
+    router = steered(cluster, ready_path="/readyz")  # nobody listens there
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    until(lambda: router.sees(A), Membership(False, False, f"{cluster.admin[0]} (finds it unhealthy)"))
+    router.do(lambda it: it.remove(A))
+    assert router.sees(A) == REMOVED
+
+
+# -- what goes wrong -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("down", "All connection attempts failed"),
+        ("slow", "ReadTimeout"),
+        ("500", "answered 500: An unexpected error occurred"),
+        ("foreign", "is not what a Kong answers: JSONDecodeError"),
+        ("other", "has not begun to balance runtime yet"),
+    ],
+)
+def test_a_node_that_does_not_say_confirms_nothing_and_is_named_until_it_is_back(
+    kong: Kong, fault: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "TIMEOUT", 0.5)
+    router = steered(kong)
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    until(lambda: router.sees(A), admitted(100))
+    one = kong.served[1]
+    assert kong.double is not None
+    if fault == "down":
+        kong.double.do(one.admin.close())
+    one.fault = fault if fault != "down" else ""
+    if kong.database:  # another node can be told; one that has no database has to be told itself
+        router.do(lambda it: it.remove(A))
+    else:
+        with pytest.raises(Unknown, match=re.escape(kong.admin[1])):
+            router.do(lambda it: it.remove(A))
+    seen = router.sees(A)
+    assert (seen.admitted, seen.removed, seen.silent) == (False, False, True)
+    assert seen.who.startswith(f"{kong.admin[1]} (")
+    assert said in seen.who
+    one.fault = ""
+    if fault == "down":
+        kong.double.do(one.admin.open())
+    router.do(lambda it: it.remove(A))  # as the machine asks for what it does not see
+    assert router.sees(A) == REMOVED
+
+
+def test_when_no_node_answers_each_is_named(kong: Kong) -> None:
+    router = steered(kong)
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    for served in kong.served:
+        served.fault = "500"
+    for step in (lambda: router.sees(A), lambda: router.do(lambda it: it.remove(A))):
+        try:
+            seen = step()
+        except Unknown as error:
+            told = str(error)
+        else:
+            assert isinstance(seen, Membership)
+            assert not seen.removed
+            told = seen.who
+        assert kong.admin[0] in told
+    for served in kong.served:
+        served.fault = ""
+    router.do(lambda it: it.remove(A))
+    until(lambda: router.sees(A), REMOVED)
+
+
+def test_while_the_database_is_down_nothing_is_confirmed(cluster: Kong) -> None:
+    router = steered(cluster)
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    database = cluster.served[0].node.database
+    assert database is not None
+    database.reachable = False
+    with pytest.raises(Unknown, match="answered 500: An unexpected error occurred"):
+        router.do(lambda it: it.remove(A))
+    with pytest.raises(Unknown, match="answered 500: An unexpected error occurred"):
+        router.sees(A)
+
+
+def test_a_node_that_still_loads_is_told_again(tmp_path: Path) -> None:
+    (tmp_path / "kong.json").write_text(json.dumps(plain_document(ready_path=None)))
+    with double(tmp_path, 2, database=False) as kong:
+        router = steered(kong)
+        router.do(lambda it: it.open())
+        kong.served[1].node.loading = 1
+        with pytest.raises(Unknown, match="still loads what it was given before, and asks for 1 s of patience"):
+            router.do(lambda it: it.admit(A, 100))
+        assert router.sees(A).who.startswith(f"{kong.admin[1]} (")
+        router.do(lambda it: it.admit(A, 100))
+        assert router.sees(A) == admitted(100)
+
+
+def test_a_kong_without_a_database_needs_the_file_that_it_is_configured_from(tmp_path: Path) -> None:
+    with double(tmp_path, 1, database=False) as kong:
+        with pytest.raises(Unknown, match="has no database, so each change replaces all that it is configured with"):
+            steered(kong, document=None).do(lambda it: it.open())
+        router = steered(kong)
+        router.do(lambda it: it.open())
+        with pytest.raises(Unknown, match=r"kong.json cannot be used: .*No such file"):
+            router.do(lambda it: it.admit(A, 100))
+        for text, why in (("[", "while parsing"), ("3", "no upstream runtime in it"), ("upstreams: []", "no upstream")):
+            (tmp_path / "kong.json").write_text(text)
+            with pytest.raises(Unknown, match=why):
+                router.do(lambda it: it.admit(A, 100))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": {}}', '{"a": {"address": "x", "weight": 1}}'])
+def test_a_damaged_list_is_unknown_and_left_as_it_is(tmp_path: Path, text: str) -> None:
+    (tmp_path / "kong.json").write_text(json.dumps(plain_document(ready_path=None)))
+    with double(tmp_path, 1, database=False) as kong:
+        router = steered(kong)
+        router.do(lambda it: it.open())
+        (tmp_path / "members.json").write_text(text)
+        with pytest.raises(Unknown, match="is not a member list"):
+            router.do(lambda it: it.admit(A, 100))
+        assert (tmp_path / "members.json").read_text() == text
