@@ -32,8 +32,7 @@ class Place:
     `inner` is the stable address of the tier it sends requests to, None for the last tier and for a hop that finds
     its members itself: in `membership`, asking each at `inner_ready_path`. `shared` is a directory that all instances
     of the chain see; `lame_duck` the file whose presence makes an instance answer `not ready`; `tls` a directory with
-    `edge.pem` and `edge.key`. `proxied`: every connection to its address begins with a PROXY header that names the
-    client; it is to pass that on in X-Forwarded-For.
+    `edge.pem` and `edge.key`.
     """
 
     instance: Instance
@@ -46,7 +45,6 @@ class Place:
     inner_tier: Tier | None
     inner_ready_path: str
     membership: str
-    proxied: bool = False
 
 
 class Hop(Protocol):
@@ -64,7 +62,7 @@ class Hop(Protocol):
     takes: ClassVar[Literal["tls", "http", "bytes"]]
     """What comes to it as the first tier of a chain: TLS that it ends, HTTP in the clear, or bytes it passes on."""
     names_clients: ClassVar[bool]
-    """Whether, as the first tier, it can do what `Place.proxied` asks."""
+    """Whether, as the first tier, it can do what `Instance.proxied` asks."""
     stop_signal: ClassVar[Signals]
     """The signal on which this software finishes what it has and ends."""
 

@@ -7,7 +7,7 @@ import json
 import socket
 
 import httpx
-from tests.chain.chains import Chain, Said, SlowUpload, chain_file, kill, running_in, tier_of, until
+from tests.chain.chains import Chain, Said, SlowUpload, chain_file, kill, running_in, sticky, tier_of, until
 
 
 def test_the_keeper_replaces_an_instance_of_every_tier(rolled: Chain) -> None:
@@ -56,7 +56,7 @@ def test_an_old_instance_and_a_gateway_that_are_killed_do_not_stop_a_roll(rolled
     before = rolled.status()["instances"]
     victims = [next(i for i in before if i["tier"] == tier) for tier in ("runtime", "gateway")]
     goal = {"v1": "v2", "v2": "v1"}[victims[0]["template"]]
-    file = chain_file(rolled.folder, slow, name="slow.yaml")
+    file = chain_file(rolled.folder, sticky, slow, name="slow.yaml")
     roll = rolled.start("roll", "runtime", "--to", goal, "--json", "-f", file)
     roll.says(" warming ")
     for victim in victims:

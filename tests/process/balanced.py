@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class Web:
             server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.closing(writer), contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 line, headers = _parse(await reader.readuntil(b"\r\n\r\n"))
                 self.forwarded = headers.get("x-forwarded-for", self.forwarded)
@@ -60,7 +60,6 @@ class Web:
                     self.held.set()
                     await self.let_go.wait()
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(self.name), self.name.encode()))
-        writer.close()
 
 
 def _parse(head: bytes) -> tuple[str, dict[str, str]]:
@@ -114,6 +113,7 @@ class Balancer:
 
     at: tuple[Address, ...]
     router: Router
+    nodes: tuple[Instance, ...] = ()
 
     async def admits(self, *members: Instance) -> None:
         for member in members:
@@ -146,7 +146,7 @@ Start = Callable[..., Any]
 
 
 @asynccontextmanager
-async def _process(folder: Path, *command: str) -> AsyncIterator[None]:
+async def started(folder: Path, *command: str) -> AsyncIterator[None]:
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=log, stderr=log)
     try:
@@ -158,21 +158,21 @@ async def _process(folder: Path, *command: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def through_haproxy(
-    folder: Path, tier: Tier, *, first: bool = False, proxied: bool = False
+    folder: Path, tier: Tier, *, first: bool = False, ready_path: str = "/readyz"
 ) -> AsyncIterator[Balancer]:
     """HAProxy in front of `tier`, which is the first one of its chain or the second."""
     front = Tier.model_validate({"name": "front", "kind": "nginx", "templates": {"v1": {}}})
     chain = Chain(tiers=(tier,) if first else (front, tier))
     at = Address(HOST, sockets.free_port(HOST, set()))
-    (folder / "haproxy.cfg").write_text(haproxy.config(chain, {tier.name: at}, {tier.name: "/readyz"}))
+    (folder / "haproxy.cfg").write_text(haproxy.config(chain, {tier.name: at}, {tier.name: ready_path}))
     api = haproxy.RuntimeApi(folder)
-    async with _process(folder, haproxy.binary(), "-f", "haproxy.cfg", "-db"), asyncio.timeout(60):
+    async with started(folder, haproxy.binary(), "-f", "haproxy.cfg", "-db"), asyncio.timeout(60):
         async with asyncio.timeout(PATIENCE):
             while True:
                 with contextlib.suppress(Unknown):
                     await api.ask("show info")
                     break
-        yield Balancer((at,), haproxy.HaproxyRouter(api, tier, tier.name, proxied=proxied))
+        yield Balancer((at,), haproxy.HaproxyRouter(api, tier, tier.name))
 
 
 @asynccontextmanager
@@ -190,27 +190,26 @@ async def through_envoys(folder: Path, tier: Tier, *, nodes: int = 2, proxied: b
             ports = [sockets.free_port(HOST, taken)]
             ports.append(sockets.free_port(HOST, taken | {*ports}))
             taken |= {*ports}
-            node = places.instance(f"gateway-v1-{number}", *ports)
+            node = replace(places.instance(f"gateway-v1-{number}", *ports), proxied=proxied)
             place = places.place(
                 instance=node,
                 tier=places.tier("envoy"),
                 inner=None,
                 inner_tier=tier,
                 membership=str(membership),
-                proxied=proxied,
             )
             launch = hop.launch(EnvoySettings(), place)
             home = folder / node.name
             home.mkdir()
             for name, text in launch.files.items():
                 (home / name).write_text(text)
-            await stack.enter_async_context(_process(home, *launch.argv))
+            await stack.enter_async_context(started(home, *launch.argv))
             there.append(node)
         async with asyncio.timeout(PATIENCE):
             for node in there:
                 while not await hop.ready(node):
                     os.sched_yield()
-        yield Balancer(tuple(node.address for node in there), router)
+        yield Balancer(tuple(node.address for node in there), router, tuple(there))
 
 
 def shares(names: Iterable[str]) -> Counter[str]:

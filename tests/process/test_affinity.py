@@ -135,6 +135,23 @@ def test_by_address_the_first_tier_goes_by_that_of_the_connection(tmp_path: Path
     run(tmp_path, through_haproxy, "client-ip", story, first=True)
 
 
+def test_the_first_tier_is_told_the_address_of_the_client_and_passes_it_on(tmp_path: Path) -> None:
+    async def story(balancer: Balancer, webs: list[Web], instances: list[Instance]) -> None:
+        (envoy,) = balancer.nodes
+        gateway = tier("none").model_copy(update={"name": envoy.tier})
+        folder = tmp_path / "in front"
+        folder.mkdir()
+        async with through_haproxy(folder, gateway, first=True, ready_path="/ready") as front:
+            await front.admits(envoy)
+            clients = [Client(source=f"127.0.0.{n + 2}") for n in range(20)]
+            before = [(await front.answers([client]))[0] for client in clients]
+            assert {*before} == {"web-v1-0", "web-v1-1"}
+            assert {webs[0].forwarded, webs[1].forwarded} < {client.source for client in clients}
+            assert await front.answers(clients) == before
+
+    run(tmp_path, through_envoys, "client-ip", story, nodes=1, proxied=True)
+
+
 @BALANCERS
 def test_without_affinity_nobody_stays(tmp_path: Path, start: Start) -> None:
     async def story(balancer: Balancer, webs: list[Web], instances: list[Instance]) -> None:

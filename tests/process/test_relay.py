@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -536,3 +538,13 @@ def test_whose_connection_it_is_comes_from_the_proxy_header() -> None:
                 assert await stranger.is_closed()
 
     asyncio.run(go())
+
+
+# -- the process -----------------------------------------------------------------------------------------------------
+
+
+def test_its_process_brings_nothing_along_that_takes_memory_for_nothing() -> None:
+    code = "import changeover.relay.__main__, sys; print(*sys.modules); import prometheus_client"  # which wants ssl
+    told = subprocess.run((sys.executable, "-c", code), capture_output=True, check=True, text=True).stdout
+    assert {"asyncio", "httptools"} <= {*told.split()}
+    assert {"ssl", "hashlib", "tempfile", "http_sf", "pydantic", "typer", "prometheus_client"}.isdisjoint(told.split())

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.main import cli
+from changeover.hops.nginx.settings import Route
 from changeover.hops.relay.settings import RelaySettings
 from changeover.model import chainfile
 from changeover.model.guard import MEASURES, PLACEHOLDERS, SHIPPED, Condition, Guard, Prometheus
@@ -86,6 +87,7 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("actions.md", "actions"): lambda: actions.table() + "\n",
     ("kong.md", "router"): lambda: settings(KongNodes),
     ("relay.md", "settings"): lambda: settings(RelaySettings),
+    ("routes.md", "settings"): lambda: settings(Route),
     ("relay.md", "metrics"): lambda: table(
         ("counter", "of"), ((f"`changeover_relay_{name}_total`", text) for name, text in TOLD.items())
     ),

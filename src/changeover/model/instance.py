@@ -33,7 +33,9 @@ class Instance:
 
     `address` serves requests, `control` answers readiness and status (the same one where a hop has no second
     listener). `pid` and `born` (start time in clock ticks since boot, from /proc) name a process beyond doubt; a pid
-    alone is reused. Both are None where instances are not local processes.
+    alone is reused. Both are None where instances are not local processes. `proxied`: it was started to
+    find a PROXY header that names the client at the beginning of every connection to its address, and to pass that on
+    in X-Forwarded-For.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Instance:
     pid: int | None = None
     born: int | None = None
     directory: str = ""
+    proxied: bool = False
 
 
 @dataclass(frozen=True)

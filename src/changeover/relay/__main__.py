@@ -5,6 +5,9 @@ Apart from the command because that brings along what takes three times the memo
 
 from __future__ import annotations
 
+from changeover.relay import without_ssl  # noqa: F401
+
+# isort: split
 import asyncio
 import contextlib
 import json

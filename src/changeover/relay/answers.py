@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Iterable
 from http import HTTPStatus
 
 from changeover.relay.calls import Broken, Link
@@ -17,7 +16,7 @@ from changeover.wire.heads import Field, ResponseHead
 
 PIECE = 128 * 1024
 
-ABOUT_THE_UPLOAD = (b"upload-complete", b"upload-offset", b"upload-limit", b"upload-length")
+ABOUT_THE_UPLOAD = frozenset({b"upload-complete", b"upload-offset", b"upload-limit", b"upload-length"})
 """Fields between the relay and whoever stores uploads, which mean nothing to a client that sent a plain request."""
 
 
@@ -49,7 +48,7 @@ async def pass_on(
     close: bool,
     chunks_understood: bool,
     silence: float,
-    without: Iterable[bytes] = (),
+    without: frozenset[bytes] = frozenset(),
 ) -> bool:
     """The whole answer, head and body; whether the client's connection can carry another one.
 
@@ -72,9 +71,6 @@ async def pass_on(
     quiet_since = time.monotonic()
     for step in itertools.count(1):
         waker.clear()
-        ended = (
-            ended or (not left and chunks is None and not answer.until_close) or (chunks is not None and chunks.ended)
-        )
         moved = False
         if not ended and len(out) < PIECE:
             data = inbox or link.recv(PIECE)
@@ -85,7 +81,6 @@ async def pass_on(
                 ended = moved = True
             elif data is not None:
                 moved = True
-                quiet_since = time.monotonic()
                 if chunks is not None:
                     try:
                         content, used = chunks.feed(data)
@@ -93,22 +88,24 @@ async def pass_on(
                         raise Broken(f"the answer's body: {error}") from None
                     link.inbox = data[used:]
                     data = data[:used] if chunks_understood else b"".join(content)
+                    ended = chunks.ended
                 elif not answer.until_close:
                     link.inbox, data = data[left:], data[:left]
                     left -= len(data)
+                    ended = not left
                 out = b"".join((out, data)) if out else data
         if out:
             count = client.send(out)
             out = memoryview(out)[count:]
             moved = moved or count > 0
-            if count:
-                quiet_since = time.monotonic()
-        elif ended:
+        if ended and not out:
             return not (close or cut)
-        if not moved:
-            if time.monotonic() - quiet_since > silence:
-                raise Broken("the answer stood still", timeout=True)
+        if moved:
+            quiet_since = time.monotonic()
+            if step % STEPS == 0:
+                await asyncio.sleep(0)
+        elif time.monotonic() - quiet_since > silence:
+            raise Broken("the answer stood still", timeout=True)
+        else:
             await waker.wait()
-        elif step % STEPS == 0:
-            await asyncio.sleep(0)
     raise AssertionError("it is returned from, or raised")

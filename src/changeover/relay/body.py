@@ -43,7 +43,9 @@ class Body:
         moved = False
         try:
             for _ in range(TAKES):
-                if self.ended or (room := kept.room()) <= 0 or not self._take(kept, room):
+                if self.ended or not (self._channel.may_read or self.inbox):
+                    break
+                if (room := kept.room()) <= 0 or not self._take(kept, room):
                     break
                 moved = True
         except ConnectionError:

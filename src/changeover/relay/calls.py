@@ -188,9 +188,9 @@ class Call:
         block = self._blocks[0] if self._blocks else None
         if block is not None and block.pipe is not None and self._copy is None:
             self._prepare(block)
-        if self._copy is not None and not self._head:
-            return self._send_pipe(self._copy)
-        return self._send_memory(block)
+        if self._copy is None:
+            return self._send_memory(block)
+        return self._send_pipe(self._copy) if not self._head else self._send_memory(None, socket.MSG_MORE)
 
     def _prepare(self, block: Block) -> None:
         """What is sent from a pipe is gone from it, so it is sent from a copy."""
@@ -203,16 +203,13 @@ class Call:
             self._pipes.put(copy)
         block.to_memory(self._pipes)
 
-    def _send_memory(self, block: Block | None) -> bool:
-        """The head, and what is in memory of the first block."""
-        pieces: list[Piece] = [self._head] if self._head else []
-        if block is not None and self._copy is None:
-            pieces += block.pieces[self._piece : self._piece + AT_ONCE]
-            if self._place:
-                pieces[-min(AT_ONCE, len(block.pieces) - self._piece)] = memoryview(block.pieces[self._piece])[
-                    self._place :
-                ]
-        flags = socket.MSG_MORE if self._copy is not None else 0
+    def _send_memory(self, block: Block | None, flags: int = 0) -> bool:
+        """The head, and of a block in memory what is left of it."""
+        pieces: list[Piece] = [] if block is None else block.pieces[self._piece : self._piece + AT_ONCE]
+        if self._place:
+            pieces[0] = memoryview(pieces[0])[self._place :]
+        if self._head:
+            pieces.insert(0, self._head)
         try:
             count = self.link.channel.sock.sendmsg(pieces, (), flags)
         except BlockingIOError:
@@ -222,7 +219,7 @@ class Call:
             of_head = min(count, len(self._head))
             self._head = self._head[of_head:]
             count -= of_head
-        if block is not None and self._copy is None:
+        if block is not None:
             self._went(block, count)
         return True
 

@@ -21,6 +21,17 @@ from changeover.wire.heads import BadHead, RequestHead
 LINGER = 2.0
 """Seconds that a client which is still sending has to see that it was refused (RFC 9112, section 9.6)."""
 READ = 64 * 1024
+RESUMING = frozenset(
+    {
+        b"tus-resumable",
+        b"content-range",
+        b"upload-complete",
+        b"upload-incomplete",
+        b"upload-offset",
+        b"upload-draft-interop-version",
+    }
+)
+"""Fields of protocols by which a client goes on with an upload."""
 
 
 class Client:
@@ -77,8 +88,8 @@ class Client:
         settings, since = self._relay.settings, time.monotonic()
         while True:
             self.waker.clear()
-            text = self._inbox.lstrip(b"\r\n")  # RFC 9112, section 2.2: before a request, empty lines are ignored
-            if (end := text.find(b"\r\n\r\n")) >= 0:
+            text = self._inbox and self._inbox.lstrip(b"\r\n")  # RFC 9112, section 2.2: empty lines are ignored
+            if text and (end := text.find(b"\r\n\r\n")) >= 0:
                 self._inbox = text[end + 4 :]
                 return heads.read_request(text[: end + 4])
             if len(self._inbox) > heads.MOST:
@@ -148,8 +159,7 @@ class Client:
         head = exchange.head
         if not head.has_body or not any(r.matches(head.method, head.path) for r in self._relay.settings.segmented):
             return False
-        own = {b"tus-resumable", b"content-range", b"upload-complete", b"upload-incomplete", b"upload-offset"}
-        return head.fields.keys().isdisjoint({*own, b"upload-draft-interop-version"})
+        return head.fields.keys().isdisjoint(RESUMING)
 
     def _closes(self) -> bool:
         lame = self._relay.settings.lame_duck_file

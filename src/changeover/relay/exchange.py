@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 LOOP = 8
 """Relays that a request has passed, from which on it goes round in a circle."""
+
+
+FRAMING = frozenset({b"content-length", b"expect"})
+"""Fields of a request that are said anew to the next hop."""
+FRAMING_AND_PEER = FRAMING | {b"x-forwarded-for"}
 
 
 class Refused(Exception):
@@ -96,7 +101,7 @@ class Exchange:
 
     @property
     def last(self) -> bool:
-        return self.closes() or not self.head.keep_alive or not self.body.ended
+        return not self.head.keep_alive or not self.body.ended or self.closes()
 
     def tell_to_continue(self) -> None:
         """RFC 9110, section 10.1.1: a client that waits is told once that its body is wanted."""
@@ -106,14 +111,13 @@ class Exchange:
 
     def passed_on(self) -> list[Field]:
         """The fields of the request as the next hop sees them, but for those that frame the body."""
-        fields = self.head.passed_on((b"content-length", b"expect"))
+        fields = self.head.passed_on(FRAMING if not self.peer else FRAMING_AND_PEER)
         via = self.head.fields.get(b"via", b"").count(b"changeover-")
         if via >= LOOP:
             raise Refused(508, f"this request has passed {via} relays and goes round in a circle")
-        fields.append((b"Via", b"1.1 " + self.relay.settings.name.encode()))
+        fields.append((b"Via", self.relay.settings.via))
         if self.peer:
             known = self.head.fields.get(b"x-forwarded-for")
-            fields = [each for each in fields if each[0].lower() != b"x-forwarded-for"]
             fields.append((b"X-Forwarded-For", self.peer if known is None else known + b", " + self.peer))
         return fields
 
@@ -130,7 +134,7 @@ class Exchange:
 
     def _refuse_silence(self) -> None:
         silent = time.monotonic() - self.heard
-        if silent > self.relay.settings.body_time and not self.body.ended and self.kept.room() > 0:
+        if silent > self.relay.settings.body_time and self.kept.room() > 0:
             raise TooSlow(408, f"no byte of the body came for {silent:.0f} s")
 
     async def step(self, call: Call) -> None:
@@ -141,7 +145,7 @@ class Exchange:
         self.waker.clear()
         inward = call.link.channel
         moved = False
-        if inward.may_write or inward.may_read:
+        if inward.may_read or (inward.may_write and not call.all_sent):
             moved = call.step()
             if moved:
                 self.answered_at = time.monotonic()
@@ -151,7 +155,8 @@ class Exchange:
             moved = True
         self.steps += 1
         if not moved:
-            self._refuse_silence()
+            if not self.body.ended:
+                self._refuse_silence()
             if time.monotonic() - self.answered_at > self.relay.settings.body_time:
                 raise Broken("no answer came", timeout=True)
             await self.waker.wait()
@@ -165,7 +170,7 @@ class Exchange:
             await self.step(call)
         return call.answer
 
-    async def pass_on(self, call: Call, without: Iterable[bytes] = ()) -> bool:
+    async def pass_on(self, call: Call, without: frozenset[bytes] = frozenset()) -> bool:
         """The call's answer, to the client; whether its connection can carry another request."""
         assert call.answer is not None
         link = call.link

@@ -87,7 +87,8 @@ class Budget:
     def count(self, more: int) -> None:
         """There are so many bodies more."""
         self.bodies += more
-        self.share = max(self._least, min(self._most, self.total // max(1, self.bodies)))
+        full = self.bodies * self._most <= self.total
+        self.share = self._most if full else max(self._least, self.total // self.bodies)
 
 
 class Kept:
@@ -132,13 +133,9 @@ class Kept:
         tail = self._tail()
         if tail is not None and tail.pipe is not None:
             try:
-                count = tail.pipe.fill(channel.fd, most)
+                return self._came(channel, tail.pipe.fill(channel.fd, most), most)
             except BlockingIOError:
                 pass  # no more fits in, or no more is there: with an empty one it shows which
-            else:
-                self._many = count > FEW or count == most
-                self._count(count)
-                return count
         if (pipe := self._pipes.get()) is None:
             return -1
         came: int | None = None
@@ -150,10 +147,17 @@ class Kept:
             if not came:
                 self._pipes.put(pipe)
         if came:
-            self._many = came > FEW or came == most
-            self._count(came)
             self._blocks.append(Block(pipe))
+            self._came(channel, came, most)
         return came
+
+    def _came(self, channel: Channel, count: int, most: int) -> int:
+        """By way of a pipe."""
+        self._many = count > FEW or count == most
+        self._count(count)
+        if count < most:
+            channel.look()
+        return count
 
     def _tail(self) -> Block | None:
         return self._blocks[-1] if len(self._blocks) > self._sealed else None
@@ -210,7 +214,8 @@ class Kept:
 
     def close(self) -> None:
         """Let go of everything."""
-        self.drop(self.size)
+        if self.size:
+            self.drop(self.size)
         self._budget.count(-1)
 
     def _count(self, more: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,5 +72,5 @@ class Settings:
     """While it exists, every answer closes its connection, and readiness is denied."""
     proxy_protocol: bool = False
     """Every connection begins with a PROXY header, which tells whose it is."""
-    name: str = field(default_factory=lambda: f"changeover-{secrets.token_hex(4)}")
-    """In `Via`."""
+    via: bytes = field(default_factory=lambda: b"1.1 changeover-%b" % os.urandom(4).hex().encode())
+    """What it says of itself to the next hop (RFC 9110, section 7.6.3)."""

@@ -9,7 +9,6 @@ these the body is kept, in memory and then in a file, up to a bound.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 
 from changeover.relay.calls import Broken, Call
 from changeover.relay.exchange import Exchange, Refused
@@ -33,6 +32,8 @@ class Spool:
     def __init__(self, most: int) -> None:
         self.size = 0
         self._most = most
+        import tempfile  # with what it needs it takes 2 MB, and few relays have such routes
+
         self._file = tempfile.SpooledTemporaryFile(max_size=BATCH)  # noqa: SIM115
 
     @property
@@ -58,7 +59,7 @@ async def stream(exchange: Exchange) -> bool:
     head, settings = exchange.head, exchange.relay.settings
     exchange.relay.counters.streamed += 1
     repeatable = head.method in IDEMPOTENT or b"idempotency-key" in head.fields
-    opted = any(route.matches(head.method, head.path) for route in settings.replayed)
+    opted = bool(settings.replayed) and any(route.matches(head.method, head.path) for route in settings.replayed)
     spool = Spool(settings.spool) if head.has_body and (repeatable or opted) else None
     streaming = _Streaming(exchange, spool)
     try:

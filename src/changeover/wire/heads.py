@@ -19,7 +19,6 @@ MOST = 64 * 1024
 
 Field = tuple[bytes, bytes]
 
-_AMBIGUOUS = re.compile(rb"\r\n[ \t]|(?<!\r)\n|\r(?!\n)|\0")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!\"$-~]+) HTTP/([0-9]\.[0-9])\r\n")
 """RFC 9112, section 3; a target has no fragment."""
@@ -53,7 +52,7 @@ class BadHead(ValueError):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: making one would take three times as long
 class Head:
     """What requests and responses have in common."""
 
@@ -66,14 +65,15 @@ class Head:
     chunked: bool
     keep_alive: bool
 
-    def passed_on(self, without: Iterable[bytes] = ()) -> list[Field]:
+    def passed_on(self, without: frozenset[bytes] = frozenset()) -> list[Field]:
         """The fields that the next hop is to see: none that were for this one, and none of `without`."""
-        named = {name.strip().lower() for name in self.fields.get(b"connection", b"").split(b",")}
-        dropped = HOP_BY_HOP | (named - _FOR_ALL) | {*without}
+        dropped = HOP_BY_HOP | without
+        if (named := self.fields.get(b"connection")) is not None:
+            dropped |= {name.strip().lower() for name in named.split(b",")} - _FOR_ALL
         return [field for field in self.headers if field[0].lower() not in dropped]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestHead(Head):
     method: bytes
     target: bytes
@@ -91,7 +91,7 @@ class RequestHead(Head):
         return self.target.partition(b"?")[0]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResponseHead(Head):
     status: int
     reason: bytes
@@ -142,8 +142,16 @@ def read_request(head: bytes) -> RequestHead:
         raise BadHead(400, f"this is no request: {error}") from error
     if not seen.complete:
         raise BadHead(400, "this is no request")
-    target, headers = _with_host(method, target, seen.headers, version)
-    fields = _fields(headers)
+    headers, fields = seen.headers, _fields(seen.headers)
+    if (host := fields.get(b"host")) is None and version == "1.0":
+        host = fields[b"host"] = b""
+        headers.insert(0, (b"Host", b""))
+    if host is None or _HOST.fullmatch(host) is None:  # two are joined by what none may have in it
+        raise BadHead(400, "exactly one Host is needed, which is a name or an address")
+    if not target.startswith(b"/") and (method, target) != (b"OPTIONS", b"*"):
+        target, host = _of_absolute(target)
+        fields[b"host"] = host
+        headers = [(b"Host", host), *(each for each in headers if each[0].lower() != b"host")]
     length, chunked = _framing(fields, version)
     return RequestHead(
         headers,
@@ -153,31 +161,37 @@ def read_request(head: bytes) -> RequestHead:
         _keeps_alive(fields, version),
         method,
         target,
-        fields.get(b"expect", b"").lower() == b"100-continue" and version == "1.1",
+        version == "1.1" and fields.get(b"expect", b"").lower() == b"100-continue",
         version == "1.1",
     )
 
 
-def _with_host(method: bytes, target: bytes, headers: list[Field], version: str) -> tuple[bytes, list[Field]]:
-    """The target as origins see it, and the fields with one Host."""
-    hosts = [value for name, value in headers if name.lower() == b"host"]
-    if len(hosts) > 1 or (not hosts and version == "1.1") or not all(map(_HOST.fullmatch, hosts)):
-        raise BadHead(400, "exactly one Host is needed, which is a name or an address")
-    if (absolute := _ABSOLUTE.fullmatch(target)) is not None:
-        if _HOST.fullmatch(absolute[1]) is None:
-            raise BadHead(400, "the host in the target of the request is no name and no address")
-        rest = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
-        return rest, [(b"Host", absolute[1]), *(each for each in headers if each[0].lower() != b"host")]
-    if not target.startswith(b"/") and (method, target) != (b"OPTIONS", b"*"):
+def _of_absolute(target: bytes) -> tuple[bytes, bytes]:
+    """The target as origins see it, and the host."""
+    if (absolute := _ABSOLUTE.fullmatch(target)) is None:
         raise BadHead(400, "the target of the request is no path")
-    return target, headers if hosts else [(b"Host", b""), *headers]
+    if _HOST.fullmatch(absolute[1]) is None:
+        raise BadHead(400, "the host in the target of the request is no name and no address")
+    return absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2], absolute[1]
 
 
 def _refuse_ambiguous(head: bytes, too_long: int, status: int) -> None:
     if len(head) > MOST:
         raise BadHead(too_long, f"a head may have {MOST} bytes")
-    if _AMBIGUOUS.search(head):
+    if _is_ambiguous(head, head.count(b"\r\n")):
         raise BadHead(status, "the head has a folded line, or a lone CR, LF or NUL")
+
+
+def _is_ambiguous(head: bytes, lines: int) -> bool:
+    """Whether it has other ends than those of so many lines, or a line that goes on in the next one."""
+    return (
+        head.count(b"\n") != lines
+        or head.count(b"\r") != lines
+        or head.count(b"\r\n") != lines
+        or b"\0" in head
+        or b"\n " in head
+        or b"\n\t" in head
+    )
 
 
 def read_response(head: bytes, method: bytes) -> ResponseHead:
@@ -237,7 +251,9 @@ def _framing(fields: dict[bytes, bytes], version: str) -> tuple[int | None, bool
 
 
 def _keeps_alive(fields: dict[bytes, bytes], version: str) -> bool:
-    told = {word.strip().lower() for word in fields.get(b"connection", b"").split(b",")}
+    if (said := fields.get(b"connection")) is None:
+        return version == "1.1"
+    told = {word.strip().lower() for word in said.split(b",")}
     return b"close" not in told and (version == "1.1" or b"keep-alive" in told)
 
 
@@ -255,9 +271,9 @@ def spell_response(status: int, reason: bytes, headers: Iterable[Field]) -> byte
 
 
 def _spell(start: bytes, headers: Iterable[Field]) -> bytes:
-    lines = [start, *(b"%b: %b" % field for field in headers), b"", b""]
+    lines = [start, *[b"%b: %b" % field for field in headers], b"", b""]
     head = b"\r\n".join(lines)
-    if head.count(b"\n") != len(lines) - 1 or _AMBIGUOUS.search(head):
+    if _is_ambiguous(head, len(lines) - 1):
         raise BadHead(502, "a field of the head has more than one line")
     return head
 

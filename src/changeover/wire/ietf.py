@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
-import http_sf
-
 _BOOLEANS = {"?0": False, "?1": True}
 
 PARTIAL = "application/partial-upload"
@@ -114,6 +112,8 @@ def complete(interop: Interop, value: bool) -> tuple[str, str]:
 
 def limit(limits: Mapping[str, int]) -> tuple[str, str]:
     """`Upload-Limit`; an upload without limits says `min-size=0`, since some limit must be announced."""
+    import http_sf
+
     return "Upload-Limit", str(http_sf.ser(dict(limits) or {"min-size": 0}))
 
 
@@ -133,6 +133,8 @@ def _item(headers: Mapping[str, str], name: str) -> object:
         return None
     if text in _BOOLEANS or (text.isascii() and text.isdigit() and len(text) <= 15):
         return _BOOLEANS[text] if text in _BOOLEANS else int(text)  # nearly all; the parser takes fifty times as long
+    import http_sf  # here, and not above: a relay hardly ever needs it, and has 2 MB less without
+
     try:
         parsed: Any = http_sf.parse(text.encode("latin-1"), tltype="item")
     except (http_sf.StructuredFieldError, UnicodeEncodeError):

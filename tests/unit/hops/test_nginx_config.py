@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from tests.unit.hops.nginx_text import Directive, parse
 from tests.unit.hops.places import instance, place, tier
 
@@ -146,11 +147,44 @@ def test_http2_is_spoken_at_the_edge_only() -> None:
 
 def test_each_route_says_whether_a_body_is_taken_in_whole_first() -> None:
     settings = HttpSettings.model_validate(
-        {"routes": [{"path": "/upload", "request_buffering": True}, {"path": "/", "request_buffering": False}]}
+        {
+            "routes": [
+                {"path": "/upload", "buffering": "buffer", "max_body": "50MB"},
+                {"path": "/", "buffering": "stream"},
+            ]
+        }
     )
     server = serving(http(settings))
     assert location(server, "/upload").value("proxy_request_buffering") == ("on",)
     assert location(server, "/").value("proxy_request_buffering") == ("off",)
+
+
+def test_the_disk_of_a_buffered_route_is_reckoned_and_bounds_its_requests() -> None:
+    upload = {"path": "/upload", "buffering": "buffer", "max_body": "50MB", "disk": "1020MB"}
+    settings = HttpSettings.model_validate({"client_max_body_size": "5MB", "routes": [{}, upload]})
+    server = serving(http(settings))
+    assert location(server, "/upload").value("limit_conn") == ("route1", "20")
+    assert location(server, "/upload").value("client_max_body_size") == ("50000000",)
+    assert location(server, "/").value("client_max_body_size") == ("5000000",)
+    assert location(server, "/").all("limit_conn") == []
+    assert settings.disk == 1_000_000_000
+    assert "# on disk: 20 x 50.0 MB = 1.0 GB" in http_conf(settings, place(), OLD, as_root=False)
+
+
+@pytest.mark.parametrize(
+    ("route", "problem"),
+    [
+        ({"buffering": "buffer"}, "a body may have any size: no disk is large enough. Set its max_body"),
+        (
+            {"buffering": "buffer", "max_body": "5MB", "disk": "4MB"},
+            "4.0 MB of disk, which does not hold one body of 5",
+        ),
+        ({"retries": "idempotent"}, "Say buffering: buffer, or leave retries at safe-once"),
+    ],
+)
+def test_a_route_that_cannot_keep_what_it_says_is_refused(route: dict[str, str], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        HttpSettings.model_validate({"routes": [route]})
 
 
 def test_an_upload_passes_through_unless_a_route_says_otherwise() -> None:

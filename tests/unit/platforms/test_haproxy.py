@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def tier(affinity: str | dict[str, str] = "none") -> Tier:
 
 
 def run(api: RuntimeApi, step: Callable[[HaproxyRouter], Any]) -> Any:
-    return asyncio.run(step(HaproxyRouter(api, tier(), "web", proxied=False)))
+    return asyncio.run(step(HaproxyRouter(api, tier(), "web")))
 
 
 def membership(api: RuntimeApi, name: str = WEB.name) -> Membership:
@@ -197,8 +198,8 @@ def test_a_member_with_clients_of_its_own_gets_a_cookie_and_loses_them_when_it_l
     api = Recorded(add_server="New server registered.\n\n")
     listed = lists()
     for said, step in ((api, "admit"), (listed, "remove")):
-        router = HaproxyRouter(said, tier({"cookie": "route"}), "web", proxied=True)
-        asyncio.run(router.admit(WEB, 1) if step == "admit" else router.remove(WEB))
+        router = HaproxyRouter(said, tier({"cookie": "route"}), "web")
+        asyncio.run(router.admit(replace(WEB, proxied=True), 1) if step == "admit" else router.remove(WEB))
     assert api.changes[0].startswith("add server web/web-v1-1 127.0.0.1:25556 send-proxy-v2 check ")
     assert api.changes[1] == "enable dynamic-cookie backend web"
     assert listed.changes == ["set server web/web-v1-1 state maint"]  # in `drain` they would go on coming
@@ -207,7 +208,7 @@ def test_a_member_with_clients_of_its_own_gets_a_cookie_and_loses_them_when_it_l
 def show(api: RuntimeApi, *instances: Instance) -> bool:
     tier = chain().tier("in")
     assert tier is not None
-    return asyncio.run(HaproxyPreview(api, tier, proxied=False).show(instances))
+    return asyncio.run(HaproxyPreview(api, tier).show(instances))
 
 
 def test_who_is_shown_already_is_left_alone_and_anybody_else_gets_nothing_new() -> None:

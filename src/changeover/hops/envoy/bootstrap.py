@@ -82,7 +82,7 @@ def _listener(settings: EnvoySettings, place: Place) -> dict[str, Any]:
             "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes(place)}],
         },
         # The address of a PROXY header is the client's: it goes into X-Forwarded-For. Else that is left as it comes.
-        "use_remote_address": place.proxied,
+        "use_remote_address": place.instance.proxied,
         "http_filters": [
             *_sessions(place),
             {"name": "router", "typed_config": {"@type": f"{_TYPE}.filters.http.router.v3.Router"}},
@@ -92,7 +92,7 @@ def _listener(settings: EnvoySettings, place: Place) -> dict[str, Any]:
     return {
         "name": "in",
         "address": _socket(place.instance.address),
-        "listener_filters": [{"name": "proxy", "typed_config": proxied}] if place.proxied else [],
+        "listener_filters": [{"name": "proxy", "typed_config": proxied}] if place.instance.proxied else [],
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from changeover.hops.nginx.binary import Binary
 from changeover.hops.nginx.settings import HttpSettings, Route, StreamSettings
 from changeover.model.instance import Address
+from changeover.model.units import human_bytes
 from changeover.ports import Place
 
 _DOLLAR = "$changeover_dollar"
@@ -17,6 +19,7 @@ def http_conf(settings: HttpSettings, place: Place, binary: Binary, *, as_root: 
     """The L7 tier: TLS where it is the edge, routes, a pool of bounded connections to the tier behind."""
     if place.inner is None:
         raise ValueError(f"{place.tier.name}: an nginx tier needs a tier behind it")
+    forwarded = "$proxy_protocol_addr" if place.instance.proxied else "$proxy_add_x_forwarded_for"
     return f"""{_main(settings.worker_processes, place, as_root)}
 http {{
 {_shared_http()}
@@ -28,22 +31,23 @@ http {{
     client_body_buffer_size 1m;  # the default of 16k costs five times the CPU per byte of a large upload
 
 {_upstream(settings, place.inner)}
-    server {{
+{_zones(settings)}    server {{
 {_listen(place, binary)}
 {_lines(f"add_header {name} {_quote(value)} always;" for name, value in settings.headers.items())}
         proxy_http_version 1.1;
         proxy_set_header Connection "";
         proxy_set_header Host $http_host;
-        proxy_set_header X-Forwarded-For {"$proxy_protocol_addr" if place.proxied else "$proxy_add_x_forwarded_for"};
+        proxy_set_header X-Forwarded-For {forwarded};
         proxy_set_header X-Forwarded-Proto $scheme;
         proxy_set_header X-Request-Id $request_id;
         proxy_connect_timeout {_time(settings.connect_timeout)};
         proxy_read_timeout {_time(settings.response_timeout)};
         proxy_send_timeout {_time(settings.response_timeout)};
-        # A request that was not sent yet may go to the other entry; one that was is repeated only if it is safe.
+        # A request that was not sent yet may go to the other entry; one that was is repeated only if its method says
+        # that it may be: nginx leaves POST, PATCH and LOCK alone.
         proxy_next_upstream error timeout;
         proxy_next_upstream_tries 2;
-{"".join(_location(route) for route in settings.routes)}    }}
+{"".join(_location(settings, number, route) for number, route in enumerate(settings.routes))}    }}
 
 {_control(place)}
 {settings.snippet}
@@ -111,9 +115,9 @@ def _upstream(settings: HttpSettings, inner: Address) -> str:
 
 def _listen(place: Place, binary: Binary) -> str:
     address = place.instance.address
-    proxied = " proxy_protocol" if place.proxied else ""
+    proxied = " proxy_protocol" if place.instance.proxied else ""
     if not place.outermost:
-        return f"        listen {address} backlog=2048;"
+        return f"        listen {address}{proxied} backlog=2048;"
     # `http2` became a directive of its own in 1.25.1; the parameter is deprecated from there on.
     old = binary.version < (1, 25, 1)
     return f"""        listen {address} ssl{" http2" if old else ""}{proxied} backlog=2048;
@@ -124,10 +128,53 @@ def _listen(place: Place, binary: Binary) -> str:
         ssl_session_cache shared:tls:1m;"""
 
 
-def _location(route: Route) -> str:
+_REPEATS = {"safe-once": "error timeout", "idempotent": "error timeout non_idempotent", "none": "off"}
+
+
+def _zones(settings: HttpSettings) -> str:
+    # Counted are requests and not connections, of which HTTP/2 needs one for many; those without a body as well, since
+    # HTTP/2 does not say beforehand whether one will come.
+    zones = [
+        f"limit_conn_zone $server_port zone=route{number}:64k;"
+        for number, route in enumerate(settings.routes)
+        if route.buffering == "buffer"
+    ]
+    return "".join(f"    {line}\n" for line in (*zones, *(["limit_conn_log_level warn;"] if zones else [])))
+
+
+def _location(settings: HttpSettings, number: int, route: Route) -> str:
+    largest, buffered = settings.largest_body(route), route.buffering == "buffer"
+    lines = [
+        "proxy_pass http://inner;",
+        f"proxy_request_buffering {'on' if buffered else 'off'};",
+        f"proxy_next_upstream {_REPEATS[route.retries]};",
+    ]
+    refusals = ""
+    if largest:
+        lines += [f"client_max_body_size {largest};", f"error_page 413 @large{number};"]
+        refusals += _refusal(
+            settings, f"@large{number}", 413, f"a body of at most {human_bytes(largest)} is taken at {route.path}\n"
+        )
+    if buffered:
+        at_once = settings.at_once(route)
+        bound = f"{at_once} x {human_bytes(largest)} = {human_bytes(at_once * largest)}"
+        lines += [f"limit_conn route{number} {at_once};  # on disk: {bound}", f"error_page 503 @full{number};"]
+        said = f"{at_once} requests are under way at {route.path}, and there is no disk for another body: try again\n"
+        refusals += _refusal(settings, f"@full{number}", 503, said, {"Retry-After": "5"})
     return f"""        location {route.path} {{
-            proxy_pass http://inner;
-            proxy_request_buffering {"on" if route.request_buffering else "off"};
+{_lines(lines, 12)}
+        }}
+{refusals}"""
+
+
+def _refusal(
+    settings: HttpSettings, name: str, status: int, said: str, more: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """What nginx says itself when it refuses. A place with headers of its own does not inherit any."""
+    headers = (f"add_header {key} {_quote(value)} always;" for key, value in {**settings.headers, **more}.items())
+    lines = [*headers, "default_type text/plain;", f"return {status} {_quote(said)};"]
+    return f"""        location {name} {{
+{_lines(lines, 12)}
         }}
 """
 
@@ -145,8 +192,8 @@ def _control(place: Place) -> str:
     }}"""
 
 
-def _lines(lines: Iterable[str]) -> str:
-    return "\n".join(f"        {line}" for line in lines)
+def _lines(lines: Iterable[str], indent: int = 8) -> str:
+    return "\n".join(" " * indent + line for line in lines)
 
 
 def _quote(text: str) -> str:

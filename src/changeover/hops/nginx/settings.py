@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from changeover.model.part import Headers, Part
-from changeover.model.units import Bytes, Seconds
+from changeover.model.units import Bytes, Seconds, human_bytes
 
 
 class Route(Part):
-    """How requests below one path are passed on."""
+    """How requests below one path are passed on: docs/routes.md."""
 
     path: str = Field("/", pattern=r"^/[^\s{};]*$", description="Prefix of the path.")
-    request_buffering: bool = Field(
-        False,
-        description="`true`: take the whole body to disk first, the tiers behind see it for a moment. `false`: pass "
-        "it on as it comes; a slow upload then holds a connection through every tier.",
+    buffering: Literal["stream", "buffer"] = Field(
+        "stream",
+        description="`stream`: pass a body on as it comes; a slow upload then holds a connection through every tier. "
+        "`buffer`: take the whole body to disk first; the tiers behind see it for a moment.",
     )
+    max_body: Bytes = Field(
+        0, description="A larger body gets 413; 0: client_max_body_size of the template.", validate_default=True
+    )
+    disk: Bytes = Field(
+        "10GB",
+        gt=0,
+        validate_default=True,
+        description="Of a buffered route: what its bodies may take on an instance's disk. So many requests are let in "
+        "at once as bodies of the largest size fit in there; who comes then gets 503 and is told to come again.",
+    )
+    retries: Literal["safe-once", "idempotent", "none"] = Field(
+        "safe-once",
+        description="What is sent again, once, when the tier behind breaks off before it has answered. `safe-once`: "
+        "GET, HEAD and whatever else may be repeated by its method (RFC 9110 9.2.2), never POST or PATCH. "
+        "`idempotent`: those too; only where doing them twice is doing them once, and with `buffering: buffer`. "
+        "`none`: nothing, not even what was never sent.",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_sent_again(self) -> Self:
+        if self.retries == "idempotent" and self.buffering == "stream":
+            raise ValueError(
+                "retries: idempotent needs the body that it would send again, and buffering: stream does not keep it. "
+                "Say buffering: buffer, or leave retries at safe-once"
+            )
+        return self
 
 
 class _Common(Part):
@@ -52,6 +80,36 @@ class HttpSettings(_Common):
         (Route(),), min_length=1, description="By path; the longest prefix that fits decides. Without one: everything."
     )
     headers: Headers = Field({}, description="Added to every response.")
+
+    def largest_body(self, route: Route) -> int:
+        """Bytes; 0: any size."""
+        return int(route.max_body or self.client_max_body_size)
+
+    def at_once(self, route: Route) -> int:
+        """Requests that a buffered route lets in at once, so that their bodies fit on its disk."""
+        return int(route.disk) // self.largest_body(route)
+
+    @property
+    def disk(self) -> int:
+        """Bytes that bodies may take on the disk of an instance."""
+        return sum(
+            self.at_once(route) * self.largest_body(route) for route in self.routes if route.buffering == "buffer"
+        )
+
+    @model_validator(mode="after")
+    def _disk_is_bounded(self) -> Self:
+        for route in self.routes:
+            if route.buffering == "buffer" and not self.largest_body(route):
+                raise ValueError(
+                    f"route {route.path} is buffered, and a body may have any size: no disk is large enough. Set its "
+                    "max_body, or client_max_body_size"
+                )
+            if route.buffering == "buffer" and not self.at_once(route):
+                raise ValueError(
+                    f"route {route.path} is buffered on {human_bytes(route.disk)} of disk, which does not hold one "
+                    f"body of {human_bytes(self.largest_body(route))}. Raise its disk, or lower its max_body"
+                )
+        return self
 
 
 class StreamSettings(_Common):

@@ -49,7 +49,7 @@ class Relay:
             ("--keepalive-timeout", settings.keepalive_timeout),
         ]
         words = (str(word) for option in options for word in option)
-        proxied = ("--proxy-protocol",) if place.proxied else ()
+        proxied = ("--proxy-protocol",) if place.instance.proxied else ()
         return Launch((sys.executable, "-m", "changeover.cli.relay", *words, *proxied))
 
     async def ready(self, instance: Instance) -> bool:

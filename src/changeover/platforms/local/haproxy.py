@@ -152,11 +152,10 @@ class HaproxyRouter:
 
     weighs: ClassVar[Literal["requests", "connections"]] = "connections"
 
-    def __init__(self, api: RuntimeApi, tier: Tier, listener: str, *, proxied: bool) -> None:
+    def __init__(self, api: RuntimeApi, tier: Tier, listener: str) -> None:
         self._api = api
         self._tier = listener
         self._health = tier.health
-        self._proxied = proxied
         self._cookies = tier.affinity.by == "cookie" and listener == tier.name
 
     async def open(self) -> None:
@@ -169,7 +168,7 @@ class HaproxyRouter:
                 f"check addr {instance.control.host} port {instance.control.port} inter {health.interval * 1000:.0f}ms "
                 f"rise {health.rise} fall {health.fall}"
             )
-            proxied = " send-proxy-v2" if self._proxied else ""
+            proxied = " send-proxy-v2" if instance.proxied else ""
             added = f"add server {server} {instance.address}{proxied} {check}"
             await self._do(added, expect="New server registered.")
         if self._cookies:  # gives each member that has none the one it is to have
@@ -238,8 +237,8 @@ class HaproxyRouter:
 class HaproxyPreview:
     """The members of a tier's preview."""
 
-    def __init__(self, api: RuntimeApi, tier: Tier, *, proxied: bool) -> None:
-        self._router = HaproxyRouter(api, tier, preview_of(tier.name), proxied=proxied)
+    def __init__(self, api: RuntimeApi, tier: Tier) -> None:
+        self._router = HaproxyRouter(api, tier, preview_of(tier.name))
 
     async def show(self, instances: Collection[Instance]) -> bool:
         """Whoever leaves keeps the connections that it has; it stays in the list, and gets no other, until they end."""

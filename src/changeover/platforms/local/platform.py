@@ -179,14 +179,10 @@ class LocalPlatform:
         return None if known is None else Address.parse(known)
 
     def preview(self, tier: Tier) -> Preview | None:
-        return (
-            None
-            if tier.update.preview is None
-            else haproxy.HaproxyPreview(self._api, tier, proxied=self._proxied(tier))
-        )
+        return None if tier.update.preview is None else haproxy.HaproxyPreview(self._api, tier)
 
     def router(self, tier: Tier) -> Router:
-        return haproxy.HaproxyRouter(self._api, tier, tier.name, proxied=self._proxied(tier))
+        return haproxy.HaproxyRouter(self._api, tier, tier.name)
 
     def _record(self) -> dict[str, Any]:
         file = self._state / "platform.json"
@@ -212,7 +208,8 @@ class LocalPlatform:
         address = control = Address(_HOST, self._reserve_port())
         if tier.name in self._wires.controlled:
             control = Address(_HOST, self._reserve_port())
-        instance = Instance(name, tier.name, template, address, control, directory=str(folder))
+        proxied = self._chain.asks_for_clients and tier.name == self._chain.tiers[0].name
+        instance = Instance(name, tier.name, template, address, control, directory=str(folder), proxied=proxied)
         return await self.start(instance, tier)
 
     async def start(self, instance: Instance, tier: Tier) -> Instance:
@@ -253,11 +250,7 @@ class LocalPlatform:
             inner_tier=inner,
             inner_ready_path=self._wires.ready_path(inner) if inner else "",
             membership=str(self.membership_file(inner.name)) if inner else "",
-            proxied=self._proxied(tier),
         )
-
-    def _proxied(self, tier: Tier) -> bool:
-        return self._chain.asks_for_clients and tier.name == self._chain.tiers[0].name
 
     def gone(self, instance: Instance) -> str | None:
         if instance.pid is None or instance.born is None:
