@@ -17,6 +17,8 @@ PIECE = 64 * 1024
 """Bytes read into memory at once. Who has that many waiting is worth a splice; fewer cost less by way of memory."""
 FEW = 16 * 1024
 """A splice that moved no more than that was not worth it."""
+NARROW = 512 * 1024
+"""A splice that moved less, and left something behind, was held up by the pipe."""
 CRUMB = 4 * 1024
 """Bytes of a piece that is worth an object of its own."""
 BLOCK = 1024 * 1024
@@ -131,13 +133,17 @@ class Kept:
         if not channel.may_read:
             return None
         tail = self._tail()
-        if tail is not None and tail.pipe is not None:
+        old = None if tail is None else tail.pipe
+        if old is not None and not old.narrow:
             try:
-                return self._came(channel, tail.pipe.fill(channel.fd, most), most)
+                return self._came(channel, old, old.fill(channel.fd, most), most)
             except BlockingIOError:
                 pass  # no more fits in, or no more is there: with an empty one it shows which
         if (pipe := self._pipes.get()) is None:
-            return -1
+            if old is None or not old.narrow:
+                return -1
+            old.narrow = False
+            return self._splice(channel, most)
         came: int | None = None
         try:
             came = pipe.fill(channel.fd, most)
@@ -148,15 +154,17 @@ class Kept:
                 self._pipes.put(pipe)
         if came:
             self._blocks.append(Block(pipe))
-            self._came(channel, came, most)
+            self._came(channel, pipe, came, most)
         return came
 
-    def _came(self, channel: Channel, count: int, most: int) -> int:
+    def _came(self, channel: Channel, pipe: Pipe, count: int, most: int) -> int:
         """By way of a pipe."""
         self._many = count > FEW or count == most
         self._count(count)
         if count < most:
             channel.look()
+            # The kernel moves at most as many pages as are free in the pipe, though one can take eight of them.
+            pipe.narrow = channel.may_read and count < NARROW
         return count
 
     def _tail(self) -> Block | None:

@@ -29,12 +29,14 @@ POSSIBLE = hasattr(os, "splice") and hasattr(_libc, "tee")
 class Pipe:
     """Both ends of one."""
 
-    __slots__ = ("r", "size", "w")
+    __slots__ = ("narrow", "r", "size", "w")
 
     def __init__(self) -> None:
         self.r, self.w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.size = 0
         """Bytes in it."""
+        self.narrow = False
+        """So few of its pages are free that a splice into it moves little: another one is to be preferred."""
 
     def fill(self, descriptor: int, most: int) -> int:
         """From a socket; how much came, 0 at its end. Raises BlockingIOError when nothing is there, or no place."""
@@ -109,6 +111,7 @@ class Pipes:
         """Give it back, with whatever is in it."""
         if len(self._idle) < IDLE:
             self.drop(pipe, pipe.size)
+            pipe.narrow = False
             self._idle.append(pipe)
         else:
             pipe.close()
