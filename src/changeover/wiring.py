@@ -31,6 +31,7 @@ from changeover.hops.kong.document import document
 from changeover.hops.kong.outside import router_of
 from changeover.hops.kong.settings import KongRoute, KongSettings
 from changeover.hops.nginx.hop import NginxHttp, NginxStream
+from changeover.hops.nginx.settings import HttpSettings
 from changeover.hops.relay.hop import Relay
 from changeover.kit import http
 from changeover.kit.files import write_whole
@@ -59,6 +60,8 @@ class Wired:
     world: World
     platform: LocalPlatform
     state: Path
+    disk: Mapping[str, Mapping[str, int]]
+    """Bytes that bodies may take on the disk of an instance: tier -> template -> bytes, for tiers that buffer any."""
     text: str = field(repr=False)
 
     def journal(self) -> Journal:
@@ -207,7 +210,11 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         previews={tier.name: shown for tier in chain.tiers if (shown := platform.preview(tier)) is not None},
         folder=file.resolve().parent,
     )
-    return Wired(chain, world, platform, state, text)
+    disk = {
+        name: {template: said.disk for template, said in templates.items() if isinstance(said, HttpSettings)}
+        for name, templates in settings.items()
+    }
+    return Wired(chain, world, platform, state, {name: of for name, of in disk.items() if any(of.values())}, text)
 
 
 def client() -> httpx.AsyncClient:

@@ -69,6 +69,18 @@ def test_a_plan_of_all_tiers_goes_from_the_inside_out_and_nothing_to_do_exits_0(
     assert (nothing["id"], nothing["tiers"]) == (None, [])
 
 
+def test_a_plan_reckons_the_disk_that_buffered_bodies_may_take_while_it_is_carried_out(resting: Chain) -> None:
+    def buffered(said: Said) -> None:
+        route = {"path": "/upload", "buffering": "buffer", "max_body": "50MB", "disk": "1GB"}
+        tier_of(said, "edge")["templates"]["v2"]["routes"] = [{"path": "/"}, route]
+
+    words = ("plan", "edge", "--to", "v2", "-f", chain_file(resting.folder, buffered, name="buffered.yaml"))
+    assert resting.here(*words, "--json", code=1).json["tiers"][0]["disk"] == 3_000_000_000
+    assert "edge buffers on disk: 3 instances x 1.0 GB of bodies = 3.0 GB." in resting.here(*words, code=1).out
+    plain = resting.here("plan", "edge", "--to", "v2", code=1).out
+    assert "on disk" not in plain
+
+
 def test_a_plan_that_is_not_there_is_named(resting: Chain) -> None:
     for number in ("000000000000", "../journal"):
         assert f"there is no plan {number} here" in resting.here("roll", "--plan", number, code=2).err

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -19,12 +18,13 @@ from tests.unit.hops import places
 
 from changeover import wiring
 from changeover.hops.envoy.hop import Envoy
+from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.kit import sockets
 from changeover.model.chain import Chain, Tier
 from changeover.model.instance import Address, Instance
 from changeover.platforms.local import haproxy
-from changeover.ports import Router, Unknown
+from changeover.ports import Unknown
 
 HOST = "127.0.0.1"
 PATIENCE = 20.0
@@ -112,13 +112,17 @@ class Balancer:
     """`at`: where each of its nodes is reached."""
 
     at: tuple[Address, ...]
-    router: Router
+    router: EnvoyRouter | haproxy.HaproxyRouter
     nodes: tuple[Instance, ...] = ()
 
     async def admits(self, *members: Instance) -> None:
         for member in members:
             await self.router.admit(member, 100)
         await self._until(members, lambda seen: seen.admitted)
+
+    async def weighs(self, member: Instance, weight: int) -> None:
+        await self.router.weigh(member, weight)
+        await self._until([member], lambda seen: seen.weight == weight)
 
     async def removes(self, member: Instance) -> None:
         await self.router.remove(member)
@@ -210,7 +214,3 @@ async def through_envoys(folder: Path, tier: Tier, *, nodes: int = 2, proxied: b
                 while not await hop.ready(node):
                     os.sched_yield()
         yield Balancer(tuple(node.address for node in there), router, tuple(there))
-
-
-def shares(names: Iterable[str]) -> Counter[str]:
-    return Counter(names)

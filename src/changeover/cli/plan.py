@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from math import inf
 from typing import Any
@@ -22,6 +22,9 @@ from changeover.engine.plan import Plan, TierPlan, keep, make
 from changeover.model.units import human_bytes, human_seconds
 from changeover.rollout.cuts import Passing
 from changeover.rollout.plan import Planned
+
+Disk = Mapping[str, Mapping[str, int]]
+"""Tier -> template -> bytes of disk: `Wired.disk`."""
 
 
 def plan(
@@ -46,18 +49,24 @@ def plan(
                 made = await make(found.world, journal, asked, strategy.value if strategy else None, time.time())
         if made.tiers:
             keep(found.state, made)
-        output.result(data(made), picture(made))
+        output.result(data(made, found.disk), picture(made, found.disk))
         return exits.ROLLED_BACK if made.tiers else exits.DONE
 
     run(json, work)
 
 
-def data(made: Plan) -> dict[str, Any]:
+def _disk(one: TierPlan, disk: Disk) -> int:
+    """Bytes that buffered bodies may take on the disk of an instance that exists in this rollout."""
+    templates = disk.get(one.tier, {})
+    return max(templates.get(one.came_from, 0), templates.get(one.goal, 0))
+
+
+def data(made: Plan, disk: Disk) -> dict[str, Any]:
     """As `plan --json` prints it. Times in seconds from the beginning of the rollout, sizes in bytes."""
     return {
         "id": made.id if made.tiers else None,
         "goals": dict(made.goals),
-        "tiers": [_tier_data(one) for one in made.tiers],
+        "tiers": [{**_tier_data(one), "disk": one.rehearsal.peak * _disk(one, disk)} for one in made.tiers],
         "peak": made.peak,
         "floor_seconds": _rounded(made.floor),
         "seconds": _rounded(made.seconds),
@@ -107,7 +116,7 @@ def _rounded(value: float | None) -> float | None:
 # -- for people ------------------------------------------------------------------------------------------------------
 
 
-def picture(made: Plan) -> RenderableType:
+def picture(made: Plan, disk: Disk) -> RenderableType:
     """The plan as people read it: what comes of it first, then every step."""
     if not made.tiers:
         runs = ", ".join(f"{tier} runs {template} already" for tier, template in made.goals.items())
@@ -126,8 +135,14 @@ def picture(made: Plan) -> RenderableType:
     waits = [
         f"Not counted: the wait for {what} ({one.tier})." for one in made.tiers for what in one.rehearsal.waits_for
     ]
+    fits = [
+        f"{one.tier} buffers on disk: {one.rehearsal.peak} instances x {human_bytes(each)} of bodies "
+        f"= {human_bytes(one.rehearsal.peak * each)}."
+        for one in made.tiers
+        if (each := _disk(one, disk))
+    ]
     last = f"Carry it out with `changeover roll --plan {made.id}`; it is refused if anything has changed by then."
-    return Group(steps, whole, *_uploads(made), *waits, last)
+    return Group(steps, whole, *_uploads(made), *fits, *waits, last)
 
 
 def _time(value: float | None) -> str:
