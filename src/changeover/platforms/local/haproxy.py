@@ -1,7 +1,9 @@
-"""HAProxy as the load balancer of every tier: one process, one TCP listener a tier, members through its runtime API.
+"""HAProxy as the load balancer of every tier: one process, one listener a tier, members through its runtime API.
 
-Membership never reloads it. A member that leaves is put into `drain`: nothing new, what is open stays. `show stat`
-and `show servers state` tell what it does with each member; they are the only thing taken for a confirmation.
+A listener passes bytes, unless the tier's affinity is by something that only HTTP says. Membership never reloads it. A
+member that leaves is put into `drain`, or into maintenance where its own clients would go on coming: nothing new, what
+is open stays. `show stat` and `show servers state` tell what it does with each member; they are the only thing taken
+for a confirmation.
 """
 
 from __future__ import annotations
