@@ -455,6 +455,32 @@ def test_a_body_that_was_sent_completely_is_sent_again_only_with_a_key(headers: 
 
 
 @pytest.mark.parametrize(
+    ("fields", "harm", "again"),
+    [
+        (b"", Harm(outward=5), False),
+        (b"Idempotency-Key: k\r\n", Harm(outward=5), True),
+        (b"", Harm(inward=10), False),
+        (b"Idempotency-Key: k\r\n", Harm(inward=10), True),
+    ],
+)
+def test_a_body_that_came_along_with_its_head_is_sent_again_only_with_a_key(
+    fields: bytes, harm: Harm, again: bool
+) -> None:
+    async def go() -> None:
+        first = lambda n: harm if n == 0 else None  # noqa: E731
+        whole = b"POST /other HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n%b\r\nhello" % fields
+        async with scripted(echo) as where, relaying(where, first) as relayed, relayed.client() as client:
+            await client.send(whole)
+            got = await client.got()
+            assert got.status == (200 if again else 502)
+            if again:
+                assert json.loads(got.body)["sha"] == sha(b"hello").decode()
+            assert relayed.server.counters.replayed == again
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
     "head",
     [
         b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",

@@ -37,6 +37,14 @@ class Body:
         self._left = head.length or 0
         self._chunks = Chunks() if head.chunked else None
 
+    def take_whole(self) -> bytes | None:
+        """All of it, if it came along with the head: then there is nothing to be kept, or waited for."""
+        if self._chunks is not None or self._left > len(self.inbox):
+            return None
+        whole, self.inbox = self.inbox[: self._left], self.inbox[self._left :]
+        self.received, self._left, self.ended = self._left, 0, True
+        return whole
+
     def take(self, kept: Kept) -> bool:
         """Whether anything came. Raises ClientGone, and BadChunk."""
         before = kept.size

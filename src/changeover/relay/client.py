@@ -140,10 +140,12 @@ class Client:
         return keep
 
     async def _handle(self, exchange: Exchange) -> bool:
-        if not self._is_segmented(exchange):
-            return await stream(exchange)
         limit, length = self._relay.settings.segment_from, exchange.head.length
         body, kept = exchange.body, exchange.kept
+        if length is not None and length < limit and (whole := body.take_whole()) is not None:
+            return await stream(exchange, whole)
+        if not self._is_segmented(exchange):
+            return await stream(exchange)
         # Where there is no room, what is here has to go on: if all waited for their rest, there would never be any.
         while (length is None or length < limit) and not body.ended and kept.size < limit and kept.room() > 0:
             exchange.tell_to_continue()

@@ -54,14 +54,17 @@ class Spool:
         self._file.close()
 
 
-async def stream(exchange: Exchange) -> bool:
-    """Send it through; whether the connection can carry another request. Raises Refused, ClientGone, BadChunk."""
+async def stream(exchange: Exchange, whole: bytes | None = None) -> bool:
+    """Send it through; whether the connection can carry another request. Raises Refused, ClientGone, BadChunk.
+
+    `whole`: the body, if all of it came along with the head.
+    """
     head, settings = exchange.head, exchange.relay.settings
     exchange.relay.counters.streamed += 1
     repeatable = head.method in IDEMPOTENT or b"idempotency-key" in head.fields
     opted = bool(settings.replayed) and any(route.matches(head.method, head.path) for route in settings.replayed)
-    spool = Spool(settings.spool) if head.has_body and (repeatable or opted) else None
-    streaming = _Streaming(exchange, spool)
+    spool = Spool(settings.spool) if whole is None and head.has_body and (repeatable or opted) else None
+    streaming = _Streaming(exchange, spool, whole)
     try:
         for left in reversed(range(TRIES)):
             try:
@@ -84,13 +87,14 @@ async def stream(exchange: Exchange) -> bool:
 class _Streaming:
     """The tries to send one request through."""
 
-    def __init__(self, exchange: Exchange, spool: Spool | None) -> None:
+    def __init__(self, exchange: Exchange, spool: Spool | None, whole: bytes | None) -> None:
         self.begun = False
         """Somebody may have seen some of it."""
         self.complete = False
         """Somebody may have seen all of it."""
         self._exchange = exchange
         self._spool = spool
+        self._whole = whole
         self._gone = 0
         """Bytes of the body that are not in `kept` any more."""
         head, fields = exchange.head, exchange.passed_on()
@@ -98,7 +102,7 @@ class _Streaming:
         if self._in_chunks:
             fields.append((b"Transfer-Encoding", b"chunked"))
         elif head.has_body or b"content-length" in head.fields:
-            size = exchange.kept.size if exchange.body.ended else head.length or 0
+            size = exchange.kept.size if head.chunked else head.length or 0
             fields.append((b"Content-Length", b"%d" % size))
         self._head = heads.spell_request(head.method, head.target, fields)
 
@@ -112,10 +116,13 @@ class _Streaming:
         exchange = self._exchange
         link = await exchange.relay.upstream.link(exchange.waker, fresh=fresh)
         before = self._spool.blocks() if self._spool is not None and self._gone else []
+        if self._whole:
+            before = [Block(data=self._whole)]
         call = Call(link, exchange.head.method, self._head, self._framed(before), exchange.relay.pipes)
         self.begun = True
         try:
-            await self._feed(call)
+            if self._whole is None:
+                await self._feed(call)
             await exchange.answer_to(call)
         except BadHead as error:
             link.close(reset=True)
@@ -124,6 +131,7 @@ class _Streaming:
             link.close(reset=True)
             raise
         finally:
+            self.complete = self.complete or call.is_over
             call.close()
         return call
 
@@ -150,7 +158,6 @@ class _Streaming:
             call.more = False
         while call.answer is None and not call.all_sent:
             await exchange.step(call)
-        self.complete = call.answer is None
 
     def _framed(self, blocks: list[Block]) -> list[Block]:
         if not self._in_chunks:
