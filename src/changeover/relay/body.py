@@ -8,16 +8,14 @@ from changeover.wire.alike import alike
 from changeover.wire.chunked import Chunks
 from changeover.wire.heads import RequestHead
 
-READ = 256 * 1024
+READ = 1024 * 1024
 """Bytes of chunks read at once, where they are too small to go past memory: each read costs more than its chunks."""
 LARGE = 128 * 1024
 """Bytes of a chunk whose content goes past memory: of these, nothing but the lines between them is read."""
-SMALL = 16 * 1024
+SMALL = 4 * 1024
 """Bytes of a chunk up to which joining costs less than an object for each (measured)."""
 ALIKE = 4
 """Chunks of one size in a row after which more of them are expected."""
-
-
 TAKES = 8
 """Pieces that are taken in a row, before others get their turn."""
 

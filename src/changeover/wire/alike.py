@@ -11,8 +11,8 @@ from functools import lru_cache
 
 from changeover.wire.chunked import Chunks
 
-BYTES = 256 * 1024
-"""That are taken at once; more leaves the processor's cache before it is joined."""
+BYTES = 512 * 1024
+"""That are taken at once; more gains nothing (measured)."""
 PLACES = 1024
 """Chunks that are taken at once: for less than these, few bytes would be read at a time."""
 
