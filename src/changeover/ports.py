@@ -30,9 +30,9 @@ class Place:
     """What an instance is told about where it stands: itself, the tier behind it, and where things lie.
 
     `inner` is the stable address of the tier it sends requests to, None for the last tier and for a hop that finds
-    its members itself: in `membership`, asking each at `inner_ready_path`. `shared` is a directory that all instances
-    of the chain see; `lame_duck` the file whose presence makes an instance answer `not ready`; `tls` a directory with
-    `edge.pem` and `edge.key`.
+    its members itself: in `membership`, asking each at `inner_ready_path`, on a port of its own if `inner_controlled`.
+    `shared` is a directory that all instances of the chain see; `lame_duck` the file whose presence makes an instance
+    answer `not ready`; `tls` a directory with `edge.pem` and `edge.key`.
     """
 
     instance: Instance
@@ -44,6 +44,7 @@ class Place:
     inner: Address | None
     inner_tier: Tier | None
     inner_ready_path: str
+    inner_controlled: bool
     membership: str
 
 

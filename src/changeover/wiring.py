@@ -27,7 +27,9 @@ from changeover.engine.metrics.source import MetricSource, Sources
 from changeover.hops.app.hop import App
 from changeover.hops.envoy.hop import Envoy
 from changeover.hops.envoy.stats import request_counts
+from changeover.hops.kong import binary as kong_binary
 from changeover.hops.kong.document import document
+from changeover.hops.kong.hop import Kong
 from changeover.hops.kong.outside import router_of
 from changeover.hops.kong.settings import KongRoute, KongSettings
 from changeover.hops.nginx.hop import NginxHttp, NginxStream
@@ -43,8 +45,8 @@ from changeover.model.instance import Instance, Launch
 from changeover.platforms.local.platform import LocalPlatform, Wires
 from changeover.ports import Hop, Place, Router, RoutesInward
 
-HOPS: Mapping[str, type[NginxHttp | NginxStream | Envoy | Relay | App]] = MappingProxyType(
-    {hop.kind: hop for hop in (NginxHttp, NginxStream, Envoy, Relay, App)}
+HOPS: Mapping[str, type[NginxHttp | NginxStream | Envoy | Kong | Relay | App]] = MappingProxyType(
+    {hop.kind: hop for hop in (NginxHttp, NginxStream, Envoy, Kong, Relay, App)}
 )
 """Every kind of tier there is."""
 
@@ -145,6 +147,12 @@ def _check_routers(chain: Chain, file: str) -> None:
             )
 
 
+def check_software(chain: Chain) -> None:
+    """That what its tiers run is installed, where this program does not bring it. Raises ChangeoverError."""
+    if any(HOPS[tier.kind] is Kong for tier in chain.tiers):
+        kong_binary.find()
+
+
 def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
     """Join a chain file with its hops, its platform and its routers. Starts nothing. Raises ChangeoverError."""
     read, text = read_chain(file)
@@ -230,18 +238,21 @@ def _launch(hops: Mapping[str, Hop], settings: Mapping[str, Mapping[str, BaseMod
 def kong_documents(read: chainfile.Read) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Tier, what Kong calls it, and what a Kong in front of it is configured with, without members.
 
-    Of every tier that a Kong routes to; of the last one if there is no Kong.
+    Of every tier that a Kong routes to; of the last one if there is no Kong. A Kong that is a tier is configured as its
+    first template says.
     """
     chain = read.chain
-    routed = [tier for tier in chain.tiers if tier.router is not None]
+    within: dict[str, KongSettings] = {}
+    for outer in chain.tiers:
+        inner, first = chain.inner(outer.name), read.settings[outer.name][outer.first]
+        if inner is not None and isinstance(first, KongSettings):
+            within[inner.name] = first
+    routed = [tier for tier in chain.tiers if tier.router is not None or tier.name in within]
     for tier in routed or chain.tiers[-1:]:
-        settings, name = KongSettings(), tier.name
+        settings, name = within.get(tier.name, KongSettings()), tier.name
         if tier.router is not None:
-            buffering = tier.router.request_buffering
-            settings, name = (
-                KongSettings(routes=(KongRoute(request_buffering=buffering),)),
-                tier.router.upstream or name,
-            )
+            route = KongRoute(buffering="buffer" if tier.router.request_buffering else "stream")
+            settings, name = KongSettings(routes=(route,)), tier.router.upstream or name
         yield tier.name, name, document(name, tier, settings, _ready_path(HOPS[tier.kind]))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import pytest
+from tests.chain.chains import REPOSITORY
 from tests.kong.double import Database, Node
 from tests.kong.serving import Beside, Served, beside
 
@@ -113,6 +116,15 @@ def route(kong: Kong, document: dict[str, Any]) -> None:
             headers = {"Kong-Admin-Token": os.environ[TOKEN]} if os.environ.get(TOKEN) else {}
             url = f"{kong.admin[0]}{path}"
             assert httpx.post(url, json=body, headers=headers, trust_env=False).status_code in (201, 409)
+
+
+def install(folder: Path, environment: pytest.MonkeyPatch) -> None:
+    """Have the double's `kong` come first on PATH."""
+    script = folder / "kong"
+    code = REPOSITORY / "tests/kong/fake_kong.py"
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="{REPOSITORY}" exec "{sys.executable}" "{code}" "$@"\n')
+    script.chmod(0o755)
+    environment.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 def run(work: Awaitable[Value]) -> Value:

@@ -64,9 +64,11 @@ class Listener:
         while not self._server.started:
             await asyncio.sleep(0.005)
 
-    async def close(self) -> None:
+    async def close(self, *, cut: bool = True) -> None:
+        """Refuse what is new, and either end what is under way or wait for it."""
         if self._server is not None and self._task is not None:
-            self._server.should_exit = self._server.force_exit = True
+            self._server.config.timeout_graceful_shutdown = 1 if cut else None
+            self._server.should_exit, self._server.force_exit = True, cut
             await self._task
             self._server = None
 
@@ -90,6 +92,8 @@ class Served:
     fault: str = ""
     token: str = ""
     checks: bool = True
+    keepalive_time: float = 3600.0
+    """Seconds after which a connection is closed with the next answer."""
     headers_seen: list[dict[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -100,6 +104,7 @@ class Served:
             for application, port, host, context in zip(applications, self.ports, self.hosts, contexts, strict=True)
         )
         self._checks: asyncio.Task[None] | None = None
+        self._since: dict[tuple[str, int], float] = {}
         limits = httpx.Limits(keepalive_expiry=1.0, max_connections=None)
         self._client = httpx.AsyncClient(timeout=None, trust_env=False, limits=limits, verify=NO_TLS)
 
@@ -113,12 +118,12 @@ class Served:
         if self.checks:
             self._checks = asyncio.create_task(self._check_all())
 
-    async def close(self) -> None:
+    async def close(self, *, cut: bool = True) -> None:
         if self._checks is not None:
             self._checks.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._checks
-        await asyncio.gather(*(listener.close() for listener in (self.admin, self.status, self.proxy)))
+        await asyncio.gather(*(listener.close(cut=cut) for listener in (self.admin, self.status, self.proxy)))
         await self._client.aclose()
 
     # -- listeners ---------------------------------------------------------------------------------------------------
@@ -199,6 +204,8 @@ class Served:
             told = [(name, value) for name, value in answer.headers.raw if name.lower() not in HOP_BY_HOP]
             told += [(b"Via", f"1.1 {SERVER}".encode()), (b"X-Kong-Request-Id", request_id.encode())]
             told += [(b"X-Kong-Upstream-Latency", b"1"), (b"X-Kong-Proxy-Latency", b"0")]
+            if self._is_old(scope["client"]):
+                told.append((b"Connection", b"close"))
             if "server" not in answer.headers:
                 told.append((b"Server", SERVER.encode()))
             await send({"type": "http.response.start", "status": answer.status_code, "headers": told})
@@ -207,6 +214,14 @@ class Served:
             await send({"type": "http.response.body", "body": b""})
         finally:
             await answer.aclose()
+
+    def _is_old(self, client: tuple[str, int]) -> bool:
+        """Whether a connection has been there for longer than it may."""
+        now = asyncio.get_running_loop().time()
+        if now - self._since.setdefault(client, now) < self.keepalive_time:
+            return False
+        del self._since[client]
+        return True
 
     # -- health checks -----------------------------------------------------------------------------------------------
 

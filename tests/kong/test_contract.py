@@ -84,7 +84,7 @@ def test_targets_come_change_and_go(kong: Kong) -> None:
 
 
 def test_a_whole_document_is_taken_and_is_balanced_at_once(kong: Kong) -> None:
-    document = plain_document("runtime", "/readyz", routes=[{"path": "/"}, {"path": "/upload", "request_buffering": 1}])
+    document = plain_document("runtime", "/readyz", routes=[{"path": "/"}, {"path": "/upload", "buffering": "buffer"}])
     if kong.database:
         with pytest.raises(Unknown, match="only available when Kong is configured to not use a database"):
             run(kong.api().load(document))

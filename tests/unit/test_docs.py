@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.main import cli
+from changeover.hops.kong.settings import KongSettings
 from changeover.hops.nginx.settings import Route
 from changeover.hops.relay.settings import RelaySettings
 from changeover.model import chainfile
@@ -86,6 +87,7 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("actions.md", "phases"): lambda: members(Phase),
     ("actions.md", "actions"): lambda: actions.table() + "\n",
     ("kong.md", "router"): lambda: settings(KongNodes),
+    ("kong.md", "settings"): lambda: settings(KongSettings),
     ("relay.md", "settings"): lambda: settings(RelaySettings),
     ("routes.md", "settings"): lambda: settings(Route),
     ("relay.md", "metrics"): lambda: table(

@@ -45,6 +45,7 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
 
 async def start(found: wiring.Wired, source: Path, tell: Tell) -> None:
     """Bring a chain up and leave its keeper behind. Raises ChangeoverError; nothing is left running then."""
+    wiring.check_software(found.chain)
     with contextlib.closing(found.journal()) as journal, lease(journal, "up", time.time()):
         found.keep_copy()  # first: with it `down` finds what was started, whatever becomes of this process
         journal.set_facts({"file": str(source.resolve())})

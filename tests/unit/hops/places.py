@@ -39,6 +39,7 @@ def place(**said: Any) -> Place:
         "inner": Address("127.0.0.1", 20100),
         "inner_tier": BEHIND,
         "inner_ready_path": "/readyz",
+        "inner_controlled": False,
         "membership": "/state/members/runtime/endpoints.json",
     }
     return Place(**{**plain, **said})

@@ -45,7 +45,7 @@ def document(name: str, tier: Tier, settings: KongSettings, ready_path: str | No
                         "paths": [route.path],
                         "strip_path": False,
                         "preserve_host": True,
-                        "request_buffering": route.request_buffering,
+                        "request_buffering": route.buffering == "buffer",
                         "response_buffering": False,
                     }
                     for number, route in enumerate(settings.routes, start=1)

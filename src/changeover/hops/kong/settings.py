@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from changeover.model.part import Part
@@ -14,9 +16,9 @@ class KongRoute(Part):
     path: str = Field(
         "/", pattern=r"^/[^\s{};~]*$", description="Prefix of the path; the longest one that fits decides."
     )
-    request_buffering: bool = Field(
-        False,
-        description="`false`: pass a body on as it comes. `true`: take it whole, to disk, first. Its instance is "
+    buffering: Literal["stream", "buffer"] = Field(
+        "stream",
+        description="`stream`: pass a body on as it comes. `buffer`: take it whole, to disk, first. Its instance is "
         "chosen when its head arrives, though, and gets it even if it was taken out meanwhile: each one behind that "
         "leaves is then held for its `drain.deadline` before its drain begins.",
     )

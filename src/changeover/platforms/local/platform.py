@@ -249,6 +249,7 @@ class LocalPlatform:
             inner=None if inner is None or routed else self.entry(inner.name),
             inner_tier=inner,
             inner_ready_path=self._wires.ready_path(inner) if inner else "",
+            inner_controlled=inner is not None and inner.name in self._wires.controlled,
             membership=str(self.membership_file(inner.name)) if inner else "",
         )
 

@@ -1,0 +1,97 @@
+"""What a Kong node is started with, and how. Pure: settings and a place in, text out."""
+
+from __future__ import annotations
+
+import shlex
+from math import ceil
+
+from changeover.hops.kong.settings import KongSettings
+from changeover.model.errors import fail
+from changeover.model.instance import Address, Instance
+from changeover.ports import Place
+
+CONF, DOCUMENT, RUN = "kong.conf", "kong.json", "run.sh"
+_SOCKET = 108 - len("/sockets/") - 24
+"""Characters that a prefix may have: below it Kong makes Unix sockets, whose paths end at 108."""
+
+# What the caller's environment says of a Kong would win over the file.
+CLEAN = "for name in $(env | sed -n 's/^\\(KONG_[A-Za-z0-9_]*\\)=.*/\\1/p'); do unset \"$name\"; done"
+
+
+def admin_address(instance: Instance) -> Address:
+    """Where the Admin API of an instance listens: at the port of its status listener, on another loopback address.
+
+    So no third port has to be kept for it, and nobody reaches it from outside of this machine.
+    """
+    return Address("127.0.0.2", instance.control.port)
+
+
+def kong_conf(settings: KongSettings, place: Place, *, as_root: bool) -> str:
+    """kong.conf of a node that can be drained."""
+    instance = place.instance
+    _check_prefix(instance.directory)
+    said: dict[str, object] = {
+        "prefix": instance.directory,
+        "database": "off",
+        "declarative_config": f"{instance.directory}/{DOCUMENT}",
+        "proxy_listen": f"{instance.address} backlog=16384",
+        # Its default is off where it is needed most: /status/ready exists nowhere else.
+        "status_listen": instance.control,
+        "admin_listen": admin_address(instance),
+        # Kong Manager listens at fixed ports unless told otherwise: a second node could not start.
+        "admin_gui_listen": "off",
+        "nginx_daemon": "off",
+        "nginx_worker_processes": settings.worker_processes,
+        **({"nginx_user": "root root"} if as_root else {}),
+        # Without it a worker that has to go waits as long as a connection moves, whatever the drain's deadline was.
+        "nginx_main_worker_shutdown_timeout": f"{drain_seconds(place)}s",
+        "nginx_proxy_keepalive_time": f"{settings.keepalive_time * 1000:.0f}ms",
+        "nginx_proxy_keepalive_timeout": f"{settings.keepalive_timeout * 1000:.0f}ms",
+        "nginx_proxy_keepalive_requests": 100000,
+        "upstream_keepalive_idle_timeout": max(1, round(settings.upstream_keepalive_timeout)),
+        **({} if place.outermost else _known_clients()),
+        "plugins": "off",
+        "anonymous_reports": "off",
+        "log_level": "warn",
+        "proxy_access_log": "off",
+        "admin_access_log": "off",
+        "status_access_log": "off",
+        "proxy_error_log": "/dev/stderr",
+        "admin_error_log": "/dev/stderr",
+        "status_error_log": "/dev/stderr",
+    }
+    return "".join(f"{name} = {value}\n" for name, value in said.items())
+
+
+def _known_clients() -> dict[str, object]:
+    """The tier in front tells who the client is; it stands on this machine."""
+    return {"trusted_ips": "127.0.0.0/8", "real_ip_header": "X-Forwarded-For", "real_ip_recursive": "on"}
+
+
+def drain_seconds(place: Place) -> int:
+    return max(1, ceil(place.tier.drain.deadline))
+
+
+def run_script(kong: str, place: Place) -> str:
+    """What stands for the instance: Kong in the foreground, told to quit in the way that waits.
+
+    `kong quit` by itself waits for 10 s, then cuts what is in flight, and says that all is well (exit code 0).
+    """
+    quoted, prefix = shlex.quote(kong), shlex.quote(place.instance.directory)
+    return f"""{CLEAN}
+trap '{quoted} quit --prefix {prefix} --timeout {drain_seconds(place)}' QUIT
+trap '{quoted} stop --prefix {prefix}' TERM
+{quoted} start --conf {CONF} --prefix {prefix} &
+started=$!
+# A signal ends `wait` before Kong has ended.
+until wait "$started"; do kill -0 "$started" 2>/dev/null || exit 1; done
+"""
+
+
+def _check_prefix(prefix: str) -> None:
+    """Kong hands its prefix to a shell as it is, and makes sockets below it. Raises ChangeoverError."""
+    hint = "Name another folder with --state."
+    if any(character.isspace() or character in "'\"$`\\" for character in prefix):
+        raise fail("Kong cannot work in a folder whose name has a space or a quote in it", where=prefix, next=hint)
+    if len(prefix.encode()) > _SOCKET:
+        raise fail(f"Kong cannot work in a folder whose name is longer than {_SOCKET}", where=prefix, next=hint)

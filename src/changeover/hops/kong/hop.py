@@ -1,0 +1,172 @@
+"""The Kong hop: a data plane without a database, which is handed its members through its Admin API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from signal import SIGQUIT, Signals
+from typing import ClassVar, Literal
+
+import httpx
+from pydantic import BaseModel
+
+from changeover.hops.kong import binary
+from changeover.hops.kong.access import Access
+from changeover.hops.kong.admin import Admin
+from changeover.hops.kong.config import CLEAN, CONF, DOCUMENT, RUN, admin_address, kong_conf, run_script
+from changeover.hops.kong.document import buffers, document
+from changeover.hops.kong.members import InFile, Node
+from changeover.hops.kong.router import KongRouter
+from changeover.hops.kong.settings import KongSettings
+from changeover.kit.http import NoAnswer, ask, is_ok
+from changeover.kit.sockets import open_connections
+from changeover.model.chain import Tier
+from changeover.model.instance import InFlight, Instance, Launch
+from changeover.ports import Nodes, Place, Unknown
+
+_RELOAD_TIME = 20.0
+"""Seconds within which `kong reload` must have ended; it starts an interpreter of its own first."""
+
+
+class Kong:
+    """Kong as gateway: L7 proxy, and router of the tier behind it."""
+
+    kind: ClassVar[str] = "kong"
+    Settings: ClassVar[type[BaseModel]] = KongSettings
+    ready_path: ClassVar[str] = "/status/ready"
+    own_control: ClassVar[bool] = True
+    sees_uploads: ClassVar[bool] = False
+    takes: ClassVar[Literal["tls", "http", "bytes"]] = "http"
+    names_clients: ClassVar[bool] = False
+    # To the script that stands for it, which then has Kong quit; TERM has it stop, and cut.
+    stop_signal: ClassVar[Signals] = SIGQUIT
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+        self._access = Access()
+        self._members: InFile | None = None
+        self._told: set[str] = set()
+
+    def launch(self, settings: KongSettings, place: Place) -> Launch:
+        if place.inner_tier is None:
+            raise ValueError(f"{place.tier.name}: a kong tier needs a tier behind it")
+        kong = binary.find()
+        ready_path = None if place.inner_controlled else place.inner_ready_path
+        said = document(place.inner_tier.name, place.inner_tier, settings, ready_path)
+        return Launch(
+            ("sh", RUN),
+            {
+                CONF: kong_conf(settings, place, as_root=os.geteuid() == 0),
+                DOCUMENT: json.dumps(said, indent=1),
+                RUN: run_script(kong, place),
+            },
+            check=("sh", "-c", f'{CLEAN}; exec "$@"', "sh", kong, "config", "-c", CONF, "parse", DOCUMENT),
+        )
+
+    async def ready(self, instance: Instance) -> bool:
+        """Ready, and told of all members.
+
+        A node that starts cannot be told yet, and the router tells only those that carry traffic: what comes and goes
+        in between is told here. Afterwards it is told again and again, in case somebody else has told it otherwise;
+        that costs it nothing, and is no reason to take it for unready when it fails.
+        """
+        if not await is_ok(self._client, f"http://{instance.control}{self.ready_path}"):
+            return False
+        if self._members is None:
+            return True
+        try:
+            await self._members.tell(self._node(instance))
+            self._told.add(instance.name)
+        except Unknown:
+            return instance.name in self._told
+        return True
+
+    async def lame_duck(self, instance: Instance, on: bool) -> None:
+        """Not ready any more. Kong closes no connection for it: they leave by keepalive_time.
+
+        It has no way back but a reload, which makes it read its file again: that is kept as it was told last.
+        """
+        if on:
+            await self._say_draining(instance)
+        elif await self._is_draining(instance):
+            await self._reload(instance)
+
+    async def in_flight(self, instance: Instance) -> InFlight:
+        """Requests from the status listener, less the one that asks; connections from the kernel.
+
+        Each worker holds a connection to the one that spreads events among them, which is counted too.
+        """
+        try:
+            told = (await self._status("GET", instance, "/status")).json()
+            server, workers = told["server"], len(told["memory"]["workers_lua_vms"])
+            busy = int(server["connections_reading"]) + int(server["connections_writing"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise Unknown(f"{instance.name}: /status did not answer as it should: {error!r}") from error
+        connections = open_connections(instance.address.port)
+        # Without a connection there is no request: what is left is somebody who asks the other listeners.
+        return InFlight(max(0, busy - 1 - workers) if connections else 0, connections)
+
+    def router(self, tier: Tier, membership: str, nodes: Nodes) -> KongRouter:
+        def all_of_them() -> list[Node]:
+            return [self._node(instance) for instance in nodes()]
+
+        def held() -> float:
+            """Any node that buffers may have bodies for whoever leaves."""
+            bases = (node.base for node in all_of_them() if node.base is not None)
+            return tier.drain.deadline if any(map(_buffers, bases)) else 0.0
+
+        self._members = InFile(tier.name, Path(membership), all_of_them, keep_base=True)
+        return KongRouter(tier.name, self._members, all_of_them, time.monotonic, held=held)
+
+    def _node(self, instance: Instance) -> Node:
+        admin = Admin(self._access, f"http://{admin_address(instance)}")
+        return Node(instance.name, admin, Path(instance.directory) / DOCUMENT)
+
+    async def _say_draining(self, instance: Instance) -> None:
+        url = f"http://{instance.control}{self.ready_path}"
+        try:
+            answer = await ask(self._client, "POST", url, json={"status": "draining"})
+        except NoAnswer as error:
+            raise Unknown(str(error)) from error
+        if answer.status_code != 204:
+            raise Unknown(f"{instance.name}: POST {self.ready_path} answered {answer.status_code}")
+
+    async def _is_draining(self, instance: Instance) -> bool:
+        return "draining" in (await self._status("GET", instance, self.ready_path)).text
+
+    async def _reload(self, instance: Instance) -> None:
+        command = ("sh", "-c", f'{CLEAN}; exec "$@"', "sh", binary.find(), "reload", "--conf", CONF)
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *("--prefix", instance.directory),
+            cwd=instance.directory,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            async with asyncio.timeout(_RELOAD_TIME):
+                told, _ = await process.communicate()
+        except TimeoutError as error:
+            process.kill()
+            await process.wait()
+            raise Unknown(f"{instance.name}: kong reload did not end") from error
+        if process.returncode:
+            raise Unknown(f"{instance.name}: kong reload: {told.decode(errors='replace').strip()[-200:]}")
+
+    async def _status(self, method: str, instance: Instance, path: str) -> httpx.Response:
+        try:
+            return await ask(self._client, method, f"http://{instance.control}{path}")
+        except NoAnswer as error:
+            raise Unknown(str(error)) from error
+
+
+def _buffers(base: Path) -> bool:
+    """Whether the node that is configured from this file buffers bodies; what cannot be read may."""
+    try:
+        return buffers(json.loads(base.read_text()))
+    except (OSError, ValueError):
+        return True

@@ -1,0 +1,235 @@
+"""How a Kong node is started, asked, drained and stopped. The `kong` here is the double's, and strict."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.kong.kongs import install, run
+from tests.unit.hops.places import BEHIND, instance, place, tier
+
+from changeover.hops.kong.config import kong_conf, run_script
+from changeover.hops.kong.hop import Kong
+from changeover.hops.kong.settings import KongSettings
+from changeover.kit import process, sockets
+from changeover.kit.http import client
+from changeover.model.errors import ChangeoverError
+from changeover.model.instance import Address, Instance, Launch
+from changeover.ports import Place, Unknown
+
+A = instance("runtime-v1-1", 21001, 21001)
+
+
+def settled(directory: str = "/state/instances/gateway-v1-1", **said: Any) -> Place:
+    one = Instance("gateway-v1-1", "gateway", "v1", Address("127.0.0.1", 20001), Address("127.0.0.1", 20002))
+    owner = tier("kong", name="gateway", drain={"deadline": "90500ms"})
+    return place(**{"instance": Instance(**{**vars(one), "directory": directory}), "tier": owner, **said})
+
+
+def conf(where: Place, *, as_root: bool = False, **settings: Any) -> dict[str, str]:
+    text = kong_conf(KongSettings.model_validate(settings), where, as_root=as_root)
+    return dict(line.split(" = ", 1) for line in text.splitlines())
+
+
+# -- what is written -----------------------------------------------------------------------------------------------
+
+
+def test_a_node_can_be_drained() -> None:
+    said = conf(settled(), keepalive_time="4s", upstream_keepalive_timeout="30s")
+    assert said["status_listen"] == "127.0.0.1:20002"
+    assert said["proxy_listen"] == "127.0.0.1:20001 backlog=16384"
+    assert said["admin_listen"] == "127.0.0.2:20002"
+    assert said["admin_gui_listen"] == "off"
+    assert said["nginx_main_worker_shutdown_timeout"] == "91s"
+    assert said["nginx_proxy_keepalive_time"] == "4000ms"
+    assert said["upstream_keepalive_idle_timeout"] == "30"
+    assert (said["database"], said["declarative_config"]) == ("off", "/state/instances/gateway-v1-1/kong.json")
+
+
+def test_it_is_told_to_quit_with_the_deadline_of_the_drain_and_never_with_its_own() -> None:
+    text = run_script("/usr/local/bin/kong", settled())
+    assert "trap '/usr/local/bin/kong quit --prefix /state/instances/gateway-v1-1 --timeout 91' QUIT" in text
+
+
+def test_who_the_client_is_is_believed_of_the_tier_in_front_alone() -> None:
+    assert conf(settled())["trusted_ips"] == "127.0.0.0/8"
+    assert "trusted_ips" not in conf(settled(outermost=True))
+
+
+def test_workers_of_root_stay_root_since_nobody_else_may_look_into_the_state_folder() -> None:
+    assert conf(settled(), as_root=True)["nginx_user"] == "root root"
+    assert "nginx_user" not in conf(settled())
+
+
+@pytest.mark.parametrize("directory", ["/with a space", "/quo'te", "/dol$lar", "/" + "x" * 100])
+def test_a_folder_in_which_kong_cannot_work_is_refused(directory: str) -> None:
+    with pytest.raises(ChangeoverError, match=r"Kong cannot work in a folder whose name[^\0]*--state"):
+        conf(settled(directory))
+
+
+def test_its_document_has_the_routes_and_no_members() -> None:
+    routes = [{"path": "/"}, {"path": "/upload", "buffering": "buffer"}]
+    said = document(settled(), retries=2, connect_timeout="500ms", routes=routes)
+    (service,), (upstream,) = said["services"], said["upstreams"]
+    assert (service["retries"], service["connect_timeout"], service["read_timeout"]) == (2, 500, 300_000)
+    assert [(one["paths"], one["request_buffering"]) for one in service["routes"]] == [
+        (["/"], False),
+        (["/upload"], True),
+    ]
+    assert upstream["targets"] == []
+    active = upstream["healthchecks"]["active"]
+    assert (active["http_path"], active["timeout"]) == ("/readyz", 1)
+    assert active["healthy"] == {"interval": 0.25, "successes": 3}
+    assert active["unhealthy"] == {"interval": 0.25, "http_failures": 4, "tcp_failures": 4, "timeouts": 4}
+
+
+def test_a_tier_that_tells_its_readiness_elsewhere_is_not_checked() -> None:
+    (upstream,) = document(settled(inner_controlled=True))["upstreams"]
+    assert upstream["healthchecks"]["active"]["healthy"]["interval"] == 0
+
+
+def launch(where: Place, **settings: Any) -> Launch:
+    return Kong(httpx.AsyncClient()).launch(KongSettings.model_validate(settings), where)
+
+
+def document(where: Place, **settings: Any) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setattr("changeover.hops.kong.binary.find", lambda: "kong")
+        said: dict[str, Any] = json.loads(launch(where, **settings).files["kong.json"])
+        return said
+
+
+# -- a node that runs ----------------------------------------------------------------------------------------------
+
+
+class Running:
+    """A node in a folder, from its launch to its end."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        at, control = (Address("127.0.0.1", sockets.free_port("127.0.0.1")) for _ in range(2))
+        self.instance = Instance("gateway-v1-1", "gateway", "v1", at, control, directory=str(folder))
+        self.folder = folder
+        where = settled(instance=self.instance)
+        self.carrying: tuple[Instance, ...] = (self.instance,)
+        self.members = folder / "members.json"
+        self.launch = launch(where, **settings)
+        for name, text in self.launch.files.items():
+            (folder / name).write_text(text)
+        subprocess.run(self.launch.check, cwd=folder, check=True, timeout=20)
+        self.pid, self.born = process.spawn(self.launch.argv, cwd=folder, log=folder / "log", env={})
+
+    def do(self, step: Callable[[Kong, Any], Any]) -> Any:
+        async def done() -> Any:
+            async with client() as asking:
+                hop = Kong(asking)
+                router = hop.router(BEHIND, str(self.members), lambda: self.carrying)
+                await router.open()
+                return await step(hop, router)
+
+        return run(done())
+
+    def ready(self) -> bool:
+        told: bool = self.do(lambda hop, _: hop.ready(self.instance))
+        return told
+
+    def until(self, look: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + 30
+        while not look():
+            assert time.monotonic() < deadline, f"{what}: {(self.folder / 'log').read_text()}"
+            time.sleep(0.02)
+
+    def is_alive(self) -> bool:
+        return process.is_alive(self.pid, self.born)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One that runs until the last test, which ends it."""
+    with pytest.MonkeyPatch.context() as environment:
+        install(tmp_path_factory.mktemp("bin"), environment)
+        found = Running(tmp_path_factory.mktemp("node"))
+        try:
+            found.until(found.ready, "not ready")
+            yield found
+        finally:
+            process.kill_session(found.pid, found.born, found.folder)
+
+
+def targets(node: Running) -> list[tuple[str, int]]:
+    (upstream,) = json.loads((node.folder / "kong.json").read_text())["upstreams"]
+    return [(one["target"], one["weight"]) for one in upstream["targets"]]
+
+
+def test_what_it_does_and_has_in_flight_can_be_asked(node: Running) -> None:
+    async def admitted(hop: Kong, router: Any) -> Any:
+        await router.admit(A, 100)
+        told = await router.membership(frozenset([A.name]))
+        return told[A.name], await hop.in_flight(node.instance)
+
+    said, in_flight = node.do(admitted)
+    assert "does not send it" not in said.who
+    assert (in_flight.requests, in_flight.connections) == (0, 0)
+    assert targets(node) == [("127.0.0.1:21001", 100)]
+
+
+def test_who_came_while_a_node_was_starting_is_known_to_it_before_it_is_ready(node: Running) -> None:
+    node.carrying = ()  # nobody tells it
+    node.do(lambda _, router: router.admit(A, 7))
+    assert ("127.0.0.1:21001", 7) not in targets(node)
+    assert node.ready()
+    assert targets(node) == [("127.0.0.1:21001", 7)]
+    node.carrying = (node.instance,)
+
+
+def test_a_lame_duck_comes_back_by_a_reload_with_the_members_as_they_are(node: Running) -> None:
+    async def there_and_back(hop: Kong, router: Any) -> list[bool]:
+        await hop.lame_duck(node.instance, on=False)  # it is none: nothing is reloaded
+        await hop.lame_duck(node.instance, on=True)
+        await hop.lame_duck(node.instance, on=True)
+        seen = [await hop.ready(node.instance)]
+        await router.admit(A, 9)
+        await hop.lame_duck(node.instance, on=False)
+        async with asyncio.timeout(20):
+            while not await hop.ready(node.instance):
+                await asyncio.sleep(0.02)
+        said = (await router.membership(frozenset([A.name])))[A.name]
+        return [*seen, "with weight" in said.who]
+
+    assert node.do(there_and_back) == [False, False]
+    assert targets(node) == [("127.0.0.1:21001", 9)]
+
+
+def test_a_node_that_does_not_answer_is_unknown(tmp_path: Path) -> None:
+    nobody = instance("gateway-v1-9", 20001, sockets.free_port("127.0.0.1"))
+
+    async def asked() -> None:
+        async with client() as asking:
+            hop = Kong(asking)
+            assert not await hop.ready(nobody)
+            for question in (hop.in_flight(nobody), hop.lame_duck(nobody, on=True), hop.lame_duck(nobody, on=False)):
+                with pytest.raises(Unknown):
+                    await question
+
+    run(asked())
+
+
+def test_a_node_that_buffers_holds_whoever_leaves_for_the_deadline_of_its_drain(tmp_path: Path) -> None:
+    (tmp_path / "kong.json").write_text(json.dumps(document(settled(), routes=[{"buffering": "buffer"}])))
+    one = Instance(**{**vars(settled().instance), "directory": str(tmp_path)})
+    router = Kong(httpx.AsyncClient()).router(BEHIND, str(tmp_path / "members.json"), lambda: (one,))
+    assert router._held() == BEHIND.drain.deadline
+    (tmp_path / "kong.json").write_text(json.dumps(document(settled())))
+    assert router._held() == 0.0
+
+
+def test_it_ends_when_it_is_told_to_quit(node: Running) -> None:
+    process.send(node.pid, node.born, Kong.stop_signal)
+    node.until(lambda: not node.is_alive(), "still there")
+    assert "Kong stopped (gracefully)" in (node.folder / "log").read_text()

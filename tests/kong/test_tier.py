@@ -1,0 +1,92 @@
+"""Kong as a tier of the chain, rolled like any other. The `kong` on PATH is the double's, and strict.
+
+A real one can be tried by hand: docs/kong.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.chain.chains import Chain, Command, SlowUpload, chain_file, running_in, tier_of
+from tests.kong.kongs import install
+
+Said = dict[str, Any]
+
+
+def with_kong(said: Said) -> None:
+    """A change: a chain of a Kong and an application."""
+    gateway, runtime = tier_of(said, "gateway"), tier_of(said, "runtime")
+    gateway |= {"kind": "kong", "size": 1, "templates": {"v1": {}, "v2": {"retries": 2}}}
+    for template in gateway["templates"].values():
+        template["keepalive_time"] = "500ms"
+    said["tiers"] = [gateway, runtime]
+
+
+@pytest.fixture(scope="module")
+def with_a_kong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A `kong`, first on PATH; and a stray setting in the environment, which must not count."""
+    with pytest.MonkeyPatch.context() as environment:
+        install(tmp_path_factory.mktemp("bin"), environment)
+        environment.setenv("KONG_ADMIN_LISTEN", "0.0.0.0:8001")
+        yield
+
+
+@pytest.fixture(scope="module")
+def chain(with_a_kong: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    folder = tmp_path_factory.mktemp("kong")
+    found = Chain(folder, chain_file(folder, with_kong))
+    found.state = folder / "state"  # Kong cannot have a space there
+    try:
+        found.up()
+        yield found
+    finally:
+        if running_in(folder):
+            found.run("down")
+        assert not running_in(folder)
+
+
+def traffic(chain: Chain) -> Command:
+    uploads = ("--uploads", 2, "--upload-size", "600KB", "--upload-time", "600ms")
+    probe = chain.start("probe", "--rate", 20, "--connections", 2, *uploads, "--json")
+    probe.says(" 2 under way")
+    return probe
+
+
+def test_the_runtime_is_rolled_behind_it_and_nothing_is_lost(chain: Chain) -> None:
+    goal = chain.other("runtime")
+    probe = traffic(chain)
+    assert chain.roll("runtime", goal)["outcome"] == "completed"
+    assert probe.signal(signal.SIGTERM).end().code == 0
+    chain.serves("runtime", goal)
+
+
+def test_kong_is_rolled_with_an_upload_on_its_way_and_nothing_is_lost(chain: Chain) -> None:
+    probe = traffic(chain)
+    with SlowUpload(chain, 600_000) as upload:
+        upload.arrives()
+        roll = chain.start("roll", "gateway", "--to", chain.other("gateway"), "--json")
+        roll.says("draining")
+        upload.finish()
+        assert roll.end(0).json["outcome"] == "completed"
+    assert upload.answer is not None, upload.error
+    assert upload.answer.status_code == 201
+    assert probe.signal(signal.SIGTERM).end().code == 0
+
+
+def test_without_a_kong_the_chain_is_not_started_and_it_is_told_where_to_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("kong", path="/usr/local/bin:/usr/bin"):
+        pytest.skip("there is one")
+    monkeypatch.setenv("PATH", "/usr/sbin:/usr/bin:/bin:/sbin")
+    chain = Chain(tmp_path, chain_file(tmp_path, with_kong))
+    told = chain.here("up", "-f", chain.file, code=2)
+    assert "kong, which a tier of kind kong runs, is not installed" in told.err
+    assert "Install Kong Gateway 3.4 or newer from its package" in told.err
+    assert "`kind: envoy`, which needs nothing" in told.err
+    assert not running_in(tmp_path)
