@@ -326,6 +326,24 @@ class Beside:
 
 
 @contextmanager
+def named(*names: str) -> Iterator[tuple[int, ...]]:
+    """Servers that answer every request with their name; their ports."""
+
+    def answering(name: str) -> Any:
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await _answer(send, Answer(200, name))
+
+        return application
+
+    listeners = [Listener(answering(name)) for name in names]
+    with beside() as running:
+        for listener in listeners:
+            running.do(listener.open())
+            running.closing.append(listener.close)
+        yield tuple(listener.port for listener in listeners)
+
+
+@contextmanager
 def beside(*served: Served) -> Iterator[Beside]:
     """These nodes, up. After the block nothing of them is left, and they must not have been asked the unknown."""
     found = Beside(served)

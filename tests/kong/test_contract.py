@@ -14,15 +14,19 @@ from typing import Any
 
 import httpx
 import pytest
+from scipy.stats import binomtest
 from tests.kong.kongs import REAL, TOKEN, Kong, Steered, any_kong, instance, plain_document, route, run, steered
+from tests.kong.serving import named
 
 from changeover.hops.kong.admin import Balancer, Host
+from changeover.hops.kong.router import KongRouter
 from changeover.ports import Membership, Unknown
 
 UPSTREAM = "changeover-contract"
 A, B = instance(1, 21001), instance(2, 21002)
 PATIENCE = 30.0
 """Seconds for what a real Kong does every five."""
+REQUESTS = 400
 SHAPES = ["a cluster with a database", "nodes that are told all they know"]
 
 
@@ -83,7 +87,7 @@ def test_targets_come_change_and_go(kong: Kong) -> None:
         until(partial(hosts, kong, node, UPSTREAM), {})
 
 
-def test_a_whole_document_is_taken_and_is_balanced_at_once(kong: Kong) -> None:
+def test_a_whole_document_is_taken(kong: Kong) -> None:
     document = plain_document("runtime", "/readyz", routes=[{"path": "/"}, {"path": "/upload", "buffering": "buffer"}])
     if kong.database:
         with pytest.raises(Unknown, match="only available when Kong is configured to not use a database"):
@@ -91,7 +95,7 @@ def test_a_whole_document_is_taken_and_is_balanced_at_once(kong: Kong) -> None:
         return
     run(kong.api().load(document))
     run(kong.api().load(document))
-    assert hosts(kong, 0, "runtime") == {}
+    until(partial(hosts, kong, 0, "runtime"), {})
     with pytest.raises(Unknown, match="answered 400: declarative config is invalid"):
         run(kong.api().load({**document, "bogus": 1}))
 
@@ -111,6 +115,30 @@ def test_a_router_admits_weighs_and_removes(kong: Kong) -> None:
     finally:
         for one in (A, B):
             forget(router, one.name)
+
+
+def test_requests_are_split_by_weight(kong: Kong) -> None:
+    """Within the two-sided binomial bound, with one false alarm in a million."""
+    if not kong.proxy:
+        pytest.skip("CHANGEOVER_KONG_PROXY does not say where requests are to go")
+    router = steered(kong)
+    router.do(lambda it: it.open())
+    with named("a", "b") as (a, b), httpx.Client(trust_env=False) as client:
+        shares = {instance(1, a): 30, instance(2, b): 90}
+        try:
+            for one, weight in shares.items():
+                router.do(partial(KongRouter.admit, instance=one, weight=weight))
+            for one, weight in shares.items():
+                until(partial(router.sees, one), Membership(True, False, weight=weight))
+            until(lambda: client.get(f"http://{kong.proxy}/").status_code, 200)
+            answers = [client.get(f"http://{kong.proxy}/").text for _ in range(REQUESTS)]
+        finally:
+            for one in shares:
+                forget(router, one.name)
+    got = answers.count("a")
+    assert got + answers.count("b") == REQUESTS
+    assert binomtest(got, REQUESTS, 0.25).pvalue >= 1e-6
+    assert binomtest(got, REQUESTS, 0.5).pvalue < 1e-6, "equal shares would not have been noticed"
 
 
 def test_readiness_is_at_the_status_listener_and_nowhere_else(kong: Kong) -> None:

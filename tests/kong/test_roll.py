@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.chain.chains import Chain, Command, running_in
+from tests.chain.chains import Chain, Command, running_in, until
 from tests.kong.kongs import REAL, TOKEN, Kong, any_kong, plain_document, route, run
 
 SECRET = "s3cr3t-t0ken"
@@ -70,6 +70,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
         found.write()
         try:
             found.chain.up()
+            until(lambda: found.chain.get().status_code == 200 or None, "an answer through Kong")
             yield found
         finally:
             if running_in(folder):
@@ -142,3 +143,10 @@ def test_the_token_is_written_nowhere(behind: Behind) -> None:
 def test_status_tells_where_requests_go(behind: Behind) -> None:
     assert behind.chain.status()["edge_url"] == f"http://{behind.kong.proxy}"
     assert os.environ.get(TOKEN, SECRET) not in str(behind.chain.status())
+
+
+def test_down_takes_everybody_out(behind: Behind) -> None:
+    assert behind.chain.instances("runtime")
+    behind.chain.down()
+    if behind.kong.database:
+        assert run(behind.kong.api().targets("runtime")) == ()

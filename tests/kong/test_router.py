@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.kong.kongs import Kong, double, instance, plain_document, steered
+from tests.kong.kongs import Kong, double, instance, plain_document, run, steered
 
 from changeover.kit import http
 from changeover.model.instance import Instance
@@ -281,7 +282,16 @@ def test_while_the_database_is_down_nothing_is_confirmed(cluster: Kong) -> None:
         router.sees(A)
 
 
-def test_a_node_that_still_loads_is_told_again(tmp_path: Path) -> None:
+def test_what_an_earlier_chain_left_is_taken_out_before_another_begins(cluster: Kong) -> None:
+    """Its processes are gone, and nobody knows what listens at their addresses by now."""
+    steered(cluster).do(lambda it: it.open())
+    run(cluster.api().set_target("runtime", "127.0.0.1:9", 5, ("somebody's",)))
+    steered(cluster).do(lambda it: it.admit(A, 100))
+    steered(cluster).do(lambda it: it.open())
+    assert weights(cluster) == [{"127.0.0.1:9": 5}] * 3
+
+
+def test_a_node_that_still_loads_is_left_alone_for_as_long_as_it_asks_and_then_told_again(tmp_path: Path) -> None:
     (tmp_path / "kong.json").write_text(json.dumps(plain_document(ready_path=None)))
     with double(tmp_path, 2, database=False) as kong:
         router = steered(kong)
@@ -289,8 +299,16 @@ def test_a_node_that_still_loads_is_told_again(tmp_path: Path) -> None:
         kong.served[1].node.loading = 1
         with pytest.raises(Unknown, match="still loads what it was given before, and asks for 1 s of patience"):
             router.do(lambda it: it.admit(A, 100))
+        asked = len(kong.served[1].node.asked)
+        with pytest.raises(Unknown, match="still loads what it was given before"):
+            router.do(lambda it: it.admit(A, 100))
+        assert len(kong.served[1].node.asked) == asked
         assert router.sees(A).who.startswith(f"{kong.admin[1]} (")
-        router.do(lambda it: it.admit(A, 100))
+        deadline = time.monotonic() + 10
+        while not router.sees(A).admitted:
+            with contextlib.suppress(Unknown):
+                router.do(lambda it: it.admit(A, 100))
+            assert time.monotonic() < deadline
         assert router.sees(A) == admitted(100)
 
 

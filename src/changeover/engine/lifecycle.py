@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from changeover.engine.controller import BUSY_LOOK, Controller, Tell, Told, World
@@ -76,6 +77,10 @@ async def take_down(world: World, journal: Journal, tell: Tell) -> list[str]:
     stopped = []
     for tier in world.chain.tiers:
         instances = [i for m in journal.fleet(tier.name) if (i := world.platform.recorded(m.name)) is not None]
+        if tier.router is not None:  # it stays, and would send to whatever comes to these addresses next
+            with contextlib.suppress(Unknown):
+                for instance in instances:
+                    await world.routers[tier.name].forget(instance.name)
         for instance in instances:
             tell(Told(time.time(), tier.name, "told to stop", instance.name))
             await world.platform.stop(instance, world.hops[tier.name].stop_signal)

@@ -187,8 +187,9 @@ def _keys(schema: type[BaseModel], location: Sequence[str | int]) -> list[str]:
 
 
 def _resolve(at: Any, definitions: Mapping[str, Any]) -> Any:
-    while "$ref" in at:
-        at = definitions[at["$ref"].rsplit("/", 1)[-1]]
+    """The part itself, where there is a reference to it, or a choice between it and nothing."""
+    while (found := next((one for one in (at, *at.get("anyOf", ())) if "$ref" in one), None)) is not None:
+        at = definitions[found["$ref"].rsplit("/", 1)[-1]]
     return at
 
 

@@ -48,6 +48,14 @@ class Balancer:
     hosts: Mapping[str, Host]
 
 
+class Busy(Unknown):
+    """A node still loads an earlier document, and wants to be left alone for `patience` seconds."""
+
+    def __init__(self, url: str, patience: float) -> None:
+        super().__init__(f"{url} still loads what it was given before, and asks for {patience:g} s of patience")
+        self.patience = patience
+
+
 class Admin:
     """The Admin API at one address. Every method raises Unknown when it cannot tell or was refused."""
 
@@ -165,8 +173,8 @@ class Admin:
         if answer.status_code == 304:
             return
         if answer.status_code == 429:
-            after = answer.headers.get("Retry-After", "?")
-            raise Unknown(f"{self.url} still loads what it was given before, and asks for {after} s of patience")
+            after = answer.headers.get("Retry-After", "")
+            raise Busy(self.url, float(after) if after.isdecimal() else 1.0)
         self._json(answer, 201)
 
     # -- answers -----------------------------------------------------------------------------------------------------

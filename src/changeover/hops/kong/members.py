@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import yaml
 
-from changeover.hops.kong.admin import Admin
+from changeover.hops.kong.admin import Admin, Busy
 from changeover.hops.kong.document import Member, with_members
 from changeover.kit.files import write_whole
 from changeover.model.instance import Address
@@ -52,8 +52,9 @@ class InDatabase:
     A target is known by its address; whose it is stands in its tag. Targets without a tag of ours are somebody else's.
     """
 
-    def __init__(self, upstream: Mapping[str, Any], nodes: Nodes) -> None:
+    def __init__(self, upstream: Mapping[str, Any], tier: str, nodes: Nodes) -> None:
         self._upstream = upstream
+        self._tier = tier
         self._name = str(upstream["name"])
         self._nodes = nodes
 
@@ -63,6 +64,9 @@ class InDatabase:
                 await admin.create_upstream(self._upstream)
 
         await self._by_any(create)
+        for name in await self.all():  # of an earlier chain, which ended without taking leave
+            if name.startswith(f"{self._tier}-"):
+                await self.drop(name)
 
     async def all(self) -> Mapping[str, Member]:
         found: dict[str, Member] = {}
@@ -110,6 +114,8 @@ class InFile:
         self._file = file
         self._nodes = nodes
         self._keep_base = keep_base
+        self._not_before: dict[str, float] = {}
+        """Node -> when it may be told again, by its own word."""
         self._telling: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def open(self) -> None:
@@ -136,6 +142,9 @@ class InFile:
         might arrive last, and bring a removed member back.
         """
         async with self._telling[node.name]:
+            now = asyncio.get_running_loop().time()
+            if now < self._not_before.get(node.name, now):
+                raise Unknown(f"{node.name} still loads what it was given before")
             assert node.base is not None
             try:
                 before = yaml.safe_load(node.base.read_text())
@@ -144,7 +153,11 @@ class InFile:
                     write_whole(node.base, json.dumps(wanted, indent=1))
             except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
                 raise Unknown(f"{node.name}: {node.base} cannot be used: {error}") from error
-            await node.admin.load(wanted)
+            try:
+                await node.admin.load(wanted)
+            except Busy as error:
+                self._not_before[node.name] = now + error.patience
+                raise
 
     async def _tell_all(self) -> None:
         """All of them, also when one cannot be told."""

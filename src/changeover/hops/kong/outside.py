@@ -72,7 +72,7 @@ class _Outside:
         else:
             raise Unknown("; ".join(failures))
         if has_database:
-            return InDatabase(upstream(self.upstream, self._tier, self._ready_path), self.nodes)
+            return InDatabase(upstream(self.upstream, self._tier, self._ready_path), self._tier.name, self.nodes)
         if self._said.document is None:
             raise Unknown(
                 f"{node.name} has no database, so each change replaces all that it is configured with: name the file "

@@ -1,0 +1,81 @@
+"""A router outside of the chain, as a chain file says it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from changeover import wiring
+from changeover.model.errors import ChangeoverError
+from changeover.model.router import KongNodes
+
+PLAIN: dict[str, Any] = {"kind": "kong", "admin": ["http://10.0.0.7:8001"], "proxy": "10.0.0.5:8000"}
+APP = {"name": "runtime", "kind": "app", "templates": {"v1": {}}}
+
+
+def read(folder: Path, *outer: dict[str, Any], **said: Any) -> KongNodes:
+    file = folder / "chain.yaml"
+    file.write_text(yaml.safe_dump({"tiers": [*outer, {**APP, "router": {**PLAIN, **said}}]}))
+    router = wiring.read_chain(file)[0].chain.tiers[-1].router
+    assert router is not None
+    return router
+
+
+def refused(folder: Path, *outer: dict[str, Any], **said: Any) -> str:
+    with pytest.raises(ChangeoverError) as error:
+        read(folder, *outer, **said)
+    assert error.value.exit_code == 2
+    return str(error.value)
+
+
+def test_what_is_not_said_is_what_breaks_nothing(tmp_path: Path) -> None:
+    router = read(tmp_path)
+    assert router.request_buffering, "as Kong does unless it is told otherwise"
+    assert router.spread == 10.0
+
+
+def test_time_to_spread_is_waited_for_with_one_address_and_not_with_every_node(tmp_path: Path) -> None:
+    both = ["http://10.0.0.7:8001", "https://10.0.0.8:8444/"]
+    assert read(tmp_path, admin=both).spread == 0.0
+    assert read(tmp_path, admin=both).admin[1] == "https://10.0.0.8:8444"
+    assert read(tmp_path, admin=both, propagation="7s").spread == 7.0
+    assert read(tmp_path, propagation="0s").spread == 0.0
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    told = refused(tmp_path, admin=["http://me:hunter22@10.0.0.7:8001"])
+    assert "tiers.0.router.admin.0: no password may stand here" in told
+    assert "hunter22" not in told
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"admin": []}, "router.admin"),
+        ({"admin": ["10.0.0.7:8001"]}, "an address such as http://10.0.0.7:8001 is needed"),
+        ({"admin": ["http://10.0.0.7:80010"]}, "router.admin.0: Port out of range"),
+        ({"admin": ["http://10.0.0.7:8001?a=1"]}, "without ? and # is needed"),
+        ({"proxy": "10.0.0.5"}, "router.proxy: an address is needed"),
+        ({"ca": "ca.pem"}, "router.ca: String should match pattern '^/'"),
+        ({"kind": "traefik"}, "router.kind: Input should be 'kong'"),
+        ({"tokn_env": "X"}, "router.tokn_env: no such key\n  Did you mean token_env?"),
+        ({"token_env": "not a variable"}, "router.token_env"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(tmp_path: Path, said: dict[str, Any], why: str) -> None:
+    assert why in refused(tmp_path, **said)
+
+
+def test_a_tier_has_one_router(tmp_path: Path) -> None:
+    gateway = {"name": "gateway", "kind": "envoy", "templates": {"v1": {}}}
+    told = refused(tmp_path, gateway)
+    assert "tier runtime has a router of its own, and gateway (envoy) in front of it is one too" in told
+    assert "Take out `router` of runtime, or the tier gateway." in told
+
+
+def test_a_hop_that_sends_to_an_address_sends_to_the_proxy(tmp_path: Path) -> None:
+    edge = {"name": "edge", "kind": "nginx", "templates": {"v1": {}}}
+    assert read(tmp_path, edge).proxy == "10.0.0.5:8000"
