@@ -17,6 +17,8 @@ import yaml
 from tests.chain.chains import Chain, Command, running_in, until
 from tests.kong.kongs import REAL, TOKEN, Kong, any_kong, plain_document, route, run
 
+from changeover.kit import sockets
+
 SECRET = "s3cr3t-t0ken"
 DELAY = 0.3
 """Seconds until the other nodes of the double hear of a change."""
@@ -143,6 +145,15 @@ def test_the_token_is_written_nowhere(behind: Behind) -> None:
 def test_status_tells_where_requests_go(behind: Behind) -> None:
     assert behind.chain.status()["edge_url"] == f"http://{behind.kong.proxy}"
     assert os.environ.get(TOKEN, SECRET) not in str(behind.chain.status())
+
+
+def test_a_kong_that_does_not_answer_keeps_the_chain_from_coming_up(tmp_path: Path) -> None:
+    nobody = f"127.0.0.1:{sockets.free_port('127.0.0.1')}"
+    kong = Kong((f"http://{nobody}",), nobody, nobody, database=True, folder=tmp_path)
+    behind = Behind(kong, Chain(tmp_path, tmp_path / "chain.yaml"))
+    told = behind.chain.here("up", "-f", behind.write(), code=2)
+    assert f"error: GET http://{nobody}/status: All connection attempts failed" in told.err
+    assert not running_in(tmp_path)
 
 
 def test_down_takes_everybody_out(behind: Behind) -> None:

@@ -11,10 +11,15 @@ from pathlib import Path
 
 import pytest
 from tests.kong.kongs import Kong, double, instance, plain_document, run, steered
+from tests.unit.engine.test_observe import Around, member
 
+from changeover.engine.observe import PATIENCE, Observer
 from changeover.kit import http
 from changeover.model.instance import Instance
 from changeover.ports import Membership, Unknown
+from changeover.rollout import events as on
+from changeover.rollout.fleet import Fleet, Member
+from changeover.rollout.phases import Phase
 
 A, B = instance(1, 21001), instance(2, 21002)
 REMOVED = Membership(False, True)
@@ -218,7 +223,7 @@ def test_whom_a_node_finds_unhealthy_is_not_admitted(cluster: Kong) -> None:
         ("other", "has not begun to balance runtime yet"),
     ],
 )
-def test_a_node_that_does_not_say_confirms_nothing_and_is_named_until_it_is_back(
+def test_a_node_that_does_not_say_is_waited_for_by_name_until_it_is_back(
     kong: Kong, fault: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "TIMEOUT", 0.5)
@@ -226,7 +231,8 @@ def test_a_node_that_does_not_say_confirms_nothing_and_is_named_until_it_is_back
     router.do(lambda it: it.open())
     router.do(lambda it: it.admit(A, 100))
     until(lambda: router.sees(A), admitted(100))
-    one = kong.served[1]
+    one, leaving = kong.served[1], member(Phase.LEAVING, A.name, since=1000.0)
+    engine = Around(now=1001.0)
     assert kong.double is not None
     if fault == "down":
         kong.double.do(one.admin.close())
@@ -236,15 +242,25 @@ def test_a_node_that_does_not_say_confirms_nothing_and_is_named_until_it_is_back
     else:
         with pytest.raises(Unknown, match=re.escape(kong.admin[1])):
             router.do(lambda it: it.remove(A))
-    seen = router.sees(A)
-    assert (seen.admitted, seen.removed, seen.silent) == (False, False, True)
-    assert seen.who.startswith(f"{kong.admin[1]} (")
-    assert said in seen.who
+    observer = engine.observer(leaving, router=router.router)
+    assert confirmations(observer, leaving) == []
+    engine.now += PATIENCE
+    (event,) = confirmations(observer, leaving)
+    assert isinstance(event, on.Unconfirmed)
+    assert event.silent
+    assert event.who.startswith(f"{kong.admin[1]} (")
+    assert said in event.who
     one.fault = ""
     if fault == "down":
         kong.double.do(one.admin.open())
     router.do(lambda it: it.remove(A))  # as the machine asks for what it does not see
-    assert router.sees(A) == REMOVED
+    assert confirmations(observer, leaving) == [on.RouterConfirmed(engine.now, A.name, admitted=False)]
+
+
+def confirmations(observer: Observer, *members: Member) -> list[on.Event]:
+    """What the engine makes of one look, as far as the router is concerned."""
+    events = run(observer.look(Fleet(members)))
+    return [event for event in events if isinstance(event, on.Unconfirmed | on.RouterConfirmed)]
 
 
 def test_when_no_node_answers_each_is_named(kong: Kong) -> None:

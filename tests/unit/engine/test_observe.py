@@ -36,10 +36,11 @@ class Around:
         observer = observer or self.observer(*members, **facts)
         return asyncio.run(observer.look(Fleet(members)))
 
-    def observer(self, *members: Member, **facts: Any) -> Observer:
+    def observer(self, *members: Member, router: Router | None = None, **facts: Any) -> Observer:
         address = Address("127.0.0.1", 1)
         instances = {m.name: Instance(m.name, "web", m.template, address, address) for m in members}
-        hop, router, platform = cast(Hop, _Hop(self)), cast(Router, _Router(self)), cast(Platform, _Platform(self))
+        hop, platform = cast(Hop, _Hop(self)), cast(Platform, _Platform(self))
+        router = router or cast(Router, _Router(self))
         return Observer(hop, router, platform, instances, lambda: self.now, **facts)
 
 

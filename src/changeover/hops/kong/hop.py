@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 from signal import SIGQUIT, Signals
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import httpx
 from pydantic import BaseModel
@@ -27,6 +27,8 @@ from changeover.model.chain import Tier
 from changeover.model.instance import InFlight, Instance, Launch
 from changeover.ports import Nodes, Place, Unknown
 
+TELL_AGAIN = 2.0
+"""Seconds between two times that a node is told what it should know already."""
 _RELOAD_TIME = 20.0
 """Seconds within which `kong reload` must have ended; it starts an interpreter of its own first."""
 
@@ -48,7 +50,7 @@ class Kong:
         self._client = client
         self._access = Access()
         self._members: InFile | None = None
-        self._told: set[str] = set()
+        self._told: dict[str, float] = {}
 
     def launch(self, settings: KongSettings, place: Place) -> Launch:
         if place.inner_tier is None:
@@ -70,18 +72,18 @@ class Kong:
         """Ready, and told of all members.
 
         A node that starts cannot be told yet, and the router tells only those that carry traffic: what comes and goes
-        in between is told here. Afterwards it is told again and again, in case somebody else has told it otherwise;
-        that costs it nothing, and is no reason to take it for unready when it fails.
+        in between is told here. Afterwards it is told now and then, in case somebody else has told it otherwise; that
+        costs it nothing, and is no reason to take it for unready when it fails.
         """
         if not await is_ok(self._client, f"http://{instance.control}{self.ready_path}"):
             return False
-        if self._members is None:
-            return True
-        try:
-            await self._members.tell(self._node(instance))
-            self._told.add(instance.name)
-        except Unknown:
-            return instance.name in self._told
+        now = time.monotonic()
+        if self._members is not None and now >= self._told.get(instance.name, 0.0) + TELL_AGAIN:
+            try:
+                await self._members.tell(self._node(instance))
+            except Unknown:
+                return instance.name in self._told
+            self._told[instance.name] = now
         return True
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
@@ -90,8 +92,10 @@ class Kong:
         It has no way back but a reload, which makes it read its file again: that is kept as it was told last.
         """
         if on:
-            await self._say_draining(instance)
-        elif await self._is_draining(instance):
+            answer = await self._status("POST", instance, self.ready_path, {"status": "draining"})
+            if answer.status_code != 204:
+                raise Unknown(f"{instance.name}: POST {self.ready_path} answered {answer.status_code}")
+        elif "draining" in (await self._status("GET", instance, self.ready_path)).text:
             await self._reload(instance)
 
     async def in_flight(self, instance: Instance) -> InFlight:
@@ -125,18 +129,6 @@ class Kong:
         admin = Admin(self._access, f"http://{admin_address(instance)}")
         return Node(instance.name, admin, Path(instance.directory) / DOCUMENT)
 
-    async def _say_draining(self, instance: Instance) -> None:
-        url = f"http://{instance.control}{self.ready_path}"
-        try:
-            answer = await ask(self._client, "POST", url, json={"status": "draining"})
-        except NoAnswer as error:
-            raise Unknown(str(error)) from error
-        if answer.status_code != 204:
-            raise Unknown(f"{instance.name}: POST {self.ready_path} answered {answer.status_code}")
-
-    async def _is_draining(self, instance: Instance) -> bool:
-        return "draining" in (await self._status("GET", instance, self.ready_path)).text
-
     async def _reload(self, instance: Instance) -> None:
         command = ("sh", "-c", f'{CLEAN}; exec "$@"', "sh", binary.find(), "reload", "--conf", CONF)
         process = await asyncio.create_subprocess_exec(
@@ -157,9 +149,9 @@ class Kong:
         if process.returncode:
             raise Unknown(f"{instance.name}: kong reload: {told.decode(errors='replace').strip()[-200:]}")
 
-    async def _status(self, method: str, instance: Instance, path: str) -> httpx.Response:
+    async def _status(self, method: str, instance: Instance, path: str, body: Any = None) -> httpx.Response:
         try:
-            return await ask(self._client, method, f"http://{instance.control}{path}")
+            return await ask(self._client, method, f"http://{instance.control}{path}", json=body)
         except NoAnswer as error:
             raise Unknown(str(error)) from error
 
