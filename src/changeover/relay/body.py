@@ -5,7 +5,7 @@ from __future__ import annotations
 from changeover.relay.kept import Kept
 from changeover.relay.readiness import Channel
 from changeover.wire.alike import alike
-from changeover.wire.chunked import Chunks
+from changeover.wire.chunked import LINE, Chunks
 from changeover.wire.heads import RequestHead
 
 READ = 1024 * 1024
@@ -83,11 +83,11 @@ class Body:
             if chunks.size >= LARGE:
                 return self._take_content(chunks, kept, room)
             if chunks.alike >= ALIKE and chunks.size <= SMALL:
-                data, moved = self._take_alike(chunks, kept)
+                data, moved = self._take_alike(chunks, kept, room)
                 if not data:
                     return moved
         if not data:
-            read = self._channel.recv(READ if chunks.size < LARGE else len(chunks.between))
+            read = self._channel.recv(min(READ, room + LINE) if chunks.size < LARGE else len(chunks.between))
             if not read:
                 return self._nothing(None if read is None else 0)
             data = read
@@ -98,10 +98,10 @@ class Body:
             self._take_content(chunks, kept, room)
         return True
 
-    def _take_alike(self, chunks: Chunks, kept: Kept) -> tuple[bytes, bool]:
+    def _take_alike(self, chunks: Chunks, kept: Kept, room: int) -> tuple[bytes, bool]:
         """What came, if it is for the decoder; whether anything came."""
         left, places = chunks.left, alike(chunks.size, chunks.between)
-        count = self._channel.recv_into(places.room(left))
+        count = self._channel.recv_into(places.room(left)[: room + LINE])
         if not count:
             return b"", self._nothing(count)
         if (content := places.take(chunks, count)) is None:
