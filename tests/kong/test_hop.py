@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -233,3 +234,22 @@ def test_it_ends_when_it_is_told_to_quit(node: Running) -> None:
     process.send(node.pid, node.born, Kong.stop_signal)
     node.until(lambda: not node.is_alive(), "still there")
     assert "Kong stopped (gracefully)" in (node.folder / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "why"),
+    [
+        (["quit", "--prefix", "/tmp"], {}, "kong is not to be called like that"),
+        (["stop", "--prefix", "/tmp"], {"KONG_PREFIX": "/other"}, "['KONG_PREFIX'] would win over the file"),
+        (["start", "--conf", "kong.conf", "--prefix", "/tmp"], {}, "kong.conf lacks ['admin_access_log', "),
+    ],
+)
+def test_the_kong_of_these_tests_is_strict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], environment: dict[str, str], why: str
+) -> None:
+    install(tmp_path, monkeypatch)
+    (tmp_path / "kong.conf").write_text("database = off\n")
+    env = {**os.environ, **environment}
+    ran = subprocess.run(["kong", *words], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=20)
+    assert ran.returncode == 1
+    assert why in ran.stderr

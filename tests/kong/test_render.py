@@ -11,6 +11,7 @@ import pytest
 import yaml
 from tests.chain.chains import EXAMPLE, WITH_RELAY, chain_file, here, tier_of
 from tests.kong.kongs import REAL, Kong, any_kong, run
+from tests.kong.test_tier import with_kong
 from tests.unit.json_page import insist
 
 Said = dict[str, Any]
@@ -64,3 +65,13 @@ def test_a_router_outside_of_the_chain_decides_the_name_and_the_buffering(tmp_pa
 
 def test_only_what_is_known_can_be_rendered() -> None:
     assert "'haproxy' is not" in here("render", "haproxy", "-f", EXAMPLE, code=2).err
+
+
+def test_a_kong_of_the_chain_is_configured_as_its_first_template_says(tmp_path: Path) -> None:
+    def buffered(said: Said) -> None:
+        with_kong(said)
+        tier_of(said, "gateway")["templates"]["v1"] = {"retries": 4, "routes": [{"path": "/x", "buffering": "buffer"}]}
+
+    (service,) = rendered(chain_file(tmp_path, buffered))["services"]
+    assert service["retries"] == 4
+    assert [(route["paths"], route["request_buffering"]) for route in service["routes"]] == [(["/x"], True)]

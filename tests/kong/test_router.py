@@ -190,6 +190,22 @@ def test_an_instance_is_held_for_uploads_that_a_node_buffers(kong: Kong) -> None
     assert router.sees(A) == REMOVED
 
 
+def test_a_node_that_is_silent_for_a_moment_does_not_make_the_wait_begin_anew(kong: Kong) -> None:
+    router = steered(kong, request_buffering=True)
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    until(lambda: router.sees(A), admitted(100))
+    router.do(lambda it: it.remove(A))
+    assert "seen for 0 s" in router.sees(A).who
+    router.now[0] += 60.0
+    kong.served[1].fault = "500"
+    assert router.sees(A).silent
+    router.now[0] += 30.0
+    assert not router.sees(A).removed
+    kong.served[1].fault = ""
+    assert router.sees(A) == REMOVED
+
+
 def test_one_node_at_two_addresses_confirms_for_itself_alone(cluster: Kong) -> None:
     first = cluster.admin[0]
     router = steered(cluster, admin=[first, f"{first}/"])

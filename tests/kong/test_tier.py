@@ -78,6 +78,12 @@ def test_kong_is_rolled_with_an_upload_on_its_way_and_nothing_is_lost(chain: Cha
     assert probe.signal(signal.SIGTERM).end().code == 0
 
 
+def test_what_is_rendered_while_it_is_up_has_the_instances_that_serve(chain: Chain) -> None:
+    (upstream,) = chain.here("render", "kong", "-f", chain.file, "--json").json["upstreams"]
+    serving = {one["name"]: one["address"] for one in chain.instances("runtime", phase="admitted")}
+    assert {one["tags"][0]: one["target"] for one in upstream["targets"]} == serving
+
+
 def test_without_a_kong_the_chain_is_not_started_and_it_is_told_where_to_get_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +93,6 @@ def test_without_a_kong_the_chain_is_not_started_and_it_is_told_where_to_get_one
     chain = Chain(tmp_path, chain_file(tmp_path, with_kong))
     told = chain.here("up", "-f", chain.file, code=2)
     assert "kong, which a tier of kind kong runs, is not installed" in told.err
-    assert "Install Kong Gateway 3.4 or newer from its package" in told.err
+    assert "Install Kong Gateway 3.9 or newer from its package" in told.err
     assert "`kind: envoy`, which needs nothing" in told.err
     assert not running_in(tmp_path)

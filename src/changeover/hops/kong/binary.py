@@ -7,7 +7,7 @@ import shutil
 from changeover.model.errors import fail
 
 INSTALL = (
-    "Install Kong Gateway 3.4 or newer from its package (https://developer.konghq.com/gateway/install/), or say "
+    "Install Kong Gateway 3.9 or newer from its package (https://developer.konghq.com/gateway/install/), or say "
     "`kind: envoy`, which needs nothing."
 )
 

@@ -105,7 +105,8 @@ class KongRouter:
         for node, answer in answers.items():
             against, silent = _against(answer, address, weight)
             if against:
-                self._since.pop(name, None)
+                if not silent:  # who did not answer has not said otherwise: what was waited for so far counts
+                    self._since.pop(name, None)
                 return Membership(False, False, who=f"{node} ({against})", silent=silent)
         before, since = self._since.get(name, (None, 0.0))
         if before != weight:
