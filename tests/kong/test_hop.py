@@ -196,6 +196,14 @@ def test_a_lame_duck_comes_back_by_a_reload_with_the_members_as_they_are(node: R
         await hop.lame_duck(node.instance, on=True)
         seen = [await hop.ready(node.instance)]
         await router.admit(A, 9)
+        _, writer = await asyncio.open_connection(node.instance.address.host, node.instance.address.port)
+        with pytest.raises(Unknown, match="has 1 connections, which its reload would close"):
+            await hop.lame_duck(node.instance, on=False)
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(20):
+            while sockets.open_connections(node.instance.address.port):
+                await asyncio.sleep(0.02)
         await hop.lame_duck(node.instance, on=False)
         async with asyncio.timeout(20):
             while not await hop.ready(node.instance):

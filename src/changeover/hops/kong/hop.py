@@ -89,13 +89,16 @@ class Kong:
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Not ready any more. Kong closes no connection for it: they leave by keepalive_time.
 
-        It has no way back but a reload, which makes it read its file again: that is kept as it was told last.
+        It has no way back but a reload. That makes it read its file again, which is kept as it was told last; and it
+        closes idle connections at once (nginx before 1.27.4), on which a client may be sending: they must have ended.
         """
         if on:
             answer = await self._status("POST", instance, self.ready_path, {"status": "draining"})
             if answer.status_code != 204:
                 raise Unknown(f"{instance.name}: POST {self.ready_path} answered {answer.status_code}")
         elif "draining" in (await self._status("GET", instance, self.ready_path)).text:
+            if connections := open_connections(instance.address.port):
+                raise Unknown(f"{instance.name} has {connections} connections, which its reload would close")
             await self._reload(instance)
 
     async def in_flight(self, instance: Instance) -> InFlight:
