@@ -37,7 +37,7 @@ class Behind:
                 {
                     "name": "runtime",
                     "kind": "app",
-                    "size": 2,
+                    "size": 1,
                     "health": {"interval": "200ms", "rise": 1, "fall": 2},
                     "drain": {"deadline": "60s"},
                     "update": {"min_ready": "100ms", "progress_deadline": "60s"},

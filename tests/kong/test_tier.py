@@ -24,6 +24,7 @@ def with_kong(said: Said) -> None:
     gateway |= {"kind": "kong", "size": 1, "templates": {"v1": {}, "v2": {"retries": 2}}}
     for template in gateway["templates"].values():
         template["keepalive_time"] = "500ms"
+    runtime["size"] = 1
     said["tiers"] = [gateway, runtime]
 
 

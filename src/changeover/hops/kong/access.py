@@ -10,6 +10,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import httpx
@@ -54,11 +55,18 @@ class Access:
         """Made when it is first needed: a certificate that is missing must not keep a chain from being taken down."""
         if self._client is None:
             try:
-                context = ssl.create_default_context(cafile=self.ca or None)
-                if self.certificate:
-                    context.load_cert_chain(self.certificate, self.key or None)
+                context = _context(self.ca, self.certificate, self.key)
             except OSError as error:  # ssl.SSLError is one
                 where = ", ".join(file for file in (self.ca, self.certificate, self.key) if file)
                 raise Unknown(f"the certificates of the Admin API ({where}) cannot be used: {error}") from error
             self._client = http.client(context)
         return self._client
+
+
+@cache
+def _context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
+    """Made once: to read all that a system trusts takes longer than to ask."""
+    context = ssl.create_default_context(cafile=ca or None)
+    if certificate:
+        context.load_cert_chain(certificate, key or None)
+    return context
