@@ -24,7 +24,7 @@ from tests.kong.entities import Entity, filled, lua, merged, schema_violation, u
 
 SERVER = "kong/3.9.1"
 JSON = "application/json; charset=utf-8"
-CHECKED_AFTER = 0.1
+CHECKED_AFTER = 0.02
 """Seconds after which a new upstream is balanced; a real one takes up to 5."""
 KINDS = ("services", "routes", "upstreams", "targets")
 EMPTY_HASH = "0" * 32
