@@ -127,7 +127,7 @@ def _check_affinity(chain: Chain, file: str) -> None:
             )
         if by == "client-ip" and outer is not None and not first.names_clients:
             raise fail(
-                f"nobody tells it who the client is: {chain.tiers[0].name} ({chain.tiers[0].kind}) passes on bytes",
+                f"nobody tells it who the client is: {chain.tiers[0].name} ({chain.tiers[0].kind}) does not pass it on",
                 where=where,
                 next=f"Say it at tier {chain.tiers[0].name}, or begin the chain with a tier of kind "
                 + " or ".join(kind for kind, hop in sorted(HOPS.items()) if hop.names_clients)

@@ -144,7 +144,7 @@ class Running:
         deadline = time.monotonic() + 30
         while not look():
             assert time.monotonic() < deadline, f"{what}: {(self.folder / 'log').read_text()}"
-            time.sleep(0.02)
+            os.sched_yield()
 
     def is_alive(self) -> bool:
         return process.is_alive(self.pid, self.born)

@@ -70,6 +70,9 @@ def test_kong_is_rolled_with_an_upload_on_its_way_and_nothing_is_lost(chain: Cha
     probe = traffic(chain)
     with SlowUpload(chain, 600_000) as upload:
         upload.arrives()
+        (node,) = chain.instances("gateway")
+        assert node["in_flight"]["requests"] >= 1
+        assert node["in_flight"]["connections"] >= 1
         roll = chain.start("roll", "gateway", "--to", chain.other("gateway"), "--json")
         roll.says("draining")
         upload.finish()

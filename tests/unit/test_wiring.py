@@ -93,8 +93,8 @@ BYTES = "  - {name: l4, kind: nginx-stream, templates: {v1: {}}, affinity: %s}"
         ),
         (
             [FIRST % ("nginx-stream", ""), LAST % ", affinity: client-ip"],
-            "tier runtime (app): affinity client-ip: nobody tells it who the client is: front (nginx-stream) passes on "
-            "bytes",
+            "tier runtime (app): affinity client-ip: nobody tells it who the client is: front (nginx-stream) does not "
+            "pass it on",
             "Say it at tier front, or begin the chain with a tier of kind envoy or nginx or relay.",
         ),
     ],
