@@ -4,6 +4,7 @@ CHANGEOVER_KONG_ADMIN   the Admin API of every node, separated by commas: the te
 CHANGEOVER_KONG_PROXY   its proxy listener, `host:port`: for those that send requests through it
 CHANGEOVER_KONG_STATUS  its status listener, `host:port`
 CHANGEOVER_KONG_TOKEN   the token of the Admin API, if it wants one
+CHANGEOVER_KONG_BINARY  a `kong` to be run as a tier, instead of the double's
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from changeover.model.router import KongNodes
 from changeover.ports import Membership
 
 REAL = [url for url in os.environ.get("CHANGEOVER_KONG_ADMIN", "").split(",") if url]
+REAL_BINARY = os.environ.get("CHANGEOVER_KONG_BINARY", "")
 TOKEN = "CHANGEOVER_KONG_TOKEN"
 Value = TypeVar("Value")
 
@@ -116,6 +118,14 @@ def route(kong: Kong, document: dict[str, Any]) -> None:
             headers = {"Kong-Admin-Token": os.environ[TOKEN]} if os.environ.get(TOKEN) else {}
             url = f"{kong.admin[0]}{path}"
             assert httpx.post(url, json=body, headers=headers, trust_env=False).status_code in (201, 409)
+
+
+def have_kong(folder: Path, environment: pytest.MonkeyPatch) -> None:
+    """Have a `kong` come first on PATH: the one that the environment names, or the double's."""
+    if REAL_BINARY:
+        environment.setenv("PATH", f"{Path(REAL_BINARY).parent}:{os.environ['PATH']}")
+    else:
+        install(folder, environment)
 
 
 def install(folder: Path, environment: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""How a Kong node is started, asked, drained and stopped. The `kong` here is the double's, and strict."""
+"""How a Kong node is started, asked, drained and stopped: one that the environment names, or the double's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.kong.kongs import install, run
+from tests.kong.kongs import have_kong, install, run
 from tests.unit.hops.places import BEHIND, instance, place, tier
 
 from changeover.hops.kong.config import kong_conf, run_script
@@ -154,7 +154,7 @@ class Running:
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One that runs until the last test, which ends it."""
     with pytest.MonkeyPatch.context() as environment:
-        install(tmp_path_factory.mktemp("bin"), environment)
+        have_kong(tmp_path_factory.mktemp("bin"), environment)
         found = Running(tmp_path_factory.mktemp("node"))
         try:
             found.until(found.ready, "not ready")

@@ -1,7 +1,4 @@
-"""Kong as a tier of the chain, rolled like any other. The `kong` on PATH is the double's, and strict.
-
-A real one can be tried by hand: docs/kong.md.
-"""
+"""Kong as a tier of the chain, rolled like any other: the `kong` that CHANGEOVER_KONG_BINARY names, or the double's."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.chain.chains import Chain, Command, SlowUpload, chain_file, running_in, tier_of
-from tests.kong.kongs import install
+from tests.kong.kongs import have_kong
 
 Said = dict[str, Any]
 
@@ -32,7 +29,7 @@ def with_kong(said: Said) -> None:
 def with_a_kong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A `kong`, first on PATH; and a stray setting in the environment, which must not count."""
     with pytest.MonkeyPatch.context() as environment:
-        install(tmp_path_factory.mktemp("bin"), environment)
+        have_kong(tmp_path_factory.mktemp("bin"), environment)
         environment.setenv("KONG_ADMIN_LISTEN", "0.0.0.0:8001")
         yield
 
