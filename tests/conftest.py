@@ -10,6 +10,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from changeover.kit import process
+
 SLOW = [HealthCheck.too_slow]
 
 settings.register_profile(
@@ -18,4 +20,5 @@ settings.register_profile(
 settings.register_profile(
     "deep", max_examples=3000, stateful_step_count=80, deadline=None, print_blob=True, suppress_health_check=SLOW
 )
+process.ignore_no_signals()  # or commands under test that are interrupted would not notice, in a run begun with `&`
 settings.load_profile(os.environ.get("CHANGEOVER_HYPOTHESIS", "fast"))

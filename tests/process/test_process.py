@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,6 +95,20 @@ def test_a_signal_reaches_the_process(spawned: Spawned) -> None:
     spawned.ended()
     assert not process.is_alive(spawned.pid, spawned.born)
     assert not process.send(spawned.pid, spawned.born, signal.SIGTERM)
+
+
+IGNORING = """
+import signal, subprocess
+from changeover.kit import process
+{}
+print(subprocess.run(["sh", "-c", "trap 'exit 7' QUIT; kill -s QUIT $$; exit 8"]).returncode)
+"""
+
+
+@pytest.mark.parametrize(("first", "ends"), [("process.ignore_no_signals()", "7"), ("", "8")], ids=["as here", "else"])
+def test_a_signal_that_a_shell_had_us_ignore_reaches_what_is_started(first: str, ends: str) -> None:
+    words = ["sh", "-c", 'trap "" INT QUIT; exec "$@"', "sh", sys.executable, "-c", IGNORING.format(first)]
+    assert subprocess.run(words, capture_output=True, text=True).stdout.strip() == ends
 
 
 def test_a_number_that_nobody_has_is_nobody() -> None:

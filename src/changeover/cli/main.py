@@ -21,6 +21,7 @@ from changeover.cli.schema import schema
 from changeover.cli.simulate import simulate
 from changeover.cli.status import status
 from changeover.cli.up import up
+from changeover.kit import process
 
 EPILOG = "Exit codes: 0 done, 1 rolled back safely, 2 could not do the job, 3 service was interrupted."
 
@@ -42,4 +43,5 @@ cli.command(hidden=True)(keep)
 
 
 def main() -> None:
+    process.ignore_no_signals()
     cli()

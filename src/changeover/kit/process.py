@@ -23,6 +23,17 @@ _KILL_PATIENCE = 5.0
 """Seconds that a killed process has to go. One in uninterruptible sleep may take longer, and is then left."""
 
 
+def ignore_no_signals() -> None:
+    """Handle, by doing nothing, those that a shell has a command ignore that it starts with `&`. From the main thread.
+
+    What is ignored stays so in whatever is started from here, and an instance may be told to quit by just those; a
+    shell that stands for one could not even change it (POSIX, `trap`). What is handled does not.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
 def spawn(argv: Sequence[str], *, cwd: Path, log: Path, env: Mapping[str, str]) -> tuple[int, int]:
     """Start a session leader with output appended to `log`; return (pid, born). Raises OSError if it cannot be run."""
     with log.open("ab") as output:
