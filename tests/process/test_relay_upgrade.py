@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import pytest
 from tests.process.relayed import PATIENCE, Client
 
 from changeover.kit.sockets import free_port
+from changeover.relay.server import AT_ONCE
 from changeover.uploads import Answer, FileStore, Finished
 from changeover.uploads.engine import Engine
 from changeover.uploads.receive import Receiver
@@ -189,6 +190,26 @@ def test_a_relay_that_is_stopped_before_the_next_one_starts_is_missed(tmp_path: 
 
             await under_load(load, asyncio.ensure_future(restart()))
             assert any("ConnectionRefused" in each for each in load.wrong)
+
+    asyncio.run(go())
+
+
+def test_who_had_connected_before_a_relay_was_told_to_stop_is_answered(tmp_path: Path) -> None:
+    """More of them than it takes at once. It is stopped meanwhile, so that they are still in the kernel's queue."""
+
+    async def go() -> None:
+        async with loaded(tmp_path) as (load, options), relay(*options) as process, AsyncExitStack() as clients:
+            await process.says("listening")
+            process.process.send_signal(signal.SIGSTOP)
+            connected = [await clients.enter_async_context(load.client()) for _ in range(3 * AT_ONCE)]
+            for client in connected:
+                await client.begin("OPTIONS", "/upload")
+            process.process.send_signal(signal.SIGTERM)
+            process.process.send_signal(signal.SIGCONT)
+            for client in connected:
+                got = await client.got()
+                assert (got.status, got.headers["connection"]) == (204, "close")
+            assert await process.ends() == 0
 
     asyncio.run(go())
 

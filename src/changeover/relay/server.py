@@ -72,6 +72,8 @@ class Server:
     def leave(self) -> None:
         """Take nothing new, finish what is here."""
         self.relay.leaving = True
+        for listener in self._listeners:
+            self._accept(listener, BACKLOG)  # who has connected and is still in its queue would be reset
         self.stop_listening()
         self._look_whether_over()
 
@@ -89,8 +91,8 @@ class Server:
         if listener in self._listeners:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(AT_ONCE):
+    def _accept(self, listener: socket.socket, most: int = AT_ONCE) -> None:
+        for _ in range(most):
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
