@@ -10,6 +10,7 @@ it is killed. Answers with its pid, and with `dead` once it is.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -31,18 +32,18 @@ CALLS = ("write", "fdatasync", "fsync", "link", "unlink", "mkdir", "close")
 
 def die_at(when: str, number: int) -> None:
     """SIGKILL at that call of those that change what is on the disk."""
-    left = number
+    calls = itertools.count(1)  # many threads call: each must know its own number, and only one has that one
 
     def counted(original: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0 and when == "before":
+            is_last = next(calls) == number
+            if is_last and when == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = original(*args, **kwargs)
-            if left == 0 and when == "after":
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return original(*args, **kwargs)
+            finally:
+                if is_last and when == "after":
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return call
 
