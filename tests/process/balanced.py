@@ -20,7 +20,7 @@ from changeover import wiring
 from changeover.hops.envoy.hop import Envoy
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
-from changeover.kit import sockets
+from changeover.kit import process, sockets
 from changeover.model.chain import Chain, Tier
 from changeover.model.instance import Address, Instance
 from changeover.platforms.local import haproxy
@@ -152,12 +152,16 @@ Start = Callable[..., Any]
 @asynccontextmanager
 async def started(folder: Path, *command: str) -> AsyncIterator[None]:
     with (folder / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=log, stderr=log)
+        leader = await asyncio.create_subprocess_exec(
+            *command, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+    born = process.born(leader.pid)
     try:
         yield
     finally:
-        process.kill()
-        await process.wait()
+        if born is not None:
+            process.kill_session(leader.pid, born)  # a master of nginx that is killed leaves its workers behind
+        await leader.wait()
 
 
 @asynccontextmanager
