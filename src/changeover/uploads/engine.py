@@ -1,4 +1,4 @@
-"""One upload, whoever speaks of it: created, appended to, taken over, completed, answered, cancelled, collected.
+"""One upload, whoever speaks of it: created, appended to, taken over, completed, cancelled, collected.
 
     durable bytes  ->  compare-and-swap of the manifest under an epoch  ->  only then acknowledge
 
@@ -6,8 +6,7 @@ A request that begins while another one for the same upload is still under way b
 told, keeps what it has and lets go; in another process it is fenced out by the epoch. So nobody waits for a connection
 that has long been dead, and nobody is told "locked".
 
-
-Refuses to know any protocol (`dialects/`) or where bytes lie (`stores/`).
+Refuses to know any protocol (`dialects/`), where bytes lie (`stores/`), or what the application says (`asking`).
 """
 
 from __future__ import annotations
