@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from changeover.uploads import FileStore
-from changeover.uploads.manifest import Manifest
-from changeover.uploads.store import Store, Version
+from changeover.uploads.core.manifest import Manifest
+from changeover.uploads.core.store import Store, Version
 from changeover.uploads.stores import files
 
 AT_ONCE = (1, 8, 64, 256)

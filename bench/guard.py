@@ -38,8 +38,8 @@ from changeover.engine.metrics.ledger import LedgerReader
 from changeover.engine.metrics.probe import LAG, ProbeSource
 from changeover.engine.metrics.source import look
 from changeover.model.guard import LATENCY_NOT_WORSE, NO_BROKEN_REQUESTS, SHIPPED, Condition, Guard
-from changeover.rollout.guard import GuardRun, Verdict
-from changeover.rollout.sides import Served, Sides
+from changeover.rollout.guard.cohorts import CohortMember, Cohorts
+from changeover.rollout.guard.evaluate import GuardRun, Verdict
 
 CANARIES = 100
 STATES = ("passed", "failed", "inconclusive")
@@ -135,7 +135,7 @@ class Traffic:
         return {**row, **told, "instance": name, "version": {"canary": "v2", "baseline": "v1"}[name]}
 
 
-SIDES = Sides(BEGAN, "v2", (Served("canary", BEGAN),), "v1", (Served("baseline", BEGAN),), fresh=True)
+SIDES = Cohorts(BEGAN, "v2", (CohortMember("canary", BEGAN),), "v1", (CohortMember("baseline", BEGAN),), fresh=True)
 
 
 @dataclass(frozen=True)
@@ -265,14 +265,16 @@ def real(ledger: Path, a: str, b: str, interval: float) -> None:
             slow[:] = array("d", (ms * slower for ms in slow))
             begin = max(reader.rows[name].ended[0] for name in (a, b))
             while begin + LAG + (condition.count + 3) * interval < reader.newest:
-                sides = Sides(begin, "", (Served(canary, begin),), "", (Served(baseline, begin),), fresh=True)
+                sides = Cohorts(
+                    begin, "", (CohortMember(canary, begin),), "", (CohortMember(baseline, begin),), fresh=True
+                )
                 verdict, begin = asyncio.run(_replay(guard, reader, sides))
                 states[verdict.state] += 1
         table.add_row(f"{slower:g}", *map(str, (states.total(), *(states[state] for state in STATES))))
     Console().print(table)
 
 
-async def _replay(guard: Guard, reader: LedgerReader, sides: Sides) -> tuple[Verdict, float]:
+async def _replay(guard: Guard, reader: LedgerReader, sides: Cohorts) -> tuple[Verdict, float]:
     run = GuardRun((guard,), sides.since)
     source = {"probe": ProbeSource(reader, stale=math.inf)}
     while run.verdict.state == "running" and (at := run.next_at) is not None:

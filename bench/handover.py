@@ -39,8 +39,8 @@ from rich.table import Table
 
 from changeover.probe.ledger import read_ledger
 from changeover.uploads import FileStore
-from changeover.uploads.manifest import Manifest
-from changeover.uploads.store import Missing
+from changeover.uploads.core.manifest import Manifest
+from changeover.uploads.core.store import Missing
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 WITH, WITHOUT = EXAMPLES / "02-upload-handover/chain.yaml", EXAMPLES / "01-four-tiers/chain.yaml"

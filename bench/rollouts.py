@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from changeover.model.units import resolve_count
-from changeover.rollout.course import Rules
-from changeover.rollout.floor import floor
+from changeover.rollout.simulation.lower_bound import floor
+from changeover.rollout.tier.state import RolloutSettings
 
 SIZES = (3, 10, 30)
 SURGES: tuple[int | str, ...] = (1, "25%")
@@ -106,7 +106,7 @@ def least_time(size: int, surge: int | str, rolled: Mapping[str, Any], *, stops:
         else:
             stopped = times["gone"] - times["stopping"] if stops else 0.0
             drains.append(stopped + max(0.0, (one["last_in_flight"] or 0.0) - times["draining"]))
-    rules = Rules(
+    rules = RolloutSettings(
         tier="runtime",
         size=size,
         surge=resolve_count(surge, size, up=True),

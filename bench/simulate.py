@@ -21,17 +21,17 @@ from random import Random
 from rich.console import Console
 from rich.table import Table
 
-from changeover.rollout.chance import Around
-from changeover.rollout.course import Rules
-from changeover.rollout.simulate import Simulation, World
+from changeover.rollout.simulation.distributions import Around
+from changeover.rollout.simulation.simulate import Simulation, World
+from changeover.rollout.tier.state import RolloutSettings
 
 SIZES = (100, 1_000, 10_000, 100_000)
 ROUNDS = 2
 WORLD = World(start=Around(10.0, 1.5), lifetime=30 * 86_400.0)
 
 
-def rules(size: int) -> Rules:
-    return Rules(
+def rules(size: int) -> RolloutSettings:
+    return RolloutSettings(
         tier="web",
         size=size,
         surge=size // 4,

@@ -37,7 +37,7 @@ from rich.table import Table
 from changeover.hops.nginx import binary
 from changeover.kit import process, sockets
 from changeover.uploads import Answer, FileStore, Finished
-from changeover.uploads.engine import Engine
+from changeover.uploads.core.engine import Engine
 
 HERE = Path(__file__).parent
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -39,7 +39,7 @@ class Peer:
 
 def _relay(_: Path, port: int, sink: int) -> tuple[str, ...]:
     places = ("--listen", f"127.0.0.1:{port}", "--upstream", f"127.0.0.1:{sink}")
-    return (sys.executable, "-m", "changeover.cli.relay", *places, "--segment", "POST /upload")
+    return (sys.executable, "-m", "changeover.cli.commands.relay", *places, "--segment", "POST /upload")
 
 
 def _haproxy(option: str, folder: Path, port: int, sink: int) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from changeover.model.chain import Tier
-from changeover.model.instance import Address, InFlight, Instance, Launch
+from changeover.model.instance import Address, InFlight, Instance, LaunchSpec
 
 
 class Unknown(Exception):
@@ -26,7 +26,7 @@ class CannotStart(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class LaunchContext:
     """What an instance is told about where it stands: itself, the tier behind it, and where things lie.
 
     `inner` is the stable address of the tier it sends requests to, None for the last tier and for a hop that finds
@@ -67,7 +67,7 @@ class Hop(Protocol):
     stop_signal: ClassVar[Signals]
     """The signal on which this software finishes what it has and ends."""
 
-    def launch(self, settings: Any, place: Place) -> Launch:
+    def launch(self, settings: Any, place: LaunchContext) -> LaunchSpec:
         """What to run for an instance at that place."""
 
     async def ready(self, instance: Instance) -> bool:

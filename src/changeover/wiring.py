@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 from pydantic import BaseModel
 
-from changeover.engine.controller import World
+from changeover.engine.controller import ChainRuntime
 from changeover.engine.guardian import Guarding
-from changeover.engine.journal import Journal
+from changeover.engine.journal.journal import Journal
 from changeover.engine.metrics.ledger import LedgerReader
 from changeover.engine.metrics.probe import ProbeSource
 from changeover.engine.metrics.prometheus import PrometheusSource
@@ -41,9 +41,9 @@ from changeover.model import chainfile
 from changeover.model.chain import Chain, Tier, content_hash
 from changeover.model.errors import fail
 from changeover.model.guard import resolve
-from changeover.model.instance import Instance, Launch
-from changeover.platforms.local.platform import LocalPlatform, Wires
-from changeover.ports import Hop, Place, Router, RoutesInward
+from changeover.model.instance import Instance, LaunchSpec
+from changeover.platforms.local.platform import HopFunctions, LocalPlatform
+from changeover.ports import Hop, LaunchContext, Router, RoutesInward
 
 HOPS: Mapping[str, type[NginxHttp | NginxStream | Envoy | Kong | Relay | App]] = MappingProxyType(
     {hop.kind: hop for hop in (NginxHttp, NginxStream, Envoy, Kong, Relay, App)}
@@ -59,7 +59,7 @@ class Wired:
     """A chain joined to everything that acts on it."""
 
     chain: Chain
-    world: World
+    world: ChainRuntime
     platform: LocalPlatform
     state: Path
     disk: Mapping[str, Mapping[str, int]]
@@ -165,7 +165,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         inner = chain.inner(tier.name)
         if inner is not None and isinstance(hop, RoutesInward):
             inward[inner.name] = hop
-    wires = Wires(
+    wires = HopFunctions(
         launch=lambda place: _launch(hops, settings, place),
         ready_path=lambda tier: hops[tier.name].ready_path,
         inward=frozenset(inward),
@@ -199,7 +199,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
             found["router"] = RouterSource(lambda: request_counts(client, tier, lambda: nodes_of(outer)))
         return found
 
-    world = World(
+    world = ChainRuntime(
         chain=chain,
         platform=platform,
         hops=hops,
@@ -230,7 +230,9 @@ def client() -> httpx.AsyncClient:
     return http.client()
 
 
-def _launch(hops: Mapping[str, Hop], settings: Mapping[str, Mapping[str, BaseModel]], place: Place) -> Launch:
+def _launch(
+    hops: Mapping[str, Hop], settings: Mapping[str, Mapping[str, BaseModel]], place: LaunchContext
+) -> LaunchSpec:
     instance = place.instance
     return hops[instance.tier].launch(settings[instance.tier][instance.template], place)
 

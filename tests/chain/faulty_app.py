@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from changeover.hops.app import server
+from changeover.example_app import server
 
 right = vars(server)["endpoints"]
 CLIENTS = ("/hello", "/blob")

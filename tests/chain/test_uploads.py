@@ -28,8 +28,8 @@ from tests.chain.slow_line import SlowLine, slow_lines
 from tests.chain.upload_clients import CLIENTS
 
 from changeover.uploads import FileStore
-from changeover.uploads.manifest import Manifest, State
-from changeover.uploads.store import Missing
+from changeover.uploads.core.manifest import Manifest, State
+from changeover.uploads.core.store import Missing
 
 BETWEEN_KILLS = 5.0
 """Seconds from one kill to the next, in the soak."""
@@ -121,7 +121,7 @@ def head(chain: Chain, place: str) -> httpx.Response:
 
 def to_themselves(said: Said) -> None:
     """A change: every instance has a folder for uploads of its own."""
-    words = "-m changeover.cli.app --host {host} --port {port} --instance {name} --version-label {version}"
+    words = "-m changeover.cli.commands.app --host {host} --port {port} --instance {name} --version-label {version}"
     command = [sys.executable, *words.split(), "--shared", "{shared}/{name}", "--lame-duck-file", "{lame_duck}"]
     for each in tier_of(said, "runtime")["templates"].values():
         each["command"] = command

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.kong.double import Node
-from tests.kong.serving import Served
+from tests.kong.serving import CohortMember
 
 NEEDED = {
     "prefix", "database", "declarative_config", "proxy_listen", "status_listen", "admin_listen", "admin_gui_listen",
@@ -74,7 +74,7 @@ async def serve(conf: dict[str, str]) -> None:
     places = [address(conf[f"{which}_listen"]) for which in ("admin", "status", "proxy")]
     hosts, ports = zip(*places, strict=True)
     kept = conf["nginx_proxy_keepalive_time"]
-    served = Served(node, ports=ports, hosts=hosts, keepalive_time=int(kept.removesuffix("ms")) / 1000)
+    served = CohortMember(node, ports=ports, hosts=hosts, keepalive_time=int(kept.removesuffix("ms")) / 1000)
     over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def reload() -> None:

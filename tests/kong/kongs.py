@@ -23,7 +23,7 @@ import httpx
 import pytest
 from tests.chain.chains import REPOSITORY
 from tests.kong.double import Database, Node
-from tests.kong.serving import Beside, Served, beside
+from tests.kong.serving import Beside, CohortMember, beside
 
 from changeover.hops.kong.access import Access
 from changeover.hops.kong.admin import Admin
@@ -54,7 +54,7 @@ class Kong:
     folder: Path = field(default_factory=Path)
 
     @property
-    def served(self) -> list[Served]:
+    def served(self) -> list[CohortMember]:
         assert self.double is not None
         return list(self.double.served)
 
@@ -81,7 +81,7 @@ class Kong:
 def double(folder: Path, nodes: int, *, database: bool, delay: float = 0.0) -> Iterator[Kong]:
     """A Kong of that many nodes. `delay`: seconds until a change has come to the others."""
     shared = Database(delay)
-    served = [Served(Node(shared if database else None)) for _ in range(nodes)]
+    served = [CohortMember(Node(shared if database else None)) for _ in range(nodes)]
     with beside(*served) as running:
         yield Kong(
             tuple(one.admin_url for one in served),

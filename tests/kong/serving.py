@@ -82,7 +82,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 @dataclass
-class Served:
+class CohortMember:
     """One node with its listeners. `fault`: what its Admin API does instead of answering."""
 
     node: Node
@@ -292,7 +292,7 @@ async def _told(send: Any, status: int, message: str, request_id: str) -> None:
 class Beside:
     """An event loop in a thread of its own, for nodes that a test speaks to."""
 
-    def __init__(self, served: Sequence[Served]) -> None:
+    def __init__(self, served: Sequence[CohortMember]) -> None:
         self.served = served
         self.closing: list[Callable[[], Coroutine[Any, Any, None]]] = [one.close for one in served]
         self._loop = asyncio.new_event_loop()
@@ -344,7 +344,7 @@ def named(*names: str) -> Iterator[tuple[int, ...]]:
 
 
 @contextmanager
-def beside(*served: Served) -> Iterator[Beside]:
+def beside(*served: CohortMember) -> Iterator[Beside]:
     """These nodes, up. After the block nothing of them is left, and they must not have been asked the unknown."""
     found = Beside(served)
     found.start()

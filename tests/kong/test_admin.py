@@ -10,7 +10,7 @@ import pytest
 import trustme
 from tests.kong.double import Database, Node
 from tests.kong.kongs import Kong, double, plain_document, run
-from tests.kong.serving import Served, beside
+from tests.kong.serving import CohortMember, beside
 
 from changeover.hops.kong import admin
 from changeover.hops.kong.access import Access
@@ -154,7 +154,7 @@ def test_a_certificate_authority_and_a_client_certificate(tmp_path: Path) -> Non
     authority.cert_pem.write_to_path(ca)
     stranger.cert_pem.write_to_path(other)
     authority.issue_cert("client@example.org").private_key_and_cert_chain_pem.write_to_path(own)
-    with beside(Served(Node(Database()), tls=context)) as running:
+    with beside(CohortMember(Node(Database()), tls=context)) as running:
         url = running.served[0].admin_url
         assert run(Admin(Access(ca=ca, certificate=own), url).has_database())
         with pytest.raises(Unknown, match="certificate verify failed"):

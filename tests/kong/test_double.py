@@ -16,7 +16,7 @@ import httpx
 import pytest
 import yaml
 from tests.kong.double import Database, Node
-from tests.kong.serving import Beside, Listener, Served, beside
+from tests.kong.serving import Beside, CohortMember, Listener, beside
 
 RECORDED = [json.loads(line) for line in (Path(__file__).parent / "recorded.jsonl").read_text().splitlines()]
 RUNS = sorted({one["run"] for one in RECORDED})
@@ -32,7 +32,7 @@ class Replay:
     def __init__(self, database: Database | None) -> None:
         self.now = 1_795_390_944.0
         self.node = Node(database, clock=lambda: self.now)
-        self.served = Served(self.node, checks=False)
+        self.served = CohortMember(self.node, checks=False)
         self.ids: dict[str, str] = {}
         self.client = httpx.Client(trust_env=False)
 

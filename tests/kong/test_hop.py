@@ -22,19 +22,19 @@ from changeover.hops.kong.settings import KongSettings
 from changeover.kit import process, sockets
 from changeover.kit.http import client
 from changeover.model.errors import ChangeoverError
-from changeover.model.instance import Address, Instance, Launch
-from changeover.ports import Place, Unknown
+from changeover.model.instance import Address, Instance, LaunchSpec
+from changeover.ports import LaunchContext, Unknown
 
 A = instance("runtime-v1-1", 21001, 21001)
 
 
-def settled(directory: str = "/state/instances/gateway-v1-1", **said: Any) -> Place:
+def settled(directory: str = "/state/instances/gateway-v1-1", **said: Any) -> LaunchContext:
     one = Instance("gateway-v1-1", "gateway", "v1", Address("127.0.0.1", 20001), Address("127.0.0.1", 20002))
     owner = tier("kong", name="gateway", drain={"deadline": "90500ms"})
     return place(**{"instance": Instance(**{**vars(one), "directory": directory}), "tier": owner, **said})
 
 
-def conf(where: Place, *, as_root: bool = False, **settings: Any) -> dict[str, str]:
+def conf(where: LaunchContext, *, as_root: bool = False, **settings: Any) -> dict[str, str]:
     text = kong_conf(KongSettings.model_validate(settings), where, as_root=as_root)
     return dict(line.split(" = ", 1) for line in text.splitlines())
 
@@ -96,11 +96,11 @@ def test_a_tier_that_tells_its_readiness_elsewhere_is_not_checked() -> None:
     assert upstream["healthchecks"]["active"]["healthy"]["interval"] == 0
 
 
-def launch(where: Place, **settings: Any) -> Launch:
+def launch(where: LaunchContext, **settings: Any) -> LaunchSpec:
     return Kong(httpx.AsyncClient()).launch(KongSettings.model_validate(settings), where)
 
 
-def document(where: Place, **settings: Any) -> dict[str, Any]:
+def document(where: LaunchContext, **settings: Any) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setattr("changeover.hops.kong.binary.find", lambda: "kong")
         said: dict[str, Any] = json.loads(launch(where, **settings).files["kong.json"])

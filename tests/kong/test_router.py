@@ -18,8 +18,8 @@ from changeover.kit import http
 from changeover.model.instance import Instance
 from changeover.ports import Membership, Unknown
 from changeover.rollout import events as on
-from changeover.rollout.fleet import Fleet, Member
-from changeover.rollout.phases import Phase
+from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.phases import Phase
 
 A, B = instance(1, 21001), instance(2, 21002)
 REMOVED = Membership(False, True)

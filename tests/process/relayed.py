@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from changeover.relay.server import Server
-from changeover.relay.settings import Route, Settings
+from changeover.relay.process.server import Server
+from changeover.relay.process.settings import Route, Settings
 from changeover.uploads import Answer, FileStore, Finished
-from changeover.uploads.engine import Engine
-from changeover.uploads.receive import Receiver
+from changeover.uploads.core.engine import Engine
+from changeover.uploads.server.receive import Receiver
 
 PATIENCE = 20.0
 SEGMENTED = (Route(b"POST", b"/upload"),)

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from tests.process.web_server import WebServer, refusing, web_server
 
-from changeover.engine.controller import Told
-from changeover.engine.hooks import HookFailed, HookRunner
+from changeover.engine.controller import Progress
+from changeover.engine.hooks.run import HookFailed, HookRunner
 from changeover.kit import command as kit_command
 from changeover.kit.process import born
 from changeover.model.hooks import Hook, HookPayload, Notify, Point
@@ -39,12 +39,12 @@ class Stage:
         self.folder = folder
         self.mark = f"HOOK_TEST={uuid.uuid4()}"
         self.environ = {**os.environ, **dict([self.mark.split("=")])}
-        self.told: list[Told] = []
+        self.told: list[Progress] = []
         self.kept: list[str] = []
         self.errors: list[str] = []
         self.said = asyncio.Event()
 
-    def tell(self, told: Told) -> None:
+    def tell(self, told: Progress) -> None:
         self.told.append(told)
         self.said.set()
 

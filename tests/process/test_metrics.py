@@ -31,12 +31,12 @@ from changeover.model.guard import (
 from changeover.model.instance import Address, Instance
 from changeover.ports import Unknown
 from changeover.probe.ledger import Ledger
-from changeover.rollout.guard import GuardRun, Missing, Sample, Seen, Verdict
-from changeover.rollout.sides import Served, Sides
+from changeover.rollout.guard.cohorts import CohortMember, Cohorts
+from changeover.rollout.guard.evaluate import GuardRun, Missing, Sample, Seen, Verdict
 
 BEGAN = 1000.0
-FRESH = Sides(BEGAN, "v2", (Served("app-v2-4", 992.0),), "v1", (Served("app-v1-3", 990.0),), fresh=True)
-OLD = Sides(BEGAN, "v2", (Served("app-v2-4", 992.0),), "v1", (Served("app-v1-1", 10.0),), fresh=False)
+FRESH = Cohorts(BEGAN, "v2", (CohortMember("app-v2-4", 992.0),), "v1", (CohortMember("app-v1-3", 990.0),), fresh=True)
+OLD = Cohorts(BEGAN, "v2", (CohortMember("app-v2-4", 992.0),), "v1", (CohortMember("app-v1-1", 10.0),), fresh=False)
 ADDRESSES = {
     "app-v2-4": Address("10.0.0.4", 80),
     "app-v2-5": Address("10.0.0.5", 80),
@@ -55,7 +55,7 @@ def prometheus() -> Iterator[FakePrometheus]:
         yield server
 
 
-def queried(server: Prometheus, *, at: float = 1010.0, sides: Sides = OLD, **rule: Any) -> Seen:
+def queried(server: Prometheus, *, at: float = 1010.0, sides: Cohorts = OLD, **rule: Any) -> Seen:
     base = {"name": "a", "source": "prometheus", "measure": "query", "query": "up", "at_most": 1}
     condition = Condition.model_validate({**base, **rule})
 
@@ -119,7 +119,7 @@ def test_an_answer_that_comes_too_late_is_none(prometheus: FakePrometheus) -> No
 
 def test_a_query_names_whom_it_is_about(prometheus: FakePrometheus) -> None:
     query = 'x{i=~"$instances",a=~"${addresses}$",v="$template"}[$interval]'
-    two = Sides(BEGAN, "v2", (*OLD.canary, Served("app-v2-5", 993.0)), "v1", OLD.baseline, fresh=False)
+    two = Cohorts(BEGAN, "v2", (*OLD.canary, CohortMember("app-v2-5", 993.0)), "v1", OLD.baseline, fresh=False)
     queried(Prometheus(url=prometheus.url), query=query, sides=two, interval="2500ms")
     assert (
         prometheus.asked[0]["query"]
@@ -129,7 +129,7 @@ def test_a_query_names_whom_it_is_about(prometheus: FakePrometheus) -> None:
 
 def test_a_query_about_an_address_that_is_not_known_is_not_asked(prometheus: FakePrometheus) -> None:
     """`=~""` would be about every series without that label."""
-    stranger = Sides(BEGAN, "v2", (Served("app-v2-9", 992.0),), "v1", (), fresh=False)
+    stranger = Cohorts(BEGAN, "v2", (CohortMember("app-v2-9", 992.0),), "v1", (), fresh=False)
     told = queried(Prometheus(url=prometheus.url), sides=stranger, query='x{a=~"$addresses"}')
     assert why(told) == "the address of app-v2-9 is not known"
     assert prometheus.asked == []
@@ -237,7 +237,7 @@ def spread(start: float, end: float, number: int, **facts: Any) -> list[Any]:
     return [get(start + (end - start) * place / number, **facts) for place in range(number)]
 
 
-def probed(source: ProbeSource | Path, *, at: float = 1010.0, sides: Sides = OLD, **rule: Any) -> Seen:
+def probed(source: ProbeSource | Path, *, at: float = 1010.0, sides: Cohorts = OLD, **rule: Any) -> Seen:
     condition = Condition.model_validate({"name": "a", "source": "probe", **rule})
     if isinstance(source, Path):
         source = ProbeSource(LedgerReader(source))
@@ -354,7 +354,7 @@ def test_both_sides_are_looked_at_at_the_same_age(path: Path) -> None:
     ages = probed(path, at=1004.0, sides=FRESH, **rule)
     assert isinstance(ages, Sample)
     assert [ages.value, ages.baseline] == pytest.approx([80, 80])
-    clock = probed(path, at=1004.0, sides=Sides(BEGAN, "v2", FRESH.canary, "v1", FRESH.baseline, fresh=False), **rule)
+    clock = probed(path, at=1004.0, sides=Cohorts(BEGAN, "v2", FRESH.canary, "v1", FRESH.baseline, fresh=False), **rule)
     assert isinstance(clock, Sample)
     assert [clock.value, clock.baseline] == pytest.approx([80, 10])
 

@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from changeover.uploads import Answer, Event, FileStore, Finished, Limits, receive
-from changeover.uploads.engine import Engine
-from changeover.uploads.receive import BUFFER, HEAD, Receiver
+from changeover.uploads import Answer, Event, FileStore, Finished, Limits
+from changeover.uploads.core.engine import Engine
+from changeover.uploads.server import receive
+from changeover.uploads.server.receive import BUFFER, HEAD, Receiver
 
 PATIENCE = 20.0
 PARTIAL = "application/partial-upload"

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from tests.process.relayed import Harm, Relayed, relaying, request, scripted, storing
 
-from changeover.relay.calls import Pooling
-from changeover.relay.pipes import Pipe, Pipes
-from changeover.relay.settings import Route
+from changeover.relay.io.pipes import Pipe, Pipes
+from changeover.relay.outbound.upstream import Pooling
+from changeover.relay.process.settings import Route
 
 MB = 1_000_000
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from tests.process.relayed import PATIENCE, Harm, relaying, request, scripted, storing
 
-from changeover.relay.calls import Pooling
-from changeover.relay.kept import Budget, Kept
-from changeover.relay.pipes import Pipes
-from changeover.relay.readiness import Channel, Readiness, Waker
+from changeover.relay.io.body_buffer import Budget, Kept
+from changeover.relay.io.epoll import Channel, Readiness, Waker
+from changeover.relay.io.pipes import Pipes
+from changeover.relay.outbound.upstream import Pooling
 
 MB = 1_000_000
 

@@ -21,10 +21,10 @@ import pytest
 from tests.process.relayed import PATIENCE, Client
 
 from changeover.kit.sockets import free_port
-from changeover.relay.server import AT_ONCE
+from changeover.relay.process.server import AT_ONCE
 from changeover.uploads import Answer, FileStore, Finished
-from changeover.uploads.engine import Engine
-from changeover.uploads.receive import Receiver
+from changeover.uploads.core.engine import Engine
+from changeover.uploads.server.receive import Receiver
 
 SIZE = 3_000_000
 
@@ -49,7 +49,7 @@ class Process:
 @asynccontextmanager
 async def relay(*options: str) -> AsyncIterator[Process]:
     started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "changeover.cli.relay", *options, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-m", "changeover.cli.commands.relay", *options, stderr=asyncio.subprocess.PIPE
     )
     try:
         yield Process(started)
@@ -220,7 +220,16 @@ def test_a_relay_takes_the_sockets_that_systemd_opened(tmp_path: Path) -> None:
             with socket.create_server(("127.0.0.1", load.port)) as opened:
                 passes = f'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@" 3<&{opened.fileno()}'
                 process = await asyncio.create_subprocess_exec(
-                    *("bash", "-c", passes, "bash", sys.executable, "-m", "changeover.cli.relay", *options[:4]),
+                    *(
+                        "bash",
+                        "-c",
+                        passes,
+                        "bash",
+                        sys.executable,
+                        "-m",
+                        "changeover.cli.commands.relay",
+                        *options[:4],
+                    ),
                     stderr=asyncio.subprocess.PIPE,
                     pass_fds=(opened.fileno(),),
                 )

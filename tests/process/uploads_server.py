@@ -22,10 +22,11 @@ from typing import Any
 import uvicorn
 from tests.unit.uploads.bucket_stores import gcs_store, s3_store
 
-from changeover.uploads import Answer, FileStore, Finished, Limits, Uploads, appending
-from changeover.uploads import lease as leases
-from changeover.uploads.manifest import Manifest, State
-from changeover.uploads.store import Store
+from changeover.uploads import Answer, FileStore, Finished, Limits, Uploads
+from changeover.uploads.core import appending
+from changeover.uploads.core import lease as leases
+from changeover.uploads.core.manifest import Manifest, State
+from changeover.uploads.core.store import Store
 
 CALLS = ("write", "fdatasync", "fsync", "link", "unlink", "mkdir", "close")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from changeover.model.part import Part
+from changeover.model.config_model import ConfigModel
 from changeover.model.units import human_seconds
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -39,7 +39,7 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
-def settings(part: type[Part]) -> str:
+def settings(part: type[ConfigModel]) -> str:
     """What a part of a chain file may say."""
     rows = []
     for name, one in part.model_fields.items():

@@ -30,10 +30,11 @@ from changeover.model import chainfile
 from changeover.model.guard import MEASURES, PLACEHOLDERS, SHIPPED, Condition, Guard, Prometheus
 from changeover.model.router import KongNodes
 from changeover.probe.row import Row
-from changeover.relay.admin import TOLD
-from changeover.rollout import actions, commands, events
-from changeover.rollout.guard import VERDICTS
-from changeover.rollout.phases import Phase, mermaid
+from changeover.relay.process.admin import TOLD
+from changeover.rollout import commands, events
+from changeover.rollout.guard.evaluate import VERDICTS
+from changeover.rollout.members.phases import Phase, mermaid
+from changeover.rollout.tier import actions
 
 ROOT = Path(__file__).parents[2]
 README, CHINESE = (ROOT / "README.md").read_text(), (ROOT / "README.zh.md").read_text()

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import typer
 
-from changeover.cli.app import app as app_command
-from changeover.cli.ask import abort, pause, promote, retry, undo
-from changeover.cli.demo import demo
-from changeover.cli.down import down
-from changeover.cli.history import history, show
-from changeover.cli.keep import keep
-from changeover.cli.plan import plan
-from changeover.cli.probe import probe
-from changeover.cli.receive import receive
-from changeover.cli.relay import relay
-from changeover.cli.render import render
-from changeover.cli.resume import resume
-from changeover.cli.roll import roll
-from changeover.cli.schema import schema
-from changeover.cli.simulate import simulate
-from changeover.cli.status import status
-from changeover.cli.up import up
+from changeover.cli.commands.app import app as app_command
+from changeover.cli.commands.control import abort, pause, promote, retry, undo
+from changeover.cli.commands.demo import demo
+from changeover.cli.commands.down import down
+from changeover.cli.commands.history import history, show
+from changeover.cli.commands.keep import keep
+from changeover.cli.commands.plan import plan
+from changeover.cli.commands.probe import probe
+from changeover.cli.commands.receive import receive
+from changeover.cli.commands.relay import relay
+from changeover.cli.commands.render import render
+from changeover.cli.commands.resume import resume
+from changeover.cli.commands.roll import roll
+from changeover.cli.commands.schema import schema
+from changeover.cli.commands.simulate import simulate
+from changeover.cli.commands.status import status
+from changeover.cli.commands.up import up
 from changeover.kit import process
 
 EPILOG = "Exit codes: 0 done, 1 rolled back safely, 2 could not do the job, 3 service was interrupted."

@@ -18,7 +18,7 @@ from pathlib import Path
 from signal import SIGKILL
 
 from changeover.engine.guardian import Guarding, guard
-from changeover.engine.journal import Journal, Line, RolloutRow
+from changeover.engine.journal.journal import Journal, Line, RolloutRow
 from changeover.engine.observe import Observer
 from changeover.engine.preview import show, until_shown
 from changeover.kit.clock import Clock
@@ -30,11 +30,11 @@ from changeover.model.instance import Instance
 from changeover.ports import CannotStart, CanWeigh, Hop, Platform, Preview, Router, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout.actions import ANSWERS, Action
-from changeover.rollout.course import Course, Rules, Status, Step
-from changeover.rollout.fleet import Fleet, Moved
-from changeover.rollout.machine import Machine
-from changeover.rollout.phases import UNSETTLED, Phase
+from changeover.rollout.members.fleet import Fleet, Moved
+from changeover.rollout.members.phases import UNSETTLED, Phase
+from changeover.rollout.tier.actions import ANSWERS, Action
+from changeover.rollout.tier.machine import Machine
+from changeover.rollout.tier.state import Course, RolloutSettings, Status, Step
 
 BUSY_LOOK = 0.03
 """Seconds between two looks at a tier in which something is to happen: what bounds the time from an instance's last
@@ -50,7 +50,7 @@ QUIET_LOOK = 0.5
 
 
 @dataclass(frozen=True)
-class Told:
+class Progress:
     """One thing that happened, for whoever watches. `moved` is set for a step along the phase table."""
 
     at: float
@@ -61,11 +61,11 @@ class Told:
     moved: Moved | None = None
 
 
-Tell = Callable[[Told], None]
+ProgressListener = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
-class World:
+class ChainRuntime:
     """A chain with everything that can act on it, as `wiring` joins it. Keys are tier names."""
 
     chain: Chain
@@ -89,7 +89,7 @@ class World:
 class Controller:
     """Tends all tiers of a chain for as long as `tending` is open. The journal's lease must be held."""
 
-    def __init__(self, world: World, journal: Journal, tell: Tell) -> None:
+    def __init__(self, world: ChainRuntime, journal: Journal, tell: ProgressListener) -> None:
         self._world = world
         self._journal = journal
         self._tell = tell
@@ -221,13 +221,15 @@ class Controller:
         platform = self._world.platform
         while True:
             if not platform.is_open():
-                self._tell(Told(self.now, self._world.chain.name, "load balancer gone; started again", level="warning"))
+                self._tell(
+                    Progress(self.now, self._world.chain.name, "load balancer gone; started again", level="warning")
+                )
                 try:
                     await platform.open(fresh=False)
                     await self._readmit_all()
                     platform.is_whole()
                 except (ChangeoverError, CannotStart, Unknown) as error:
-                    self._tell(Told(self.now, self._world.chain.name, str(error), level="warning"))
+                    self._tell(Progress(self.now, self._world.chain.name, str(error), level="warning"))
             await asyncio.sleep(QUIET_LOOK)
 
     async def _readmit_all(self) -> None:
@@ -299,7 +301,7 @@ class Controller:
         self._journal.write_step(event.at, tier, machine.course, moved, created, lines, ended)
         self._note_carrying(tier, machine.fleet)
         for move in moved:
-            self._tell(Told(event.at, tier, f"{move.before} -> {move.after}", move.member.name, moved=move))
+            self._tell(Progress(event.at, tier, f"{move.before} -> {move.after}", move.member.name, moved=move))
         self._start(tier, performed)
         for move in moved:
             if move.after is Phase.GONE:
@@ -316,7 +318,7 @@ class Controller:
         for command in commands:
             match command:
                 case do.Note():
-                    self._tell(Told(self.now, tier, command.text, command.name, command.level))
+                    self._tell(Progress(self.now, tier, command.text, command.name, command.level))
                 case do.Finish():
                     future = self._finished.get(tier)
                     if future is not None and not future.done():
@@ -324,7 +326,7 @@ class Controller:
                 case do.StepReached():
                     self._tasks.create_task(self._ask_leave(tier, command))
                 case do.Refuse():
-                    self._tell(Told(self.now, tier, command.reason, level="warning"))
+                    self._tell(Progress(self.now, tier, command.reason, level="warning"))
                 case _:
                     by_instance[getattr(command, "name", "")].append(command)
         for name, batch in by_instance.items():
@@ -412,10 +414,10 @@ class Controller:
             self._locks.pop(name, None)
 
 
-def rules_of(tier: Tier, *, weighed: bool, ask_first: bool = False) -> Rules:
+def rules_of(tier: Tier, *, weighed: bool, ask_first: bool = False) -> RolloutSettings:
     """What the chain file says of a tier, in the core's numbers."""
     update = tier.update
-    return Rules(
+    return RolloutSettings(
         tier=tier.name,
         size=tier.size,
         surge=tier.surge,
@@ -478,7 +480,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-def check_templates(world: World, journal: Journal) -> None:
+def check_templates(world: ChainRuntime, journal: Journal) -> None:
     """A template is immutable, and there, while instances of it exist: they are replaced from it, and an undo leads
     back to it. Raises ChangeoverError."""
     for tier in world.chain.tiers:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from changeover.engine.metrics.source import Sources, begin, look
 from changeover.model.guard import Guard
 from changeover.rollout import events as on
-from changeover.rollout.actions import State
-from changeover.rollout.guard import GuardRun
-from changeover.rollout.machine import Machine
-from changeover.rollout.phases import Phase
-from changeover.rollout.sides import sides_of
+from changeover.rollout.guard.cohorts import cohorts_of
+from changeover.rollout.guard.evaluate import GuardRun
+from changeover.rollout.members.phases import Phase
+from changeover.rollout.tier.actions import State
+from changeover.rollout.tier.machine import Machine
 
 LOOK = 0.2
 """Seconds between two looks for a rollout, and for a condition that is due."""
@@ -59,7 +59,7 @@ async def _guard_step(
     # SciPy, which compares, takes most of a second to import: not in the loop that looks at drains.
     run = await asyncio.to_thread(GuardRun, by.guards, began, watch=not analyses)
 
-    sides = sides_of(
+    sides = cohorts_of(
         machine.fleet,
         template=course.goal,
         old_template=course.previous or "",

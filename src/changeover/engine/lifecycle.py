@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import time
 
-from changeover.engine.controller import BUSY_LOOK, Controller, Tell, Told, World
-from changeover.engine.journal import Journal
+from changeover.engine.controller import BUSY_LOOK, ChainRuntime, Controller, Progress, ProgressListener
+from changeover.engine.journal.journal import Journal
 from changeover.model.errors import fail
 from changeover.ports import Unknown
-from changeover.rollout.phases import Phase
+from changeover.rollout.members.phases import Phase
 
 AGREE_PATIENCE = 30.0
 """Seconds until all routers must send traffic to all members of a chain that was just started."""
@@ -20,7 +20,7 @@ STOP_PATIENCE = 10.0
 """Seconds that `down` gives each tier to finish what it has. The chain is being taken away: this is no drain."""
 
 
-async def bring_up(world: World, journal: Journal, tell: Tell) -> None:
+async def bring_up(world: ChainRuntime, journal: Journal, tell: ProgressListener) -> None:
     """Start every tier from its first template; all or nothing. The lease must be held. Raises ChangeoverError."""
     await world.platform.close()  # what a crash may have left behind
     journal.clear_tiers(journal.latest())
@@ -49,7 +49,7 @@ async def bring_up(world: World, journal: Journal, tell: Tell) -> None:
         raise
 
 
-async def _agreed(world: World, controller: Controller) -> None:
+async def _agreed(world: ChainRuntime, controller: Controller) -> None:
     """Wait until every router sends traffic to every member. Raises ChangeoverError.
 
     The tiers come up side by side: an instance may be admitted by all gateways there are before there is one, and a
@@ -72,7 +72,7 @@ async def _agreed(world: World, controller: Controller) -> None:
             await asyncio.sleep(BUSY_LOOK)
 
 
-async def take_down(world: World, journal: Journal, tell: Tell) -> list[str]:
+async def take_down(world: ChainRuntime, journal: Journal, tell: ProgressListener) -> list[str]:
     """Stop every instance, edge first, each tier for at most STOP_PATIENCE; then the rest. Returns who was stopped."""
     stopped = []
     for tier in world.chain.tiers:
@@ -82,7 +82,7 @@ async def take_down(world: World, journal: Journal, tell: Tell) -> list[str]:
                 for instance in instances:
                     await world.routers[tier.name].forget(instance.name)
         for instance in instances:
-            tell(Told(time.time(), tier.name, "told to stop", instance.name))
+            tell(Progress(time.time(), tier.name, "told to stop", instance.name))
             await world.platform.stop(instance, world.hops[tier.name].stop_signal)
         waited = 0.0
         while waited < STOP_PATIENCE and any(world.platform.gone(instance) is None for instance in instances):

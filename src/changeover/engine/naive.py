@@ -11,8 +11,8 @@ from dataclasses import replace
 from signal import SIGTERM
 from typing import Protocol
 
-from changeover.engine.controller import Tell, Told, World
-from changeover.engine.journal import Journal
+from changeover.engine.controller import ChainRuntime, Progress, ProgressListener
+from changeover.engine.journal.journal import Journal
 from changeover.kit.clock import Clock
 from changeover.model.chain import Tier
 from changeover.model.errors import fail
@@ -29,7 +29,9 @@ class Restarts(Protocol):
     async def start(self, instance: Instance, tier: Tier) -> Instance: ...
 
 
-async def restart_tier(world: World, platform: Restarts, journal: Journal, tier: Tier, goal: str, tell: Tell) -> None:
+async def restart_tier(
+    world: ChainRuntime, platform: Restarts, journal: Journal, tier: Tier, goal: str, tell: ProgressListener
+) -> None:
     """Restart every instance of a tier with another template, in place. Raises ChangeoverError if one stays down."""
     clock = Clock()
     course = journal.course(tier.name)
@@ -38,7 +40,7 @@ async def restart_tier(world: World, platform: Restarts, journal: Journal, tier:
         instance = world.platform.recorded(member.name)
         if instance is None:
             continue
-        tell(Told(clock.now(), tier.name, "stopped and started again", instance.name))
+        tell(Progress(clock.now(), tier.name, "stopped and started again", instance.name))
         await _stop(world, instance)
         instance = await platform.start(replace(instance, template=goal), tier)
         async with asyncio.timeout(START_TIMEOUT):
@@ -53,7 +55,7 @@ async def restart_tier(world: World, platform: Restarts, journal: Journal, tier:
     journal.end_rollout(row.id, clock.now(), "completed", "restarted in place")
 
 
-async def _stop(world: World, instance: Instance) -> None:
+async def _stop(world: ChainRuntime, instance: Instance) -> None:
     await world.platform.stop(instance, SIGTERM)
     try:
         async with asyncio.timeout(STOP_TIMEOUT):

@@ -9,8 +9,8 @@ from dataclasses import replace
 from changeover.model.instance import Instance
 from changeover.ports import Hop, Membership, Platform, Router, Unknown
 from changeover.rollout import events as on
-from changeover.rollout.fleet import Fleet, Member
-from changeover.rollout.phases import Phase
+from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.phases import Phase
 
 PATIENCE = 3.0
 """Seconds without a confirmation until somebody is told, and between two such notes."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from changeover.model.instance import Instance
 from changeover.ports import Preview, Unknown
-from changeover.rollout.machine import Machine
+from changeover.rollout.tier.machine import Machine
 
 LOOK = 0.2
 """Seconds between two looks."""

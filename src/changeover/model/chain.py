@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from changeover.model.affinity import Affinity
+from changeover.model.config_model import ConfigModel, Name
 from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
-from changeover.model.part import Name, Part
 from changeover.model.router import KongNodes
 from changeover.model.units import Count, Seconds, resolve_count
 
@@ -29,7 +29,7 @@ def _address(text: str) -> str:
     return text
 
 
-class Health(Part):
+class Health(ConfigModel):
     """How a load balancer asks whether an instance may get traffic."""
 
     interval: Seconds = Field(0.5, gt=0, description="Time between two checks of one instance.")
@@ -38,7 +38,7 @@ class Health(Part):
     fall: int = Field(2, ge=1, description="Failures in a row before it counts as unhealthy.")
 
 
-class Drain(Part):
+class Drain(ConfigModel):
     """How long an instance that leaves may keep what it has in flight."""
 
     deadline: Seconds = Field(
@@ -57,7 +57,7 @@ class Drain(Part):
 Strategy = Literal["rolling", "canary", "blue-green"]
 
 
-class Step(Part):
+class Step(ConfigModel):
     """One step of a canary: exactly one of the three."""
 
     set_weight: int | None = Field(
@@ -99,7 +99,7 @@ def _shares_rise(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 _STEPS = (Step(set_weight=10), Step(pause="30s"), Step(set_weight=50), Step(pause="30s"))
 
 
-class Update(Part):
+class Update(ConfigModel):
     """How an update replaces instances. Draining instances count as existing: surge is a true ceiling."""
 
     strategy: Strategy = Field(
@@ -148,7 +148,7 @@ class Update(Part):
     )
 
 
-class Tier(Part):
+class Tier(ConfigModel):
     """One hop of the chain: `size` identical instances made from one of the `templates`."""
 
     name: Name = Field(
@@ -203,7 +203,7 @@ class Tier(Part):
         return self
 
 
-class Chain(Part):
+class Chain(ConfigModel):
     """The ordered tiers a request crosses, edge first."""
 
     name: Name = Field("chain", description="What messages and reports call it.")

@@ -18,7 +18,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from changeover.model.part import Name, Part
+from changeover.model.config_model import ConfigModel, Name
 from changeover.model.units import Seconds
 
 Source = Literal["probe", "prometheus", "router"]
@@ -47,7 +47,7 @@ LEAST_REQUESTS = 20
 """Requests of one side in one interval below which no share and no percentile of them is taken for a fact."""
 
 
-class Prometheus(Part):
+class Prometheus(ConfigModel):
     """Where PromQL is answered: Prometheus itself, or anything that speaks its HTTP API."""
 
     url: str = Field(pattern=r"^https?://", description="Base address, such as http://127.0.0.1:9090; no /api/v1.")
@@ -59,7 +59,7 @@ class Prometheus(Part):
     )
 
 
-class Condition(Part):
+class Condition(ConfigModel):
     """One question, asked every `interval` until `count` samples were taken."""
 
     name: Name = Field(description="By which reports tell it from the guard's other conditions.")
@@ -229,7 +229,7 @@ class Condition(Part):
         return self
 
 
-class Guard(Part):
+class Guard(ConfigModel):
     """A name for conditions that must all hold."""
 
     name: Name = Field(description="By which a strategy and reports refer to it.")

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
-from changeover.model.part import Part
+from changeover.model.config_model import ConfigModel
 from changeover.model.units import Seconds
 
 FROM_ENVIRONMENT = "env:"
@@ -96,7 +96,7 @@ def _written_as(pattern: str) -> WithJsonSchema:
 Argument = Annotated[str, AfterValidator(_argument)]
 
 
-class Hook(Part):
+class Hook(ConfigModel):
     """Something of yours that is run or asked at a point of a rollout: a command or a webhook, exactly one of them."""
 
     point: Point = Field(description="When. Hooks of one point run one after another, in the order of the file.")
@@ -133,7 +133,7 @@ class Hook(Part):
         return self
 
 
-class Notify(Part):
+class Notify(ConfigModel):
     """Somebody who is told, through Apprise: chat, mail, pager and some hundred more. Never stops a rollout."""
 
     url: Annotated[str, AfterValidator(_apprise_address), _written_as(f"{_VARIABLE}|{_APPRISE}")] = Field(

@@ -104,7 +104,7 @@ class InFlight:
 
 
 @dataclass(frozen=True)
-class Launch:
+class LaunchSpec:
     """What to run: written files (path below the instance's directory -> text), then `argv` in that directory.
 
     `check` is run first, in the same place; when it fails, its output is the reason the template is refused.

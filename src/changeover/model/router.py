@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from changeover.model.config_model import ConfigModel
 from changeover.model.instance import Address
-from changeover.model.part import Part
 from changeover.model.units import Seconds
 
 PROPAGATION = 10.0
@@ -37,7 +37,7 @@ File = Annotated[str, Field(pattern="^/", examples=["/etc/changeover/kong-ca.pem
 """A file, from the root: the keeper works elsewhere than whoever wrote the chain file."""
 
 
-class KongNodes(Part):
+class KongNodes(ConfigModel):
     """A Kong in front of this tier that the chain does not start: docs/kong.md."""
 
     kind: Literal["kong"] = Field(description="The software.")

@@ -5,7 +5,7 @@ Apart from the command because that brings along what takes three times the memo
 
 from __future__ import annotations
 
-from changeover.relay import without_ssl  # noqa: F401
+from changeover.relay.process import without_ssl  # noqa: F401
 
 # isort: split
 import asyncio
@@ -17,11 +17,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from changeover.relay import succession
-from changeover.relay.admin import Admin
-from changeover.relay.calls import Pooling
-from changeover.relay.server import BACKLOG, BUFFER, Server
-from changeover.relay.settings import MIB, Route, Settings, address
+from changeover.relay.outbound.upstream import Pooling
+from changeover.relay.process import socket_handoff as succession
+from changeover.relay.process.admin import Admin
+from changeover.relay.process.server import BACKLOG, BUFFER, Server
+from changeover.relay.process.settings import MIB, Route, Settings, address
 
 UNIX = "unix:"
 COULD_NOT = 2

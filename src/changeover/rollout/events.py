@@ -7,7 +7,7 @@ from typing import Literal
 
 from changeover.model.chain import Strategy
 from changeover.model.instance import InFlight
-from changeover.rollout.actions import Action
+from changeover.rollout.tier.actions import Action
 
 
 @dataclass(frozen=True)

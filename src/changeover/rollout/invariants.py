@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout.course import Rules
-from changeover.rollout.fleet import Fleet
-from changeover.rollout.phases import Phase
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.phases import Phase
+from changeover.rollout.tier.state import RolloutSettings
 
 
 class Violation(AssertionError):
@@ -36,7 +36,7 @@ class _Known:
 class Watch:
     """Raises Violation at the first command that must not have been given."""
 
-    rules: Rules
+    rules: RolloutSettings
     seen: dict[str, _Known] = field(default_factory=dict)
     serving: int = 0
     """How many of them are admitted."""
@@ -44,7 +44,7 @@ class Watch:
     """The last rollout that was started is one of both colours at once: its ceiling is another."""
 
     @classmethod
-    def over(cls, rules: Rules, fleet: Fleet) -> Watch:
+    def over(cls, rules: RolloutSettings, fleet: Fleet) -> Watch:
         """A watch over instances that serve already."""
         serving = [member for member in fleet if member.phase is Phase.ADMITTED]
         seen = {m.name: _Known(ready_since=m.since - rules.min_ready, offered=True, admitted=True) for m in serving}

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import typer
 
-from changeover.cli.spreads import RATE, SIZE, TIME, Unit
-from changeover.rollout.chance import Around, Between, Fixed, Spread
+from changeover.cli.options.distributions import RATE, SIZE, TIME, Unit
+from changeover.rollout.simulation.distributions import Around, Between, Fixed, Spread
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from changeover.engine.hooks import HookFailed
-from changeover.engine.notify import message
+from changeover.engine.hooks.notify import message
+from changeover.engine.hooks.run import HookFailed
 from changeover.model import chainfile
 from changeover.model.errors import ChangeoverError
 from changeover.model.hooks import LONGEST_VARIABLE, Hook, HookPayload, Notify, Point, payload_schema

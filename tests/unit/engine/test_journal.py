@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from changeover.engine.journal import Journal, LeaseHeld, Line
+from changeover.engine.journal.journal import Journal, LeaseHeld, Line
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import InFlight
-from changeover.rollout.course import Course, Status
-from changeover.rollout.fleet import Fleet, Member
-from changeover.rollout.phases import Cause, Phase
+from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.phases import Cause, Phase
+from changeover.rollout.tier.state import Course, Status
 
 RESTING = Course("v1")
 

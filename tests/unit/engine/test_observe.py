@@ -13,8 +13,8 @@ from changeover.engine.observe import PATIENCE, Observer
 from changeover.model.instance import Address, InFlight, Instance
 from changeover.ports import Hop, Membership, Platform, Router, Unknown
 from changeover.rollout import events as on
-from changeover.rollout.fleet import Fleet, Member
-from changeover.rollout.phases import Phase
+from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.phases import Phase
 
 NAME = "web-v1-1"
 IDLE = InFlight(0, 0)

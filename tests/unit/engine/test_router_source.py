@@ -10,10 +10,10 @@ from changeover.engine.metrics.router import ByNode, RouterSource
 from changeover.engine.metrics.source import look
 from changeover.model.guard import Condition, Guard, RequestCounts
 from changeover.ports import Unknown
-from changeover.rollout.guard import GuardRun, Missing, Sample, Seen
-from changeover.rollout.sides import Served, Sides
+from changeover.rollout.guard.cohorts import CohortMember, Cohorts
+from changeover.rollout.guard.evaluate import GuardRun, Missing, Sample, Seen
 
-SIDES = Sides(100.0, "v2", (Served("new", 90.0),), "v1", (Served("old", 10.0),), fresh=False)
+SIDES = Cohorts(100.0, "v2", (CohortMember("new", 90.0),), "v1", (CohortMember("old", 10.0),), fresh=False)
 
 
 def counts(**instances: tuple[int, int]) -> dict[str, RequestCounts]:
@@ -121,7 +121,7 @@ def test_a_beginning_that_is_not_known_makes_the_first_sample_missing() -> None:
     assert told(seen) == ["what was counted before is not known: e: no answer", 0]
 
 
-def looked(sides: Sides, rule: dict[str, Any]) -> list[Seen]:
+def looked(sides: Cohorts, rule: dict[str, Any]) -> list[Seen]:
     guard = Guard(name="g", conditions=(Condition.model_validate({"name": "a", "interval": "1s", **rule}),))
     return asyncio.run(look(GuardRun([guard], 100.0), {}, sides, 103.0))
 

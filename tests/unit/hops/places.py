@@ -6,7 +6,7 @@ from typing import Any
 
 from changeover.model.chain import Tier
 from changeover.model.instance import Address, Instance
-from changeover.ports import Place
+from changeover.ports import LaunchContext
 
 BEHIND = Tier.model_validate(
     {
@@ -27,7 +27,7 @@ def instance(name: str = "edge-v1-1", port: int = 20001, control: int = 20002) -
     return Instance(name, tier_name, template, Address("127.0.0.1", port), Address("127.0.0.1", control))
 
 
-def place(**said: Any) -> Place:
+def place(**said: Any) -> LaunchContext:
     """The place of an edge instance in front of `runtime`, changed by `said`."""
     plain: dict[str, Any] = {
         "instance": instance(),
@@ -42,4 +42,4 @@ def place(**said: Any) -> Place:
         "inner_controlled": False,
         "membership": "/state/members/runtime/endpoints.json",
     }
-    return Place(**{**plain, **said})
+    return LaunchContext(**{**plain, **said})

@@ -12,13 +12,13 @@ from tests.unit.hops.places import instance, place
 
 from changeover.hops.app.hop import App
 from changeover.hops.app.settings import AppSettings
-from changeover.model.instance import InFlight, Launch, Upload
+from changeover.model.instance import InFlight, LaunchSpec, Upload
 from changeover.ports import Unknown
 
 PLACE = place(instance=instance("runtime-v2-3", 21000, 21000), inner=None, inner_tier=None)
 
 
-def launch(**settings: Any) -> Launch:
+def launch(**settings: Any) -> LaunchSpec:
     nobody = httpx.AsyncClient(transport=httpx.MockTransport(silent))
     return App(nobody).launch(AppSettings.model_validate(settings), PLACE)
 

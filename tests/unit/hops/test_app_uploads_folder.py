@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from changeover.hops.app.uploads_folder import UploadsFolder
+from changeover.example_app.uploads_folder import UploadsFolder
 
 SYNCS = 6
 """Calls of fsync for one upload with a reference: content, record, and the four folders that name them."""

@@ -10,18 +10,18 @@ import typer
 from pydantic import ValidationError
 from tests.unit.hops.places import place
 
-from changeover.cli.relay import relay
+from changeover.cli.commands.relay import relay
 from changeover.hops.relay.hop import Relay
 from changeover.hops.relay.settings import RelaySettings
-from changeover.relay.settings import Route, Settings
-from changeover.uploads import lease
+from changeover.relay.process.settings import Route, Settings
+from changeover.uploads.core import lease
 
 
 def options(**settings: Any) -> dict[str, list[str]]:
     """What the command is told, option by option."""
     said = RelaySettings.model_validate({"segment": ["POST /upload"], **settings})
     argv = Relay(httpx.AsyncClient()).launch(said, place()).argv
-    assert argv[1:3] == ("-m", "changeover.cli.relay")
+    assert argv[1:3] == ("-m", "changeover.cli.commands.relay")
     found: dict[str, list[str]] = {}
     for name, value in zip(argv[3::2], argv[4::2], strict=True):
         found.setdefault(name, []).append(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from changeover.hops.app.uploads_folder import Incoming, UploadsFolder
+from changeover.example_app.uploads_folder import Incoming, UploadsFolder
 
 ID = "A" * 32
 

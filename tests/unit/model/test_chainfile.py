@@ -11,23 +11,23 @@ from pydantic import BaseModel, Field
 from changeover.model import chainfile
 from changeover.model.affinity import By
 from changeover.model.chain import Chain
+from changeover.model.config_model import ConfigModel
 from changeover.model.errors import ChangeoverError
-from changeover.model.part import Part
 from changeover.model.units import Bytes, Seconds
 
 
-class Route(Part):
+class Route(ConfigModel):
     path: str = "/"
 
 
-class WebSettings(Part):
+class WebSettings(ConfigModel):
     timeout: Seconds = 60.0
     body_size: Bytes = Field(0, validate_default=True)
     routes: tuple[Route, ...] = ()
     headers: Mapping[str, str] = {}
 
 
-class AppSettings(Part):
+class AppSettings(ConfigModel):
     version: str = ""
 
 

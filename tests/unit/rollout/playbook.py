@@ -20,10 +20,10 @@ from changeover.model.chain import Strategy
 from changeover.model.instance import InFlight
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout.course import Course, Rules, Step
-from changeover.rollout.fleet import Fleet
 from changeover.rollout.invariants import Watch
-from changeover.rollout.machine import Machine
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.tier.machine import Machine
+from changeover.rollout.tier.state import Course, RolloutSettings, Step
 
 A, B = "web-v1-1", "web-v1-2"
 """The instances that serve when a story begins."""
@@ -158,7 +158,7 @@ def script(
     running: str | None = "v1",
 ) -> Iterator[Script]:
     """A tier `web` whose instances of `running` all serve, or (None) one that was never started. Time begins at 0."""
-    rules = Rules("web", size, surge, unavailable, min_ready, progress_deadline, deadline, policy == "cut")
+    rules = RolloutSettings("web", size, surge, unavailable, min_ready, progress_deadline, deadline, policy == "cut")
     rules = replace(rules, strategy=strategy, steps=steps, bake=bake, weighed=weighed, hold=hold, ask_first=ask_first)
     rules = replace(rules, fresh_baseline=fresh)
     s = Script(Machine(rules, Course(running or "v1", not_before=-900), Fleet()), Watch(rules))

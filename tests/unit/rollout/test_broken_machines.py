@@ -16,19 +16,19 @@ from tests.unit.rollout.world import World
 from changeover.model.instance import InFlight
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout import instances
-from changeover.rollout.actions import Action
-from changeover.rollout.course import Course, Rules
-from changeover.rollout.fleet import Fleet
 from changeover.rollout.invariants import Violation
-from changeover.rollout.machine import Machine
-from changeover.rollout.phases import STAYING, Phase
+from changeover.rollout.members import instances
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.phases import STAYING, Phase
+from changeover.rollout.tier.actions import Action
+from changeover.rollout.tier.machine import Machine
+from changeover.rollout.tier.state import Course, RolloutSettings
 
-WAITS = Rules("web", 3, 1, 0, min_ready=1.0, progress_deadline=60, drain_deadline=3.0, cut_at_deadline=False)
+WAITS = RolloutSettings("web", 3, 1, 0, min_ready=1.0, progress_deadline=60, drain_deadline=3.0, cut_at_deadline=False)
 CUTS = replace(WAITS, cut_at_deadline=True)
 IDLE = InFlight(0, 0)
 
-Make = Callable[[Rules, Course, Fleet], Machine]
+Make = Callable[[RolloutSettings, Course, Fleet], Machine]
 
 
 def story(world: World) -> None:
@@ -53,7 +53,7 @@ def story(world: World) -> None:
 
 
 @pytest.mark.parametrize("rules", [WAITS, CUTS, replace(WAITS, surge=0, unavailable=1), replace(WAITS, surge=3)])
-def test_the_sound_machine_lives_through_the_story(rules: Rules) -> None:
+def test_the_sound_machine_lives_through_the_story(rules: RolloutSettings) -> None:
     world = World(rules)
     story(world)
     assert [finish.outcome for finish in world.finished] == ["completed", "completed", "undone"]
@@ -81,7 +81,7 @@ class _CountsOnlyTheStaying(Fleet):
         return self.count(STAYING)
 
 
-def forgets_the_draining(rules: Rules, course: Course, fleet: Fleet) -> Machine:
+def forgets_the_draining(rules: RolloutSettings, course: Course, fleet: Fleet) -> Machine:
     return Machine(rules, course, _CountsOnlyTheStaying(fleet))
 
 
@@ -132,7 +132,7 @@ REMOVED_FIRST = "3: an instance is not stopped before every router has confirmed
 EMPTY_FIRST = "3: an instance is not stopped while a request is in flight"
 READY_FIRST = "4: an instance gets traffic only after it was ready"
 
-BROKEN: list[tuple[str, Rules, Make]] = [
+BROKEN: list[tuple[str, RolloutSettings, Make]] = [
     (FLOOR, WAITS, misreads(unavailable=3)),
     (FLOOR, WAITS, TakesReadyForServing),
     (CEILING, WAITS, misreads(surge=2)),
@@ -150,7 +150,7 @@ BROKEN: list[tuple[str, Rules, Make]] = [
 
 
 @pytest.mark.parametrize(("sentence", "rules", "make"), BROKEN)
-def test_a_broken_machine_is_caught_by_the_watch(sentence: str, rules: Rules, make: Make) -> None:
+def test_a_broken_machine_is_caught_by_the_watch(sentence: str, rules: RolloutSettings, make: Make) -> None:
     with pytest.raises(Violation, match=f"^{sentence}"):
         story(World(rules, make))
 
@@ -169,7 +169,7 @@ class NamesByChance(Machine):
         return [*answer, do.Note(f"{NamesByChance.created} created so far")]
 
 
-IN_THE_WORLD: list[tuple[str, AbstractContextManager[object], Rules, Make]] = [
+IN_THE_WORLD: list[tuple[str, AbstractContextManager[object], RolloutSettings, Make]] = [
     ("3: web-.* is stopped with", patch.object(instances, "QUIET_OBSERVATIONS", 1), WAITS, Machine),
     ("7: the same journal", nullcontext(), WAITS, NamesByChance),
 ]
@@ -177,7 +177,7 @@ IN_THE_WORLD: list[tuple[str, AbstractContextManager[object], Rules, Make]] = [
 
 @pytest.mark.parametrize(("words", "broken", "rules", "make"), IN_THE_WORLD)
 def test_a_broken_machine_breaks_something_in_the_world(
-    words: str, broken: AbstractContextManager[object], rules: Rules, make: Make
+    words: str, broken: AbstractContextManager[object], rules: RolloutSettings, make: Make
 ) -> None:
     with broken, pytest.raises(Violation, match=f"^{words}"):
         story(World(rules, make))

@@ -8,7 +8,7 @@ from statistics import fmean, pstdev
 
 import pytest
 
-from changeover.rollout.chance import Around, Between, Fixed, Load, Spread, how_many, waiting
+from changeover.rollout.simulation.distributions import Around, Between, Fixed, Load, Spread, how_many, waiting
 
 SPREADS = [Fixed(3.0), Between(1.0, 5.0), Around(2.0, 1.8)]
 MANY = 20_000

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from changeover.model.instance import InFlight
-from changeover.rollout.fleet import Fleet, Member
-from changeover.rollout.phases import EXISTING, STAYING, Cause, Phase
+from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.phases import EXISTING, STAYING, Cause, Phase
 
 steps = st.lists(st.tuples(st.integers(0, 9), st.sampled_from(Cause)), max_size=200)
 phases = st.sets(st.sampled_from(Phase))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from changeover.model.guard import LATENCY_NOT_WORSE, NO_BROKEN_REQUESTS, SHIPPED, Condition, Guard
-from changeover.rollout.comparison import compare
-from changeover.rollout.guard import GuardRun, Missing, Sample, Verdict
+from changeover.rollout.guard.comparison import compare
+from changeover.rollout.guard.evaluate import GuardRun, Missing, Sample, Verdict
 
 BASE: dict[str, Any] = {"source": "probe", "measure": "broken_requests", "at_most": 0, "interval": "1s", "count": 3}
 RATIO: dict[str, Any] = {**BASE, "measure": "error_ratio", "at_most": 0.01}

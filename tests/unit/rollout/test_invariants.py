@@ -13,9 +13,9 @@ from tests.unit.rollout.world import Box, Health, World
 
 from changeover.model.chain import Strategy
 from changeover.rollout import events as on
-from changeover.rollout.actions import Action
-from changeover.rollout.course import Rules, Step
-from changeover.rollout.phases import EXISTING, Phase
+from changeover.rollout.members.phases import EXISTING, Phase
+from changeover.rollout.tier.actions import Action
+from changeover.rollout.tier.state import RolloutSettings, Step
 
 WHICH = st.integers(0, 11)
 """Picks an instance, whoever is there."""
@@ -67,7 +67,7 @@ class OneTier(RuleBasedStateMachine):
         fresh: bool,
     ) -> None:
         surge = surge or int(unavailable == 0)
-        rules = Rules("web", size, surge, min(size, unavailable), min_ready, 30.0, drain_deadline, cut)
+        rules = RolloutSettings("web", size, surge, min(size, unavailable), min_ready, 30.0, drain_deadline, cut)
         rules = replace(rules, strategy=strategy, steps=STEPS, bake=5.0, by_load=by_load, weighed=weighed, hold=hold)
         rules = replace(rules, fresh_baseline=fresh)
         self.world = World(rules)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from changeover.rollout.phases import EXISTING, STAYING, TABLE, UNSETTLED, Cause, Phase, mermaid
+from changeover.rollout.members.phases import EXISTING, STAYING, TABLE, UNSETTLED, Cause, Phase, mermaid
 
 
 def reachable(start: Phase) -> set[Phase]:

@@ -7,17 +7,17 @@ from math import inf
 import pytest
 
 from changeover.model.instance import Upload
-from changeover.rollout.course import Course, Rules, Step
-from changeover.rollout.cuts import fate, needs
 from changeover.rollout.events import Started
-from changeover.rollout.fleet import Fleet, Member
-from changeover.rollout.phases import Phase
-from changeover.rollout.plan import Rehearsal, rehearse
+from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.phases import Phase
+from changeover.rollout.simulation.rehearsal import Rehearsal, rehearse
+from changeover.rollout.simulation.upload_forecast import fate, needs
+from changeover.rollout.tier.state import Course, RolloutSettings, Step
 
 NOW = 1_000_000.0
 
 
-def rules(**changed: object) -> Rules:
+def rules(**changed: object) -> RolloutSettings:
     usual: dict[str, object] = {
         "tier": "web",
         "size": 2,
@@ -28,10 +28,10 @@ def rules(**changed: object) -> Rules:
         "drain_deadline": 100.0,
         "cut_at_deadline": False,
     }
-    return Rules(**{**usual, **changed})  # type: ignore[arg-type]
+    return RolloutSettings(**{**usual, **changed})  # type: ignore[arg-type]
 
 
-def planned(by: Rules, *, drains: dict[str, float] | None = None, start: float = 5.0) -> Rehearsal:
+def planned(by: RolloutSettings, *, drains: dict[str, float] | None = None, start: float = 5.0) -> Rehearsal:
     """A tier at rest on v1 that is to go to v2. `drains`: seconds for an instance to get empty; the others are."""
     at = {"created": NOW - 100, Phase.READY: NOW - 99, Phase.ADMITTED: NOW - 98}
     fleet = Fleet(

@@ -9,7 +9,6 @@ import pytest
 from tests.unit.rollout.playbook import BUSY, IDLE, A, B, C, D, E, Expected, F, Said, Script, leaving, script
 
 from changeover.model.instance import InFlight, Upload
-from changeover.rollout.actions import ANSWERS, Action, State
 from changeover.rollout.commands import (
     Admit,
     Command,
@@ -24,7 +23,6 @@ from changeover.rollout.commands import (
     Stop,
     WakeAt,
 )
-from changeover.rollout.course import Step
 from changeover.rollout.events import (
     Allowed,
     Asked,
@@ -41,7 +39,9 @@ from changeover.rollout.events import (
     Unconfirmed,
     WeightSeen,
 )
-from changeover.rollout.instances import MAX_BACKOFF, STOP_GRACE
+from changeover.rollout.members.instances import MAX_BACKOFF, STOP_GRACE
+from changeover.rollout.tier.actions import ANSWERS, Action, State
+from changeover.rollout.tier.state import Step
 
 UPLOAD = InFlight(requests=1, connections=1, uploads=(Upload(12_700_000, 25_000_000, 60.0),))
 

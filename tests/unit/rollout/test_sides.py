@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from changeover.rollout.fleet import Fleet, Member
-from changeover.rollout.phases import Phase
-from changeover.rollout.sides import Served, Sides, sides_of
+from changeover.rollout.guard.cohorts import CohortMember, Cohorts, cohorts_of
+from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.phases import Phase
 
 
 def member(name: str, template: str, serial: int, created: float, admitted: float) -> Member:
@@ -10,8 +10,8 @@ def member(name: str, template: str, serial: int, created: float, admitted: floa
     return Member(name, template, serial, phase=Phase.ADMITTED, times=times, served=True)
 
 
-def sides(*members: Member) -> Sides:
-    return sides_of(Fleet(members), template="v2", old_template="v1", step_began=1100.0, before_first=8)
+def sides(*members: Member) -> Cohorts:
+    return cohorts_of(Fleet(members), template="v2", old_template="v1", step_began=1100.0, before_first=8)
 
 
 def test_old_instances_created_for_the_rollout_are_the_baseline() -> None:
@@ -21,14 +21,14 @@ def test_old_instances_created_for_the_rollout_are_the_baseline() -> None:
         member("a-v2-10", "v2", 10, 1002, 1012),
     )
     assert seen.fresh
-    assert seen.canary == (Served("a-v2-10", 1012),)
-    assert seen.baseline == (Served("a-v1-9", 1010),)
+    assert seen.canary == (CohortMember("a-v2-10", 1012),)
+    assert seen.baseline == (CohortMember("a-v1-9", 1010),)
 
 
 def test_without_them_those_that_serve_stand_in() -> None:
     seen = sides(member("a-v1-1", "v1", 1, 10, 20), member("a-v2-10", "v2", 10, 1002, 1012))
     assert not seen.fresh
-    assert seen.baseline == (Served("a-v1-1", 20),)
+    assert seen.baseline == (CohortMember("a-v1-1", 20),)
 
 
 def test_who_gets_no_traffic_is_on_no_side() -> None:
@@ -36,11 +36,11 @@ def test_who_gets_no_traffic_is_on_no_side() -> None:
 
 
 def test_equal_age_is_that_of_the_youngest() -> None:
-    two = Sides(1000, "v2", (Served("new", 1012),), "v1", (Served("old", 1010),), fresh=True)
+    two = Cohorts(1000, "v2", (CohortMember("new", 1012),), "v1", (CohortMember("old", 1010),), fresh=True)
     assert two.window(two.canary, 1030, 5) == {"new": (1025, 1030)}
     assert two.window(two.baseline, 1030, 5) == {"old": (1023, 1028)}
 
 
 def test_without_a_fresh_baseline_the_clock_is_the_same() -> None:
-    two = Sides(1000, "v2", (Served("new", 1012),), "v1", (Served("old", 20),), fresh=False)
+    two = Cohorts(1000, "v2", (CohortMember("new", 1012),), "v1", (CohortMember("old", 20),), fresh=False)
     assert two.window(two.baseline, 1030, 5) == {"old": (1025, 1030)}

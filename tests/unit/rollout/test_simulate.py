@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from changeover.rollout.chance import Around, Between, Fixed, Load, Spread
-from changeover.rollout.course import Rules, Step
-from changeover.rollout.fleet import Fleet, Member
-from changeover.rollout.floor import floor
 from changeover.rollout.invariants import Violation
-from changeover.rollout.phases import Cause
-from changeover.rollout.simulate import Result, Simulation, World, simulate
+from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.phases import Cause
+from changeover.rollout.simulation.distributions import Around, Between, Fixed, Load, Spread
+from changeover.rollout.simulation.lower_bound import floor
+from changeover.rollout.simulation.simulate import Result, SimulatedTier, Simulation, simulate
 from changeover.rollout.strategies import rolling
-from changeover.rollout.strategies.moves import Moves, Want
+from changeover.rollout.strategies.next_actions import NextActions, Target
+from changeover.rollout.tier.state import RolloutSettings, Step
 
-TWO = Rules(
+TWO = RolloutSettings(
     tier="web",
     size=2,
     surge=1,
@@ -33,7 +33,7 @@ TWO = Rules(
     cut_at_deadline=False,
 )
 IDLE = Load(0.0, Fixed(1.0))
-STILL = World(start=Fixed(8.0), confirm=Fixed(1.0), stop=Fixed(0.5), look=0.5, uploads=IDLE, requests=IDLE)
+STILL = SimulatedTier(start=Fixed(8.0), confirm=Fixed(1.0), stop=Fixed(0.5), look=0.5, uploads=IDLE, requests=IDLE)
 """Everything takes its time, and always the same; no traffic."""
 ONE_UPLOAD = replace(STILL, uploads=Load(1 / 60, Fixed(60e6), Fixed(1e6)))
 """Uploads of 60 s, one at a time; beside `Middling` each is half done when its instance leaves: 30 s are left."""
@@ -50,7 +50,7 @@ class Middling:
         return mu
 
 
-def run(rules: Rules, world: World = STILL, *, seed: int | None = None) -> Result:
+def run(rules: RolloutSettings, world: SimulatedTier = STILL, *, seed: int | None = None) -> Result:
     return simulate(rules, world, Middling() if seed is None else Random(seed))
 
 
@@ -201,7 +201,9 @@ def test_the_floor_goes_in_waves() -> None:
 
 # -- by chance ---------------------------------------------------------------------------------------------------------
 
-BUSY = World(start=Around(10.0, 1.5), uploads=Load(0.05, Around(50e6, 2.0), Between(0.5e6, 2e6)), lifetime=5000.0)
+BUSY = SimulatedTier(
+    start=Around(10.0, 1.5), uploads=Load(0.05, Around(50e6, 2.0), Between(0.5e6, 2e6)), lifetime=5000.0
+)
 
 
 def test_the_same_seed_gives_the_same_result_and_another_one_does_not() -> None:
@@ -262,7 +264,7 @@ times: st.SearchStrategy[Spread] = st.sampled_from([Fixed(0.0), Fixed(1.0), Betw
 @settings(max_examples=60, deadline=None)
 @given(
     rules=st.builds(
-        Rules,
+        RolloutSettings,
         tier=st.just("web"),
         size=st.integers(1, 12),
         surge=st.integers(1, 6),
@@ -278,7 +280,7 @@ times: st.SearchStrategy[Spread] = st.sampled_from([Fixed(0.0), Fixed(1.0), Betw
         weighed=st.booleans(),
     ).map(lambda r: replace(r, unavailable=min(r.unavailable, r.size))),
     world=st.builds(
-        World,
+        SimulatedTier,
         start=times,
         start_failures=st.sampled_from([0.0, 0.1, 0.5]),
         lifetime=st.sampled_from([inf, 100.0, 3000.0]),
@@ -289,7 +291,7 @@ times: st.SearchStrategy[Spread] = st.sampled_from([Fixed(0.0), Fixed(1.0), Betw
     ),
     seed=st.integers(0, 2**32),
 )
-def test_whatever_the_world_does_the_invariants_hold(rules: Rules, world: World, seed: int) -> None:
+def test_whatever_the_world_does_the_invariants_hold(rules: RolloutSettings, world: SimulatedTier, seed: int) -> None:
     result = run(rules, world, seed=seed)  # Watch raises Violation
     assert result.peak <= rules.size + (rules.size if rules.strategy == "blue-green" else rules.surge)
     if world.lifetime == inf:
@@ -311,7 +313,7 @@ def test_without_failures_nothing_is_faster_than_the_floor() -> None:
 
 
 def test_a_machine_that_retires_too_many_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def greedy(fleet: Fleet, want: Want) -> Moves:
+    def greedy(fleet: Fleet, want: Target) -> NextActions:
         return right(fleet, replace(want, unavailable=want.unavailable + 1))
 
     right = rolling.moves
@@ -323,7 +325,7 @@ def test_a_machine_that_retires_too_many_is_caught(monkeypatch: pytest.MonkeyPat
 # -- at any size -------------------------------------------------------------------------------------------------------
 
 
-def calls_per_step(rules: Rules, world: World, *, whole: bool = False) -> float:
+def calls_per_step(rules: RolloutSettings, world: SimulatedTier, *, whole: bool = False) -> float:
     """Function calls, and members looked at by them, for each step: of the whole rollout, or in the middle of it."""
     simulation = Simulation(rules, world, Random(1))
     if not whole:
@@ -344,7 +346,7 @@ def calls_per_step(rules: Rules, world: World, *, whole: bool = False) -> float:
 
 
 def test_a_large_tier_rolls_as_near_to_the_floor_as_a_small_one() -> None:
-    world = World(start=Around(10.0, 1.5), confirm=Fixed(5.0))
+    world = SimulatedTier(start=Around(10.0, 1.5), confirm=Fixed(5.0))
     for size in (100, 1_000):
         ratio = run(replace(TWO, size=size, surge=size // 4, cut_at_deadline=True), world, seed=1).ratio
         assert ratio is not None
@@ -367,7 +369,7 @@ def test_a_step_costs_the_same_in_a_fleet_of_ten_thousand(share: float) -> None:
     ],
     ids=["blue-green", "canary by weight", "canary by instances"],
 )
-def test_a_whole_rollout_costs_the_same_for_each_instance_in_a_fleet_ten_times_as_large(rules: Rules) -> None:
+def test_a_whole_rollout_costs_the_same_for_each_instance_in_a_fleet_ten_times_as_large(rules: RolloutSettings) -> None:
     world = replace(BUSY, lifetime=inf)
     small, large = (calls_per_step(replace(rules, size=n, surge=n // 4), world, whole=True) for n in (40, 400))
     assert large < 1.5 * small

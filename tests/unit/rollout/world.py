@@ -14,12 +14,12 @@ from typing import Literal
 from changeover.model.instance import InFlight
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout.actions import Action, State
-from changeover.rollout.course import Course, Rules, Status
-from changeover.rollout.fleet import Fleet, Member
 from changeover.rollout.invariants import Violation, Watch
-from changeover.rollout.machine import Machine
-from changeover.rollout.phases import Phase
+from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.phases import Phase
+from changeover.rollout.tier.actions import Action, State
+from changeover.rollout.tier.machine import Machine
+from changeover.rollout.tier.state import Course, RolloutSettings, Status
 
 START_TIME = 1.0
 """Seconds a process needs to start."""
@@ -74,7 +74,9 @@ class Chapter:
 class World:
     """One tier and everything around it."""
 
-    def __init__(self, rules: Rules, make: Callable[[Rules, Course, Fleet], Machine] = Machine) -> None:
+    def __init__(
+        self, rules: RolloutSettings, make: Callable[[RolloutSettings, Course, Fleet], Machine] = Machine
+    ) -> None:
         self.rules = rules
         self.now = 0.0
         self.boxes: dict[str, Box] = {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from changeover.uploads.manifest import Segment
-from changeover.uploads.store import Store, Unavailable, Version, Writer
+from changeover.uploads.core.manifest import Segment
+from changeover.uploads.core.store import Store, Unavailable, Version, Writer
 
 
 class Killed(BaseException):

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from changeover.uploads import Answer, Finished, Limits, Uploads
-from changeover.uploads.app import Authorise
-from changeover.uploads.engine import Validate
-from changeover.uploads.events import Listener
-from changeover.uploads.store import Store
+from changeover.uploads.core.engine import Validate
+from changeover.uploads.core.events import Listener
+from changeover.uploads.core.store import Store
+from changeover.uploads.server.asgi import Authorise
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import ParamSpec
 
-from changeover.uploads.manifest import Segment
-from changeover.uploads.store import Store
+from changeover.uploads.core.manifest import Segment
+from changeover.uploads.core.store import Store
 
 P = ParamSpec("P")
 

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.uploads.serving import Got, Instance, Sending, content
 
 from changeover.uploads import FileStore, Limits
-from changeover.wire import digest
+from changeover.uploads.protocols import digest
 
 PARTIAL = "application/partial-upload"
 PROBLEMS = "https://iana.org/assignments/http-problem-types#"

@@ -13,12 +13,13 @@ import pytest
 from tests.unit.uploads.faulty import Faulty
 from tests.unit.uploads.serving import Got, Instance, Sending, content, settled
 
-from changeover.uploads import Answer, FileStore, Finished, Limits, appending
-from changeover.uploads import asking as asking_room
-from changeover.uploads import engine as engines
-from changeover.uploads import lease as leases
-from changeover.uploads.manifest import Manifest, State
-from changeover.uploads.store import Version
+from changeover.uploads import Answer, FileStore, Finished, Limits
+from changeover.uploads.core import appending
+from changeover.uploads.core import completion as asking_room
+from changeover.uploads.core import engine as engines
+from changeover.uploads.core import lease as leases
+from changeover.uploads.core.manifest import Manifest, State
+from changeover.uploads.core.store import Version
 
 PARTIAL = "application/partial-upload"
 Seen = TypeVar("Seen")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.unit.uploads.storing import ID, asynchronous, content, ids, written
 
-from changeover.uploads.store import Changed, Missing, Unavailable
+from changeover.uploads.core.store import Changed, Missing, Unavailable
 from changeover.uploads.stores import files
 from changeover.uploads.stores.files import FileStore, FileWriter
 
@@ -172,7 +172,7 @@ async def test_a_link_whose_answer_was_lost_is_recognised_as_its_own(
 COUNT = """
 import asyncio, sys
 from pathlib import Path
-from changeover.uploads.store import Changed
+from changeover.uploads.core.store import Changed
 from changeover.uploads.stores.files import FileStore
 
 async def count(store, id, rounds):

@@ -10,9 +10,9 @@ import pytest
 from tests.unit.uploads.serving import Instance, Sending, settled
 
 from changeover.uploads import Event, FileStore, Forbidden, Limits, New, Refused
-from changeover.uploads import events as told_of
-from changeover.uploads.events import BEHIND, Events
-from changeover.uploads.manifest import Manifest
+from changeover.uploads.core import events as told_of
+from changeover.uploads.core.events import BEHIND, Events
+from changeover.uploads.core.manifest import Manifest
 
 APPEND = {"upload_offset": "0", "upload_complete": "?1", "content_type": "application/partial-upload"}
 TUS = {"tus_resumable": "1.0.0"}

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.uploads.serving import Got, Instance, Sending, content, settled
 
 from changeover.uploads import Answer, FileStore, Finished, Limits
-from changeover.uploads.store import Store
+from changeover.uploads.core.store import Store
 
 VERSIONS = (3, 5, 6, 8, 9)
 every_version = pytest.mark.parametrize("version", VERSIONS)

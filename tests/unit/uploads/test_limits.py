@@ -12,8 +12,8 @@ from tests.unit.uploads.faulty import Faulty, Killed
 from tests.unit.uploads.serving import Got, Instance, Sending, content, settled
 
 from changeover.uploads import FileStore, Limits
-from changeover.uploads.owners import place
-from changeover.uploads.pace import BURST, Pace
+from changeover.uploads.core.quota import place
+from changeover.uploads.core.rate_limit import BURST, Pace
 
 APPEND = {"upload_offset": "0", "upload_complete": "?1", "content_type": "application/partial-upload"}
 TWO = Limits(max_unfinished=2)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.uploads.manifest import Answer, Manifest, Part, Segment, State
+from changeover.uploads.core.manifest import Answer, Manifest, Part, Segment, State
 
 texts = st.text(max_size=10)
 segments = st.lists(

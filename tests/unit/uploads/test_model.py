@@ -32,10 +32,10 @@ from tests.unit.uploads.serving import Got, Instance, Sending
 from tests.unit.uploads.speaking import Ask, ContentRange, Ietf, Tus
 
 from changeover.uploads import Answer, FileStore, Finished, Limits
-from changeover.uploads import engine as engines
-from changeover.uploads.appending import Appending
-from changeover.uploads.manifest import Manifest, State
-from changeover.uploads.store import Missing, Store, Version
+from changeover.uploads.core import engine as engines
+from changeover.uploads.core.appending import Appending
+from changeover.uploads.core.manifest import Manifest, State
+from changeover.uploads.core.store import Missing, Store, Version
 from changeover.uploads.stores import files
 
 INSTANCES = 2

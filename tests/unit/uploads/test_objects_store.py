@@ -20,8 +20,8 @@ from tests.unit.uploads.serving import content as content_of
 from tests.unit.uploads.storing import ID, asynchronous, content, ids, written
 
 from changeover.uploads import Limits
-from changeover.uploads.manifest import Segment
-from changeover.uploads.store import Changed, Missing, Unavailable
+from changeover.uploads.core.manifest import Segment
+from changeover.uploads.core.store import Changed, Missing, Unavailable
 from changeover.uploads.stores import objects
 from changeover.uploads.stores.objects import ObjectStore, S3Store
 

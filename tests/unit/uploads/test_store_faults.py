@@ -27,9 +27,10 @@ from tests.unit.uploads.serving import Got, Instance, content, settled
 from tests.unit.uploads.speaking import ContentRange, Ietf, Parts, Tus
 from tests.unit.uploads.test_engine import Held
 
-from changeover.uploads import FileStore, asking
-from changeover.uploads.appending import Appending
-from changeover.uploads.store import Unavailable
+from changeover.uploads import FileStore
+from changeover.uploads.core import completion as asking
+from changeover.uploads.core.appending import Appending
+from changeover.uploads.core.store import Unavailable
 from changeover.uploads.stores import objects
 
 WHOLE = b"hello world"

@@ -12,10 +12,10 @@ import pytest
 from tests.unit.uploads.bucket_stores import gcs_store, s3_store
 from tests.unit.uploads.storing import ID, asynchronous, content, ids, written
 
-from changeover.uploads.errors import TooMany
-from changeover.uploads.manifest import Segment
-from changeover.uploads.owners import Owners
-from changeover.uploads.store import Changed, Missing, Store, Unavailable
+from changeover.uploads.core.errors import TooMany
+from changeover.uploads.core.manifest import Segment
+from changeover.uploads.core.quota import Owners
+from changeover.uploads.core.store import Changed, Missing, Store, Unavailable
 from changeover.uploads.stores.files import FileStore
 
 MIB = 1024 * 1024

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from changeover.wire import chunked
-from changeover.wire.alike import alike
-from changeover.wire.chunked import LINE, BadChunk, Chunks
+from changeover.http1 import chunked
+from changeover.http1.chunked import LINE, BadChunk, Chunks
+from changeover.http1.uniform_chunks import alike
 
 often = settings(max_examples=3 * settings().max_examples)
 

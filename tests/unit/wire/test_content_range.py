@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from changeover.wire import content_range
-from changeover.wire.content_range import ContentRange
+from changeover.uploads.protocols import content_range
+from changeover.uploads.protocols.content_range import ContentRange
 
 sizes = st.integers(0, 10**18 - 1)
 

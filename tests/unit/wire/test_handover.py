@@ -13,8 +13,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from changeover.wire import ietf
-from changeover.wire.handover import (
+from changeover.relay.outbound.handover import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     Append,
@@ -27,6 +26,7 @@ from changeover.wire.handover import (
     Pause,
     Step,
 )
+from changeover.uploads.protocols import ietf
 
 PATIENCE = 30.0
 RESET = GiveUp(502, "reset")

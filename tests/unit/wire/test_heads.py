@@ -17,8 +17,8 @@ from h11._connection import _body_framing
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from changeover.wire import heads
-from changeover.wire.heads import BadHead, RequestHead, ResponseHead, read_request, read_response
+from changeover.http1 import head as heads
+from changeover.http1.head import BadHead, RequestHead, ResponseHead, read_request, read_response
 
 
 def request(*lines: bytes, start: bytes = b"POST /up HTTP/1.1", host: bytes = b"Host: a\r\n") -> RequestHead:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.wire import ietf
+from changeover.uploads.protocols import ietf
 
 texts = st.text(st.characters(max_codepoint=255), max_size=30) | st.from_regex(r"[?\d\-\. ,;=\"a-z]*", fullmatch=True)
 names = st.sampled_from(

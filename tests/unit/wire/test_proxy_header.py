@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.wire import proxy_header
-from changeover.wire.heads import BadHead
+from changeover.http1 import proxy_header
+from changeover.http1.head import BadHead
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 FOUR = bytes([192, 0, 2, 1, 192, 0, 2, 9]) + struct.pack("!HH", 4000, 80)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.wire import tus
+from changeover.uploads.protocols import tus
 
 texts = st.text(st.characters(max_codepoint=255), max_size=40) | st.from_regex(r"[a-z\d;, =+/]*", fullmatch=True)
 keys = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=","), min_size=1, max_size=10)

@@ -25,8 +25,8 @@ from changeover.engine.metrics.ledger import LedgerReader
 from changeover.engine.metrics.source import too_young
 from changeover.model.guard import Condition
 from changeover.ports import Unknown
-from changeover.rollout.guard import Missing, Sample, Seen
-from changeover.rollout.sides import Served, Sides
+from changeover.rollout.guard.cohorts import CohortMember, Cohorts
+from changeover.rollout.guard.evaluate import Missing, Sample, Seen
 
 LAG = 1.5
 """Seconds until a row is surely in the ledger: the probe writes once a second, and at once when a request broke."""
@@ -42,13 +42,13 @@ class ProbeSource:
         self._ledger = ledger
         self._stale = stale
 
-    async def begin(self, sides: Sides, at: float) -> None:
+    async def begin(self, sides: Cohorts, at: float) -> None:
         """Nothing to take down: every row says when it was."""
 
-    async def measure(self, key: str, condition: Condition, sides: Sides, at: float) -> Seen:
+    async def measure(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
         return await asyncio.to_thread(self._measure, key, condition, sides, at)
 
-    def _measure(self, key: str, condition: Condition, sides: Sides, at: float) -> Seen:
+    def _measure(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
         with self._ledger.lock:
             try:
                 self._read(at)
@@ -84,7 +84,7 @@ class ProbeSource:
         causes = f" ({self._ledger.causes(since)})" if broken else ""
         return Sample(at, key, broken, of=f"of {ended:,} requests{causes}")
 
-    def _error_ratio(self, key: str, condition: Condition, sides: Sides, at: float) -> Seen:
+    def _error_ratio(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
         seen = [self._side(condition, sides, side, at) for side in _asked(condition, sides)]
         shares = [side.broken / side.ended for side in seen]
         nameless = self._nameless(at - LAG - condition.interval, at - LAG)
@@ -96,13 +96,13 @@ class ProbeSource:
             raise Unknown(f"{nameless} broken requests of the interval bear no name, so they cannot be compared")
         return Sample(at, key, shares[0], shares[1], of=f"of {seen[0].ended:,} and {seen[1].ended:,} requests")
 
-    def _latency(self, key: str, condition: Condition, sides: Sides, at: float) -> Seen:
+    def _latency(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
         seen = [self._side(condition, sides, side, at) for side in _asked(condition, sides)]
         values = [_percentile(side.ms, condition.percentile) for side in seen]
         of = " and ".join(f"{len(side.ms):,}" for side in seen)
         return Sample(at, key, values[0], values[1] if condition.against_baseline else None, of=f"of {of} answers")
 
-    def _side(self, condition: Condition, sides: Sides, side: tuple[Served, ...], at: float) -> _Side:
+    def _side(self, condition: Condition, sides: Cohorts, side: tuple[CohortMember, ...], at: float) -> _Side:
         """What ended in the window of each instance of a side. Raises Unknown where it is too little to go by."""
         compared, end, length = condition.against_baseline, at - LAG, condition.interval
         if compared and (why := too_young(sides, side, end, length)):
@@ -136,7 +136,7 @@ class _Side:
     ms: list[float] = field(default_factory=list)
 
 
-def _asked(condition: Condition, sides: Sides) -> list[tuple[Served, ...]]:
+def _asked(condition: Condition, sides: Cohorts) -> list[tuple[CohortMember, ...]]:
     return [sides.canary, sides.baseline] if condition.against_baseline else [sides.canary]
 
 

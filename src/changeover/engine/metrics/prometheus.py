@@ -25,8 +25,8 @@ from changeover.engine.metrics.source import too_young
 from changeover.model.guard import Condition, Prometheus
 from changeover.model.instance import Instance
 from changeover.ports import Unknown
-from changeover.rollout.guard import Missing, Sample, Seen
-from changeover.rollout.sides import Served, Sides
+from changeover.rollout.guard.cohorts import CohortMember, Cohorts
+from changeover.rollout.guard.evaluate import Missing, Sample, Seen
 
 _SHOWN = 200  # characters of an error text that go into a reason
 
@@ -39,10 +39,10 @@ class PrometheusSource:
         self._server = server
         self._instances = instances
 
-    async def begin(self, sides: Sides, at: float) -> None:
+    async def begin(self, sides: Cohorts, at: float) -> None:
         """Nothing to take down: every query names its own interval."""
 
-    async def measure(self, key: str, condition: Condition, sides: Sides, at: float) -> Seen:
+    async def measure(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
         asked = [(sides.canary, sides.template)]
         if condition.against_baseline:
             asked.append((sides.baseline, sides.old_template))
@@ -59,7 +59,7 @@ class PrometheusSource:
         return Sample(at, key, values[0], values[1] if condition.against_baseline else None)
 
     async def _ask(
-        self, condition: Condition, sides: Sides, side: tuple[Served, ...], template: str, at: float
+        self, condition: Condition, sides: Cohorts, side: tuple[CohortMember, ...], template: str, at: float
     ) -> float:
         query = self._filled(condition, side, template)
         when = at
@@ -80,7 +80,7 @@ class PrometheusSource:
         except Unknown as error:
             raise Unknown(f"{self._server.url}: {error}; asked for {template}: {query.strip()}") from error
 
-    def _filled(self, condition: Condition, side: tuple[Served, ...], template: str) -> str:
+    def _filled(self, condition: Condition, side: tuple[CohortMember, ...], template: str) -> str:
         query = Template(condition.query)
         return query.safe_substitute(
             instances=_either(one.name for one in side),
@@ -89,7 +89,7 @@ class PrometheusSource:
             interval=f"{condition.interval * 1000:.0f}ms",
         )
 
-    def _address(self, one: Served) -> str:
+    def _address(self, one: CohortMember) -> str:
         if (instance := self._instances.get(one.name)) is None:
             raise Unknown(f"the address of {one.name} is not known")  # left out, the query would be about others
         return str(instance.address)

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from changeover.model.guard import Condition, RequestCounts
 from changeover.ports import Unknown
-from changeover.rollout.guard import Missing, Sample, Seen
-from changeover.rollout.sides import Sides
+from changeover.rollout.guard.cohorts import Cohorts
+from changeover.rollout.guard.evaluate import Missing, Sample, Seen
 
 ByNode = Mapping[str, Mapping[str, RequestCounts]]
 """Router -> instance -> what it counted."""
@@ -38,7 +38,7 @@ class RouterSource:
         self._last: dict[str, ByNode] = {}
         self._since_start: dict[str, RequestCounts] = {}
 
-    async def begin(self, sides: Sides, at: float) -> None:
+    async def begin(self, sides: Cohorts, at: float) -> None:
         self._last.clear()
         self._since_start.clear()
         try:
@@ -46,7 +46,7 @@ class RouterSource:
         except Unknown as error:
             self._at_start, self._unknown = None, f"what was counted before is not known: {error}"
 
-    async def measure(self, key: str, condition: Condition, sides: Sides, at: float) -> Seen:
+    async def measure(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
         try:
             now = await self._read()
             before, self._last[key] = self._last.get(key, self._at_start), now
@@ -67,7 +67,7 @@ class RouterSource:
         return Sample(at, key, so_far.broken, of=f"of {so_far.ended:,} attempts of the routers")
 
 
-def _ratio(key: str, condition: Condition, sides: Sides, since: Mapping[str, RequestCounts], at: float) -> Seen:
+def _ratio(key: str, condition: Condition, sides: Cohorts, since: Mapping[str, RequestCounts], at: float) -> Seen:
     needed = condition.requests_needed
     asked = {"canary": sides.canary, **({"baseline": sides.baseline} if condition.against_baseline else {})}
     found = {side: _sum(since.get(one.name, _NONE) for one in members) for side, members in asked.items()}

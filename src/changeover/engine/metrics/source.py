@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from changeover.model.guard import Condition
-from changeover.rollout.guard import GuardRun, Missing, Seen
-from changeover.rollout.sides import Served, Sides
+from changeover.rollout.guard.cohorts import CohortMember, Cohorts
+from changeover.rollout.guard.evaluate import GuardRun, Missing, Seen
 
 
 class MetricSource(Protocol):
     """Whoever a condition's `source` names."""
 
-    async def begin(self, sides: Sides, at: float) -> None:
+    async def begin(self, sides: Cohorts, at: float) -> None:
         """A step begins: take down what later samples are counted from."""
 
-    async def measure(self, key: str, condition: Condition, sides: Sides, at: float) -> Seen:
+    async def measure(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
         """The answer to a condition as of `at`, to be handed in under `key`."""
 
 
@@ -29,13 +29,13 @@ Sources = Mapping[str, MetricSource]
 """By the name a condition calls them."""
 
 
-async def begin(run: GuardRun, sources: Sources, sides: Sides) -> None:
+async def begin(run: GuardRun, sources: Sources, sides: Cohorts) -> None:
     """Tell every source in use that the step begins."""
     used = {condition.source for condition in run.conditions.values()}
     await asyncio.gather(*(source.begin(sides, run.began) for name, source in sources.items() if name in used))
 
 
-async def look(run: GuardRun, sources: Sources, sides: Sides, at: float) -> list[Seen]:
+async def look(run: GuardRun, sources: Sources, sides: Cohorts, at: float) -> list[Seen]:
     """Ask what is due, all at once, and return the answers in the order of the conditions; `run` has not taken them."""
 
     async def ask(key: str) -> Seen:
@@ -49,7 +49,7 @@ async def look(run: GuardRun, sources: Sources, sides: Sides, at: float) -> list
     return list(await asyncio.gather(*map(ask, run.due(at))))
 
 
-def _nobody(condition: Condition, sides: Sides) -> str:
+def _nobody(condition: Condition, sides: Cohorts) -> str:
     if condition.measure == "broken_requests":
         return ""  # whoever broke them
     if not sides.canary:
@@ -59,7 +59,7 @@ def _nobody(condition: Condition, sides: Sides) -> str:
     return ""
 
 
-def too_young(sides: Sides, side: tuple[Served, ...], at: float, length: float) -> str:
+def too_young(sides: Cohorts, side: tuple[CohortMember, ...], at: float, length: float) -> str:
     """Why the window cannot be looked at yet, if it begins before an instance got traffic."""
     for name, (start, _) in sides.window(side, at, length).items():
         admitted = next(one.admitted_at for one in side if one.name == name)

@@ -13,14 +13,14 @@ from pydantic import BaseModel
 from changeover.hops.app.settings import AppSettings
 from changeover.hops.counted import in_flight
 from changeover.kit.http import is_ok
-from changeover.model.instance import InFlight, Instance, Launch
-from changeover.ports import Place
+from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.ports import LaunchContext
 
 _EXAMPLE = (
     *(
         sys.executable,
         "-m",
-        "changeover.cli.app",
+        "changeover.cli.commands.app",
         "--host",
         "{host}",
         "--port",
@@ -48,7 +48,7 @@ class App:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    def launch(self, settings: AppSettings, place: Place) -> Launch:
+    def launch(self, settings: AppSettings, place: LaunchContext) -> LaunchSpec:
         instance = place.instance
         known = {
             "host": instance.address.host,
@@ -59,7 +59,7 @@ class App:
             "lame_duck": place.lame_duck,
         }
         argv = tuple(_fill(word, known) for word in settings.command or _EXAMPLE)
-        return Launch(argv, env=settings.env)
+        return LaunchSpec(argv, env=settings.env)
 
     async def ready(self, instance: Instance) -> bool:
         return await is_ok(self._client, f"http://{instance.control}{self.ready_path}")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from changeover.model.part import Part
+from changeover.model.config_model import ConfigModel
 
 
-class AppSettings(Part):
+class AppSettings(ConfigModel):
     """The example application, or any HTTP server that answers the same three control paths.
 
     Such a server must answer `GET /readyz` with 200 while the file `{lame_duck}` is absent, and `GET /inflight` with

@@ -14,12 +14,12 @@ from typing import Any
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.model.affinity import By
 from changeover.model.instance import Address
-from changeover.ports import Place
+from changeover.ports import LaunchContext
 
 _TYPE = "type.googleapis.com/envoy.extensions"
 
 
-def bootstrap(settings: EnvoySettings, place: Place) -> str:
+def bootstrap(settings: EnvoySettings, place: LaunchContext) -> str:
     """The whole bootstrap of one instance."""
     if place.inner_tier is None:
         raise ValueError(f"{place.tier.name}: an envoy tier needs a tier behind it")
@@ -66,7 +66,7 @@ def endpoints(cluster: str, members: Mapping[str, Member]) -> str:
     return json.dumps({"resources": [resource]}, indent=1)
 
 
-def _listener(settings: EnvoySettings, place: Place) -> dict[str, Any]:
+def _listener(settings: EnvoySettings, place: LaunchContext) -> dict[str, Any]:
     manager = {
         "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "ingress",
@@ -97,7 +97,7 @@ def _listener(settings: EnvoySettings, place: Place) -> dict[str, Any]:
     }
 
 
-def _sessions(place: Place) -> list[dict[str, Any]]:
+def _sessions(place: LaunchContext) -> list[dict[str, Any]]:
     """Affinity by cookie. The cookie names the instance, so that all nodes agree whatever their lists hold just now.
 
     A hash of the cookie would move other sessions too whenever an instance comes, and again between nodes that learn
@@ -123,7 +123,7 @@ def _hashed_by(affinity: By) -> str | None:
     return {"header": affinity.name, "client-ip": "x-forwarded-for"}.get(affinity.by)
 
 
-def _routes(place: Place) -> list[dict[str, Any]]:
+def _routes(place: LaunchContext) -> list[dict[str, Any]]:
     assert place.inner_tier is not None
     # timeout 0: the default of 15 s is for whole answers and would cut a slow one. Repeated once: any request that
     # never reached an instance (connect-failure), and a safe one whose connection broke before an answer.
@@ -144,7 +144,7 @@ def _routes(place: Place) -> list[dict[str, Any]]:
     ]
 
 
-def _cluster(settings: EnvoySettings, place: Place) -> dict[str, Any]:
+def _cluster(settings: EnvoySettings, place: LaunchContext) -> dict[str, Any]:
     assert place.inner_tier is not None
     health = place.inner_tier.health
     folder, _, _ = place.membership.rpartition("/")

@@ -14,8 +14,8 @@ from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.kit.http import NoAnswer, ask, is_ok
 from changeover.model.chain import Tier
-from changeover.model.instance import InFlight, Instance, Launch
-from changeover.ports import Nodes, Place, Unknown
+from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.ports import LaunchContext, Nodes, Unknown
 
 
 class Envoy:
@@ -34,10 +34,10 @@ class Envoy:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    def launch(self, settings: EnvoySettings, place: Place) -> Launch:
+    def launch(self, settings: EnvoySettings, place: LaunchContext) -> LaunchSpec:
         # Hot restart would share memory between all Envoys of the machine; instances are replaced whole here.
         argv = (_binary(), "-c", "envoy.json", "--disable-hot-restart", "--log-level", "warning")
-        return Launch(
+        return LaunchSpec(
             (*argv, "--concurrency", str(settings.concurrency)),
             {"envoy.json": bootstrap(settings, place)},
             check=(*argv, "--mode", "validate"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from changeover.model.part import Headers, Part
+from changeover.model.config_model import ConfigModel, Headers
 from changeover.model.units import Seconds
 
 
-class EnvoySettings(Part):
+class EnvoySettings(ConfigModel):
     """A gateway over the tier behind it, whose members it is told of without a reload."""
 
     concurrency: int = Field(1, ge=1, le=64, description="Worker threads.")

@@ -8,7 +8,7 @@ from math import ceil
 from changeover.hops.kong.settings import KongSettings
 from changeover.model.errors import fail
 from changeover.model.instance import Address, Instance
-from changeover.ports import Place
+from changeover.ports import LaunchContext
 
 CONF, DOCUMENT, RUN = "kong.conf", "kong.json", "run.sh"
 _SOCKET = 108 - len("/sockets/") - 24
@@ -26,7 +26,7 @@ def admin_address(instance: Instance) -> Address:
     return Address("127.0.0.2", instance.control.port)
 
 
-def kong_conf(settings: KongSettings, place: Place, *, as_root: bool) -> str:
+def kong_conf(settings: KongSettings, place: LaunchContext, *, as_root: bool) -> str:
     """kong.conf of a node that can be drained."""
     instance = place.instance
     _check_prefix(instance.directory)
@@ -68,11 +68,11 @@ def _known_clients() -> dict[str, object]:
     return {"trusted_ips": "127.0.0.0/8", "real_ip_header": "X-Forwarded-For", "real_ip_recursive": "on"}
 
 
-def drain_seconds(place: Place) -> int:
+def drain_seconds(place: LaunchContext) -> int:
     return max(1, ceil(place.tier.drain.deadline))
 
 
-def run_script(kong: str, place: Place) -> str:
+def run_script(kong: str, place: LaunchContext) -> str:
     """What stands for the instance: Kong in the foreground, told to quit in the way that waits.
 
     `kong quit` by itself waits for 10 s, then cuts what is in flight, and says that all is well (exit code 0).

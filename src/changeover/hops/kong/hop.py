@@ -24,8 +24,8 @@ from changeover.hops.kong.settings import KongSettings
 from changeover.kit.http import NoAnswer, ask, is_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.chain import Tier
-from changeover.model.instance import InFlight, Instance, Launch
-from changeover.ports import Nodes, Place, Unknown
+from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.ports import LaunchContext, Nodes, Unknown
 
 TELL_AGAIN = 2.0
 """Seconds between two times that a node is told what it should know already."""
@@ -52,13 +52,13 @@ class Kong:
         self._members: InFile | None = None
         self._told: dict[str, float] = {}
 
-    def launch(self, settings: KongSettings, place: Place) -> Launch:
+    def launch(self, settings: KongSettings, place: LaunchContext) -> LaunchSpec:
         if place.inner_tier is None:
             raise ValueError(f"{place.tier.name}: a kong tier needs a tier behind it")
         kong = binary.find()
         ready_path = None if place.inner_controlled else place.inner_ready_path
         said = document(place.inner_tier.name, place.inner_tier, settings, ready_path)
-        return Launch(
+        return LaunchSpec(
             ("sh", RUN),
             {
                 CONF: kong_conf(settings, place, as_root=os.geteuid() == 0),

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from changeover.model.part import Part
+from changeover.model.config_model import ConfigModel
 from changeover.model.units import Seconds
 
 
-class KongRoute(Part):
+class KongRoute(ConfigModel):
     """How requests below one path are passed on."""
 
     path: str = Field(
@@ -24,7 +24,7 @@ class KongRoute(Part):
     )
 
 
-class KongSettings(Part):
+class KongSettings(ConfigModel):
     """A gateway over the tier behind it, without a database: it is handed its members through its Admin API."""
 
     worker_processes: int = Field(1, ge=1, le=64, description="Fixed: a count that changes on reload resets peers.")

@@ -9,13 +9,13 @@ from changeover.hops.nginx.binary import Binary
 from changeover.hops.nginx.settings import HttpSettings, Route, StreamSettings
 from changeover.model.instance import Address
 from changeover.model.units import human_bytes
-from changeover.ports import Place
+from changeover.ports import LaunchContext
 
 _DOLLAR = "$changeover_dollar"
 """A variable that holds a dollar sign: nginx knows no other way to write one where variables are filled in."""
 
 
-def http_conf(settings: HttpSettings, place: Place, binary: Binary, *, as_root: bool) -> str:
+def http_conf(settings: HttpSettings, place: LaunchContext, binary: Binary, *, as_root: bool) -> str:
     """The L7 tier: TLS where it is the edge, routes, a pool of bounded connections to the tier behind."""
     if place.inner is None:
         raise ValueError(f"{place.tier.name}: an nginx tier needs a tier behind it")
@@ -55,7 +55,7 @@ http {{
 """
 
 
-def stream_conf(settings: StreamSettings, place: Place, binary: Binary, *, as_root: bool) -> str:
+def stream_conf(settings: StreamSettings, place: LaunchContext, binary: Binary, *, as_root: bool) -> str:
     """The L4 tier: bytes in, bytes out. Its http block holds nothing but the control server."""
     if place.inner is None:
         raise ValueError(f"{place.tier.name}: an nginx-stream tier needs a tier behind it")
@@ -80,7 +80,7 @@ http {{
 """
 
 
-def _main(workers: int, place: Place, as_root: bool) -> str:
+def _main(workers: int, place: LaunchContext, as_root: bool) -> str:
     # As root nginx would give its workers to `nobody`, who cannot read this instance's folder.
     user = "user root;\n" if as_root else ""
     return f"""{user}daemon off;
@@ -113,7 +113,7 @@ def _upstream(settings: HttpSettings, inner: Address) -> str:
 """
 
 
-def _listen(place: Place, binary: Binary) -> str:
+def _listen(place: LaunchContext, binary: Binary) -> str:
     address = place.instance.address
     proxied = " proxy_protocol" if place.instance.proxied else ""
     if not place.outermost:
@@ -179,7 +179,7 @@ def _refusal(
 """
 
 
-def _control(place: Place) -> str:
+def _control(place: LaunchContext) -> str:
     # Readiness is a file, so that lame duck needs no reload: before 1.27.4 every reload closes idle client connections
     # at once, and each such client loses a request.
     return f"""    server {{

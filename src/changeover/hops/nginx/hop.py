@@ -15,8 +15,8 @@ from changeover.hops.nginx.config import http_conf, stream_conf
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
 from changeover.kit.http import NoAnswer, ask, is_ok
 from changeover.kit.sockets import open_connections
-from changeover.model.instance import InFlight, Instance, Launch
-from changeover.ports import Place, Unknown
+from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.ports import LaunchContext, Unknown
 
 _COUNTS = re.compile(r"Reading: (\d+) Writing: (\d+)")
 
@@ -37,10 +37,10 @@ class _Nginx:
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: connections leave by keepalive_time."""
 
-    def _launch(self, text: str) -> Launch:
+    def _launch(self, text: str) -> LaunchSpec:
         nginx = binary.find().path
         argv = (nginx, "-p", ".", "-c", "nginx.conf", "-e", "stderr")
-        return Launch(argv, {"nginx.conf": text}, check=(*argv, "-t", "-q"))
+        return LaunchSpec(argv, {"nginx.conf": text}, check=(*argv, "-t", "-q"))
 
 
 class NginxHttp(_Nginx):
@@ -51,7 +51,7 @@ class NginxHttp(_Nginx):
     takes: ClassVar[Literal["tls", "http", "bytes"]] = "tls"
     names_clients: ClassVar[bool] = True
 
-    def launch(self, settings: HttpSettings, place: Place) -> Launch:
+    def launch(self, settings: HttpSettings, place: LaunchContext) -> LaunchSpec:
         return self._launch(http_conf(settings, place, binary.find(), as_root=os.geteuid() == 0))
 
     async def in_flight(self, instance: Instance) -> InFlight:
@@ -77,7 +77,7 @@ class NginxStream(_Nginx):
     takes: ClassVar[Literal["tls", "http", "bytes"]] = "bytes"
     names_clients: ClassVar[bool] = False
 
-    def launch(self, settings: StreamSettings, place: Place) -> Launch:
+    def launch(self, settings: StreamSettings, place: LaunchContext) -> LaunchSpec:
         return self._launch(stream_conf(settings, place, binary.find(), as_root=os.geteuid() == 0))
 
     async def in_flight(self, instance: Instance) -> InFlight:

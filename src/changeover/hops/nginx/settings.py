@@ -6,11 +6,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from changeover.model.part import Headers, Part
+from changeover.model.config_model import ConfigModel, Headers
 from changeover.model.units import Bytes, Seconds, human_bytes
 
 
-class Route(Part):
+class Route(ConfigModel):
     """How requests below one path are passed on: docs/routes.md."""
 
     path: str = Field("/", pattern=r"^/[^\s{};]*$", description="Prefix of the path.")
@@ -47,7 +47,7 @@ class Route(Part):
         return self
 
 
-class _Common(Part):
+class _Common(ConfigModel):
     worker_processes: int = Field(1, ge=1, le=64, description="Fixed: a count that changes on reload resets peers.")
     connect_timeout: Seconds = Field(2.0, description="A deleted machine answers nothing; waiting longer helps nobody.")
     snippet: str = Field("", description="Raw nginx text, put at the end of the http (or stream) block.")

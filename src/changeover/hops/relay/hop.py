@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from changeover.hops.counted import in_flight
 from changeover.hops.relay.settings import RelaySettings
 from changeover.kit.http import is_ok
-from changeover.model.instance import InFlight, Instance, Launch
-from changeover.ports import Place
+from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.ports import LaunchContext
 
 MIB = 1024 * 1024
 
@@ -33,7 +33,7 @@ class Relay:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    def launch(self, settings: RelaySettings, place: Place) -> Launch:
+    def launch(self, settings: RelaySettings, place: LaunchContext) -> LaunchSpec:
         if place.inner is None:
             raise ValueError(f"{place.tier.name}: a relay tier needs a tier behind it")
         options = [
@@ -50,7 +50,7 @@ class Relay:
         ]
         words = (str(word) for option in options for word in option)
         proxied = ("--proxy-protocol",) if place.instance.proxied else ()
-        return Launch((sys.executable, "-m", "changeover.cli.relay", *words, *proxied))
+        return LaunchSpec((sys.executable, "-m", "changeover.cli.commands.relay", *words, *proxied))
 
     async def ready(self, instance: Instance) -> bool:
         return await is_ok(self._client, f"http://{instance.control}{self.ready_path}")

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from changeover.model.part import Part
+from changeover.model.config_model import ConfigModel
 from changeover.model.units import Bytes, Seconds
 
 Route = Annotated[str, Field(pattern=r"^[A-Z]+ /[!-~]*$", examples=["POST /upload"])]
 """A method and a path: requests to it, or below it."""
 
 
-class RelaySettings(Part):
+class RelaySettings(ConfigModel):
     """A relay in front of an application that speaks of resuming uploads; everything else is streamed through."""
 
     segment: tuple[Route, ...] = Field(

@@ -25,9 +25,9 @@ from changeover.kit import process, sockets
 from changeover.kit.files import write_whole
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
-from changeover.model.instance import Address, Instance, Launch
+from changeover.model.instance import Address, Instance, LaunchSpec
 from changeover.platforms.local import haproxy, tls
-from changeover.ports import CannotStart, Place, Preview, Router, Unknown
+from changeover.ports import CannotStart, LaunchContext, Preview, Router, Unknown
 
 _HOST = "127.0.0.1"
 _CHECK_TIMEOUT = 20.0
@@ -36,7 +36,7 @@ HAPROXY_TIME = 10.0
 
 
 @dataclass(frozen=True)
-class Wires:
+class HopFunctions:
     """What the platform needs to be told of the hops, which it does not know.
 
     `launch` makes a place into something to run. `ready_path` is where a tier's instances answer readiness. `inward`
@@ -44,7 +44,7 @@ class Wires:
     the tiers whose instances answer control requests on a port of their own.
     """
 
-    launch: Callable[[Place], Launch]
+    launch: Callable[[LaunchContext], LaunchSpec]
     ready_path: Callable[[Tier], str]
     inward: frozenset[str]
     controlled: frozenset[str]
@@ -53,7 +53,7 @@ class Wires:
 class LocalPlatform:
     """One chain on this machine."""
 
-    def __init__(self, chain: Chain, state: Path, wires: Wires) -> None:
+    def __init__(self, chain: Chain, state: Path, wires: HopFunctions) -> None:
         self._chain = chain
         self._state = state
         self._wires = wires
@@ -236,10 +236,10 @@ class LocalPlatform:
             return None
         return Instance(**{**told, "address": Address(**told["address"]), "control": Address(**told["control"])})
 
-    def _place(self, tier: Tier, instance: Instance) -> Place:
+    def _place(self, tier: Tier, instance: Instance) -> LaunchContext:
         inner = self._chain.inner(tier.name)
         routed = inner is not None and inner.name in self._wires.inward
-        return Place(
+        return LaunchContext(
             instance=instance,
             tier=tier,
             outermost=tier.name == self._chain.tiers[0].name,

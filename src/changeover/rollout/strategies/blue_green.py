@@ -5,12 +5,12 @@ It takes twice the instances while it lasts, and nothing less would be it: its c
 
 from __future__ import annotations
 
-from changeover.rollout.fleet import Fleet
-from changeover.rollout.phases import STAYING, Phase
-from changeover.rollout.strategies.moves import Moves, Want
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.phases import STAYING, Phase
+from changeover.rollout.strategies.next_actions import NextActions, Target
 
 
-def moves(fleet: Fleet, want: Want, *, step: int, hold: bool = False) -> Moves:
+def moves(fleet: Fleet, want: Target, *, step: int, hold: bool = False) -> NextActions:
     """The next moves. Until the new colour is whole nobody of it is admitted; then all are, and the old ones leave.
 
     `step`: 0 until all traffic has gone over, 1 while the old ones are kept warm, 2 after. `hold`: do not switch yet.
@@ -24,20 +24,20 @@ def moves(fleet: Fleet, want: Want, *, step: int, hold: bool = False) -> Moves:
     retire = [m.name for m in fleet.where(Phase.ADMITTED, other_than=want.goal)] if switched else []
     warm = step == 1 or (step == 0 and switched)
     admit = complete(fleet, want) and not hold
-    return Moves(create=create, heal=heal, retire=tuple(retire), admit=admit, warm=warm)
+    return NextActions(create=create, heal=heal, retire=tuple(retire), admit=admit, warm=warm)
 
 
-def complete(fleet: Fleet, want: Want) -> bool:
+def complete(fleet: Fleet, want: Target) -> bool:
     """Whether the new colour is whole and ready."""
     return fleet.count((Phase.READY, Phase.ADMITTED), want.goal) >= want.size
 
 
-def begun(fleet: Fleet, want: Want) -> bool:
+def begun(fleet: Fleet, want: Target) -> bool:
     """Whether any of the new colour gets traffic."""
     return fleet.count((Phase.ADMITTED,), want.goal) > 0
 
 
-def switched(fleet: Fleet, want: Want) -> bool:
+def switched(fleet: Fleet, want: Target) -> bool:
     """Whether all traffic goes to the new colour: it serves whole, and no router sends the old one anything."""
     others = fleet.count(
         (Phase.CREATING, Phase.WARMING, Phase.READY, Phase.ADMITTED, Phase.LEAVING), other_than=want.goal

@@ -12,16 +12,16 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil
 
-from changeover.rollout.fleet import Fleet
-from changeover.rollout.phases import STAYING, Phase
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.phases import STAYING, Phase
 from changeover.rollout.strategies import rolling
-from changeover.rollout.strategies.moves import Moves, Want
+from changeover.rollout.strategies.next_actions import NextActions, Target
 
 FULL_WEIGHT = 256
 """The largest weight that every router takes (HAProxy's limit). The heaviest instance gets it, the others less."""
 
 
-def instances(share: int, want: Want, *, weighed: bool) -> tuple[int, int]:
+def instances(share: int, want: Target, *, weighed: bool) -> tuple[int, int]:
     """How many new and how many old instances a share (percent of traffic) needs: no new one only for none of it.
 
     Also where the router can weigh there is no old instance beside all of the traffic, nor would there be room.
@@ -33,7 +33,7 @@ def instances(share: int, want: Want, *, weighed: bool) -> tuple[int, int]:
     return new, want.size - new
 
 
-def moves(fleet: Fleet, want: Want, *, share: int, weighed: bool, fresh: int | None = None) -> Moves:
+def moves(fleet: Fleet, want: Target, *, share: int, weighed: bool, fresh: int | None = None) -> NextActions:
     """The next moves towards that share. `fresh`: how large the fresh baseline is; None where none is wanted."""
     new, kept = instances(share, want, weighed=weighed)
     missing = new - fleet.staying(want.goal)
@@ -49,10 +49,10 @@ def moves(fleet: Fleet, want: Want, *, share: int, weighed: bool, fresh: int | N
     if fresh is not None:
         want = replace(want, by_load=False)  # whoever is fresh has least in flight, and is to stay
     retire = rolling.first_to_go(fleet, spare, want, other_than=want.goal)
-    return Moves((), create, heal, tuple(retire))
+    return NextActions((), create, heal, tuple(retire))
 
 
-def arrived(fleet: Fleet, want: Want, *, share: int, weighed: bool, fresh: int | None = None) -> bool:
+def arrived(fleet: Fleet, want: Target, *, share: int, weighed: bool, fresh: int | None = None) -> bool:
     """Whether the share is reached: the instances serve, and nobody is on the move."""
     new, old = instances(share, want, weighed=weighed)
     serving = (Phase.ADMITTED,)
@@ -64,7 +64,7 @@ def arrived(fleet: Fleet, want: Want, *, share: int, weighed: bool, fresh: int |
     )
 
 
-def weights(fleet: Fleet, want: Want, share: int) -> tuple[int, int]:
+def weights(fleet: Fleet, want: Target, share: int) -> tuple[int, int]:
     """The weight of each new and of each old instance, so that the new ones together get `share` percent."""
     new = max(1, fleet.staying(want.goal))
     old = max(1, fleet.count(STAYING, other_than=want.goal))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from itertools import islice
 
-from changeover.rollout.fleet import Fleet
-from changeover.rollout.phases import Phase
-from changeover.rollout.strategies.moves import Moves, Want
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.phases import Phase
+from changeover.rollout.strategies.next_actions import NextActions, Target
 
 
-def moves(fleet: Fleet, want: Want) -> Moves:
+def moves(fleet: Fleet, want: Target) -> NextActions:
     """The next moves; none when there is nothing to do but wait."""
     goal = want.goal
     missing = want.size - fleet.staying(goal)
@@ -31,11 +31,11 @@ def moves(fleet: Fleet, want: Want) -> Moves:
         retire += first_to_go(fleet, spare, want, other_than=goal)
         surplus = min(-missing, spare - fleet.count((Phase.ADMITTED,), other_than=goal))
         retire += first_to_go(fleet, surplus, want, template=goal)
-    return Moves(tuple(readmit), create, retire=tuple(retire))
+    return NextActions(tuple(readmit), create, retire=tuple(retire))
 
 
 def first_to_go(
-    fleet: Fleet, limit: int, want: Want, *, template: str | None = None, other_than: str | None = None
+    fleet: Fleet, limit: int, want: Target, *, template: str | None = None, other_than: str | None = None
 ) -> list[str]:
     """Which of those that serve leave first: the oldest, or whoever has least in flight."""
     first = fleet.first(limit, by_load=want.by_load, template=template, other_than=other_than)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from changeover.uploads.digests import REPR, of_content
-from changeover.uploads.engine import Engine, New
-from changeover.uploads.errors import AlreadyComplete, BadRequest, Interrupted, WrongOffset
-from changeover.uploads.http import Request, Response, problem, replayed
-from changeover.uploads.manifest import Manifest, State
-from changeover.wire import content_range, tus
+from changeover.uploads.core.digests import REPR, of_content
+from changeover.uploads.core.engine import Engine, New
+from changeover.uploads.core.errors import AlreadyComplete, BadRequest, Interrupted, WrongOffset
+from changeover.uploads.core.manifest import Manifest, State
+from changeover.uploads.dialects.http import Request, Response, problem, replayed
+from changeover.uploads.protocols import content_range, tus
 
 
 async def create(engine: Engine, request: Request) -> Response:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from changeover.uploads.appending import Verify
-from changeover.uploads.digests import REPR, of_content
-from changeover.uploads.engine import Engine, New
-from changeover.uploads.errors import (
+from changeover.uploads.core.appending import Verify
+from changeover.uploads.core.digests import REPR, of_content
+from changeover.uploads.core.engine import Engine, New
+from changeover.uploads.core.errors import (
     AlreadyComplete,
     BadRequest,
     DigestMismatch,
@@ -20,10 +20,10 @@ from changeover.uploads.errors import (
     WrongLength,
     WrongOffset,
 )
-from changeover.uploads.http import Request, Response, problem, refusal, replayed
-from changeover.uploads.manifest import Manifest, State
-from changeover.wire import ietf
-from changeover.wire.ietf import Fields, Interop
+from changeover.uploads.core.manifest import Manifest, State
+from changeover.uploads.dialects.http import Request, Response, problem, refusal, replayed
+from changeover.uploads.protocols import ietf
+from changeover.uploads.protocols.ietf import Fields, Interop
 
 
 async def handle(engine: Engine, request: Request) -> Response:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import json
 
-from changeover.uploads.digests import of_content
-from changeover.uploads.engine import Engine, New
-from changeover.uploads.errors import BadRequest, Interrupted
-from changeover.uploads.http import Request, Response, as_json, problem, replayed
-from changeover.uploads.manifest import Part, State
+from changeover.uploads.core.digests import of_content
+from changeover.uploads.core.engine import Engine, New
+from changeover.uploads.core.errors import BadRequest, Interrupted
+from changeover.uploads.core.manifest import Part, State
+from changeover.uploads.dialects.http import Request, Response, as_json, problem, replayed
 
 MOST = 10_000
 """Parts of one upload; they are numbered from 1."""

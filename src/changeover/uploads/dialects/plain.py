@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from changeover.uploads.digests import of_content
-from changeover.uploads.engine import Engine, New
-from changeover.uploads.errors import Interrupted
-from changeover.uploads.http import Request, Response, problem, replayed
+from changeover.uploads.core.digests import of_content
+from changeover.uploads.core.engine import Engine, New
+from changeover.uploads.core.errors import Interrupted
+from changeover.uploads.dialects.http import Request, Response, problem, replayed
 
 
 async def handle(engine: Engine, request: Request) -> Response:

@@ -11,10 +11,10 @@ from urllib.parse import urljoin, urlsplit
 
 import crc32c
 
-from changeover.uploads.appending import Verify
-from changeover.uploads.digests import of_content
-from changeover.uploads.engine import Engine, New
-from changeover.uploads.errors import (
+from changeover.uploads.core.appending import Verify
+from changeover.uploads.core.digests import of_content
+from changeover.uploads.core.engine import Engine, New
+from changeover.uploads.core.errors import (
     AlreadyComplete,
     BadRequest,
     ChecksumMismatch,
@@ -24,9 +24,9 @@ from changeover.uploads.errors import (
     UploadError,
     WrongOffset,
 )
-from changeover.uploads.http import Request, Response, problem, refusal
-from changeover.uploads.manifest import Manifest, State
-from changeover.wire import tus
+from changeover.uploads.core.manifest import Manifest, State
+from changeover.uploads.dialects.http import Request, Response, problem, refusal
+from changeover.uploads.protocols import tus
 
 _RESUMABLE = ("Tus-Resumable", tus.VERSION)
 

@@ -38,8 +38,8 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from changeover.uploads.manifest import Segment
-from changeover.uploads.store import Changed, Missing, Unavailable, Version
+from changeover.uploads.core.manifest import Segment
+from changeover.uploads.core.store import Changed, Missing, Unavailable, Version
 
 _LOG = logging.getLogger(__name__)
 

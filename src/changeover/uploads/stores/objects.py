@@ -44,8 +44,8 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("uploads in a bucket need obstore: pip install 'changeover[objects]'") from error
 
-from changeover.uploads.manifest import Segment
-from changeover.uploads.store import Changed, Missing, Unavailable, Version
+from changeover.uploads.core.manifest import Segment
+from changeover.uploads.core.store import Changed, Missing, Unavailable, Version
 
 if TYPE_CHECKING:
     from obstore import PutMode, UpdateVersion

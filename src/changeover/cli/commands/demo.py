@@ -1,0 +1,263 @@
+"""`changeover demo`: the main job from beginning to end, or (--naive) the control that must break requests.
+
+Chain up, traffic on, every tier rolled from its first template to its last from the inside out, verdict, chain down.
+The traffic is the command `changeover probe` in a process of its own, so that it shares no event loop with what it
+judges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json as jsonlib
+import statistics
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from changeover import wiring
+from changeover.cli import exits
+from changeover.cli.commands.down import stop as stop_chain
+from changeover.cli.commands.probe import ConnectionsOption, RateOption, SizeOption, TimeOption, UploadsOption
+from changeover.cli.commands.roll import idle_before_stop, rolled_data
+from changeover.cli.commands.up import start as start_chain
+from changeover.cli.options.common import FileOption, JsonOption, StateOption, chain_file, run, wired
+from changeover.cli.rendering.output import Output
+from changeover.engine.controller import ProgressListener
+from changeover.engine.journal.lease import patient_lease
+from changeover.engine.naive import restart_tier
+from changeover.engine.release.release import Rolled, roll
+from changeover.kit.files import write_whole
+from changeover.model.errors import fail
+from changeover.probe.ledger import read_ledger
+from changeover.rollout.members.phases import Phase
+
+_TRAFFIC_PATIENCE = 60.0
+"""Seconds until traffic that does not begin to flow is given up on."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the demo sends."""
+
+    rate: float
+    connections: int
+    uploads: int
+    upload_size: int
+    upload_seconds: float
+
+
+def demo(
+    file: FileOption = None,
+    naive: Annotated[bool, typer.Option("--naive", help="The control: plain restarts. Must break requests.")] = False,
+    rate: RateOption = 220.0,
+    connections: ConnectionsOption = 16,
+    uploads: UploadsOption = 4,
+    upload_size: SizeOption = 50_000_000,
+    upload_time: TimeOption = 14.0,
+    state: StateOption = wiring.STATE / "demo",
+    json: JsonOption = False,
+) -> None:
+    """The main job, whole: chain up, traffic on, every tier rolled, verdict, chain down. Exits 3 if anything broke."""
+    traffic = Traffic(rate, connections, uploads, int(upload_size), upload_time)
+    run(json, lambda output: _demo(output, file, state, traffic, naive))
+
+
+async def _demo(output: Output, file: Path | None, state: Path, traffic: Traffic, naive: bool) -> int:
+    source = chain_file(file, state)
+    since = time.time()
+    with _watching(output) as watch:
+        tell = output.teller(since)
+        async with wired(source, state) as found:
+            with contextlib.closing(found.journal()) as journal:
+                up_already = journal.is_up()
+            if up_already:
+                raise fail(
+                    f"a chain is up in {state} already",
+                    next=f"Take it down first: changeover down --state {state}",
+                )
+            watch("starting the chain")
+            await start_chain(found, source, tell)
+            try:
+                async with _probing(state, traffic, lambda line: watch(line)) as prober:
+                    rolls = await _roll_all(found, tell, naive)
+                    verdict = await prober.verdict()
+            finally:
+                watch("taking the chain down")
+                await stop_chain(found, tell)
+    data = _report(verdict, rolls, Path(verdict["ledger"]), since)
+    path = state / ("report-naive.json" if naive else "report.json")
+    write_whole(path, jsonlib.dumps(data, indent=1))
+    output.result({**data, "report": str(path)}, Group(_text(data, naive), Text(f"report: {path}", style="dim")))
+    return exits.DONE if data["verdict"]["clean"] else exits.INTERRUPTED
+
+
+async def _roll_all(found: wiring.Wired, tell: ProgressListener, naive: bool) -> list[Rolled]:
+    """Every tier from the inside out to its last template."""
+    done: list[Rolled] = []
+    with contextlib.closing(found.journal()) as journal:
+        async with patient_lease(journal, "demo", time.time()):
+            for tier in found.chain.inside_out:
+                goal = list(tier.templates)[-1]
+                if naive:
+                    await restart_tier(found.world, found.platform, journal, tier, goal, tell)
+                    continue
+                done += (await roll(found.world, journal, {tier.name: goal}, tell)).parts
+                one = done[-1]
+                if one.finish.outcome != "completed":
+                    raise fail(f"{tier.name} did not get to {goal}: {one.finish.reason}", exit_code=exits.ROLLED_BACK)
+    return done
+
+
+class _Prober:
+    """The probe's process."""
+
+    def __init__(self, process: Process, show: Callable[[str], None]) -> None:
+        self._process = process
+        self._show = show
+        self._flows = asyncio.Event()
+        self._last = ""
+        self._reading = asyncio.gather(self._read_progress(), self._read_result())
+
+    async def flows(self, uploads: int) -> None:
+        """Wait until it sends everything that it is to send."""
+        self._wanted = f" {uploads} under way"
+        gone = asyncio.ensure_future(self._process.wait())
+        seen = asyncio.ensure_future(self._flows.wait())
+        await asyncio.wait({gone, seen}, timeout=_TRAFFIC_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        if not self._flows.is_set():
+            raise fail("the probe does not get its traffic going", state=self._last)
+        gone.cancel()
+
+    async def verdict(self) -> dict[str, Any]:
+        """Stop the traffic, let it finish and read back, and take its word."""
+        self._process.terminate()
+        _, text = await self._reading
+        await self._process.wait()
+        try:
+            return dict(jsonlib.loads(text))
+        except ValueError:
+            raise fail("the probe ended without a verdict", state=self._last) from None
+
+    async def end(self) -> None:
+        """Whatever state it is in."""
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+        await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def _read_progress(self) -> None:
+        assert self._process.stderr is not None
+        async for raw in self._process.stderr:
+            self._last = raw.decode().rstrip()
+            self._show(self._last)
+            if self._wanted in self._last:
+                self._flows.set()
+
+    async def _read_result(self) -> str:
+        assert self._process.stdout is not None
+        return (await self._process.stdout.read()).decode()
+
+    _wanted = "under way"
+
+
+@asynccontextmanager
+async def _probing(state: Path, traffic: Traffic, show: Callable[[str], None]) -> AsyncIterator[_Prober]:
+    options = {
+        "--rate": traffic.rate,
+        "--connections": traffic.connections,
+        "--uploads": traffic.uploads,
+        "--upload-size": traffic.upload_size,
+        "--upload-time": f"{traffic.upload_seconds}s",
+        "--state": state,
+    }
+    words = [str(word) for pair in options.items() for word in pair]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "changeover", "probe", "--json", *words),
+        stdout=PIPE,
+        stderr=PIPE,
+        start_new_session=True,  # Ctrl-C is for this command, which then ends the probe itself
+    )
+    prober = _Prober(process, show)
+    try:
+        await prober.flows(traffic.uploads)
+        yield prober
+    finally:
+        await prober.end()
+
+
+def _report(verdict: dict[str, Any], rolls: list[Rolled], ledger: Path, since: float) -> dict[str, Any]:
+    idle = [seconds for done in rolls for member in done.members if (seconds := idle_before_stop(member)) is not None]
+    # An upload straddles a replacement if it was under way when an old instance was taken out, or when it went.
+    replaced = [m.times[p] for done in rolls for m in done.members for p in (Phase.LEAVING, Phase.GONE) if p in m.times]
+    uploads = [row for row in read_ledger(ledger) if row.kind == "upload"]
+    straddling = sum(any(row.started < moment < row.finished for moment in replaced) for row in uploads)
+    return {
+        "verdict": verdict,
+        "rolls": [rolled_data(done) for done in rolls],
+        "uploads": {"sent": len(uploads), "straddling_a_replacement": straddling},
+        "seconds_from_last_in_flight_to_stop": {
+            "instances": len(idle),
+            "median": round(statistics.median(idle), 3) if idle else None,
+            "worst": max(idle, default=None),
+        },
+        "seconds": round(time.time() - since, 1),
+    }
+
+
+def _text(data: dict[str, Any], naive: bool) -> RenderableType:
+    verdict, idle = data["verdict"], data["seconds_from_last_in_flight_to_stop"]
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("verdict", Text(verdict["sentence"], style="bold green" if verdict["clean"] else "bold red"))
+    for kind, count in verdict["counts"].items():
+        table.add_row(kind, f"{count['sent']:,} sent, {count['ok']:,} ok, {count['lost']:,} lost")
+    if verdict["latency"]:
+        table.add_row("GET latency", "  ".join(f"{name} {value:.1f} ms" for name, value in verdict["latency"].items()))
+    table.add_row(
+        "uploads",
+        f"{data['uploads']['straddling_a_replacement']} of {data['uploads']['sent']} straddled a replacement",
+    )
+    for done in data["rolls"]:
+        table.add_row(done["tier"], f"{done['from']} -> {done['to']} {done['outcome']} in {done['seconds']:.1f} s")
+    if idle["instances"]:
+        table.add_row(
+            "last request to stop",
+            f"median {idle['median'] * 1000:.0f} ms, worst {idle['worst'] * 1000:.0f} ms "
+            f"over {idle['instances']} instances",
+        )
+    for reason, count in verdict["by_reason"].items():
+        table.add_row("broken", f"{count} x {reason}")
+    for tier, count in verdict["by_moving_tier"].items():
+        table.add_row("broken while moving", f"{count} x {tier}")
+    table.add_row("time", f"{data['seconds']:.0f} s")
+    if naive and not verdict["clean"]:
+        table.add_row("", "This was the control: instances restarted the plain way. The broken requests are the point.")
+    return table
+
+
+@contextlib.contextmanager
+def _watching(output: Output) -> Any:
+    """Somewhere to show what goes on just now: a line that changes on a terminal, now and then a line elsewhere."""
+    if output.err.is_terminal:
+        with Status("", console=output.err) as status:
+            yield status.update
+        return
+    shown = [0.0]
+
+    def show(line: str) -> None:
+        if time.monotonic() - shown[0] >= 5:
+            shown[0] = time.monotonic()
+            output.err.print(line, soft_wrap=True)
+
+    yield show

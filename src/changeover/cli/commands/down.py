@@ -1,0 +1,59 @@
+"""`changeover down`: stop a chain, whole."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+from changeover import wiring
+from changeover.cli import exits
+from changeover.cli.commands.status import keeper
+from changeover.cli.options.common import FileOption, JsonOption, StateOption, as_it_runs, run
+from changeover.cli.rendering.output import Output
+from changeover.engine.controller import ProgressListener
+from changeover.engine.journal.journal import Journal
+from changeover.engine.journal.lease import KEEPER, lease
+from changeover.engine.lifecycle import take_down
+from changeover.kit import process
+
+
+def down(file: FileOption = None, state: StateOption = wiring.STATE, json: JsonOption = False) -> None:
+    """Stop every instance, edge first, and the load balancer. Stored uploads, logs and the journal stay."""
+    run(json, lambda output: _down(output, file, state))
+
+
+async def _down(output: Output, file: Path | None, state: Path) -> int:
+    async with as_it_runs(state, file) as found:
+        if found is None:
+            output.result({"stopped": []}, f"No chain is up in {state}; nothing to do.")
+            return exits.DONE
+        stopped = await stop(found, output.teller(time.time()))
+    text = f"Stopped {len(stopped)} instances." if stopped else f"No chain is up in {state}; nothing to do."
+    output.result({"stopped": stopped}, text)
+    return exits.DONE
+
+
+async def stop(found: wiring.Wired, tell: ProgressListener) -> list[str]:
+    """Take a chain down; returns the names of the instances that were stopped. Raises ChangeoverError."""
+    with contextlib.closing(found.journal()) as journal:
+        holder = journal.holder()
+        if holder is None or holder.purpose == KEEPER or not holder.is_alive():
+            end_keeper(journal)  # before the lease is asked for: it may hold it
+        with lease(journal, "down", time.time()):
+            end_keeper(journal)
+            return await take_down(found.world, journal, tell)
+
+
+def end_keeper(journal: Journal) -> None:
+    """End the keeper: the process that was written down as it, and any whose command was killed before it could."""
+    home = keepers_home(journal)
+    if (known := keeper(journal)) is not None:
+        process.kill_session(*known, home)
+    for unrecorded in process.leaders_in(home):
+        process.kill_session(*unrecorded, home)
+
+
+def keepers_home(journal: Journal) -> Path:
+    """The folder that the keeper, and nobody else, works in."""
+    return journal.folder / "keeper"

@@ -1,0 +1,72 @@
+"""`changeover history` and `changeover show`: what happened, when and why, for as long as the journal is kept."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from changeover import wiring
+from changeover.cli import exits
+from changeover.cli.options.common import JsonOption, StateOption, run
+from changeover.cli.rendering.output import Output
+from changeover.engine.journal.journal import Journal
+from changeover.model.errors import fail
+from changeover.model.units import human_seconds
+
+
+def history(state: StateOption = wiring.STATE, json: JsonOption = False) -> None:
+    """List every rollout: what it was, when, how long it took, and what came of it."""
+    run(json, lambda output: _history(output, state))
+
+
+def show(
+    number: Annotated[int, typer.Argument(metavar="ID", help="A rollout's number, as `history` lists it.")],
+    state: StateOption = wiring.STATE,
+    json: JsonOption = False,
+) -> None:
+    """Tell one rollout: every observation that counted, every decision, every step of every instance, with its time."""
+    run(json, lambda output: _show(output, number, state))
+
+
+def _journal(state: Path) -> Journal:
+    if not (state / "journal.db").exists():
+        raise fail(f"there is no journal in {state}", next="Name the chain's folder with --state.")
+    return wiring.open_journal(state)
+
+
+async def _history(output: Output, state: Path) -> int:
+    with contextlib.closing(_journal(state)) as journal:
+        rows = journal.rollouts()
+    table = Table("id", "tier", "from", "to", "began (UTC)", "took", "came of it")
+    for row in rows:
+        took = "-" if row.ended is None else human_seconds(round(row.ended - row.started, 1))
+        came = row.outcome or "unfinished: `changeover resume` carries it on"
+        table.add_row(
+            str(row.id), row.tier, row.came_from, row.goal, _time(row.started), took, f"{came} {row.reason or ''}"
+        )
+    output.result({"rollouts": [asdict(row) for row in rows]}, table if rows else "Nothing was ever rolled here.")
+    return exits.DONE
+
+
+async def _show(output: Output, number: int, state: Path) -> int:
+    with contextlib.closing(_journal(state)) as journal:
+        row = next((row for row in journal.rollouts() if row.id == number), None)
+        if row is None:
+            raise fail(f"there is no rollout {number}", next="`changeover history` lists them.")
+        lines = journal.log(number)
+    title = f"{row.tier}: {row.came_from} -> {row.goal}, began {_time(row.started)} UTC: {row.outcome or 'unfinished'}"
+    table = Table("s", "instance", "what", "", title=title, title_justify="left")
+    for line in lines:
+        table.add_row(f"{line.at - row.started:.2f}", line.instance, line.kind, line.text.replace("[", r"\["))
+    output.result({"rollout": asdict(row), "log": [asdict(line) for line in lines]}, table)
+    return exits.DONE
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,153 @@
+"""`changeover probe`: send traffic, count every broken request, give a verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from changeover import wiring
+from changeover.cli import exits
+from changeover.cli.commands.status import edge_url
+from changeover.cli.options.common import FileOption, JsonOption, StateOption, run, running
+from changeover.cli.rendering.output import Output
+from changeover.engine.journal.journal import Journal
+from changeover.model.units import Bytes, Seconds, human_bytes
+from changeover.probe import report
+from changeover.probe.ledger import Ledger
+from changeover.probe.load import Load
+from changeover.probe.traffic import Progress
+from changeover.probe.traffic import run as send
+
+_BYTES: TypeAdapter[int] = TypeAdapter(Bytes)
+_SECONDS: TypeAdapter[float] = TypeAdapter(Seconds)
+
+
+def parsed(adapter: TypeAdapter[float] | TypeAdapter[int]) -> Callable[[str | float], float]:
+    """A parser for an option: `50MB`, `30s`. Anything else is a usage error; a default is a number already."""
+
+    def parse(text: str | float) -> float:
+        if not isinstance(text, str):
+            return text
+        try:
+            return adapter.validate_python(int(text) if text.isdigit() else text)
+        except ValidationError as error:
+            raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+
+    return parse
+
+
+size, seconds = parsed(_BYTES), parsed(_SECONDS)
+
+RateOption = Annotated[float, typer.Option(help="GETs per second, sent on schedule whatever the answers do.")]
+ConnectionsOption = Annotated[int, typer.Option(help="Keep-alive connections that share the GETs.")]
+UploadsOption = Annotated[int, typer.Option(help="Uploads at any moment.")]
+SizeOption = Annotated[float, typer.Option(parser=size, metavar="SIZE", help="Bytes of one upload.")]
+TimeOption = Annotated[
+    float, typer.Option(parser=seconds, metavar="TIME", help="How long the body of one upload takes.")
+]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Where to send to, and who knows what the tiers are doing (None for a server that is not ours)."""
+
+    url: str
+    ca_file: Path | None
+    tier_state: Callable[[], Mapping[str, object]] | None
+
+
+def probe(
+    url: Annotated[str, typer.Option(help="Where to send. Without it: the edge of the chain that is up.")] = "",
+    ca: Annotated[Path | None, typer.Option(help="CA file to trust with --url.")] = None,
+    duration: Annotated[
+        float, typer.Option(parser=seconds, metavar="TIME", help="Stop after this; 0s: at Ctrl-C or SIGTERM.")
+    ] = 0,
+    rate: RateOption = 300.0,
+    connections: ConnectionsOption = 16,
+    uploads: UploadsOption = 4,
+    upload_size: SizeOption = 50_000_000,
+    upload_time: TimeOption = 14.0,
+    ledger: Annotated[Path | None, typer.Option(help="File for one JSON line per request.")] = None,
+    file: FileOption = None,
+    state: StateOption = wiring.STATE,
+    json: JsonOption = False,
+) -> None:
+    """Send GETs at a fixed rate and slow uploads, retry nothing, and count what broke. Exits 3 if anything did."""
+
+    async def work(output: Output) -> int:
+        async with _aim(url, ca, file, state) as aim:
+            load = Load(
+                aim.url,
+                aim.ca_file,
+                rate=rate,
+                connections=connections,
+                uploads=uploads,
+                upload_size=int(upload_size),
+                upload_seconds=upload_time,
+            )
+            return await _probe(output, load, aim, ledger or new_ledger(state), duration)
+
+    run(json, work)
+
+
+@asynccontextmanager
+async def _aim(url: str, ca: Path | None, file: Path | None, state: Path) -> AsyncIterator[Aim]:
+    if url:
+        yield Aim(url, ca, None)
+        return
+    async with running(file, state) as found:
+        with contextlib.closing(found.journal()) as journal:
+            yield Aim(edge_url(found), found.platform.ca_file, lambda: tier_state(journal))
+
+
+def tier_state(journal: Journal) -> Mapping[str, object]:
+    """What the tiers are doing just now, for the rows of broken requests."""
+    try:
+        return journal.tier_state()
+    except sqlite3.Error as error:
+        return {"unknown": str(error)}
+
+
+async def _probe(output: Output, load: Load, aim: Aim, ledger: Path, duration: float) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if duration:
+        loop.call_later(duration, stop.set)
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    with Ledger(ledger) as book:
+        verdict = await send(
+            load,
+            ledger=book,
+            stop=stop,
+            tier_state=aim.tier_state,
+            progress=lambda now: output.err.print(progress_line(now), soft_wrap=True),
+        )
+    output.result({**verdict.to_dict(), "ledger": str(ledger)}, report.render(verdict))
+    return exits.DONE if verdict.clean else exits.INTERRUPTED
+
+
+def new_ledger(state: Path) -> Path:
+    """A file that is not there yet: a ledger is evidence and never written over."""
+    return state / "ledgers" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.jsonl"
+
+
+def progress_line(now: Progress) -> str:
+    """`12 s  3,600 GET (p99 8.1 ms)  6 uploads done, 4 under way (310.2 MB)  0 lost, 0 duplicated, 0 corrupted`."""
+    p99 = "" if now.p99 is None else f" (p99 {now.p99:.1f} ms)"
+    return (
+        f"{now.seconds:4.0f} s  {now.gets:,} GET{p99}  {now.uploads} uploads done, {now.uploading} under way "
+        f"({human_bytes(now.bytes_uploaded)})  {now.lost} lost, {now.duplicated} duplicated, {now.corrupted} corrupted"
+    )

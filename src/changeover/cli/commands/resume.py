@@ -1,0 +1,39 @@
+"""`changeover resume`: go on with what was paused, or with what a controller that ended has left unfinished."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+from changeover import wiring
+from changeover.cli import exits
+from changeover.cli.commands.control import ask
+from changeover.cli.commands.roll import show_rolled
+from changeover.cli.options.common import FileOption, JsonOption, StateOption, run, running
+from changeover.cli.rendering.output import Output
+from changeover.engine.journal.lease import KEEPER, patient_lease
+from changeover.engine.release.release import carry_on
+from changeover.rollout.tier.actions import Action
+
+
+def resume(file: FileOption = None, state: StateOption = wiring.STATE, json: JsonOption = False) -> None:
+    """Go on with a paused rollout, or carry one to its end whose process was ended, with the original deadlines."""
+    run(json, lambda output: _resume(output, file, state))
+
+
+async def _resume(output: Output, file: Path | None, state: Path) -> int:
+    async with running(file, state) as found:
+        with contextlib.closing(found.journal()) as journal:
+            holder = journal.holder()
+            if holder is not None and holder.is_alive() and holder.purpose != KEEPER:
+                return await ask(output, "", file, state, Action.RESUME)
+            async with patient_lease(journal, "resume", time.time()):
+                release = journal.unfinished_release()
+                if release is None:
+                    output.result({"outcome": "nothing to do", "rolls": []}, "Nothing is unfinished; nothing to do.")
+                    return exits.DONE
+                paused = any((course := journal.course(t.name)) and course.paused for t in found.chain.tiers)
+                action = Action.RESUME if paused else None
+                released = await carry_on(found.world, journal, output.teller(time.time()), action, "resume")
+    return show_rolled(output, released)

@@ -1,0 +1,80 @@
+"""Options that take a spread of values: `10s` (always), `5s..20s` (evenly between), `10s~1.5` (around the median)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from changeover.cli.commands.probe import seconds, size
+from changeover.model.units import human_bytes, human_seconds
+from changeover.rollout.simulation.distributions import Around, Between, Fixed, Spread
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How the values of a spread are read and written."""
+
+    metavar: str
+    read: Callable[[str | float], float]
+    write: Callable[[float], str]
+
+    def option(self, usual: Spread, help: str) -> Any:
+        """A typer option whose help shows the usual spread as it would be given."""
+        return typer.Option(parser=self.parse, metavar=self.metavar, help=help, show_default=self.spell(usual))
+
+    def parse(self, text: str | Spread) -> Spread:
+        """A spread from an option; a default is one already. Raises typer.BadParameter."""
+        if not isinstance(text, str):
+            return text
+        first, between, second = text.partition("..")
+        if between:
+            low, high = self.read(first), self.read(second)
+            if not 0 < low <= high:
+                raise typer.BadParameter("in LOW..HIGH, LOW must be above 0 and HIGH no less")
+            return Between(low, high)
+        first, around, second = text.partition("~")
+        value = self.read(first)
+        if not around:
+            return Fixed(value)
+        factor = _number(second)
+        if factor is None or factor < 1 or not value:
+            raise typer.BadParameter("in MEDIAN~FACTOR, MEDIAN must be above 0 and FACTOR a number from 1 on")
+        return Around(value, factor)
+
+    def spell(self, spread: Spread) -> str:
+        """A spread as it would be given; what `parse` reads back."""
+        match spread:
+            case Fixed(value):
+                return self.write(value)
+            case Between(low, high):
+                return f"{self.write(low)}..{self.write(high)}"
+            case Around(median, factor):
+                return f"{self.write(median)}~{factor:g}"
+            case _:
+                return str(spread)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _bytes(value: float) -> str:
+    return human_bytes(value).replace(".0 ", " ").replace(" ", "")
+
+
+def _rate(text: str | float) -> float:
+    value = size(text.removesuffix("/s") if isinstance(text, str) else text)
+    if not value:
+        raise typer.BadParameter("a rate above 0 is needed, such as 1MB/s")
+    return value
+
+
+TIME = Unit("TIME", seconds, human_seconds)
+SIZE = Unit("SIZE", size, _bytes)
+RATE = Unit("RATE", _rate, lambda value: _bytes(value) + "/s")

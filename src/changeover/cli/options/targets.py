@@ -1,0 +1,61 @@
+"""What `roll` and `plan` are asked to do: which tiers go to which templates, by which strategy."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from changeover import wiring
+from changeover.engine.release.release import find
+from changeover.model.errors import fail
+
+TierArgument = Annotated[str, typer.Argument(help="The tier to roll; none with --all or --release.")]
+ToOption = Annotated[str, typer.Option("--to", help="The template to roll to.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Roll every tier that has the template.")]
+ReleaseOption = Annotated[Path | None, typer.Option("--release", help="YAML file of `tier: template`, rolled as one.")]
+
+
+class StrategyName(StrEnum):
+    """The strategies, for the command line."""
+
+    ROLLING = "rolling"
+    CANARY = "canary"
+    BLUE_GREEN = "blue-green"
+
+
+StrategyOption = Annotated[
+    StrategyName | None, typer.Option("--strategy", help="Instead of the strategy in the chain file.")
+]
+
+
+def goals(found: wiring.Wired, tier: str, to: str, everything: bool, release: Path | None) -> dict[str, str]:
+    """Which tiers go to which templates. Raises ChangeoverError when that is not said, or not there."""
+    if sum((bool(tier), everything, release is not None)) != 1 or bool(to) == (release is not None):
+        raise fail("say which: `TIER --to V`, `--all --to V` or `--release FILE`")
+    if everything:
+        every = {one.name: to for one in found.chain.tiers if to in one.templates}
+        if not every:
+            raise fail(f"no tier has a template {to}")
+        return every
+    named = {tier: to} if release is None else _read_release(release)
+    for name, template in named.items():
+        find(found.world, name, template)
+    return named
+
+
+def _read_release(file: Path) -> dict[str, str]:
+    try:
+        told = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise fail(f"the release file cannot be read: {error}", where=str(file)) from error
+    if (
+        not isinstance(told, dict)
+        or not all(isinstance(v, str) and isinstance(k, str) for k, v in told.items())
+        or not told
+    ):
+        raise fail("a release file is a mapping of tier to template, such as `runtime: v2`", where=str(file))
+    return told

@@ -1,0 +1,1 @@
+"""Commands, webhooks and notifications at the points of a rollout."""

@@ -1,0 +1,1 @@
+"""The durable record of a chain, and the lease that makes its one writer."""

@@ -1,0 +1,1 @@
+"""The keeper that stays behind after `up`."""

@@ -1,0 +1,244 @@
+"""A release: tiers moved to other templates one after the other, from the inside out, and taken back as a whole.
+
+What is decided of one tier is decided by its machine; here it is only which tier is next, and that hooks are asked.
+Whatever is said here of the order in which things are written is what `resume` goes by after a crash.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from changeover.engine.controller import ChainRuntime, Controller, ProgressListener, check_templates
+from changeover.engine.hooks.run import HookFailed, HookRunner
+from changeover.engine.journal.journal import Journal, Line, Outcome, Release, RolloutRow
+from changeover.model.chain import Strategy, Tier
+from changeover.model.errors import fail
+from changeover.model.hooks import HookPayload, Point
+from changeover.rollout.commands import Finish, StepReached
+from changeover.rollout.members.fleet import Member
+from changeover.rollout.tier.actions import Action
+from changeover.rollout.tier.state import Status
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """What came of one rollout, with every instance that had a part in it."""
+
+    row: RolloutRow
+    finish: Finish
+    seconds: float
+    members: tuple[Member, ...]
+    serving: int
+
+
+@dataclass(frozen=True)
+class Released:
+    """What came of a release: the rollouts of its tiers in order, those that took one back included."""
+
+    outcome: Outcome
+    parts: tuple[Rolled, ...]
+
+
+def find(world: ChainRuntime, tier: str, goal: str) -> Tier:
+    """The tier, if it and the template exist. Raises ChangeoverError that lists what there is."""
+    found = world.chain.tier(tier)
+    if found is None:
+        names = ", ".join(t.name for t in world.chain.tiers)
+        raise fail(f"there is no tier {tier}", next=f"The tiers of this chain are: {names}.")
+    if goal not in found.templates:
+        names = ", ".join(found.templates)
+        raise fail(f"tier {tier} has no template {goal}", next=f"Its templates are: {names}.")
+    return found
+
+
+def is_there(journal: Journal, tier: Tier | None, goal: str) -> bool:
+    """Whether the tier is at rest at that template, whole."""
+    if tier is None:
+        return False
+    course = journal.course(tier.name)
+    members = list(journal.fleet(tier.name))
+    return (
+        course is not None
+        and course.status is Status.RESTING
+        and all(m.template == goal and m.phase == "admitted" for m in members)
+        and len(members) == tier.size
+    )
+
+
+def check_roll(world: ChainRuntime, journal: Journal, goals: Mapping[str, str]) -> None:
+    """Whether a rollout may begin, or go on. Raises ChangeoverError when it may not.
+
+    An unfinished release is carried on by asking for the same again; anything else must wait.
+    """
+    check_templates(world, journal)
+    release = journal.unfinished_release()
+    if release is not None and (release.undoing is not None or dict(release.goals) != dict(goals)):
+        way = ", ".join(f"{tier} to {goal}" for tier, goal in release.goals.items())
+        raise fail(
+            f"an earlier rollout ({way}) was not finished",
+            state="Its instances serve, old and new.",
+            next="Carry it to its end with `changeover resume`, or take it back with `changeover abort`.",
+        )
+
+
+async def roll(
+    world: ChainRuntime,
+    journal: Journal,
+    goals: Mapping[str, str],
+    tell: ProgressListener,
+    strategy: Strategy | None = None,
+) -> Released:
+    """Move tiers to templates as one release, from the inside out, one at a time. The lease must be held.
+
+    When one tier does not get there, those that did are taken back too, the last one first. Raises ChangeoverError
+    when it cannot begin.
+    """
+    check_roll(world, journal, goals)
+    controller = Controller(world, journal, tell)
+    came_from = {tier: controller.machines[tier].course.goal for tier in goals}
+    journal.begin_release(controller.now, goals, came_from, strategy)
+    return await _Releasing(world, journal, controller, tell).run()
+
+
+async def carry_on(
+    world: ChainRuntime, journal: Journal, tell: ProgressListener, action: Action | None = None, who: str = ""
+) -> Released:
+    """Carry what is unfinished to its end, after asking `action` of it. The lease must be held."""
+    check_templates(world, journal)
+    return await _Releasing(world, journal, Controller(world, journal, tell), tell).run(action, who)
+
+
+async def pause_unattended(world: ChainRuntime, journal: Journal, tier: str, tell: ProgressListener, who: str) -> str:
+    """Pause a rollout whose controller has ended, so that whoever resumes it finds it paused. Needs the lease."""
+    controller = Controller(world, journal, tell)
+    async with controller.tending():
+        return controller.ask(tier, Action.PAUSE, who)
+
+
+class _Releasing:
+    """The release that is open, carried to its end."""
+
+    def __init__(self, world: ChainRuntime, journal: Journal, controller: Controller, tell: ProgressListener) -> None:
+        self._world = world
+        self._journal = journal
+        self._controller = controller
+        self._done: list[Rolled] = []
+        self._outward = [tier.name for tier in world.chain.inside_out]
+        self._hooks = HookRunner(
+            world.chain.hooks,
+            world.chain.notify,
+            tell,
+            self._keep,
+            now=lambda: controller.now,
+            folder=world.folder,
+        )
+        controller.before_step = self._before_step
+
+    async def run(self, action: Action | None = None, who: str = "") -> Released:
+        """Ask `action` of what is under way first; then go on, forward or back."""
+        # In this order: while the last message goes out, what dies is replaced.
+        async with self._controller.tending(), self._hooks:
+            await self._take_up(action, who)
+            release = self._open()
+            await self._go_forward(release)
+            bad = next((one for one in self._done if one.finish.outcome != "completed"), None)
+            why = release.undoing or (f"{bad.row.tier}: {bad.finish.reason}" if bad else "")
+            if why:
+                await self._go_back(release, why)
+            outcome: Outcome = bad.finish.outcome if bad else "undone" if why else "completed"
+            if outcome == "completed" and self._done:
+                counts = Counter(member.phase.value for one in self._done for member in one.members)
+                about = self._payload(self._done[-1].row, outcome=outcome, counts=counts)
+                await self._hooks.run(Point.ON_COMPLETION, about)
+            self._journal.end_release(release.id, self._controller.now, outcome, why)
+        return Released(outcome, tuple(self._done))
+
+    def _open(self) -> Release:
+        release = self._journal.unfinished_release()
+        assert release is not None
+        return release
+
+    async def _take_up(self, action: Action | None, who: str) -> None:
+        """Carry what an earlier controller had begun."""
+        release = self._open()
+        rows = [row for row in self._journal.rollouts() if row.started >= release.started]
+        begun = [row for row in rows if row.ended is not None or self._controller.is_moving(row.tier)]
+        if action is not None and all(row.ended is not None for row in begun):
+            if action not in (Action.ABORT, Action.UNDO):
+                raise fail(f"{action}: no tier has begun to move", next="Carry it to its end with `changeover resume`.")
+            self._journal.undo_release(release.id, f"{who} asked to {action}")
+        for row in begun:
+            if row.ended is not None:
+                await self._ended(row, Finish(row.outcome or "failed", row.reason or ""))
+            else:
+                await self._ended(row, await self._controller.carry(row, action, who))
+
+    async def _go_forward(self, release: Release) -> None:
+        for tier in self._outward:
+            if release.undoing is not None or (self._done and self._done[-1].finish.outcome != "completed"):
+                return
+            if tier in release.goals and not self._is_there(tier, release.goals[tier]):
+                await self._move(tier, release.goals[tier], release.strategy)
+
+    async def _go_back(self, release: Release, why: str) -> None:
+        """Take back what was moved, the last tier first."""
+        self._journal.undo_release(release.id, why)
+        for row in self._journal.rollouts(unfinished=True):
+            if row.goal == release.goals.get(row.tier):  # it was open, and will not begin any more
+                self._journal.end_rollout(row.id, self._controller.now, "undone", why)
+                await self._ended(row, Finish("undone", why))
+        for tier in reversed(self._outward):
+            if tier in release.goals and not self._is_there(tier, release.came_from[tier]):
+                await self._move(tier, release.came_from[tier], "rolling")
+
+    def _is_there(self, tier: str, goal: str) -> bool:
+        return is_there(self._journal, self._world.chain.tier(tier), goal)
+
+    async def _move(self, tier: str, goal: str, by: Strategy | None) -> None:
+        controller = self._controller
+        came_from = controller.machines[tier].course.goal
+        row = self._journal.begin_rollout(controller.now, tier, came_from, goal)
+        try:
+            await self._hooks.run(Point.BEFORE_TIER, self._payload(row))
+            finish = await controller.move(tier, goal, by)
+        except HookFailed as failure:
+            finish = Finish("failed", failure.reason)
+            self._journal.end_rollout(row.id, controller.now, finish.outcome, finish.reason)
+        await self._ended(row, finish)
+
+    async def _ended(self, row: RolloutRow, finish: Finish) -> None:
+        """Take note of a rollout that has ended, and tell the hooks, unless they were told before a crash."""
+        members = tuple(self._journal.members_since(row.tier, row.started))
+        seconds = (row.ended or self._controller.now) - row.started
+        serving = self._controller.machines[row.tier].fleet.serving
+        self._done.append(Rolled(row, finish, seconds, members, serving))
+        if row.told:
+            return
+        counts = Counter(member.phase.value for member in members)
+        point = Point.AFTER_TIER if finish.outcome == "completed" else Point.ON_FAILURE
+        about = self._payload(row, outcome=finish.outcome, reason=finish.reason, counts=counts)
+        await self._hooks.run(point, about)
+        self._journal.told_rollout(row.id)
+
+    # -- hooks -------------------------------------------------------------------------------------------------------
+
+    async def _before_step(self, tier: str, reached: StepReached) -> str:
+        about = self._payload([row for row in self._journal.rollouts() if row.tier == tier][-1])
+        try:
+            if reached.done:
+                await self._hooks.run(Point.AFTER_STEP, replace(about, step=reached.done))
+            if reached.step:
+                await self._hooks.run(Point.BEFORE_STEP, replace(about, step=reached.step))
+        except HookFailed as failure:
+            return failure.reason
+        return ""
+
+    def _payload(self, row: RolloutRow, **more: Any) -> HookPayload:
+        name, now = self._world.chain.name, self._controller.now
+        return HookPayload(name, row.id, row.tier, row.came_from, row.goal, now, **more)
+
+    def _keep(self, about: HookPayload, text: str) -> None:
+        self._journal.write_line(self._controller.now, about.rollout, about.tier, Line("hook", text))

@@ -1,0 +1,1 @@
+"""The application of the examples: a user of the uploads library, like any other."""

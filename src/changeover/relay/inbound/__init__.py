@@ -1,0 +1,1 @@
+"""The connection of a client: its requests, their bodies, the responses."""

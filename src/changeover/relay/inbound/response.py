@@ -1,0 +1,111 @@
+"""An answer on its way from a connection inward to a client."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from http import HTTPStatus
+
+from changeover.http1 import head as heads
+from changeover.http1.chunked import BadChunk, Chunks
+from changeover.http1.head import Field, ResponseHead
+from changeover.relay.io.epoll import STEPS, Channel, Waker
+from changeover.relay.outbound.upstream import Broken, Link
+
+PIECE = 128 * 1024
+
+ABOUT_THE_UPLOAD = frozenset({b"upload-complete", b"upload-offset", b"upload-limit", b"upload-length"})
+"""Fields between the relay and whoever stores uploads, which mean nothing to a client that sent a plain request."""
+
+
+def problem(status: int, detail: str, *headers: Field, **more: object) -> tuple[int, list[Field], bytes]:
+    """A problem document (RFC 9457)."""
+    told = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return status, [(b"Content-Type", b"application/problem+json"), *headers], json.dumps(told).encode()
+
+
+async def write(channel: Channel, waker: Waker, data: bytes, until: float) -> None:
+    """All of it. Raises OSError, and TimeoutError when the client takes nothing until then."""
+    view = memoryview(data)
+    while view:
+        waker.clear()
+        count = channel.send(view)
+        view = view[count:]
+        if not count:
+            if time.monotonic() > until:
+                raise TimeoutError
+            await waker.wait()
+
+
+async def pass_on(
+    link: Link,
+    answer: ResponseHead,
+    client: Channel,
+    waker: Waker,
+    *,
+    close: bool,
+    chunks_understood: bool,
+    silence: float,
+    without: frozenset[bytes] = frozenset(),
+) -> bool:
+    """The whole answer, head and body; whether the client's connection can carry another one.
+
+    Raises Broken when it ends too early (what has been sent stays sent, so the client's connection must be closed),
+    OSError when the client is gone.
+    """
+    fields = answer.passed_on(without)
+    cut = answer.until_close or (answer.chunked and not chunks_understood)
+    if answer.chunked and chunks_understood:
+        fields.append((b"Transfer-Encoding", b"chunked"))
+    if close or cut:
+        fields.append((b"Connection", b"close"))
+    elif not chunks_understood:  # HTTP/1.0, which waits for the end of the connection unless told (RFC 9112, C.2.2)
+        fields.append((b"Connection", b"keep-alive"))
+    out: bytes | memoryview = heads.spell_response(answer.status, answer.reason, fields)
+    chunks = Chunks() if answer.chunked else None
+    left, inbox, ended = answer.length or 0, b"", answer.length == 0
+    if not ended:  # after an answer without content, what came belongs to no answer, and stays there to be seen
+        inbox, link.inbox = link.inbox, b""
+    quiet_since = time.monotonic()
+    for step in itertools.count(1):
+        waker.clear()
+        moved = False
+        if not ended and len(out) < PIECE:
+            data = inbox or link.recv(PIECE)
+            inbox = b""
+            if data == b"":
+                if not answer.until_close:
+                    raise Broken("the answer broke off")
+                ended = moved = True
+            elif data is not None:
+                moved = True
+                if chunks is not None:
+                    try:
+                        content, used = chunks.feed(data)
+                    except BadChunk as error:
+                        raise Broken(f"the answer's body: {error}") from None
+                    link.inbox = data[used:]
+                    data = data[:used] if chunks_understood else b"".join(content)
+                    ended = chunks.ended
+                elif not answer.until_close:
+                    link.inbox, data = data[left:], data[:left]
+                    left -= len(data)
+                    ended = not left
+                out = b"".join((out, data)) if out else data
+        if out:
+            count = client.send(out)
+            out = memoryview(out)[count:]
+            moved = moved or count > 0
+        if ended and not out:
+            return not (close or cut)
+        if moved:
+            quiet_since = time.monotonic()
+            if step % STEPS == 0:
+                await asyncio.sleep(0)
+        elif time.monotonic() - quiet_since > silence:
+            raise Broken("the answer stood still", timeout=True)
+        else:
+            await waker.wait()
+    raise AssertionError("it is returned from, or raised")

@@ -1,0 +1,1 @@
+"""Sockets, pipes and buffers below asyncio."""

@@ -1,0 +1,195 @@
+"""One request of a client, and what the two ways of handling it share: streamed through, or handed over in segments."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from changeover.http1.head import Field, RequestHead, ResponseHead
+from changeover.relay.inbound import response as answers
+from changeover.relay.inbound.body import Body
+from changeover.relay.io.body_buffer import Budget, Kept
+from changeover.relay.io.epoll import STEPS, Channel, Waker
+from changeover.relay.io.pipes import Pipes
+from changeover.relay.outbound.upstream import Broken, Call, Upstream
+from changeover.relay.process.settings import Settings
+
+if TYPE_CHECKING:
+    from changeover.relay.paths.segments import Handing
+
+LOOP = 8
+"""Relays that a request has passed, from which on it goes round in a circle."""
+
+
+FRAMING = frozenset({b"content-length", b"expect"})
+"""Fields of a request that are said anew to the next hop."""
+FRAMING_AND_PEER = FRAMING | {b"x-forwarded-for"}
+
+
+class Refused(Exception):
+    """The relay answers by itself."""
+
+    def __init__(self, status: int, detail: str, **more: object) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.more = more
+
+
+class TooSlow(Refused):
+    """No byte of the body came for too long."""
+
+
+@dataclass
+class Counters:
+    """What the relay has done."""
+
+    requests: int = 0
+    streamed: int = 0
+    handed_over: int = 0
+    """Uploads that were stored segment by segment."""
+    segments: int = 0
+    received: int = 0
+    """Bytes of bodies, from clients."""
+    committed: int = 0
+    """Bytes that were acknowledged by whoever stores uploads."""
+    sent_again: int = 0
+    resumed: int = 0
+    """Requests inward that broke off, or were refused, after which an upload went on."""
+    replayed: int = 0
+    given_up: int = 0
+    clients_gone: int = 0
+
+
+@dataclass
+class Relay:
+    """What all connections share."""
+
+    settings: Settings
+    upstream: Upstream
+    pipes: Pipes
+    budget: Budget
+    counters: Counters = field(default_factory=Counters)
+    leaving: bool = False
+
+
+@dataclass
+class Exchange:
+    """One request, and where its answer goes."""
+
+    relay: Relay
+    client: Channel
+    waker: Waker
+    head: RequestHead
+    body: Body
+    kept: Kept
+    peer: bytes
+    started: float
+    heard: float
+    """When the client was last heard of."""
+    closes: Callable[[], bool]
+    """Whether the connection is to be closed with the answer."""
+    continued: bool = False
+    """The client was told to go on, or did not wait to be."""
+    handing: Handing | None = None
+    """Where its body is handed inward in segments."""
+    answered_at: float = 0.0
+    """When somebody inward took or sent something."""
+    steps: int = 0
+
+    @property
+    def last(self) -> bool:
+        return not self.head.keep_alive or not self.body.ended or self.closes()
+
+    def tell_to_continue(self) -> None:
+        """RFC 9110, section 10.1.1: a client that waits is told once that its body is wanted."""
+        if self.head.expects and not self.continued and not self.body.received and not self.body.inbox:
+            self.client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.continued = True
+
+    def passed_on(self) -> list[Field]:
+        """The fields of the request as the next hop sees them, but for those that frame the body."""
+        fields = self.head.passed_on(FRAMING if not self.peer else FRAMING_AND_PEER)
+        via = self.head.fields.get(b"via", b"").count(b"changeover-")
+        if via >= LOOP:
+            raise Refused(508, f"this request has passed {via} relays and goes round in a circle")
+        fields.append((b"Via", self.relay.settings.via))
+        if self.peer:
+            known = self.head.fields.get(b"x-forwarded-for")
+            fields.append((b"X-Forwarded-For", self.peer if known is None else known + b", " + self.peer))
+        return fields
+
+    def take(self) -> bool:
+        """What has come of the body, into `kept`. Raises ClientGone, BadChunk, and TooSlow."""
+        if self.body.ended:
+            return False
+        moved = self.body.take(self.kept)
+        if moved:
+            self.heard = time.monotonic()
+        else:
+            self._refuse_silence()
+        return moved
+
+    def _refuse_silence(self) -> None:
+        silent = time.monotonic() - self.heard
+        if silent > self.relay.settings.body_time and self.kept.room() > 0:
+            raise TooSlow(408, f"no byte of the body came for {silent:.0f} s")
+
+    async def step(self, call: Call) -> None:
+        """Send what can be sent of the call, and take what the client has sent; wait if there is neither.
+
+        Raises Broken, BadHead, ClientGone, BadChunk, Refused.
+        """
+        self.waker.clear()
+        inward = call.link.channel
+        moved = False
+        if inward.may_read or (inward.may_write and not call.all_sent):
+            moved = call.step()
+            if moved:
+                self.answered_at = time.monotonic()
+            if call.answer is not None:
+                return
+        if not self.body.ended and (self.client.may_read or self.body.inbox) and self.take():
+            moved = True
+        self.steps += 1
+        if not moved:
+            if not self.body.ended:
+                self._refuse_silence()
+            if time.monotonic() - self.answered_at > self.relay.settings.body_time:
+                raise Broken("no answer came", timeout=True)
+            await self.waker.wait()
+        elif self.steps % STEPS == 0:
+            await asyncio.sleep(0)
+
+    async def answer_to(self, call: Call) -> ResponseHead:
+        """Step until there is an answer."""
+        self.answered_at = time.monotonic()
+        while call.answer is None:
+            await self.step(call)
+        return call.answer
+
+    async def pass_on(self, call: Call, without: frozenset[bytes] = frozenset()) -> bool:
+        """The call's answer, to the client; whether its connection can carry another request."""
+        assert call.answer is not None
+        link = call.link
+        try:
+            keep = await answers.pass_on(
+                link,
+                call.answer,
+                self.client,
+                self.waker,
+                close=self.last,
+                chunks_understood=self.head.understands_chunks,
+                silence=self.relay.settings.body_time,
+                without=without,
+            )
+        except BaseException:
+            link.close()
+            raise
+        if call.answer.keep_alive and call.is_over and not link.inbox:
+            self.relay.upstream.keep(link)
+        else:
+            link.close()
+        return keep

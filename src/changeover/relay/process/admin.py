@@ -1,0 +1,108 @@
+"""What is asked of a relay beside its traffic: /livez, /readyz, /inflight and /metrics, at an address of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from changeover.http1 import head as heads
+from changeover.http1.head import BadHead
+from changeover.relay.process.server import Server
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+TIME = 10.0
+"""Seconds for one question."""
+
+
+class Admin:
+    """Answers; `ready`: whether new connections are wanted."""
+
+    def __init__(self, server: Server, ready: Callable[[], bool]) -> None:
+        self._server = server
+        self._ready = ready
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, one question."""
+        try:
+            async with asyncio.timeout(TIME):
+                head = heads.read_request(await reader.readuntil(b"\r\n\r\n"))
+                status, kind, content = self._answer(head.method, head.path)
+        except BadHead as error:
+            status, kind, content = error.status, "text/plain", f"{error}\n".encode()
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, ConnectionError):
+            writer.close()
+            return
+        fields = [
+            (b"Content-Type", kind.encode()),
+            (b"Content-Length", b"%d" % len(content)),
+            (b"Connection", b"close"),
+        ]
+        writer.write(heads.spell_response(status, b"", fields) + content)
+        writer.close()
+
+    def _answer(self, method: bytes, path: bytes) -> tuple[int, str, bytes]:
+        if method not in (b"GET", b"HEAD"):
+            return 405, "text/plain", b"GET is what is answered here\n"
+        match path:
+            case b"/livez":
+                return _as_json(200, {"status": "alive"})
+            case b"/readyz":
+                ready = self._ready()
+                return _as_json(200 if ready else 503, {"status": "ready" if ready else "draining"})
+            case b"/inflight":
+                return _as_json(200, self._server.in_flight())
+            case b"/metrics":
+                return 200, "text/plain; version=0.0.4; charset=utf-8", self._metrics()
+        return 404, "text/plain", b"here are /livez, /readyz, /inflight and /metrics\n"
+
+    def _metrics(self) -> bytes:
+        # Imported when asked for: a relay without a Prometheus does without the memory.
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """For prometheus_client."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        for name, value in asdict(self._server.counters).items():
+            yield CounterMetricFamily(f"changeover_relay_{name}", TOLD[name], value=value)
+        for name, (text, value) in self._gauges().items():
+            yield GaugeMetricFamily(f"changeover_relay_{name}", text, value=value)
+
+    def _gauges(self) -> dict[str, tuple[str, float]]:
+        told, relay = self._server.in_flight(), self._server.relay
+        return {
+            "requests_in_flight": ("Requests that have no whole answer yet.", told["requests"]),
+            "connections": ("Connections of clients.", told["connections"]),
+            "uploads_in_flight": ("Requests with a body among them.", len(told["uploads"])),
+            "held_bytes": ("Bytes of bodies that are here and not acknowledged.", relay.budget.held),
+            "pipes": ("Pipes of the kernel that are in use or kept.", relay.pipes.open),
+            "pipes_refused": ("Pipes that the kernel refused; memory is used instead.", relay.pipes.refused),
+        }
+
+
+TOLD = {
+    "requests": "Requests of clients.",
+    "streamed": "Requests that were streamed through.",
+    "handed_over": "Uploads that were handed inward in segments.",
+    "segments": "Segments sent inward.",
+    "received": "Bytes of bodies taken off clients.",
+    "committed": "Bytes of uploads that are stored for good.",
+    "sent_again": "Bytes of uploads that were sent in vain and had to be sent again.",
+    "resumed": "Requests inward that failed and after which an upload went on.",
+    "replayed": "Requests that were streamed through and sent to another instance.",
+    "given_up": "Uploads that could not be handed over.",
+    "clients_gone": "Clients that hung up in the midst of a body.",
+}
+
+
+def _as_json(status: int, told: Any) -> tuple[int, str, bytes]:
+    return status, "application/json", json.dumps(told).encode()

@@ -1,0 +1,159 @@
+"""A relay as a process: where it listens, who is connected, what it says of itself, and how it leaves.
+
+On SIGTERM it takes no new connection and finishes what it has, however long that takes: bounding a drain is the
+business of whoever sends the signal. Clients that idle are answered once more, with `Connection: close`: closing on
+them could meet a request that is on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from changeover.relay.inbound.client import Client
+from changeover.relay.io.body_buffer import Budget
+from changeover.relay.io.epoll import Readiness, Waker
+from changeover.relay.io.pipes import Pipes
+from changeover.relay.outbound.upstream import Upstream
+from changeover.relay.paths.request import Counters, Relay
+from changeover.relay.process.settings import Settings
+
+BACKLOG = 2048
+"""Connections the kernel may queue while the event loop is busy; a full queue is a refused client."""
+AT_ONCE = 64
+"""Connections taken before others get their turn."""
+FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Of accept(2): nothing can be taken until somebody leaves."""
+SWEEP = 1.0
+"""Seconds between two looks at what waits for too long."""
+BUFFER = 1024 * 1024
+"""Bytes of the kernel's buffer for what a client sends: more is taken at once (measured: up to a tenth)."""
+
+
+class Server:
+    """Serves from `run` until `leave` was called and nobody is left."""
+
+    def __init__(self, settings: Settings, listeners: Sequence[socket.socket]) -> None:
+        self._settings = settings
+        self._listeners = list(listeners)
+        self._readiness = Readiness()
+        host, port = settings.upstream
+        upstream = Upstream(host, port, self._readiness, settings.pooling)
+        budget = Budget(settings.budget, settings.segment_from, settings.most_held)
+        self.relay = Relay(settings, upstream, Pipes(), budget)
+        self._clients: dict[Client, asyncio.Task[None]] = {}
+        self._over = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> None:
+        for listener in self._listeners:
+            listener.setblocking(False)
+            self._listen(listener)
+        sweeping = asyncio.ensure_future(self._sweep())
+        try:
+            await self._over.wait()
+        finally:
+            sweeping.cancel()
+            self.stop_listening()
+            self.relay.upstream.close()
+            self.relay.pipes.close()
+            self._readiness.close()
+
+    @property
+    def listeners(self) -> Sequence[socket.socket]:
+        return self._listeners
+
+    def leave(self) -> None:
+        """Take nothing new, finish what is here."""
+        self.relay.leaving = True
+        for listener in self._listeners:
+            self._accept(listener, BACKLOG)  # who has connected and is still in its queue would be reset
+        self.stop_listening()
+        self._look_whether_over()
+
+    def stop_listening(self) -> None:
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.fileno())
+            listener.close()
+        self._listeners.clear()
+
+    def _look_whether_over(self) -> None:
+        if self.relay.leaving and not self._clients:
+            self._over.set()
+
+    def _listen(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def _accept(self, listener: socket.socket, most: int = AT_ONCE) -> None:
+        for _ in range(most):
+            try:
+                sock, address = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # out of descriptors, or the client is gone already
+                print(f"relay: a connection could not be taken: {error.strerror}", file=sys.stderr, flush=True)
+                if error.errno in FULL:  # who waits stays in the queue, which would call again at once
+                    self._loop.remove_reader(listener.fileno())
+                    self._loop.call_later(SWEEP, self._listen, listener)
+                return
+            with contextlib.suppress(OSError):
+                if sock.family != socket.AF_UNIX:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            peer = address[0].encode() if isinstance(address, tuple) else b""
+            waker = Waker()
+            client = Client(self.relay, self._readiness.channel(sock, waker), waker, peer)
+            task = self._loop.create_task(client.run())
+            self._clients[client] = task
+            task.add_done_callback(lambda done, client=client: self._gone(client, done))  # type: ignore[misc]
+
+    def _gone(self, client: Client, task: asyncio.Task[None]) -> None:
+        del self._clients[client]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler({"message": "a connection failed", "exception": error})
+        self._look_whether_over()
+
+    async def _sweep(self) -> None:
+        """Wake everybody: each looks by itself whether it has waited for too long."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            self.relay.upstream.sweep(time.monotonic())
+            for client in [*self._clients]:
+                client.waker.wake()
+
+    # -- what it says of itself --------------------------------------------------------------------------------------
+
+    def in_flight(self) -> dict[str, Any]:
+        """What would break if it stopped now."""
+        now = time.monotonic()
+        exchanges = [client.exchange for client in self._clients if client.exchange is not None]
+        uploads = []
+        for exchange in exchanges:
+            if not exchange.head.has_body:
+                continue
+            received, seconds = exchange.body.received, now - exchange.started
+            expected = exchange.head.length
+            rate = received / seconds if seconds else 0.0
+            committed = exchange.handing.handover.acknowledged if exchange.handing is not None else None
+            uploads.append(
+                {
+                    "received": received,
+                    "expected": expected,
+                    "seconds": round(seconds, 3),
+                    "committed": committed,
+                    "held": exchange.kept.size,
+                    "rate": round(rate),
+                    "left": None if expected is None or not rate else round((expected - received) / rate, 1),
+                }
+            )
+        return {"requests": len(exchanges), "connections": len(self._clients), "uploads": uploads}
+
+    @property
+    def counters(self) -> Counters:
+        return self.relay.counters

@@ -1,0 +1,1 @@
+"""Whether a rollout may go on: samples in, a verdict out."""

@@ -1,0 +1,260 @@
+"""The instances of one tier, indexed so that a decision costs what it changes and never looks at the whole fleet.
+
+By phase and template (counts), by age or load (who goes next) and by time (whom a Tick concerns). Refuses to decide
+anything: `machine` moves members by the phase table, strategies read the counts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from math import inf
+from types import MappingProxyType
+
+from changeover.model.instance import InFlight
+from changeover.rollout.members.phases import EXISTING, STARTING, STAYING, TABLE, Cause, Phase
+
+DEFAULT_WEIGHT = 100
+"""Weight of an instance when all are to get the same."""
+
+_TAKES_NO_MACHINE = frozenset(Phase) - EXISTING
+_NOBODY: Mapping[str, Member] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class Member:
+    """One instance as the core knows it. Times are seconds on the engine's clock."""
+
+    name: str
+    template: str
+    serial: int
+    phase: Phase = Phase.CREATING
+    times: dict[str, float] = field(default_factory=dict)
+    """When each phase was last entered."""
+    patience_from: float = 0.0
+    """From when its start is measured against the progress deadline. A router that is silent is not its fault."""
+    asked_at: float = 0.0
+    """When the commands of the present phase were last given."""
+    deadline: float | None = None
+    """When its drain is over whatever is left; None while not draining."""
+    in_flight: InFlight | None = None
+    last_busy: float | None = None
+    """When it was last seen with something in flight, while leaving or draining."""
+    quiet: int = 0
+    """Observations in a row, since removal was confirmed, that found nothing in flight."""
+    overdue: bool = False
+    """Its deadline passed and the policy is to wait."""
+    cut: str = ""
+    """What was still in flight when it was cut at its deadline, in words."""
+    weight: int = DEFAULT_WEIGHT
+    """Share of the traffic it is to get, in proportion to the weights of the others."""
+    weight_seen: int = DEFAULT_WEIGHT
+    """The weight that its routers were last seen to have."""
+    served: bool = False
+    """It has been admitted at least once."""
+    given_up: bool = False
+    """It did not start within the progress deadline, and is not to come back."""
+
+    @property
+    def since(self) -> float:
+        return self.times.get(self.phase, 0.0)
+
+    @property
+    def returns(self) -> bool:
+        """It was on its way out and is to stay after all, and has not been admitted since."""
+        left = self.times.get(Phase.LEAVING)
+        return self.phase in STARTING and left is not None and left >= self.times.get(Phase.ADMITTED, left)
+
+    @property
+    def load(self) -> int:
+        """How much it was last seen to have in flight."""
+        return self.in_flight.weight if self.in_flight else 0
+
+
+_Queue = list[tuple[int, int, str]]
+"""A heap of load (where it counts), serial and name."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One step of one member along the phase table."""
+
+    member: Member
+    before: Phase
+    after: Phase
+    cause: Cause
+
+
+class Fleet:
+    """All members of a tier that are not gone."""
+
+    def __init__(self, members: Iterable[Member] = ()) -> None:
+        self.members: dict[str, Member] = {}
+        self.moved: list[Moved] = []
+        """What moved since the list was last emptied; the engine writes it down after every step."""
+        self.touched: dict[str, Member] = {}
+        """Who changed without moving since this was last emptied."""
+        self.joined: list[Member] = []
+        """Who became one of those that are to stay, since the list was last emptied."""
+        self._at: dict[tuple[Phase, str], dict[str, Member]] = defaultdict(dict)
+        self._templates: dict[str, None] = {}
+        # Heaps that are cleaned when they are read: an entry whose member has moved on since is passed over.
+        self._by_age: dict[str, _Queue] = defaultdict(list)
+        self._by_load: dict[str, _Queue] | None = None  # until somebody asks for it
+        self._by_time: list[tuple[float, int, str]] = []
+        self._untimed: dict[str, Member] = {}
+        self._returning: dict[str, set[str]] = defaultdict(set)
+        for member in members:
+            self.add(member)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self.members.values())
+
+    def get(self, name: str) -> Member | None:
+        return self.members.get(name)
+
+    def add(self, member: Member) -> None:
+        self.members[member.name] = member
+        self._file(member)
+        if member.phase in STAYING:
+            self.joined.append(member)
+
+    def _file(self, member: Member) -> None:
+        self._templates[member.template] = None
+        self._at[member.phase, member.template][member.name] = member
+        self._untimed[member.name] = member
+        if member.phase is Phase.ADMITTED:
+            heappush(self._by_age[member.template], (0, member.serial, member.name))
+            self._queue_by_load(member)
+        if member.returns:
+            self._returning[member.template].add(member.name)
+        else:
+            self._returning[member.template].discard(member.name)
+
+    def see(self, member: Member, in_flight: InFlight) -> None:
+        """Take in what a member has in flight."""
+        before = member.load
+        member.in_flight = in_flight
+        if member.phase is Phase.ADMITTED and member.load != before:
+            self._queue_by_load(member)
+
+    def _queue_by_load(self, member: Member) -> None:
+        if self._by_load is None:
+            return
+        queue = self._by_load[member.template]
+        if len(queue) > 2 * len(self.members):  # mostly of loads that were
+            others = self.where(Phase.ADMITTED, template=member.template)
+            queue[:] = [(other.load, other.serial, other.name) for other in others]
+            heapify(queue)
+        heappush(queue, (member.load, member.serial, member.name))
+
+    def touch(self, member: Member) -> None:
+        """Have a member written down that changed without moving."""
+        self.touched[member.name] = member
+
+    def move(self, member: Member, cause: Cause, at: float) -> bool:
+        """Walk one row of the table; False when the table has none for this phase."""
+        to = TABLE.get((member.phase, cause))
+        if to is None:
+            return False
+        self.moved.append(Moved(member, member.phase, to, cause))
+        group = self._at[member.phase, member.template]
+        del group[member.name]
+        if not group:  # looking through an emptied dict costs as much as when it was full
+            del self._at[member.phase, member.template]
+        member.phase = to
+        member.times[to] = at
+        if to is Phase.GONE:
+            del self.members[member.name]
+            self._returning[member.template].discard(member.name)
+        else:
+            self._file(member)
+            if to in STAYING and self.moved[-1].before not in STAYING:
+                self.joined.append(member)
+        return True
+
+    def where(self, *phases: Phase, template: str | None = None, other_than: str | None = None) -> Iterator[Member]:
+        """Members in these phases, of one template or of every template but one; oldest first within each.
+
+        None of them may take a step before the last one has been looked at.
+        """
+        for phase in phases:
+            for version in self._templates if template is None else (template,):
+                if version != other_than:
+                    yield from self._at.get((phase, version), _NOBODY).values()
+
+    def first(
+        self, limit: int, *, by_load: bool = False, template: str | None = None, other_than: str | None = None
+    ) -> list[Member]:
+        """Of those admitted the oldest, or those with least in flight. Costs what it returns, not what there is."""
+        queues = [
+            queue
+            for version, queue in (self._loads() if by_load else self._by_age).items()
+            if (template is None or version == template) and version != other_than
+        ]
+        found: list[tuple[_Queue, Member]] = []
+        while len(found) < limit and (queue := min(filter(None, queues), default=None)):
+            load, _, name = heappop(queue)
+            member = self.members.get(name)
+            if member is None or member.phase is not Phase.ADMITTED or (by_load and member.load != load):
+                continue  # gone, on its way out, or of another load by now
+            if not found or found[-1][1] is not member:  # it may stand there twice
+                found.append((queue, member))
+        for queue, one in found:
+            heappush(queue, (one.load if by_load else 0, one.serial, one.name))
+        return [member for _, member in found]
+
+    def _loads(self) -> dict[str, _Queue]:
+        if self._by_load is None:
+            self._by_load = defaultdict(list)
+            for member in self.where(Phase.ADMITTED):
+                self._queue_by_load(member)
+        return self._by_load
+
+    def due(self, at: float, when: Callable[[Member], float]) -> list[Member]:
+        """Those with whom time has something to do by now, oldest first.
+
+        `when` says from which time on; it is asked when a member has taken a step, and when the time it said has come.
+        In between its answer may change only towards later, unless `retime` is told.
+        """
+        for member in self._untimed.values():
+            if member.name in self.members and (time := when(member)) < inf:
+                heappush(self._by_time, (time, member.serial, member.name))
+        self._untimed = {}
+        while self._by_time and self._by_time[0][0] <= at:
+            if (said := self.members.get(heappop(self._by_time)[2])) is not None:
+                self._untimed[said.name] = said
+        return sorted((m for m in self._untimed.values() if when(m) <= at), key=lambda m: m.serial)
+
+    def retime(self, members: Iterable[Member]) -> None:
+        """Something may be due with them earlier than was said."""
+        self._untimed.update((member.name, member) for member in members)
+
+    def count(self, phases: Iterable[Phase], template: str | None = None, other_than: str | None = None) -> int:
+        """How many there are, without touching them."""
+        found = 0
+        for version in self._templates if template is None else (template,):
+            if version != other_than:
+                for phase in phases:
+                    found += len(self._at.get((phase, version), _NOBODY))
+        return found
+
+    @property
+    def existing(self) -> int:
+        """Instances that take up a machine, draining ones included."""
+        return len(self.members) - self.count(_TAKES_NO_MACHINE)
+
+    @property
+    def serving(self) -> int:
+        """Instances that every router sends traffic to."""
+        return self.count((Phase.ADMITTED,))
+
+    def returning(self, template: str) -> int:
+        """Instances of that template that were on their way out, and are to be admitted again."""
+        return len(self._returning[template])
+
+    def staying(self, template: str) -> int:
+        """Instances of that template that are meant to stay."""
+        return self.count(STAYING, template)

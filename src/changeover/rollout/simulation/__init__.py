@@ -1,0 +1,1 @@
+"""Rollouts in virtual time: the simulator, the rehearsal of a plan, and the distributions they draw from."""

@@ -1,0 +1,218 @@
+"""What a rollout is going to do, found out by doing it in virtual time with the tier as it is just now.
+
+The same Machine is asked; the names, the order and the times are those it will give the engine. Nothing fails here,
+routers confirm at once, people promote at once and guards pass at once: chance is the business of `simulate`. Uploads
+that begin later are left out; those in flight now go on at the rate they have had so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from math import inf
+from typing import Literal
+
+from changeover.model.chain import Strategy
+from changeover.model.instance import InFlight
+from changeover.rollout import commands as do
+from changeover.rollout import events as on
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.instances import QUIET_OBSERVATIONS, RETRY
+from changeover.rollout.members.phases import Phase
+from changeover.rollout.simulation.lower_bound import floor
+from changeover.rollout.tier.actions import Action, State
+from changeover.rollout.tier.machine import Machine
+from changeover.rollout.tier.state import Course, RolloutSettings
+
+MOST_BEATS = 20
+"""Ticks in a row that nothing comes of, after which a rollout counts as one that waits for ever."""
+
+_BUSY = InFlight(requests=1, connections=1)
+_IDLE = InFlight(requests=0, connections=0)
+
+
+What = Literal["create", "admit", "weight", "drain", "stop", "step", "wait", "note", "finish"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One thing that will be done. `at`: seconds from the beginning of the rollout."""
+
+    at: float
+    what: What
+    text: str
+    instance: str = ""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The rollout of one tier as it would go. Times in seconds from its beginning."""
+
+    strategy: Strategy
+    planned: tuple[Planned, ...]
+    leaves: Mapping[str, float]
+    """When each instance begins to leave that does."""
+    seconds: float
+    floor: float
+    """What it would take if nothing at all were in flight."""
+    peak: int
+    waits_for: tuple[str, ...]
+    """What was taken to happen at once and in truth takes as long as it takes: promotions, analyses, hooks."""
+    outcome: str
+    """`completed`, or why it comes to no end."""
+
+
+def rehearse(
+    rules: RolloutSettings,
+    course: Course,
+    fleet: Fleet,
+    started: on.Started,
+    *,
+    start: float,
+    drain: Callable[[str, float], float],
+) -> Rehearsal:
+    """Do it. `course` and `fleet` are those of a tier at rest; `fleet` is used up.
+
+    `start`: seconds from creating an instance until it is ready. `drain(name, at)`: seconds that an instance of that
+    name needs to get empty when it begins to leave `at` seconds after the beginning.
+    """
+    return _Rehearsal(rules, course, fleet, started, start, drain).run()
+
+
+class _Rehearsal:
+    def __init__(
+        self,
+        rules: RolloutSettings,
+        course: Course,
+        fleet: Fleet,
+        started: on.Started,
+        start: float,
+        drain: Callable[[str, float], float],
+    ) -> None:
+        self._machine = Machine(rules, course, fleet)
+        self._began = self._now = started.at
+        self._start, self._drain = start, drain
+        self._coming: list[tuple[float, int, on.Event]] = []
+        self._number = 0
+        self._planned: list[Planned] = []
+        self._leaves: dict[str, float] = {}
+        self._empty: dict[str, float] = {}
+        self._weights: dict[str, int] = {}
+        self._waits_for: list[str] = []
+        self._peak = fleet.existing
+        self._finish: do.Finish | None = None
+        self._feed(started)
+        self._strategy = self._machine.course.strategy
+
+    def run(self) -> Rehearsal:
+        beats = 0
+        while self._finish is None and beats < MOST_BEATS:
+            if self._coming:
+                self._now, _, event = heappop(self._coming)
+                beats = 0
+            else:
+                self._now, event, beats = self._now + RETRY, on.Tick(self._now + RETRY), beats + 1
+            self._feed(event)
+            if isinstance(event, on.Tick):
+                self._look()
+        return Rehearsal(
+            strategy=self._strategy,
+            planned=tuple(self._planned),
+            leaves=self._leaves,
+            seconds=self._now - self._began,
+            floor=self._floor(),
+            peak=self._peak,
+            waits_for=tuple(self._waits_for),
+            outcome=self._finish.outcome if self._finish else self._machine.course.paused or "it comes to no end",
+        )
+
+    def _floor(self) -> float:
+        rules = replace(self._machine.rules, strategy=self._strategy)
+        pauses = [step.stay for step in rules.steps if step.kind == "pause" and step.stay is not None]
+        starts = [self._start] * sum(one.what == "create" for one in self._planned)
+        held = sum(pauses) if self._strategy == "canary" else 0.0
+        return held + floor(rules, starts, [0.0] * len(self._leaves))
+
+    def _feed(self, event: on.Event) -> None:
+        commands = self._machine.handle(event)
+        self._machine.fleet.moved.clear()
+        self._machine.fleet.touched.clear()
+        self._peak = max(self._peak, self._machine.fleet.existing)
+        for command in commands:
+            if isinstance(command, do.Note) and isinstance(event, on.Started):
+                self._plan("note", command.text)  # the strategy that was asked for is not possible; others repeat steps
+            self._perform(command)
+        self._let_pass()
+
+    def _perform(self, command: do.Command) -> None:
+        now = self._now
+        match command:
+            case do.WakeAt():
+                self._later(on.Tick(max(now, command.at)))
+            case do.CreateInstance(name, template):
+                self._plan("create", template, name)
+                self._later(on.InstanceReady(now + self._start, name))
+            case do.Admit(name, weight):
+                self._plan("admit", f"with weight {weight}" if self._machine.rules.weighed else "", name)
+                self._weights[name] = weight
+                self._later(on.RouterConfirmed(now, name, admitted=True))
+                if self._machine.rules.weighed:
+                    self._later(on.WeightSeen(now, name, weight))
+            case do.SetWeight(name, weight):
+                if self._weights.get(name) != weight:
+                    self._plan("weight", str(weight), name)
+                self._weights[name] = weight
+                self._later(on.WeightSeen(now, name, weight))
+            case do.Remove(name):
+                self._remove(name)
+            case do.Stop(name):
+                member = self._machine.fleet.get(name)
+                self._plan("stop", "at its drain deadline" if member is not None and member.cut else "", name)
+                self._later(on.StopSent(now, name))
+                self._later(on.InstanceGone(now, name))
+            case do.StepReached(step) if step:
+                self._plan("step", step)
+            case do.Finish(outcome):
+                self._finish = command
+                self._plan("finish", outcome)
+
+    def _remove(self, name: str) -> None:
+        if name in self._leaves:
+            return
+        at = self._leaves[name] = self._now - self._began
+        empty = self._empty[name] = self._now + self._drain(name, at)
+        self._plan("drain", "", name)
+        self._later(on.RouterConfirmed(self._now, name, admitted=False))
+        if empty < inf:
+            self._later(on.Tick(empty))
+
+    def _look(self) -> None:
+        for member in list(self._machine.fleet.where(Phase.DRAINING)):
+            for _ in range(QUIET_OBSERVATIONS):
+                seen = _IDLE if self._now >= self._empty[member.name] else _BUSY
+                self._feed(on.InFlightSeen(self._now, member.name, seen))
+
+    def _let_pass(self) -> None:
+        """What others decide is decided at once, and said to have been waited for."""
+        machine, step, number = self._machine, self._machine.step, self._machine.course.step + 1
+        if machine.asking is not None:
+            self._wait_for(f"the hooks before step {number}", on.Allowed(self._now))
+        elif machine.state is State.HOLDING:
+            self._wait_for(f"somebody to promote step {number}", on.Asked(self._now, Action.PROMOTE))
+        elif step is not None and step.kind == "analyse":
+            passed = on.GuardSaid(self._now, "passed", "taken to pass")
+            self._wait_for(f"the guard at step {number}, at most {step.stay:g} s", passed)
+
+    def _wait_for(self, what: str, answer: on.Event) -> None:
+        if what not in self._waits_for:
+            self._waits_for.append(what)
+            self._plan("wait", what)
+            self._later(answer)
+
+    def _plan(self, what: What, text: str, name: str = "") -> None:
+        self._planned.append(Planned(self._now - self._began, what, text, name))
+
+    def _later(self, event: on.Event) -> None:
+        self._number += 1
+        heappush(self._coming, (event.at, self._number, event))

@@ -1,0 +1,1 @@
+"""One upload from its creation to its completion, whichever dialect and store it uses."""

@@ -1,0 +1,1 @@
+"""Upload protocols as header fields: fields to meaning and back. Pure: no I/O, no clock."""

@@ -1,0 +1,1 @@
+"""What carries the dialects: an ASGI application, and a server without ASGI."""
