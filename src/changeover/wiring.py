@@ -16,14 +16,13 @@ from typing import Any
 import httpx
 from pydantic import BaseModel
 
-from changeover.engine.controller import ChainRuntime
-from changeover.engine.guardian import Guarding
 from changeover.engine.journal.journal import Journal
 from changeover.engine.metrics.ledger import LedgerReader
 from changeover.engine.metrics.probe import ProbeSource
 from changeover.engine.metrics.prometheus import PrometheusSource
 from changeover.engine.metrics.router import RouterSource
 from changeover.engine.metrics.source import MetricSource, Sources
+from changeover.engine.runtime import ChainRuntime, Guarding
 from changeover.hops.app.hop import App
 from changeover.hops.envoy.hop import Envoy
 from changeover.hops.envoy.stats import request_counts

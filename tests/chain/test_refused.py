@@ -88,7 +88,7 @@ def test_a_template_that_was_changed_while_it_runs_is_refused_and_not_taken_over
 
     file = chain_file(resting.folder, *TEMPLATES, changed, name="changed.yaml")
     done = unchanged(resting, "runtime", "roll", "runtime", "--to", "v2", "-f", file, code=2)
-    assert f"template v1 of {tier} was changed while instances of it are running" in done.err
+    assert f"Template v1 of tier {tier} was changed while instances of it are running" in done.err
     # What the keeper would start a dead instance from.
     assert (resting.state / "chain.yaml").read_text() == kept
 
@@ -99,4 +99,4 @@ def test_a_template_that_is_in_use_cannot_be_taken_out_of_the_file(resting: Chai
 
     file: Path = chain_file(resting.folder, *TEMPLATES, without, name="without.yaml")
     done = unchanged(resting, "edge", "roll", "edge", "--to", "v2", "-f", file, code=2)
-    assert "template v1 of edge was taken out while instances of it are running" in done.err
+    assert "Template v1 of tier edge was removed while instances of it are running" in done.err

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from tests.process.web_server import WebServer, refusing, web_server
 
-from changeover.engine.controller import Progress
 from changeover.engine.hooks.run import HookFailed, HookRunner
+from changeover.engine.runtime import Progress
 from changeover.kit import command as kit_command
 from changeover.kit.process import born
 from changeover.model.hooks import Hook, HookPayload, Notify, Point

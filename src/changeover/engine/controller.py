@@ -10,31 +10,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from signal import SIGKILL
 
-from changeover.engine.guardian import Guarding, guard
+from changeover.engine.guardian import guard
 from changeover.engine.journal.journal import Journal, Line, RolloutRow
 from changeover.engine.observe import Observer
 from changeover.engine.preview import show, until_shown
+from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener, rollout_settings
 from changeover.kit.clock import Clock
-from changeover.model import chain
-from changeover.model.chain import Chain, Strategy, Tier
+from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
-from changeover.model.instance import Instance
-from changeover.ports import CannotStart, CanWeigh, Hop, Platform, Preview, Router, Unknown
+from changeover.ports import CannotStart, CanWeigh, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members.fleet import Fleet, Moved
 from changeover.rollout.members.phases import UNSETTLED, Phase
 from changeover.rollout.tier.actions import ANSWERS, Action
 from changeover.rollout.tier.machine import Machine
-from changeover.rollout.tier.state import Course, RolloutSettings, Status, Step
+from changeover.rollout.tier.state import Course, Status
 
 BUSY_LOOK = 0.03
 """Seconds between two looks at a tier in which something is to happen: what bounds the time from an instance's last
@@ -47,43 +44,6 @@ LAST_LOOK = 0.01
 """Seconds between the first look that finds a draining instance empty and the next one, which must confirm it."""
 QUIET_LOOK = 0.5
 """Seconds between two looks at a tier at rest."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One thing that happened, for whoever watches. `moved` is set for a step along the phase table."""
-
-    at: float
-    tier: str
-    text: str
-    instance: str = ""
-    level: str = "info"
-    moved: Moved | None = None
-
-
-ProgressListener = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class ChainRuntime:
-    """A chain with everything that can act on it, as `wiring` joins it. Keys are tier names."""
-
-    chain: Chain
-    platform: Platform
-    hops: Mapping[str, Hop]
-    routers: Mapping[str, Router]
-    hashes: Mapping[str, Mapping[str, str]]
-    """Content hash of every template: tier -> template -> hash."""
-    instances: dict[str, Instance]
-    """Every instance known, by name. Routers that are instances themselves look here for who carries traffic."""
-    guarding: Mapping[str, Guarding]
-    """Tiers that have a guard."""
-    folder: Path
-    """Where the chain file is: relative paths in its hooks mean that folder."""
-    previews: Mapping[str, Preview]
-    """Tiers whose new colour can be looked at before the switch."""
-    carrying: dict[str, frozenset[str]]
-    """Tier -> names of the instances that may carry traffic just now; kept by the controller."""
 
 
 class Controller:
@@ -117,7 +77,7 @@ class Controller:
         self._tenders: list[asyncio.Task[None]] = []
 
     def _load(self, tier: Tier) -> Machine:
-        rules = rules_of(
+        rules = rollout_settings(
             tier,
             weighed=isinstance(self._world.routers[tier.name], CanWeigh),
             ask_first=any(hook.point is Point.BEFORE_STEP for hook in self._world.chain.hooks),
@@ -414,37 +374,6 @@ class Controller:
             self._locks.pop(name, None)
 
 
-def rules_of(tier: Tier, *, weighed: bool, ask_first: bool = False) -> RolloutSettings:
-    """What the chain file says of a tier, in the core's numbers."""
-    update = tier.update
-    return RolloutSettings(
-        tier=tier.name,
-        size=tier.size,
-        surge=tier.surge,
-        unavailable=tier.unavailable,
-        min_ready=update.min_ready,
-        progress_deadline=update.progress_deadline,
-        drain_deadline=tier.drain.deadline,
-        cut_at_deadline=tier.drain.policy == "cut",
-        strategy=update.strategy,
-        steps=tuple(_step(step) for step in update.steps),
-        bake=update.bake,
-        hold=update.switch == "when-promoted",
-        fresh_baseline=update.baseline == "fresh",
-        by_load=update.order == "in-flight",
-        weighed=weighed,
-        ask_first=ask_first,
-    )
-
-
-def _step(told: chain.Step) -> Step:
-    if told.set_weight is not None:
-        return Step("share", share=told.set_weight)
-    if told.analyse is not None:
-        return Step("analyse", stay=told.analyse)
-    return Step("pause", stay=told.pause if isinstance(told.pause, float) else None)
-
-
 def _pause(machine: Machine) -> float:
     """Seconds until the next look; shorter the nearer something is to happen."""
     if any(member.quiet for member in machine.fleet.where(Phase.DRAINING)):
@@ -478,18 +407,3 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error that ended a task group; what it took down with it is only cancelled."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-def check_templates(world: ChainRuntime, journal: Journal) -> None:
-    """A template is immutable, and there, while instances of it exist: they are replaced from it, and an undo leads
-    back to it. Raises ChangeoverError."""
-    for tier in world.chain.tiers:
-        for name in sorted({member.template for member in journal.fleet(tier.name)}):
-            used, now = journal.template_hash(tier.name, name), world.hashes[tier.name].get(name)
-            if used is not None and used != now:
-                raise fail(
-                    f"template {name} of {tier.name} was {'changed' if now else 'taken out'} while instances of it are "
-                    "running",
-                    state="Nothing was changed in the chain.",
-                    next=f"Put {name} back as it was, and give the change a name of its own.",
-                )

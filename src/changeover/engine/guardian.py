@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from changeover.engine.metrics.source import Sources, begin, look
-from changeover.model.guard import Guard
+from changeover.engine.metrics.source import begin, look
+from changeover.engine.runtime import Guarding
 from changeover.rollout import events as on
 from changeover.rollout.guard.cohorts import cohorts_of
 from changeover.rollout.guard.evaluate import GuardRun
@@ -22,14 +21,6 @@ from changeover.rollout.tier.machine import Machine
 
 LOOK = 0.2
 """Seconds between two looks for a rollout, and for a condition that is due."""
-
-
-@dataclass(frozen=True)
-class Guarding:
-    """What guards a tier: the conditions, and a maker of the sources they ask. Each run asks sources of its own."""
-
-    guards: tuple[Guard, ...]
-    sources: Callable[[], Sources]
 
 
 async def guard(machine: Machine, by: Guarding, feed: Callable[[on.Event], object], now: Callable[[], float]) -> None:

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import time
 
-from changeover.engine.controller import BUSY_LOOK, ChainRuntime, Controller, Progress, ProgressListener
+from changeover.engine.controller import BUSY_LOOK, Controller
 from changeover.engine.journal.journal import Journal
+from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener
 from changeover.model.errors import fail
 from changeover.ports import Unknown
 from changeover.rollout.members.phases import Phase

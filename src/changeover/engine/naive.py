@@ -11,8 +11,8 @@ from dataclasses import replace
 from signal import SIGTERM
 from typing import Protocol
 
-from changeover.engine.controller import ChainRuntime, Progress, ProgressListener
 from changeover.engine.journal.journal import Journal
+from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener
 from changeover.kit.clock import Clock
 from changeover.model.chain import Tier
 from changeover.model.errors import fail

@@ -34,10 +34,10 @@ from changeover.cli.commands.roll import idle_before_stop, rolled_data
 from changeover.cli.commands.up import start as start_chain
 from changeover.cli.options.common import FileOption, JsonOption, StateOption, chain_file, run, wired
 from changeover.cli.rendering.output import Output
-from changeover.engine.controller import ProgressListener
 from changeover.engine.journal.lease import patient_lease
 from changeover.engine.naive import restart_tier
 from changeover.engine.release.release import Rolled, roll
+from changeover.engine.runtime import ProgressListener
 from changeover.kit.files import write_whole
 from changeover.model.errors import fail
 from changeover.probe.ledger import read_ledger

@@ -11,10 +11,10 @@ from changeover.cli import exits
 from changeover.cli.commands.status import keeper
 from changeover.cli.options.common import FileOption, JsonOption, StateOption, as_it_runs, run
 from changeover.cli.rendering.output import Output
-from changeover.engine.controller import ProgressListener
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.lifecycle import take_down
+from changeover.engine.runtime import ProgressListener
 from changeover.kit import process
 
 

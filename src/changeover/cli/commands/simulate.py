@@ -25,7 +25,7 @@ from changeover.cli.commands.probe import seconds
 from changeover.cli.options.common import FileOption, JsonOption, StateOption, chain_file, run, wired
 from changeover.cli.options.distributions import RATE, SIZE, TIME
 from changeover.cli.rendering.output import Output
-from changeover.engine.controller import rules_of
+from changeover.engine.runtime import rollout_settings
 from changeover.model.chain import Chain, Strategy, Tier
 from changeover.model.errors import fail
 from changeover.model.units import Count, human_seconds
@@ -192,7 +192,7 @@ def rules(tier: Tier, router: Router) -> RolloutSettings:
             where=tier.name,
             next="Give --surge 1 or more.",
         )
-    return rules_of(tier, weighed=isinstance(router, CanWeigh))
+    return rollout_settings(tier, weighed=isinstance(router, CanWeigh))
 
 
 # -- doing it --------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.options.common import FileOption, JsonOption, StateOption, as_it_runs, run
 from changeover.cli.rendering.output import Output
-from changeover.engine.controller import rules_of
 from changeover.engine.journal.journal import Journal
+from changeover.engine.runtime import rollout_settings
 from changeover.kit import process
 from changeover.kit.clock import Clock
 from changeover.model.chain import Tier
@@ -118,7 +118,7 @@ def _share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] 
     course, weighs = journal.course(tier.name), isinstance(router, CanWeigh)
     if course is None:
         return None
-    here = TierContext(rules_of(tier, weighed=weighs), course, journal.fleet(tier.name))
+    here = TierContext(rollout_settings(tier, weighed=weighs), course, journal.fleet(tier.name))
     if here.step is None:
         return None
     actual = canary.actual_share(here.fleet, course.goal)

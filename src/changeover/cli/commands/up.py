@@ -13,10 +13,10 @@ from changeover.cli.commands.down import end_keeper, keepers_home
 from changeover.cli.commands.status import keeper, picture, survey
 from changeover.cli.options.common import FileOption, JsonOption, StateOption, chain_file, run, wired
 from changeover.cli.rendering.output import Output
-from changeover.engine.controller import ProgressListener
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import lease
 from changeover.engine.lifecycle import bring_up
+from changeover.engine.runtime import ProgressListener
 from changeover.kit import process
 from changeover.model.errors import ChangeoverError
 

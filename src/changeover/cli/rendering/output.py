@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from changeover.engine.controller import Progress
+from changeover.engine.runtime import Progress
 from changeover.model.errors import ChangeoverError
 
 _COLOURS = {"admitted": "green", "failed": "red", "leaving": "yellow", "draining": "yellow", "gone": "dim"}

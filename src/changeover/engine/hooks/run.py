@@ -24,8 +24,8 @@ from typing import Any, Self
 
 import httpx
 
-from changeover.engine.controller import Progress, ProgressListener
 from changeover.engine.hooks.notify import NotSent, send
+from changeover.engine.runtime import Progress, ProgressListener
 from changeover.kit.command import run_command
 from changeover.kit.redact import SHOWN, Redactor
 from changeover.model.errors import ChangeoverError, Problem

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from changeover.engine.controller import ChainRuntime, Controller, ProgressListener
+from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal, LeaseHeld
 from changeover.engine.journal.lease import KEEPER
+from changeover.engine.runtime import ChainRuntime, ProgressListener
 from changeover.kit.clock import Clock
 from changeover.rollout.members.phases import Phase
 

@@ -16,9 +16,9 @@ from math import inf
 from pathlib import Path
 from statistics import median
 
-from changeover.engine.controller import ChainRuntime, rules_of
 from changeover.engine.journal.journal import Journal
 from changeover.engine.release.release import is_there
+from changeover.engine.runtime import ChainRuntime, rollout_settings
 from changeover.kit.files import write_whole
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import ChangeoverError, fail
@@ -219,7 +219,7 @@ def _course(journal: Journal, tier: Tier) -> Course:
 
 def _rules(world: ChainRuntime, tier: Tier) -> RolloutSettings:
     asked = any(hook.point is Point.BEFORE_STEP for hook in world.chain.hooks)
-    return rules_of(tier, weighed=isinstance(world.routers[tier.name], CanWeigh), ask_first=asked)
+    return rollout_settings(tier, weighed=isinstance(world.routers[tier.name], CanWeigh), ask_first=asked)
 
 
 async def _in_flight(world: ChainRuntime, journal: Journal, tier: Tier) -> dict[str, InFlight | None]:

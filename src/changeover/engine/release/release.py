@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from changeover.engine.controller import ChainRuntime, Controller, ProgressListener, check_templates
+from changeover.engine.controller import Controller
 from changeover.engine.hooks.run import HookFailed, HookRunner
 from changeover.engine.journal.journal import Journal, Line, Outcome, Release, RolloutRow
+from changeover.engine.runtime import ChainRuntime, ProgressListener, check_templates
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
 from changeover.model.hooks import HookPayload, Point

@@ -1,0 +1,115 @@
+"""The types that everything in the engine shares: a chain with what can act on it, progress, a tier's settings.
+
+Commands that only read a chain import this module and not the controller. Refuses to perform anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from changeover.model import chain
+from changeover.model.chain import Chain, Tier
+from changeover.model.errors import fail
+from changeover.model.guard import Guard
+from changeover.model.instance import Instance
+from changeover.ports import Hop, Platform, Preview, Router
+from changeover.rollout.members.fleet import Moved
+from changeover.rollout.tier.state import RolloutSettings, Step
+
+if TYPE_CHECKING:
+    from changeover.engine.journal.journal import Journal
+    from changeover.engine.metrics.source import Sources
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One thing that happened in a chain. `moved` is set for a step along the phase table."""
+
+    at: float
+    tier: str
+    text: str
+    instance: str = ""
+    level: str = "info"
+    moved: Moved | None = None
+
+
+ProgressListener = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Guarding:
+    """What guards a tier: the guards, and a factory of the sources that they query. Each guard run has its own."""
+
+    guards: tuple[Guard, ...]
+    sources: Callable[[], Sources]
+
+
+@dataclass(frozen=True)
+class ChainRuntime:
+    """A chain with everything that can act on it, as `wiring` joins it. Keys are tier names."""
+
+    chain: Chain
+    platform: Platform
+    hops: Mapping[str, Hop]
+    routers: Mapping[str, Router]
+    hashes: Mapping[str, Mapping[str, str]]
+    """Content hash of every template: tier -> template -> hash."""
+    instances: dict[str, Instance]
+    """Every known instance, by name. Routers that are instances themselves find here which instances carry traffic."""
+    guarding: Mapping[str, Guarding]
+    """Tiers that have a guard."""
+    folder: Path
+    """The folder of the chain file: relative paths in its hooks start there."""
+    previews: Mapping[str, Preview]
+    """Tiers whose new instances can be looked at before the switch."""
+    carrying: dict[str, frozenset[str]]
+    """Tier -> names of the instances that may carry traffic now; the controller keeps it up to date."""
+
+
+def rollout_settings(tier: Tier, *, weighed: bool, ask_first: bool = False) -> RolloutSettings:
+    """The numbers that the core needs of a tier, from the chain file."""
+    update = tier.update
+    return RolloutSettings(
+        tier=tier.name,
+        size=tier.size,
+        surge=tier.surge,
+        unavailable=tier.unavailable,
+        min_ready=update.min_ready,
+        progress_deadline=update.progress_deadline,
+        drain_deadline=tier.drain.deadline,
+        cut_at_deadline=tier.drain.policy == "cut",
+        strategy=update.strategy,
+        steps=tuple(_canary_step(step) for step in update.steps),
+        bake=update.bake,
+        hold=update.switch == "when-promoted",
+        fresh_baseline=update.baseline == "fresh",
+        by_load=update.order == "in-flight",
+        weighed=weighed,
+        ask_first=ask_first,
+    )
+
+
+def _canary_step(step: chain.Step) -> Step:
+    if step.set_weight is not None:
+        return Step("share", share=step.set_weight)
+    if step.analyse is not None:
+        return Step("analyse", stay=step.analyse)
+    return Step("pause", stay=step.pause if isinstance(step.pause, float) else None)
+
+
+def check_templates(runtime: ChainRuntime, journal: Journal) -> None:
+    """Check that every template in use still exists and is unchanged: instances are replaced from it, and an undo
+    goes back to it. Raises ChangeoverError."""
+    for tier in runtime.chain.tiers:
+        for name in sorted({member.template for member in journal.fleet(tier.name)}):
+            used, now = journal.template_hash(tier.name, name), runtime.hashes[tier.name].get(name)
+            if used is not None and used != now:
+                raise fail(
+                    f"Template {name} of tier {tier.name} was {'changed' if now else 'removed'} while instances of it "
+                    "are running",
+                    state="Nothing was changed in the chain.",
+                    next=f"Restore {name} as it was, and give the change a template name of its own.",
+                )
