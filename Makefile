@@ -25,11 +25,12 @@ test-rest:
 unit: setup            ## the tests without processes
 	$(run)pytest tests/unit
 
-check: setup           ## formatting, lint, types, import contract
+check: setup           ## formatting, lint, types, import contract, banned words
 	$(run)ruff format --check
 	$(run)ruff check
 	$(run)mypy
 	$(run)lint-imports --no-cache
+	scripts/check-language
 
 fuzz: setup            ## generated fleets, lives of uploads, and what comes over wires, for minutes
 	CHANGEOVER_HYPOTHESIS=deep $(run)pytest --timeout 0 tests/unit/rollout/test_invariants.py \
