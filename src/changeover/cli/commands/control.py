@@ -17,8 +17,10 @@ import typer
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.commands.roll import roll_goals, show_rolled
-from changeover.cli.options.common import FileOption, JsonOption, StateOption, run, running
+from changeover.cli.chains import running
+from changeover.cli.commands.roll import roll_targets, show_rolled
+from changeover.cli.frame import run
+from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import KEEPER, lease
@@ -33,7 +35,7 @@ TierArgument = Annotated[str, typer.Argument(help="The tier; without it, the one
 
 
 def pause(
-    tier: TierArgument = "", file: FileOption = None, state: StateOption = wiring.STATE, json: JsonOption = False
+    tier: TierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
 ) -> None:
     """Begin nothing new. Drains under way go on to their end, and what dies is replaced. `resume` goes on."""
     _run(json, tier, file, state, Action.PAUSE)
@@ -43,7 +45,7 @@ def promote(
     tier: TierArgument = "",
     full: Annotated[bool, typer.Option("--full", help="Skip all steps that are left.")] = False,
     file: FileOption = None,
-    state: StateOption = wiring.STATE,
+    state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
     """Take the step that a rollout is at as passed."""
@@ -51,31 +53,31 @@ def promote(
 
 
 def abort(
-    tier: TierArgument = "", file: FileOption = None, state: StateOption = wiring.STATE, json: JsonOption = False
+    tier: TierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
 ) -> None:
     """Turn a rollout round: the old instances are re-admitted first, then the new ones are drained and stopped."""
     _run(json, tier, file, state, Action.ABORT)
 
 
 def undo(
-    tier: TierArgument = "", file: FileOption = None, state: StateOption = wiring.STATE, json: JsonOption = False
+    tier: TierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
 ) -> None:
     """Take back the rollout under way, or, when none is, the one of that tier that was completed last."""
     _run(json, tier, file, state, Action.UNDO)
 
 
 def retry(
-    tier: TierArgument = "", file: FileOption = None, state: StateOption = wiring.STATE, json: JsonOption = False
+    tier: TierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
 ) -> None:
     """Roll again to the template whose rollout was undone."""
     _run(json, tier, file, state, Action.RETRY)
 
 
 def _run(json: bool, tier: str, file: Path | None, state: Path, action: Action) -> None:
-    run(json, lambda output: ask(output, tier, file, state, action))
+    run(json, lambda output: control(output, tier, file, state, action))
 
 
-async def ask(output: Output, tier: str, file: Path | None, state: Path, action: Action) -> int:
+async def control(output: Output, tier: str, file: Path | None, state: Path, action: Action) -> int:
     """Have whoever is at work do it, or do it here."""
     who = getpass.getuser()
     async with running(file, state) as found:
@@ -140,4 +142,4 @@ async def _at_rest(output: Output, found: wiring.Wired, journal: Journal, tier: 
             f"{action} {tier}: {answer.says if not answer.done else 'there is no earlier rollout to go by'}",
             state="Nothing was changed.",
         )
-    return await roll_goals(output, found, journal, {tier: goal}, "rolling" if action is Action.UNDO else None)
+    return await roll_targets(output, found, journal, {tier: goal}, "rolling" if action is Action.UNDO else None)

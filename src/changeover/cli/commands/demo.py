@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json as jsonlib
-import statistics
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -21,18 +20,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.status import Status
-from rich.table import Table
 from rich.text import Text
 
 from changeover import wiring
 from changeover.cli import exits
+from changeover.cli.chains import chain_file, wired
 from changeover.cli.commands.down import stop as stop_chain
-from changeover.cli.commands.probe import ConnectionsOption, RateOption, SizeOption, TimeOption, UploadsOption
-from changeover.cli.commands.roll import idle_before_stop, rolled_data
 from changeover.cli.commands.up import start as start_chain
-from changeover.cli.options.common import FileOption, JsonOption, StateOption, chain_file, run, wired
+from changeover.cli.frame import run
+from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
+from changeover.cli.options.traffic import ConnectionsOption, RateOption, SizeOption, TimeOption, UploadsOption
+from changeover.cli.rendering.demo import data, picture
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.lease import patient_lease
 from changeover.engine.naive import restart_tier
@@ -40,8 +40,6 @@ from changeover.engine.release.release import Rolled, roll
 from changeover.engine.runtime import ProgressListener
 from changeover.kit.files import write_whole
 from changeover.model.errors import fail
-from changeover.probe.ledger import read_ledger
-from changeover.rollout.members.phases import Phase
 
 _TRAFFIC_PATIENCE = 60.0
 """Seconds until traffic that does not begin to flow is given up on."""
@@ -66,7 +64,7 @@ def demo(
     uploads: UploadsOption = 4,
     upload_size: SizeOption = 50_000_000,
     upload_time: TimeOption = 14.0,
-    state: StateOption = wiring.STATE / "demo",
+    state: StateOption = STATE / "demo",
     json: JsonOption = False,
 ) -> None:
     """The main job, whole: chain up, traffic on, every tier rolled, verdict, chain down. Exits 3 if anything broke."""
@@ -96,11 +94,11 @@ async def _demo(output: Output, file: Path | None, state: Path, traffic: Traffic
             finally:
                 watch("taking the chain down")
                 await stop_chain(found, tell)
-    data = _report(verdict, rolls, Path(verdict["ledger"]), since)
+    report = data(verdict, rolls, Path(verdict["ledger"]), since)
     path = state / ("report-naive.json" if naive else "report.json")
-    write_whole(path, jsonlib.dumps(data, indent=1))
-    output.result({**data, "report": str(path)}, Group(_text(data, naive), Text(f"report: {path}", style="dim")))
-    return exits.DONE if data["verdict"]["clean"] else exits.INTERRUPTED
+    write_whole(path, jsonlib.dumps(report, indent=1))
+    output.result({**report, "report": str(path)}, Group(picture(report, naive), Text(f"report: {path}", style="dim")))
+    return exits.DONE if report["verdict"]["clean"] else exits.INTERRUPTED
 
 
 async def _roll_all(found: wiring.Wired, tell: ProgressListener, naive: bool) -> list[Rolled]:
@@ -195,55 +193,6 @@ async def _probing(state: Path, traffic: Traffic, show: Callable[[str], None]) -
         yield prober
     finally:
         await prober.end()
-
-
-def _report(verdict: dict[str, Any], rolls: list[Rolled], ledger: Path, since: float) -> dict[str, Any]:
-    idle = [seconds for done in rolls for member in done.members if (seconds := idle_before_stop(member)) is not None]
-    # An upload straddles a replacement if it was under way when an old instance was taken out, or when it went.
-    replaced = [m.times[p] for done in rolls for m in done.members for p in (Phase.LEAVING, Phase.GONE) if p in m.times]
-    uploads = [row for row in read_ledger(ledger) if row.kind == "upload"]
-    straddling = sum(any(row.started < moment < row.finished for moment in replaced) for row in uploads)
-    return {
-        "verdict": verdict,
-        "rolls": [rolled_data(done) for done in rolls],
-        "uploads": {"sent": len(uploads), "straddling_a_replacement": straddling},
-        "seconds_from_last_in_flight_to_stop": {
-            "instances": len(idle),
-            "median": round(statistics.median(idle), 3) if idle else None,
-            "worst": max(idle, default=None),
-        },
-        "seconds": round(time.time() - since, 1),
-    }
-
-
-def _text(data: dict[str, Any], naive: bool) -> RenderableType:
-    verdict, idle = data["verdict"], data["seconds_from_last_in_flight_to_stop"]
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("verdict", Text(verdict["sentence"], style="bold green" if verdict["clean"] else "bold red"))
-    for kind, count in verdict["counts"].items():
-        table.add_row(kind, f"{count['sent']:,} sent, {count['ok']:,} ok, {count['lost']:,} lost")
-    if verdict["latency"]:
-        table.add_row("GET latency", "  ".join(f"{name} {value:.1f} ms" for name, value in verdict["latency"].items()))
-    table.add_row(
-        "uploads",
-        f"{data['uploads']['straddling_a_replacement']} of {data['uploads']['sent']} straddled a replacement",
-    )
-    for done in data["rolls"]:
-        table.add_row(done["tier"], f"{done['from']} -> {done['to']} {done['outcome']} in {done['seconds']:.1f} s")
-    if idle["instances"]:
-        table.add_row(
-            "last request to stop",
-            f"median {idle['median'] * 1000:.0f} ms, worst {idle['worst'] * 1000:.0f} ms "
-            f"over {idle['instances']} instances",
-        )
-    for reason, count in verdict["by_reason"].items():
-        table.add_row("broken", f"{count} x {reason}")
-    for tier, count in verdict["by_moving_tier"].items():
-        table.add_row("broken while moving", f"{count} x {tier}")
-    table.add_row("time", f"{data['seconds']:.0f} s")
-    if naive and not verdict["clean"]:
-        table.add_row("", "This was the control: instances restarted the plain way. The broken requests are the point.")
-    return table
 
 
 @contextlib.contextmanager

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.commands.status import keeper
-from changeover.cli.options.common import FileOption, JsonOption, StateOption, as_it_runs, run
+from changeover.cli.chains import as_it_runs
+from changeover.cli.frame import run
+from changeover.cli.keeper_process import end_keeper
+from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
-from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.lifecycle import take_down
 from changeover.engine.runtime import ProgressListener
-from changeover.kit import process
 
 
-def down(file: FileOption = None, state: StateOption = wiring.STATE, json: JsonOption = False) -> None:
+def down(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
     """Stop every instance, edge first, and the load balancer. Stored uploads, logs and the journal stay."""
     run(json, lambda output: _down(output, file, state))
 
@@ -43,17 +43,3 @@ async def stop(found: wiring.Wired, tell: ProgressListener) -> list[str]:
         with lease(journal, "down", time.time()):
             end_keeper(journal)
             return await take_down(found.world, journal, tell)
-
-
-def end_keeper(journal: Journal) -> None:
-    """End the keeper: the process that was written down as it, and any whose command was killed before it could."""
-    home = keepers_home(journal)
-    if (known := keeper(journal)) is not None:
-        process.kill_session(*known, home)
-    for unrecorded in process.leaders_in(home):
-        process.kill_session(*unrecorded, home)
-
-
-def keepers_home(journal: Journal) -> Path:
-    """The folder that the keeper, and nobody else, works in."""
-    return journal.folder / "keeper"

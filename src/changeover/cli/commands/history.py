@@ -13,21 +13,22 @@ from rich.table import Table
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.options.common import JsonOption, StateOption, run
+from changeover.cli.frame import run
+from changeover.cli.options.common import STATE, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
 from changeover.model.errors import fail
 from changeover.model.units import human_seconds
 
 
-def history(state: StateOption = wiring.STATE, json: JsonOption = False) -> None:
+def history(state: StateOption = STATE, json: JsonOption = False) -> None:
     """List every rollout: what it was, when, how long it took, and what came of it."""
     run(json, lambda output: _history(output, state))
 
 
 def show(
     number: Annotated[int, typer.Argument(metavar="ID", help="A rollout's number, as `history` lists it.")],
-    state: StateOption = wiring.STATE,
+    state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
     """Tell one rollout: every observation that counted, every decision, every step of every instance, with its time."""

@@ -9,9 +9,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.options.common import StateOption, as_it_runs, run
+from changeover.cli.chains import as_it_runs
+from changeover.cli.frame import run
+from changeover.cli.options.common import STATE, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.keeper.keeper import keep as keep_chain
 from changeover.model.errors import ChangeoverError
@@ -21,7 +22,7 @@ TRY_AGAIN = 1.0
 """Seconds after something went wrong."""
 
 
-def keep(state: StateOption = wiring.STATE) -> None:
+def keep(state: StateOption = STATE) -> None:
     """Replace instances that die, for as long as the chain is up."""
     run(False, lambda output: _keep(output, state))
 

@@ -14,48 +14,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
-from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.commands.status import edge_url
-from changeover.cli.options.common import FileOption, JsonOption, StateOption, run, running
+from changeover.cli.chains import running
+from changeover.cli.frame import run
+from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
+from changeover.cli.options.traffic import ConnectionsOption, RateOption, SizeOption, TimeOption, UploadsOption
+from changeover.cli.options.values import seconds
 from changeover.cli.rendering.output import Output
+from changeover.cli.survey import edge_url
 from changeover.engine.journal.journal import Journal
-from changeover.model.units import Bytes, Seconds, human_bytes
+from changeover.model.units import human_bytes
 from changeover.probe import report
 from changeover.probe.ledger import Ledger
 from changeover.probe.load import Load
 from changeover.probe.traffic import Progress
 from changeover.probe.traffic import run as send
-
-_BYTES: TypeAdapter[int] = TypeAdapter(Bytes)
-_SECONDS: TypeAdapter[float] = TypeAdapter(Seconds)
-
-
-def parsed(adapter: TypeAdapter[float] | TypeAdapter[int]) -> Callable[[str | float], float]:
-    """A parser for an option: `50MB`, `30s`. Anything else is a usage error; a default is a number already."""
-
-    def parse(text: str | float) -> float:
-        if not isinstance(text, str):
-            return text
-        try:
-            return adapter.validate_python(int(text) if text.isdigit() else text)
-        except ValidationError as error:
-            raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
-
-    return parse
-
-
-size, seconds = parsed(_BYTES), parsed(_SECONDS)
-
-RateOption = Annotated[float, typer.Option(help="GETs per second, sent on schedule whatever the answers do.")]
-ConnectionsOption = Annotated[int, typer.Option(help="Keep-alive connections that share the GETs.")]
-UploadsOption = Annotated[int, typer.Option(help="Uploads at any moment.")]
-SizeOption = Annotated[float, typer.Option(parser=size, metavar="SIZE", help="Bytes of one upload.")]
-TimeOption = Annotated[
-    float, typer.Option(parser=seconds, metavar="TIME", help="How long the body of one upload takes.")
-]
 
 
 @dataclass(frozen=True)
@@ -80,7 +54,7 @@ def probe(
     upload_time: TimeOption = 14.0,
     ledger: Annotated[Path | None, typer.Option(help="File for one JSON line per request.")] = None,
     file: FileOption = None,
-    state: StateOption = wiring.STATE,
+    state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
     """Send GETs at a fixed rate and slow uploads, retry nothing, and count what broke. Exits 3 if anything did."""

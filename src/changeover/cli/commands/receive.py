@@ -12,8 +12,8 @@ import httpx
 import typer
 import uvloop
 
-from changeover.cli.commands.probe import size
 from changeover.cli.exits import COULD_NOT
+from changeover.cli.options.values import size
 from changeover.uploads import Answer, FileStore, Finished, Limits
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.server.receive import Receiver

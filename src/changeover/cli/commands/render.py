@@ -13,7 +13,9 @@ import yaml
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.options.common import FileOption, JsonOption, StateOption, as_it_runs, chain_file, run
+from changeover.cli.chains import as_it_runs, chain_file
+from changeover.cli.frame import run
+from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.hops.kong.document import Member, with_members
 from changeover.rollout.members.phases import Phase
@@ -28,7 +30,7 @@ class Software(StrEnum):
 def render(
     what: Annotated[Software, typer.Argument(metavar="kong", help="The software: kong.")],
     file: FileOption = None,
-    state: StateOption = wiring.STATE,
+    state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
     """Print Kong's declarative configuration (decK, `POST /config`): services, routes, upstreams, targets and checks.

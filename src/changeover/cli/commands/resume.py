@@ -6,18 +6,19 @@ import contextlib
 import time
 from pathlib import Path
 
-from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.commands.control import ask
+from changeover.cli.chains import running
+from changeover.cli.commands.control import control
 from changeover.cli.commands.roll import show_rolled
-from changeover.cli.options.common import FileOption, JsonOption, StateOption, run, running
+from changeover.cli.frame import run
+from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.lease import KEEPER, patient_lease
 from changeover.engine.release.release import carry_on
 from changeover.rollout.tier.actions import Action
 
 
-def resume(file: FileOption = None, state: StateOption = wiring.STATE, json: JsonOption = False) -> None:
+def resume(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
     """Go on with a paused rollout, or carry one to its end whose process was ended, with the original deadlines."""
     run(json, lambda output: _resume(output, file, state))
 
@@ -27,7 +28,7 @@ async def _resume(output: Output, file: Path | None, state: Path) -> int:
         with contextlib.closing(found.journal()) as journal:
             holder = journal.holder()
             if holder is not None and holder.is_alive() and holder.purpose != KEEPER:
-                return await ask(output, "", file, state, Action.RESUME)
+                return await control(output, "", file, state, Action.RESUME)
             async with patient_lease(journal, "resume", time.time()):
                 release = journal.unfinished_release()
                 if release is None:

@@ -5,30 +5,27 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import inf
 from random import Random
-from statistics import fmean
 from typing import Annotated, Any, Literal
 
 import typer
-from pydantic import TypeAdapter, ValidationError
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
-from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.commands.probe import seconds
-from changeover.cli.options.common import FileOption, JsonOption, StateOption, chain_file, run, wired
+from changeover.cli.chains import chain_file, wired
+from changeover.cli.frame import run
+from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.options.distributions import RATE, SIZE, TIME
+from changeover.cli.options.values import count, seconds
 from changeover.cli.rendering.output import Output
+from changeover.cli.rendering.simulation import SimulatedRollouts, data, picture
 from changeover.engine.runtime import rollout_settings
 from changeover.model.chain import Chain, Strategy, Tier
 from changeover.model.errors import fail
-from changeover.model.units import Count, human_seconds
+from changeover.model.units import human_seconds
 from changeover.ports import CanWeigh, Router
 from changeover.rollout.invariants import Violation
 from changeover.rollout.simulation.distributions import Load, Spread
@@ -40,15 +37,6 @@ QUIET = 2.0
 """Seconds without a word, after which a terminal is shown how far it is."""
 AT_A_TIME = 2000
 """Happenings between two moments in which Ctrl-C is heard and progress shown."""
-_COUNT: TypeAdapter[int | str] = TypeAdapter(Count)
-
-
-def count(text: str) -> int | str:
-    """`1` or `25%`. Raises typer.BadParameter."""
-    try:
-        return _COUNT.validate_python(int(text) if text.isdigit() else text)
-    except ValidationError as error:
-        raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
 
 
 def _count(help: str) -> Any:
@@ -103,7 +91,7 @@ def simulate(
     look: Annotated[float, _time("Between two looks of the engine.", human_seconds(USUAL.look))] = USUAL.look,
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 1,
     runs: Annotated[int, typer.Option(min=1, help="Rollouts to simulate of each tier; figures are means.")] = 1,
-    state: StateOption = wiring.STATE,
+    state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
     """Simulate a rollout: how long, how many instances at most, what would be cut. Nothing real is touched.
@@ -141,7 +129,7 @@ def simulate(
         async with wired(chain_file(file, state), state) as found:
             routers = found.world.routers
             fleets = [rules(change.of(one), routers[one.name]) for one in _asked(found.chain, tier)]
-        done = [Done(fleet, await _rollouts(output, fleet, world, seed, runs)) for fleet in fleets]
+        done = [SimulatedRollouts(fleet, await _rollouts(output, fleet, world, seed, runs)) for fleet in fleets]
         output.result(data(done, world, seed), picture(done, world, seed))
         return exits.DONE if all(one.clean for one in done) else exits.ROLLED_BACK
 
@@ -251,156 +239,3 @@ def _no_collector() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
-
-
-# -- what came of it -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Done:
-    """All simulated rollouts of one tier."""
-
-    rules: RolloutSettings
-    results: tuple[Result, ...]
-
-    @property
-    def clean(self) -> bool:
-        """Every one completed, and none cut anything."""
-        return all(r.outcome == "completed" and not r.cut_uploads and not r.cut_requests for r in self.results)
-
-    @property
-    def completed(self) -> int:
-        return sum(r.outcome == "completed" for r in self.results)
-
-    def mean(self, figure: str) -> float | None:
-        """Of those rollouts that have the figure; None where none has."""
-        values = [value for r in self.results if (value := getattr(r, figure)) is not None]
-        return fmean(values) if values else None
-
-    @property
-    def reason(self) -> str:
-        """Why one did not complete; empty when all did."""
-        return next((f"{r.outcome}: {r.reason}" for r in self.results if r.outcome != "completed"), "")
-
-
-_MEANS = (
-    "seconds",
-    "floor",
-    "ratio",
-    "cut_uploads",
-    "cut_requests",
-    "lost_uploads",
-    "lost_requests",
-    "failures",
-    "healed",
-    "steps",
-)
-
-
-def data(done: Sequence[Done], world: SimulatedTier, seed: int) -> dict[str, Any]:
-    """As `simulate --json` prints it. Times in seconds; `peak` and `fewest` are extremes over all runs, else means."""
-    return {
-        "seed": seed,
-        "assumed": assumed(world),
-        "tiers": [
-            {
-                **asdict(one.rules),
-                "runs": len(one.results),
-                "completed": one.completed,
-                "reason": one.reason or None,
-                **{name: _rounded(one.mean(name)) for name in _MEANS},
-                "shortest": _rounded(min(r.seconds for r in one.results)),
-                "longest": _rounded(max(r.seconds for r in one.results)),
-                "peak": max(r.peak for r in one.results),
-                "fewest": min(r.fewest for r in one.results),
-            }
-            for one in done
-        ],
-        "seconds": _rounded(_together(done)),
-        "clean": all(one.clean for one in done),
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else int(value) if value == int(value) else round(value, 3)
-
-
-def _together(done: Sequence[Done]) -> float | None:
-    """Seconds for all tiers one after the other; None when one does not complete."""
-    if any(one.completed < len(one.results) for one in done):
-        return None
-    return sum(one.mean("seconds") or 0.0 for one in done)
-
-
-def assumed(world: SimulatedTier) -> dict[str, str | float]:
-    """The simulated world, spelled as on the command line."""
-    return {
-        "uploads-per-second": world.uploads.rate,
-        "upload-size": SIZE.spell(world.uploads.work),
-        "client-rate": RATE.spell(world.uploads.pace),
-        "requests-per-second": world.requests.rate,
-        "request-time": TIME.spell(world.requests.work),
-        "start-time": TIME.spell(world.start),
-        "start-failures": world.start_failures,
-        "failures": "0s" if world.lifetime == inf else human_seconds(world.lifetime),
-        "confirm-time": TIME.spell(world.confirm),
-        "stop-time": TIME.spell(world.stop),
-        "verdict-time": TIME.spell(world.verdict),
-        "look": human_seconds(world.look),
-    }
-
-
-def picture(done: Sequence[Done], world: SimulatedTier, seed: int) -> Group:
-    """The same for people."""
-    table = Table("", *(one.rules.tier for one in done))
-    for title, figure in _ROWS.items():
-        table.add_row(title, *map(figure, done))
-    said = [Text(f"{one.rules.tier} {one.reason}", style="yellow") for one in done if one.reason]
-    if len(done) > 1 and (seconds := _together(done)) is not None:
-        said.append(Text(f"One tier after the other: {_duration(seconds)}"))
-    world_text = "  ".join(f"--{name} {value}" for name, value in assumed(world).items())
-    return Group(table, *said, Text(f"Assumed: {world_text}  --seed {seed}", style="dim"))
-
-
-def _takes(one: Done) -> str:
-    text = _duration(one.mean("seconds"))
-    if len(one.results) > 1:
-        every = [r.seconds for r in one.results]
-        text += f" ({_duration(min(every))} to {_duration(max(every))})"
-    return text
-
-
-def _duration(value: float | None) -> str:
-    return "-" if value is None else human_seconds(round(value, 1) if value < 60 else round(value))
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
-
-
-def _ratio(one: Done) -> str:
-    ratio = one.mean("ratio")
-    return "-" if ratio is None else f"{ratio:.2f}"
-
-
-def _instances(one: Done) -> str:
-    less = f" - {one.rules.unavailable:,}" if one.rules.unavailable else ""
-    more = one.rules.size if one.rules.strategy == "blue-green" else one.rules.surge
-    return f"{one.rules.size:,} + {more:,}{less}"
-
-
-_ROWS: dict[str, Callable[[Done], str]] = {
-    "strategy": lambda one: one.rules.strategy,
-    "instances + surge": _instances,
-    "takes": _takes,
-    "floor": lambda one: _duration(one.mean("floor")),
-    "ratio to the floor": _ratio,
-    "instances at most": lambda one: f"{max(r.peak for r in one.results):,}",
-    "serving at least": lambda one: f"{min(r.fewest for r in one.results):,}",
-    "uploads cut": lambda one: _figure(one.mean("cut_uploads")),
-    "requests cut": lambda one: _figure(one.mean("cut_requests")),
-    "instances failed": lambda one: _figure(one.mean("failures")),
-    "of these healed": lambda one: _figure(one.mean("healed")),
-    "requests lost by that": lambda one: _figure((one.mean("lost_uploads") or 0) + (one.mean("lost_requests") or 0)),
-    "steps": lambda one: _figure(one.mean("steps")),
-}

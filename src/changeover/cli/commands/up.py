@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from pathlib import Path
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.commands.down import end_keeper, keepers_home
-from changeover.cli.commands.status import keeper, picture, survey
-from changeover.cli.options.common import FileOption, JsonOption, StateOption, chain_file, run, wired
+from changeover.cli.chains import chain_file, wired
+from changeover.cli.frame import run
+from changeover.cli.keeper_process import leave_keeper, mind_keeper
+from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
-from changeover.engine.journal.journal import Journal
+from changeover.cli.rendering.status import picture
+from changeover.cli.survey import survey
 from changeover.engine.journal.lease import lease
 from changeover.engine.lifecycle import bring_up
 from changeover.engine.runtime import ProgressListener
-from changeover.kit import process
-from changeover.model.errors import ChangeoverError
 
 
-def up(file: FileOption = None, state: StateOption = wiring.STATE, json: JsonOption = False) -> None:
+def up(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
     """Start every tier from its first template and wait until all serve. A chain that is up already is left alone."""
     run(json, lambda output: _up(output, file, state))
 
@@ -51,21 +50,3 @@ async def start(found: wiring.Wired, source: Path, tell: ProgressListener) -> No
         journal.set_facts({"file": str(source.resolve())})
         await bring_up(found.world, journal, tell)
         leave_keeper(found.state, journal)
-
-
-def mind_keeper(state: Path, journal: Journal) -> None:
-    """Leave a keeper behind where there is none any more, unless somebody else is at work on the chain."""
-    with contextlib.suppress(ChangeoverError), lease(journal, "up", time.time()):
-        leave_keeper(state, journal)
-
-
-def leave_keeper(state: Path, journal: Journal) -> None:
-    """Start the keeper, unless it runs, and write down which process it is, so that `down` can end it."""
-    if (known := keeper(journal)) is not None and process.is_alive(*known):
-        return
-    end_keeper(journal)
-    home = keepers_home(journal)
-    home.mkdir(exist_ok=True)
-    command = (sys.executable, "-m", "changeover", "keep", "--state", str(state))
-    pid, born = process.spawn(command, cwd=home, log=home / "log", env={})
-    journal.set_facts({"keeper": f"{pid} {born}"})

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from changeover.cli.commands.probe import seconds, size
+from changeover.cli.options.values import seconds, size
 from changeover.model.units import human_bytes, human_seconds
 from changeover.rollout.simulation.distributions import Around, Between, Fixed, Spread
 

@@ -32,7 +32,9 @@ StrategyOption = Annotated[
 ]
 
 
-def goals(found: wiring.Wired, tier: str, to: str, everything: bool, release: Path | None) -> dict[str, str]:
+def requested_targets(
+    found: wiring.Wired, tier: str, to: str, everything: bool, release: Path | None
+) -> dict[str, str]:
     """Which tiers go to which templates. Raises ChangeoverError when that is not said, or not there."""
     if sum((bool(tier), everything, release is not None)) != 1 or bool(to) == (release is not None):
         raise fail("say which: `TIER --to V`, `--all --to V` or `--release FILE`")

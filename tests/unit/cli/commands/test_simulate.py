@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from changeover.cli import exits
 from changeover.cli.main import cli
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "01-four-tiers" / "chain.yaml"
+EXAMPLE = Path(__file__).parents[4] / "examples" / "01-four-tiers" / "chain.yaml"
 
 
 def simulate(*options: str) -> Result:

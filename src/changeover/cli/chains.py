@@ -1,0 +1,104 @@
+"""The chain that a command acts on: which file describes it, whether it is up, and the chain wired to its platform."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from changeover import wiring
+from changeover.model.chain import Chain
+from changeover.model.errors import ChangeoverError, fail
+
+
+def chain_file(given: Path | None, state: Path) -> Path:
+    """Which chain file is meant. Raises ChangeoverError when there is none to be found."""
+    if given is not None:
+        return given
+    if (state / "journal.db").exists():
+        journal = wiring.open_journal(state)
+        with contextlib.closing(journal):
+            known = journal.fact("file")
+        if known:
+            return Path(known)
+    here = Path("chain.yaml")
+    if here.exists():
+        return here
+    raise fail(
+        "no chain file is named, and there is no chain.yaml here",
+        next="Name one with -f, such as -f examples/01-four-tiers/chain.yaml.",
+    )
+
+
+@asynccontextmanager
+async def wired(file: Path, state: Path) -> AsyncIterator[wiring.Wired]:
+    """A chain joined to its world, with the HTTP client it asks with."""
+    async with wiring.client() as client:
+        yield wiring.wire(file, state, client)
+
+
+@asynccontextmanager
+async def running(given: Path | None, state: Path) -> AsyncIterator[wiring.Wired]:
+    """The same for a chain that must be up. Raises ChangeoverError when it is not."""
+    if not (state / "chain.yaml").exists():
+        raise _not_up(state)
+    async with wired(chain_file(given, state), state) as found:
+        with contextlib.closing(found.journal()) as journal:
+            if not journal.is_up():
+                raise _not_up(state)
+        as_it_is = wiring.read_chain(state / "chain.yaml")[0].chain
+        _check_same_tiers(found.chain, as_it_is)
+        _check_same_previews(found.chain, as_it_is)
+        yield found
+
+
+def _check_same_tiers(given: Chain, running: Chain) -> None:
+    """A running chain's tiers are what they were at its start; templates, sizes and limits may change."""
+    was, wanted = ([(t.name, t.kind) for t in chain.tiers] for chain in (running, given))
+    if was != wanted:
+        raise fail(
+            f"the chain file has other tiers than the chain that is up: {_names(wanted)}; up are {_names(was)}",
+            state="Nothing was changed.",
+            next="Give back the tiers as they were, or take the chain down and up again.",
+        )
+
+
+def _check_same_previews(given: Chain, running: Chain) -> None:
+    """The load balancer has listened where the chain was told to since its start."""
+    was, wanted = ({t.name: t.update.preview for t in chain.tiers} for chain in (running, given))
+    if changed := [name for name in wanted if wanted[name] != was[name]]:
+        raise fail(
+            f"the preview of tier {changed[0]} is {wanted[changed[0]] or 'gone'} in the chain file, and was "
+            f"{was[changed[0]] or 'not there'} when the chain came up",
+            state="Nothing was changed.",
+            next="Put it back as it was, or take the chain down and up again.",
+        )
+
+
+def _names(tiers: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in tiers)
+
+
+@asynccontextmanager
+async def as_it_runs(state: Path, given: Path | None = None) -> AsyncIterator[wiring.Wired | None]:
+    """The chain as it was last acted on, whatever its file says by now; None when there never was one.
+
+    A file that is `given` must be one of that chain; what it says beyond that takes effect with the next `roll`.
+    """
+    if given is not None:
+        wiring.read_chain(given)
+    if not (state / "chain.yaml").exists():
+        yield None
+        return
+    async with wired(state / "chain.yaml", state) as found:
+        if given is not None:
+            _check_same_tiers(wiring.read_chain(given)[0].chain, found.chain)
+        yield found
+
+
+def _not_up(state: Path) -> ChangeoverError:
+    return fail(
+        f"no chain is up in {state}",
+        next="Start it with `changeover up -f FILE`, or name its folder with --state.",
+    )

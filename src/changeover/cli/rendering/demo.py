@@ -1,0 +1,66 @@
+"""What `demo` found: one JSON object, or a table."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from changeover.cli.rendering.rolled import idle_before_stop, rolled_data
+from changeover.engine.release.release import Rolled
+from changeover.probe.ledger import read_ledger
+from changeover.rollout.members.phases import Phase
+
+
+def data(verdict: dict[str, Any], rolls: list[Rolled], ledger: Path, since: float) -> dict[str, Any]:
+    idle = [seconds for done in rolls for member in done.members if (seconds := idle_before_stop(member)) is not None]
+    # An upload straddles a replacement if it was under way when an old instance was taken out, or when it went.
+    replaced = [m.times[p] for done in rolls for m in done.members for p in (Phase.LEAVING, Phase.GONE) if p in m.times]
+    uploads = [row for row in read_ledger(ledger) if row.kind == "upload"]
+    straddling = sum(any(row.started < moment < row.finished for moment in replaced) for row in uploads)
+    return {
+        "verdict": verdict,
+        "rolls": [rolled_data(done) for done in rolls],
+        "uploads": {"sent": len(uploads), "straddling_a_replacement": straddling},
+        "seconds_from_last_in_flight_to_stop": {
+            "instances": len(idle),
+            "median": round(statistics.median(idle), 3) if idle else None,
+            "worst": max(idle, default=None),
+        },
+        "seconds": round(time.time() - since, 1),
+    }
+
+
+def picture(found: dict[str, Any], naive: bool) -> RenderableType:
+    verdict, idle = found["verdict"], found["seconds_from_last_in_flight_to_stop"]
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("verdict", Text(verdict["sentence"], style="bold green" if verdict["clean"] else "bold red"))
+    for kind, count in verdict["counts"].items():
+        table.add_row(kind, f"{count['sent']:,} sent, {count['ok']:,} ok, {count['lost']:,} lost")
+    if verdict["latency"]:
+        table.add_row("GET latency", "  ".join(f"{name} {value:.1f} ms" for name, value in verdict["latency"].items()))
+    table.add_row(
+        "uploads",
+        f"{found['uploads']['straddling_a_replacement']} of {found['uploads']['sent']} straddled a replacement",
+    )
+    for done in found["rolls"]:
+        table.add_row(done["tier"], f"{done['from']} -> {done['to']} {done['outcome']} in {done['seconds']:.1f} s")
+    if idle["instances"]:
+        table.add_row(
+            "last request to stop",
+            f"median {idle['median'] * 1000:.0f} ms, worst {idle['worst'] * 1000:.0f} ms "
+            f"over {idle['instances']} instances",
+        )
+    for reason, count in verdict["by_reason"].items():
+        table.add_row("broken", f"{count} x {reason}")
+    for tier, count in verdict["by_moving_tier"].items():
+        table.add_row("broken while moving", f"{count} x {tier}")
+    table.add_row("time", f"{found['seconds']:.0f} s")
+    if naive and not verdict["clean"]:
+        table.add_row("", "This was the control: instances restarted the plain way. The broken requests are the point.")
+    return table

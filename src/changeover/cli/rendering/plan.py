@@ -1,0 +1,164 @@
+"""A plan as `plan` prints it: one JSON object, or tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from math import inf
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from changeover.engine.release.plan import Plan, TierPlan
+from changeover.model.units import human_bytes, human_seconds
+from changeover.rollout.simulation.rehearsal import Planned
+from changeover.rollout.simulation.upload_forecast import Passing
+
+Disk = Mapping[str, Mapping[str, int]]
+"""Tier -> template -> bytes of disk: `Wired.disk`."""
+
+
+def _disk(one: TierPlan, disk: Disk) -> int:
+    """Bytes that buffered bodies may take on the disk of an instance that exists in this rollout."""
+    templates = disk.get(one.tier, {})
+    return max(templates.get(one.came_from, 0), templates.get(one.goal, 0))
+
+
+def data(made: Plan, disk: Disk) -> dict[str, Any]:
+    """As `plan --json` prints it. Times in seconds from the beginning of the rollout, sizes in bytes."""
+    return {
+        "id": made.id if made.tiers else None,
+        "goals": dict(made.goals),
+        "tiers": [{**_tier_data(one), "disk": one.rehearsal.peak * _disk(one, disk)} for one in made.tiers],
+        "peak": made.peak,
+        "floor_seconds": _rounded(made.floor),
+        "seconds": _rounded(made.seconds),
+        "uploads": [_upload_data(one) for one in made.uploads],
+        "would_be_cut": sum(one.fate == "cut" for one in made.uploads),
+        "silent": list(made.silent),
+    }
+
+
+def _tier_data(one: TierPlan) -> dict[str, Any]:
+    ends = one.rehearsal.outcome == "completed"
+    return {
+        "tier": one.tier,
+        "from": one.came_from,
+        "to": one.goal,
+        "strategy": one.rehearsal.strategy,
+        "size": one.size,
+        "peak": one.rehearsal.peak,
+        "begins": _rounded(one.begins),
+        "floor_seconds": _rounded(one.rehearsal.floor),
+        "seconds": _rounded(one.rehearsal.seconds) if ends else None,
+        "waits_for": list(one.rehearsal.waits_for),
+        "steps": [
+            {"at": _rounded(one.begins + step.at), "what": step.what, "instance": step.instance, "text": step.text}
+            for step in one.rehearsal.planned
+        ],
+    }
+
+
+def _upload_data(one: Passing) -> dict[str, Any]:
+    return {
+        "tier": one.tier,
+        "instance": one.instance,
+        "received": one.upload.received,
+        "expected": one.upload.expected,
+        "seconds": _rounded(one.upload.seconds),
+        "needs_seconds": None if one.needs in (None, inf) else _rounded(one.needs),
+        "leaves_in_seconds": _rounded(one.leaves),
+        "fate": one.fate,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def picture(made: Plan, disk: Disk) -> RenderableType:
+    """The plan as people read it: what comes of it first, then every step."""
+    if not made.tiers:
+        runs = ", ".join(f"{tier} runs {template} already" for tier, template in made.goals.items())
+        return f"{runs}; nothing to do."
+    whole = Table("tier", "from", "to", "strategy", "instances at most", "at least", "with what is in flight")
+    for one in made.tiers:
+        way = (one.tier, one.came_from, one.goal, one.rehearsal.strategy)
+        ends = one.rehearsal.seconds if one.rehearsal.outcome == "completed" else None
+        whole.add_row(*way, f"{one.rehearsal.peak} for {one.size}", _time(one.rehearsal.floor), _time(ends))
+    if len(made.tiers) > 1:
+        whole.add_row("together", "", "", "", f"{made.peak} in all", _time(made.floor), _time(made.seconds))
+    steps = Table("at", "tier", "what", "instances", title="Steps", title_justify="left")
+    for one in made.tiers:
+        for row in _rows(one):
+            steps.add_row(*row)
+    waits = [
+        f"Not counted: the wait for {what} ({one.tier})." for one in made.tiers for what in one.rehearsal.waits_for
+    ]
+    fits = [
+        f"{one.tier} buffers on disk: {one.rehearsal.peak} instances x {human_bytes(each)} of bodies "
+        f"= {human_bytes(one.rehearsal.peak * each)}."
+        for one in made.tiers
+        if (each := _disk(one, disk))
+    ]
+    last = f"Carry it out with `changeover roll --plan {made.id}`; it is refused if anything has changed by then."
+    return Group(steps, whole, *_uploads(made), *fits, *waits, last)
+
+
+def _time(value: float | None) -> str:
+    return "as long as its uploads" if value is None else human_seconds(round(value, 1))
+
+
+def _rows(one: TierPlan) -> Iterator[tuple[str, ...]]:
+    """Steps of a kind at the same moment on one line."""
+
+    def kind(step: Planned) -> tuple[float, str, str]:
+        return step.at, step.what, step.text
+
+    for (at, what, text), steps in groupby(one.rehearsal.planned, key=kind):
+        said = {"step": text, "wait": f"wait for {text}", "note": text, "finish": "done"}.get(what, f"{what} {text}")
+        names = ", ".join(step.instance for step in steps if step.instance)
+        yield human_seconds(round(one.begins + at, 1)), one.tier, said.strip(), names
+
+
+def _uploads(made: Plan) -> Iterator[RenderableType]:
+    troubled = [one for one in made.uploads if one.fate in ("cut", "held", "unknown")]
+    fine = len(made.uploads) - len(troubled)
+    if troubled:
+        table = Table(
+            *("tier", "instance", "upload", "rate", "needs", "leaves in", "and is"),
+            title="Uploads in flight that do not fit",
+            title_justify="left",
+        )
+        for one in troubled:
+            table.add_row(*_upload(one))
+        yield table
+    cut = sum(one.fate == "cut" for one in troubled)
+    said = (
+        f"{cut} of {len(made.uploads)} uploads in flight would be cut." if made.uploads else "No upload is in flight."
+    )
+    yield Text(said + (f" {fine} end in time." if fine and troubled else ""), style="red" if cut else "")
+    if made.silent:
+        yield Text(f"Unknown is what these have in flight: {', '.join(made.silent)}.", style="yellow")
+
+
+_FATES = {"cut": "cut at the drain deadline", "held": "waited for beyond the drain deadline", "unknown": "unknown"}
+
+
+def _upload(one: Passing) -> tuple[str, ...]:
+    upload = one.upload
+    whole = "?" if upload.expected is None else human_bytes(upload.expected)
+    rate = f"{human_bytes(upload.received / upload.seconds)}/s" if upload.seconds else "-"
+    takes = {None: "?", inf: "for ever"}.get(one.needs) or human_seconds(round(one.needs or 0.0))
+    way = f"{human_bytes(upload.received)} of {whole}"
+    return (
+        one.tier,
+        one.instance or "one of them",
+        way,
+        rate,
+        takes,
+        human_seconds(round(one.leaves, 1)),
+        _FATES[one.fate],
+    )

@@ -1,0 +1,82 @@
+"""Rollouts that have ended, as `roll` prints them: one JSON object, or a table of instances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from changeover.engine.release.release import Rolled
+from changeover.model.units import human_seconds
+from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.phases import Phase
+
+
+def one_or_all(parts: list[dict[str, Any]], outcome: str) -> dict[str, Any]:
+    """One tier is printed as itself; several as a list with what came of the whole."""
+    return parts[0] if len(parts) == 1 else {"outcome": outcome, "rolls": parts}
+
+
+def rolled_data(done: Rolled) -> dict[str, Any]:
+    """A rollout as `roll --json` prints it. Times are seconds since the epoch, keyed by phase."""
+    return {
+        "tier": done.row.tier,
+        "from": done.row.came_from,
+        "to": done.row.goal,
+        "outcome": done.finish.outcome,
+        "reason": done.finish.reason,
+        "seconds": round(done.seconds, 3),
+        "instances": [
+            {
+                "name": member.name,
+                "template": member.template,
+                "phase": member.phase.value,
+                "times": {phase.value: round(member.times[phase], 3) for phase in Phase if phase in member.times},
+                "last_in_flight": member.last_busy,
+                "seconds_from_last_in_flight_to_stop": idle_before_stop(member),
+                "cut": member.cut or None,
+            }
+            for member in done.members
+        ],
+    }
+
+
+def idle_before_stop(member: Member) -> float | None:
+    """Seconds between the last look that found something in flight and the stop signal; None where none did."""
+    stopped = member.times.get(Phase.STOPPING)
+    if stopped is None or member.last_busy is None:
+        return None
+    return round(stopped - member.last_busy, 3)
+
+
+def rolled_text(done: Rolled) -> RenderableType:
+    """A rollout for people."""
+    way = f"{done.row.tier}: {done.row.came_from} -> {done.row.goal}"
+    cut = [f"{member.name} was cut at its drain deadline: {member.cut}." for member in done.members if member.cut]
+    if done.finish.outcome != "completed":
+        serves = f"{done.serving} instances of {done.row.came_from} serve everything."
+        last = f"Mend {done.row.goal} and roll again, or `changeover retry`."
+        word = "undone" if done.finish.outcome == "undone" else "not completed"
+        return Text(
+            "\n  ".join([f"{way} was {word}: {done.finish.reason}", serves, *(cut or ["Nothing was cut."]), last])
+        )
+    table = Table(title=f"{way} in {human_seconds(round(done.seconds, 1))}", title_justify="left")
+    for column in ("instance", "template", "until serving", "served", "drained in", "last request to stop"):
+        table.add_column(column)
+    for member in done.members:
+        table.add_row(
+            member.name,
+            member.template,
+            _between(member, "created", Phase.ADMITTED),
+            _between(member, Phase.ADMITTED, Phase.LEAVING),
+            _between(member, Phase.LEAVING, Phase.DRAINED),
+            "-" if (idle := idle_before_stop(member)) is None else human_seconds(idle),
+        )
+    return Group(table, *cut)
+
+
+def _between(member: Member, first: str, last: str) -> str:
+    start, end = member.times.get(first), member.times.get(last)
+    return "-" if start is None or end is None else human_seconds(round(end - start, 1))

@@ -1,0 +1,51 @@
+"""A chain's status as a tree of tiers, versions and instances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+from rich.tree import Tree
+
+_PHASE = {"admitted": "green", "draining": "yellow", "leaving": "yellow", "failed": "red"}
+
+
+def picture(data: dict[str, Any]) -> Group:
+    """The tree tier -> version -> instance."""
+    head = Text(f"{data['chain']}  ", style="bold")
+    head.append(f"up at {data['edge_url']}  (CA {data['ca_file']})" if data["up"] else "down", style="")
+    if data["at_work"]:
+        head.append(f"\nat work: {data['at_work']['what']} (process {data['at_work']['pid']})", style="cyan")
+    if data["up"] and not data["balancer"]:
+        head.append("\nthe load balancer is down", style="red")
+    if data["up"] and data["keeper"] is None:
+        head.append("\nno keeper is running: what dies is not replaced; `changeover up` starts one", style="red")
+    trees = []
+    for tier in data["tiers"] if data["up"] else ():
+        title = f"[bold]{tier['name']}[/] {tier['kind']}  {tier['serving']} of {tier['size']} serving  {tier['status']}"
+        title += f"  preview at {tier['preview']}" if tier["preview"] else ""
+        if (share := tier["share"]) is not None:
+            title += f"  {tier['template']} gets {share['actual']} % of {share['of']} (set: {share['set']} %)"
+        tree = Tree(title)
+        mine = [i for i in data["instances"] if i["tier"] == tier["name"]]
+        for version in sorted({i["template"] for i in mine}):
+            branch = tree.add(f"[bold]{version}[/]")
+            for one in (i for i in mine if i["template"] == version):
+                branch.add(_row(one))
+        trees.append(tree)
+    return Group(head, *trees)
+
+
+def _row(one: dict[str, Any]) -> str:
+    colour = _PHASE.get(one["phase"], "cyan")
+    row = f"{one['name']:<16} [{colour}]{one['phase']:<9}[/] {one['address'] or '-':<16} "
+    seen = one["in_flight"]
+    if seen is None:
+        row += "[dim]in flight unknown[/]"
+    else:
+        requests = "-" if seen["requests"] is None else seen["requests"]
+        row += f"requests {requests}, uploads {len(seen['uploads'])}, connections {seen['connections']}"
+    if one["drain_seconds_left"] is not None:
+        row += f"  [yellow]deadline in {one['drain_seconds_left']:.0f} s[/]"
+    return row

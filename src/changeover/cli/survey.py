@@ -1,0 +1,113 @@
+"""What a chain is doing at the moment, as `status` and `up` print it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from changeover import wiring
+from changeover.cli.keeper_process import keeper
+from changeover.engine.journal.journal import Journal
+from changeover.engine.runtime import rollout_settings
+from changeover.kit import process
+from changeover.kit.clock import Clock
+from changeover.model.chain import Tier
+from changeover.model.instance import InFlight
+from changeover.ports import CanWeigh, Unknown
+from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.phases import Phase
+from changeover.rollout.strategies import canary
+from changeover.rollout.tier.context import TierContext
+
+
+async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
+    """Everything there is to say of a chain just now, as `status --json` prints it."""
+    up = journal.is_up()
+    now = Clock(not_before=journal.latest()).now()  # as controllers count, whatever was done to the clock
+    tiers, instances = [], []
+    for tier in found.chain.tiers:
+        course = journal.course(tier.name)
+        members = list(journal.fleet(tier.name)) if up else []
+        instances += await asyncio.gather(*(_instance(found, tier.name, member, now) for member in members))
+        tiers.append(
+            {
+                "name": tier.name,
+                "kind": tier.kind,
+                "size": tier.size,
+                "template": course.goal if course else None,
+                "status": course.status.value if course else None,
+                "serving": sum(m.phase is Phase.ADMITTED for m in members),
+                "share": _share(found, tier, journal) if up else None,
+                "preview": str(shown) if up and (shown := found.platform.preview_entry(tier.name)) else None,
+            }
+        )
+    holder = journal.holder()
+    at_work = {"pid": holder.pid, "what": holder.purpose} if holder and holder.is_alive() else None
+    return {
+        "chain": found.chain.name,
+        "up": up,
+        "edge_url": edge_url(found) if up else None,
+        "ca_file": str(found.platform.ca_file) if up else None,
+        "at_work": at_work,
+        "balancer": found.platform.is_open(),
+        "keeper": known[0] if (known := keeper(journal)) is not None and process.is_alive(*known) else None,
+        "tiers": tiers,
+        "instances": instances,
+    }
+
+
+def _share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] | None:
+    """Of a canary at a step: how much of what goes to the new template, as it was set and as its routers have it."""
+    router = found.world.routers[tier.name]
+    course, weighs = journal.course(tier.name), isinstance(router, CanWeigh)
+    if course is None:
+        return None
+    here = TierContext(rollout_settings(tier, weighed=weighs), course, journal.fleet(tier.name))
+    if here.step is None:
+        return None
+    actual = canary.actual_share(here.fleet, course.goal)
+    return {
+        "of": router.weighs if isinstance(router, CanWeigh) and here.rules.beside else "instances",
+        "set": here.share,
+        "actual": None if actual is None else round(actual, 1),
+    }
+
+
+def edge_url(found: wiring.Wired) -> str:
+    """Where clients reach the chain. Only an nginx at the edge speaks TLS to them."""
+    outermost = found.chain.tiers[0]
+    return f"{'https' if outermost.kind == 'nginx' else 'http'}://{found.platform.entry(found.chain.tiers[0].name)}"
+
+
+async def _instance(found: wiring.Wired, tier: str, member: Member, now: float) -> dict[str, Any]:
+    instance = found.platform.recorded(member.name)
+    seen: InFlight | None = None
+    if instance is not None and found.platform.gone(instance) is None:
+        with contextlib.suppress(Unknown):
+            seen = await found.world.hops[tier].in_flight(instance)
+    left = None if member.deadline is None else max(0.0, member.deadline - now)
+    return {
+        "name": member.name,
+        "tier": tier,
+        "template": instance.template if instance else member.template,
+        "phase": member.phase.value,
+        "pid": instance.pid if instance else None,
+        "address": str(instance.address) if instance else None,
+        "control": str(instance.control) if instance else None,
+        "in_flight": in_flight(seen),
+        "drain_seconds_left": left if member.phase is Phase.DRAINING else None,
+    }
+
+
+def in_flight(seen: InFlight | None) -> dict[str, Any] | None:
+    """In-flight counts as JSON; None when they could not be had, which is not the same as nothing."""
+    if seen is None:
+        return None
+    uploads = [{"received": u.received, "expected": u.expected, "seconds": u.seconds} for u in seen.uploads]
+    return {
+        "requests": seen.requests,
+        "connections": seen.connections,
+        "uploads": uploads,
+        "bytes_left": seen.bytes_left,
+    }
