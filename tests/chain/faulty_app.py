@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from changeover.example_app import server
+from changeover.example_app.config import AppConfig
 
 right = vars(server)["endpoints"]
 CLIENTS = ("/hello", "/blob")
@@ -35,7 +36,7 @@ def main(fault: str, port: str, name: str, version: str, shared: str, lame_duck:
         return answer
 
     vars(server)["endpoints"] = faulty
-    server.run(server.AppConfig("127.0.0.1", int(port), name, version, Path(shared), Path(lame_duck)))
+    server.run(AppConfig("127.0.0.1", int(port), name, version, Path(shared), Path(lame_duck)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from tests.chain.chains import Chain, kill, running_in, until
 
 @pytest.mark.parametrize(
     "victims",
-    [("haproxy",), (" keep ", "haproxy", "nginx: master", "envoy", "changeover.cli.commands.app")],
+    [("haproxy",), (" keep ", "haproxy", "nginx: master", "envoy", "changeover.example_app")],
     ids=["HAProxy", "everything but nginx workers"],
 )
 def test_nothing_is_left_although_something_had_died(chain: Chain, victims: tuple[str, ...]) -> None:

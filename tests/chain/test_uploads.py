@@ -121,7 +121,7 @@ def head(chain: Chain, place: str) -> httpx.Response:
 
 def to_themselves(said: Said) -> None:
     """A change: every instance has a folder for uploads of its own."""
-    words = "-m changeover.cli.commands.app --host {host} --port {port} --instance {name} --version-label {version}"
+    words = "-m changeover.example_app --host {host} --port {port} --instance {name} --version-label {version}"
     command = [sys.executable, *words.split(), "--shared", "{shared}/{name}", "--lame-duck-file", "{lame_duck}"]
     for each in tier_of(said, "runtime")["templates"].values():
         each["command"] = command

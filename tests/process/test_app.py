@@ -25,7 +25,8 @@ from changeover.kit.pattern import pattern
 PROGRAM = """
 import resource, sys
 from pathlib import Path
-from changeover.example_app.server import AppConfig, run
+from changeover.example_app.config import AppConfig
+from changeover.example_app.server import run
 instance, shared, lame_duck, largest_file = sys.argv[1:]
 if largest_file:  # the kernel then refuses to write more to a file, which is how a full disk looks from here
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest_file), int(largest_file)))
@@ -465,7 +466,7 @@ def refuses(app: App) -> bool:
 def test_an_address_that_cannot_be_had_is_named_without_a_traceback(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        argv = [sys.executable, "-m", "changeover.cli.commands.app", "--port", str(port), "--shared", str(tmp_path)]
+        argv = [sys.executable, "-m", "changeover.example_app", "--port", str(port), "--shared", str(tmp_path)]
         done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: app: cannot listen on 127.0.0.1:{port}: Address already in use")

@@ -17,7 +17,8 @@ from tests.process.probing import Ran, rows, run_probe
 PROGRAM = """
 import sys
 from pathlib import Path
-from changeover.example_app.server import AppConfig, run
+from changeover.example_app.config import AppConfig
+from changeover.example_app.server import run
 instance, version, shared = sys.argv[1:]
 run(AppConfig("127.0.0.1", 0, instance, version, Path(shared), Path(shared, "lame-duck")))
 """

@@ -14,13 +14,12 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
 import uvicorn
 import uvloop
 
+from changeover.example_app.config import AppConfig
 from changeover.example_app.endpoints import endpoints, library
 from changeover.example_app.in_flight import Board, Counted, CountedProtocol
 from changeover.example_app.uploads_folder import UploadsFolder
@@ -33,20 +32,6 @@ _BACKLOG = 2048
 _KEEP_ALIVE = 75
 """Seconds a connection may idle. Longer than the pools of the proxies in front (60 s is common), so that they
 close first: a server that does so will sooner or later do it just as a request comes in; that is a 502."""
-
-
-@dataclass(frozen=True)
-class AppConfig:
-    """One instance of the application. It is in lame duck for as long as `lame_duck_file` exists."""
-
-    host: str
-    port: int
-    """0: any free one; the start line on stderr tells which."""
-    instance: str
-    version: str
-    shared: Path
-    """Folder for uploads, the same one for all instances."""
-    lame_duck_file: Path
 
 
 def run(config: AppConfig) -> None:

@@ -10,9 +10,10 @@ import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
+from changeover.example_app.config import AppConfig
 from changeover.example_app.endpoints import endpoints, library
 from changeover.example_app.in_flight import Board, Counted, CountedProtocol
-from changeover.example_app.server import AppConfig, serve
+from changeover.example_app.server import serve
 from changeover.example_app.uploads_folder import UploadsFolder
 from changeover.model.errors import ChangeoverError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -17,42 +18,49 @@ from changeover.relay.process.settings import Route, Settings
 from changeover.uploads.core import lease
 
 
-def options(**settings: Any) -> dict[str, list[str]]:
-    """What the command is told, option by option."""
+def options(**settings: Any) -> dict[str, Any]:
+    """What the process is started with, option by option."""
     said = RelaySettings.model_validate({"segment": ["POST /upload"], **settings})
-    argv = Relay(httpx.AsyncClient()).launch(said, place()).argv
-    assert argv[1:3] == ("-m", "changeover.cli.commands.relay")
-    found: dict[str, list[str]] = {}
-    for name, value in zip(argv[3::2], argv[4::2], strict=True):
-        found.setdefault(name, []).append(value)
+    _, *module, text = Relay(httpx.AsyncClient()).launch(said, place()).argv
+    assert module == ["-m", "changeover.relay"]
+    found: dict[str, Any] = json.loads(text)
     return found
 
 
 def test_it_stands_at_its_place_and_sends_to_the_stable_address_of_the_tier_behind() -> None:
     assert options(replay=["PUT /x", "POST /y"], budget="64MiB", patience="2m", keepalive_time="500ms") == {
-        "--listen": ["127.0.0.1:20001"],
-        "--upstream": ["127.0.0.1:20100"],
-        "--admin": ["127.0.0.1:20002"],
-        "--lame-duck-file": ["/state/instances/edge-v1-1/lame-duck"],
-        "--segment": ["POST /upload"],
-        "--replay": ["PUT /x", "POST /y"],
-        "--budget": ["64"],
-        "--patience": ["120.0"],
-        "--keepalive-time": ["0.5"],
-        "--keepalive-timeout": ["1.0"],
+        "upstream": "127.0.0.1:20100",
+        "listen": ["127.0.0.1:20001"],
+        "segment": ["POST /upload"],
+        "replay": ["PUT /x", "POST /y"],
+        "admin": "127.0.0.1:20002",
+        "control": "",
+        "take_over": False,
+        "reuse_port": False,
+        "proxy_protocol": False,
+        "lame_duck_file": "/state/instances/edge-v1-1/lame-duck",
+        "budget": 64,
+        "patience": 120.0,
+        "keepalive_time": 0.5,
+        "keepalive_timeout": 1.0,
     }
 
 
-def test_the_command_knows_every_option() -> None:
-    app = typer.Typer()
+def test_the_process_gets_every_option_of_the_command() -> None:
+    app = typer.Typer(add_completion=False)
     app.command()(relay)
-    known = {name for parameter in typer.main.get_command(app).params for name in parameter.opts}
-    assert set(options(replay=["PUT /x"])) <= known
+    assert set(options()) == {parameter.name for parameter in typer.main.get_command(app).params}
+
+
+def test_a_template_and_the_command_have_the_same_defaults() -> None:
+    template, process = RelaySettings(segment=()), Settings(("", 0))
+    assert (template.budget, template.patience) == (process.budget, process.patience)
+    assert (template.keepalive_time, template.keepalive_timeout) == (process.pooling.life, process.pooling.idle)
 
 
 @pytest.mark.parametrize("text", ["POST /upload", "PUT /a%20b", "POST /"])
 def test_a_route_of_a_template_is_one_to_the_command(text: str) -> None:
-    assert options(segment=[text])["--segment"] == [text]
+    assert options(segment=[text])["segment"] == [text]
     Route.parse(text)
 
 

@@ -17,18 +17,9 @@ from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext
 
 _EXAMPLE = (
-    *(
-        sys.executable,
-        "-m",
-        "changeover.cli.commands.app",
-        "--host",
-        "{host}",
-        "--port",
-        "{port}",
-        "--instance",
-        "{name}",
-    ),
-    *("--version-label", "{version}", "--shared", "{shared}", "--lame-duck-file", "{lame_duck}"),
+    *(sys.executable, "-m", "changeover.example_app"),
+    *("--host", "{host}", "--port", "{port}", "--instance", "{name}", "--version-label", "{version}"),
+    *("--shared", "{shared}", "--lame-duck-file", "{lame_duck}"),
 )
 
 

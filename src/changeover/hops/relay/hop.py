@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from signal import SIGTERM, Signals
 from typing import ClassVar, Literal
@@ -10,12 +11,10 @@ import httpx
 from pydantic import BaseModel
 
 from changeover.hops.counted import in_flight
-from changeover.hops.relay.settings import RelaySettings
+from changeover.hops.relay.settings import MIB, RelaySettings
 from changeover.kit.http import is_ok
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext
-
-MIB = 1024 * 1024
 
 
 class Relay:
@@ -36,21 +35,23 @@ class Relay:
     def launch(self, settings: RelaySettings, place: LaunchContext) -> LaunchSpec:
         if place.inner is None:
             raise ValueError(f"{place.tier.name}: a relay tier needs a tier behind it")
-        options = [
-            ("--listen", place.instance.address),
-            ("--upstream", place.inner),
-            ("--admin", place.instance.control),
-            ("--lame-duck-file", place.lame_duck),
-            *(("--segment", route) for route in settings.segment),
-            *(("--replay", route) for route in settings.replay),
-            ("--budget", settings.budget // MIB),
-            ("--patience", settings.patience),
-            ("--keepalive-time", settings.keepalive_time),
-            ("--keepalive-timeout", settings.keepalive_timeout),
-        ]
-        words = (str(word) for option in options for word in option)
-        proxied = ("--proxy-protocol",) if place.instance.proxied else ()
-        return LaunchSpec((sys.executable, "-m", "changeover.cli.commands.relay", *words, *proxied))
+        options = {
+            "upstream": str(place.inner),
+            "listen": [str(place.instance.address)],
+            "segment": settings.segment,
+            "replay": settings.replay,
+            "admin": str(place.instance.control),
+            "control": "",
+            "take_over": False,
+            "reuse_port": False,
+            "proxy_protocol": place.instance.proxied,
+            "lame_duck_file": place.lame_duck,
+            "budget": settings.budget // MIB,
+            "patience": settings.patience,
+            "keepalive_time": settings.keepalive_time,
+            "keepalive_timeout": settings.keepalive_timeout,
+        }
+        return LaunchSpec((sys.executable, "-m", "changeover.relay", json.dumps(options)))
 
     async def ready(self, instance: Instance) -> bool:
         return await is_ok(self._client, f"http://{instance.control}{self.ready_path}")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from changeover.http1 import head as heads
 from changeover.http1.head import ResponseHead
+from changeover.model.relay_defaults import RELAY
 from changeover.relay.io.body_buffer import Block, Piece
 from changeover.relay.io.epoll import Channel, Readiness, Waker
 from changeover.relay.io.pipes import Pipe, Pipes
@@ -40,8 +41,8 @@ class Pooling:
     after which it is kept no longer, so that whoever is behind it can be drained."""
 
     connect: float = 2.0
-    idle: float = 2.0
-    life: float = 3.0
+    idle: float = RELAY.connection_idle
+    life: float = RELAY.connection_life
 
 
 class Upstream:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from changeover.model.relay_defaults import RELAY
 from changeover.relay.outbound.upstream import Pooling
 
 MIB = 1024 * 1024
@@ -50,7 +51,7 @@ class Settings:
     replayed: tuple[Route, ...] = ()
     """Whose application does nothing before a body is whole: one that was not sent completely may be sent again."""
     pooling: Pooling = field(default_factory=Pooling)
-    budget: int = 512 * MIB
+    budget: int = RELAY.budget
     """Of bytes that are held and not acknowledged, for all bodies together."""
     segment_from: int = 64 * 1024
     """A body with fewer bytes goes inward as it is: it is there for milliseconds, which every drain waits for."""
@@ -60,7 +61,7 @@ class Settings:
     """By one body."""
     spool: int = 64 * MIB
     """Bytes of a body that is streamed through, and may be sent again, that are kept for that."""
-    patience: float = 60.0
+    patience: float = RELAY.patience
     """Without progress, until a client is told that it cannot be done."""
     head_time: float = 30.0
     """For a head to come."""
