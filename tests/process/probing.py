@@ -11,10 +11,10 @@ from typing import Any
 from tests.process.probed_server import Fault, Plan, ProbedServer
 
 from changeover.probe.ledger import Ledger, read_ledger
-from changeover.probe.load import Load
-from changeover.probe.row import Row
+from changeover.probe.ledger_row import LedgerRow
 from changeover.probe.tally import Tally
 from changeover.probe.traffic import run
+from changeover.probe.traffic_plan import TrafficPlan
 from changeover.probe.verdict import Verdict
 
 LONGEST = 10.0  # seconds until a run is given up; none should come near
@@ -33,7 +33,7 @@ class WatchedLedger(Ledger):
         self.stop = asyncio.Event()
         self._enough = enough
 
-    def record(self, row: Row) -> None:
+    def record(self, row: LedgerRow) -> None:
         super().record(row)
         if self._enough(self.tally):
             self.stop.set()
@@ -42,7 +42,7 @@ class WatchedLedger(Ledger):
 @dataclass(frozen=True)
 class Ran:
     verdict: Verdict
-    rows: list[Row]
+    rows: list[LedgerRow]
 
     def wrong(self) -> list[tuple[str, str, str | None]]:
         return [(row.kind, row.outcome, row.reason) for row in self.rows if row.outcome != "ok"]
@@ -71,5 +71,5 @@ async def run_probe(folder: Path, url: str, enough: Enough, **load: Any) -> Ran:
     options = {name: load.pop(name) for name in ("tier_state", "progress") if name in load}
     with WatchedLedger(folder / "ledger.jsonl", enough) as ledger:
         async with asyncio.timeout(LONGEST):
-            verdict = await run(Load(url, **load), ledger=ledger, stop=ledger.stop, **options)
+            verdict = await run(TrafficPlan(url, **load), ledger=ledger, stop=ledger.stop, **options)
     return Ran(verdict, list(read_ledger(ledger.path)))

@@ -15,9 +15,9 @@ from tests.process.probing import GETS, LONGEST, UPLOADS, Ran, once, probed, row
 
 from changeover.model.errors import ChangeoverError
 from changeover.probe.ledger import Ledger
-from changeover.probe.load import Load
-from changeover.probe.row import Row
-from changeover.probe.traffic import Progress, run
+from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.traffic import ProbeProgress, run
+from changeover.probe.traffic_plan import TrafficPlan
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_a_run_that_is_cancelled_hangs_up_everywhere_and_leaves_nothing_running(
             with Ledger(tmp_path / "ledger.jsonl") as ledger:
                 running = asyncio.create_task(
                     run(
-                        Load(server.url, **load),
+                        TrafficPlan(server.url, **load),
                         ledger=ledger,
                         stop=asyncio.Event(),
                         progress=lambda _: begun.set(),
@@ -261,7 +261,7 @@ def test_a_loss_is_recorded_with_what_the_tiers_were_doing(tmp_path: Path) -> No
 
 
 def test_progress_is_told_while_the_run_goes_on(tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[ProbeProgress] = []
     ran = probed(tmp_path, ProbedServer(), lambda _: bool(told), **GETS, progress=told.append)
     assert 0 < told[0].gets <= len(ran.rows)
     assert told[0].lost == 0
@@ -274,7 +274,7 @@ def test_a_run_that_was_stopped_before_it_began_proves_nothing(tmp_path: Path) -
         stop.set()
         async with ProbedServer() as server:
             with Ledger(tmp_path / "ledger.jsonl") as ledger:
-                verdict = await run(Load(server.url), ledger=ledger, stop=stop)
+                verdict = await run(TrafficPlan(server.url), ledger=ledger, stop=stop)
         assert verdict.sentence == "nothing was sent, which proves nothing"
         assert not verdict.clean
 
@@ -283,25 +283,25 @@ def test_a_run_that_was_stopped_before_it_began_proves_nothing(tmp_path: Path) -
 
 def test_a_ledger_that_cannot_be_written_ends_the_run_with_its_own_error(tmp_path: Path) -> None:
     class FullLedger(Ledger):
-        def record(self, row: Row) -> None:
+        def record(self, row: LedgerRow) -> None:
             raise self._failed(OSError(28, "No space left on device"))
 
     async def go() -> None:
         async with ProbedServer() as server:
             with FullLedger(tmp_path / "ledger.jsonl") as ledger:
-                await run(Load(server.url, rate=200.0), ledger=ledger, stop=asyncio.Event())
+                await run(TrafficPlan(server.url, rate=200.0), ledger=ledger, stop=asyncio.Event())
 
     with pytest.raises(ChangeoverError, match="the ledger cannot be written: No space"):
         asyncio.run(go())
 
 
 def test_an_address_that_is_none_and_a_ca_that_is_not_there_are_refused(tmp_path: Path) -> None:
-    async def go(load: Load) -> None:
+    async def go(load: TrafficPlan) -> None:
         with Ledger(tmp_path / "ledger.jsonl") as ledger:
             await run(load, ledger=ledger, stop=asyncio.Event())
 
     with pytest.raises(ChangeoverError, match="the CA cannot be read"):
-        asyncio.run(go(Load("https://127.0.0.1", ca_file=tmp_path / "none.pem")))
+        asyncio.run(go(TrafficPlan("https://127.0.0.1", ca_file=tmp_path / "none.pem")))
     (tmp_path / "ledger.jsonl").unlink()
     with pytest.raises(ChangeoverError, match="no address for nowhere"):
-        asyncio.run(go(Load("https://nowhere.invalid")))
+        asyncio.run(go(TrafficPlan("https://nowhere.invalid")))

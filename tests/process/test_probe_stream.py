@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from changeover.probe.client import Target
-from changeover.probe.stream import Broken, Stream
+from changeover.probe.client import ProbeTarget
+from changeover.probe.stream import ConnectionFailed, Stream
 
 
 @pytest.fixture(params=["http", "https"])
@@ -45,12 +45,12 @@ def test_what_the_peer_said_before_it_hung_up_is_read_after_a_failed_write(
 
     async def go() -> bytes:
         async with await asyncio.start_server(refuse, "127.0.0.1", 0, ssl=context, limit=1) as server:
-            target = await Target.resolve(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}", ca_file)
+            target = await ProbeTarget.resolve(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}", ca_file)
             stream = await Stream.connect(target.endpoint)
             try:
                 await stream.send(b"x" * 100_000)
                 await closed.wait()
-                with pytest.raises(Broken):
+                with pytest.raises(ConnectionFailed):
                     await send_without_end(stream)
                 return await stream.receive()
             finally:

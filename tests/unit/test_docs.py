@@ -29,7 +29,7 @@ from changeover.hops.relay.settings import RelaySettings
 from changeover.model import chainfile
 from changeover.model.guard import MEASURES, PLACEHOLDERS, SHIPPED, Condition, Guard, Prometheus
 from changeover.model.router import KongNodes
-from changeover.probe.row import Row
+from changeover.probe.ledger_row import LedgerRow
 from changeover.relay.process.admin import TOLD
 from changeover.rollout import commands, events
 from changeover.rollout.guard.evaluate import VERDICTS
@@ -158,7 +158,7 @@ def test_every_section_of_the_page_of_json_is_a_command_and_every_command_has_on
 def test_the_page_of_json_tells_every_key_of_a_row() -> None:
     text = (DOCS / "json.md").read_text().partition("A row of the ledger")[2].partition("\n## ")[0]
     keys = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
-    assert sorted(keys) == sorted(["latency_ms", *(one.name for one in fields(Row))])
+    assert sorted(keys) == sorted(["latency_ms", *(one.name for one in fields(LedgerRow))])
 
 
 def test_what_simulate_prints_and_what_goes_wrong_is_on_the_page_of_json(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from changeover.kit.http import NoAnswer, ask
+from changeover.kit.http import NoResponse, ask
 from changeover.model.instance import InFlight, Instance, Upload
 from changeover.ports import Unknown
 
@@ -16,7 +16,7 @@ async def in_flight(client: httpx.AsyncClient, instance: Instance) -> InFlight:
         told = answer.raise_for_status().json()
         uploads = tuple(Upload(u["received"], u["expected"], u["seconds"]) for u in told["uploads"])
         return InFlight(int(told["requests"]), int(told["connections"]), uploads)
-    except NoAnswer as error:
+    except NoResponse as error:
         raise Unknown(str(error)) from error
     except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
         raise Unknown(f"{instance.name}: /inflight did not answer as it should: {error!r}") from error

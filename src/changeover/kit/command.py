@@ -24,7 +24,7 @@ _PIECE = 65536
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a command ended. `code` is negative for a signal, and None when it was ended at its deadline."""
 
     code: int | None
@@ -38,7 +38,7 @@ class Ended:
 
 async def run_command(
     argv: Sequence[str], *, given: bytes, cwd: Path, env: Mapping[str, str], timeout: float, keep: int
-) -> Ended:
+) -> CommandResult:
     """Run it with `given` as its standard input and exactly `env` as its environment.
 
     Raises OSError or ValueError (a NUL character) when it cannot be run.
@@ -62,7 +62,7 @@ async def run_command(
             output.close()
             # It has ended and was reaped, here or in `kit.process`; or it cannot be ended. Popen must not mind either.
             process.returncode = code or 0
-    return Ended(code, bytes(output.kept), output.dropped, left)
+    return CommandResult(code, bytes(output.kept), output.dropped, left)
 
 
 def _start(argv: Sequence[str], given: bytes, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -15,7 +15,7 @@ TIMEOUT = 2.0
 """Seconds until a control port that does not answer counts as silent."""
 
 
-class NoAnswer(Exception):
+class NoResponse(Exception):
     """The other side did not answer in time or not in HTTP; the text says what happened instead."""
 
 
@@ -36,16 +36,16 @@ async def ask(
     headers: Mapping[str, str] | None = None,
     json: Any = None,
 ) -> httpx.Response:
-    """The answer, whatever its status. Raises NoAnswer."""
+    """The answer, whatever its status. Raises NoResponse."""
     try:
         return await client.request(method, url, headers=headers, json=json)
     except httpx.HTTPError as error:
-        raise NoAnswer(f"{method} {url}: {str(error) or type(error).__name__}") from error
+        raise NoResponse(f"{method} {url}: {str(error) or type(error).__name__}") from error
 
 
 async def is_ok(client: httpx.AsyncClient, url: str) -> bool:
     """Whether the other side answers 200 there. No answer is no."""
     try:
         return (await ask(client, "GET", url)).status_code == 200
-    except NoAnswer:
+    except NoResponse:
         return False

@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 import h11
 
 from changeover.model.errors import fail
-from changeover.probe.exchange import Answer, Exchange, Request
-from changeover.probe.stream import Broken, Endpoint, Stream
+from changeover.probe.http_exchange import HttpExchange, HttpRequest, HttpResponse
+from changeover.probe.stream import ConnectionFailed, Endpoint, Stream
 
 
 @dataclass(frozen=True)
-class Limit:
+class TimeLimits:
     """Seconds a request may take, connecting included, and how long nothing may move (None: no matter)."""
 
     total: float
@@ -34,7 +34,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Target:
+class ProbeTarget:
     """The URL, resolved once: a lookup for every connection would measure the resolver."""
 
     endpoint: Endpoint
@@ -42,7 +42,7 @@ class Target:
     prefix: str
 
     @classmethod
-    async def resolve(cls, url: str, ca_file: Path | None) -> Target:
+    async def resolve(cls, url: str, ca_file: Path | None) -> ProbeTarget:
         """Raises ChangeoverError when the name has no address or the CA cannot be read."""
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -70,9 +70,9 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
 class Connection:
     """One place for a connection: empty, or open and kept alive. Use it as a context manager."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: ProbeTarget) -> None:
         self._target = target
-        self._line: _Line | None = None
+        self._line: _OpenConnection | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -88,21 +88,21 @@ class Connection:
             self._line.stream.close()
             self._line = None
 
-    async def ask(self, request: Request, limit: Limit) -> Answer:
+    async def ask(self, request: HttpRequest, limit: TimeLimits) -> HttpResponse:
         """Send one request, read its answer. What went wrong is in the answer; then the line is closed."""
         if self._line and not self._line.reusable():
             self.close()
         reused = self._line is not None
-        exchange = Exchange(request)
+        exchange = HttpExchange(request)
         try:
             async with asyncio.timeout(limit.total) as timer:
-                alarm = _Alarm(timer, limit.silence)
+                alarm = _IdleTimer(timer, limit.silence)
                 if self._line is None:
-                    self._line = _Line(await Stream.connect(self._target.endpoint))
+                    self._line = _OpenConnection(await Stream.connect(self._target.endpoint))
                 reason = await exchange.run(self._line.stream, self._line.http, self._target.authority, alarm.put_off)
         except TimeoutError:
             reason = "timeout" if self._line else "connect timeout"
-        except Broken as broken:
+        except ConnectionFailed as broken:
             reason = str(broken)
         answer = exchange.answer(reason, reused=reused if self._line else None)
         if reason or exchange.left:
@@ -110,7 +110,7 @@ class Connection:
         return answer
 
 
-class _Line:
+class _OpenConnection:
     """An open connection and where its two sides stand in HTTP."""
 
     def __init__(self, stream: Stream) -> None:
@@ -127,7 +127,7 @@ class _Line:
         return True
 
 
-class _Alarm:
+class _IdleTimer:
     """Rings after a silence, put off by every byte that moves, but never past the end that was set first."""
 
     def __init__(self, timer: asyncio.Timeout, silence: float | None) -> None:

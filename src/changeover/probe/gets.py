@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from changeover.kit.pattern import pattern
 from changeover.probe.bodies import json_object
 from changeover.probe.client import Connection
-from changeover.probe.exchange import Answer, Request
-from changeover.probe.session import Judgement, Session
+from changeover.probe.http_exchange import HttpRequest, HttpResponse
+from changeover.probe.session import CheckResult, Session
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ async def send_gets(session: Session) -> None:
         return
     load = session.load
     schedule = Schedule(session.clock.now(), load.rate, load.fresh_share)
-    asker = _Asker(session)
+    asker = _GetSender(session)
     async with asyncio.TaskGroup() as group:
         for _ in range(load.connections):
             group.create_task(_work(session, schedule, asker))
@@ -60,7 +60,7 @@ async def send_gets(session: Session) -> None:
         schedule.end = session.clock.now()
 
 
-async def _work(session: Session, schedule: Schedule, asker: _Asker) -> None:
+async def _work(session: Session, schedule: Schedule, asker: _GetSender) -> None:
     with Connection(session.target) as kept:
         while (slot := schedule.take()).due <= schedule.end:
             if slot.due > session.clock.now() and not await session.until(slot.due):
@@ -72,7 +72,7 @@ async def _work(session: Session, schedule: Schedule, asker: _Asker) -> None:
                 await asker.ask(slot, kept)
 
 
-class _Asker:
+class _GetSender:
     """Knows the two pages and what they must say."""
 
     def __init__(self, session: Session) -> None:
@@ -84,16 +84,16 @@ class _Asker:
     async def ask(self, slot: Slot, on: Connection) -> None:
         body = bytearray()
 
-        def check(answer: Answer) -> Judgement:
+        def check(answer: HttpResponse) -> CheckResult:
             good = body == self._blob if slot.blob else _greets(answer, body)
-            return Judgement() if good else Judgement("corrupted", "wrong body")
+            return CheckResult() if good else CheckResult("corrupted", "wrong body")
 
         path = self._blob_path if slot.blob else self._hello_path
-        request = Request("GET", path, close=slot.fresh, sink=body.extend)
+        request = HttpRequest("GET", path, close=slot.fresh, sink=body.extend)
         await self._session.ask("get", request, on, check, due=slot.due)
 
 
-def _greets(answer: Answer, body: bytearray) -> bool:
+def _greets(answer: HttpResponse, body: bytearray) -> bool:
     """Whether the greeting is whole and names the instance and version that the head of the answer names."""
     said = json_object(body)
     instance, version = said.get("instance"), said.get("version")

@@ -19,11 +19,11 @@ from typing import Self
 from pydantic import TypeAdapter, ValidationError
 
 from changeover.model.errors import ChangeoverError, fail
-from changeover.probe.row import Row
+from changeover.probe.ledger_row import LedgerRow
 from changeover.probe.tally import Tally
 
 _KEPT_BACK = 1.0  # seconds a line may wait: a write for every request would cost more than the request's own row
-_ROW = TypeAdapter(Row)
+_ROW = TypeAdapter(LedgerRow)
 _JSON = json.JSONEncoder(separators=(",", ":"), default=str)
 
 
@@ -48,7 +48,7 @@ class Ledger:
         except OSError as error:
             raise self._failed(error) from error
 
-    def record(self, row: Row) -> None:
+    def record(self, row: LedgerRow) -> None:
         """Add one row. Raises ChangeoverError when the file cannot be written."""
         self.tally.add(row)
         self._lines.append(_JSON.encode(row.to_dict()))
@@ -91,7 +91,7 @@ class Ledger:
         self.close()
 
 
-def read_ledger(path: Path) -> Iterator[Row]:
+def read_ledger(path: Path) -> Iterator[LedgerRow]:
     """The rows of a ledger, one at a time. Raises ChangeoverError at the first line that is not a row."""
     try:
         with path.open(encoding="utf-8") as file:

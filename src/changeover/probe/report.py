@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from changeover.model.units import human_bytes, human_seconds
-from changeover.probe.row import Row
+from changeover.probe.ledger_row import LedgerRow
 from changeover.probe.verdict import KINDS, Verdict
 
 
@@ -80,7 +80,7 @@ def _wrong(verdict: Verdict) -> Table:
     return table
 
 
-def _tiers(row: Row) -> str:
+def _tiers(row: LedgerRow) -> str:
     return ", ".join(f"{key}: {value}" for key, value in (row.tier_state or {}).items())
 
 

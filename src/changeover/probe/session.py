@@ -10,26 +10,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from changeover.kit.clock import Clock
-from changeover.probe.client import Connection, Limit, Target
-from changeover.probe.exchange import Answer, Request
+from changeover.probe.client import Connection, ProbeTarget, TimeLimits
+from changeover.probe.http_exchange import HttpRequest, HttpResponse
 from changeover.probe.ledger import Ledger
-from changeover.probe.load import Load
-from changeover.probe.row import Kind, Note, Outcome, Row
+from changeover.probe.ledger_row import LedgerRow, RequestKind, RequestOutcome, RowNote
+from changeover.probe.traffic_plan import TrafficPlan
 
 TierState = Callable[[], Mapping[str, object]]
 
 
 @dataclass(frozen=True)
-class Judgement:
+class CheckResult:
     """What a check says of a complete answer."""
 
-    outcome: Outcome = "ok"
+    outcome: RequestOutcome = "ok"
     reason: str | None = None
     sha256: str | None = None
-    note: Note | None = None
+    note: RowNote | None = None
 
 
-Check = Callable[[Answer], Judgement]
+Check = Callable[[HttpResponse], CheckResult]
 """Asked only where the answer itself gave no reason to call the request lost."""
 
 
@@ -38,8 +38,8 @@ class Session:
 
     def __init__(
         self,
-        load: Load,
-        target: Target,
+        load: TrafficPlan,
+        target: ProbeTarget,
         ledger: Ledger,
         stop: asyncio.Event,
         tier_state: TierState | None = None,
@@ -65,15 +65,15 @@ class Session:
 
     async def ask(
         self,
-        kind: Kind,
-        request: Request,
+        kind: RequestKind,
+        request: HttpRequest,
         on: Connection,
         check: Check,
         *,
-        limit: Limit | None = None,
+        limit: TimeLimits | None = None,
         due: float | None = None,
         ref: str | None = None,
-    ) -> Row:
+    ) -> LedgerRow:
         """Send, check, record. `due`: when it should have been sent; its time runs from there. None: now.
 
         Without a `limit` the load's timeout bounds the whole of it. A request whose time ran out before a
@@ -83,12 +83,12 @@ class Session:
         scheduled = started if due is None else due
         left = scheduled + self.load.timeout - started
         if left > 0:
-            answer = await on.ask(request, limit or Limit(left))
+            answer = await on.ask(request, limit or TimeLimits(left))
         else:
-            answer = Answer("timeout before sending", None, None, None, 0, 0, reused=None, left=False)
+            answer = HttpResponse("timeout before sending", None, None, None, 0, 0, reused=None, left=False)
         finished = self.clock.now()
-        verdict = Judgement("lost", answer.reason) if answer.reason else check(answer)
-        row = Row(
+        verdict = CheckResult("lost", answer.reason) if answer.reason else check(answer)
+        row = LedgerRow(
             kind=kind,
             path=request.path,
             scheduled=scheduled,

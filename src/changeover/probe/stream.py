@@ -23,7 +23,7 @@ _TCP_CLOSE = 7  # from linux/tcp_states.h, which Python does not name
 _MUST_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class Broken(Exception):
+class ConnectionFailed(Exception):
     """The connection is of no more use. The text says how: `reset`, `closed`, `connect refused`, ..."""
 
 
@@ -46,7 +46,7 @@ class Stream:
 
     @classmethod
     async def connect(cls, endpoint: Endpoint) -> Stream:
-        """Raises Broken with a reason of its own for a failed connect and for a failed handshake."""
+        """Raises ConnectionFailed with a reason of its own for a failed connect and for a failed handshake."""
         sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
@@ -54,7 +54,7 @@ class Stream:
             try:
                 await asyncio.get_running_loop().sock_connect(sock, endpoint.address)
             except OSError as error:
-                raise Broken(_why_not_connected(error)) from error
+                raise ConnectionFailed(_why_not_connected(error)) from error
             if endpoint.tls:
                 sock = secured = _wrapped(sock, endpoint.tls, endpoint.host)
                 await _shake_hands(secured)
@@ -64,7 +64,7 @@ class Stream:
         return cls(sock)
 
     async def send(self, data: bytes) -> None:
-        """Hand all of it to the kernel. Raises Broken; part may have been sent by then."""
+        """Hand all of it to the kernel. Raises ConnectionFailed; part may have been sent by then."""
         left = memoryview(data)
         while left:
             try:
@@ -72,10 +72,10 @@ class Stream:
             except _MUST_WAIT as wait:
                 await _until_ready(self._sock, wait, to_write=True)
             except OSError as error:
-                raise Broken(_how(self._sock, error)) from error
+                raise ConnectionFailed(_how(self._sock, error)) from error
 
     async def receive(self) -> bytes:
-        """Some bytes; none at the end of the stream. Raises Broken."""
+        """Some bytes; none at the end of the stream. Raises ConnectionFailed."""
         self._in_a_row += 1
         if self._in_a_row > _IN_A_ROW:
             self._in_a_row = 0
@@ -89,7 +89,7 @@ class Stream:
             except OSError as error:
                 if (how := _how(self._sock, error)) == "closed":
                     return b""
-                raise Broken(how) from error
+                raise ConnectionFailed(how) from error
 
     def quiet(self) -> bool:
         """Whether nothing came since the last answer: neither the end nor bytes that nobody asked for."""
@@ -113,7 +113,7 @@ def _wrapped(sock: socket.socket, tls: ssl.SSLContext, host: str) -> ssl.SSLSock
     try:
         return tls.wrap_socket(sock, do_handshake_on_connect=False, suppress_ragged_eofs=False, server_hostname=host)
     except OSError as error:
-        raise Broken(_why_not_secured(sock, error)) from error
+        raise ConnectionFailed(_why_not_secured(sock, error)) from error
 
 
 async def _shake_hands(sock: ssl.SSLSocket) -> None:
@@ -123,7 +123,7 @@ async def _shake_hands(sock: ssl.SSLSocket) -> None:
         except _MUST_WAIT as wait:
             await _until_ready(sock, wait, to_write=False)
         except OSError as error:
-            raise Broken(_why_not_secured(sock, error)) from error
+            raise ConnectionFailed(_why_not_secured(sock, error)) from error
 
 
 async def _until_ready(sock: socket.socket, wait: OSError, *, to_write: bool) -> None:

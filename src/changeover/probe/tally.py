@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 
 from changeover.probe.histogram import Histogram
-from changeover.probe.row import Row
+from changeover.probe.ledger_row import LedgerRow
 
 SHOWN = 10
 """How many of the rows that went wrong are kept to be shown; the ledger has them all."""
@@ -29,11 +29,11 @@ class Tally:
         self.uploads_by_instance: Counter[str] = Counter()
         self.uploads_by_version: Counter[str] = Counter()
         self.gets_by_version: Counter[str] = Counter()
-        self.wrong: list[Row] = []
+        self.wrong: list[LedgerRow] = []
         self.began: float | None = None
         self.ended: float | None = None
 
-    def add(self, row: Row) -> None:
+    def add(self, row: LedgerRow) -> None:
         self.outcomes[row.kind, row.outcome] += 1
         self.began = row.scheduled if self.began is None else min(self.began, row.scheduled)
         self.ended = row.finished if self.ended is None else max(self.ended, row.finished)
@@ -46,7 +46,7 @@ class Tally:
         else:
             self._add_wrong(row)
 
-    def _add_good(self, row: Row) -> None:
+    def _add_good(self, row: LedgerRow) -> None:
         version = row.version or "unknown"
         if row.kind == "get":
             self.gets_by_version[version] += 1
@@ -55,7 +55,7 @@ class Tally:
             self.uploads_by_version[version] += 1
             self.uploads_by_instance[row.instance or "unknown"] += 1
 
-    def _add_wrong(self, row: Row) -> None:
+    def _add_wrong(self, row: LedgerRow) -> None:
         self.reasons[row.reason or "unknown"] += 1
         self.moving[_moving(row)] += 1
         if len(self.wrong) < SHOWN:
@@ -66,5 +66,5 @@ class Tally:
         return sum(n for (k, o), n in self.outcomes.items() if kind in (None, k) and outcome in (None, o))
 
 
-def _moving(row: Row) -> str:
+def _moving(row: LedgerRow) -> str:
     return "unknown" if row.tier_state is None else str(row.tier_state.get("moving") or "none")

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from changeover.model.errors import ChangeoverError
-from changeover.probe.client import Target
-from changeover.probe.copies import Copies
+from changeover.probe.client import ProbeTarget
+from changeover.probe.copy_checks import CopyChecks
 from changeover.probe.gets import send_gets
 from changeover.probe.ledger import Ledger
-from changeover.probe.load import Load
 from changeover.probe.session import Session, TierState
+from changeover.probe.traffic_plan import TrafficPlan
 from changeover.probe.uploads import send_uploads
 from changeover.probe.verdict import Verdict, judge
 
@@ -24,7 +24,7 @@ _BEAT = 1.0  # seconds between two progress reports, and the longest a row stays
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProbeProgress:
     """Where a run stands. `seconds` since it began; `p99` in milliseconds, None before the first answer."""
 
     seconds: float
@@ -39,19 +39,19 @@ class Progress:
 
 
 async def run(
-    load: Load,
+    load: TrafficPlan,
     *,
     ledger: Ledger,
     stop: asyncio.Event,
     tier_state: TierState | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[ProbeProgress], None] | None = None,
 ) -> Verdict:
     """Send `load` until `stop`, then judge. The ledger stays open; it belongs to the caller.
 
     `tier_state` is asked when a request went wrong, and what it says goes into the row; its key `moving`
     names the tier that moves. Raises ChangeoverError when the URL, the CA or the ledger cannot be used.
     """
-    session = Session(load, await Target.resolve(load.url, load.ca_file), ledger, stop, tier_state)
+    session = Session(load, await ProbeTarget.resolve(load.url, load.ca_file), ledger, stop, tier_state)
     try:
         async with asyncio.TaskGroup() as group:
             beat = group.create_task(_beat(session, progress))
@@ -64,7 +64,7 @@ async def run(
 
 
 async def _send(session: Session) -> None:
-    copies = Copies(session)
+    copies = CopyChecks(session)
     async with asyncio.TaskGroup() as group:
         if session.load.rate:
             group.create_task(send_gets(session))
@@ -73,7 +73,7 @@ async def _send(session: Session) -> None:
     await copies.settle()
 
 
-async def _beat(session: Session, progress: Callable[[Progress], None] | None) -> None:
+async def _beat(session: Session, progress: Callable[[ProbeProgress], None] | None) -> None:
     began = session.clock.now()
     while True:
         await asyncio.sleep(_BEAT)
@@ -82,10 +82,10 @@ async def _beat(session: Session, progress: Callable[[Progress], None] | None) -
             progress(_snapshot(session, session.clock.now() - began))
 
 
-def _snapshot(session: Session, seconds: float) -> Progress:
+def _snapshot(session: Session, seconds: float) -> ProbeProgress:
     tally = session.ledger.tally
     corrupted = tally.count(outcome="corrupted")
-    return Progress(
+    return ProbeProgress(
         seconds=seconds,
         gets=tally.count(kind="get"),
         uploads=tally.count(kind="upload"),

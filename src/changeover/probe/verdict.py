@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from changeover.model.units import human_bytes
-from changeover.probe.row import Kind, Row
+from changeover.probe.ledger_row import LedgerRow, RequestKind
 from changeover.probe.tally import Tally
 
-KINDS: tuple[Kind, ...] = ("get", "upload", "readback", "check")
+KINDS: tuple[RequestKind, ...] = ("get", "upload", "readback", "check")
 
 
 @dataclass(frozen=True)
-class Count:
+class KindCounts:
     """Rows of one kind. `lost` includes the corrupted ones."""
 
     sent: int
@@ -30,7 +30,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Latency:
+class LatencySummary:
     """Of GETs, in milliseconds, counted from when each was due."""
 
     p50: float
@@ -41,10 +41,10 @@ class Latency:
 
 @dataclass(frozen=True)
 class Verdict:
-    counts: Mapping[str, Count]
+    counts: Mapping[str, KindCounts]
     by_reason: Mapping[str, int]
     by_moving_tier: Mapping[str, int]
-    latency: Latency | None
+    latency: LatencySummary | None
     bytes_uploaded: int
     uploads_by_instance: Mapping[str, int]
     uploads_by_version: Mapping[str, int]
@@ -57,7 +57,7 @@ class Verdict:
     """Uploads whose client was told of a failure and whose bytes are there, once."""
     unproven: tuple[str, ...]
     """Kinds of request that were planned and of which none went well."""
-    first_wrong: tuple[Row, ...]
+    first_wrong: tuple[LedgerRow, ...]
     seconds: float
 
     @property
@@ -102,7 +102,7 @@ class Verdict:
         }
 
 
-def judge(tally: Tally, planned: Iterable[Kind] = ("get",)) -> Verdict:
+def judge(tally: Tally, planned: Iterable[RequestKind] = ("get",)) -> Verdict:
     """The verdict over what was tallied. `planned`: the kinds of which at least one must have gone well."""
     latency = tally.latency
     read_by_writer = tally.notes["read by the writer"]
@@ -110,7 +110,7 @@ def judge(tally: Tally, planned: Iterable[Kind] = ("get",)) -> Verdict:
         counts={kind: _count(tally, kind) for kind in KINDS},
         by_reason=_largest_first(tally.reasons),
         by_moving_tier=_largest_first(tally.moving),
-        latency=Latency(*(round(latency.quantile(share) * 1000, 3) for share in (0.5, 0.9, 0.99, 1.0)))
+        latency=LatencySummary(*(round(latency.quantile(share) * 1000, 3) for share in (0.5, 0.9, 0.99, 1.0)))
         if latency.count
         else None,
         bytes_uploaded=tally.bytes_uploaded,
@@ -126,7 +126,7 @@ def judge(tally: Tally, planned: Iterable[Kind] = ("get",)) -> Verdict:
     )
 
 
-def judge_rows(rows: Iterable[Row], planned: Iterable[Kind] = ("get",)) -> Verdict:
+def judge_rows(rows: Iterable[LedgerRow], planned: Iterable[RequestKind] = ("get",)) -> Verdict:
     """The verdict over rows, such as those of a ledger that was kept."""
     tally = Tally()
     for row in rows:
@@ -134,9 +134,9 @@ def judge_rows(rows: Iterable[Row], planned: Iterable[Kind] = ("get",)) -> Verdi
     return judge(tally, planned)
 
 
-def _count(tally: Tally, kind: Kind) -> Count:
+def _count(tally: Tally, kind: RequestKind) -> KindCounts:
     corrupted = tally.count(kind=kind, outcome="corrupted")
-    return Count(
+    return KindCounts(
         sent=tally.count(kind=kind),
         ok=tally.count(kind=kind, outcome="ok"),
         lost=tally.count(kind=kind, outcome="lost") + corrupted,

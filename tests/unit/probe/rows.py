@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from changeover.probe.row import Row
+from changeover.probe.ledger_row import LedgerRow
 
 
-def row(**facts: Any) -> Row:
+def row(**facts: Any) -> LedgerRow:
     """A GET that went well in 10 ms, changed by `facts`."""
     plain: dict[str, Any] = {
         "kind": "get",
@@ -21,4 +21,4 @@ def row(**facts: Any) -> Row:
         "instance": "a1",
         "version": "v1",
     }
-    return Row(**{**plain, **facts})
+    return LedgerRow(**{**plain, **facts})

@@ -3,25 +3,25 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from changeover.probe.client import Connection, Target
-from changeover.probe.exchange import Request
+from changeover.probe.client import Connection, ProbeTarget
+from changeover.probe.http_exchange import HttpRequest
 from changeover.probe.ledger import Ledger
-from changeover.probe.load import Load
-from changeover.probe.row import Row
-from changeover.probe.session import Judgement, Session
+from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.session import CheckResult, Session
+from changeover.probe.traffic_plan import TrafficPlan
 
 
 def test_a_request_whose_time_ran_out_while_it_waited_is_lost_without_being_sent(tmp_path: Path) -> None:
-    async def go() -> Row:
-        load = Load("http://127.0.0.1:9", timeout=2.0)  # nothing listens there, and nothing is to ask
-        target = await Target.resolve(load.url, load.ca_file)
+    async def go() -> LedgerRow:
+        load = TrafficPlan("http://127.0.0.1:9", timeout=2.0)  # nothing listens there, and nothing is to ask
+        target = await ProbeTarget.resolve(load.url, load.ca_file)
         with Ledger(tmp_path / "ledger.jsonl") as ledger, Connection(target) as connection:
             session = Session(load, target, ledger, asyncio.Event())
             return await session.ask(
                 "get",
-                Request("GET", "/hello"),
+                HttpRequest("GET", "/hello"),
                 connection,
-                lambda _: Judgement(),
+                lambda _: CheckResult(),
                 due=session.clock.now() - 2.5,
             )
 
@@ -32,10 +32,10 @@ def test_a_request_whose_time_ran_out_while_it_waited_is_lost_without_being_sent
 
 def test_waiting_for_a_time_ends_with_the_run(tmp_path: Path) -> None:
     async def go() -> list[bool]:
-        load = Load("http://127.0.0.1:9")
+        load = TrafficPlan("http://127.0.0.1:9")
         with Ledger(tmp_path / "ledger.jsonl") as ledger:
             stop = asyncio.Event()
-            session = Session(load, await Target.resolve(load.url, None), ledger, stop)
+            session = Session(load, await ProbeTarget.resolve(load.url, None), ledger, stop)
             now = session.clock.now()
             reached = [await session.until(now - 1), await session.until(now + 0.01)]
             asyncio.get_running_loop().call_soon(stop.set)

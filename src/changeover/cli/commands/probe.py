@@ -27,9 +27,9 @@ from changeover.engine.journal.journal import Journal
 from changeover.model.units import human_bytes
 from changeover.probe import report
 from changeover.probe.ledger import Ledger
-from changeover.probe.load import Load
-from changeover.probe.traffic import Progress
+from changeover.probe.traffic import ProbeProgress
 from changeover.probe.traffic import run as send
+from changeover.probe.traffic_plan import TrafficPlan
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def probe(
 
     async def work(output: Output) -> int:
         async with _aim(url, ca, file, state) as aim:
-            load = Load(
+            load = TrafficPlan(
                 aim.url,
                 aim.ca_file,
                 rate=rate,
@@ -93,7 +93,7 @@ def tier_state(journal: Journal) -> Mapping[str, object]:
         return {"unknown": str(error)}
 
 
-async def _probe(output: Output, load: Load, aim: Aim, ledger: Path, duration: float) -> int:
+async def _probe(output: Output, load: TrafficPlan, aim: Aim, ledger: Path, duration: float) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -118,7 +118,7 @@ def new_ledger(state: Path) -> Path:
     return state / "ledgers" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.jsonl"
 
 
-def progress_line(now: Progress) -> str:
+def progress_line(now: ProbeProgress) -> str:
     """`12 s  3,600 GET (p99 8.1 ms)  6 uploads done, 4 under way (310.2 MB)  0 lost, 0 duplicated, 0 corrupted`."""
     p99 = "" if now.p99 is None else f" (p99 {now.p99:.1f} ms)"
     return (

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from changeover.hops.envoy.bootstrap import bootstrap
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
-from changeover.kit.http import NoAnswer, ask, is_ok
+from changeover.kit.http import NoResponse, ask, is_ok
 from changeover.model.chain import Tier
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext, Nodes, Unknown
@@ -68,7 +68,7 @@ class Envoy:
     async def _admin(self, method: str, instance: Instance, path: str) -> str:
         try:
             answer = await ask(self._client, method, f"http://{instance.control}{path}")
-        except NoAnswer as error:
+        except NoResponse as error:
             raise Unknown(str(error)) from error
         if answer.status_code != 200:
             raise Unknown(f"{instance.name}: {method} {path} answered {answer.status_code}")

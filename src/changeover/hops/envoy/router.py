@@ -16,7 +16,7 @@ import httpx
 
 from changeover.hops.envoy.bootstrap import Member, endpoints
 from changeover.kit.files import write_whole
-from changeover.kit.http import NoAnswer, ask
+from changeover.kit.http import NoResponse, ask
 from changeover.model.instance import Address, Instance
 from changeover.ports import Membership, Nodes, Unknown
 
@@ -71,7 +71,7 @@ class EnvoyRouter:
                 if cluster["name"] == self._cluster
                 for host in cluster.get("host_statuses", ())
             }
-        except (NoAnswer, httpx.HTTPStatusError) as error:
+        except (NoResponse, httpx.HTTPStatusError) as error:
             return str(error)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return f"/clusters is not what it should be: {error!r}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from changeover.kit.http import NoAnswer, ask
+from changeover.kit.http import NoResponse, ask
 from changeover.model.guard import RequestCounts
 from changeover.model.instance import Instance
 from changeover.ports import Nodes, Unknown
@@ -38,7 +38,7 @@ async def _ask(client: httpx.AsyncClient, cluster: str, node: Instance) -> Mappi
     try:
         answer = await ask(client, "GET", f"http://{node.control}/clusters?format=json")
         return parse(answer.raise_for_status().json(), cluster)
-    except (NoAnswer, httpx.HTTPStatusError, ValueError, Unknown) as error:
+    except (NoResponse, httpx.HTTPStatusError, ValueError, Unknown) as error:
         return Unknown(f"{node.name}: {error}")
 
 

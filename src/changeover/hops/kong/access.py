@@ -35,7 +35,7 @@ class Access:
         """The answer, whatever its status. Raises Unknown."""
         try:
             return await http.ask(self._connected(), method, url, headers=self._headers(), json=json)
-        except http.NoAnswer as error:
+        except http.NoResponse as error:
             raise Unknown(self.hide(str(error))) from None
 
     def hide(self, text: str) -> str:

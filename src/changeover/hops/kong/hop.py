@@ -21,7 +21,7 @@ from changeover.hops.kong.document import buffers, document
 from changeover.hops.kong.members import InFile, Node
 from changeover.hops.kong.router import KongRouter
 from changeover.hops.kong.settings import KongSettings
-from changeover.kit.http import NoAnswer, ask, is_ok
+from changeover.kit.http import NoResponse, ask, is_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.chain import Tier
 from changeover.model.instance import InFlight, Instance, LaunchSpec
@@ -155,7 +155,7 @@ class Kong:
     async def _status(self, method: str, instance: Instance, path: str, body: Any = None) -> httpx.Response:
         try:
             return await ask(self._client, method, f"http://{instance.control}{path}", json=body)
-        except NoAnswer as error:
+        except NoResponse as error:
             raise Unknown(str(error)) from error
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from changeover.hops.nginx import binary
 from changeover.hops.nginx.config import http_conf, stream_conf
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
-from changeover.kit.http import NoAnswer, ask, is_ok
+from changeover.kit.http import NoResponse, ask, is_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext, Unknown
@@ -58,7 +58,7 @@ class NginxHttp(_Nginx):
         """Requests from stub_status, less the one that asks; connections from the kernel."""
         try:
             answer = await ask(self._client, "GET", f"http://{instance.control}/status")
-        except NoAnswer as error:
+        except NoResponse as error:
             raise Unknown(str(error)) from error
         counts = _COUNTS.search(answer.text)
         if counts is None:

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
-Kind = Literal["get", "upload", "readback", "check"]
-Outcome = Literal["ok", "lost", "corrupted", "duplicated"]
-Riding = Literal["keep-alive", "fresh", "none"]
+RequestKind = Literal["get", "upload", "readback", "check"]
+RequestOutcome = Literal["ok", "lost", "corrupted", "duplicated"]
+ConnectionUse = Literal["keep-alive", "fresh", "none"]
 """Whether the connection had served a request before, was opened for this one, or was never had."""
-Note = Literal["read by the writer", "left to the writer", "stored although lost"]
+RowNote = Literal["read by the writer", "left to the writer", "stored although lost"]
 """What is worth knowing of a row that is ok.
 
 - `left to the writer`: the instance that stored the upload answered; the prober hung up to ask another one;
@@ -24,14 +24,14 @@ Note = Literal["read by the writer", "left to the writer", "stored although lost
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    kind: Kind
+class LedgerRow:
+    kind: RequestKind
     path: str
     scheduled: float
     started: float
     finished: float
-    connection: Riding
-    outcome: Outcome
+    connection: ConnectionUse
+    outcome: RequestOutcome
     reason: str | None = None
     status: int | None = None
     bytes_sent: int = 0
@@ -40,7 +40,7 @@ class Row:
     ref: str | None = None
     instance: str | None = None
     version: str | None = None
-    note: Note | None = None
+    note: RowNote | None = None
     tier_state: Mapping[str, object] | None = None
 
     @property
@@ -59,4 +59,4 @@ class Row:
         return row
 
 
-_NAMES = tuple(field.name for field in fields(Row))
+_NAMES = tuple(field.name for field in fields(LedgerRow))

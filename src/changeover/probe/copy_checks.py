@@ -13,28 +13,28 @@ from dataclasses import dataclass
 
 from changeover.probe.bodies import json_object
 from changeover.probe.client import Connection
-from changeover.probe.exchange import Request
-from changeover.probe.row import Row
-from changeover.probe.session import Judgement, Session
+from changeover.probe.http_exchange import HttpRequest
+from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.session import CheckResult, Session
 
 
 @dataclass(frozen=True)
-class Stored:
+class SentUpload:
     """An upload that was sent. `id` None: it was not acknowledged, or not correctly."""
 
     ref: str
     id: str | None
 
 
-class Copies:
+class CopyChecks:
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._later: list[Stored] = []
+        self._later: list[SentUpload] = []
 
-    def count_at_the_end(self, stored: Stored) -> None:
+    def count_at_the_end(self, stored: SentUpload) -> None:
         self._later.append(stored)
 
-    async def count(self, stored: Stored, on: Connection) -> None:
+    async def count(self, stored: SentUpload, on: Connection) -> None:
         """Ask now, and unless the answer was a bad one, again at the end."""
         row = await self._ask(stored, on)
         if row.outcome == "ok" or row.status != 200:
@@ -48,23 +48,23 @@ class Copies:
             for _ in range(min(len(self._later), self._session.load.connections)):
                 group.create_task(self._work(waiting, due))
 
-    async def _work(self, waiting: Iterator[Stored], due: float) -> None:
+    async def _work(self, waiting: Iterator[SentUpload], due: float) -> None:
         with Connection(self._session.target) as connection:
             for stored in waiting:
                 await self._ask(stored, connection, due)
 
-    async def _ask(self, stored: Stored, on: Connection, due: float | None = None) -> Row:
+    async def _ask(self, stored: SentUpload, on: Connection, due: float | None = None) -> LedgerRow:
         body = bytearray()
-        request = Request("GET", f"{self._session.target.prefix}/uploads?ref={stored.ref}", sink=body.extend)
+        request = HttpRequest("GET", f"{self._session.target.prefix}/uploads?ref={stored.ref}", sink=body.extend)
         return await self._session.ask("check", request, on, lambda _: _judge(stored, body), due=due, ref=stored.ref)
 
 
-def _judge(stored: Stored, body: bytearray) -> Judgement:
+def _judge(stored: SentUpload, body: bytearray) -> CheckResult:
     ids = json_object(body).get("ids")
     if not isinstance(ids, list):
-        return Judgement("corrupted", "wrong body")
+        return CheckResult("corrupted", "wrong body")
     if len(ids) > 1:
-        return Judgement("duplicated", f"stored {len(ids)} times")
+        return CheckResult("duplicated", f"stored {len(ids)} times")
     if stored.id is None:
-        return Judgement(note="stored although lost" if ids else None)
-    return Judgement() if ids == [stored.id] else Judgement("lost", "acknowledged but not stored")
+        return CheckResult(note="stored although lost" if ids else None)
+    return CheckResult() if ids == [stored.id] else CheckResult("lost", "acknowledged but not stored")

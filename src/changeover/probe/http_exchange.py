@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import h11
 
-from changeover.probe.stream import Broken, Stream
+from changeover.probe.stream import ConnectionFailed, Stream
 
 Sink = Callable[[bytes | bytearray], object]
 """Takes the pieces of a body as they come."""
@@ -24,7 +24,7 @@ Wanted = Callable[[str | None], bool]
 
 
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     """`body` without `size` goes out chunked. `close` asks the server to hang up after its answer."""
 
     method: str
@@ -48,7 +48,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """What became of a request. `reason` None: a complete 2xx answer, or one that was `left` unread."""
 
     reason: str | None
@@ -62,10 +62,10 @@ class Answer:
     left: bool
 
 
-class Exchange:
+class HttpExchange:
     """Runs once. What is known so far is in `answer` at any moment, also after it was cancelled."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: HttpRequest) -> None:
         self._request = request
         self._status: int | None = None
         self._instance: str | None = None
@@ -77,8 +77,8 @@ class Exchange:
         self._heard = False
         self.left = False
 
-    def answer(self, reason: str | None, *, reused: bool | None) -> Answer:
-        return Answer(
+    def answer(self, reason: str | None, *, reused: bool | None) -> HttpResponse:
+        return HttpResponse(
             reason,
             self._status,
             self._instance,
@@ -106,7 +106,7 @@ class Exchange:
     async def _send_head(self, stream: Stream, head: bytes) -> None:
         try:
             await stream.send(head)
-        except Broken:
+        except ConnectionFailed:
             self._send_failed = True
 
     async def _send(
@@ -126,7 +126,7 @@ class Exchange:
                     moved()
             await stream.send(http.send(h11.EndOfMessage()) or b"")
             self._all_sent = True
-        except Broken:
+        except ConnectionFailed:
             self._send_failed = True
 
     async def _receive(self, stream: Stream, http: h11.Connection, moved: Callable[[], None]) -> str | None:
@@ -153,7 +153,7 @@ class Exchange:
                         self._request.sink(event.data)
                 elif isinstance(event, h11.EndOfMessage):
                     return None
-        except Broken as broken:
+        except ConnectionFailed as broken:
             return f"{'reset' if self._send_failed else broken} {self._phase()}"
         except h11.RemoteProtocolError:
             return self._ended_early() if ended else "bad response"

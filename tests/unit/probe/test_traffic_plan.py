@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from changeover.model.errors import ChangeoverError
-from changeover.probe.load import Load
+from changeover.probe.traffic_plan import TrafficPlan
 
 
 @pytest.mark.parametrize(
@@ -24,10 +24,10 @@ from changeover.probe.load import Load
 )
 def test_a_load_that_could_prove_nothing_is_refused(fault: dict[str, Any], says: str) -> None:
     with pytest.raises(ChangeoverError, match=says):
-        Load(**{"url": "https://127.0.0.1:8443", **fault})
+        TrafficPlan(**{"url": "https://127.0.0.1:8443", **fault})
 
 
 def test_what_is_planned_must_be_seen_by_the_verdict() -> None:
-    assert Load("http://x").planned == ("get", "upload", "readback")
-    assert Load("http://x", uploads=0).planned == ("get",)
-    assert Load("http://x", rate=0).planned == ("upload", "readback")
+    assert TrafficPlan("http://x").planned == ("get", "upload", "readback")
+    assert TrafficPlan("http://x", uploads=0).planned == ("get",)
+    assert TrafficPlan("http://x", rate=0).planned == ("upload", "readback")

@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from changeover.model.errors import ChangeoverError, Problem
-from changeover.probe.row import Kind
+from changeover.probe.ledger_row import RequestKind
 
 
 @dataclass(frozen=True)
-class Load:
+class TrafficPlan:
     """Traffic for one run. `rate` 0 sends no GETs, `uploads` 0 none of those; not both."""
 
     url: str
@@ -54,9 +54,9 @@ class Load:
         )
 
     @property
-    def planned(self) -> tuple[Kind, ...]:
+    def planned(self) -> tuple[RequestKind, ...]:
         """The kinds of request of which the verdict must have seen some."""
-        kinds: list[Kind] = []
+        kinds: list[RequestKind] = []
         if self.rate:
             kinds.append("get")
         if self.uploads:
