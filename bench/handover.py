@@ -152,8 +152,8 @@ def told(verdict: dict[str, Any], folder: Path) -> dict[str, Any]:
         "duplicated": verdict["duplicated"],
         "corrupted": verdict["corrupted"],
         "why": [f"{row.reason} after {row.finished - row.started:.1f} s, {row.bytes_sent} bytes" for row in rows],
-        "broken, of all kinds": verdict["by_reason"],
-        "sentence": verdict["sentence"],
+        "broken, of all kinds": verdict["failures_by_reason"],
+        "summary": verdict["summary"],
     }
 
 

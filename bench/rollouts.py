@@ -92,7 +92,7 @@ def measure(size: int, surge: int | str) -> dict[str, Any]:
         "ratio": round(rolled["seconds"] / least, 3),
         "floor with stops": round(with_stops, 3),
         "ratio with stops": round(rolled["seconds"] / with_stops, 3),
-        "verdict": verdict["sentence"],
+        "verdict": verdict["summary"],
     }
 
 

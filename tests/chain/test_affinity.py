@@ -71,7 +71,7 @@ def test_every_session_moves_at_most_once_for_each_instance_that_is_replaced(rol
     done = probe.signal(signal.SIGTERM).end(0)
     new = {i["name"] for i in rolled.instances("runtime", phase="admitted")}
     assert (len(told["instances"]), len(old), len(new & old)) == (2 * REPLACED, REPLACED, 0)
-    assert done.json["sentence"].startswith("0 lost, 0 duplicated, 0 corrupted of ")
+    assert done.json["summary"].startswith("0 lost, 0 duplicated, 0 corrupted of ")
     for seen, moves in zip(sessions.seen, sessions.moves(), strict=True):
         assert {*seen} <= old | new, seen  # an error would stand among the names
         left = [was for was, _ in moves]

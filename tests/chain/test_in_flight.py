@@ -132,7 +132,7 @@ def test_a_roll_that_is_stopped_again_and_again_is_carried_on_without_a_lost_req
             assert "Traceback" not in stopped.err
     told = rolled.roll(tier, goal)
     verdict = probe.signal(signal.SIGTERM).end().json
-    assert verdict["sentence"].startswith("0 lost, 0 duplicated, 0 corrupted of ")
+    assert verdict["summary"].startswith("0 lost, 0 duplicated, 0 corrupted of ")
     assert verdict["clean"]
     assert (told["outcome"], told["from"], told["to"]) == ("completed", came_from, goal)
     gone = [m for m in told["instances"] if m["phase"] == "gone"]

@@ -16,11 +16,11 @@ OLD = ["creating", "warming", "ready", "admitted", "leaving", "draining", "drain
 def test_every_tier_is_rolled_without_one_broken_request(careful: Demo) -> None:
     assert careful.done.code == 0, careful.done
     verdict = careful.told["verdict"]
-    assert verdict["sentence"].startswith("0 lost, 0 duplicated, 0 corrupted of ")
+    assert verdict["summary"].startswith("0 lost, 0 duplicated, 0 corrupted of ")
     assert (verdict["clean"], verdict["lost"], verdict["duplicated"], verdict["corrupted"]) == (True, 0, 0, 0)
     assert verdict["counts"]["get"]["ok"] == verdict["counts"]["get"]["sent"] > 300
     assert verdict["counts"]["upload"]["ok"] == verdict["counts"]["upload"]["sent"] >= 8
-    assert verdict["read_back"] == verdict["counts"]["upload"]["sent"]
+    assert verdict["uploads_read_back"] == verdict["counts"]["upload"]["sent"]
     assert [(r["tier"], r["from"], r["to"], r["outcome"]) for r in careful.told["rolls"]] == [
         (tier, "v1", "v2", "completed") for tier in ("runtime", "gateway", "l4", "edge")
     ]
@@ -69,13 +69,13 @@ def test_an_instance_is_stopped_soon_after_its_last_request(careful: Demo) -> No
 
 def test_the_report_is_kept_and_nothing_runs_any_more(careful: Demo) -> None:
     assert Path(careful.told["report"]).is_relative_to(careful.folder)
-    assert careful.told["verdict"]["sentence"] in Path(careful.told["report"]).read_text()
+    assert careful.told["verdict"]["summary"] in Path(careful.told["report"]).read_text()
     assert running_in(careful.folder) == {}
 
 
 def test_what_the_jobs_and_their_probes_print_is_what_is_documented(careful: Demo, naive: Demo) -> None:
     insist("demo", careful.told, naive.told)
-    insist("probe", careful.told["verdict"], naive.told["verdict"], {"unproven": ["upload"]})
+    insist("probe", careful.told["verdict"], naive.told["verdict"], {"kinds_without_success": ["upload"]})
 
 
 def test_plain_restarts_under_the_same_traffic_break_requests(naive: Demo) -> None:
@@ -83,8 +83,8 @@ def test_plain_restarts_under_the_same_traffic_break_requests(naive: Demo) -> No
     verdict = naive.told["verdict"]
     assert verdict["lost"] > 0
     assert not verdict["clean"]
-    assert sum(verdict["by_reason"].values()) >= verdict["lost"]
-    assert verdict["by_moving_tier"]
+    assert sum(verdict["failures_by_reason"].values()) >= verdict["lost"]
+    assert verdict["failures_by_moving_tier"]
     broken = [row for row in read_ledger(Path(verdict["ledger"])) if row.outcome != "ok"]
     assert all(row.reason and row.tier_state for row in broken)
     assert running_in(naive.folder) == {}

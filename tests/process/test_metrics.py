@@ -294,7 +294,13 @@ def test_a_whole_line_that_is_no_row_is_not_passed_over(path: Path, line: str) -
         file.write(line + "\n")
     source = ProbeSource(LedgerReader(path))
     for _ in range(2):
-        assert "is not to be trusted: line 51 is not a row" in why(probed(source, **BROKEN))
+        assert "is not to be trusted: line 52 is not a row" in why(probed(source, **BROKEN))
+
+
+def test_a_ledger_of_a_later_format_is_not_trusted(path: Path) -> None:
+    path.write_text('{"format":2}\n')
+    why_not = why(probed(ProbeSource(LedgerReader(path)), **BROKEN))
+    assert "the ledger has format 2, and this program reads format 1" in why_not
 
 
 def test_a_ledger_that_was_replaced_is_not_to_be_trusted(path: Path) -> None:

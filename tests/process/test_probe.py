@@ -38,7 +38,7 @@ def test_a_good_server_is_found_good_over_tls(tmp_path: Path, edge: tuple[ssl.SS
     uploads = [row for row in ran.rows if row.kind == "upload"]
     assert len({row.ref for row in uploads}) == len({row.sha256 for row in uploads}) == len(uploads) >= 4
     assert ran.verdict.bytes_uploaded == 300_000 * len(uploads)
-    assert ran.verdict.read_back == len(uploads)
+    assert ran.verdict.uploads_read_back == len(uploads)
     assert ran.verdict.counts["check"].ok == 2 * len(uploads)
     assert {row.connection for row in ran.rows if row.kind == "get"} == {"keep-alive", "fresh"}
     writer = {row.ref: row.instance for row in uploads}
@@ -76,13 +76,15 @@ def test_a_server_that_is_not_there_loses_every_request(tmp_path: Path) -> None:
         return await run_probe(tmp_path, server.url, rows(5), **GETS)
 
     ran = asyncio.run(go())
-    assert ran.verdict.by_reason == {"connect refused": len(ran.rows)}
+    assert ran.verdict.failures_by_reason == {"connect refused": len(ran.rows)}
     assert {row.connection for row in ran.rows} == {"none"}
-    assert ran.verdict.unproven == ("get",)
+    assert ran.verdict.kinds_without_success == ("get",)
 
 
 def test_a_certificate_of_a_stranger_is_a_tls_failure(tmp_path: Path, edge: tuple[ssl.SSLContext, Path]) -> None:
-    assert set(probed(tmp_path, ProbedServer(tls=edge[0]), rows(3), **GETS).verdict.by_reason) == {"tls failed"}
+    assert set(probed(tmp_path, ProbedServer(tls=edge[0]), rows(3), **GETS).verdict.failures_by_reason) == {
+        "tls failed"
+    }
 
 
 def test_a_balancer_with_nothing_behind_it_hangs_up_during_the_handshake(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_a_balancer_with_nothing_behind_it_hangs_up_during_the_handshake(tmp_pat
             url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
             return await run_probe(tmp_path, url, rows(3), **GETS)
 
-    reasons = set(asyncio.run(go()).verdict.by_reason)
+    reasons = set(asyncio.run(go()).verdict.failures_by_reason)
     assert reasons
     assert reasons <= {"closed during handshake", "reset during handshake"}
 
@@ -131,7 +133,7 @@ def test_a_run_against_a_server_that_never_answers_ends_and_accounts_for_every_g
     load = {**GETS, "timeout": 0.3, "connections": 2}
     ran = probed(tmp_path, ProbedServer(lambda *_: "stall"), rows(1), **load)
     # A busy machine may not even get the connection made in 0.3 s: that is a timeout too, and counted as one.
-    assert set(ran.verdict.by_reason) <= {"timeout", "timeout before sending", "connect timeout"}
+    assert set(ran.verdict.failures_by_reason) <= {"timeout", "timeout before sending", "connect timeout"}
     assert ran.verdict.lost == len(ran.rows) >= 50
     due = sorted(row.scheduled for row in ran.rows)
     assert all(after - before == pytest.approx(1 / 200, abs=1e-4) for before, after in pairwise(due))
@@ -181,7 +183,7 @@ def test_a_broken_upload_is_lost_for_the_reason_it_had(
     server = ProbedServer(plan, tls=edge[0] if secure else None)
     ran = probed(tmp_path, server, rows(3, "upload"), **UPLOADS, ca_file=edge[1])
     assert ran.wrong() == [("upload", "lost", reason)] * 2
-    assert ran.verdict.lost_but_stored == 0
+    assert ran.verdict.uploads_lost_but_stored == 0
     assert ran.verdict.counts["upload"].ok == 1
 
 
@@ -227,7 +229,7 @@ def test_an_acknowledged_upload_that_is_gone_is_missed_by_both_proofs(tmp_path: 
 def test_a_lost_upload_that_is_there_all_the_same_is_lost_once_and_noted(tmp_path: Path) -> None:
     ran = probed(tmp_path, ProbedServer(once("POST /upload", "mute")), rows(2, "upload"), **UPLOADS)
     assert ran.wrong() == [("upload", "lost", "closed before response")]
-    assert ran.verdict.lost_but_stored == 1
+    assert ran.verdict.uploads_lost_but_stored == 1
 
 
 def test_a_lost_upload_that_is_there_twice_is_also_a_duplicate(tmp_path: Path) -> None:
@@ -242,7 +244,7 @@ def test_with_one_instance_an_upload_is_read_from_its_writer_in_the_end(tmp_path
     ran = probed(tmp_path, ProbedServer(instances=1), rows(1, "upload"), **UPLOADS)
     notes = [row.note for row in ran.rows if row.kind == "readback"]
     assert notes == ["left to the writer"] * 7 + ["read by the writer"]
-    assert (ran.verdict.read_back, ran.verdict.read_back_by_writer) == (1, 1)
+    assert (ran.verdict.uploads_read_back, ran.verdict.uploads_read_back_by_writer) == (1, 1)
     assert ran.verdict.clean
 
 
@@ -256,7 +258,7 @@ def test_a_loss_is_recorded_with_what_the_tiers_were_doing(tmp_path: Path) -> No
     ran = probed(tmp_path, ProbedServer(once("GET /hello", "reset")), rows(10), **GETS, tier_state=tier_state)
     wrong = [row.tier_state for row in ran.rows if row.tier_state]
     assert wrong == [{"moving": "gateway", "waiting_for": ["c2"]}]
-    assert ran.verdict.by_moving_tier == {"gateway": 1}
+    assert ran.verdict.failures_by_moving_tier == {"gateway": 1}
     assert asked == ["once"]
 
 
@@ -275,7 +277,7 @@ def test_a_run_that_was_stopped_before_it_began_proves_nothing(tmp_path: Path) -
         async with ProbedServer() as server:
             with Ledger(tmp_path / "ledger.jsonl") as ledger:
                 verdict = await run(TrafficPlan(server.url), ledger=ledger, stop=stop)
-        assert verdict.sentence == "nothing was sent, which proves nothing"
+        assert verdict.summary == "nothing was sent, which proves nothing"
         assert not verdict.clean
 
     asyncio.run(go())

@@ -77,5 +77,5 @@ def test_the_application_is_proved_clean_and_both_of_its_versions_are_seen(tmp_p
     ran = asyncio.run(go())
     assert ran.verdict.clean, ran.wrong()
     assert set(ran.verdict.gets_by_version) == {"v1", "v2"}
-    assert ran.verdict.read_back == ran.verdict.counts["upload"].sent >= 4
-    assert ran.verdict.read_back_by_writer == 0
+    assert ran.verdict.uploads_read_back == ran.verdict.counts["upload"].sent >= 4
+    assert ran.verdict.uploads_read_back_by_writer == 0

@@ -1,8 +1,9 @@
-"""The ledger file: JSON lines, one for every request, written while the run goes on.
+"""The ledger file: a header line with the format's version, then one JSON line for every request of a run.
 
-Refuses to overwrite: a ledger is evidence. Refuses to go on when it cannot write, since a request without a
-row is a gap in the proof. Lines reach the kernel at once when something went wrong, otherwise within a
-second, always whole.
+Ledgers written before the header existed are read as well. A version that this program does not know is an error.
+
+Refuses to overwrite a file: a ledger is evidence. Refuses to continue after a failed write: a request without a row is
+a gap in the proof. A failed request reaches the kernel at once, other rows within a second, and never half a line.
 """
 
 from __future__ import annotations
@@ -19,31 +20,34 @@ from typing import Self
 from pydantic import TypeAdapter, ValidationError
 
 from changeover.model.errors import ChangeoverError, fail
+from changeover.probe.bodies import json_object
 from changeover.probe.ledger_row import LedgerRow
 from changeover.probe.tally import Tally
 
-_KEPT_BACK = 1.0  # seconds a line may wait: a write for every request would cost more than the request's own row
+FORMAT = 1
+"""Version of the rows' layout, in the header line. Raise it when a reader of the old rows would misread the new."""
+_FLUSH_INTERVAL = 1.0  # seconds a row may wait: one write per request would cost more than the row itself
 _ROW = TypeAdapter(LedgerRow)
 _JSON = json.JSONEncoder(separators=(",", ":"), default=str)
 
 
 class Ledger:
-    """Takes rows, writes them, and keeps the tally over them."""
+    """Writes rows to the file and adds each to the tally."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.tally = Tally()
-        self._lines: list[str] = []
+        self._lines = [_JSON.encode({"format": FORMAT})]
         self._flushed = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("xb", buffering=0)  # one flush is one write: a killed prober tears no line
+            self._file = path.open("xb", buffering=0)  # one flush is one write: a killed probe leaves no partial line
         except FileExistsError:
             raise fail(
-                "there is a ledger already",
+                "the ledger file exists already",
                 where=str(path),
-                state="It was left as it is.",
-                next="Move it away, or name another file.",
+                state="The file is unchanged. No traffic was sent.",
+                next="Move the file away, or pass another one with --ledger.",
             ) from None
         except OSError as error:
             raise self._failed(error) from error
@@ -52,11 +56,11 @@ class Ledger:
         """Add one row. Raises ChangeoverError when the file cannot be written."""
         self.tally.add(row)
         self._lines.append(_JSON.encode(row.to_dict()))
-        if row.outcome != "ok" or time.monotonic() - self._flushed > _KEPT_BACK:
+        if row.outcome != "ok" or time.monotonic() - self._flushed > _FLUSH_INTERVAL:
             self.flush()
 
     def flush(self) -> None:
-        """Hand everything over to the kernel, from where it survives the end of this process."""
+        """Write every waiting row to the kernel, where it survives the end of this process."""
         self._flushed = time.monotonic()
         if not self._lines:
             return
@@ -78,8 +82,8 @@ class Ledger:
         return fail(
             f"the ledger cannot be written: {error.strerror}",
             where=str(self.path),
-            state="The traffic was stopped: requests that leave no row prove nothing.",
-            next="Make room or name another file, then start again.",
+            state="The probe stopped its traffic, because a request without a row proves nothing.",
+            next="Free disk space, or pass another file with --ledger. Then start the probe again.",
         )
 
     def __enter__(self) -> Self:
@@ -96,14 +100,28 @@ def read_ledger(path: Path) -> Iterator[LedgerRow]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
+                if number == 1 and _is_header(line, path):
+                    continue
                 try:
                     yield _ROW.validate_json(line)
                 except ValidationError as error:
                     first = error.errors(include_url=False)[0]
                     raise fail(
-                        f"not a row of a ledger: {first['msg']}",
+                        f"this line is not a row of a ledger: {first['msg']}",
                         where=f"{path}:{number}",
-                        next="If it is the last line, the disk was full: cut it off to read those before it.",
+                        next="If it is the last line, the disk was full: delete that line to read the rows before it.",
                     ) from error
     except OSError as error:
         raise fail(f"the ledger cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def _is_header(line: str, path: Path) -> bool:
+    """Whether the line is the header. Raises ChangeoverError for a version that this program does not know."""
+    version = json_object(line.encode()).get("format")
+    if version not in (None, FORMAT):
+        raise fail(
+            f"the ledger has format {version}, and this version of changeover reads format {FORMAT}",
+            where=str(path),
+            next="Read it with the version of changeover that wrote it, or a newer one.",
+        )
+    return version is not None

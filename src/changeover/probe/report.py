@@ -22,11 +22,11 @@ def to_json(verdict: Verdict) -> str:
 def render(verdict: Verdict) -> RenderableType:
     """The sentence, the counts, and where there is something wrong, the first rows of it."""
     parts: list[RenderableType] = [
-        Text(verdict.sentence, style="bold green" if verdict.clean else "bold red"),
+        Text(verdict.summary, style="bold green" if verdict.clean else "bold red"),
         _counts(verdict),
         _facts(verdict),
     ]
-    if verdict.first_wrong:
+    if verdict.first_failures:
         parts.append(_wrong(verdict))
     return Group(*parts)
 
@@ -44,31 +44,33 @@ def _counts(verdict: Verdict) -> Table:
 
 def _facts(verdict: Verdict) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
-    if verdict.latency:
-        at = verdict.latency
+    if verdict.get_latency_ms:
+        at = verdict.get_latency_ms
         table.add_row("GET latency", f"p50 {at.p50:.1f}  p90 {at.p90:.1f}  p99 {at.p99:.1f}  max {at.max:.1f} ms")
-    table.add_row("time", human_seconds(round(verdict.seconds)))
+    table.add_row("time", human_seconds(round(verdict.duration_seconds)))
     table.add_row("uploaded", human_bytes(verdict.bytes_uploaded))
-    table.add_row("read back", f"{verdict.read_back:,}, {verdict.read_back_by_writer:,} of them by the writer")
+    table.add_row(
+        "read back", f"{verdict.uploads_read_back:,}, {verdict.uploads_read_back_by_writer:,} of them by the writer"
+    )
     for name, counts in (
         ("GETs by version", verdict.gets_by_version),
         ("uploads by version", verdict.uploads_by_version),
         ("uploads by instance", verdict.uploads_by_instance),
-        ("wrong by reason", verdict.by_reason),
-        ("wrong while moving", verdict.by_moving_tier),
+        ("wrong by reason", verdict.failures_by_reason),
+        ("wrong while moving", verdict.failures_by_moving_tier),
     ):
         if counts:
             table.add_row(name, _list(counts))
-    if verdict.lost_but_stored:
-        table.add_row("lost but stored", f"{verdict.lost_but_stored:,}")
+    if verdict.uploads_lost_but_stored:
+        table.add_row("lost but stored", f"{verdict.uploads_lost_but_stored:,}")
     return table
 
 
 def _wrong(verdict: Verdict) -> Table:
-    shown, of = len(verdict.first_wrong), verdict.lost + verdict.duplicated
+    shown, of = len(verdict.first_failures), verdict.lost + verdict.duplicated
     table = Table("time (UTC)", "request", "outcome", "reason", "connection", "tiers", title_justify="left")
     table.title = f"the first {shown:,} of {of:,} that went wrong"
-    for row in verdict.first_wrong:
+    for row in verdict.first_failures:
         table.add_row(
             datetime.fromtimestamp(row.finished, UTC).strftime("%H:%M:%S.%f")[:-3],
             Text(f"{row.kind} {row.path}"),

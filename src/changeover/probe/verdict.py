@@ -42,23 +42,23 @@ class LatencySummary:
 @dataclass(frozen=True)
 class Verdict:
     counts: Mapping[str, KindCounts]
-    by_reason: Mapping[str, int]
-    by_moving_tier: Mapping[str, int]
-    latency: LatencySummary | None
+    failures_by_reason: Mapping[str, int]
+    failures_by_moving_tier: Mapping[str, int]
+    get_latency_ms: LatencySummary | None
     bytes_uploaded: int
     uploads_by_instance: Mapping[str, int]
     uploads_by_version: Mapping[str, int]
     gets_by_version: Mapping[str, int]
-    read_back: int
+    uploads_read_back: int
     """Uploads fetched whole and found to be what was sent."""
-    read_back_by_writer: int
+    uploads_read_back_by_writer: int
     """Of these, the ones that no other instance could be got to serve."""
-    lost_but_stored: int
+    uploads_lost_but_stored: int
     """Uploads whose client was told of a failure and whose bytes are there, once."""
-    unproven: tuple[str, ...]
+    kinds_without_success: tuple[str, ...]
     """Kinds of request that were planned and of which none went well."""
-    first_wrong: tuple[LedgerRow, ...]
-    seconds: float
+    first_failures: tuple[LedgerRow, ...]
+    duration_seconds: float
 
     @property
     def lost(self) -> int:
@@ -74,10 +74,10 @@ class Verdict:
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.duplicated or self.unproven)
+        return not (self.lost or self.duplicated or self.kinds_without_success)
 
     @property
-    def sentence(self) -> str:
+    def summary(self) -> str:
         """`0 lost, 0 duplicated, 0 corrupted of 41,380 GET and 96 POST (4.8 GB)`: all but uploads are GET."""
         posts = self.counts["upload"].sent
         gets = sum(count.sent for count in self.counts.values()) - posts
@@ -87,18 +87,22 @@ class Verdict:
             f"{self.lost:,} lost, {self.duplicated:,} duplicated, {self.corrupted:,} corrupted "
             f"of {gets:,} GET and {posts:,} POST ({human_bytes(self.bytes_uploaded)})"
         )
-        return f"{text}; not one good {' or '.join(self.unproven)}, so no proof" if self.unproven else text
+        return (
+            f"{text}; not one good {' or '.join(self.kinds_without_success)}, so no proof"
+            if self.kinds_without_success
+            else text
+        )
 
     def to_dict(self) -> dict[str, object]:
         """For JSON: every field, and what is derived from them."""
         return {
-            "sentence": self.sentence,
+            "summary": self.summary,
             "clean": self.clean,
             "lost": self.lost,
             "duplicated": self.duplicated,
             "corrupted": self.corrupted,
             **asdict(self),
-            "first_wrong": [row.to_dict() for row in self.first_wrong],
+            "first_failures": [row.to_dict() for row in self.first_failures],
         }
 
 
@@ -108,21 +112,21 @@ def judge(tally: Tally, planned: Iterable[RequestKind] = ("get",)) -> Verdict:
     read_by_writer = tally.notes["read by the writer"]
     return Verdict(
         counts={kind: _count(tally, kind) for kind in KINDS},
-        by_reason=_largest_first(tally.reasons),
-        by_moving_tier=_largest_first(tally.moving),
-        latency=LatencySummary(*(round(latency.quantile(share) * 1000, 3) for share in (0.5, 0.9, 0.99, 1.0)))
+        failures_by_reason=_largest_first(tally.reasons),
+        failures_by_moving_tier=_largest_first(tally.moving),
+        get_latency_ms=LatencySummary(*(round(latency.quantile(share) * 1000, 3) for share in (0.5, 0.9, 0.99, 1.0)))
         if latency.count
         else None,
         bytes_uploaded=tally.bytes_uploaded,
         uploads_by_instance=dict(sorted(tally.uploads_by_instance.items())),
         uploads_by_version=dict(sorted(tally.uploads_by_version.items())),
         gets_by_version=dict(sorted(tally.gets_by_version.items())),
-        read_back=tally.count(kind="readback", outcome="ok") - tally.notes["left to the writer"],
-        read_back_by_writer=read_by_writer,
-        lost_but_stored=tally.notes["stored although lost"],
-        unproven=tuple(kind for kind in planned if not tally.count(kind=kind, outcome="ok")),
-        first_wrong=tuple(tally.wrong),
-        seconds=(tally.ended or 0.0) - (tally.began or 0.0),
+        uploads_read_back=tally.count(kind="readback", outcome="ok") - tally.notes["left to the writer"],
+        uploads_read_back_by_writer=read_by_writer,
+        uploads_lost_but_stored=tally.notes["stored although lost"],
+        kinds_without_success=tuple(kind for kind in planned if not tally.count(kind=kind, outcome="ok")),
+        first_failures=tuple(tally.wrong),
+        duration_seconds=(tally.ended or 0.0) - (tally.began or 0.0),
     )
 
 

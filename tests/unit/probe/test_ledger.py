@@ -27,7 +27,7 @@ def test_rows_come_back_as_they_went_in(path: Path) -> None:
 def test_a_line_carries_the_latency_and_leaves_out_what_is_not_known(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.record(row(scheduled=999.5, instance=None))
-    line = json.loads(path.read_text())
+    line = json.loads(path.read_text().splitlines()[1])
     assert line["latency_ms"] == 510
     assert "instance" not in line
     assert "reason" not in line
@@ -43,7 +43,7 @@ def test_a_loss_is_in_the_file_at_once_with_all_that_came_before(path: Path) -> 
 
 def test_an_existing_ledger_is_not_overwritten(path: Path) -> None:
     Ledger(path).close()
-    with pytest.raises(ChangeoverError, match="there is a ledger already"):
+    with pytest.raises(ChangeoverError, match="the ledger file exists already"):
         Ledger(path)
 
 
@@ -65,10 +65,30 @@ def test_a_line_that_is_no_row_is_named(path: Path) -> None:
         file.write('{"kind":"get","pa')
     rows = read_ledger(path)
     assert next(rows) == row()
-    with pytest.raises(ChangeoverError, match=r"ledger\.jsonl:2: not a row"):
+    with pytest.raises(ChangeoverError, match=r"ledger\.jsonl:3: this line is not a row"):
         next(rows)
 
 
 def test_a_ledger_that_is_not_there_is_an_error(path: Path) -> None:
     with pytest.raises(ChangeoverError, match="cannot be read: No such file"):
+        next(read_ledger(path))
+
+
+def test_the_first_line_is_a_header_with_the_version_of_the_format(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.record(row())
+    assert json.loads(path.read_text().splitlines()[0]) == {"format": 1}
+
+
+def test_a_ledger_from_before_the_header_is_read(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.record(row())
+    path.write_text(path.read_text().split("\n", 1)[1])
+    assert list(read_ledger(path)) == [row()]
+
+
+def test_a_ledger_of_a_later_format_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text('{"format":2}\n')
+    with pytest.raises(ChangeoverError, match="the ledger has format 2, and this version of changeover reads format 1"):
         next(read_ledger(path))

@@ -13,21 +13,21 @@ UPLOAD = row(kind="upload", path="/upload", status=201, bytes_sent=50_000_000, r
 def test_a_run_without_a_loss_is_clean_and_says_so_in_one_sentence() -> None:
     verdict = judge_rows([row()] * 41_284 + [UPLOAD, row(kind="check")] * 96)
     assert verdict.clean
-    assert verdict.sentence == "0 lost, 0 duplicated, 0 corrupted of 41,380 GET and 96 POST (4.8 GB)"
+    assert verdict.summary == "0 lost, 0 duplicated, 0 corrupted of 41,380 GET and 96 POST (4.8 GB)"
 
 
 def test_nothing_sent_proves_nothing() -> None:
     verdict = judge_rows([])
     assert not verdict.clean
-    assert verdict.sentence == "nothing was sent, which proves nothing"
-    assert verdict.latency is None
+    assert verdict.summary == "nothing was sent, which proves nothing"
+    assert verdict.get_latency_ms is None
 
 
 def test_a_planned_kind_without_a_single_success_proves_nothing() -> None:
     verdict = judge_rows([row()], planned=("get", "upload"))
     assert not verdict.clean
-    assert verdict.unproven == ("upload",)
-    assert verdict.sentence.endswith("not one good upload, so no proof")
+    assert verdict.kinds_without_success == ("upload",)
+    assert verdict.summary.endswith("not one good upload, so no proof")
 
 
 def test_what_was_corrupted_was_also_lost() -> None:
@@ -58,17 +58,17 @@ def test_losses_are_told_apart_by_reason_and_by_the_tier_that_moved_the_most_fre
             row(outcome="lost", reason="reset before response", tier_state={"moving": "edge"}),
         ]
     )
-    assert list(verdict.by_reason.items()) == [("reset before response", 3), ("timeout", 1)]
-    assert list(verdict.by_moving_tier.items()) == [("edge", 2), ("none", 1), ("unknown", 1)]
+    assert list(verdict.failures_by_reason.items()) == [("reset before response", 3), ("timeout", 1)]
+    assert list(verdict.failures_by_moving_tier.items()) == [("edge", 2), ("none", 1), ("unknown", 1)]
 
 
 def test_latency_counts_from_when_a_get_was_due_and_includes_the_lost_ones() -> None:
     verdict = judge_rows(
         [row(), row(scheduled=990.0, outcome="lost", reason="timeout"), row(kind="check", scheduled=0.0)]
     )
-    assert verdict.latency is not None
-    assert 10 <= verdict.latency.p50 <= 10.4
-    assert verdict.latency.max == 10_010
+    assert verdict.get_latency_ms is not None
+    assert 10 <= verdict.get_latency_ms.p50 <= 10.4
+    assert verdict.get_latency_ms.max == 10_010
 
 
 def test_who_served_what_is_counted_over_what_went_well() -> None:
@@ -90,18 +90,22 @@ def test_a_read_back_that_was_left_to_the_writer_proves_no_upload() -> None:
             row(kind="check", note="stored although lost"),
         ]
     )
-    assert (verdict.read_back, verdict.read_back_by_writer, verdict.lost_but_stored) == (2, 1, 1)
+    assert (verdict.uploads_read_back, verdict.uploads_read_back_by_writer, verdict.uploads_lost_but_stored) == (
+        2,
+        1,
+        1,
+    )
 
 
 def test_only_the_first_few_rows_that_went_wrong_are_kept() -> None:
     verdict = judge_rows([row(outcome="lost", reason="timeout", ref=str(n)) for n in range(100)])
-    assert [wrong.ref for wrong in verdict.first_wrong] == [str(n) for n in range(10)]
+    assert [wrong.ref for wrong in verdict.first_failures] == [str(n) for n in range(10)]
 
 
 def test_the_json_holds_the_sentence_the_numbers_and_the_rows() -> None:
     verdict = judge_rows([row(), row(outcome="lost", reason="timeout", tier_state={"moving": "edge"})])
     told = json.loads(to_json(verdict))
-    assert told["sentence"] == verdict.sentence
+    assert told["summary"] == verdict.summary
     assert (told["lost"], told["clean"]) == (1, False)
     assert told["counts"]["get"] == {"sent": 2, "ok": 1, "lost": 1, "corrupted": 0, "duplicated": 0}
-    assert told["first_wrong"][0]["tier_state"] == {"moving": "edge"}
+    assert told["first_failures"][0]["tier_state"] == {"moving": "edge"}

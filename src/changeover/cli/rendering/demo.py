@@ -39,11 +39,13 @@ def data(verdict: dict[str, Any], rolls: list[Rolled], ledger: Path, since: floa
 def picture(found: dict[str, Any], naive: bool) -> RenderableType:
     verdict, idle = found["verdict"], found["seconds_from_last_in_flight_to_stop"]
     table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("verdict", Text(verdict["sentence"], style="bold green" if verdict["clean"] else "bold red"))
+    table.add_row("verdict", Text(verdict["summary"], style="bold green" if verdict["clean"] else "bold red"))
     for kind, count in verdict["counts"].items():
         table.add_row(kind, f"{count['sent']:,} sent, {count['ok']:,} ok, {count['lost']:,} lost")
-    if verdict["latency"]:
-        table.add_row("GET latency", "  ".join(f"{name} {value:.1f} ms" for name, value in verdict["latency"].items()))
+    if verdict["get_latency_ms"]:
+        table.add_row(
+            "GET latency", "  ".join(f"{name} {value:.1f} ms" for name, value in verdict["get_latency_ms"].items())
+        )
     table.add_row(
         "uploads",
         f"{found['uploads']['straddling_a_replacement']} of {found['uploads']['sent']} straddled a replacement",
@@ -56,9 +58,9 @@ def picture(found: dict[str, Any], naive: bool) -> RenderableType:
             f"median {idle['median'] * 1000:.0f} ms, worst {idle['worst'] * 1000:.0f} ms "
             f"over {idle['instances']} instances",
         )
-    for reason, count in verdict["by_reason"].items():
+    for reason, count in verdict["failures_by_reason"].items():
         table.add_row("broken", f"{count} x {reason}")
-    for tier, count in verdict["by_moving_tier"].items():
+    for tier, count in verdict["failures_by_moving_tier"].items():
         table.add_row("broken while moving", f"{count} x {tier}")
     table.add_row("time", f"{found['seconds']:.0f} s")
     if naive and not verdict["clean"]:

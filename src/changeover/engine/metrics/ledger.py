@@ -19,6 +19,8 @@ from typing import Any
 
 from changeover.ports import Unknown
 
+FORMAT = 1
+"""The version of the ledger's rows that is read here; a ledger without a header has the same rows."""
 _PIECE = 4 << 20  # bytes read at once: a ledger that ran for hours is not held in memory
 _REMEMBERED = 10_000  # broken requests of which the cause is kept, to be named in a reason; all are counted
 _TAIL = 256  # bytes before the place where the last look ended, by which a file is known again
@@ -99,7 +101,9 @@ class LedgerReader:
         for line in lines:
             self._line += 1
             try:
-                self._add(json.loads(line))
+                row = json.loads(line)
+                if self._line > 1 or not _is_header(row):
+                    self._add(row)
             except (ValueError, KeyError, TypeError) as error:
                 self._spoilt = f"line {self._line} is not a row ({type(error).__name__}: {error})"
                 return
@@ -113,3 +117,11 @@ class LedgerReader:
         self.newest = max(self.newest, ended)
         if broken and len(self._breakages) < _REMEMBERED:
             self._breakages.append(Breakage(ended, str(row.get("reason", row["outcome"])), instance))
+
+
+def _is_header(row: Any) -> bool:
+    """Whether the first line is the header of `probe/ledger.py`. Raises ValueError for a format that is not known."""
+    version = row.get("format") if isinstance(row, dict) else None
+    if version not in (None, FORMAT):
+        raise ValueError(f"the ledger has format {version}, and this program reads format {FORMAT}")
+    return version is not None
