@@ -27,8 +27,8 @@ from rich.table import Table
 
 from changeover.uploads import FileStore
 from changeover.uploads.core.manifest import Manifest
-from changeover.uploads.core.store import Store, Version
 from changeover.uploads.stores import files
+from changeover.uploads.stores.store import RecordVersion, Store
 
 AT_ONCE = (1, 8, 64, 256)
 ROUNDS = 5
@@ -65,7 +65,7 @@ def as_it_is() -> Iterator[None]:
 KINDS = {"as it is": as_it_is, "one thread": one_thread}
 
 
-async def commit(store: Store, manifest: Manifest, version: Version, name: str) -> tuple[Manifest, Version]:
+async def commit(store: Store, manifest: Manifest, version: RecordVersion, name: str) -> tuple[Manifest, RecordVersion]:
     writer = store.writer(manifest.id, name)
     writer.write(b"x" * SIZE)
     manifest = manifest.appended(await writer.commit())

@@ -40,7 +40,7 @@ from rich.table import Table
 from changeover.probe.ledger import read_ledger
 from changeover.uploads import FileStore
 from changeover.uploads.core.manifest import Manifest
-from changeover.uploads.core.store import Missing
+from changeover.uploads.stores.store import RecordMissing
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 WITH, WITHOUT = EXAMPLES / "02-upload-handover/chain.yaml", EXAMPLES / "01-four-tiers/chain.yaml"
@@ -124,7 +124,7 @@ class Chain:
         async def read() -> Counter[int]:
             store, found = FileStore(self._folder / ".changeover/shared/files"), Counter[int]()
             async for id in store.ids():
-                with contextlib.suppress(Missing):
+                with contextlib.suppress(RecordMissing):
                     found[Manifest.load((await store.read(id))[0]).attempts] += 1
             return found
 

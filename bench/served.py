@@ -15,13 +15,13 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from tuspyserver import create_tus_router
 
-from changeover.uploads import Answer, FileStore, Finished, Uploads
+from changeover.uploads import CompletedUpload, FileStore, Response, Uploads
 
 FOLDER = Path(os.environ["FOLDER"])
 
 
-async def on_complete(finished: Finished) -> Answer:
-    return Answer(201)
+async def on_complete(finished: CompletedUpload) -> Response:
+    return Response(201)
 
 
 def ours() -> Starlette:

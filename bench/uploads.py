@@ -36,7 +36,7 @@ from rich.table import Table
 
 from changeover.hops.nginx import binary
 from changeover.kit import process, sockets
-from changeover.uploads import Answer, FileStore, Finished
+from changeover.uploads import CompletedUpload, FileStore, Response
 from changeover.uploads.core.engine import Engine
 
 HERE = Path(__file__).parent
@@ -271,7 +271,7 @@ def half_made(count: int) -> dict[str, float]:
 async def collect(folder: Path) -> None:
     """In a process of its own, so that its memory is that of a collection; prints what it took."""
 
-    async def never(_: Finished) -> Answer:
+    async def never(_: CompletedUpload) -> Response:
         raise AssertionError
 
     engine = Engine(FileStore(folder), never, now=lambda: time.time() + 10**6)

@@ -28,8 +28,8 @@ from tests.chain.slow_line import SlowLine, slow_lines
 from tests.chain.upload_clients import CLIENTS
 
 from changeover.uploads import FileStore
-from changeover.uploads.core.manifest import Manifest, State
-from changeover.uploads.core.store import Missing
+from changeover.uploads.core.manifest import Manifest, UploadState
+from changeover.uploads.stores.store import RecordMissing
 
 BETWEEN_KILLS = 5.0
 """Seconds from one kill to the next, in the soak."""
@@ -78,7 +78,7 @@ def test_every_client_has_50_mb_arrive_through_rolls_without_end_and_a_kill_ever
     print(f"\n{len(uploads)} uploads of 50 MB, rolls: {dict(Counter(rolls))}, {len(killer.killed)} kills, 0 lost")
     for upload, place in places.items():
         again = upload.line.sent - len(upload.data)
-        attempts = 1 + killer.asking[id_of(place)]
+        attempts = 1 + killer.interrupted_handlers[id_of(place)]
         print(f"  {upload.name}: {upload.seconds:.0f} s, {again / 1e6:.1f} MB beyond the file, {attempts} attempt(s)")
 
 
@@ -182,7 +182,7 @@ def assert_all_arrived(chain: Chain, places: dict[Uploading, str], killer: Kille
     assert answered(chain) - before == {id_of(place) for place in places.values()}
     chain.until(lambda told: whole(told, killer.killed), "new instances in the place of those that were killed")
     for upload, place in places.items():
-        assert_arrived(chain, place, upload.data, 1 + killer.asking[id_of(place)])
+        assert_arrived(chain, place, upload.data, 1 + killer.interrupted_handlers[id_of(place)])
 
 
 def assert_arrived(chain: Chain, place: str, data: bytes, attempts: int) -> None:
@@ -208,7 +208,7 @@ def manifests(chain: Chain) -> list[Manifest]:
     async def read() -> list[Manifest]:
         store, found = FileStore(chain.state / "shared" / "files"), []
         async for id in store.ids():
-            with contextlib.suppress(Missing):
+            with contextlib.suppress(RecordMissing):
                 found.append(Manifest.load((await store.read(id))[0]))
         return found
 
@@ -217,7 +217,7 @@ def manifests(chain: Chain) -> list[Manifest]:
 
 def answered(chain: Chain) -> set[str]:
     """Uploads about which the application has answered."""
-    return {one.id for one in manifests(chain) if one.state is State.DONE}
+    return {one.id for one in manifests(chain) if one.state is UploadState.DONE}
 
 
 def whole(told: Said, killed: list[int]) -> bool:
@@ -231,7 +231,7 @@ class Killer:
 
     def __init__(self, chain: Chain) -> None:
         self.killed: list[int] = []
-        self.asking = Counter[str]()
+        self.interrupted_handlers = Counter[str]()
         self._chain = chain
 
     def kill_holders(self) -> None:
@@ -252,8 +252,8 @@ class Killer:
         except ProcessLookupError:
             return  # it has just been drained
         until(lambda: _process_state(pid) in "TXZ", f"{pid} to stand still")
-        asked = (one for one in manifests(self._chain) if one.state is State.COMPLETE)
-        self.asking.update(one.id for one in asked if f"-{pid}-" in one.holder)
+        asked = (one for one in manifests(self._chain) if one.state is UploadState.COMPLETE)
+        self.interrupted_handlers.update(one.id for one in asked if f"-{pid}-" in one.holder)
         kill(pid)
         self.killed.append(pid)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from changeover.relay.process.server import Server
 from changeover.relay.process.settings import Route, Settings
-from changeover.uploads import Answer, FileStore, Finished
+from changeover.uploads import CompletedUpload, FileStore, Response
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.server.receive import Receiver
 
@@ -236,11 +236,11 @@ async def storing(
     """A relay in front of the uploads library."""
     finished: list[tuple[str, bytes]] = []
 
-    async def on_complete(one: Finished) -> Answer:
+    async def on_complete(one: CompletedUpload) -> Response:
         finished.append((one.id, b"".join([piece async for piece in one.pieces()])))
-        return Answer(201, (("X-App", "yes"),), await digest(one))
+        return Response(201, (("X-App", "yes"),), await digest(one))
 
-    async def digest(one: Finished) -> bytes:
+    async def digest(one: CompletedUpload) -> bytes:
         return (await one.digest()).encode()
 
     engine = Engine(FileStore(folder, durable=False), on_complete)

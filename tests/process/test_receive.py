@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from changeover.uploads import Answer, Event, FileStore, Finished, Limits
+from changeover.uploads import CompletedUpload, FileStore, Limits, Response, UploadEvent
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.server import receive
 from changeover.uploads.server.receive import BUFFER, HEAD, Receiver
@@ -73,7 +73,7 @@ class Client:
 
 
 class Server:
-    def __init__(self, receiver: Receiver, finished: list[Finished]) -> None:
+    def __init__(self, receiver: Receiver, finished: list[CompletedUpload]) -> None:
         self.receiver = receiver
         self.finished = finished
 
@@ -88,11 +88,11 @@ class Server:
 
 @asynccontextmanager
 async def serving(folder: Path, limits: Limits | None = None, *, status: int = 201) -> AsyncIterator[Server]:
-    finished: list[Finished] = []
+    finished: list[CompletedUpload] = []
 
-    async def on_complete(one: Finished) -> Answer:
+    async def on_complete(one: CompletedUpload) -> Response:
         finished.append(one)
-        return Answer(status, (), (await one.digest()).encode())
+        return Response(status, (), (await one.digest()).encode())
 
     store = FileStore(folder, durable=False)
     async with Receiver(Engine(store, on_complete, limits), "127.0.0.1", 0) as receiver:
@@ -199,7 +199,7 @@ def test_what_a_client_that_hung_up_had_sent_is_kept_and_gone_on_with(tmp_path: 
                 await client.begin("PATCH", place, content_length=len(body), **more)
                 await client.send(body[:600_000])
                 async with asyncio.timeout(PATIENCE):  # what is still in a socket when its client resets it is lost
-                    while (await server.receiver.engine.look(place.rpartition("/")[2], "")).offset < 600_000:
+                    while (await server.receiver.engine.find(place.rpartition("/")[2], "")).offset < 600_000:
                         await asyncio.sleep(0.01)
                 client.hang_up()
             async with server.client() as client:
@@ -344,7 +344,7 @@ def test_a_body_that_comes_faster_than_it_may_is_left_in_the_socket(tmp_path: Pa
             await client.begin("PATCH", place, content_length=50_000_000, **more)
             sending = asyncio.create_task(client.send(*[bytes(1_000_000)] * 50))
             async with asyncio.timeout(PATIENCE):
-                while not (await server.receiver.engine.look(place.rpartition("/")[2], "")).offset:
+                while not (await server.receiver.engine.find(place.rpartition("/")[2], "")).offset:
                     await asyncio.sleep(0.01)
             assert not sending.done()
             assert int((await other.ask("HEAD", place)).headers["upload-offset"]) <= BUFFER
@@ -432,14 +432,14 @@ def test_who_leaves_tells_its_listener_to_the_end(tmp_path: Path, run: Run) -> N
     async def go() -> None:
         go_on, heard = asyncio.Event(), list[str]()
 
-        async def listener(event: Event) -> None:
+        async def listener(event: UploadEvent) -> None:
             await go_on.wait()
             heard.append(event.kind)
 
-        async def on_complete(_: Finished) -> Answer:
-            return Answer(201)
+        async def on_complete(_: CompletedUpload) -> Response:
+            return Response(201)
 
-        engine = Engine(FileStore(tmp_path, durable=False), on_complete, listener=listener)
+        engine = Engine(FileStore(tmp_path, durable=False), on_complete, on_event=listener)
         async with Receiver(engine, "127.0.0.1", 0) as receiver:
             async with Server(receiver, []).client() as client:
                 assert (await client.ask("POST", "/files/", b"hello")).status == 201

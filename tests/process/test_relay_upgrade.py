@@ -22,7 +22,7 @@ from tests.process.relayed import PATIENCE, Client
 
 from changeover.kit.sockets import free_port
 from changeover.relay.process.server import AT_ONCE
-from changeover.uploads import Answer, FileStore, Finished
+from changeover.uploads import CompletedUpload, FileStore, Response
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.server.receive import Receiver
 
@@ -128,8 +128,8 @@ class Load:
 async def loaded(folder: Path) -> AsyncIterator[tuple[Load, tuple[str, ...]]]:
     """Load on a port where a relay is to be, and the options for that relay."""
 
-    async def on_complete(finished: Finished) -> Answer:
-        return Answer(201, (), (await finished.digest()).encode())
+    async def on_complete(finished: CompletedUpload) -> Response:
+        return Response(201, (), (await finished.digest()).encode())
 
     engine = Engine(FileStore(folder / "uploads", durable=False), on_complete)
     async with Receiver(engine, "127.0.0.1", 0, root="/upload") as receiver:

@@ -22,11 +22,11 @@ from typing import Any
 import uvicorn
 from tests.unit.uploads.bucket_stores import gcs_store, s3_store
 
-from changeover.uploads import Answer, FileStore, Finished, Limits, Uploads
+from changeover.uploads import CompletedUpload, FileStore, Limits, Response, Uploads
 from changeover.uploads.core import appending
-from changeover.uploads.core import lease as leases
-from changeover.uploads.core.manifest import Manifest, State
-from changeover.uploads.core.store import Store
+from changeover.uploads.core.completion import lease as leases
+from changeover.uploads.core.manifest import Manifest, UploadState
+from changeover.uploads.stores.store import Store
 
 CALLS = ("write", "fdatasync", "fsync", "link", "unlink", "mkdir", "close")
 
@@ -57,14 +57,14 @@ async def hasty(self: Any, change: Callable[[Manifest], Manifest]) -> None:
     """The mutant: acknowledges first, and makes it so in a moment. With the last byte it takes its time."""
     self._manifest = change(self._manifest.appended(await self._writer.commit()))
     swapping = self._store.swap(self._manifest.id, self._manifest.dump(), self._version)
-    if self._manifest.state is State.RECEIVING:
+    if self._manifest.state is UploadState.RECEIVING:
         asyncio.get_running_loop().call_later(0.005, asyncio.ensure_future, swapping)
     else:
         await swapping
 
 
-async def answer(finished: Finished) -> Answer:
-    return Answer(200, (), f"{await finished.digest()} at attempt {finished.attempt}".encode())
+async def answer(finished: CompletedUpload) -> Response:
+    return Response(200, (), f"{await finished.digest()} at attempt {finished.attempt}".encode())
 
 
 def named(store: str) -> Store:
@@ -86,7 +86,7 @@ def live(store: str, listening: socket.socket, when: str, number: int) -> None:
 def main() -> None:
     store, listening = sys.argv[1], socket.socket(fileno=int(sys.argv[2]))
     if sys.argv[3:] == ["hasty"]:
-        appending.Appending._swap = hasty  # type: ignore[method-assign]
+        appending.Appender._swap = hasty  # type: ignore[method-assign]
     for line in sys.stdin:
         when, number = line.split()
         if not (pid := os.fork()):

@@ -19,10 +19,11 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from changeover import uploads
 from changeover.example_app.in_flight import FILES, UPLOAD, Board
 from changeover.example_app.uploads_folder import Incoming, UploadsFolder, is_ref
 from changeover.kit.pattern import pattern
-from changeover.uploads import Answer, FileStore, Finished, Uploads
+from changeover.uploads import CompletedUpload, FileStore, Uploads
 from changeover.uploads.protocols import ietf
 
 MAX_BLOB = 10_000_000_000
@@ -41,7 +42,7 @@ _PIECE = 1024 * 1024
 def library(version: str, instance: str, folder: UploadsFolder, shared: Path) -> Uploads:
     """What answers below FILES: uploads in every dialect, that any instance can continue. Raises OSError."""
 
-    async def on_complete(finished: Finished) -> Answer:
+    async def on_complete(finished: CompletedUpload) -> uploads.Response:
         if finished.target == UPLOAD:
             return await _stored(folder, finished, version, instance)
         told = {
@@ -53,12 +54,12 @@ def library(version: str, instance: str, folder: UploadsFolder, shared: Path) ->
             "version": version,
             "instance": instance,
         }
-        return Answer(201, (("Content-Type", "application/json"),), json.dumps(told).encode())
+        return uploads.Response(201, (("Content-Type", "application/json"),), json.dumps(told).encode())
 
-    return Uploads(FileStore(shared / "files"), on_complete, at=FILES, keeps=(REF,))
+    return Uploads(FileStore(shared / "files"), on_complete, base_path=FILES, keep_headers=(REF,))
 
 
-async def _stored(folder: UploadsFolder, finished: Finished, version: str, instance: str) -> Answer:
+async def _stored(folder: UploadsFolder, finished: CompletedUpload, version: str, instance: str) -> uploads.Response:
     """The answer of the plain path, to an upload that came there in pieces. Asked again, it stores nothing again."""
     told = await asyncio.to_thread(folder.record, finished.id)
     if told is None:
@@ -72,7 +73,7 @@ async def _stored(folder: UploadsFolder, finished: Finished, version: str, insta
             raise
         told = dict(record)
     headers = (("Content-Type", "application/json"), ("Location", f"{UPLOAD}/{finished.id}"))
-    return Answer(201, headers, json.dumps(told).encode())
+    return uploads.Response(201, headers, json.dumps(told).encode())
 
 
 def endpoints(

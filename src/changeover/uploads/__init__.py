@@ -10,26 +10,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from changeover.uploads.core.completed import Finished
-    from changeover.uploads.core.engine import New
-    from changeover.uploads.core.errors import Forbidden, Refused
-    from changeover.uploads.core.events import Event
-    from changeover.uploads.core.limits import Limits
-    from changeover.uploads.core.manifest import Answer
+    from changeover.uploads.core.completion.completed import CompletedUpload
+    from changeover.uploads.core.engine import NewUpload
+    from changeover.uploads.core.errors import Forbidden, Rejected
+    from changeover.uploads.core.events import UploadEvent
+    from changeover.uploads.core.limits.limits import Limits
+    from changeover.uploads.core.manifest import Response
     from changeover.uploads.server.asgi import Uploads
     from changeover.uploads.stores.files import FileStore
 
-__all__ = ["Answer", "Event", "FileStore", "Finished", "Forbidden", "Limits", "New", "Refused", "Uploads"]
+__all__ = [
+    "CompletedUpload",
+    "FileStore",
+    "Forbidden",
+    "Limits",
+    "NewUpload",
+    "Rejected",
+    "Response",
+    "UploadEvent",
+    "Uploads",
+]
 
 _HOMES = {
-    "Answer": "core.manifest",
-    "Event": "core.events",
+    "CompletedUpload": "core.completion.completed",
     "FileStore": "stores.files",
-    "Finished": "core.completed",
     "Forbidden": "core.errors",
-    "Limits": "core.limits",
-    "New": "core.engine",
-    "Refused": "core.errors",
+    "Limits": "core.limits.limits",
+    "NewUpload": "core.engine",
+    "Rejected": "core.errors",
+    "Response": "core.manifest",
+    "UploadEvent": "core.events",
     "Uploads": "server.asgi",
 }
 

@@ -15,7 +15,7 @@ from changeover.cli.commands.relay import relay
 from changeover.hops.relay.hop import Relay
 from changeover.hops.relay.settings import RelaySettings
 from changeover.relay.process.settings import Route, Settings
-from changeover.uploads.core import lease
+from changeover.uploads.core.completion import lease
 
 
 def options(**settings: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from changeover.uploads.core.manifest import Segment
-from changeover.uploads.core.store import Store, Unavailable, Version, Writer
+from changeover.uploads.stores.store import RecordVersion, SegmentWriter, Store, StoreUnavailable
 
 
 class Killed(BaseException):
@@ -49,15 +49,15 @@ class Faulty:
         if self._dead:
             raise Killed
 
-    async def create(self, id: str, record: bytes) -> Version:
+    async def create(self, id: str, record: bytes) -> RecordVersion:
         await self.passes("create")
         return await self._store.create(id, record)
 
-    async def read(self, id: str) -> tuple[bytes, Version]:
+    async def read(self, id: str) -> tuple[bytes, RecordVersion]:
         await self.passes("read")
         return await self._store.read(id)
 
-    async def swap(self, id: str, record: bytes, version: Version) -> Version:
+    async def swap(self, id: str, record: bytes, version: RecordVersion) -> RecordVersion:
         await self.passes("swap")
         version = await self._store.swap(id, record, version)
         await self.passes("swapped")
@@ -70,7 +70,7 @@ class Faulty:
     def ids(self) -> AsyncIterator[str]:
         return self._store.ids()
 
-    def writer(self, id: str, name: str) -> Writer:
+    def writer(self, id: str, name: str) -> SegmentWriter:
         self.check_alive()
         return _Writer(self, self._store.writer(id, name))
 
@@ -80,7 +80,7 @@ class Faulty:
 
 
 class _Writer:
-    def __init__(self, store: Faulty, writer: Writer) -> None:
+    def __init__(self, store: Faulty, writer: SegmentWriter) -> None:
         self._store = store
         self._writer = writer
         self._failed = False
@@ -89,7 +89,7 @@ class _Writer:
         self._store.check_alive()
         self._failed |= self._store.full
         if self._failed:
-            raise Unavailable("no room", full=True)
+            raise StoreUnavailable("no room", full=True)
         self._writer.write(piece)
 
     async def commit(self) -> Sequence[Segment]:

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from changeover.uploads import Answer, Finished, Limits, Uploads
+from changeover.uploads import CompletedUpload, Limits, Response, Uploads
 from changeover.uploads.core.engine import Validate
-from changeover.uploads.core.events import Listener
-from changeover.uploads.core.store import Store
+from changeover.uploads.core.events import EventListener
 from changeover.uploads.server.asgi import Authorise
+from changeover.uploads.stores.store import Store
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,17 @@ class Instance:
     def __init__(
         self,
         store: Store,
-        handler: Callable[[Finished], Any] | None = None,
+        handler: Callable[[CompletedUpload], Any] | None = None,
         *,
         limits: Limits | None = None,
         authorise: Authorise | None = None,
         validate: Validate | None = None,
-        listener: Listener | None = None,
-        at: str = "",
-        keeps: Sequence[str] = (),
+        on_event: EventListener | None = None,
+        base_path: str = "",
+        keep_headers: Sequence[str] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.finished: list[Finished] = []
+        self.finished: list[CompletedUpload] = []
         self._handler = handler
         self.app = Uploads(
             store,
@@ -77,18 +77,18 @@ class Instance:
             limits=limits,
             authorise=authorise,
             validate=validate,
-            listener=listener,
-            at=at,
-            keeps=keeps,
+            on_event=on_event,
+            base_path=base_path,
+            keep_headers=keep_headers,
             now=now,
         )
 
-    async def _complete(self, finished: Finished) -> Answer:
+    async def _complete(self, finished: CompletedUpload) -> Response:
         self.finished.append(finished)
         if self._handler is not None:
-            answer: Answer = await self._handler(finished)
+            answer: Response = await self._handler(finished)
             return answer
-        return Answer(200, (("X-Size", str(finished.size)),), b"thanks")
+        return Response(200, (("X-Size", str(finished.size)),), b"thanks")
 
     async def ask(
         self, method: str, path: str, body: bytes | Sending = b"", root: str = "/files", **headers: str

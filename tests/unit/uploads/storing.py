@@ -8,7 +8,7 @@ from functools import wraps
 from typing import ParamSpec
 
 from changeover.uploads.core.manifest import Segment
-from changeover.uploads.core.store import Store
+from changeover.uploads.stores.store import Store
 
 P = ParamSpec("P")
 

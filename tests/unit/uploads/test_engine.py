@@ -13,13 +13,13 @@ import pytest
 from tests.unit.uploads.faulty import Faulty
 from tests.unit.uploads.serving import Got, Instance, Sending, content, settled
 
-from changeover.uploads import Answer, FileStore, Finished, Limits
+from changeover.uploads import CompletedUpload, FileStore, Limits, Response
 from changeover.uploads.core import appending
-from changeover.uploads.core import completion as asking_room
 from changeover.uploads.core import engine as engines
-from changeover.uploads.core import lease as leases
-from changeover.uploads.core.manifest import Manifest, State
-from changeover.uploads.core.store import Version
+from changeover.uploads.core.completion import completion as asking_room
+from changeover.uploads.core.completion import lease as leases
+from changeover.uploads.core.manifest import Manifest, UploadState
+from changeover.uploads.stores.store import RecordVersion
 
 PARTIAL = "application/partial-upload"
 Seen = TypeVar("Seen")
@@ -54,9 +54,9 @@ class Held:
         self.go_on = asyncio.Event()
         self.answer = answer
 
-    async def __call__(self, _: Finished) -> Answer:
+    async def __call__(self, _: CompletedUpload) -> Response:
         await self.go_on.wait()
-        return Answer(200, (), self.answer)
+        return Response(200, (), self.answer)
 
 
 class Clock:
@@ -186,7 +186,7 @@ async def raced(store: FileStore, late: Callable[[Instance, str], Awaitable[Seen
     await settled(lambda: a.finished)
     disk.release()
     got = await slow
-    assert (await a.app.engine.look(id, "")).holder  # it still has its lease
+    assert (await a.app.engine.find(id, "")).holder  # it still has its lease
     application.go_on.set()
     assert (await old).status == 200
     assert not b.finished
@@ -195,13 +195,13 @@ async def raced(store: FileStore, late: Callable[[Instance, str], Awaitable[Seen
 
 async def settled_offset(instance: Instance, id: str, offset: int) -> None:
     async with asyncio.timeout(10):
-        while (await instance.app.engine.look(id, "")).offset < offset:
+        while (await instance.app.engine.find(id, "")).offset < offset:
             await asyncio.sleep(0.01)
 
 
 async def test_a_question_that_came_too_late_leaves_the_answer_to_whoever_asks_for_it(store: FileStore) -> None:
-    _, _, manifest = await raced(store, lambda b, id: b.app.engine.settle(id, ""))
-    assert (manifest.offset, manifest.state) == (5, State.COMPLETE)
+    _, _, manifest = await raced(store, lambda b, id: b.app.engine.fence(id, ""))
+    assert (manifest.offset, manifest.state) == (5, UploadState.COMPLETE)
 
 
 async def test_bytes_that_came_too_late_are_not_added_to_a_complete_upload(store: FileStore) -> None:
@@ -231,7 +231,7 @@ async def test_what_trickles_is_committed_too(store: FileStore, monkeypatch: pyt
     id = await begun(instance)
     task, body = await under_way(instance, id, 0, b"x")
     async with asyncio.timeout(10):
-        while (await instance.app.engine.look(id, "")).offset == 0:
+        while (await instance.app.engine.find(id, "")).offset == 0:
             body.send(b"x")  # never still
             await asyncio.sleep(0.001)
     body.end()
@@ -253,7 +253,7 @@ async def test_a_commit_that_falls_due_while_a_slow_one_ends_is_not_made_beside_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stalling(Faulty):
-        async def swap(self, id: str, record: bytes, version: Version) -> Version:
+        async def swap(self, id: str, record: bytes, version: RecordVersion) -> RecordVersion:
             version = await super().swap(id, record, version)
             time.sleep(0.005)  # noqa: ASYNC251 - the loop stands still, and every timer is due when it goes on
             return version
@@ -316,10 +316,10 @@ async def test_the_application_is_asked_once_though_two_clients_finish_at_once(s
 
 
 async def test_an_application_that_fails_is_asked_again(store: FileStore) -> None:
-    async def once(finished: Finished) -> Answer:
+    async def once(finished: CompletedUpload) -> Response:
         if finished.attempt == 1:
             raise RuntimeError("no database")
-        return Answer(200, (), f"attempt {finished.attempt}".encode())
+        return Response(200, (), f"attempt {finished.attempt}".encode())
 
     a, b = Instance(store, once), Instance(store, once)
     id = await begun(a)
@@ -341,7 +341,7 @@ async def test_an_application_whose_client_hung_up_is_left_to_finish(store: File
     application.go_on.set()
     assert (await append(instance, id, 5, b"")).body == b"thanks"
     assert len(instance.finished) == 1
-    await instance.app.engine.asking.ended()
+    await instance.app.engine.completion.wait_until_idle()
 
 
 async def test_an_instance_that_died_while_it_asked_is_waited_for_no_longer_than_its_lease(store: FileStore) -> None:
@@ -368,10 +368,10 @@ async def test_an_application_may_take_longer_than_a_lease(store: FileStore, mon
     id = await begun(a)
     asked = asyncio.create_task(append(a, id, 0, b"hello"))
     await settled(lambda: a.finished)
-    first = (await b.app.engine.look(id, "")).held_until
+    first = (await b.app.engine.find(id, "")).held_until
     waiting = asyncio.create_task(append(b, id, 5, b""))
     async with asyncio.timeout(10):
-        while (await b.app.engine.look(id, "")).held_until < first + 0.2:
+        while (await b.app.engine.find(id, "")).held_until < first + 0.2:
             await asyncio.sleep(0.01)
     application.go_on.set()
     assert (await asked).body == (await waiting).body == b"thanks"
@@ -447,7 +447,7 @@ async def test_who_leaves_waits_for_its_application(store: FileStore) -> None:
         await settled(lambda: instance.finished)
         asking.cancel()
         asyncio.get_running_loop().call_later(0.05, application.go_on.set)
-    assert (await instance.app.engine.look(instance.finished[0].id, "")).state is State.DONE
+    assert (await instance.app.engine.find(instance.finished[0].id, "")).state is UploadState.DONE
 
 
 async def test_who_leaves_does_not_wait_for_a_disk_for_ever(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -526,12 +526,12 @@ async def test_a_complete_upload_whose_client_and_whose_instance_are_gone_is_ans
 async def test_what_the_application_failed_on_is_asked_again_and_holds_no_collection_up(store: FileStore) -> None:
     clock, fails = Clock(), True
 
-    def fail_at_first(_: Finished) -> Answer:
+    def fail_at_first(_: CompletedUpload) -> Response:
         if fails:
             raise RuntimeError("not yet")
-        return Answer(200, (), b"thanks")
+        return Response(200, (), b"thanks")
 
-    async def handler(finished: Finished) -> Answer:
+    async def handler(finished: CompletedUpload) -> Response:
         return fail_at_first(finished)
 
     instance = Instance(store, handler, limits=Limits(max_age=60), now=clock)

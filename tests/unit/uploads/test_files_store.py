@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from tests.unit.uploads.storing import ID, asynchronous, content, ids, written
 
-from changeover.uploads.core.store import Changed, Missing, Unavailable
 from changeover.uploads.stores import files
 from changeover.uploads.stores.files import FileStore, FileWriter
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, StoreUnavailable
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def test_a_writer_that_slept_before_its_link_is_refused_however_far_others
     version = await store.create(ID, b"0")
     theirs = [b"%d of others" % number for number in range(others)]
     before(monkeypatch, os, "link", lambda: elsewhere(tmp_path, *theirs))
-    with pytest.raises(Changed):
+    with pytest.raises(RecordChanged):
         await store.swap(ID, b"slept", version)
     assert (await store.read(ID))[0] == theirs[-1]
     assert records(tmp_path) == [f"record.{others + 1}"]
@@ -92,7 +92,7 @@ async def test_a_writer_that_finds_others_gone_on_from_its_record_does_not_take_
 ) -> None:
     version = await store.create(ID, b"0")
     before(monkeypatch, files, "_sync_folder", lambda: elsewhere(tmp_path, b"two"))
-    with pytest.raises(Changed):
+    with pytest.raises(RecordChanged):
         await store.swap(ID, b"one", version)
     assert (await store.read(ID))[0] == b"two"
     assert records(tmp_path) == ["record.3"]
@@ -107,7 +107,7 @@ async def test_one_who_makes_an_upload_and_slept_does_not_put_it_back_to_its_beg
         elsewhere(tmp_path, b"one", b"two")
 
     before(monkeypatch, os, "link", another_makes_it)
-    with pytest.raises(Changed):
+    with pytest.raises(RecordChanged):
         await store.create(ID, b"slept")
     assert (await store.read(ID))[0] == b"two"
 
@@ -132,7 +132,7 @@ async def test_a_swap_that_slept_while_the_upload_was_dropped_does_not_bring_it_
 ) -> None:
     version = await store.create(ID, b"0")
     before(monkeypatch, os, "link", lambda: asyncio.run(FileStore(tmp_path).drop(ID)))
-    with pytest.raises(Missing):
+    with pytest.raises(RecordMissing):
         await store.swap(ID, b"one", version)
     assert await ids(store) == []
 
@@ -172,7 +172,7 @@ async def test_a_link_whose_answer_was_lost_is_recognised_as_its_own(
 COUNT = """
 import asyncio, sys
 from pathlib import Path
-from changeover.uploads.core.store import Changed
+from changeover.uploads.stores.store import RecordChanged
 from changeover.uploads.stores.files import FileStore
 
 async def count(store, id, rounds):
@@ -181,7 +181,7 @@ async def count(store, id, rounds):
         record, version = await store.read(id)
         try:
             await store.swap(id, b"%d" % (int(record) + 1), version)
-        except Changed:
+        except RecordChanged:
             continue
         won.append(int(record) + 1)
     return won
@@ -235,7 +235,7 @@ async def test_a_drop_that_was_killed_half_way_leaves_no_upload_and_is_finished_
         with pytest.raises(KeyboardInterrupt):
             store._drop(tmp_path / ID[:2] / ID)
     assert any((tmp_path / ID[:2]).iterdir())
-    with pytest.raises(Missing):
+    with pytest.raises(RecordMissing):
         await store.read(ID)
     assert await ids(store) == []
     assert not any((tmp_path / ID[:2]).iterdir())
@@ -265,7 +265,7 @@ async def test_a_folder_that_is_not_there_is_not_an_upload_that_is_not_there(tmp
     version = await store.create(ID, b"0")
     root.rename(tmp_path / "elsewhere")
     for ask in (store.read(ID), store.swap(ID, b"1", version), store.create(ID, b"0"), store.drop(ID), ids(store)):
-        with pytest.raises(Unavailable, match="not there"):
+        with pytest.raises(StoreUnavailable, match="not there"):
             await ask
     (tmp_path / "elsewhere").rename(root)
     assert await store.read(ID) == (b"0", version)
@@ -286,7 +286,7 @@ async def test_a_record_that_cannot_be_written_leaves_everything_as_it_was(
     for ask in (store.swap(ID, b"1", version), store.create(ID + "-2", b"0")):
         with monkeypatch.context() as patched:
             failing(patched, call, number)
-            with pytest.raises(Unavailable) as told:
+            with pytest.raises(StoreUnavailable) as told:
                 await ask
         assert told.value.full is full
         assert os.strerror(number) in str(told.value)
@@ -297,11 +297,11 @@ async def test_a_record_that_cannot_be_written_leaves_everything_as_it_was(
     await store.create(ID + "-2", b"0")
 
 
-async def refusal(writer: FileWriter, piece: bytes) -> Unavailable:
+async def refusal(writer: FileWriter, piece: bytes) -> StoreUnavailable:
     try:
         writer.write(piece)
         await writer.commit()
-    except Unavailable as error:
+    except StoreUnavailable as error:
         return error
     raise AssertionError("it was committed")
 
@@ -348,7 +348,7 @@ async def test_a_folder_that_may_not_be_read_is_unavailable_and_not_missing(
     ):
         with monkeypatch.context() as patched:
             failing(patched, call, errno.EACCES)
-            with pytest.raises(Unavailable, match="Permission denied"):
+            with pytest.raises(StoreUnavailable, match="Permission denied"):
                 await ask
 
 
@@ -356,6 +356,6 @@ async def test_a_folder_that_may_not_be_read_is_unavailable_and_not_missing(
 async def test_a_writer_of_an_upload_that_was_dropped_is_told_so(store: FileStore) -> None:
     await store.create(ID, b"0")
     await store.drop(ID)
-    with pytest.raises(Missing):
+    with pytest.raises(RecordMissing):
         store.writer(ID, "1")
     assert await ids(store) == []

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tests.unit.uploads.serving import Instance, Sending, settled
 
-from changeover.uploads import Event, FileStore, Forbidden, Limits, New, Refused
+from changeover.uploads import FileStore, Forbidden, Limits, NewUpload, Rejected, UploadEvent
 from changeover.uploads.core import events as told_of
-from changeover.uploads.core.events import BEHIND, Events
+from changeover.uploads.core.events import BEHIND, EventDispatcher
 from changeover.uploads.core.manifest import Manifest
 
 APPEND = {"upload_offset": "0", "upload_complete": "?1", "content_type": "application/partial-upload"}
@@ -32,11 +32,11 @@ BEGINNINGS: Mapping[str, tuple[str, dict[str, str]]] = {
 async def test_an_application_refuses_an_upload_in_every_dialect_before_a_byte_is_stored(
     store: FileStore, tmp_path: Path, dialect: str
 ) -> None:
-    seen: list[New] = []
+    seen: list[NewUpload] = []
 
-    async def validate(new: New) -> None:
+    async def validate(new: NewUpload) -> None:
         seen.append(new)
-        raise Refused(415, "only pictures")
+        raise Rejected(415, "only pictures")
 
     path, headers = BEGINNINGS[dialect]
     got = await Instance(store, validate=validate).got("POST", path, b"hello", **headers)
@@ -47,7 +47,7 @@ async def test_an_application_refuses_an_upload_in_every_dialect_before_a_byte_i
 
 
 async def test_an_application_sees_the_owner_the_length_and_what_the_client_says(store: FileStore) -> None:
-    seen: list[New] = []
+    seen: list[NewUpload] = []
     instance = Instance(store, authorise=lambda _: "ann", validate=seen.append)
     await instance.got("POST", "/", upload_complete="?0", upload_length="7", content_type="image/png")
     await instance.got("POST", "/", **TUS, upload_length="5", upload_metadata="filename YS50eHQ=")
@@ -58,7 +58,7 @@ async def test_an_application_sees_the_owner_the_length_and_what_the_client_says
 
 
 async def test_an_upload_that_is_joined_from_others_is_asked_about_too(store: FileStore) -> None:
-    def validate(new: New) -> None:
+    def validate(new: NewUpload) -> None:
         if new.length == 10:
             raise Forbidden("ten is too many")
 
@@ -72,7 +72,7 @@ async def test_an_upload_that_is_joined_from_others_is_asked_about_too(store: Fi
 async def test_an_application_that_fails_to_look_is_no_reason_to_take_the_upload(
     store: FileStore, tmp_path: Path
 ) -> None:
-    def validate(_: New) -> None:
+    def validate(_: NewUpload) -> None:
         raise LookupError("a bug")
 
     got = await Instance(store, validate=validate).got("POST", "/", b"hello")
@@ -83,12 +83,12 @@ async def test_an_application_that_fails_to_look_is_no_reason_to_take_the_upload
 @pytest.mark.parametrize("status", [200, 399, 500, 42])
 def test_an_upload_is_refused_with_a_status_that_means_it(status: int) -> None:
     with pytest.raises(ValueError, match=str(status)):
-        Refused(status, "no")
+        Rejected(status, "no")
 
 
 async def test_an_application_refuses_with_a_status_that_has_no_name(store: FileStore) -> None:
-    def validate(_: New) -> None:
-        raise Refused(499, "never")
+    def validate(_: NewUpload) -> None:
+        raise Rejected(499, "never")
 
     assert (await Instance(store, validate=validate).got("POST", "/", b"hello")).status == 499
 
@@ -98,9 +98,9 @@ async def test_an_application_refuses_with_a_status_that_has_no_name(store: File
 
 class Listening:
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: list[UploadEvent] = []
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: UploadEvent) -> None:
         self.events.append(event)
 
     @property
@@ -110,10 +110,10 @@ class Listening:
 
 async def test_the_life_of_an_upload_is_told_in_order(store: FileStore) -> None:
     listener = Listening()
-    instance = Instance(store, listener=listener, authorise=lambda _: "ann")
+    instance = Instance(store, on_event=listener, authorise=lambda _: "ann")
     id = (await instance.got("POST", "/", b"he", upload_complete="?0", upload_length="5")).id
     await instance.got("PATCH", f"/{id}", b"llo", **{**APPEND, "upload_offset": "2"})
-    await instance.app.engine.asking.ended()
+    await instance.app.engine.completion.wait_until_idle()
     assert listener.kinds == ["created", "progress", "progress", "completed", "answered"]
     assert [event.offset for event in listener.events] == [0, 2, 5, 5, 5]
     assert {(event.id, event.owner, event.dialect, event.length) for event in listener.events} == {
@@ -123,7 +123,7 @@ async def test_the_life_of_an_upload_is_told_in_order(store: FileStore) -> None:
 
 async def test_progress_is_told_while_a_body_is_still_under_way(store: FileStore) -> None:
     listener = Listening()
-    instance = Instance(store, listener=listener, limits=Limits(segment=4))
+    instance = Instance(store, on_event=listener, limits=Limits(segment=4))
     body = Sending()
     task = asyncio.create_task(instance.got("POST", "/", body))
     body.send(b"1234")
@@ -135,13 +135,13 @@ async def test_progress_is_told_while_a_body_is_still_under_way(store: FileStore
 
 async def test_parts_are_told_with_what_is_there_of_all_of_them(store: FileStore) -> None:
     listener = Listening()
-    instance = Instance(store, listener=listener)
+    instance = Instance(store, on_event=listener)
     id = (await instance.got("POST", "/?parts")).id
     for n, part in enumerate((b"hel", b"lo"), 1):
         await instance.got("PUT", f"/{id}/parts/{n}", part)
     for _ in range(2):
         await instance.got("POST", f"/{id}/complete")
-    await instance.app.engine.asking.ended()
+    await instance.app.engine.completion.wait_until_idle()
     assert [(e.kind, e.offset) for e in listener.events] == [
         ("created", 0),
         ("progress", 3),
@@ -154,7 +154,7 @@ async def test_parts_are_told_with_what_is_there_of_all_of_them(store: FileStore
 async def test_what_is_cancelled_or_expires_is_told_once(store: FileStore) -> None:
     now = [1000.0]
     listener = Listening()
-    instance = Instance(store, listener=listener, limits=Limits(max_age=60), now=lambda: now[0])
+    instance = Instance(store, on_event=listener, limits=Limits(max_age=60), now=lambda: now[0])
     cancelled = (await instance.got("POST", "/", upload_complete="?0")).id
     expired = (await instance.got("POST", "/", upload_complete="?0")).id
     for _ in range(2):
@@ -162,7 +162,7 @@ async def test_what_is_cancelled_or_expires_is_told_once(store: FileStore) -> No
     now[0] += 61
     for _ in range(2):
         await instance.app.engine.collect()
-    await instance.app.engine.asking.ended()
+    await instance.app.engine.completion.wait_until_idle()
     assert [(e.kind, e.id) for e in listener.events[2:]] == [("cancelled", cancelled), ("expired", expired)]
 
 
@@ -171,14 +171,14 @@ async def test_a_listener_that_fails_breaks_nothing_and_is_told_the_rest(
 ) -> None:
     heard: list[str] = []
 
-    async def listener(event: Event) -> None:
+    async def listener(event: UploadEvent) -> None:
         heard.append(event.kind)
         await asyncio.sleep(0)
         raise LookupError("a bug")
 
-    instance = Instance(store, listener=listener)
+    instance = Instance(store, on_event=listener)
     assert (await instance.got("POST", "/", b"hello")).status == 200
-    await instance.app.engine.asking.ended()
+    await instance.app.engine.completion.wait_until_idle()
     assert heard == ["created", "progress", "completed", "answered"]
     assert len(caplog.records) == 4
 
@@ -188,10 +188,10 @@ async def test_a_listener_that_hangs_holds_nobody_up_and_is_left_at_the_end(
 ) -> None:
     monkeypatch.setattr(told_of, "PATIENCE", 0.01)
 
-    async def listener(_: Event) -> None:
+    async def listener(_: UploadEvent) -> None:
         await asyncio.Event().wait()
 
-    instance = Instance(store, listener=listener)
+    instance = Instance(store, on_event=listener)
     async with instance.app.running():
         for _ in range(3):
             assert (await instance.got("POST", "/", b"hello")).status == 200
@@ -199,10 +199,10 @@ async def test_a_listener_that_hangs_holds_nobody_up_and_is_left_at_the_end(
 
 async def test_a_listener_that_is_far_behind_is_told_of_no_more_progress_but_of_all_else() -> None:
     listener = Listening()
-    events = Events(listener)
+    events = EventDispatcher(listener)
     manifest = Manifest("a" * 32, "ietf", 0.0, None)
     for _ in range(BEHIND + 50):
-        events.tell("progress", manifest)
-    events.tell("completed", manifest)
-    await events.told()
+        events.emit("progress", manifest)
+    events.emit("completed", manifest)
+    await events.delivered()
     assert listener.kinds == ["progress"] * BEHIND + ["completed"]

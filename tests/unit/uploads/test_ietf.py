@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tests.unit.uploads.serving import Got, Instance, Sending, content, settled
 
-from changeover.uploads import Answer, FileStore, Finished, Limits
-from changeover.uploads.core.store import Store
+from changeover.uploads import CompletedUpload, FileStore, Limits, Response
+from changeover.uploads.stores.store import Store
 
 VERSIONS = (3, 5, 6, 8, 9)
 every_version = pytest.mark.parametrize("version", VERSIONS)
@@ -416,8 +416,8 @@ async def test_an_answer_that_got_lost_is_given_again(instance: Instance, versio
 async def test_an_answer_that_refuses_the_content_is_told_apart_from_one_about_the_upload(store: Store) -> None:
     """'4xx or 5xx status codes indicate in this case that the representation was fully transmitted'."""
 
-    async def refuse(_: Finished) -> Answer:
-        return Answer(422, (("Content-Type", "text/plain"),), b"no image")
+    async def refuse(_: CompletedUpload) -> Response:
+        return Response(422, (("Content-Type", "text/plain"),), b"no image")
 
     client = Client(Instance(store, refuse))
     got = await client.create(b"hello", complete=True)
@@ -510,10 +510,10 @@ async def test_what_means_nothing_to_an_upload_says_what_does(client: Client) ->
 async def test_a_client_that_asks_how_far_it_is_has_the_application_asked(store: FileStore) -> None:
     """One whose last answer got lost asks this, hears that the upload is complete, and is content."""
 
-    async def once(finished: Finished) -> Answer:
+    async def once(finished: CompletedUpload) -> Response:
         if finished.attempt == 1:
             raise RuntimeError("no database")
-        return Answer(200)
+        return Response(200)
 
     instance = Instance(store, once)
     id = (await instance.got("POST", "/", upload_complete="?0")).id

@@ -12,8 +12,8 @@ from tests.unit.uploads.faulty import Faulty, Killed
 from tests.unit.uploads.serving import Got, Instance, Sending, content, settled
 
 from changeover.uploads import FileStore, Limits
-from changeover.uploads.core.quota import place
-from changeover.uploads.core.rate_limit import BURST, Pace
+from changeover.uploads.core.limits.quota import place
+from changeover.uploads.core.limits.rate_limit import BURST, RateLimit
 
 APPEND = {"upload_offset": "0", "upload_complete": "?1", "content_type": "application/partial-upload"}
 TWO = Limits(max_unfinished=2)
@@ -22,7 +22,7 @@ TWO = Limits(max_unfinished=2)
 
 
 def test_a_pace_makes_wait_for_as_long_as_the_bytes_may_take() -> None:
-    pace = Pace(1000)
+    pace = RateLimit(1000)
     assert pace.wait(1000, now=50.0) == pytest.approx(1 - BURST)
     assert pace.wait(500, now=51.0 - BURST) == pytest.approx(0.5)
     assert pace.wait(50, now=60.0) == 0  # after a time without bytes a few may come at once

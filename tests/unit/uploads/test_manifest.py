@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.uploads.core.manifest import Answer, Manifest, Part, Segment, State
+from changeover.uploads.core.manifest import Manifest, Response, Segment, UploadPart, UploadState
 
 texts = st.text(max_size=10)
 segments = st.lists(
@@ -28,13 +28,13 @@ manifests = st.builds(
     metadata=st.dictionaries(texts, texts, max_size=3),
     length=st.none() | st.integers(0),
     segments=segments,
-    parts=st.dictionaries(st.integers(1, 10_000), st.builds(Part, segments), max_size=3),
-    state=st.sampled_from(State),
+    parts=st.dictionaries(st.integers(1, 10_000), st.builds(UploadPart, segments), max_size=3),
+    state=st.sampled_from(UploadState),
     epoch=st.integers(0),
     holder=texts,
     held_until=st.floats(0, 1e10),
     attempts=st.integers(0),
-    answer=st.none() | st.builds(Answer, st.integers(200, 599), fields, st.binary(max_size=20)),
+    answer=st.none() | st.builds(Response, st.integers(200, 599), fields, st.binary(max_size=20)),
     concat=texts,
 )
 

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from tests.unit.uploads.faulty import Faulty
 from tests.unit.uploads.serving import Instance, Sending, settled
 
-from changeover.uploads import Answer, FileStore, Finished, Limits
+from changeover.uploads import CompletedUpload, FileStore, Limits, Response
 
 APPEND = {"upload_complete": "?1", "content_type": "application/partial-upload"}
 
@@ -81,10 +81,10 @@ async def test_requests_that_are_under_way_and_taken_over_are_counted(store: Fil
 
 
 async def test_what_the_application_and_the_store_could_not_do_is_counted(store: FileStore) -> None:
-    async def fails_at_first(finished: Finished) -> Answer:
+    async def fails_at_first(finished: CompletedUpload) -> Response:
         if finished.attempt == 1:
             raise LookupError("a bug")
-        return Answer(200)
+        return Response(200)
 
     failed = Counted("handler_attempts_total", outcome="failed")
     answered = Counted("handler_attempts_total", outcome="answered")

@@ -31,12 +31,12 @@ from tests.unit.uploads.faulty import Faulty, Killed
 from tests.unit.uploads.serving import Got, Instance, Sending
 from tests.unit.uploads.speaking import Ask, ContentRange, Ietf, Tus
 
-from changeover.uploads import Answer, FileStore, Finished, Limits
+from changeover.uploads import CompletedUpload, FileStore, Limits, Response
 from changeover.uploads.core import engine as engines
-from changeover.uploads.core.appending import Appending
-from changeover.uploads.core.manifest import Manifest, State
-from changeover.uploads.core.store import Missing, Store, Version
+from changeover.uploads.core.appending import Appender
+from changeover.uploads.core.manifest import Manifest, UploadState
 from changeover.uploads.stores import files
+from changeover.uploads.stores.store import RecordMissing, RecordVersion, Store
 
 INSTANCES = 2
 UPLOADS = 3
@@ -129,7 +129,7 @@ class Machine(RuleBasedStateMachine):
     def instance(self, disk: Store) -> Instance:
         return Instance(disk, self.application, limits=Limits(segment=8), now=self.loop.time)
 
-    async def application(self, finished: Finished) -> Answer:
+    async def application(self, finished: CompletedUpload) -> Response:
         """Never answers twice in the same words."""
         content = b"".join([piece async for piece in finished.pieces()])
         [upload] = [upload for upload in self.uploads if upload.id == finished.id]
@@ -140,7 +140,7 @@ class Machine(RuleBasedStateMachine):
         self.asked.add(upload.id)
         if self.slow:
             await self.go_on.wait()
-        return Answer(200, (), b"answer %d" % next(self.numbers))
+        return Response(200, (), b"answer %d" % next(self.numbers))
 
     def unheard(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What a task of nobody's raised."""
@@ -195,7 +195,7 @@ class Machine(RuleBasedStateMachine):
             assert offset <= len(content), f"{offset} bytes were acknowledged, and {len(content)} are there"
             upload.told = max(upload.told, offset)
         if upload.dialect.answered(got, len(upload.whole)):
-            assert manifest.state is State.DONE
+            assert manifest.state is UploadState.DONE
             assert manifest.answer is not None
             assert upload.answer in (None, manifest.answer.body)
             upload.answer = manifest.answer.body
@@ -348,16 +348,16 @@ class Machine(RuleBasedStateMachine):
         for upload in self.uploads:
             try:
                 manifest, content = self.look(upload)
-            except Missing:
+            except RecordMissing:
                 assert upload.cancelling
                 continue
-            if manifest.state is State.CANCELLED:
+            if manifest.state is UploadState.CANCELLED:
                 assert upload.cancelling
                 continue
             assert content == upload.whole[: len(content)]
             assert len(content) >= max(upload.told, upload.seen)
             upload.seen = len(content)
-            if manifest.state is not State.RECEIVING:
+            if manifest.state is not UploadState.RECEIVING:
                 assert content == upload.whole
             if manifest.answer is not None:
                 assert upload.answer in (None, manifest.answer.body)
@@ -411,7 +411,7 @@ def caught(machine: type[Machine]) -> None:
 
 def test_a_store_that_swaps_whatever_the_version_is_caught() -> None:
     class Careless(FileStore):
-        async def swap(self, id: str, record: bytes, version: Version) -> Version:
+        async def swap(self, id: str, record: bytes, version: RecordVersion) -> RecordVersion:
             _, version = await self.read(id)
             return await super().swap(id, record, version)
 
@@ -425,7 +425,7 @@ def test_an_engine_that_acknowledges_before_it_commits_is_caught(monkeypatch: py
     async def swap(self: Any, change: Callable[[Manifest], Manifest]) -> None:
         self._manifest = change(self._manifest.appended(await self._writer.commit()))
 
-    monkeypatch.setattr(Appending, "_swap", swap)
+    monkeypatch.setattr(Appender, "_swap", swap)
     caught(Machine)
 
 
@@ -433,7 +433,7 @@ def test_an_engine_that_appends_wherever_the_upload_ends_is_caught(monkeypatch: 
     original = engines.Engine.append
 
     async def append(self: engines.Engine, id: str, owner: str, offset: int, *args: Any, **more: Any) -> Manifest:
-        return await original(self, id, owner, (await self.look(id, owner)).offset, *args, **more)
+        return await original(self, id, owner, (await self.find(id, owner)).offset, *args, **more)
 
     monkeypatch.setattr(engines.Engine, "append", append)
     caught(Machine)
@@ -442,4 +442,12 @@ def test_an_engine_that_appends_wherever_the_upload_ends_is_caught(monkeypatch: 
 def test_an_engine_that_asks_the_application_without_a_lease_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Manifest.asked
     monkeypatch.setattr(Manifest, "asked", lambda self, holder, until: original(self, holder, 0.0))
-    caught(Machine)
+
+    class Slow(Machine):
+        """Only a second request during a call to the handler shows it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.slow = True
+
+    caught(Slow)

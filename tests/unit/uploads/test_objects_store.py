@@ -21,9 +21,9 @@ from tests.unit.uploads.storing import ID, asynchronous, content, ids, written
 
 from changeover.uploads import Limits
 from changeover.uploads.core.manifest import Segment
-from changeover.uploads.core.store import Changed, Missing, Unavailable
 from changeover.uploads.stores import objects
 from changeover.uploads.stores.objects import ObjectStore, S3Store
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, StoreUnavailable
 
 Make = Callable[..., ObjectStore]
 
@@ -85,7 +85,7 @@ async def test_a_service_that_fails_is_unavailable_says_why_and_loses_nothing(
     ]
     with service.failing(fault):
         for ask in asking:
-            with pytest.raises(Unavailable, match=said) as told:
+            with pytest.raises(StoreUnavailable, match=said) as told:
                 await ask()
             assert service.url not in str(told.value)
             assert not told.value.full
@@ -105,7 +105,7 @@ async def test_a_service_that_does_not_answer_in_time_is_unavailable(service: Se
     for ask in (hasty.read(ID), hasty.swap(ID, b"1", version)):
         with (
             service.failing(Fault("*", held=threading.Event(), status=500)),
-            pytest.raises(Unavailable, match="no answer: Timeout"),
+            pytest.raises(StoreUnavailable, match="no answer: Timeout"),
         ):
             await ask
     assert await patient.read(ID) == (b"0", version)
@@ -117,7 +117,7 @@ async def test_a_service_that_does_not_answer_in_time_is_unavailable(service: Se
 async def test_a_service_without_room_is_full(service: Service, make: Make, status: int, code: str) -> None:
     store = make()
     await store.create(ID, b"0")
-    with service.failing(Fault("PUT", status=status, code=code)), pytest.raises(Unavailable) as told:
+    with service.failing(Fault("PUT", status=status, code=code)), pytest.raises(StoreUnavailable) as told:
         await written(store, "1", b"bytes")
     assert told.value.full
 
@@ -140,7 +140,7 @@ async def test_a_conflict_in_passing_is_neither_a_lost_race_nor_the_end_of_it(se
         version = await store.swap(ID, b"1", version)
     with (
         service.failing(Fault("PUT", status=409, code="ConditionalRequestConflict")),
-        pytest.raises(Unavailable, match=r"409.*ConditionalRequestConflict"),
+        pytest.raises(StoreUnavailable, match=r"409.*ConditionalRequestConflict"),
     ):
         await store.swap(ID, b"2", version)
     assert await store.read(ID) == (b"1", version)
@@ -186,7 +186,7 @@ async def test_a_write_whose_answer_was_lost_and_that_others_went_on_from_is_the
 
     with (
         service.failing(Fault("PUT", done=True, times=1, then=others_go_on, **how)),
-        pytest.raises(Changed),
+        pytest.raises(RecordChanged),
     ):
         await store.swap(ID, b"1", version)
     assert (await store.read(ID))[0] == b"2"
@@ -200,7 +200,7 @@ async def test_the_same_record_of_another_is_not_taken_for_ones_own(service: Ser
     def another_writes_the_same() -> None:
         asyncio.run(store.swap(ID, b"1", version))
 
-    with service.failing(Fault("PUT", status=412, times=1, then=another_writes_the_same)), pytest.raises(Changed):
+    with service.failing(Fault("PUT", status=412, times=1, then=another_writes_the_same)), pytest.raises(RecordChanged):
         await store.swap(ID, b"1", version)
 
 
@@ -224,11 +224,11 @@ async def test_what_is_not_known_after_all_attempts_is_unavailable_and_may_have_
 ) -> None:
     store = make()
     version = await store.create(ID, b"0")
-    with service.failing(Fault("PUT", done=True), Fault("GET")), pytest.raises(Unavailable):
+    with service.failing(Fault("PUT", done=True), Fault("GET")), pytest.raises(StoreUnavailable):
         await store.swap(ID, b"1", version)
     record, newest = await store.read(ID)
     assert record == b"1"
-    with pytest.raises(Changed):
+    with pytest.raises(RecordChanged):
         await store.swap(ID, b"2", version)
     assert await store.read(ID) == (b"1", newest)
 
@@ -243,13 +243,13 @@ async def test_a_half_dropped_upload_is_still_listed_and_can_be_dropped_again(se
     for number in range(5):
         await written(store, f"{number}", b"bytes")
     # S3 deletes many at once, by POST; Google one by one.
-    with service.failing(Fault("DELETE", status=500), Fault("POST", status=500)), pytest.raises(Unavailable):
+    with service.failing(Fault("DELETE", status=500), Fault("POST", status=500)), pytest.raises(StoreUnavailable):
         await store.drop(ID)
     assert await ids(store) == [ID]
     assert (await store.read(ID))[0] == b"cancelled"
     await store.drop(ID)
     assert await ids(store) == []
-    with pytest.raises(Missing):
+    with pytest.raises(RecordMissing):
         await content(store, [Segment("0-0", 5)])
 
 
@@ -262,7 +262,7 @@ async def test_a_writer_holds_no_more_than_it_may_and_keeps_what_came_before(
     await store.create(ID, b"0")
     writer = store.writer(ID, "1")
     writer.write(b"0123456789")
-    with pytest.raises(Unavailable, match="more than 10 bytes"):
+    with pytest.raises(StoreUnavailable, match="more than 10 bytes"):
         writer.write(b"x")
     segments = list(await writer.commit())
     writer.write(b"and on")
@@ -289,7 +289,7 @@ async def test_a_record_that_is_not_one_is_not_misread(service: Service, make: M
     store = make()
     await store.create(ID, b"0")
     await obstore.put_async(store._service, store._record(ID), b"something else")
-    with pytest.raises(Unavailable, match="not a record"):
+    with pytest.raises(StoreUnavailable, match="not a record"):
         await store.read(ID)
 
 

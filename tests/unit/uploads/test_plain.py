@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Scope
 from tests.unit.uploads.serving import Instance, Sending, content
 
-from changeover.uploads import Answer, FileStore, Finished, Forbidden, Limits
+from changeover.uploads import CompletedUpload, FileStore, Forbidden, Limits, Response
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
@@ -96,8 +96,8 @@ async def test_who_may_not_upload_is_told_so_before_a_byte_is_kept(store: FileSt
 
 
 async def test_the_answer_of_the_application_comes_with_its_fields(store: FileStore) -> None:
-    async def made(finished: Finished) -> Answer:
-        return Answer(201, (("X-Id", finished.id), ("Set-Cookie", "a=b")), b"made")
+    async def made(finished: CompletedUpload) -> Response:
+        return Response(201, (("X-Id", finished.id), ("Set-Cookie", "a=b")), b"made")
 
     got = await Instance(store, made).got("POST", "/", b"hello")
     assert (got.status, got.body, got.headers["set-cookie"]) == (201, b"made", "a=b")

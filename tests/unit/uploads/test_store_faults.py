@@ -28,10 +28,10 @@ from tests.unit.uploads.speaking import ContentRange, Ietf, Parts, Tus
 from tests.unit.uploads.test_engine import Held
 
 from changeover.uploads import FileStore
-from changeover.uploads.core import completion as asking
-from changeover.uploads.core.appending import Appending
-from changeover.uploads.core.store import Unavailable
+from changeover.uploads.core.appending import Appender
+from changeover.uploads.core.completion import completion as asking
 from changeover.uploads.stores import objects
+from changeover.uploads.stores.store import StoreUnavailable
 
 WHOLE = b"hello world"
 FIRST = 5
@@ -99,7 +99,7 @@ class Client:
         assert self._dialect.answered(got, len(WHOLE)), got
         assert await content(self.instance, self.id) == WHOLE
         assert [finished.id for finished in self.instance.finished].count(self.id) == 1
-        await self.instance.app.engine.asking.ended()
+        await self.instance.app.engine.completion.wait_until_idle()
 
 
 def check_told(got: Got, status: int, *words: str) -> None:
@@ -175,7 +175,7 @@ async def test_a_disk_that_fails_a_plain_upload_is_told_and_it_can_be_sent_again
             check_told(got, status, os.strerror(number))
         assert (again := await instance.got("POST", "/", WHOLE)).status == 200
         assert await content(instance, again.id) == WHOLE
-        await instance.app.engine.asking.ended()
+        await instance.app.engine.completion.wait_until_idle()
     assert after > 1
     assert [await content(instance, one.id) for one in instance.finished] == [WHOLE] * len(instance.finished)
     clock[0] += 1e9  # what nobody will go on with is not there for ever
@@ -185,10 +185,10 @@ async def test_a_disk_that_fails_a_plain_upload_is_told_and_it_can_be_sent_again
 
 async def test_an_engine_that_passes_over_a_fault_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(self: Any, piece: bytes) -> None:
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(StoreUnavailable):
             self._writer.write(piece)
 
-    monkeypatch.setattr(Appending, "_write", write)
+    monkeypatch.setattr(Appender, "_write", write)
     with pytest.raises(AssertionError):
         await test_a_disk_that_fails_is_told_and_the_upload_goes_on_when_it_is_mended(
             tmp_path, monkeypatch, Ietf(), "write", errno.EIO, 503

@@ -12,11 +12,11 @@ import pytest
 from tests.unit.uploads.bucket_stores import gcs_store, s3_store
 from tests.unit.uploads.storing import ID, asynchronous, content, ids, written
 
-from changeover.uploads.core.errors import TooMany
+from changeover.uploads.core.errors import TooManyUploads
+from changeover.uploads.core.limits.quota import Quota
 from changeover.uploads.core.manifest import Segment
-from changeover.uploads.core.quota import Owners
-from changeover.uploads.core.store import Changed, Missing, Store, Unavailable
 from changeover.uploads.stores.files import FileStore
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, Store, StoreUnavailable
 
 MIB = 1024 * 1024
 
@@ -45,7 +45,7 @@ async def test_a_record_is_read_as_it_was_written(store: Store) -> None:
 @asynchronous
 async def test_a_record_is_made_once(store: Store) -> None:
     version = await store.create(ID, b"first")
-    with pytest.raises(Changed):
+    with pytest.raises(RecordChanged):
         await store.create(ID, b"second")
     assert await store.read(ID) == (b"first", version)
 
@@ -55,7 +55,7 @@ async def test_a_record_that_has_changed_often_is_not_made_again_either(store: S
     version = await store.create(ID, b"0")
     for number in range(1, 4):
         version = await store.swap(ID, b"%d" % number, version)
-    with pytest.raises(Changed):
+    with pytest.raises(RecordChanged):
         await store.create(ID, b"again")
     assert await store.read(ID) == (b"3", version)
 
@@ -64,9 +64,9 @@ async def test_a_record_that_has_changed_often_is_not_made_again_either(store: S
 async def test_there_is_nothing_to_read_or_to_swap_where_nothing_was_made(store: Store) -> None:
     version = await store.create(ID, b"record")
     other = "another-upload-of-these"
-    with pytest.raises(Missing):
+    with pytest.raises(RecordMissing):
         await store.read(other)
-    with pytest.raises(Missing):
+    with pytest.raises(RecordMissing):
         await store.swap(other, b"record", version)
     assert await ids(store) == [ID]
 
@@ -83,7 +83,7 @@ async def test_a_swap_replaces_the_record_and_gives_it_a_version(store: Store) -
 async def test_a_swap_from_an_older_version_changes_nothing(store: Store) -> None:
     first = await store.create(ID, b"one")
     second = await store.swap(ID, b"two", first)
-    with pytest.raises(Changed):
+    with pytest.raises(RecordChanged):
         await store.swap(ID, b"three", first)
     assert await store.read(ID) == (b"two", second)
 
@@ -92,7 +92,7 @@ async def test_a_swap_from_an_older_version_changes_nothing(store: Store) -> Non
 async def test_a_record_that_is_again_what_it_was_has_another_version_all_the_same(store: Store) -> None:
     first = await store.create(ID, b"one")
     third = await store.swap(ID, b"one", await store.swap(ID, b"two", first))
-    with pytest.raises(Changed):
+    with pytest.raises(RecordChanged):
         await store.swap(ID, b"from a holder that slept", first)
     assert await store.read(ID) == (b"one", third)
 
@@ -104,7 +104,7 @@ async def test_of_swaps_that_race_exactly_one_wins(store: Store) -> None:
     async def swap(record: bytes) -> str | None:
         try:
             return await store.swap(ID, record, version)
-        except Changed:
+        except RecordChanged:
             return None
 
     for number in range(12):
@@ -121,7 +121,7 @@ async def test_of_those_who_make_the_same_upload_at_once_exactly_one_wins(store:
     made = await asyncio.gather(*(store.create(ID, b"%d" % who) for who in range(6)), return_exceptions=True)
     winners = [who for who, version in enumerate(made) if isinstance(version, str)]
     assert len(winners) == 1
-    assert all(isinstance(other, Changed) for other in made if not isinstance(other, str))
+    assert all(isinstance(other, RecordChanged) for other in made if not isinstance(other, str))
     assert (await store.read(ID))[0] == b"%d" % winners[0]
 
 
@@ -256,14 +256,14 @@ async def test_bytes_come_in_pieces_of_at_most_a_mebibyte(store: Store) -> None:
 async def test_a_segment_that_is_shorter_than_its_record_says_is_not_passed_off_as_whole(store: Store) -> None:
     await store.create(ID, b"record")
     (segment,) = await written(store, "1", b"short")
-    with pytest.raises(Unavailable, match="shorter"):
+    with pytest.raises(StoreUnavailable, match="shorter"):
         await content(store, [Segment(segment.name, 50)])
 
 
 @asynchronous
 async def test_bytes_that_are_gone_are_missing(store: Store) -> None:
     await store.create(ID, b"record")
-    with pytest.raises(Missing):
+    with pytest.raises(RecordMissing):
         await content(store, [Segment("7-0", 5)])
 
 
@@ -287,7 +287,7 @@ async def test_an_upload_of_many_segments_is_listed_once_and_dropped_whole(store
     await store.drop(ID)
     assert await ids(store) == []
     for segment in segments:
-        with pytest.raises(Missing):
+        with pytest.raises(RecordMissing):
             await content(store, [segment])
 
 
@@ -296,11 +296,11 @@ async def test_what_is_dropped_is_gone_for_readers_and_writers(store: Store) -> 
     version = await store.create(ID, b"record")
     segments = await written(store, "1", b"bytes")
     await store.drop(ID)
-    with pytest.raises(Missing):
+    with pytest.raises(RecordMissing):
         await store.read(ID)
-    with pytest.raises(Missing):
+    with pytest.raises(RecordMissing):
         await store.swap(ID, b"more", version)
-    with pytest.raises(Missing):
+    with pytest.raises(RecordMissing):
         await content(store, segments)
     assert await ids(store) == []
 
@@ -353,11 +353,11 @@ async def test_what_cannot_be_an_id_is_missing_and_never_a_path(store: Store, id
         lambda: store.drop(id),
     ]
     for ask in asking:
-        with pytest.raises(Missing):
+        with pytest.raises(RecordMissing):
             await ask()
-    with pytest.raises(Missing):
+    with pytest.raises(RecordMissing):
         store.writer(id, "1")
-    with pytest.raises(Missing):
+    with pytest.raises(RecordMissing):
         await anext(aiter(store.pieces(id, [Segment("1", 1)])))
     assert await ids(store) == [ID]
 
@@ -373,12 +373,12 @@ async def test_an_owner_who_is_at_the_limit_is_refused_whoever_is_asked(store: S
     async def is_unfinished(id: str) -> bool:
         return id not in finished
 
-    instances = [Owners(store, 3, is_unfinished) for _ in range(2)]
+    instances = [Quota(store, 3, is_unfinished) for _ in range(2)]
     taken = await asyncio.gather(*(instances[n % 2].enter(owner, f"{n}") for n in range(6)), return_exceptions=True)
-    assert [type(each) for each in taken if each is not None] == [TooMany] * 3
-    with pytest.raises(TooMany):
+    assert [type(each) for each in taken if each is not None] == [TooManyUploads] * 3
+    with pytest.raises(TooManyUploads):
         await instances[0].check_room(owner)
     finished.add(f"{taken.index(None)}")
     await instances[1].enter(owner, "another")
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyUploads):
         await instances[0].enter(owner, "one more")

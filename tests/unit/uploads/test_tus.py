@@ -10,7 +10,7 @@ import crc32c
 import pytest
 from tests.unit.uploads.serving import Got, Instance, Sending, content, settled
 
-from changeover.uploads import Answer, FileStore, Finished, Limits
+from changeover.uploads import CompletedUpload, FileStore, Limits, Response
 
 BYTES = "application/offset+octet-stream"
 TUS = {"tus_resumable": "1.0.0"}
@@ -404,10 +404,10 @@ async def test_a_new_patch_ends_an_old_one_and_goes_on_from_its_bytes(client: Cl
 
 
 async def test_an_application_that_fails_is_asked_again_with_the_next_patch(store: FileStore) -> None:
-    async def once(finished: Finished) -> Answer:
+    async def once(finished: CompletedUpload) -> Response:
         if finished.attempt == 1:
             raise RuntimeError("no database")
-        return Answer(200)
+        return Response(200)
 
     client = Client(Instance(store, once))
     id = (await client.create(5)).id
@@ -418,10 +418,10 @@ async def test_an_application_that_fails_is_asked_again_with_the_next_patch(stor
 async def test_a_client_that_asks_how_far_it_is_has_the_application_asked(store: FileStore) -> None:
     """One whose last answer got lost asks this, hears that every byte is there, and is content."""
 
-    async def once(finished: Finished) -> Answer:
+    async def once(finished: CompletedUpload) -> Response:
         if finished.attempt == 1:
             raise RuntimeError("no database")
-        return Answer(200)
+        return Response(200)
 
     client = Client(Instance(store, once))
     id = (await client.create(5)).id

@@ -486,7 +486,7 @@ class Trusting(Handover):
 class Gullible(Handover):
     """Takes any upload that is complete for its own."""
 
-    def _is_whole(self, said: ietf.Said) -> bool:
+    def _is_whole(self, said: ietf.ResponseFields) -> bool:
         return True
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from changeover.uploads.protocols import ietf
+from changeover.uploads.protocols.errors import MalformedField
 
 texts = st.text(st.characters(max_codepoint=255), max_size=30) | st.from_regex(r"[?\d\-\. ,;=\"a-z]*", fullmatch=True)
 names = st.sampled_from(
@@ -19,7 +20,7 @@ interops = st.sampled_from(list(ietf.INTEROPS.values()))
 def test_whatever_comes_is_read_or_malformed(headers: dict[str, str]) -> None:
     try:
         fields = ietf.read(headers)
-    except ietf.Malformed:
+    except MalformedField:
         return
     assert fields.offset is None or fields.offset >= 0
     assert fields.length is None or fields.length >= 0
@@ -44,7 +45,7 @@ def test_numbers_are_read_as_they_are_spelt(interop: ietf.Interop, offset: int, 
 
 @pytest.mark.parametrize("version", [0, 1, 2, 4, 7, 10])
 def test_a_version_that_is_not_spoken_is_malformed(version: int) -> None:
-    with pytest.raises(ietf.Malformed, match=f"{version} is not spoken"):
+    with pytest.raises(MalformedField, match=f"{version} is not spoken"):
         ietf.read({"upload-draft-interop-version": str(version)})
 
 
@@ -67,7 +68,7 @@ def test_a_request_without_any_field_does_not_speak_it() -> None:
 
 @given(st.dictionaries(names, texts))
 def test_whatever_an_answer_says_is_an_offset_or_nothing(headers: dict[str, str]) -> None:
-    said = ietf.read_answer(headers)
+    said = ietf.read_response(headers)
     assert said.offset is None or said.offset >= 0
     assert said.complete in (None, True, False)
 
@@ -75,17 +76,17 @@ def test_whatever_an_answer_says_is_an_offset_or_nothing(headers: dict[str, str]
 @pytest.mark.parametrize(
     ("complete", "offset", "said"),
     [
-        ("?1", "100", ietf.Said(True, 100)),
-        ("?0", "0", ietf.Said(False, 0)),
-        ("?1;a=b", " 5 ", ietf.Said(True, 5)),
-        ("1", "?1", ietf.Said(None, None)),
-        ("?0, ?0", "5, 5", ietf.Said(None, None)),
-        ("true", "-1", ietf.Said(None, None)),
-        ("", "5.0", ietf.Said(None, None)),
-        ("?2", "1" * 16, ietf.Said(None, None)),
+        ("?1", "100", ietf.ResponseFields(True, 100)),
+        ("?0", "0", ietf.ResponseFields(False, 0)),
+        ("?1;a=b", " 5 ", ietf.ResponseFields(True, 5)),
+        ("1", "?1", ietf.ResponseFields(None, None)),
+        ("?0, ?0", "5, 5", ietf.ResponseFields(None, None)),
+        ("true", "-1", ietf.ResponseFields(None, None)),
+        ("", "5.0", ietf.ResponseFields(None, None)),
+        ("?2", "1" * 16, ietf.ResponseFields(None, None)),
     ],
 )
 def test_an_answer_is_read_by_its_types_and_what_is_not_of_them_is_nothing(
-    complete: str, offset: str, said: ietf.Said
+    complete: str, offset: str, said: ietf.ResponseFields
 ) -> None:  # RFC 9651, section 3.3
-    assert ietf.read_answer({"upload-complete": complete, "upload-offset": offset}) == said
+    assert ietf.read_response({"upload-complete": complete, "upload-offset": offset}) == said

@@ -14,7 +14,7 @@ import uvloop
 
 from changeover.cli.exits import COULD_NOT
 from changeover.cli.options.values import size
-from changeover.uploads import Answer, FileStore, Finished, Limits
+from changeover.uploads import CompletedUpload, FileStore, Limits, Response
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.server.receive import Receiver
 
@@ -53,7 +53,7 @@ async def _serve(store: FileStore, limits: Limits, host: str, port: int, root: s
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     async with httpx.AsyncClient(timeout=FORWARD_TIME, trust_env=False) as client:
 
-        async def on_complete(finished: Finished) -> Answer:
+        async def on_complete(finished: CompletedUpload) -> Response:
             about = {
                 "id": finished.id,
                 "size": finished.size,
@@ -63,12 +63,12 @@ async def _serve(store: FileStore, limits: Limits, host: str, port: int, root: s
                 "content": f"{root}/{finished.id}/content",
             }
             if not forward:
-                return Answer(201, (("Content-Type", "application/json"),), json.dumps(about).encode())
+                return Response(201, (("Content-Type", "application/json"),), json.dumps(about).encode())
             answer = await client.post(forward, json=about)
             if answer.is_server_error:  # to be asked again, rather than to be kept as the answer
                 answer.raise_for_status()
             kind = answer.headers.get("content-type", "application/octet-stream")
-            return Answer(answer.status_code, (("Content-Type", kind),), answer.content)
+            return Response(answer.status_code, (("Content-Type", kind),), answer.content)
 
         engine = Engine(store, on_complete, limits)
         async with engine.collecting(), Receiver(engine, host, port, root=root) as receiver:

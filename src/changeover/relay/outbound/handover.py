@@ -135,7 +135,7 @@ class Handover:
 
     def answered(self, status: int, fields: Mapping[str, str], sent: int, now: float) -> None:
         """The request that was asked for has this answer."""
-        said = ietf.read_answer(fields)
+        said = ietf.read_response(fields)
         self._count(sent)
         match self._asked:
             case Create():
@@ -153,7 +153,7 @@ class Handover:
             self.sent_again += min(self._sent_to, end) - self._asked.offset
             self._sent_to = max(self._sent_to, end)
 
-    def _created(self, status: int, said: ietf.Said, place: str, now: float) -> None:
+    def _created(self, status: int, said: ietf.ResponseFields, place: str, now: float) -> None:
         """Section "Upload Creation"."""
         if status >= 500:
             self._fail(_unable(status, "the upload could not be begun"), now)
@@ -168,7 +168,7 @@ class Handover:
             self.place = place
             self._goes_well()
 
-    def _told(self, status: int, said: ietf.Said, now: float) -> None:
+    def _told(self, status: int, said: ietf.ResponseFields, now: float) -> None:
         """Section "Offset Retrieval"."""
         if status in _GONE:
             self._end = GiveUp(502, f"the upload is gone: {status}")
@@ -179,7 +179,7 @@ class Handover:
         else:
             self._goes_on_at(said.offset)
 
-    def _appended(self, append: Append, status: int, said: ietf.Said, now: float) -> None:
+    def _appended(self, append: Append, status: int, said: ietf.ResponseFields, now: float) -> None:
         """Section "Upload Append". An answer with `?1` is the application's own, whatever its status."""
         if said.complete:
             if append.complete and self._is_whole(said):
@@ -197,7 +197,7 @@ class Handover:
         else:
             self._fail(_unable(status, "an append was refused"), now)
 
-    def _is_whole(self, said: ietf.Said) -> bool:
+    def _is_whole(self, said: ietf.ResponseFields) -> bool:
         """Whether an upload that is said to be complete can be this one."""
         told = {said.offset, self._length} - {None}
         return self._completing and told <= {self._sent_to}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-Body = AsyncIterator[bytes]
-"""A request's content, piece by piece. Raises ClientGone when the client hung up before its end."""
+RequestBody = AsyncIterator[bytes]
+"""A request's content, piece by piece. Raises ClientDisconnected when the client hung up before its end."""
 
 
-class Hold:
+class ActiveRequest:
     """One request of this process that appends to an upload."""
 
     def __init__(self, *, resumable: bool = True) -> None:
@@ -26,7 +26,7 @@ class Hold:
             self.task.cancel()
         self.broken_off = True
 
-    async def read(self, body: Body) -> bytes | None:
+    async def read(self, body: RequestBody) -> bytes | None:
         """The next piece; None at the end. Raises CancelledError when it is to break off."""
         if self.broken_off:
             raise asyncio.CancelledError

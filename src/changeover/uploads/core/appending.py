@@ -13,21 +13,21 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from changeover.uploads.core import metrics
-from changeover.uploads.core.active_requests import Body, Hold
+from changeover.uploads.core.active_requests import ActiveRequest, RequestBody
 from changeover.uploads.core.errors import (
     ChecksumMismatch,
-    ClientGone,
+    ClientDisconnected,
     Interrupted,
     NotFound,
+    RetryLater,
     TooLarge,
-    TryLater,
     UploadError,
     WrongLength,
 )
-from changeover.uploads.core.events import Events
-from changeover.uploads.core.limits import Limits
-from changeover.uploads.core.manifest import Manifest, Segment, merged
-from changeover.uploads.core.store import Changed, Missing, Store, Unavailable, Version
+from changeover.uploads.core.events import EventDispatcher
+from changeover.uploads.core.limits.limits import Limits
+from changeover.uploads.core.manifest import Manifest, Segment, merge_segments
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, Store, StoreUnavailable
 
 IDLE = 0.25
 """Seconds without a byte after which what has arrived is committed."""
@@ -35,7 +35,7 @@ OLDEST = 2.0
 """Seconds after which what has arrived is committed although more keeps coming."""
 
 
-class Verify(Protocol):
+class ContentVerifier(Protocol):
     """A checksum over the body of one request."""
 
     def update(self, piece: bytes) -> None:
@@ -45,7 +45,7 @@ class Verify(Protocol):
         """After the last one. Raises ChecksumMismatch."""
 
 
-class Appending:
+class Appender:
     """One body on its way into the store."""
 
     def __init__(
@@ -53,10 +53,10 @@ class Appending:
         store: Store,
         limits: Limits,
         manifest: Manifest,
-        version: Version,
-        hold: Hold,
-        verify: Verify | None,
-        events: Events,
+        version: RecordVersion,
+        hold: ActiveRequest,
+        verify: ContentVerifier | None,
+        events: EventDispatcher,
     ) -> None:
         self._store = store
         self._limits = limits
@@ -66,7 +66,7 @@ class Appending:
         self._hold = hold
         self._verify = verify
         self._events = events
-        with told():
+        with translated_errors():
             self._writer = store.writer(manifest.id, str(manifest.epoch))
         self._begun = manifest.offset
         self._written = 0
@@ -79,7 +79,7 @@ class Appending:
         self._committing: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
 
-    async def run(self, body: Body, complete: bool | None) -> Manifest:
+    async def run(self, body: RequestBody, complete: bool | None) -> Manifest:
         try:
             ended: BaseException | None = None
             try:
@@ -88,7 +88,7 @@ class Appending:
                     self._verify.check()
             except asyncio.CancelledError as cancelled:
                 ended = cancelled
-            except (UploadError, ClientGone) as error:
+            except (UploadError, ClientDisconnected) as error:
                 ended = error
             return await self._end(ended, complete)
         finally:
@@ -98,7 +98,7 @@ class Appending:
             self._writer.close()
             metrics.DISCARDED.inc(self._begun + self._written - self._manifest.offset)
 
-    async def _receive(self, body: Body) -> None:
+    async def _receive(self, body: RequestBody) -> None:
         most = self._most()
         while (piece := await self._hold.read(body)) is not None:
             if not piece:
@@ -117,7 +117,7 @@ class Appending:
 
     def _write(self, piece: bytes) -> None:
         try:
-            with told():
+            with translated_errors():
                 self._writer.write(piece)
         except UploadError as error:
             self._failure = error  # a writer that failed may not be asked to commit
@@ -126,8 +126,8 @@ class Appending:
     async def _keep(self) -> None:
         """Make durable what was written, so that no store has to hold more than a segment; and tell nobody yet."""
         try:
-            with told():
-                self._kept = merged(self._kept, await self._writer.commit())
+            with translated_errors():
+                self._kept = merge_segments(self._kept, await self._writer.commit())
         except UploadError as error:
             self._failure = error
             raise
@@ -194,20 +194,20 @@ class Appending:
     async def _swap(self, change: Callable[[Manifest], Manifest]) -> None:
         """Make durable what was written, and then say so in the manifest, with that change."""
         try:
-            with told(), metrics.COMMIT.time():
-                segments = merged(self._kept, await self._writer.commit())
+            with translated_errors(), metrics.COMMIT.time():
+                segments = merge_segments(self._kept, await self._writer.commit())
                 changed = change(self._manifest.appended(segments))
                 if changed == self._manifest:
                     return
                 self._version = await self._store.swap(changed.id, changed.dump(), self._version)
                 before, self._manifest = self._manifest, changed
-        except Changed:
+        except RecordChanged:
             raise Interrupted(self._manifest.offset) from None
         if more := changed.offset - before.offset:
             metrics.COMMITTED.inc(more)
-            self._events.tell("progress", changed)
+            self._events.emit("progress", changed)
         if changed.state is not before.state:
-            self._events.tell("completed", changed)
+            self._events.emit("completed", changed)
 
     # -- the end of it -----------------------------------------------------------------------------------------------
 
@@ -237,17 +237,20 @@ class Appending:
         return self._manifest
 
     async def _release(self) -> None:
-        with contextlib.suppress(Changed, NotFound), told():  # then it is in other hands already
+        with (
+            contextlib.suppress(RecordChanged, NotFound),
+            translated_errors(),
+        ):  # then it is in other hands already
             await self._store.swap(self._manifest.id, self._manifest.released().dump(), self._version)
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """What a store cannot do, as the client is told it."""
     try:
         yield
-    except Unavailable as error:
+    except StoreUnavailable as error:
         metrics.STORE_ERRORS.labels(str(error.full).lower()).inc()
-        raise TryLater(f"the store of uploads: {error}", full=error.full) from error
-    except Missing:
+        raise RetryLater(f"the store of uploads: {error}", full=error.full) from error
+    except RecordMissing:
         raise NotFound("there is no such upload") from None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from changeover.uploads.core.completed import Finished
+from changeover.uploads.core.completion.completed import CompletedUpload
 from changeover.uploads.core.errors import BadRequest, DigestMismatch
 from changeover.uploads.protocols import digest
+from changeover.uploads.protocols.errors import MalformedField
 
 CONTENT, REPR = "content-digest", "repr-digest"
 
@@ -18,7 +19,7 @@ class Digests:
     def __init__(self, name: str, text: str) -> None:
         try:
             self._told = digest.read(name.title(), text)
-        except digest.Malformed as error:
+        except MalformedField as error:
             raise BadRequest(str(error), error.type) from error
         self._name = name.title()
         self._hashes = {algorithm: hashlib.new(digest.ALGORITHMS[algorithm]) for algorithm in self._told}
@@ -43,7 +44,7 @@ def of_content(headers: Mapping[str, str]) -> Digests | None:
     return (Digests(CONTENT, headers[CONTENT]) or None) if CONTENT in headers else None
 
 
-async def check_whole(finished: Finished) -> None:
+async def check_whole(finished: CompletedUpload) -> None:
     """Read all bytes, where their digest is known, and compare. Raises DigestMismatch, Unavailable.
 
     Not counted up while they arrive: the state of a digest cannot be handed from one instance to the next.

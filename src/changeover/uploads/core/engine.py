@@ -24,29 +24,29 @@ from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
 from changeover.uploads.core import metrics
-from changeover.uploads.core.active_requests import Body, Hold
-from changeover.uploads.core.appending import Appending, Verify, told
-from changeover.uploads.core.completion import Asking, Handler
+from changeover.uploads.core.active_requests import ActiveRequest, RequestBody
+from changeover.uploads.core.appending import Appender, ContentVerifier, translated_errors
+from changeover.uploads.core.completion.completion import Completion, Handler
 from changeover.uploads.core.digests import REPR, Digests
 from changeover.uploads.core.errors import (
     AlreadyComplete,
     BadRequest,
-    ClientGone,
+    ClientDisconnected,
     Interrupted,
+    RetryLater,
     TooLarge,
-    TooMany,
-    TryLater,
+    TooManyUploads,
     UploadError,
     WrongLength,
     WrongOffset,
 )
-from changeover.uploads.core.events import Events, Listener
-from changeover.uploads.core.limits import Limits
-from changeover.uploads.core.manifest import Dialect, Manifest, Part, Segment, State, merged
-from changeover.uploads.core.quota import Owners
-from changeover.uploads.core.rate_limit import Pace, Paced
-from changeover.uploads.core.repository import Records
-from changeover.uploads.core.store import Changed, Missing, Store, Unavailable, Writer
+from changeover.uploads.core.events import EventDispatcher, EventListener
+from changeover.uploads.core.limits.limits import Limits
+from changeover.uploads.core.limits.quota import Quota
+from changeover.uploads.core.limits.rate_limit import RateLimit, RateLimitedBody
+from changeover.uploads.core.manifest import Dialect, Manifest, Segment, UploadPart, UploadState, merge_segments
+from changeover.uploads.core.repository import Repository
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, SegmentWriter, Store, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ LET_GO = 5.0
 
 
 @dataclass(frozen=True)
-class New:
+class NewUpload:
     """An upload to be made. All of it but the dialect and the owner is what the client says."""
 
     dialect: Dialect
@@ -74,7 +74,7 @@ class New:
     concat: str = ""
 
 
-Validate = Callable[[New], object]
+Validate = Callable[[NewUpload], object]
 """Looks at an upload before it is made; may be a coroutine function. Raises Forbidden or Refused, or lets it be."""
 
 
@@ -88,34 +88,34 @@ class Engine:
         limits: Limits | None = None,
         *,
         validate: Validate | None = None,
-        listener: Listener | None = None,
+        on_event: EventListener | None = None,
         now: Callable[[], float] = time.time,
         name: str = "",
     ) -> None:
         self.store = store
         self.limits = limits or Limits()
         self._validate = validate
-        self._events = Events(listener)
+        self._events = EventDispatcher(on_event)
         self._now = now
         self._name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._records = Records(store, self._events, now)
-        self.asking = Asking(self._records, handler, self.limits, self._name)
-        self._holds: dict[str, Hold] = {}
-        self._paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()
+        self._records = Repository(store, self._events, now)
+        self.completion = Completion(self._records, handler, self.limits, self._name)
+        self._holds: dict[str, ActiveRequest] = {}
+        self._paces: WeakValueDictionary[str, RateLimit] = WeakValueDictionary()
         most = self.limits.max_unfinished
-        self._owners = None if most is None else Owners(store, most, self._records.is_unfinished)
+        self._owners = None if most is None else Quota(store, most, self._records.is_unfinished)
         self._leaving = False
 
     # -- making and looking ----------------------------------------------------------------------------------------
 
-    async def create(self, new: New) -> Manifest:
+    async def create(self, new: NewUpload) -> Manifest:
         """Make an upload, empty. Raises TooLarge, TooMany, BadRequest, Forbidden, Refused, TryLater."""
         self._check_staying()
         self._check_size(new.length)
         _check_digest(new.headers.get(REPR))
         await self._check_valid(new)
         if self._owners is not None:
-            with told():
+            with translated_errors():
                 await self._owners.check_room(new.owner)
         now = self._now()
         manifest = Manifest(
@@ -131,42 +131,42 @@ class Engine:
             length=new.length,
             concat=new.concat,
         )
-        with told():
+        with translated_errors():
             await self.store.create(manifest.id, manifest.dump())
             if self._owners is not None:
                 try:
                     await self._owners.enter(new.owner, manifest.id)
-                except TooMany:
+                except TooManyUploads:
                     await self.store.drop(manifest.id)
                     raise
-        self._events.tell("created", manifest)
+        self._events.emit("created", manifest)
         return manifest
 
-    async def _check_valid(self, new: New) -> None:
+    async def _check_valid(self, new: NewUpload) -> None:
         if self._validate is None:
             return
         try:
-            told = self._validate(new)
-            if inspect.isawaitable(told):
-                await told
+            translated_errors = self._validate(new)
+            if inspect.isawaitable(translated_errors):
+                await translated_errors
         except UploadError:
             raise
         except Exception as error:
             _LOG.exception("the application could not validate an upload")
-            raise TryLater("the application could not look at this upload; nothing of it was taken") from error
+            raise RetryLater("the application could not look at this upload; nothing of it was taken") from error
 
-    async def look(self, id: str, owner: str) -> Manifest:
+    async def find(self, id: str, owner: str) -> Manifest:
         """An upload as it is, and nobody broken off. Raises NotFound, Cancelled, TryLater."""
         return (await self._records.read(id, owner))[0]
 
-    async def settle(self, id: str, owner: str) -> Manifest:
+    async def fence(self, id: str, owner: str) -> Manifest:
         """An upload whose offset no request that is under way will change any more. Raises as `look` does."""
         await self._break_off(id)
         fenced = False
 
         def settled(manifest: Manifest) -> Manifest:
             nonlocal fenced
-            fenced = manifest.state is State.RECEIVING and manifest.holder != ""
+            fenced = manifest.state is UploadState.RECEIVING and manifest.holder != ""
             return manifest.taken("") if fenced else manifest
 
         manifest, _ = await self._records.change(*await self._records.read(id, owner), settled)
@@ -186,12 +186,12 @@ class Engine:
         id: str,
         owner: str,
         offset: int,
-        body: Body,
+        body: RequestBody,
         *,
         complete: bool | None,
         length: int | None = None,
         announced: int | None = None,
-        verify: Verify | None = None,
+        verify: ContentVerifier | None = None,
         repr_digest: str | None = None,
         resumable: bool = True,
     ) -> Manifest:
@@ -229,23 +229,23 @@ class Engine:
             _count_fenced(fenced)
             if not manifest.holder:
                 raise WrongOffset(manifest.offset, offset)
-            appending = Appending(self.store, self.limits, manifest, version, hold, verify, self._events)
+            appending = Appender(self.store, self.limits, manifest, version, hold, verify, self._events)
             with metrics.IN_FLIGHT.track_inprogress():
                 return await appending.run(body if manifest.joined else self._paced(id, body), complete)
         finally:
             self._let_go(id, hold)
 
-    async def _take_place(self, id: str, *, resumable: bool) -> Hold:
+    async def _take_place(self, id: str, *, resumable: bool) -> ActiveRequest:
         await self._break_off(id)
         self._check_staying()
-        hold = self._holds[id] = Hold(resumable=resumable)
+        hold = self._holds[id] = ActiveRequest(resumable=resumable)
         return hold
 
     def _check_staying(self) -> None:
         if self._leaving:
-            raise TryLater("this instance is leaving")
+            raise RetryLater("this instance is leaving")
 
-    def _let_go(self, id: str, hold: Hold) -> None:
+    def _let_go(self, id: str, hold: ActiveRequest) -> None:
         if self._holds.get(id) is hold:
             del self._holds[id]
         hold.over.set()
@@ -261,12 +261,12 @@ class Engine:
             except TimeoutError:
                 self._let_go(id, hold)
 
-    def _paced(self, id: str, body: Body) -> Body:
+    def _paced(self, id: str, body: RequestBody) -> RequestBody:
         if self.limits.rate is None:
             return body
-        pace = self._paces.get(id) or Pace(self.limits.rate)
+        pace = self._paces.get(id) or RateLimit(self.limits.rate)
         self._paces[id] = pace
-        return Paced(body, pace)
+        return RateLimitedBody(body, pace)
 
     def _agreed(self, manifest: Manifest, length: int | None) -> int | None:
         if length is None:
@@ -291,7 +291,9 @@ class Engine:
 
     # -- parts, and joining ----------------------------------------------------------------------------------------
 
-    async def put_part(self, id: str, owner: str, number: int, body: Body, verify: Verify | None = None) -> Part:
+    async def put_part(
+        self, id: str, owner: str, number: int, body: RequestBody, verify: ContentVerifier | None = None
+    ) -> UploadPart:
         """Take a whole part; it replaces an earlier one of that number. One that did not come whole leaves nothing.
 
         Raises NotFound, Cancelled, BadRequest, AlreadyComplete, TooLarge, ChecksumMismatch, Interrupted, ClientGone,
@@ -308,21 +310,23 @@ class Engine:
         try:
             manifest, version = await self._records.read(id, owner)
             _check_in_parts(_check_receiving(manifest))
-            with told():
+            with translated_errors():
                 writer = self.store.writer(id, f"part-{number}-{secrets.token_hex(8)}")
             try:
                 with metrics.IN_FLIGHT.track_inprogress():
-                    part = Part(await self._receive_part(hold, writer, self._paced(id, body), verify))
+                    part = UploadPart(await self._receive_part(hold, writer, self._paced(id, body), verify))
                 changed, _ = await self._records.change(manifest, version, with_part)
             finally:
                 writer.close()
         finally:
             self._let_go(place, hold)
         metrics.COMMITTED.inc(part.size)
-        self._events.tell("progress", changed)
+        self._events.emit("progress", changed)
         return part
 
-    async def _receive_part(self, hold: Hold, writer: Writer, body: Body, verify: Verify | None) -> tuple[Segment, ...]:
+    async def _receive_part(
+        self, hold: ActiveRequest, writer: SegmentWriter, body: RequestBody, verify: ContentVerifier | None
+    ) -> tuple[Segment, ...]:
         size = uncommitted = 0
         segments: tuple[Segment, ...] = ()
         try:
@@ -331,18 +335,18 @@ class Engine:
                 self._check_announced(size)
                 if verify is not None:
                     verify.update(piece)
-                with told():
+                with translated_errors():
                     writer.write(piece)
                     if uncommitted >= (self.limits.segment or self.store.segment):
-                        segments, uncommitted = merged(segments, await writer.commit()), 0
+                        segments, uncommitted = merge_segments(segments, await writer.commit()), 0
         except asyncio.CancelledError:
             if not hold.uncancelled():
                 raise
             raise Interrupted(0) from None
         if verify is not None:
             verify.check()
-        with told():
-            return merged(segments, await writer.commit())
+        with translated_errors():
+            return merge_segments(segments, await writer.commit())
 
     async def assemble(self, id: str, owner: str, order: list[int] | None) -> Manifest:
         """Make the parts the upload, in ascending order: those named, or all. Raises BadRequest when one is missing."""
@@ -352,7 +356,7 @@ class Engine:
         def assembled(manifest: Manifest) -> Manifest:
             nonlocal is_first
             _check_in_parts(manifest)
-            is_first = manifest.state is State.RECEIVING
+            is_first = manifest.state is UploadState.RECEIVING
             if not is_first:
                 return manifest  # somebody was faster
             numbers = sorted(manifest.parts) if order is None else order
@@ -363,23 +367,23 @@ class Engine:
 
         manifest, _ = await self._records.change(*await self._records.read(id, owner), assembled)
         if is_first:
-            self._events.tell("completed", manifest)
+            self._events.emit("completed", manifest)
         return manifest
 
-    async def join(self, new: New, ids: list[str]) -> Manifest:
+    async def join(self, new: NewUpload, ids: list[str]) -> Manifest:
         """Make an upload of the bytes of others, one after the other; they stay. Raises BadRequest, NotFound."""
-        sources = [await self.look(id, new.owner) for id in ids]
-        if unfinished := [one.id for one in sources if one.state is State.RECEIVING or one.concat != "partial"]:
+        sources = [await self.find(id, new.owner) for id in ids]
+        if unfinished := [one.id for one in sources if one.state is UploadState.RECEIVING or one.concat != "partial"]:
             raise BadRequest(f"{', '.join(unfinished)}: not a partial upload that is complete")
         manifest = await self.create(replace(new, length=sum(one.offset for one in sources)))
 
         async def bytes_of_all() -> AsyncIterator[bytes]:
             for one in sources:
-                with told():
+                with translated_errors():
                     async for piece in self.store.pieces(one.id, one.segments):
                         yield piece
 
-        async with self.given_up_if_refused(manifest):
+        async with self.cancelled_on_error(manifest):
             return await self.append(manifest.id, new.owner, 0, bytes_of_all(), complete=True)
 
     # -- the rest --------------------------------------------------------------------------------------------------
@@ -390,11 +394,11 @@ class Engine:
         await self._records.give_up(*await self._records.read(id, owner))
 
     @contextlib.asynccontextmanager
-    async def given_up_if_refused(self, manifest: Manifest) -> AsyncIterator[None]:
+    async def cancelled_on_error(self, manifest: Manifest) -> AsyncIterator[None]:
         """For the first bytes of an upload, which come before its client has learnt where it is: nobody could go on."""
         try:
             yield
-        except (UploadError, ClientGone):
+        except (UploadError, ClientDisconnected):
             with contextlib.suppress(UploadError):
                 await self.cancel(manifest.id, manifest.owner)
             raise
@@ -404,7 +408,7 @@ class Engine:
 
         The others, plain uploads and parts, go on to their end, which whoever serves them has to wait for.
         """
-        self._leaving = self.asking.leaving = True
+        self._leaving = self.completion.leaving = True
         holds = [hold for hold in self._holds.values() if hold.resumable]
         for hold in holds:
             hold.break_off()
@@ -418,15 +422,17 @@ class Engine:
         it. How many were dropped. Safe while other instances do the same."""
         dropped = 0
         async for id in self.store.ids():
-            with contextlib.suppress(Missing, Changed, Unavailable, ValueError):  # the next collection looks again
+            with contextlib.suppress(
+                RecordMissing, RecordChanged, StoreUnavailable, ValueError
+            ):  # the next collection looks again
                 record, version = await self.store.read(id)
                 manifest = Manifest.load(record)
-                if manifest.state is not State.CANCELLED:
+                if manifest.state is not UploadState.CANCELLED:
                     if not self._records.is_over(manifest):
-                        await self.asking.answer_if_left(manifest)
+                        await self.completion.complete_abandoned(manifest)
                         continue
                     await self.store.swap(id, manifest.cancelled().dump(), version)
-                    self._events.tell("expired", manifest)
+                    self._events.emit("expired", manifest)
                 await self.store.drop(id)
                 dropped += 1
         return dropped
@@ -444,12 +450,12 @@ class Engine:
     async def _collect_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(COLLECT)
-            with contextlib.suppress(Unavailable):
+            with contextlib.suppress(StoreUnavailable):
                 await self.collect()
 
 
 def _check_receiving(manifest: Manifest) -> Manifest:
-    if manifest.state is not State.RECEIVING:
+    if manifest.state is not UploadState.RECEIVING:
         raise AlreadyComplete(f"the upload is complete, with {manifest.offset} bytes")
     return manifest
 

@@ -19,7 +19,7 @@ class Forbidden(UploadError):
     """The authorisation hook, or the one that validates, said no."""
 
 
-class Refused(UploadError):
+class Rejected(UploadError):
     """The hook that validates said no, with a status between 400 and 499 of its own. Raises ValueError on others."""
 
     def __init__(self, status: int, what: str) -> None:
@@ -29,7 +29,7 @@ class Refused(UploadError):
             raise ValueError(f"an upload is refused with a status between 400 and 499, not {status}")
 
 
-class TooMany(UploadError):
+class TooManyUploads(UploadError):
     """The owner has as many unfinished uploads as are allowed."""
 
     def __init__(self, most: int) -> None:
@@ -90,11 +90,11 @@ class Interrupted(UploadError):
         self.offset = offset
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """The client hung up in the midst of a body. What had arrived is kept; there is nobody to be told."""
 
 
-class TryLater(UploadError):
+class RetryLater(UploadError):
     """The store, or the application, cannot do it now. What was acknowledged still holds. `full`: out of room."""
 
     def __init__(self, what: str, *, full: bool = False) -> None:

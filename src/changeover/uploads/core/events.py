@@ -13,7 +13,7 @@ from typing import Literal
 from changeover.uploads.core import metrics
 from changeover.uploads.core.manifest import Dialect, Manifest
 
-Kind = Literal["created", "progress", "completed", "answered", "cancelled", "expired"]
+EventKind = Literal["created", "progress", "completed", "answered", "cancelled", "expired"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,14 +24,14 @@ PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
-class Event:
+class UploadEvent:
     """What happened to an upload, as the instance tells that did it.
 
     `progress` comes with every commit, `completed` when every byte is there, `answered` when the application's answer
     is kept. `cancelled`: by its client, or given up. A process that dies may have told nobody of what it did last.
     """
 
-    kind: Kind
+    kind: EventKind
     id: str
     owner: str
     dialect: Dialect
@@ -41,19 +41,19 @@ class Event:
     """Bytes it will have in the end, where that is known."""
 
 
-Listener = Callable[[Event], object]
+EventListener = Callable[[UploadEvent], object]
 """Told of every event; may be a coroutine function. What it raises is logged."""
 
 
-class Events:
+class EventDispatcher:
     """Tells a listener, if there is one, and counts."""
 
-    def __init__(self, listener: Listener | None) -> None:
+    def __init__(self, listener: EventListener | None) -> None:
         self._listener = listener
-        self._waiting: deque[Event] = deque()
+        self._waiting: deque[UploadEvent] = deque()
         self._telling: asyncio.Task[None] | None = None
 
-    def tell(self, kind: Kind, manifest: Manifest) -> None:
+    def emit(self, kind: EventKind, manifest: Manifest) -> None:
         """Returns at once."""
         if kind != "progress":
             metrics.UPLOADS.labels(kind, manifest.dialect).inc()
@@ -61,11 +61,11 @@ class Events:
             return
         offset = manifest.offset or sum(part.size for part in manifest.parts.values())
         about = (manifest.id, manifest.owner, manifest.dialect, offset, manifest.length)
-        self._waiting.append(Event(kind, *about))
+        self._waiting.append(UploadEvent(kind, *about))
         if self._telling is None:
             self._telling = asyncio.get_running_loop().create_task(self._tell(self._listener))
 
-    async def _tell(self, listener: Listener) -> None:
+    async def _tell(self, listener: EventListener) -> None:
         try:
             while self._waiting:
                 try:
@@ -77,7 +77,7 @@ class Events:
         finally:
             self._telling = None
 
-    async def told(self) -> None:
+    async def delivered(self) -> None:
         """Wait until the listener has been told everything, or does not come to an end."""
         if self._telling is not None:
             _, unfinished = await asyncio.wait([self._telling], timeout=PATIENCE)

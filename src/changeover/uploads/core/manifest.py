@@ -22,7 +22,7 @@ FORMAT = 1
 Dialect = Literal["ietf", "tus", "parts", "content-range", "plain"]
 
 
-class State(StrEnum):
+class UploadState(StrEnum):
     """Where an upload is in its life."""
 
     RECEIVING = "receiving"  # bytes are missing, or nobody has said yet that none are
@@ -39,7 +39,7 @@ class Segment:
     size: int
 
 
-def merged(before: Iterable[Segment], more: Iterable[Segment]) -> tuple[Segment, ...]:
+def merge_segments(before: Iterable[Segment], more: Iterable[Segment]) -> tuple[Segment, ...]:
     """The one after the other. A segment that grew takes the place of what it was."""
     found = list(before)
     for segment in more:
@@ -53,7 +53,7 @@ def merged(before: Iterable[Segment], more: Iterable[Segment]) -> tuple[Segment,
 
 
 @dataclass(frozen=True)
-class Part:
+class UploadPart:
     """One part of a chunked upload: a whole of its own, replaced as a whole when it is sent again."""
 
     segments: tuple[Segment, ...]
@@ -64,7 +64,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """The application's answer, kept so that it can be given again."""
 
     status: int
@@ -93,8 +93,8 @@ class Manifest:
     length: int | None = None
     """Bytes it will have in the end; None while nobody has said."""
     segments: tuple[Segment, ...] = ()
-    parts: Mapping[int, Part] = field(default_factory=dict)
-    state: State = State.RECEIVING
+    parts: Mapping[int, UploadPart] = field(default_factory=dict)
+    state: UploadState = UploadState.RECEIVING
     epoch: int = 0
     holder: str = ""
     """Which process appends, or has the application answer; empty while nobody does."""
@@ -102,7 +102,7 @@ class Manifest:
     """Until when the application's answer is waited for before somebody else asks it again."""
     attempts: int = 0
     """How often the application was asked."""
-    answer: Answer | None = None
+    answer: Response | None = None
     concat: str = ""
     """Its part in a tus concatenation, in the words of the client: `partial`, or `final` and what it is made of."""
 
@@ -133,9 +133,9 @@ class Manifest:
 
     def appended(self, segments: Iterable[Segment]) -> Manifest:
         """With more bytes."""
-        return replace(self, segments=merged(self.segments, segments))
+        return replace(self, segments=merge_segments(self.segments, segments))
 
-    def with_part(self, number: int, part: Part) -> Manifest:
+    def with_part(self, number: int, part: UploadPart) -> Manifest:
         return replace(self, parts={**self.parts, number: part})
 
     def assembled(self, numbers: Iterable[int]) -> Manifest:
@@ -145,17 +145,17 @@ class Manifest:
 
     def completed(self) -> Manifest:
         """All bytes are there."""
-        return replace(self, state=State.COMPLETE, length=self.offset)
+        return replace(self, state=UploadState.COMPLETE, length=self.offset)
 
     def asked(self, holder: str, until: float) -> Manifest:
         """The application is being asked for its answer, by that process, until then."""
         return replace(self.taken(holder), held_until=until, attempts=self.attempts + 1)
 
-    def answered(self, answer: Answer, expires: float | None) -> Manifest:
-        return replace(self.released(), state=State.DONE, answer=answer, expires=expires)
+    def answered(self, answer: Response, expires: float | None) -> Manifest:
+        return replace(self.released(), state=UploadState.DONE, answer=answer, expires=expires)
 
     def cancelled(self) -> Manifest:
-        return replace(self, state=State.CANCELLED, epoch=self.epoch + 1, holder="")
+        return replace(self, state=UploadState.CANCELLED, epoch=self.epoch + 1, holder="")
 
     # -- as it is kept ---------------------------------------------------------------------------------------------
 
@@ -178,11 +178,13 @@ class Manifest:
             if (found := told.pop("format")) != FORMAT:
                 raise ValueError(f"a record of format {found}; this release reads {FORMAT}")
             told["segments"] = tuple(Segment(**each) for each in told["segments"])
-            told["parts"] = {int(n): Part(tuple(Segment(**s) for s in p["segments"])) for n, p in told["parts"].items()}
-            told["state"] = State(told["state"])
+            told["parts"] = {
+                int(n): UploadPart(tuple(Segment(**s) for s in p["segments"])) for n, p in told["parts"].items()
+            }
+            told["state"] = UploadState(told["state"])
             if (answer := told["answer"]) is not None:
                 headers = tuple((name, value) for name, value in answer["headers"])
-                told["answer"] = Answer(answer["status"], headers, base64.b64decode(answer["body"]))
+                told["answer"] = Response(answer["status"], headers, base64.b64decode(answer["body"]))
             return cls(**told)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a record of an upload: {error!r}") from error

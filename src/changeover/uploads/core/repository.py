@@ -8,33 +8,33 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from changeover.uploads.core.appending import told
+from changeover.uploads.core.appending import translated_errors
 from changeover.uploads.core.errors import Cancelled, NotFound
-from changeover.uploads.core.events import Events
-from changeover.uploads.core.manifest import Manifest, State
-from changeover.uploads.core.quota import is_place
-from changeover.uploads.core.store import Changed, Missing, Store, Unavailable, Version
+from changeover.uploads.core.events import EventDispatcher
+from changeover.uploads.core.limits.quota import is_place
+from changeover.uploads.core.manifest import Manifest, UploadState
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, Store, StoreUnavailable
 
 
-class Records:
+class Repository:
     """All of one store's."""
 
-    def __init__(self, store: Store, events: Events, now: Callable[[], float]) -> None:
+    def __init__(self, store: Store, events: EventDispatcher, now: Callable[[], float]) -> None:
         self.store = store
         self.events = events
         self.now = now
         """Seconds since the epoch of Unix."""
 
-    async def read(self, id: str, owner: str) -> tuple[Manifest, Version]:
+    async def read(self, id: str, owner: str) -> tuple[Manifest, RecordVersion]:
         """An upload that has not ended. Raises NotFound, Cancelled, TryLater."""
         if is_place(id):
             raise NotFound("there is no such upload")
-        with told():
+        with translated_errors():
             record, version = await self.store.read(id)
         manifest = Manifest.load(record)
         if manifest.owner != owner:
             raise NotFound("there is no such upload")
-        if manifest.state is State.CANCELLED:
+        if manifest.state is UploadState.CANCELLED:
             raise Cancelled("this upload was cancelled")
         if self.is_over(manifest):
             raise Cancelled("this upload has expired")
@@ -43,20 +43,20 @@ class Records:
     def is_over(self, manifest: Manifest) -> bool:
         """Not while the application is being asked: its answer must find the upload there."""
         now = self.now()
-        asking = manifest.state is State.COMPLETE and now < manifest.held_until
+        asking = manifest.state is UploadState.COMPLETE and now < manifest.held_until
         return manifest.expires is not None and now >= manifest.expires and not asking
 
     async def is_unfinished(self, id: str) -> bool:
         """Whether its bytes are still coming."""
         try:
             manifest = Manifest.load((await self.store.read(id))[0])
-        except Missing:
+        except RecordMissing:
             return False
-        return manifest.state is State.RECEIVING and not self.is_over(manifest)
+        return manifest.state is UploadState.RECEIVING and not self.is_over(manifest)
 
     async def change(
-        self, manifest: Manifest, version: Version, change: Callable[[Manifest], Manifest]
-    ) -> tuple[Manifest, Version]:
+        self, manifest: Manifest, version: RecordVersion, change: Callable[[Manifest], Manifest]
+    ) -> tuple[Manifest, RecordVersion]:
         """Change the newest manifest, however often somebody else is faster. `change` sees each that is tried.
 
         Raises what `read` and `change` do.
@@ -66,16 +66,16 @@ class Records:
             if changed == manifest:
                 return manifest, version
             try:
-                with told():
+                with translated_errors():
                     return changed, await self.store.swap(manifest.id, changed.dump(), version)
-            except Changed:
+            except RecordChanged:
                 manifest, version = await self.read(manifest.id, manifest.owner)
 
     async def give_up(
-        self, manifest: Manifest, version: Version, check: Callable[[Manifest], Manifest] = lambda it: it
+        self, manifest: Manifest, version: RecordVersion, check: Callable[[Manifest], Manifest] = lambda it: it
     ) -> None:
         """Never to go on; its bytes go. Raises what `change` does."""
         manifest, _ = await self.change(manifest, version, lambda it: check(it).cancelled())
-        with contextlib.suppress(Unavailable):  # the next collection does it
+        with contextlib.suppress(StoreUnavailable):  # the next collection does it
             await self.store.drop(manifest.id)
-        self.events.tell("cancelled", manifest)
+        self.events.emit("cancelled", manifest)

@@ -10,36 +10,39 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from changeover.uploads.core.digests import REPR, of_content
-from changeover.uploads.core.engine import Engine, New
+from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import AlreadyComplete, BadRequest, Interrupted, WrongOffset
-from changeover.uploads.core.manifest import Manifest, State
-from changeover.uploads.dialects.http import Request, Response, problem, replayed
+from changeover.uploads.core.manifest import Manifest, UploadState
+from changeover.uploads.dialects.http import HttpRequest, HttpResponse, problem, replayed
 from changeover.uploads.protocols import content_range, tus
+from changeover.uploads.protocols.errors import MalformedField
 
 
-async def create(engine: Engine, request: Request) -> Response:
+async def create(engine: Engine, request: HttpRequest) -> HttpResponse:
     """Begin one."""
     headers = request.described
     if (kind := request.headers.get("x-upload-content-type")) is not None:
         headers["content-type"] = kind
     try:
         length = tus.number(request.headers, "x-upload-content-length")
-    except tus.Malformed as error:
+    except MalformedField as error:
         raise BadRequest(str(error)) from error
     target = request.root + request.rest
-    manifest = await engine.create(New("content-range", request.owner, request.method, target, headers, length=length))
-    return Response(200, (("Location", request.url(manifest.id)),))
+    manifest = await engine.create(
+        NewUpload("content-range", request.owner, request.method, target, headers, length=length)
+    )
+    return HttpResponse(200, (("Location", request.url(manifest.id)),))
 
 
-async def handle(engine: Engine, request: Request) -> Response:
+async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
     """Take bytes, or say how far it is. Without a range the body is the whole, which is how `curl -T` begins."""
     try:
         told = content_range.read(request.headers.get("content-range") or _whole(request.announced))
-    except content_range.Malformed as error:
+    except MalformedField as error:
         raise BadRequest(str(error)) from error
     if told.first is None:
-        manifest = await engine.settle(request.id, request.owner)
-        if manifest.state is State.RECEIVING and told.length == manifest.offset:
+        manifest = await engine.fence(request.id, request.owner)
+        if manifest.state is UploadState.RECEIVING and told.length == manifest.offset:
             manifest = await _take(engine, request, manifest.offset, told.length)
         return await _how_far(engine, request, manifest)
     if request.announced not in (None, told.size):
@@ -48,7 +51,7 @@ async def handle(engine: Engine, request: Request) -> Response:
     try:
         manifest = await _take(engine, replace(request, body=body), told.first, told.length)
     except AlreadyComplete:
-        manifest = await engine.look(request.id, request.owner)
+        manifest = await engine.find(request.id, request.owner)
     except WrongOffset as error:
         # GCS answers with how far it is, from where the client goes on.
         return _incomplete(error.expected)
@@ -63,7 +66,7 @@ def _whole(size: int | None) -> str:
     return f"bytes 0-{size - 1}/{size}" if size else "bytes */0"
 
 
-async def _take(engine: Engine, request: Request, offset: int, length: int | None) -> Manifest:
+async def _take(engine: Engine, request: HttpRequest, offset: int, length: int | None) -> Manifest:
     return await engine.append(
         request.id,
         request.owner,
@@ -86,14 +89,14 @@ async def _at_most(size: int, body: AsyncIterator[bytes]) -> AsyncIterator[bytes
         yield piece
 
 
-async def _how_far(engine: Engine, request: Request, manifest: Manifest) -> Response:
-    if manifest.state is State.RECEIVING:
+async def _how_far(engine: Engine, request: HttpRequest, manifest: Manifest) -> HttpResponse:
+    if manifest.state is UploadState.RECEIVING:
         return _incomplete(manifest.offset)
-    return replayed(await engine.asking.answer(manifest.id, request.owner))
+    return replayed(await engine.completion.response(manifest.id, request.owner))
 
 
-def _incomplete(offset: int) -> Response:
-    return Response(308, _range(offset))
+def _incomplete(offset: int) -> HttpResponse:
+    return HttpResponse(308, _range(offset))
 
 
 def _range(offset: int) -> tuple[tuple[str, str], ...]:

@@ -16,14 +16,14 @@ from changeover.uploads.core.errors import (
     DigestMismatch,
     Forbidden,
     NotFound,
-    Refused,
+    Rejected,
+    RetryLater,
     TooLarge,
-    TooMany,
-    TryLater,
+    TooManyUploads,
     UploadError,
     WrongLength,
 )
-from changeover.uploads.core.manifest import Answer
+from changeover.uploads.core.manifest import Response
 from changeover.uploads.protocols import digest
 
 DESCRIBES = ("content-type", "content-encoding", "content-language", "content-disposition", REPR)
@@ -31,7 +31,7 @@ DESCRIBES = ("content-type", "content-encoding", "content-language", "content-di
 
 
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     """One request. `root` is where the library is mounted, such as `/files`; `rest` what follows it."""
 
     method: str
@@ -42,14 +42,14 @@ class Request:
     """By lower-case name; what came twice is joined by a comma."""
     body: AsyncIterator[bytes]
     owner: str
-    at: str = ""
+    base_path: str = ""
     """Where uploads are found, if that is not `root`."""
-    keeps: tuple[str, ...] = ()
+    keep_headers: tuple[str, ...] = ()
     """Fields that the application wants to know of, beside DESCRIBES."""
 
     @property
     def base(self) -> str:
-        return self.at or self.root
+        return self.base_path or self.root
 
     def url(self, id: str) -> str:
         """Where an upload is found: a path, which holds whatever name the proxies in front go by."""
@@ -58,7 +58,7 @@ class Request:
     @property
     def described(self) -> dict[str, str]:
         """The fields that are kept of a request that begins an upload."""
-        return {name: self.headers[name] for name in (*DESCRIBES, *self.keeps) if name in self.headers}
+        return {name: self.headers[name] for name in (*DESCRIBES, *self.keep_headers) if name in self.headers}
 
     @property
     def announced(self) -> int | None:
@@ -85,7 +85,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Response:
+class HttpResponse:
     """What is answered."""
 
     status: int
@@ -103,25 +103,31 @@ def phrase(status: int) -> str:
         return ""
 
 
-def problem(status: int, detail: str, *headers: tuple[str, str], type: str = "", **more: Any) -> Response:
+def problem(status: int, detail: str, *headers: tuple[str, str], type: str = "", **more: Any) -> HttpResponse:
     """A problem document (RFC 9457)."""
-    told = {**({"type": type} if type else {}), "title": phrase(status), "status": status, "detail": detail, **more}
+    told = {
+        **({"type": type} if type else {}),
+        "title": phrase(status),
+        "status": status,
+        "detail": detail,
+        **more,
+    }
     content = ("Content-Type", "application/problem+json")
-    return Response(status, (content, *headers), json.dumps(told).encode())
+    return HttpResponse(status, (content, *headers), json.dumps(told).encode())
 
 
-def as_json(status: int, told: Any, *headers: tuple[str, str]) -> Response:
-    return Response(status, (("Content-Type", "application/json"), *headers), json.dumps(told).encode())
+def as_json(status: int, told: Any, *headers: tuple[str, str]) -> HttpResponse:
+    return HttpResponse(status, (("Content-Type", "application/json"), *headers), json.dumps(told).encode())
 
 
-def replayed(answer: Answer, *headers: tuple[str, str]) -> Response:
+def replayed(answer: Response, *headers: tuple[str, str]) -> HttpResponse:
     """The application's answer, with fields of the dialect. A Location that the application names is the one."""
     named = any(name.lower() == "location" for name, _ in answer.headers)
     more = [each for each in headers if not (named and each[0] == "Location")]
-    return Response(answer.status, (*answer.headers, *more), answer.body)
+    return HttpResponse(answer.status, (*answer.headers, *more), answer.body)
 
 
-def refusal(error: UploadError) -> Response:
+def refusal(error: UploadError) -> HttpResponse:
     """What a client is told of an error for which its dialect has no words of its own."""
     match error:
         case BadRequest():
@@ -131,9 +137,9 @@ def refusal(error: UploadError) -> Response:
             return problem(400, str(error), type=digest.MISMATCHING, **provided)
         case WrongLength():
             return problem(400, str(error))
-        case Refused():
+        case Rejected():
             return problem(error.status, str(error))
-        case TooMany():
+        case TooManyUploads():
             return problem(429, str(error))
         case Forbidden():
             return problem(403, str(error))
@@ -143,6 +149,6 @@ def refusal(error: UploadError) -> Response:
             return problem(409, str(error))
         case TooLarge():
             return problem(413, str(error))
-        case TryLater(full=True):
+        case RetryLater(full=True):
             return problem(507, str(error))
     return problem(503, str(error), ("Retry-After", "1"))

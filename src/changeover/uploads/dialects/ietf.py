@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from changeover.uploads.core.appending import Verify
+from changeover.uploads.core.appending import ContentVerifier
 from changeover.uploads.core.digests import REPR, of_content
-from changeover.uploads.core.engine import Engine, New
+from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import (
     AlreadyComplete,
     BadRequest,
@@ -20,17 +20,18 @@ from changeover.uploads.core.errors import (
     WrongLength,
     WrongOffset,
 )
-from changeover.uploads.core.manifest import Manifest, State
-from changeover.uploads.dialects.http import Request, Response, problem, refusal, replayed
+from changeover.uploads.core.manifest import Manifest, UploadState
+from changeover.uploads.dialects.http import HttpRequest, HttpResponse, problem, refusal, replayed
 from changeover.uploads.protocols import ietf
-from changeover.uploads.protocols.ietf import Fields, Interop
+from changeover.uploads.protocols.errors import MalformedField
+from changeover.uploads.protocols.ietf import Interop, RequestFields
 
 
-async def handle(engine: Engine, request: Request) -> Response:
+async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
     """Answer a request that speaks this dialect. Raises what the engine raises but for what the draft has words for."""
     try:
         fields = ietf.read(request.headers)
-    except ietf.Malformed as error:
+    except MalformedField as error:
         raise BadRequest(str(error)) from error
     try:
         if not request.id:
@@ -42,7 +43,7 @@ async def handle(engine: Engine, request: Request) -> Response:
                 return await _append(engine, request, fields)
             case "DELETE":
                 await engine.cancel(request.id, request.owner)
-                return Response(204)
+                return HttpResponse(204)
         return problem(405, f"{request.method} means nothing to an upload", ("Allow", "HEAD, GET, PATCH, DELETE"))
     except WrongOffset as error:
         return problem(
@@ -62,13 +63,13 @@ async def handle(engine: Engine, request: Request) -> Response:
         return _interrupted(fields.interop, error)
 
 
-async def _create(engine: Engine, request: Request, fields: Fields) -> Response:
+async def _create(engine: Engine, request: HttpRequest, fields: RequestFields) -> HttpResponse:
     """Section "Upload Creation". Any method; the whole body may come with it, or none of it."""
     if fields.complete is None:
         raise BadRequest("Upload-Complete is needed to begin an upload")
     verify = of_content(request.headers)
     manifest = await engine.create(
-        New(
+        NewUpload(
             "ietf",
             request.owner,
             request.method,
@@ -78,29 +79,33 @@ async def _create(engine: Engine, request: Request, fields: Fields) -> Response:
         )
     )
     place = ("Location", request.url(manifest.id))
-    async with engine.given_up_if_refused(manifest):
+    async with engine.cancelled_on_error(manifest):
         try:
             manifest = await _take(engine, request, fields, manifest.id, 0, fields.complete, verify)
         except Interrupted as error:  # the client has yet to learn where it can go on
             return _interrupted(fields.interop, error, place)
-    if manifest.state is State.RECEIVING:
-        return Response(201, (place, *_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest)))
+    if manifest.state is UploadState.RECEIVING:
+        return HttpResponse(
+            201, (place, *_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest))
+        )
     return await _answer(engine, request, manifest, fields.interop, place)
 
 
-async def _offset(engine: Engine, request: Request, fields: Fields) -> Response:
+async def _offset(engine: Engine, request: HttpRequest, fields: RequestFields) -> HttpResponse:
     """Section "Offset Retrieval": ends any append that is under way, so that the offset stays what it says."""
     if fields.interop.bare and (fields.offset is not None or fields.complete is not None):
         raise BadRequest("a question for the offset carries neither Upload-Offset nor Upload-Complete")
-    manifest = await engine.settle(request.id, request.owner)
-    if manifest.state is State.COMPLETE:  # who hears of that asks no more: by then the application must have had it
-        await engine.asking.answer(manifest.id, request.owner)
+    manifest = await engine.fence(request.id, request.owner)
+    if (
+        manifest.state is UploadState.COMPLETE
+    ):  # who hears of that asks no more: by then the application must have had it
+        await engine.completion.response(manifest.id, request.owner)
     length = () if manifest.length is None else (("Upload-Length", str(manifest.length)),)
-    return Response(
+    return HttpResponse(
         204,
         (
             ("Upload-Offset", str(manifest.offset)),
-            ietf.complete(fields.interop, manifest.state is not State.RECEIVING),
+            ietf.complete(fields.interop, manifest.state is not UploadState.RECEIVING),
             *(length if fields.interop.limited else ()),
             *limits(engine, fields.interop, manifest),
             ("Cache-Control", "no-store"),
@@ -108,7 +113,7 @@ async def _offset(engine: Engine, request: Request, fields: Fields) -> Response:
     )
 
 
-async def _append(engine: Engine, request: Request, fields: Fields) -> Response:
+async def _append(engine: Engine, request: HttpRequest, fields: RequestFields) -> HttpResponse:
     """Section "Upload Append"."""
     if fields.offset is None or fields.complete is None:
         raise BadRequest("Upload-Offset and Upload-Complete are needed to append")
@@ -122,12 +127,12 @@ async def _append(engine: Engine, request: Request, fields: Fields) -> Response:
     except DigestMismatch as error:  # section "Integrity Digests": nothing was appended
         refused = refusal(error)
         return replace(refused, headers=(*refused.headers, *_at(fields.interop, fields.offset)))
-    if manifest.state is State.RECEIVING:
-        return Response(204, (*_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest)))
+    if manifest.state is UploadState.RECEIVING:
+        return HttpResponse(204, (*_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest)))
     return await _answer(engine, request, manifest, fields.interop)
 
 
-def _length(request: Request, fields: Fields, offset: int) -> int | None:
+def _length(request: HttpRequest, fields: RequestFields, offset: int) -> int | None:
     """Section "Length": said by Upload-Length, by the size of a request that is the last, or by both alike."""
     if not fields.complete or request.announced is None:
         return fields.length
@@ -138,7 +143,13 @@ def _length(request: Request, fields: Fields, offset: int) -> int | None:
 
 
 async def _take(
-    engine: Engine, request: Request, fields: Fields, id: str, offset: int, complete: bool, verify: Verify | None
+    engine: Engine,
+    request: HttpRequest,
+    fields: RequestFields,
+    id: str,
+    offset: int,
+    complete: bool,
+    verify: ContentVerifier | None,
 ) -> Manifest:
     try:
         length = _length(request, fields, offset)
@@ -159,9 +170,11 @@ async def _take(
         raise
 
 
-async def _again(engine: Engine, request: Request, fields: Fields, offset: int, error: AlreadyComplete) -> Response:
+async def _again(
+    engine: Engine, request: HttpRequest, fields: RequestFields, offset: int, error: AlreadyComplete
+) -> HttpResponse:
     """An append to an upload that is complete. An empty one at its end asks for the answer that got lost."""
-    manifest = await engine.look(request.id, request.owner)
+    manifest = await engine.find(request.id, request.owner)
     if offset != manifest.offset:
         raise WrongOffset(manifest.offset, offset)
     if fields.complete and await request.is_empty():
@@ -170,13 +183,13 @@ async def _again(engine: Engine, request: Request, fields: Fields, offset: int, 
 
 
 async def _answer(
-    engine: Engine, request: Request, manifest: Manifest, interop: Interop, *more: tuple[str, str]
-) -> Response:
-    answer = await engine.asking.answer(manifest.id, request.owner)
+    engine: Engine, request: HttpRequest, manifest: Manifest, interop: Interop, *more: tuple[str, str]
+) -> HttpResponse:
+    answer = await engine.completion.response(manifest.id, request.owner)
     return replayed(answer, *more, ("Upload-Offset", str(manifest.offset)), ietf.complete(interop, True))
 
 
-def _interrupted(interop: Interop, error: Interrupted, *more: tuple[str, str]) -> Response:
+def _interrupted(interop: Interop, error: Interrupted, *more: tuple[str, str]) -> HttpResponse:
     """Not complete, and a server error: the client is to ask for the offset and go on (section "Client Behavior")."""
     return problem(503, str(error), *more, *_at(interop, error.offset), ("Retry-After", "0"))
 

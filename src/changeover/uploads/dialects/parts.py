@@ -14,10 +14,10 @@ from __future__ import annotations
 import json
 
 from changeover.uploads.core.digests import of_content
-from changeover.uploads.core.engine import Engine, New
+from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import BadRequest, Interrupted
-from changeover.uploads.core.manifest import Part, State
-from changeover.uploads.dialects.http import Request, Response, as_json, problem, replayed
+from changeover.uploads.core.manifest import UploadPart, UploadState
+from changeover.uploads.dialects.http import HttpRequest, HttpResponse, as_json, problem, replayed
 
 MOST = 10_000
 """Parts of one upload; they are numbered from 1."""
@@ -25,19 +25,19 @@ LIST = 1_000_000
 """Bytes of the list of parts that completes an upload."""
 
 
-async def create(engine: Engine, request: Request) -> Response:
+async def create(engine: Engine, request: HttpRequest) -> HttpResponse:
     target = request.root + request.rest
-    manifest = await engine.create(New("parts", request.owner, request.method, target, request.described))
+    manifest = await engine.create(NewUpload("parts", request.owner, request.method, target, request.described))
     url = request.url(manifest.id)
     return as_json(201, {"id": manifest.id, "url": url}, ("Location", url))
 
 
-async def handle(engine: Engine, request: Request) -> Response:
+async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
     """Answer a request to `ID/parts`, `ID/parts/N` or `ID/complete`."""
     try:
         match request.method, request.below.split("/"):
             case "GET" | "HEAD", ["parts"]:
-                manifest = await engine.look(request.id, request.owner)
+                manifest = await engine.find(request.id, request.owner)
                 return as_json(200, {"parts": [_told(n, part) for n, part in sorted(manifest.parts.items())]})
             case "PUT", ["parts", number]:
                 n, verify = _number(number), of_content(request.headers)
@@ -55,18 +55,18 @@ def _number(text: str) -> int:
     raise BadRequest(f"a part is numbered from 1 to {MOST}, not {text!r}")
 
 
-def _told(number: int, part: Part) -> dict[str, int]:
+def _told(number: int, part: UploadPart) -> dict[str, int]:
     return {"part": number, "size": part.size}
 
 
-async def _complete(engine: Engine, request: Request) -> Response:
-    manifest = await engine.look(request.id, request.owner)
-    if manifest.state is State.RECEIVING:
+async def _complete(engine: Engine, request: HttpRequest) -> HttpResponse:
+    manifest = await engine.find(request.id, request.owner)
+    if manifest.state is UploadState.RECEIVING:
         await engine.assemble(request.id, request.owner, await _order(request))
-    return replayed(await engine.asking.answer(request.id, request.owner))
+    return replayed(await engine.completion.response(request.id, request.owner))
 
 
-async def _order(request: Request) -> list[int] | None:
+async def _order(request: HttpRequest) -> list[int] | None:
     body = b""
     async for piece in request.body:
         body += piece

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from changeover.uploads.core.digests import of_content
-from changeover.uploads.core.engine import Engine, New
+from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import Interrupted
-from changeover.uploads.dialects.http import Request, Response, problem, replayed
+from changeover.uploads.dialects.http import HttpRequest, HttpResponse, problem, replayed
 
 
-async def handle(engine: Engine, request: Request) -> Response:
+async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
     """Take the body, and answer what the application answers."""
     verify = of_content(request.headers)
     manifest = await engine.create(
-        New(
+        NewUpload(
             "plain",
             request.owner,
             request.method,
@@ -22,7 +22,7 @@ async def handle(engine: Engine, request: Request) -> Response:
         )
     )
     try:
-        async with engine.given_up_if_refused(manifest):
+        async with engine.cancelled_on_error(manifest):
             await engine.append(
                 manifest.id,
                 request.owner,
@@ -35,5 +35,5 @@ async def handle(engine: Engine, request: Request) -> Response:
             )
     except Interrupted:
         return problem(503, "this instance is leaving; send it again", ("Retry-After", "0"))
-    answer = await engine.asking.answer(manifest.id, request.owner)
+    answer = await engine.completion.response(manifest.id, request.owner)
     return replayed(answer, ("Location", request.url(manifest.id)))

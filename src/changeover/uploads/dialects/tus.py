@@ -11,9 +11,9 @@ from urllib.parse import urljoin, urlsplit
 
 import crc32c
 
-from changeover.uploads.core.appending import Verify
+from changeover.uploads.core.appending import ContentVerifier
 from changeover.uploads.core.digests import of_content
-from changeover.uploads.core.engine import Engine, New
+from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import (
     AlreadyComplete,
     BadRequest,
@@ -24,23 +24,24 @@ from changeover.uploads.core.errors import (
     UploadError,
     WrongOffset,
 )
-from changeover.uploads.core.manifest import Manifest, State
-from changeover.uploads.dialects.http import Request, Response, problem, refusal
+from changeover.uploads.core.manifest import Manifest, UploadState
+from changeover.uploads.dialects.http import HttpRequest, HttpResponse, problem, refusal
 from changeover.uploads.protocols import tus
+from changeover.uploads.protocols.errors import MalformedField
 
 _RESUMABLE = ("Tus-Resumable", tus.VERSION)
 
 
-async def handle(engine: Engine, request: Request) -> Response:
+async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
     """Answer a request that speaks this dialect. Every response carries `Tus-Resumable` (section "Headers")."""
     try:
         response = await _handle(engine, request)
     except UploadError as error:
         response = refusal(error)
-    return Response(response.status, (_RESUMABLE, *response.headers), response.body)
+    return HttpResponse(response.status, (_RESUMABLE, *response.headers), response.body)
 
 
-async def _handle(engine: Engine, request: Request) -> Response:
+async def _handle(engine: Engine, request: HttpRequest) -> HttpResponse:
     method = request.headers.get("x-http-method-override", request.method).upper()
     if request.headers.get("tus-resumable") != tus.VERSION:
         # Section "Versioning": 412, and the request must not be processed.
@@ -59,14 +60,14 @@ async def _handle(engine: Engine, request: Request) -> Response:
                 return await _append(engine, request)
             case "DELETE":
                 await engine.cancel(request.id, request.owner)
-                return Response(204)
+                return HttpResponse(204)
         return problem(405, f"{method} means nothing to an upload", ("Allow", "HEAD, PATCH, DELETE"))
-    except tus.Malformed as error:
+    except MalformedField as error:
         raise BadRequest(str(error)) from error
     except WrongOffset as error:
         return problem(409, str(error), ("Upload-Offset", str(error.expected)))
     except ChecksumMismatch as error:
-        return Response(460, (("Content-Type", "text/plain"),), str(error).encode())
+        return HttpResponse(460, (("Content-Type", "text/plain"),), str(error).encode())
     except Interrupted as error:
         return problem(503, str(error), ("Upload-Offset", str(error.offset)), ("Retry-After", "0"))
 
@@ -83,7 +84,7 @@ def options(engine: Engine) -> tuple[tuple[str, str], ...]:
     )
 
 
-async def _create(engine: Engine, request: Request) -> Response:
+async def _create(engine: Engine, request: HttpRequest) -> HttpResponse:
     """Extension "Creation", with its body where it has one ("Creation With Upload")."""
     headers = request.headers
     length = tus.number(headers, "upload-length")
@@ -96,7 +97,7 @@ async def _create(engine: Engine, request: Request) -> Response:
         raise BadRequest("the length of a final upload follows from its parts")
     if not final and (length is None) == (deferred is None):
         raise BadRequest("exactly one of Upload-Length and Upload-Defer-Length is needed")
-    new = New(
+    new = NewUpload(
         "tus",
         request.owner,
         request.method,
@@ -118,15 +119,15 @@ async def _create(engine: Engine, request: Request) -> Response:
     )
     content_type = headers.get("content-type")
     if not final and (length == 0 or content_type == tus.PATCH_TYPE):
-        async with engine.given_up_if_refused(manifest):
+        async with engine.cancelled_on_error(manifest):
             with contextlib.suppress(Interrupted):  # as much as came is there, and the client is told how much that is
                 await _take(engine, request, manifest.id, 0, verify)
-        manifest = await engine.look(manifest.id, request.owner)
+        manifest = await engine.find(manifest.id, request.owner)
     await _finished(engine, request, manifest)
-    return Response(201, (place, ("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
+    return HttpResponse(201, (place, ("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
 
 
-def _named(request: Request, url: str) -> str:
+def _named(request: HttpRequest, url: str) -> str:
     """The id in the URL of a partial upload, relative or absolute. Raises BadRequest."""
     path = urlsplit(urljoin(request.base + "/", url)).path
     if not path.startswith(request.base + "/"):
@@ -134,17 +135,17 @@ def _named(request: Request, url: str) -> str:
     return path.removeprefix(request.base + "/").strip("/")
 
 
-async def _offset(engine: Engine, request: Request) -> Response:
+async def _offset(engine: Engine, request: HttpRequest) -> HttpResponse:
     """Section "HEAD"; ends any append that is under way, so that the offset stays what it says."""
-    manifest = await engine.look(request.id, request.owner)
+    manifest = await engine.find(request.id, request.owner)
     if not manifest.joined:  # a final upload is filled by nobody's append
-        manifest = await engine.settle(request.id, request.owner)
+        manifest = await engine.fence(request.id, request.owner)
     # A client that learns here that every byte has arrived asks no more: by then the application must have had them.
     await _finished(engine, request, manifest)
     known = ("Upload-Defer-Length", "1") if manifest.length is None else ("Upload-Length", str(manifest.length))
     metadata = (("Upload-Metadata", tus.spell_metadata(manifest.metadata)),) if manifest.metadata else ()
     concat = (("Upload-Concat", manifest.concat),) if manifest.concat else ()
-    return Response(
+    return HttpResponse(
         200,
         (
             ("Upload-Offset", str(manifest.offset)),
@@ -157,34 +158,34 @@ async def _offset(engine: Engine, request: Request) -> Response:
     )
 
 
-async def _append(engine: Engine, request: Request) -> Response:
+async def _append(engine: Engine, request: HttpRequest) -> HttpResponse:
     """Section "PATCH"."""
     if request.headers.get("content-type") != tus.PATCH_TYPE:
         return problem(415, f"a PATCH is of type {tus.PATCH_TYPE}")
     offset = tus.number(request.headers, "upload-offset")
     if offset is None:
         raise BadRequest("Upload-Offset is needed")
-    before = await engine.look(request.id, request.owner)
+    before = await engine.find(request.id, request.owner)
     if before.joined:
         raise Forbidden("a final upload takes no bytes of its own")
     try:
         manifest = await _take(engine, request, request.id, offset, _verify(request))
     except AlreadyComplete:
-        manifest = await engine.look(request.id, request.owner)
+        manifest = await engine.find(request.id, request.owner)
         if offset != manifest.offset:
             raise WrongOffset(manifest.offset, offset) from None
         if not await request.is_empty():
             raise  # otherwise it did not get the last answer, and asks for it again
     await _finished(engine, request, manifest)
-    return Response(204, (("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
+    return HttpResponse(204, (("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
 
 
-def _verify(request: Request) -> Verify | None:
+def _verify(request: HttpRequest) -> ContentVerifier | None:
     told = request.headers.get("upload-checksum")
     return of_content(request.headers) if told is None else _Verify(tus.checksum(told))
 
 
-async def _take(engine: Engine, request: Request, id: str, offset: int, verify: Verify | None) -> Manifest:
+async def _take(engine: Engine, request: HttpRequest, id: str, offset: int, verify: ContentVerifier | None) -> Manifest:
     length = tus.number(request.headers, "upload-length")
     return await engine.append(
         id,
@@ -198,15 +199,15 @@ async def _take(engine: Engine, request: Request, id: str, offset: int, verify: 
     )
 
 
-async def _finished(engine: Engine, request: Request, manifest: Manifest) -> None:
+async def _finished(engine: Engine, request: HttpRequest, manifest: Manifest) -> None:
     """The application gets it before the last answer; what it answers is not for tus, which has its own statuses."""
-    if manifest.state is not State.RECEIVING and manifest.is_for_application:
-        await engine.asking.answer(manifest.id, request.owner)
+    if manifest.state is not UploadState.RECEIVING and manifest.is_for_application:
+        await engine.completion.response(manifest.id, request.owner)
 
 
 def _expires(manifest: Manifest) -> tuple[tuple[str, str], ...]:
     """Extension "Expiration": while it is unfinished, until when."""
-    if manifest.state is not State.RECEIVING or manifest.expires is None:
+    if manifest.state is not UploadState.RECEIVING or manifest.expires is None:
         return ()
     return (("Upload-Expires", formatdate(manifest.expires, usegmt=True)),)
 

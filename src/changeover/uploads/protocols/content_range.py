@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from changeover.uploads.protocols.errors import MalformedField
+
 _RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(?:(\d{1,18})|\*)")
-
-
-class Malformed(ValueError):
-    """Not a Content-Range of bytes."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +25,11 @@ class ContentRange:
 
 
 def read(text: str) -> ContentRange:
-    """`bytes 0-99/200`, `bytes 0-99/*`, `bytes */200`, `bytes */*`. Raises Malformed."""
+    """`bytes 0-99/200`, `bytes 0-99/*`, `bytes */200`, `bytes */*`. Raises MalformedField."""
     found = _RANGE.fullmatch(text.strip()) if text.isascii() else None
     if found is None:
-        raise Malformed(f"Content-Range must be `bytes FIRST-LAST/LENGTH`, not {text!r}")
+        raise MalformedField(f"Content-Range must be `bytes FIRST-LAST/LENGTH`, not {text!r}")
     first, last, length = (None if group is None else int(group) for group in found.groups())
     if first is not None and last is not None and (last < first or (length is not None and last >= length)):
-        raise Malformed(f"Content-Range {text!r} contradicts itself")
+        raise MalformedField(f"Content-Range {text!r} contradicts itself")
     return ContentRange(first, last, length)

@@ -12,6 +12,8 @@ from typing import Any
 
 import http_sf
 
+from changeover.uploads.protocols.errors import MalformedField
+
 ALGORITHMS: Mapping[str, str] = MappingProxyType({"sha-256": "sha256", "sha-512": "sha512"})
 """Those that are checked, and what hashlib calls them."""
 WANTED = ", ".join(f"{name}={len(ALGORITHMS) - n}" for n, name in enumerate(ALGORITHMS))
@@ -23,16 +25,8 @@ INVALID = _PROBLEMS + "digest-invalid-value"
 MISMATCHING = _PROBLEMS + "digest-mismatching-value"
 
 
-class Malformed(ValueError):
-    """Not a digest. `type`: of the problem, where there is one for it."""
-
-    def __init__(self, what: str, type: str = "") -> None:
-        super().__init__(what)
-        self.type = type
-
-
 def read(name: str, text: str) -> dict[str, bytes]:
-    """The digests of `Content-Digest` or `Repr-Digest` by algorithm (sections 2 and 3). Raises Malformed.
+    """The digests of `Content-Digest` or `Repr-Digest` by algorithm (sections 2 and 3). Raises MalformedField.
 
     A field that is no dictionary is refused (RFC 9651, section 4.2 leaves the choice): to pass over it would be to
     pass over what the client relies on.
@@ -40,12 +34,12 @@ def read(name: str, text: str) -> dict[str, bytes]:
     try:
         parsed: Any = http_sf.parse(text.encode("latin-1"), tltype="dictionary")
     except (http_sf.StructuredFieldError, UnicodeEncodeError) as error:
-        raise Malformed(f"{name} is not a dictionary of byte sequences") from error
+        raise MalformedField(f"{name} is not a dictionary of byte sequences") from error
     found = {algorithm: value for algorithm, (value, _) in parsed.items() if algorithm in ALGORITHMS}
     for algorithm, value in found.items():
         size = hashlib.new(ALGORITHMS[algorithm]).digest_size
         if not isinstance(value, bytes) or len(value) != size:
-            raise Malformed(f"{name}: a digest of {algorithm} is a byte sequence of {size} bytes", INVALID)
+            raise MalformedField(f"{name}: a digest of {algorithm} is a byte sequence of {size} bytes", INVALID)
     return found
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
+from changeover.uploads.protocols.errors import MalformedField
+
 _BOOLEANS = {"?0": False, "?1": True}
 
 PARTIAL = "application/partial-upload"
@@ -53,12 +55,8 @@ INTEROPS: Mapping[int, Interop] = MappingProxyType(
 NEWEST = INTEROPS[9]
 
 
-class Malformed(ValueError):
-    """A version that is not spoken here; the text says which are."""
-
-
 @dataclass(frozen=True)
-class Fields:
+class RequestFields:
     """What a request says of the upload. None: nothing."""
 
     interop: Interop
@@ -74,16 +72,16 @@ def is_spoken(headers: Mapping[str, str]) -> bool:
     )
 
 
-def read(headers: Mapping[str, str]) -> Fields:
-    """The fields of a request; one that is not of its type counts as missing. Raises Malformed on another version."""
+def read(headers: Mapping[str, str]) -> RequestFields:
+    """The fields of a request; one of the wrong type counts as missing. Raises MalformedField on an unknown version."""
     version = _integer(headers, "upload-draft-interop-version")
     if version is not None and version not in INTEROPS:
         known = ", ".join(map(str, INTEROPS))
-        raise Malformed(f"Upload-Draft-Interop-Version {version} is not spoken here; these are: {known}")
+        raise MalformedField(f"Upload-Draft-Interop-Version {version} is not spoken here; these are: {known}")
     interop = NEWEST if version is None else INTEROPS[version]
     name = "upload-incomplete" if interop.inverted else "upload-complete"
     said = _boolean(headers, name)
-    return Fields(
+    return RequestFields(
         interop=interop,
         complete=None if said is None else said is not interop.inverted,
         offset=_integer(headers, "upload-offset"),
@@ -92,16 +90,16 @@ def read(headers: Mapping[str, str]) -> Fields:
 
 
 @dataclass(frozen=True)
-class Said:
+class ResponseFields:
     """What an answer in the newest version says of the upload. None: nothing."""
 
     complete: bool | None
     offset: int | None
 
 
-def read_answer(headers: Mapping[str, str]) -> Said:
+def read_response(headers: Mapping[str, str]) -> ResponseFields:
     """The fields of an answer, by lower-case name."""
-    return Said(_boolean(headers, "upload-complete"), _integer(headers, "upload-offset"))
+    return ResponseFields(_boolean(headers, "upload-complete"), _integer(headers, "upload-offset"))
 
 
 def complete(interop: Interop, value: bool) -> tuple[str, str]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from changeover.uploads.protocols.errors import MalformedField
+
 VERSION = "1.0.0"
 PATCH_TYPE = "application/offset+octet-stream"
 EXTENSIONS = (
@@ -26,22 +28,18 @@ _KEY = re.compile(r"[!-+\--~]+")  # printable ASCII without space and comma
 _NUMBER = re.compile(r"\d{1,18}")
 
 
-class Malformed(ValueError):
-    """A field that is not what its specification says; the text names it."""
-
-
 def number(headers: Mapping[str, str], name: str) -> int | None:
-    """A non-negative whole number of bytes; None when the field is missing. Raises Malformed."""
+    """A non-negative whole number of bytes; None when the field is missing. Raises MalformedField."""
     text = headers.get(name)
     if text is None:
         return None
     if not (text.isascii() and _NUMBER.fullmatch(text)):
-        raise Malformed(f"{name} must be a whole number, not {text!r}")
+        raise MalformedField(f"{name} must be a whole number, not {text!r}")
     return int(text)
 
 
 def metadata(text: str) -> dict[str, str]:
-    """`Upload-Metadata` (extension Creation): `key base64,key base64,key`. Raises Malformed.
+    """`Upload-Metadata` (extension Creation): `key base64,key base64,key`. Raises MalformedField.
 
     Values are text; bytes that are no UTF-8 are refused rather than guessed at.
     """
@@ -49,11 +47,11 @@ def metadata(text: str) -> dict[str, str]:
     for pair in text.split(","):
         key, _, value = pair.strip().partition(" ")
         if not _KEY.fullmatch(key) or key in found:
-            raise Malformed(f"Upload-Metadata: {key!r} is no key, or comes twice")
+            raise MalformedField(f"Upload-Metadata: {key!r} is no key, or comes twice")
         try:
             found[key] = base64.b64decode(value.strip(), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError) as error:
-            raise Malformed(f"Upload-Metadata: the value of {key} is not base64 of UTF-8 text") from error
+            raise MalformedField(f"Upload-Metadata: the value of {key} is not base64 of UTF-8 text") from error
     return found
 
 
@@ -71,14 +69,14 @@ class Checksum:
 
 
 def checksum(text: str) -> Checksum:
-    """`sha1 base64`. Raises Malformed, also for an algorithm that is not offered."""
+    """`sha1 base64`. Raises MalformedField, also for an algorithm that is not offered."""
     algorithm, _, value = text.partition(" ")
     if algorithm not in CHECKSUMS:
-        raise Malformed(f"Upload-Checksum: {algorithm} is not offered; these are: {', '.join(CHECKSUMS)}")
+        raise MalformedField(f"Upload-Checksum: {algorithm} is not offered; these are: {', '.join(CHECKSUMS)}")
     try:
         return Checksum(algorithm, base64.b64decode(value.strip(), validate=True))
     except binascii.Error as error:
-        raise Malformed("Upload-Checksum: the digest is not base64") from error
+        raise MalformedField("Upload-Checksum: the digest is not base64") from error
 
 
 @dataclass(frozen=True)
@@ -90,10 +88,10 @@ class Concat:
 
 
 def concat(text: str) -> Concat:
-    """`partial`, or `final;url url`. Raises Malformed."""
+    """`partial`, or `final;url url`. Raises MalformedField."""
     if text == "partial":
         return Concat("partial")
     kind, _, urls = text.partition(";")
     if kind == "final" and urls.split():
         return Concat("final", tuple(urls.split()))
-    raise Malformed(f"Upload-Concat must be `partial` or `final;url url`, not {text!r}")
+    raise MalformedField(f"Upload-Concat must be `partial` or `final;url url`, not {text!r}")

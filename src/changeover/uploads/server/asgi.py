@@ -13,17 +13,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from starlette.types import Receive, Scope, Send
 
-from changeover.uploads.core.completion import Handler
+from changeover.uploads.core.completion.completion import Handler
 from changeover.uploads.core.engine import Engine, Validate
-from changeover.uploads.core.errors import BadRequest, ClientGone, NotFound, UploadError
-from changeover.uploads.core.events import Listener
-from changeover.uploads.core.limits import Limits
-from changeover.uploads.core.manifest import State
-from changeover.uploads.core.store import Store
+from changeover.uploads.core.errors import BadRequest, ClientDisconnected, NotFound, UploadError
+from changeover.uploads.core.events import EventListener
+from changeover.uploads.core.limits.limits import Limits
+from changeover.uploads.core.manifest import UploadState
 from changeover.uploads.dialects import content_range, ietf, parts, plain, tus
-from changeover.uploads.dialects.http import Request, Response, problem, refusal
+from changeover.uploads.dialects.http import HttpRequest, HttpResponse, problem, refusal
 from changeover.uploads.protocols import digest
 from changeover.uploads.protocols import ietf as ietf_wire
+from changeover.uploads.stores.store import Store
 
 Authorise = Callable[[Scope], str | Awaitable[str]]
 """Says who a request's owner is. Raises Forbidden."""
@@ -32,9 +32,8 @@ Authorise = Callable[[Scope], str | Awaitable[str]]
 class Uploads:
     """An ASGI application. One for each process; they share the store.
 
-    `at`: where uploads are found, when some are begun elsewhere (a route that hands its requests to this application);
-    else below the path at which it was asked. `keeps`: fields of the request that begins an upload which its handler is
-    to see, beside those that describe the content.
+    `base_path`: path of the uploads, if other routes create some of them; by default the path of the mount.
+    `keep_headers`: request headers to keep for the handler, in addition to those that describe the content.
     """
 
     def __init__(
@@ -45,15 +44,15 @@ class Uploads:
         limits: Limits | None = None,
         authorise: Authorise | None = None,
         validate: Validate | None = None,
-        listener: Listener | None = None,
-        at: str = "",
-        keeps: Sequence[str] = (),
+        on_event: EventListener | None = None,
+        base_path: str = "",
+        keep_headers: Sequence[str] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.engine = Engine(store, on_complete, limits, validate=validate, listener=listener, now=now)
+        self.engine = Engine(store, on_complete, limits, validate=validate, on_event=on_event, now=now)
         self._authorise = authorise
-        self._at = at
-        self._keeps = tuple(name.lower() for name in keeps)
+        self._base_path = base_path
+        self._keep_headers = tuple(name.lower() for name in keep_headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,7 +60,7 @@ class Uploads:
         body = Content(receive)
         try:
             response = await self._respond(scope, body)
-        except ClientGone:
+        except ClientDisconnected:
             return  # to nobody
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
         if response.status != 204 and not any(name == b"content-length" for name, _ in headers):
@@ -72,9 +71,9 @@ class Uploads:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
 
-    async def _respond(self, scope: Scope, body: Content) -> Response:
+    async def _respond(self, scope: Scope, body: Content) -> HttpResponse:
         try:
-            request = Request(
+            request = HttpRequest(
                 method=scope["method"],
                 root=scope.get("root_path", ""),
                 rest=_rest(scope),
@@ -82,8 +81,8 @@ class Uploads:
                 headers=_headers(scope),
                 body=body,
                 owner=await self._owner(scope),
-                at=self._at,
-                keeps=self._keeps,
+                base_path=self._base_path,
+                keep_headers=self._keep_headers,
             )
             return await dispatch(self.engine, request)
         except UploadError as error:
@@ -105,7 +104,7 @@ class Uploads:
                 yield
         finally:
             await self.engine.leave()
-            await self.engine.asking.ended()
+            await self.engine.completion.wait_until_idle()
 
 
 class Content:
@@ -123,19 +122,19 @@ class Content:
             raise StopAsyncIteration
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            raise ClientGone
+            raise ClientDisconnected
         self._ended = not message.get("more_body", False)
         piece: bytes = message.get("body", b"")
         return piece
 
 
-async def dispatch(engine: Engine, request: Request) -> Response:
+async def dispatch(engine: Engine, request: HttpRequest) -> HttpResponse:
     """Answer a request in the dialect that it speaks. Raises UploadError."""
     headers, method = request.headers, request.method
     if method == "OPTIONS":
         limits = ietf.limits(engine, ietf_wire.NEWEST)
         wanted = (("Want-Content-Digest", digest.WANTED), ("Want-Repr-Digest", digest.WANTED))
-        return Response(204, (*tus.options(engine), *limits, ("Accept-Patch", ietf_wire.PARTIAL), *wanted))
+        return HttpResponse(204, (*tus.options(engine), *limits, ("Accept-Patch", ietf_wire.PARTIAL), *wanted))
     if "tus-resumable" in headers:
         return await tus.handle(engine, request)
     if not request.id:
@@ -149,7 +148,7 @@ async def dispatch(engine: Engine, request: Request) -> Response:
     return await ietf.handle(engine, request)
 
 
-async def _begin(engine: Engine, request: Request) -> Response:
+async def _begin(engine: Engine, request: HttpRequest) -> HttpResponse:
     """A request to the collection: which dialect an upload begins in."""
     if ietf_wire.is_spoken(request.headers):
         return await ietf.handle(engine, request)
@@ -165,16 +164,16 @@ async def _begin(engine: Engine, request: Request) -> Response:
     return await plain.handle(engine, request)
 
 
-async def _content(engine: Engine, request: Request) -> Response:
-    manifest = await engine.look(request.id, request.owner)
-    if manifest.state is State.RECEIVING:
+async def _content(engine: Engine, request: HttpRequest) -> HttpResponse:
+    manifest = await engine.find(request.id, request.owner)
+    if manifest.state is UploadState.RECEIVING:
         raise NotFound("this upload is not complete")
     headers = (
         ("Content-Length", str(manifest.offset)),
         ("Content-Type", "application/octet-stream"),
         ("X-Content-Type-Options", "nosniff"),
     )
-    return Response(200, headers, stream=engine.store.pieces(manifest.id, manifest.segments))
+    return HttpResponse(200, headers, stream=engine.store.pieces(manifest.id, manifest.segments))
 
 
 def _rest(scope: Scope) -> str:

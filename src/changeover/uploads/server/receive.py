@@ -23,8 +23,8 @@ import httptools
 import prometheus_client
 
 from changeover.uploads.core.engine import Engine
-from changeover.uploads.core.errors import ClientGone, UploadError
-from changeover.uploads.dialects.http import Request, Response, phrase, problem, refusal
+from changeover.uploads.core.errors import ClientDisconnected, UploadError
+from changeover.uploads.dialects.http import HttpRequest, HttpResponse, phrase, problem, refusal
 from changeover.uploads.server.asgi import dispatch
 
 _LOG = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Receiver:
             connection.leave()
         while self.connections:
             await asyncio.wait([asyncio.ensure_future(c.closed.wait()) for c in self.connections])
-        await self.engine.asking.ended()
+        await self.engine.completion.wait_until_idle()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -201,7 +201,7 @@ class _Connection(asyncio.BufferedProtocol):
     async def _answer(self, method: str, body: _Body) -> None:
         try:
             response = await self._respond(method, body)
-        except ClientGone:
+        except ClientDisconnected:
             self.transport.close()
             return
         finally:
@@ -219,26 +219,28 @@ class _Connection(asyncio.BufferedProtocol):
             self._wait_for_head()
             self.transport.resume_reading()
 
-    async def _respond(self, method: str, body: _Body) -> Response:
+    async def _respond(self, method: str, body: _Body) -> HttpResponse:
         engine, root = self._receiver.engine, self._receiver.root
         path, _, query = self._target.decode("latin-1").partition("?")
         if path == "/metrics" and method == "GET":
             kind = ("Content-Type", prometheus_client.CONTENT_TYPE_LATEST)
-            return Response(200, (kind,), prometheus_client.generate_latest())
+            return HttpResponse(200, (kind,), prometheus_client.generate_latest())
         if path != root and not path.startswith(root + "/"):
             return problem(404, f"uploads are at {root}")
         try:
             content = cast("AsyncIterator[bytes]", body)
-            return await dispatch(engine, Request(method, root, path[len(root) :], query, self._headers, content, ""))
+            return await dispatch(
+                engine, HttpRequest(method, root, path[len(root) :], query, self._headers, content, "")
+            )
         except UploadError as error:
             return refusal(error)
-        except ClientGone:
+        except ClientDisconnected:
             raise
         except Exception:  # otherwise its client would wait for an answer for ever
             _LOG.exception("%s %s could not be answered", method, path)
             return problem(500, "this server failed; its log says how")
 
-    def _write(self, response: Response, method: str, *, last: bool) -> None:
+    def _write(self, response: HttpResponse, method: str, *, last: bool) -> None:
         lines = [f"HTTP/1.1 {response.status} {phrase(response.status)}"]
         lines += [f"{name}: {value}" for name, value in response.headers]
         if response.status != 204 and not any(name.lower() == "content-length" for name, _ in response.headers):
@@ -336,7 +338,7 @@ class _Body:
             await asyncio.sleep(0)
         while not self._given:
             if self._lost:
-                raise ClientGone
+                raise ClientDisconnected
             if self._ended:
                 raise StopAsyncIteration
             if self._socket is not None and (size := self._receive(self._socket)):
@@ -357,9 +359,9 @@ class _Body:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError:
-            raise ClientGone from None
+            raise ClientDisconnected from None
         if not size:
-            raise ClientGone
+            raise ClientDisconnected
         self._left -= size
         self._turn += size
         self._ended = not self._left

@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from changeover.uploads.core.manifest import Segment
-from changeover.uploads.core.store import Changed, Missing, Unavailable, Version
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,14 +69,14 @@ class FileStore:
         self._durable = durable
         root.mkdir(parents=True, exist_ok=True)
 
-    async def create(self, id: str, record: bytes) -> Version:
+    async def create(self, id: str, record: bytes) -> RecordVersion:
         folder = self._folder(id)
         try:
             return await _in_thread(self._create, folder, record)
-        except Missing:
-            raise Unavailable("the folder of uploads went away") from None
+        except RecordMissing:
+            raise StoreUnavailable("the folder of uploads went away") from None
 
-    def _create(self, folder: Path, record: bytes) -> Version:
+    def _create(self, folder: Path, record: bytes) -> RecordVersion:
         self._check_root()
         folder.parent.mkdir(exist_ok=True)
         folder.mkdir(exist_ok=True)
@@ -94,10 +94,10 @@ class FileStore:
             _sync_folder(self._root)
         return version
 
-    async def read(self, id: str) -> tuple[bytes, Version]:
+    async def read(self, id: str) -> tuple[bytes, RecordVersion]:
         return await _in_thread(self._read, self._folder(id))
 
-    def _read(self, folder: Path) -> tuple[bytes, Version]:
+    def _read(self, folder: Path) -> tuple[bytes, RecordVersion]:
         while True:
             newest = self._newest(folder)
             try:
@@ -107,13 +107,13 @@ class FileStore:
             if self._newest(folder) == newest:  # otherwise it may be that of a writer that slept, which never held
                 return record, str(newest)
 
-    async def swap(self, id: str, record: bytes, version: Version) -> Version:
+    async def swap(self, id: str, record: bytes, version: RecordVersion) -> RecordVersion:
         return await _in_thread(self._write, self._folder(id), record, int(version))
 
-    def _write(self, folder: Path, record: bytes, version: int) -> Version:
+    def _write(self, folder: Path, record: bytes, version: int) -> RecordVersion:
         """Put the record in the place of that version; 0: of none."""
         if (self._newest(folder) if version else max(_versions(folder), default=0)) != version:
-            raise Changed
+            raise RecordChanged
         self._link(folder, record, version + 1)
         found = _versions(folder)
         for older in found:
@@ -123,14 +123,14 @@ class FileStore:
             # Either others had gone on from here, and cleared away what was in the way of the link, while this thread
             # slept before it; or they went on from this very record since. Both mean that it is no longer ours.
             _forget(folder / f"record.{version + 1}")
-            raise Changed
+            raise RecordChanged
         return str(version + 1)
 
     def _newest(self, folder: Path) -> int:
         """The version that holds. Raises Missing."""
         if not (found := _versions(folder)):
             self._check_root()
-            raise Missing
+            raise RecordMissing
         return max(found)
 
     def _check_root(self) -> None:
@@ -153,9 +153,9 @@ class FileStore:
             except FileExistsError:
                 # NFS may have lost the answer, and the client tried again: two names mean that it was we who were there
                 if temporary.stat().st_nlink < 2:
-                    raise Changed from None
+                    raise RecordChanged from None
         except FileNotFoundError:
-            raise Missing from None  # dropped meanwhile
+            raise RecordMissing from None  # dropped meanwhile
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -201,14 +201,14 @@ class FileStore:
                     wanted = min(PIECE, segment.size - offset)
                     piece = await _in_thread(reader.read, offset, wanted)
                     if len(piece) < wanted:
-                        raise Unavailable(f"segment {segment.name} of {id} is shorter than its record says")
+                        raise StoreUnavailable(f"segment {segment.name} of {id} is shorter than its record says")
                     yield piece
             start = 0
 
     def _folder(self, id: str) -> Path:
         """Raises Missing for what cannot be an id, such as `../x`: it must not become a path."""
         if _ID.fullmatch(id) is None:
-            raise Missing
+            raise RecordMissing
         return self._root / id[:2] / id
 
 
@@ -324,9 +324,9 @@ def _told() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise Missing from None
+        raise RecordMissing from None
     except OSError as error:
-        raise Unavailable(error.strerror or str(error), full=error.errno in _NO_ROOM) from error
+        raise StoreUnavailable(error.strerror or str(error), full=error.errno in _NO_ROOM) from error
 
 
 async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

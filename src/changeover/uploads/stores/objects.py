@@ -45,7 +45,7 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError("uploads in a bucket need obstore: pip install 'changeover[objects]'") from error
 
 from changeover.uploads.core.manifest import Segment
-from changeover.uploads.core.store import Changed, Missing, Unavailable, Version
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, StoreUnavailable
 
 if TYPE_CHECKING:
     from obstore import PutMode, UpdateVersion
@@ -88,17 +88,17 @@ class ObjectStore:
         self._prefix = prefix.strip("/")
         self._condition = condition
 
-    async def create(self, id: str, record: bytes) -> Version:
+    async def create(self, id: str, record: bytes) -> RecordVersion:
         return await self._put(self._record(id), record, None)
 
-    async def read(self, id: str) -> tuple[bytes, Version]:
+    async def read(self, id: str) -> tuple[bytes, RecordVersion]:
         _, record, version = await self._get(self._record(id))
         return record, version
 
-    async def swap(self, id: str, record: bytes, version: Version) -> Version:
+    async def swap(self, id: str, record: bytes, version: RecordVersion) -> RecordVersion:
         return await self._put(self._record(id), record, version)
 
-    async def _put(self, path: str, record: bytes, expected: Version | None) -> Version:
+    async def _put(self, path: str, record: bytes, expected: RecordVersion | None) -> RecordVersion:
         """Write the record if it is still at that version (None: if there is none), and find out whether it was."""
         mark = secrets.token_hex(16).encode()
         content = mark + b"\n" + record
@@ -119,37 +119,37 @@ class ObjectStore:
                 unknown = error
             try:
                 found, _, version = await self._get(path)
-            except Missing:
+            except RecordMissing:
                 if expected is not None:
                     raise
                 continue  # what a create collided with is gone, or it never arrived
             if found == mark:
                 return version
             if version != expected:
-                raise Changed from unknown
+                raise RecordChanged from unknown
         assert unknown is not None
         raise _unavailable(unknown) from unknown
 
-    def _mode(self, expected: Version | None) -> PutMode:
+    def _mode(self, expected: RecordVersion | None) -> PutMode:
         if expected is None:
             return "create"
         told: UpdateVersion = {"e_tag": expected} if self._condition == "e_tag" else {"version": expected}
         return told
 
-    def _version(self, e_tag: str | None, version: str | None) -> Version:
+    def _version(self, e_tag: str | None, version: str | None) -> RecordVersion:
         named = e_tag if self._condition == "e_tag" else version
         if named is None:
-            raise Unavailable(f"the service does not say which {self._condition} an object has")
+            raise StoreUnavailable(f"the service does not say which {self._condition} an object has")
         return named
 
-    async def _get(self, path: str) -> tuple[bytes, bytes, Version]:
+    async def _get(self, path: str) -> tuple[bytes, bytes, RecordVersion]:
         """A record with its mark. Raises Missing, Unavailable."""
         with _told():
             got = await obstore.get_async(self._service, path)
             content = bytes(await got.bytes_async())
         mark, newline, record = content.partition(b"\n")
         if not newline:
-            raise Unavailable("what lies in the record's place is not a record")
+            raise StoreUnavailable("what lies in the record's place is not a record")
         return mark, record, self._version(got.meta.get("e_tag"), got.meta.get("version"))
 
     async def drop(self, id: str) -> None:
@@ -203,7 +203,7 @@ class ObjectStore:
                         )
                     )
                 if len(piece) < wanted:
-                    raise Unavailable(f"segment {segment.name} of {id} is shorter than its record says")
+                    raise StoreUnavailable(f"segment {segment.name} of {id} is shorter than its record says")
                 yield piece
             start = 0
 
@@ -213,7 +213,7 @@ class ObjectStore:
     def _folder(self, id: str) -> str:
         """Raises Missing for what cannot be an id, such as `../x`: it must not become a path."""
         if _ID.fullmatch(id) is None:
-            raise Missing
+            raise RecordMissing
         return f"{self._prefix}/{id[0]}/{id}".lstrip("/")
 
 
@@ -249,7 +249,7 @@ class ObjectWriter:
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         if len(self._pending) + len(piece) > MOST:
-            raise Unavailable(f"more than {MOST} bytes came before any of them could be stored")
+            raise StoreUnavailable(f"more than {MOST} bytes came before any of them could be stored")
         self._pending += piece
 
     async def commit(self) -> Sequence[Segment]:
@@ -261,8 +261,8 @@ class ObjectWriter:
         try:
             with _told():
                 await obstore.put_async(self._service, f"{self._folder}/{segment.name}", content, use_multipart=False)
-        except Missing as error:  # there is nothing that a new object could fail to find
-            raise Unavailable("the service does not take new objects: 404") from error
+        except RecordMissing as error:  # there is nothing that a new object could fail to find
+            raise StoreUnavailable("the service does not take new objects: 404") from error
         return (segment,)
 
     def close(self) -> None:
@@ -277,14 +277,14 @@ def _with_defaults(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _unavailable(error: Exception) -> Unavailable:
+def _unavailable(error: Exception) -> StoreUnavailable:
     """What the service said, without the addresses and headers that obstore adds: clients are told it."""
     text = str(error)
     if (status := _STATUS.search(text)) is not None:
         said = [status[1].strip(), *(found[1] for found in (_CODE.search(text), _MESSAGE.search(text)) if found)]
     else:
         said = ["no answer", *(found[1] for found in (_KIND.search(text),) if found)]
-    return Unavailable(": ".join(said), full=_NO_ROOM.search(text) is not None)
+    return StoreUnavailable(": ".join(said), full=_NO_ROOM.search(text) is not None)
 
 
 @contextmanager
@@ -295,6 +295,6 @@ def _told() -> Iterator[None]:
     except FileNotFoundError as error:
         if _NO_BUCKET.search(str(error)):
             raise _unavailable(error) from error
-        raise Missing from None
+        raise RecordMissing from None
     except (refused.BaseError, OSError) as error:
         raise _unavailable(error) from error

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from changeover.uploads.core.manifest import Manifest
-from changeover.uploads.core.store import Changed, Missing, Store, Unavailable, Version
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, Store, StoreUnavailable
 
 LEASE = 10.0
 """Seconds for which somebody else's asking of the application is waited out; renewed while it takes longer. Clients
@@ -20,10 +20,10 @@ def lease_from(at: float) -> float:
     return at + LEASE
 
 
-class Lease:
+class CompletionLease:
     """While the block runs, nobody else asks the application about this upload."""
 
-    def __init__(self, store: Store, manifest: Manifest, version: Version, now: Callable[[], float]) -> None:
+    def __init__(self, store: Store, manifest: Manifest, version: RecordVersion, now: Callable[[], float]) -> None:
         self.manifest = manifest
         self.version = version
         self._store = store
@@ -42,10 +42,10 @@ class Lease:
     async def _renew(self) -> None:
         while not await self._is_over_within(LEASE / 3):
             longer = replace(self.manifest, held_until=lease_from(self._now()))
-            with contextlib.suppress(Unavailable):
+            with contextlib.suppress(StoreUnavailable):
                 try:
                     self.version = await self._store.swap(longer.id, longer.dump(), self.version)
-                except (Changed, Missing):
+                except (RecordChanged, RecordMissing):
                     return  # taken over: the answer will be refused
                 self.manifest = longer
 

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping
 
 from changeover.uploads.core.manifest import Manifest
-from changeover.uploads.core.store import Store
+from changeover.uploads.stores.store import Store
 
 
-class Finished:
+class CompletedUpload:
     """Every byte is there and none will change.
 
     `id` is the same at every attempt: an application whose effects lie elsewhere (a database, a queue) keeps it as the

@@ -14,8 +14,8 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable
 
-from changeover.uploads.core.errors import TooMany
-from changeover.uploads.core.store import Changed, Missing, Store, Version
+from changeover.uploads.core.errors import TooManyUploads
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, Store
 
 
 def place(owner: str) -> str:
@@ -27,7 +27,7 @@ def is_place(id: str) -> bool:
     return len(id) == 64
 
 
-class Owners:
+class Quota:
     """Holds every owner to `most` unfinished uploads. Raises Unavailable."""
 
     def __init__(self, store: Store, most: int, is_unfinished: Callable[[str], Awaitable[bool]]) -> None:
@@ -49,18 +49,18 @@ class Owners:
                     await self._store.create(place(owner), record)
                 else:
                     await self._store.swap(place(owner), record, version)
-            except Changed:
+            except RecordChanged:
                 continue
             return
 
-    async def _unfinished(self, owner: str) -> tuple[list[str], Version | None]:
+    async def _unfinished(self, owner: str) -> tuple[list[str], RecordVersion | None]:
         try:
             record, version = await self._store.read(place(owner))
-        except Missing:
+        except RecordMissing:
             return [], None
         found: list[str] = json.loads(record)["unfinished"]
         if len(found) >= self._most:
             found = [id for id in found if await self._is_unfinished(id)]
         if len(found) >= self._most:
-            raise TooMany(self._most)
+            raise TooManyUploads(self._most)
         return found, version

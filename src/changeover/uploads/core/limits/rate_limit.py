@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from changeover.uploads.core.active_requests import Body
+from changeover.uploads.core.active_requests import RequestBody
 
 BURST = 0.1
 """Seconds' worth of bytes that may come at once after a time in which fewer came."""
 
 
-class Pace:
+class RateLimit:
     """How fast one upload may come in. Requests for it that are under way side by side share one."""
 
     def __init__(self, rate: float) -> None:
@@ -23,15 +23,15 @@ class Pace:
         return max(0.0, self._due - now)
 
 
-class Paced:
+class RateLimitedBody:
     """A body at that pace. While it waits, nothing is read, and TCP makes the client wait too."""
 
-    def __init__(self, body: Body, pace: Pace) -> None:
+    def __init__(self, body: RequestBody, pace: RateLimit) -> None:
         self._body = body
         self._pace = pace
         self._taken = 0
 
-    def __aiter__(self) -> Paced:
+    def __aiter__(self) -> RateLimitedBody:
         return self
 
     async def __anext__(self) -> bytes:

@@ -11,22 +11,22 @@ from typing import Protocol
 
 from changeover.uploads.core.manifest import Segment
 
-Version = str
+RecordVersion = str
 """Names one state of a record; opaque to everybody but its store."""
 
 
-class Missing(Exception):
+class RecordMissing(Exception):
     """There is no upload of that id."""
 
 
-class Changed(Exception):
+class RecordChanged(Exception):
     """The record is no longer at that version, or was there already: somebody else was faster.
 
     What was to be written did not happen, or others have gone on from it already; `read` tells.
     """
 
 
-class Unavailable(Exception):
+class StoreUnavailable(Exception):
     """The store cannot do it now; the text says why. What was acknowledged before still holds.
 
     `full`: for want of room, which trying again does not mend.
@@ -37,7 +37,7 @@ class Unavailable(Exception):
         self.full = full
 
 
-class Writer(Protocol):
+class SegmentWriter(Protocol):
     """Appends to segments that nobody else writes to. Not to be used after an exception but for `close`."""
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
@@ -60,13 +60,13 @@ class Store(Protocol):
     def segment(self) -> int:
         """Bytes after which a commit is worth its cost: of requests to a service, or of memory that they take."""
 
-    async def create(self, id: str, record: bytes) -> Version:
+    async def create(self, id: str, record: bytes) -> RecordVersion:
         """Write the first record, durably. Raises Changed when there is one."""
 
-    async def read(self, id: str) -> tuple[bytes, Version]:
+    async def read(self, id: str) -> tuple[bytes, RecordVersion]:
         """The newest record. Raises Missing."""
 
-    async def swap(self, id: str, record: bytes, version: Version) -> Version:
+    async def swap(self, id: str, record: bytes, version: RecordVersion) -> RecordVersion:
         """Replace the record, durably, if it is still at that version. Raises Changed or Missing."""
 
     async def drop(self, id: str) -> None:
@@ -75,7 +75,7 @@ class Store(Protocol):
     def ids(self) -> AsyncIterator[str]:
         """Every upload there is, in no order."""
 
-    def writer(self, id: str, name: str) -> Writer:
+    def writer(self, id: str, name: str) -> SegmentWriter:
         """Begin segments whose names start with `name`; it must be new. The record must exist."""
 
     def pieces(self, id: str, segments: Sequence[Segment], start: int = 0) -> AsyncIterator[bytes]:

@@ -1,0 +1,1 @@
+"""What limits uploads: sizes and ages, the number of unfinished ones, the rate."""
