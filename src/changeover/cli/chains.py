@@ -19,9 +19,9 @@ def chain_file(given: Path | None, state: Path) -> Path:
     if (state / "journal.db").exists():
         journal = wiring.open_journal(state)
         with contextlib.closing(journal):
-            known = journal.fact("file")
-        if known:
-            return Path(known)
+            known = journal.chain_file()
+        if known is not None:
+            return known
     here = Path("chain.yaml")
     if here.exists():
         return here

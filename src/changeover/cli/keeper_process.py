@@ -9,14 +9,9 @@ from pathlib import Path
 
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import lease
+from changeover.engine.journal.schema import FORMAT
 from changeover.kit import process
 from changeover.model.errors import ChangeoverError
-
-
-def keeper(journal: Journal) -> tuple[int, int] | None:
-    """Pid and start time of the keeper that was left behind; it may have ended since."""
-    told = journal.fact("keeper")
-    return None if told is None else (int(told.split()[0]), int(told.split()[1]))
 
 
 def mind_keeper(state: Path, journal: Journal) -> None:
@@ -26,22 +21,26 @@ def mind_keeper(state: Path, journal: Journal) -> None:
 
 
 def leave_keeper(state: Path, journal: Journal) -> None:
-    """Start the keeper, unless it runs, and write down which process it is, so that `down` can end it."""
-    if (known := keeper(journal)) is not None and process.is_alive(*known):
+    """Start the keeper, unless it runs, and write down which process it is, so that `down` can end it.
+
+    A keeper of an older version cannot read the journal that this version has migrated. It is replaced.
+    """
+    known = journal.keeper()
+    if known is not None and known.is_alive() and known.journal_format == FORMAT:
         return
     end_keeper(journal)
     home = keepers_home(journal)
     home.mkdir(exist_ok=True)
     command = (sys.executable, "-m", "changeover", "keep", "--state", str(state))
     pid, born = process.spawn(command, cwd=home, log=home / "log", env={})
-    journal.set_facts({"keeper": f"{pid} {born}"})
+    journal.set_keeper(pid, born)
 
 
 def end_keeper(journal: Journal) -> None:
     """End the keeper: the process that was written down as it, and any whose command was killed before it could."""
     home = keepers_home(journal)
-    if (known := keeper(journal)) is not None:
-        process.kill_session(*known, home)
+    if (known := journal.keeper()) is not None:
+        process.kill_session(known.pid, known.born, home)
     for unrecorded in process.leaders_in(home):
         process.kill_session(*unrecorded, home)
 

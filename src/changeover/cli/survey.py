@@ -7,10 +7,8 @@ import contextlib
 from typing import Any
 
 from changeover import wiring
-from changeover.cli.keeper_process import keeper
 from changeover.engine.journal.journal import Journal
 from changeover.engine.runtime import rollout_settings
-from changeover.kit import process
 from changeover.kit.clock import Clock
 from changeover.model.chain import Tier
 from changeover.model.instance import InFlight
@@ -51,7 +49,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
         "ca_file": str(found.platform.ca_file) if up else None,
         "at_work": at_work,
         "balancer": found.platform.is_open(),
-        "keeper": known[0] if (known := keeper(journal)) is not None and process.is_alive(*known) else None,
+        "keeper": known.pid if (known := journal.keeper()) is not None and known.is_alive() else None,
         "tiers": tiers,
         "instances": instances,
     }

@@ -16,7 +16,8 @@ from functools import partial
 from signal import SIGKILL
 
 from changeover.engine.guardian import guard
-from changeover.engine.journal.journal import Journal, Line, RolloutRow
+from changeover.engine.journal.journal import Journal
+from changeover.engine.journal.records import LogLine, RolloutRow
 from changeover.engine.observe import Observer
 from changeover.engine.preview import show, until_shown
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener, rollout_settings
@@ -172,8 +173,8 @@ class Controller:
     async def _hear(self) -> None:
         """Answer what other commands ask of this controller through the journal."""
         while True:
-            for ask in self._journal.asks():
-                self._journal.answer(ask.id, self.ask(ask.tier, ask.action, ask.who))
+            for request in self._journal.action_requests():
+                self._journal.answer(request.id, self.ask(request.tier, request.action, request.requested_by))
             await asyncio.sleep(HEAR)
 
     async def _mind_platform(self) -> None:
@@ -386,15 +387,15 @@ _CARRYING = frozenset({Phase.WARMING, Phase.READY, Phase.ADMITTED, Phase.LEAVING
 """Phases in which an instance may pass requests on, and so must have learnt of every change behind it."""
 
 
-def _lines(event: on.Event, moved: Iterable[Moved], commands: Iterable[do.Command]) -> list[Line]:
+def _lines(event: on.Event, moved: Iterable[Moved], commands: Iterable[do.Command]) -> list[LogLine]:
     lines = []
     if not isinstance(event, on.Tick):
-        lines.append(Line("event", repr(event), getattr(event, "name", "")))
-    lines += [Line("phase", f"{m.before} -> {m.after}: {m.cause}", m.member.name) for m in moved]
+        lines.append(LogLine("event", repr(event), getattr(event, "name", "")))
+    lines += [LogLine("phase", f"{m.before} -> {m.after}: {m.cause}", m.member.name) for m in moved]
     for command in commands:
         kind = "note" if isinstance(command, do.Note) else "command"
         lines.append(
-            Line(
+            LogLine(
                 kind,
                 command.text if isinstance(command, do.Note) else repr(command),
                 getattr(command, "name", ""),

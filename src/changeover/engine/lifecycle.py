@@ -43,7 +43,7 @@ async def bring_up(world: ChainRuntime, journal: Journal, tell: ProgressListener
                     state="Everything that had been started was stopped again.",
                     next=f"Mend template {tier.first} of {tier.name} and run `changeover up` again.",
                 )
-        journal.set_facts({"up": "yes"})
+        journal.set_up()
     except BaseException:
         await world.platform.close()
         journal.clear_tiers(journal.latest())

@@ -104,7 +104,7 @@ def _tier_in_question(journal: Journal, action: Action) -> str:
 
 
 async def _ask_holder(output: Output, journal: Journal, tier: str, action: Action, who: str) -> int:
-    number, waited = journal.ask(tier, action.value, who, time.time()), 0.0
+    number, waited = journal.request_action(tier, action.value, who, time.time()), 0.0
     while (answer := journal.answer_to(number)) is None:
         if waited > PATIENCE:
             raise fail(

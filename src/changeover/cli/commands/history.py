@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -17,6 +17,7 @@ from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
+from changeover.engine.journal.records import RolloutRow
 from changeover.model.errors import fail
 from changeover.model.units import human_seconds
 
@@ -49,9 +50,17 @@ async def _history(output: Output, state: Path) -> int:
         took = "-" if row.ended is None else human_seconds(round(row.ended - row.started, 1))
         came = row.outcome or "unfinished: `changeover resume` carries it on"
         table.add_row(
-            str(row.id), row.tier, row.came_from, row.goal, _time(row.started), took, f"{came} {row.reason or ''}"
+            str(row.id),
+            row.tier,
+            row.from_template,
+            row.to_template,
+            _time(row.started),
+            took,
+            f"{came} {row.reason or ''}",
         )
-    output.result({"rollouts": [asdict(row) for row in rows]}, table if rows else "Nothing was ever rolled here.")
+    output.result(
+        {"rollouts": [_rollout_data(row) for row in rows]}, table if rows else "Nothing was ever rolled here."
+    )
     return exits.DONE
 
 
@@ -61,12 +70,27 @@ async def _show(output: Output, number: int, state: Path) -> int:
         if row is None:
             raise fail(f"there is no rollout {number}", next="`changeover history` lists them.")
         lines = journal.log(number)
-    title = f"{row.tier}: {row.came_from} -> {row.goal}, began {_time(row.started)} UTC: {row.outcome or 'unfinished'}"
+    way = f"{row.tier}: {row.from_template} -> {row.to_template}"
+    title = f"{way}, began {_time(row.started)} UTC: {row.outcome or 'unfinished'}"
     table = Table("s", "instance", "what", "", title=title, title_justify="left")
     for line in lines:
         table.add_row(f"{line.at - row.started:.2f}", line.instance, line.kind, line.text.replace("[", r"\["))
-    output.result({"rollout": asdict(row), "log": [asdict(line) for line in lines]}, table)
+    output.result({"rollout": _rollout_data(row), "log": [asdict(line) for line in lines]}, table)
     return exits.DONE
+
+
+def _rollout_data(row: RolloutRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "tier": row.tier,
+        "from": row.from_template,
+        "to": row.to_template,
+        "started": row.started,
+        "ended": row.ended,
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "hooks_done": row.hooks_done,
+    }
 
 
 def _time(at: float) -> str:

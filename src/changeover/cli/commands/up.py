@@ -47,6 +47,6 @@ async def start(found: wiring.Wired, source: Path, tell: ProgressListener) -> No
     wiring.check_software(found.chain)
     with contextlib.closing(found.journal()) as journal, lease(journal, "up", time.time()):
         found.keep_copy()  # first: with it `down` finds what was started, whatever becomes of this process
-        journal.set_facts({"file": str(source.resolve())})
+        journal.set_chain_file(source.resolve())
         await bring_up(found.world, journal, tell)
         leave_keeper(found.state, journal)

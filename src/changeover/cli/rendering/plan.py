@@ -23,7 +23,7 @@ Disk = Mapping[str, Mapping[str, int]]
 def _disk(one: TierPlan, disk: Disk) -> int:
     """Bytes that buffered bodies may take on the disk of an instance that exists in this rollout."""
     templates = disk.get(one.tier, {})
-    return max(templates.get(one.came_from, 0), templates.get(one.goal, 0))
+    return max(templates.get(one.from_template, 0), templates.get(one.to_template, 0))
 
 
 def data(made: Plan, disk: Disk) -> dict[str, Any]:
@@ -45,8 +45,8 @@ def _tier_data(one: TierPlan) -> dict[str, Any]:
     ends = one.rehearsal.outcome == "completed"
     return {
         "tier": one.tier,
-        "from": one.came_from,
-        "to": one.goal,
+        "from": one.from_template,
+        "to": one.to_template,
         "strategy": one.rehearsal.strategy,
         "size": one.size,
         "peak": one.rehearsal.peak,
@@ -85,7 +85,7 @@ def picture(made: Plan, disk: Disk) -> RenderableType:
         return f"{runs}; nothing to do."
     whole = Table("tier", "from", "to", "strategy", "instances at most", "at least", "with what is in flight")
     for one in made.tiers:
-        way = (one.tier, one.came_from, one.goal, one.rehearsal.strategy)
+        way = (one.tier, one.from_template, one.to_template, one.rehearsal.strategy)
         ends = one.rehearsal.seconds if one.rehearsal.outcome == "completed" else None
         whole.add_row(*way, f"{one.rehearsal.peak} for {one.size}", _time(one.rehearsal.floor), _time(ends))
     if len(made.tiers) > 1:

@@ -23,8 +23,8 @@ def rolled_data(done: Rolled) -> dict[str, Any]:
     """A rollout as `roll --json` prints it. Times are seconds since the epoch, keyed by phase."""
     return {
         "tier": done.row.tier,
-        "from": done.row.came_from,
-        "to": done.row.goal,
+        "from": done.row.from_template,
+        "to": done.row.to_template,
         "outcome": done.finish.outcome,
         "reason": done.finish.reason,
         "seconds": round(done.seconds, 3),
@@ -53,11 +53,11 @@ def idle_before_stop(member: Member) -> float | None:
 
 def rolled_text(done: Rolled) -> RenderableType:
     """A rollout for people."""
-    way = f"{done.row.tier}: {done.row.came_from} -> {done.row.goal}"
+    way = f"{done.row.tier}: {done.row.from_template} -> {done.row.to_template}"
     cut = [f"{member.name} was cut at its drain deadline: {member.cut}." for member in done.members if member.cut]
     if done.finish.outcome != "completed":
-        serves = f"{done.serving} instances of {done.row.came_from} serve everything."
-        last = f"Mend {done.row.goal} and roll again, or `changeover retry`."
+        serves = f"{done.serving} instances of {done.row.from_template} serve everything."
+        last = f"Mend {done.row.to_template} and roll again, or `changeover retry`."
         word = "undone" if done.finish.outcome == "undone" else "not completed"
         return Text(
             "\n  ".join([f"{way} was {word}: {done.finish.reason}", serves, *(cut or ["Nothing was cut."]), last])

@@ -41,8 +41,8 @@ class TierPlan:
     """One tier's part. `begins`: seconds from the beginning of the whole."""
 
     tier: str
-    came_from: str
-    goal: str
+    from_template: str
+    to_template: str
     size: int
     begins: float
     rehearsal: Rehearsal
@@ -83,7 +83,7 @@ async def make(
 ) -> Plan:
     """Plan that roll. Raises ChangeoverError while tiers that it moves are not at rest."""
     if (release := journal.unfinished_release()) is not None:
-        way = ", ".join(f"{tier} to {goal}" for tier, goal in release.goals.items())
+        way = ", ".join(f"{tier} to {goal}" for tier, goal in release.to_templates.items())
         raise fail(
             f"a rollout ({way}) is under way, or was when its controller ended",
             state="Nothing was planned.",

@@ -13,7 +13,8 @@ from typing import Any
 
 from changeover.engine.controller import Controller
 from changeover.engine.hooks.run import HookFailed, HookRunner
-from changeover.engine.journal.journal import Journal, Line, Outcome, Release, RolloutRow
+from changeover.engine.journal.journal import Journal
+from changeover.engine.journal.records import LogLine, Outcome, Release, RolloutRow
 from changeover.engine.runtime import ChainRuntime, ProgressListener, check_templates
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
@@ -76,8 +77,8 @@ def check_roll(world: ChainRuntime, journal: Journal, goals: Mapping[str, str]) 
     """
     check_templates(world, journal)
     release = journal.unfinished_release()
-    if release is not None and (release.undoing is not None or dict(release.goals) != dict(goals)):
-        way = ", ".join(f"{tier} to {goal}" for tier, goal in release.goals.items())
+    if release is not None and (release.undo_reason is not None or dict(release.to_templates) != dict(goals)):
+        way = ", ".join(f"{tier} to {goal}" for tier, goal in release.to_templates.items())
         raise fail(
             f"an earlier rollout ({way}) was not finished",
             state="Its instances serve, old and new.",
@@ -146,7 +147,7 @@ class _Releasing:
             release = self._open()
             await self._go_forward(release)
             bad = next((one for one in self._done if one.finish.outcome != "completed"), None)
-            why = release.undoing or (f"{bad.row.tier}: {bad.finish.reason}" if bad else "")
+            why = release.undo_reason or (f"{bad.row.tier}: {bad.finish.reason}" if bad else "")
             if why:
                 await self._go_back(release, why)
             outcome: Outcome = bad.finish.outcome if bad else "undone" if why else "completed"
@@ -179,21 +180,21 @@ class _Releasing:
 
     async def _go_forward(self, release: Release) -> None:
         for tier in self._outward:
-            if release.undoing is not None or (self._done and self._done[-1].finish.outcome != "completed"):
+            if release.undo_reason is not None or (self._done and self._done[-1].finish.outcome != "completed"):
                 return
-            if tier in release.goals and not self._is_there(tier, release.goals[tier]):
-                await self._move(tier, release.goals[tier], release.strategy)
+            if tier in release.to_templates and not self._is_there(tier, release.to_templates[tier]):
+                await self._move(tier, release.to_templates[tier], release.strategy)
 
     async def _go_back(self, release: Release, why: str) -> None:
         """Take back what was moved, the last tier first."""
         self._journal.undo_release(release.id, why)
         for row in self._journal.rollouts(unfinished=True):
-            if row.goal == release.goals.get(row.tier):  # it was open, and will not begin any more
+            if row.to_template == release.to_templates.get(row.tier):  # it was open, and will not begin any more
                 self._journal.end_rollout(row.id, self._controller.now, "undone", why)
                 await self._ended(row, Finish("undone", why))
         for tier in reversed(self._outward):
-            if tier in release.goals and not self._is_there(tier, release.came_from[tier]):
-                await self._move(tier, release.came_from[tier], "rolling")
+            if tier in release.to_templates and not self._is_there(tier, release.from_templates[tier]):
+                await self._move(tier, release.from_templates[tier], "rolling")
 
     def _is_there(self, tier: str, goal: str) -> bool:
         return is_there(self._journal, self._world.chain.tier(tier), goal)
@@ -216,13 +217,13 @@ class _Releasing:
         seconds = (row.ended or self._controller.now) - row.started
         serving = self._controller.machines[row.tier].fleet.serving
         self._done.append(Rolled(row, finish, seconds, members, serving))
-        if row.told:
+        if row.hooks_done:
             return
         counts = Counter(member.phase.value for member in members)
         point = Point.AFTER_TIER if finish.outcome == "completed" else Point.ON_FAILURE
         about = self._payload(row, outcome=finish.outcome, reason=finish.reason, counts=counts)
         await self._hooks.run(point, about)
-        self._journal.told_rollout(row.id)
+        self._journal.mark_hooks_done(row.id)
 
     # -- hooks -------------------------------------------------------------------------------------------------------
 
@@ -239,7 +240,7 @@ class _Releasing:
 
     def _payload(self, row: RolloutRow, **more: Any) -> HookPayload:
         name, now = self._world.chain.name, self._controller.now
-        return HookPayload(name, row.id, row.tier, row.came_from, row.goal, now, **more)
+        return HookPayload(name, row.id, row.tier, row.from_template, row.to_template, now, **more)
 
     def _keep(self, about: HookPayload, text: str) -> None:
-        self._journal.write_line(self._controller.now, about.rollout, about.tier, Line("hook", text))
+        self._journal.write_line(self._controller.now, about.rollout, about.tier, LogLine("hook", text))

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from changeover.engine.journal.journal import Journal, LeaseHeld, Line
+from changeover.engine.journal.journal import Journal, LeaseHeld
+from changeover.engine.journal.records import KeeperProcess, LogLine
+from changeover.engine.journal.schema import FORMAT
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import InFlight
 from changeover.rollout.members.fleet import Fleet, Member
@@ -51,7 +53,7 @@ def bury_holder(file: Path) -> None:
 
 
 def step(journal: Journal, *added: Member, course: Course = RESTING, tier: str = "web") -> None:
-    journal.write_step(101.0, tier, course, [], added, [Line("note", "hello", "web-v1-1")])
+    journal.write_step(101.0, tier, course, [], added, [LogLine("note", "hello", "web-v1-1")])
 
 
 # -- who may write -------------------------------------------------------------------------------------------------
@@ -91,9 +93,9 @@ def test_whoever_was_taken_over_writes_nothing_any_more(journal: Journal, other:
     step(journal, Member("web-v1-1", "v1", 1))
     bury_holder(file)
     other.take_lease("second", 101.0)
-    with pytest.raises(ChangeoverError, match="no longer holds the chain: another one has taken over"):
+    with pytest.raises(ChangeoverError, match="no longer holds the lease of the chain: another one has taken over"):
         step(journal, Member("web-v1-2", "v1", 2), course=replace(RESTING, goal="v9"))
-    with pytest.raises(ChangeoverError, match="no longer holds the chain"):
+    with pytest.raises(ChangeoverError, match="no longer holds the lease"):
         journal.begin_rollout(102.0, "web", "v1", "v9")
     assert other.course("web") == RESTING
     assert [member.name for member in other.fleet("web")] == ["web-v1-1"]
@@ -101,18 +103,18 @@ def test_whoever_was_taken_over_writes_nothing_any_more(journal: Journal, other:
 
 
 def test_nobody_writes_without_a_lease(journal: Journal, other: Journal) -> None:
-    with pytest.raises(ChangeoverError, match="no longer holds the chain"):
+    with pytest.raises(ChangeoverError, match="no longer holds the lease"):
         step(other)
 
 
 def test_a_question_may_be_left_without_a_lease(journal: Journal, other: Journal) -> None:
-    number = other.ask("web", "abort", "me", 101.0)
-    (ask,) = journal.asks()
-    assert (ask.id, ask.tier, ask.action, ask.who) == (number, "web", "abort", "me")
+    number = other.request_action("web", "abort", "me", 101.0)
+    (request,) = journal.action_requests()
+    assert (request.id, request.tier, request.action, request.requested_by) == (number, "web", "abort", "me")
     assert other.answer_to(number) is None
     journal.answer(number, "done")
     assert other.answer_to(number) == "done"
-    assert journal.asks() == []
+    assert journal.action_requests() == []
 
 
 # -- a step --------------------------------------------------------------------------------------------------------
@@ -131,8 +133,8 @@ def test_a_step_is_there_whole_for_everybody(journal: Journal, other: Journal) -
 
 
 def test_a_step_that_fails_half_way_leaves_nothing(journal: Journal, other: Journal) -> None:
-    def lines() -> Iterator[Line]:
-        yield Line("note", "one")
+    def lines() -> Iterator[LogLine]:
+        yield LogLine("note", "one")
         raise RuntimeError("killed here")
 
     step(journal, Member("web-v1-1", "v1", 1))
@@ -223,13 +225,13 @@ def test_a_rollout_that_was_not_finished_is_found_again(journal: Journal) -> Non
 def test_what_hooks_said_is_kept_with_their_rollout_also_after_its_end(journal: Journal, other: Journal) -> None:
     row = journal.begin_rollout(100.0, "web", "v1", "v2")
     journal.end_rollout(row.id, 200.0, "completed", "")
-    journal.write_line(201.0, row.id, "web", Line("hook", "after_tier hook mine passed"))
+    journal.write_line(201.0, row.id, "web", LogLine("hook", "after_tier hook mine passed"))
     assert [(line.at, line.kind, line.text) for line in other.log(row.id)] == [
         (201.0, "hook", "after_tier hook mine passed")
     ]
-    assert [row.told for row in other.rollouts()] == [False]
-    journal.told_rollout(row.id)
-    assert [row.told for row in other.rollouts()] == [True]
+    assert [row.hooks_done for row in other.rollouts()] == [False]
+    journal.mark_hooks_done(row.id)
+    assert [row.hooks_done for row in other.rollouts()] == [True]
 
 
 def test_a_release_is_found_again_as_it_was_asked_for(journal: Journal, other: Journal) -> None:
@@ -237,7 +239,12 @@ def test_a_release_is_found_again_as_it_was_asked_for(journal: Journal, other: J
     assert journal.begin_release(200.0, {"web": "v2"}, {"web": "v1"}) == number
     release = other.unfinished_release()
     assert release is not None
-    assert (release.id, release.goals, release.strategy, release.undoing) == (number, {"web": "v2"}, "canary", None)
+    assert (release.id, release.to_templates, release.strategy, release.undo_reason) == (
+        number,
+        {"web": "v2"},
+        "canary",
+        None,
+    )
     journal.end_release(number, 300.0, "completed", "")
     assert other.unfinished_release() is None
 
@@ -265,11 +272,15 @@ def test_a_chain_that_was_taken_down_has_no_instances_and_nothing_under_way(jour
     assert (row.ended, row.outcome, row.reason) == (150.0, "failed", "the chain was taken down")
 
 
-def test_facts_and_templates_are_kept(journal: Journal, other: Journal) -> None:
-    journal.set_facts({"file": "/chain.yaml", "keeper": "1 2"})
-    journal.set_facts({"keeper": "3 4"})
+def test_the_chain_file_the_keeper_and_the_templates_are_recorded(journal: Journal, other: Journal) -> None:
+    assert (other.chain_file(), other.keeper(), other.is_up()) == (None, None, False)
+    journal.set_chain_file(Path("/chain.yaml"))
+    journal.set_keeper(1, 2)
+    journal.set_keeper(3, 4)
+    journal.set_up()
     journal.set_template("web", "v1", "abc")
-    assert (other.fact("file"), other.fact("keeper"), other.fact("nothing")) == ("/chain.yaml", "3 4", None)
+    assert (other.chain_file(), other.is_up()) == (Path("/chain.yaml"), True)
+    assert other.keeper() == KeeperProcess(3, 4, FORMAT)
     assert (other.template_hash("web", "v1"), other.template_hash("web", "v2")) == ("abc", None)
 
 
@@ -287,8 +298,8 @@ def test_a_full_disk_stops_the_step_and_says_so(journal: Journal, other: Journal
     (pages,) = journal._db.execute("pragma page_count").fetchone()
     journal._db.execute(f"pragma max_page_count = {pages}")
     with pytest.raises(ChangeoverError, match="the journal could not be written: database or disk is full") as told:
-        journal.write_step(102.0, "web", Course("v2"), [], [], [Line("note", "x" * 100_000)])
-    assert "What was decided last was not begun" in str(told.value)
+        journal.write_step(102.0, "web", Course("v2"), [], [], [LogLine("note", "x" * 100_000)])
+    assert "The last decision was not carried out" in str(told.value)
     journal._db.execute(f"pragma max_page_count = {pages + 100}")
     step(journal)  # once there is room, it goes on
     assert other.course("web") == RESTING

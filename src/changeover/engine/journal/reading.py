@@ -1,0 +1,144 @@
+"""The reading half of the journal: needs no lease, and may be done by any process at any time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from changeover.engine.journal import serialise
+from changeover.engine.journal.database import Database
+from changeover.engine.journal.records import ActionRequest, Holder, KeeperProcess, LogRow, Release, RolloutRow
+from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.tier.actions import Action
+from changeover.rollout.tier.state import Course
+
+
+class JournalReader:
+    """One chain's journal, as it is at the moment of each question."""
+
+    def __init__(self, file: Path) -> None:
+        self._db = Database(file)
+
+    def close(self) -> None:
+        self._db.close()
+
+    @property
+    def folder(self) -> Path:
+        """The chain's state folder."""
+        return self._db.file.parent
+
+    # -- the chain ---------------------------------------------------------------------------------------------------
+
+    def holder(self) -> Holder | None:
+        """The process that took the lease and has not given it back, alive or not."""
+        row = self._db.one("select * from lease where pid is not null")
+        return None if row is None else Holder(row["epoch"], row["pid"], row["born"], row["purpose"], row["since"])
+
+    def is_up(self) -> bool:
+        """Whether an `up` was completed and no `down` since. An `up` that was killed half-way does not count."""
+        return self._fact("up") is not None
+
+    def chain_file(self) -> Path | None:
+        """The chain file that the chain was started from."""
+        file = self._fact("file")
+        return None if file is None else Path(file)
+
+    def keeper(self) -> KeeperProcess | None:
+        """The keeper that was left behind; it may have ended since."""
+        stored = self._fact("keeper")
+        return None if stored is None else self._db.parse(serialise.load_keeper, stored)
+
+    def _fact(self, name: str) -> str | None:
+        row = self._db.one("select value from facts where name = ?", name)
+        return None if row is None else str(row["value"])
+
+    def template_hash(self, tier: str, name: str) -> str | None:
+        """What the template hashed to when an instance was last made from it."""
+        row = self._db.one("select hash from templates where tier = ? and name = ?", tier, name)
+        return None if row is None else str(row["hash"])
+
+    # -- tiers and instances -----------------------------------------------------------------------------------------
+
+    def course(self, tier: str) -> Course | None:
+        """The state of a tier; None when it was never started."""
+        row = self._db.one("select state from tiers where tier = ?", tier)
+        return None if row is None else self._db.parse(serialise.load_tier, row["state"])
+
+    def fleet(self, tier: str) -> Fleet:
+        """The members of a tier that are not gone."""
+        rows = self._db.rows("select member from members where tier = ? and phase != 'gone' order by serial", tier)
+        return Fleet(self._member(row["member"]) for row in rows)
+
+    def members_since(self, tier: str, since: float) -> list[Member]:
+        """Every member that entered a phase at or after `since`, gone ones included; oldest first."""
+        rows = self._db.rows("select member from members where tier = ? order by serial", tier)
+        members = [self._member(row["member"]) for row in rows]
+        return [member for member in members if max(member.times.values(), default=0.0) >= since]
+
+    def _member(self, text: str) -> Member:
+        return self._db.parse(serialise.load_member, text)
+
+    def tier_state(self) -> dict[str, object]:
+        """`moving`: the tier that is being rolled, or None; `phases`: tier -> phase -> instances."""
+        row = self._db.one("select tier from rollouts where ended is null order by id desc limit 1")
+        phases: dict[str, dict[str, int]] = {}
+        counts = "select tier, phase, count(*) as n from members where phase != 'gone' group by tier, phase"
+        for line in self._db.rows(counts):
+            phases.setdefault(line["tier"], {})[line["phase"]] = line["n"]
+        return {"moving": row["tier"] if row else None, "phases": phases}
+
+    # -- rollouts ----------------------------------------------------------------------------------------------------
+
+    def rollouts(self, *, unfinished: bool = False) -> list[RolloutRow]:
+        query = "select * from rollouts" + (" where ended is null" if unfinished else "") + " order by id"
+        return [
+            RolloutRow(
+                id=row["id"],
+                tier=row["tier"],
+                from_template=row["from_template"],
+                to_template=row["to_template"],
+                started=row["started"],
+                ended=row["ended"],
+                outcome=row["outcome"],
+                reason=row["reason"],
+                hooks_done=bool(row["hooks_done"]),
+            )
+            for row in self._db.rows(query)
+        ]
+
+    def unfinished_release(self) -> Release | None:
+        """The release that is under way, or was when its controller ended."""
+        row = self._db.one("select * from releases where ended is null order by id desc limit 1")
+        if row is None:
+            return None
+        return Release(
+            id=row["id"],
+            to_templates=self._db.parse(serialise.load_templates, row["to_templates"]),
+            from_templates=self._db.parse(serialise.load_templates, row["from_templates"]),
+            strategy=row["strategy"],
+            started=row["started"],
+            undo_reason=row["undo_reason"],
+        )
+
+    # -- requests and the log ----------------------------------------------------------------------------------------
+
+    def action_requests(self) -> list[ActionRequest]:
+        """Requests without an answer, oldest first."""
+        rows = self._db.rows(
+            "select id, tier, action, requested_by from action_requests where answer is null order by id"
+        )
+        return [ActionRequest(row["id"], row["tier"], Action(row["action"]), row["requested_by"]) for row in rows]
+
+    def answer_to(self, number: int) -> str | None:
+        """The answer to a request; None while there is none."""
+        row = self._db.one("select answer from action_requests where id = ?", number)
+        return None if row is None else row["answer"]
+
+    def log(self, rollout: int) -> list[LogRow]:
+        """What happened in a rollout, oldest first."""
+        rows = self._db.rows("select at, instance, kind, text from log where rollout = ? order by seq", rollout)
+        return [LogRow(row["at"], row["instance"], row["kind"], row["text"]) for row in rows]
+
+    def latest(self) -> float:
+        """The time of the newest entry; 0 in an empty journal."""
+        row = self._db.one("select at from log order by seq desc limit 1")
+        return 0.0 if row is None else float(row["at"])
