@@ -277,7 +277,7 @@ def test_a_run_that_was_stopped_before_it_began_proves_nothing(tmp_path: Path) -
         async with ProbedServer() as server:
             with Ledger(tmp_path / "ledger.jsonl") as ledger:
                 verdict = await run(TrafficPlan(server.url), ledger=ledger, stop=stop)
-        assert verdict.summary == "nothing was sent, which proves nothing"
+        assert verdict.summary == "the probe sent no requests, which proves nothing"
         assert not verdict.clean
 
     asyncio.run(go())
@@ -302,7 +302,7 @@ def test_an_address_that_is_none_and_a_ca_that_is_not_there_are_refused(tmp_path
         with Ledger(tmp_path / "ledger.jsonl") as ledger:
             await run(load, ledger=ledger, stop=asyncio.Event())
 
-    with pytest.raises(ChangeoverError, match="the CA cannot be read"):
+    with pytest.raises(ChangeoverError, match="the CA file cannot be read"):
         asyncio.run(go(TrafficPlan("https://127.0.0.1", ca_file=tmp_path / "none.pem")))
     (tmp_path / "ledger.jsonl").unlink()
     with pytest.raises(ChangeoverError, match="no address for nowhere"):

@@ -1,6 +1,6 @@
-"""The proof: traffic during a rollout, one ledger row for every request, and a verdict in absolute counts.
+"""Traffic during a rollout, one ledger row for every request, and a verdict in absolute counts.
 
-Sends what clients send (GETs at a fixed rate, paced uploads that are read back through another instance) and
-retries nothing: what a client would have lost is counted as lost. Refuses to know what is being rolled: it
-sees one URL.
+The probe sends GETs at a fixed rate and uploads at the pace of a slow client, and reads each upload back through
+another instance. It retries nothing, so a request that a client would have lost counts as lost. It knows one URL and
+nothing about the rollout.
 """

@@ -1,4 +1,4 @@
-"""Bodies: reading the small JSON ones, and making the large ones at the pace of a slow client."""
+"""Request and response bodies: parse small JSON objects, generate large bodies at the pace of a slow client."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from changeover.kit.pattern import pattern
 
-_STEP = 0.05  # seconds between two pieces of a paced body: small enough to look steady, 20 wake-ups a second
-_LARGEST = 262_144  # bytes: what a piece may hold up everything else for, about a millisecond of hashing and TLS
+_INTERVAL = 0.05  # seconds between two pieces of a paced body: a steady rate for 20 wake-ups a second
+_LARGEST_PIECE = 262_144  # bytes: hashing and encrypting one piece blocks the event loop for about a millisecond
 
 
 def json_object(body: bytes | bytearray) -> dict[str, Any]:
-    """The object in it; an empty one where it is not a JSON object, so that no expected key is found."""
+    """The parsed object; empty when the body is not a JSON object, so that a lookup finds no expected key."""
     try:
         value = json.loads(body)
     except ValueError:
@@ -25,12 +25,12 @@ def json_object(body: bytes | bytearray) -> dict[str, Any]:
 async def paced(
     seed: bytes, size: int, seconds: float, now: Callable[[], float], digest: Callable[[bytes], object]
 ) -> AsyncGenerator[bytes, None]:
-    """The `size` bytes that belong to `seed`, spread evenly over `seconds`; each piece is digested as well.
+    """Yield the `size` bytes of `seed`, spread evenly over `seconds`, and pass each piece to `digest`.
 
-    A peer that took a piece late gets the next ones at once until the pace is met again.
+    After a peer has read slowly, the following pieces come without delay until the pace is met again.
     """
     began = now()
-    step = min(_LARGEST, max(1, round(size / seconds * _STEP)))
+    step = min(_LARGEST_PIECE, max(1, round(size / seconds * _INTERVAL)))
     for offset in range(0, size, step):
         wait = began + offset / size * seconds - now()
         if wait > 0:

@@ -1,8 +1,8 @@
-"""HTTP/1.1 as an honest client speaks it: one request at a time on one connection, and never a retry.
+"""An HTTP/1.1 client: one request at a time on one connection, and no retries.
 
-A keep-alive connection that the server closed while it was idle is noticed before the next request is written
-and is replaced; nothing was sent, so nothing is lost. From the first byte written on, whatever goes wrong is
-the answer's `reason`, one of a fixed set of phrases that can be counted.
+The client checks an idle keep-alive connection before it writes a request. If the server has closed it, the client
+opens a new one; nothing was sent, so nothing is lost. After the first byte is written, a failure becomes the
+response's `reason`: one of a fixed set of phrases that can be counted.
 
 Refuses to judge bodies: the caller's checks do that.
 """
@@ -27,15 +27,15 @@ from changeover.probe.stream import ConnectionFailed, Endpoint, Stream
 
 @dataclass(frozen=True)
 class TimeLimits:
-    """Seconds a request may take, connecting included, and how long nothing may move (None: no matter)."""
+    """Seconds for a request with its connect, and seconds without progress (None: unlimited)."""
 
     total: float
-    silence: float | None = None
+    idle: float | None = None
 
 
 @dataclass(frozen=True)
 class ProbeTarget:
-    """The URL, resolved once: a lookup for every connection would measure the resolver."""
+    """The URL, resolved once: a lookup for each connection would measure the resolver."""
 
     endpoint: Endpoint
     authority: str
@@ -52,7 +52,7 @@ class ProbeTarget:
                 host, parts.port or (443 if secure else 80), type=socket.SOCK_STREAM
             )
         except OSError as error:
-            raise fail(f"no address for {host}: {error.strerror}", where=url) from error
+            raise fail(f"the host {host} has no address: {error.strerror}", where=url) from error
         family, _, _, _, address = found[0]
         tls = _trust(ca_file) if secure else None
         return cls(Endpoint(family, address, host, tls), parts.netloc, parts.path.rstrip("/"))
@@ -62,17 +62,17 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
-        raise fail(f"the CA cannot be read: {error.strerror or error}", where=str(ca_file)) from error
+        raise fail(f"the CA file cannot be read: {error.strerror or error}", where=str(ca_file)) from error
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 class Connection:
-    """One place for a connection: empty, or open and kept alive. Use it as a context manager."""
+    """A keep-alive connection, opened on demand. Use it as a context manager."""
 
     def __init__(self, target: ProbeTarget) -> None:
         self._target = target
-        self._line: _OpenConnection | None = None
+        self._open: _OpenConnection | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -83,60 +83,62 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Hang up; the next request opens a new connection."""
-        if self._line:
-            self._line.stream.close()
-            self._line = None
+        """Close the connection; the next request opens a new one."""
+        if self._open:
+            self._open.stream.close()
+            self._open = None
 
-    async def ask(self, request: HttpRequest, limit: TimeLimits) -> HttpResponse:
-        """Send one request, read its answer. What went wrong is in the answer; then the line is closed."""
-        if self._line and not self._line.reusable():
+    async def send(self, request: HttpRequest, limits: TimeLimits) -> HttpResponse:
+        """Send one request and read its response. A failure is in the response, and closes the connection."""
+        if self._open and not self._open.reusable():
             self.close()
-        reused = self._line is not None
+        reused = self._open is not None
         exchange = HttpExchange(request)
         try:
-            async with asyncio.timeout(limit.total) as timer:
-                alarm = _IdleTimer(timer, limit.silence)
-                if self._line is None:
-                    self._line = _OpenConnection(await Stream.connect(self._target.endpoint))
-                reason = await exchange.run(self._line.stream, self._line.http, self._target.authority, alarm.put_off)
+            async with asyncio.timeout(limits.total) as timer:
+                idle_timer = _IdleTimer(timer, limits.idle)
+                if self._open is None:
+                    self._open = _OpenConnection(await Stream.connect(self._target.endpoint))
+                reason = await exchange.run(
+                    self._open.stream, self._open.http, self._target.authority, idle_timer.restart
+                )
         except TimeoutError:
-            reason = "timeout" if self._line else "connect timeout"
-        except ConnectionFailed as broken:
-            reason = str(broken)
-        answer = exchange.answer(reason, reused=reused if self._line else None)
-        if reason or exchange.left:
+            reason = "timeout" if self._open else "connect timeout"
+        except ConnectionFailed as error:
+            reason = str(error)
+        response = exchange.response(reason, reused=reused if self._open else None)
+        if reason or exchange.abandoned:
             self.close()
-        return answer
+        return response
 
 
 class _OpenConnection:
-    """An open connection and where its two sides stand in HTTP."""
+    """An open connection and the HTTP state of both sides."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.http = h11.Connection(h11.CLIENT)
 
     def reusable(self) -> bool:
-        """Whether one more request may be sent: both sides agreed to go on, and the server is quiet since."""
+        """Whether another request may be sent: both sides keep the connection, and the server has sent nothing since."""
         if self.http.our_state is not h11.DONE or self.http.their_state is not h11.DONE:
             return False
-        if self.http.trailing_data[0] or not self.stream.quiet():
+        if self.http.trailing_data[0] or not self.stream.is_quiet():
             return False
         self.http.start_next_cycle()
         return True
 
 
 class _IdleTimer:
-    """Rings after a silence, put off by every byte that moves, but never past the end that was set first."""
+    """Expires after a time without progress; each transferred byte restarts it. The total limit still applies."""
 
-    def __init__(self, timer: asyncio.Timeout, silence: float | None) -> None:
+    def __init__(self, timer: asyncio.Timeout, idle: float | None) -> None:
         self._timer = timer
-        self._silence = silence
+        self._idle = idle
         self._now = asyncio.get_running_loop().time
         self._end = timer.when()
-        self.put_off()
+        self.restart()
 
-    def put_off(self) -> None:
-        if self._silence is not None and self._end is not None and not self._timer.expired():
-            self._timer.reschedule(min(self._now() + self._silence, self._end))
+    def restart(self) -> None:
+        if self._idle is not None and self._end is not None and not self._timer.expired():
+            self._timer.reschedule(min(self._now() + self._idle, self._end))

@@ -1,8 +1,7 @@
-"""Counts what the server has of each upload, to find the ones that arrived twice.
+"""Count the copies that the server holds of each upload, to find uploads that arrived twice.
 
-Asked right after an acknowledgement, and again when all traffic is over: a second copy, from a hop that sent
-the request a second time, may be slower than the first. Of an upload that its client lost, none or one may be
-there; which of the two is written down. Refuses to count the same duplicate twice.
+The check runs after the acknowledgement and again after all traffic: a hop that retried the request may deliver the
+second copy late. A lost upload may have no copy or one; the row records which. Refuses to count a duplicate twice.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from changeover.probe.session import CheckResult, Session
 
 @dataclass(frozen=True)
 class SentUpload:
-    """An upload that was sent. `id` None: it was not acknowledged, or not correctly."""
+    """An upload that was sent. `id` is None without a correct acknowledgement."""
 
     ref: str
     id: str | None
@@ -31,40 +30,42 @@ class CopyChecks:
         self._session = session
         self._later: list[SentUpload] = []
 
-    def count_at_the_end(self, stored: SentUpload) -> None:
-        self._later.append(stored)
+    def count_at_the_end(self, upload: SentUpload) -> None:
+        self._later.append(upload)
 
-    async def count(self, stored: SentUpload, on: Connection) -> None:
-        """Ask now, and unless the answer was a bad one, again at the end."""
-        row = await self._ask(stored, on)
+    async def count(self, upload: SentUpload, connection: Connection) -> None:
+        """Check now, and unless the check failed, again at the end."""
+        row = await self._check(upload, connection)
         if row.outcome == "ok" or row.status != 200:
-            self._later.append(stored)
+            self._later.append(upload)
 
-    async def settle(self) -> None:
-        """Ask for all that is left. All are due at once, so the load's timeout bounds the whole of it."""
+    async def finish(self) -> None:
+        """Run the remaining checks. All are due at once, so the plan's timeout bounds all of them together."""
         due = self._session.clock.now()
         waiting = iter(self._later)
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(len(self._later), self._session.load.connections)):
+            for _ in range(min(len(self._later), self._session.plan.connections)):
                 group.create_task(self._work(waiting, due))
 
     async def _work(self, waiting: Iterator[SentUpload], due: float) -> None:
         with Connection(self._session.target) as connection:
-            for stored in waiting:
-                await self._ask(stored, connection, due)
+            for upload in waiting:
+                await self._check(upload, connection, due)
 
-    async def _ask(self, stored: SentUpload, on: Connection, due: float | None = None) -> LedgerRow:
+    async def _check(self, upload: SentUpload, connection: Connection, due: float | None = None) -> LedgerRow:
         body = bytearray()
-        request = HttpRequest("GET", f"{self._session.target.prefix}/uploads?ref={stored.ref}", sink=body.extend)
-        return await self._session.ask("check", request, on, lambda _: _judge(stored, body), due=due, ref=stored.ref)
+        request = HttpRequest("GET", f"{self._session.target.prefix}/uploads?ref={upload.ref}", sink=body.extend)
+        return await self._session.send(
+            "check", request, connection, lambda _: _judge(upload, body), due=due, ref=upload.ref
+        )
 
 
-def _judge(stored: SentUpload, body: bytearray) -> CheckResult:
+def _judge(upload: SentUpload, body: bytearray) -> CheckResult:
     ids = json_object(body).get("ids")
     if not isinstance(ids, list):
         return CheckResult("corrupted", "wrong body")
     if len(ids) > 1:
         return CheckResult("duplicated", f"stored {len(ids)} times")
-    if stored.id is None:
+    if upload.id is None:
         return CheckResult(note="stored although lost" if ids else None)
-    return CheckResult() if ids == [stored.id] else CheckResult("lost", "acknowledged but not stored")
+    return CheckResult() if ids == [upload.id] else CheckResult("lost", "acknowledged but not stored")

@@ -1,9 +1,8 @@
-"""GETs on a schedule that answers cannot slow down.
+"""GETs on a fixed schedule that slow responses do not delay.
 
-The k-th GET is due at start + k / rate, and its latency counts from then, also when every connection is busy
-with slow answers: a prober that waits politely would measure a stall once where its clients would have met it
-a thousand times ("coordinated omission"). Refuses to skip a GET that was due, and to begin one that was not
-due before the stop.
+The k-th GET is due at start + k / rate, and its latency counts from then, even when slow responses occupy every
+connection. A probe that waits for responses would measure a stall once where real clients meet it a thousand times
+("coordinated omission"). Refuses to skip a due GET, and to start one that is due after the stop.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from changeover.probe.session import CheckResult, Session
 
 @dataclass(frozen=True)
 class Slot:
-    """One place on the schedule."""
+    """One GET of the schedule."""
 
     due: float
     blob: bool
@@ -29,7 +28,7 @@ class Slot:
 
 
 class Schedule:
-    """Hands out slots in order, to as many takers as there are connections. Open-ended until `end` is set."""
+    """Gives out slots in order; all connections share it. Has no end until `end` is set."""
 
     def __init__(self, start: float, rate: float, fresh_share: float) -> None:
         self.end = math.inf
@@ -41,65 +40,65 @@ class Schedule:
     def take(self) -> Slot:
         k, self._next = self._next, self._next + 1
         fresh_before, fresh_after = int(k * self._fresh_share), int((k + 1) * self._fresh_share)
-        # Blobs alternate within the fresh GETs as well as within the others, whatever the share.
+        # Every second GET is a blob, among the fresh connections and among the kept ones, for any share.
         place = fresh_before if fresh_after > fresh_before else k - fresh_before
         return Slot(self._start + k / self._rate, blob=place % 2 == 1, fresh=fresh_after > fresh_before)
 
 
 async def send_gets(session: Session) -> None:
-    """Send until the run is stopped and everything that was due by then has been answered or given up."""
+    """Send until the stop; then wait until each GET that was due before it has a response or has timed out."""
     if session.stop.is_set():
         return
-    load = session.load
-    schedule = Schedule(session.clock.now(), load.rate, load.fresh_share)
-    asker = _GetSender(session)
+    plan = session.plan
+    schedule = Schedule(session.clock.now(), plan.rate, plan.fresh_share)
+    sender = _GetSender(session)
     async with asyncio.TaskGroup() as group:
-        for _ in range(load.connections):
-            group.create_task(_work(session, schedule, asker))
+        for _ in range(plan.connections):
+            group.create_task(_work(session, schedule, sender))
         await session.stop.wait()
         schedule.end = session.clock.now()
 
 
-async def _work(session: Session, schedule: Schedule, asker: _GetSender) -> None:
+async def _work(session: Session, schedule: Schedule, sender: _GetSender) -> None:
     with Connection(session.target) as kept:
         while (slot := schedule.take()).due <= schedule.end:
             if slot.due > session.clock.now() and not await session.until(slot.due):
                 return
             if slot.fresh:
                 with Connection(session.target) as fresh:
-                    await asker.ask(slot, fresh)
+                    await sender.send(slot, fresh)
             else:
-                await asker.ask(slot, kept)
+                await sender.send(slot, kept)
 
 
 class _GetSender:
-    """Knows the two pages and what they must say."""
+    """Requests the two pages and checks their content."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._blob = pattern(0, session.load.blob_size)
-        self._blob_path = f"{session.target.prefix}/blob/{session.load.blob_size}"
+        self._blob = pattern(0, session.plan.blob_size)
+        self._blob_path = f"{session.target.prefix}/blob/{session.plan.blob_size}"
         self._hello_path = f"{session.target.prefix}/hello"
 
-    async def ask(self, slot: Slot, on: Connection) -> None:
+    async def send(self, slot: Slot, connection: Connection) -> None:
         body = bytearray()
 
-        def check(answer: HttpResponse) -> CheckResult:
-            good = body == self._blob if slot.blob else _greets(answer, body)
+        def check(response: HttpResponse) -> CheckResult:
+            good = body == self._blob if slot.blob else _is_greeting(response, body)
             return CheckResult() if good else CheckResult("corrupted", "wrong body")
 
         path = self._blob_path if slot.blob else self._hello_path
         request = HttpRequest("GET", path, close=slot.fresh, sink=body.extend)
-        await self._session.ask("get", request, on, check, due=slot.due)
+        await self._session.send("get", request, connection, check, due=slot.due)
 
 
-def _greets(answer: HttpResponse, body: bytearray) -> bool:
-    """Whether the greeting is whole and names the instance and version that the head of the answer names."""
-    said = json_object(body)
-    instance, version = said.get("instance"), said.get("version")
+def _is_greeting(response: HttpResponse, body: bytearray) -> bool:
+    """Whether the greeting is complete and names the same instance and version as the response's headers."""
+    greeting = json_object(body)
+    instance, version = greeting.get("instance"), greeting.get("version")
     return (
         isinstance(instance, str)
         and isinstance(version, str)
-        and answer.instance in (None, instance)
-        and answer.version in (None, version)
+        and response.instance in (None, instance)
+        and response.version in (None, version)
     )

@@ -1,5 +1,6 @@
-"""Latencies in logarithmic buckets: a million of them in a few kilobytes, to within 1/32. Refuses to flatter:
-a quantile is the upper end of its bucket.
+"""Latencies in logarithmic buckets: a million of them in a few kilobytes, with an error of at most 1/32.
+
+Refuses to underestimate: a quantile is the upper end of its bucket.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ _SUB = 1 << _BITS
 
 
 class Histogram:
-    """Counts of durations, in seconds, kept by the microsecond."""
+    """Counts of durations. Arguments and results are in seconds; buckets are in microseconds."""
 
     def __init__(self) -> None:
         self._buckets: dict[int, int] = {}
@@ -23,9 +24,9 @@ class Histogram:
         self.max = max(self.max, seconds)
 
     def quantile(self, share: float) -> float:
-        """The duration that `share` of all stayed within. Raises ValueError when there are none."""
+        """The duration that `share` of all durations do not exceed. Raises ValueError without any duration."""
         if not self.count:
-            raise ValueError("no durations were added, so there is no quantile")
+            raise ValueError("the histogram has no durations, so it has no quantile")
         wanted = share * self.count
         seen = 0
         for bucket in sorted(self._buckets):
@@ -36,7 +37,7 @@ class Histogram:
 
 
 def _bucket(value: int) -> int:
-    """Exponent above, the `_BITS` digits after the leading one below."""
+    """The exponent in the high bits, the `_BITS` digits after the leading 1 in the low bits."""
     shift = max(0, value.bit_length() - _BITS - 1)
     return (shift << _BITS) + (value >> shift)
 

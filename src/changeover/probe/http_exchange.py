@@ -1,9 +1,8 @@
-"""One request and its answer on one open connection, and the one phrase for whatever went wrong.
+"""One request and its response on an open connection, and one phrase for a failure.
 
-The answer decides. While a body is being sent, the answer is already read for: a 502 or 413 that comes early
-is that status, not the reset that often follows it. After a failed write the answer is still waited for,
-because what the peer sent before it hung up may lie in the kernel. Refuses to connect and to retry; `client`
-owns the connection.
+The response decides the outcome. The exchange reads while it sends: an early 502 or 413 counts as that status, not as
+the reset that often follows. After a failed write it still reads, because the kernel may hold bytes that the peer sent
+before it closed. Refuses to connect and to retry: `client` owns the connection.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ import h11
 from changeover.probe.stream import ConnectionFailed, Stream
 
 Sink = Callable[[bytes | bytearray], object]
-"""Takes the pieces of a body as they come."""
-Wanted = Callable[[str | None], bool]
-"""Told the instance that answers, says whether the body is wanted from there."""
+"""Receives the pieces of a response body."""
+AcceptInstance = Callable[[str | None], bool]
+"""Receives the responding instance; returns whether to read the body from it."""
 
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """`body` without `size` goes out chunked. `close` asks the server to hang up after its answer."""
+    """`body` without `size` goes out chunked. `close` requests that the server close the connection."""
 
     method: str
     path: str
@@ -34,7 +33,7 @@ class HttpRequest:
     size: int | None = None
     close: bool = False
     sink: Sink | None = None
-    wanted: Wanted | None = None
+    accept: AcceptInstance | None = None
 
     def head(self, authority: str) -> h11.Request:
         headers = [("Host", authority), *self.headers]
@@ -49,21 +48,22 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """What became of a request. `reason` None: a complete 2xx answer, or one that was `left` unread."""
+    """The result of a request. `reason` is None for a complete 2xx response and for an `abandoned` one."""
 
     reason: str | None
     status: int | None
     instance: str | None
     version: str | None
-    sent: int
-    received: int
+    bytes_sent: int
+    bytes_received: int
     reused: bool | None
-    """Whether the connection had served before; None where there never was one."""
-    left: bool
+    """Whether the connection had carried a request before; None when the connect failed."""
+    abandoned: bool
+    """Whether the body was left unread because `accept` refused the instance."""
 
 
 class HttpExchange:
-    """Runs once. What is known so far is in `answer` at any moment, also after it was cancelled."""
+    """Runs once. `response` returns what is known so far at any time, also after a cancellation."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -74,10 +74,10 @@ class HttpExchange:
         self._received = 0
         self._all_sent = False
         self._send_failed = False
-        self._heard = False
-        self.left = False
+        self._response_began = False
+        self.abandoned = False
 
-    def answer(self, reason: str | None, *, reused: bool | None) -> HttpResponse:
+    def response(self, reason: str | None, *, reused: bool | None) -> HttpResponse:
         return HttpResponse(
             reason,
             self._status,
@@ -86,20 +86,22 @@ class HttpExchange:
             self._sent,
             self._received,
             reused=reused,
-            left=self.left,
+            abandoned=self.abandoned,
         )
 
-    async def run(self, stream: Stream, http: h11.Connection, authority: str, moved: Callable[[], None]) -> str | None:
-        """Why there is no good answer, or None. `moved` is called whenever bytes went either way."""
+    async def run(
+        self, stream: Stream, http: h11.Connection, authority: str, progressed: Callable[[], None]
+    ) -> str | None:
+        """Why there is no good response, or None. Calls `progressed` after each transfer in either direction."""
         head = http.send(self._request.head(authority)) or b""
         if self._request.body is None:
             http.send(h11.EndOfMessage())
             await self._send_head(stream, head)
             self._all_sent = True
-            return await self._receive(stream, http, moved)
+            return await self._receive(stream, http, progressed)
         async with asyncio.TaskGroup() as group:
-            sending = group.create_task(self._send(stream, http, head, self._request.body, moved))
-            reason = await self._receive(stream, http, moved)
+            sending = group.create_task(self._send(stream, http, head, self._request.body, progressed))
+            reason = await self._receive(stream, http, progressed)
             sending.cancel()
         return reason
 
@@ -115,7 +117,7 @@ class HttpExchange:
         http: h11.Connection,
         head: bytes,
         body: AsyncGenerator[bytes, None],
-        moved: Callable[[], None],
+        progressed: Callable[[], None],
     ) -> None:
         try:
             await stream.send(head)
@@ -123,29 +125,29 @@ class HttpExchange:
                 async for piece in pieces:
                     await stream.send(http.send(h11.Data(piece)) or b"")
                     self._sent += len(piece)
-                    moved()
+                    progressed()
             await stream.send(http.send(h11.EndOfMessage()) or b"")
             self._all_sent = True
         except ConnectionFailed:
             self._send_failed = True
 
-    async def _receive(self, stream: Stream, http: h11.Connection, moved: Callable[[], None]) -> str | None:
+    async def _receive(self, stream: Stream, http: h11.Connection, progressed: Callable[[], None]) -> str | None:
         ended = False
         try:
             while True:
                 event = http.next_event()
                 if event is h11.NEED_DATA:
                     data = await stream.receive()
-                    self._heard = self._heard or bool(data)
+                    self._response_began = self._response_began or bool(data)
                     ended = not data
                     http.receive_data(data)
-                    moved()
+                    progressed()
                 elif isinstance(event, h11.Response):
-                    self._note_head(event)
+                    self._read_head(event)
                     if not 200 <= event.status_code < 300:
                         return f"status {event.status_code}"
-                    if self._request.wanted and not self._request.wanted(self._instance):
-                        self.left = True
+                    if self._request.accept and not self._request.accept(self._instance):
+                        self.abandoned = True
                         return None
                 elif isinstance(event, h11.Data):
                     self._received += len(event.data)
@@ -153,12 +155,12 @@ class HttpExchange:
                         self._request.sink(event.data)
                 elif isinstance(event, h11.EndOfMessage):
                     return None
-        except ConnectionFailed as broken:
-            return f"{'reset' if self._send_failed else broken} {self._phase()}"
+        except ConnectionFailed as error:
+            return f"{'reset' if self._send_failed else error} {self._phase()}"
         except h11.RemoteProtocolError:
             return self._ended_early() if ended else "bad response"
 
-    def _note_head(self, head: h11.Response) -> None:
+    def _read_head(self, head: h11.Response) -> None:
         names = dict(head.headers)
         self._status = head.status_code
         self._instance = _text(names.get(b"x-changeover-instance"))
@@ -170,7 +172,7 @@ class HttpExchange:
         return f"{'reset' if self._send_failed else 'closed'} {self._phase()}"
 
     def _phase(self) -> str:
-        if self._heard:
+        if self._response_began:
             return "during response"
         return "before response" if self._all_sent else "while sending"
 

@@ -1,7 +1,7 @@
-"""One row of the ledger: one request and what became of it. Refuses clocks and files.
+"""One row of the ledger: a request and its result. Refuses clocks and files.
 
-Times are seconds since the epoch on one clock that never leaps, so that rows of a run can be subtracted from
-each other. Bytes are those of bodies, as the client counted them: `bytes_sent` is what its kernel took.
+Times are seconds since the epoch, from one monotonic clock, so that the times of a run can be subtracted from each
+other. Bytes count bodies only; `bytes_sent` counts the bytes that the client's kernel accepted.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Literal
 RequestKind = Literal["get", "upload", "readback", "check"]
 RequestOutcome = Literal["ok", "lost", "corrupted", "duplicated"]
 ConnectionUse = Literal["keep-alive", "fresh", "none"]
-"""Whether the connection had served a request before, was opened for this one, or was never had."""
+"""The connection had carried a request before, was opened for this request, or was never established."""
 RowNote = Literal["read by the writer", "left to the writer", "stored although lost"]
-"""What is worth knowing of a row that is ok.
+"""A remark on a row that is ok.
 
-- `left to the writer`: the instance that stored the upload answered; the prober hung up to ask another one;
-- `read by the writer`: no other instance could be got to answer, so the one that stored it was read from;
-- `stored although lost`: the client was told of a failure, and the bytes are there once.
+- `left to the writer`: the instance that stored the upload responded, and the probe closed the connection to reach
+  another one;
+- `read by the writer`: no other instance responded, so the probe read from the one that stored the upload;
+- `stored although lost`: the client received an error, and the server holds the upload once.
 """
 
 
@@ -45,11 +46,11 @@ class LedgerRow:
 
     @property
     def latency(self) -> float:
-        """Seconds since the request was due, not since it was sent: the server is why it had to wait."""
+        """Seconds since the request was due, not since it was sent: the server caused the wait in between."""
         return self.finished - self.scheduled
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON; what is None is left out, times are cut to microseconds."""
+        """For JSON: without fields that are None, times rounded to microseconds."""
         row: dict[str, object] = {}
         for name in _NAMES:
             value = getattr(self, name)

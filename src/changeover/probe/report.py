@@ -1,4 +1,4 @@
-"""The verdict for people (Rich) and for programs (JSON). Refuses to work anything out: `verdict` did."""
+"""Render a verdict for people (Rich) and for programs (JSON). Refuses to compute anything: `verdict` does that."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def to_json(verdict: Verdict) -> str:
 
 
 def render(verdict: Verdict) -> RenderableType:
-    """The sentence, the counts, and where there is something wrong, the first rows of it."""
+    """The summary, the counts and, after failures, the first failed rows."""
     parts: list[RenderableType] = [
         Text(verdict.summary, style="bold green" if verdict.clean else "bold red"),
         _counts(verdict),
         _facts(verdict),
     ]
     if verdict.first_failures:
-        parts.append(_wrong(verdict))
+        parts.append(_failures(verdict))
     return Group(*parts)
 
 
@@ -47,17 +47,18 @@ def _facts(verdict: Verdict) -> Table:
     if verdict.get_latency_ms:
         at = verdict.get_latency_ms
         table.add_row("GET latency", f"p50 {at.p50:.1f}  p90 {at.p90:.1f}  p99 {at.p99:.1f}  max {at.max:.1f} ms")
-    table.add_row("time", human_seconds(round(verdict.duration_seconds)))
+    table.add_row("duration", human_seconds(round(verdict.duration_seconds)))
     table.add_row("uploaded", human_bytes(verdict.bytes_uploaded))
     table.add_row(
-        "read back", f"{verdict.uploads_read_back:,}, {verdict.uploads_read_back_by_writer:,} of them by the writer"
+        "read back",
+        f"{verdict.uploads_read_back:,}, {verdict.uploads_read_back_by_writer:,} of these from the instance that stored them",
     )
     for name, counts in (
         ("GETs by version", verdict.gets_by_version),
         ("uploads by version", verdict.uploads_by_version),
         ("uploads by instance", verdict.uploads_by_instance),
-        ("wrong by reason", verdict.failures_by_reason),
-        ("wrong while moving", verdict.failures_by_moving_tier),
+        ("failures by reason", verdict.failures_by_reason),
+        ("failures by moving tier", verdict.failures_by_moving_tier),
     ):
         if counts:
             table.add_row(name, _list(counts))
@@ -66,10 +67,10 @@ def _facts(verdict: Verdict) -> Table:
     return table
 
 
-def _wrong(verdict: Verdict) -> Table:
+def _failures(verdict: Verdict) -> Table:
     shown, of = len(verdict.first_failures), verdict.lost + verdict.duplicated
     table = Table("time (UTC)", "request", "outcome", "reason", "connection", "tiers", title_justify="left")
-    table.title = f"the first {shown:,} of {of:,} that went wrong"
+    table.title = f"the first {shown:,} of {of:,} failed requests"
     for row in verdict.first_failures:
         table.add_row(
             datetime.fromtimestamp(row.finished, UTC).strftime("%H:%M:%S.%f")[:-3],

@@ -1,6 +1,6 @@
-"""Sends a request and writes its row: the one place where an answer becomes an outcome.
+"""Send a request and write its row: the only place where a response becomes an outcome.
 
-Refuses to choose what to send, and to judge what a body should have said: its callers do.
+Refuses to choose requests and to judge bodies: its callers do that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TierState = Callable[[], Mapping[str, object]]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check says of a complete answer."""
+    """The result of a check of a complete response."""
 
     outcome: RequestOutcome = "ok"
     reason: str | None = None
@@ -30,21 +30,21 @@ class CheckResult:
 
 
 Check = Callable[[HttpResponse], CheckResult]
-"""Asked only where the answer itself gave no reason to call the request lost."""
+"""Runs only for a response that has no `reason`."""
 
 
 class Session:
-    """What all parts of one run share."""
+    """What all tasks of a run share."""
 
     def __init__(
         self,
-        load: TrafficPlan,
+        plan: TrafficPlan,
         target: ProbeTarget,
         ledger: Ledger,
         stop: asyncio.Event,
         tier_state: TierState | None = None,
     ) -> None:
-        self.load = load
+        self.plan = plan
         self.target = target
         self.ledger = ledger
         self.stop = stop
@@ -53,7 +53,7 @@ class Session:
         self._tier_state = tier_state
 
     async def until(self, when: float) -> bool:
-        """Wait for that time; False when the run was stopped before."""
+        """Wait until that time. Returns False when the run stops first."""
         if self.stop.is_set():
             return False
         try:
@@ -63,49 +63,49 @@ class Session:
             return True
         return False
 
-    async def ask(
+    async def send(
         self,
         kind: RequestKind,
         request: HttpRequest,
-        on: Connection,
+        connection: Connection,
         check: Check,
         *,
-        limit: TimeLimits | None = None,
+        limits: TimeLimits | None = None,
         due: float | None = None,
         ref: str | None = None,
     ) -> LedgerRow:
-        """Send, check, record. `due`: when it should have been sent; its time runs from there. None: now.
+        """Send, check and record a request. Its latency and timeout run from `due` (None: from now).
 
-        Without a `limit` the load's timeout bounds the whole of it. A request whose time ran out before a
-        connection was free is lost without being sent: its client would have given up.
+        Without `limits`, the plan's timeout bounds the request. When the timeout passes before a connection is free,
+        the request counts as lost and is not sent: its client would have given up.
         """
         started = self.clock.now()
         scheduled = started if due is None else due
-        left = scheduled + self.load.timeout - started
+        left = scheduled + self.plan.timeout - started
         if left > 0:
-            answer = await on.ask(request, limit or TimeLimits(left))
+            response = await connection.send(request, limits or TimeLimits(left))
         else:
-            answer = HttpResponse("timeout before sending", None, None, None, 0, 0, reused=None, left=False)
+            response = HttpResponse("timeout before sending", None, None, None, 0, 0, reused=None, abandoned=False)
         finished = self.clock.now()
-        verdict = CheckResult("lost", answer.reason) if answer.reason else check(answer)
+        result = CheckResult("lost", response.reason) if response.reason else check(response)
         row = LedgerRow(
             kind=kind,
             path=request.path,
             scheduled=scheduled,
             started=started,
             finished=finished,
-            connection="none" if answer.reused is None else "keep-alive" if answer.reused else "fresh",
-            outcome=verdict.outcome,
-            reason=verdict.reason,
-            status=answer.status,
-            bytes_sent=answer.sent,
-            bytes_received=answer.received,
-            sha256=verdict.sha256,
+            connection="none" if response.reused is None else "keep-alive" if response.reused else "fresh",
+            outcome=result.outcome,
+            reason=result.reason,
+            status=response.status,
+            bytes_sent=response.bytes_sent,
+            bytes_received=response.bytes_received,
+            sha256=result.sha256,
             ref=ref,
-            instance=answer.instance,
-            version=answer.version,
-            note=verdict.note,
-            tier_state=self._tier_state() if self._tier_state and verdict.outcome != "ok" else None,
+            instance=response.instance,
+            version=response.version,
+            note=result.note,
+            tier_state=self._tier_state() if self._tier_state and result.outcome != "ok" else None,
         )
         self.ledger.record(row)
         return row

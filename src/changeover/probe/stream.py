@@ -1,11 +1,10 @@
-"""A connected socket, plain or TLS, that can be asked whether it is still quiet.
+"""A connected socket, plain or TLS, that can check whether the server has sent or closed anything while idle.
 
-asyncio's own streams are not used, for two reasons. When a write fails they drop what the peer had already
-sent, and with it the 502 or 413 that explains the failure; here reading goes on after a failed write. And
-they read in the background, whereas here a connection closed while idle is found out in the instant before it
-is used again.
+asyncio's streams do not fit, for two reasons. After a failed write they drop the bytes that the peer has sent, and with
+them the 502 or 413 that explains the failure; this stream still reads them. They also read in the background, whereas
+this stream detects a closed idle connection right before it is used again.
 
-Refuses to know HTTP, to retry, and to time anything: whoever waits sets the limit.
+Refuses to know HTTP, to retry, and to limit time: the caller does that.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from dataclasses import dataclass
 from typing import Any
 
 _READ = 65_536
-_IN_A_ROW = 8  # reads that found data at once before others get their turn: a download must not delay the GETs
-_TCP_CLOSE = 7  # from linux/tcp_states.h, which Python does not name
-_MUST_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_READS_IN_A_ROW = 8  # successive reads that find data, before other tasks run: a download must not delay the GETs
+_TCP_CLOSE = 7  # TCP_CLOSE in linux/tcp_states.h; Python has no name for it
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class ConnectionFailed(Exception):
-    """The connection is of no more use. The text says how: `reset`, `closed`, `connect refused`, ..."""
+    """The connection cannot be used any more. The text is the cause: `reset`, `closed`, `connect refused`, ..."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to connect, resolved. `tls` None: plain TCP."""
+    """A resolved address. `tls` None: plain TCP."""
 
     family: int
     address: tuple[Any, ...]
@@ -38,7 +37,7 @@ class Endpoint:
 
 
 class Stream:
-    """One connection, made by `connect`. After a failed `send`, `receive` still gives what had come."""
+    """One connection, made by `connect`. After a failed `send`, `receive` still returns what has arrived."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -46,7 +45,7 @@ class Stream:
 
     @classmethod
     async def connect(cls, endpoint: Endpoint) -> Stream:
-        """Raises ConnectionFailed with a reason of its own for a failed connect and for a failed handshake."""
+        """Raises ConnectionFailed; the reasons of a failed connect and of a failed handshake differ."""
         sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
@@ -54,80 +53,80 @@ class Stream:
             try:
                 await asyncio.get_running_loop().sock_connect(sock, endpoint.address)
             except OSError as error:
-                raise ConnectionFailed(_why_not_connected(error)) from error
+                raise ConnectionFailed(_connect_failure(error)) from error
             if endpoint.tls:
-                sock = secured = _wrapped(sock, endpoint.tls, endpoint.host)
-                await _shake_hands(secured)
+                sock = secured = _wrap(sock, endpoint.tls, endpoint.host)
+                await _handshake(secured)
         except BaseException:
             sock.close()
             raise
         return cls(sock)
 
     async def send(self, data: bytes) -> None:
-        """Hand all of it to the kernel. Raises ConnectionFailed; part may have been sent by then."""
+        """Write all of `data` to the kernel. Raises ConnectionFailed, possibly after a part was sent."""
         left = memoryview(data)
         while left:
             try:
                 left = left[self._sock.send(left) :]
-            except _MUST_WAIT as wait:
+            except _WOULD_BLOCK as wait:
                 await _until_ready(self._sock, wait, to_write=True)
             except OSError as error:
-                raise ConnectionFailed(_how(self._sock, error)) from error
+                raise ConnectionFailed(_failure(self._sock, error)) from error
 
     async def receive(self) -> bytes:
-        """Some bytes; none at the end of the stream. Raises ConnectionFailed."""
+        """Some bytes; empty at the end of the stream. Raises ConnectionFailed."""
         self._in_a_row += 1
-        if self._in_a_row > _IN_A_ROW:
+        if self._in_a_row > _READS_IN_A_ROW:
             self._in_a_row = 0
             await asyncio.sleep(0)
         while True:
             try:
                 return self._sock.recv(_READ)
-            except _MUST_WAIT as wait:
+            except _WOULD_BLOCK as wait:
                 self._in_a_row = 0
                 await _until_ready(self._sock, wait, to_write=False)
             except OSError as error:
-                if (how := _how(self._sock, error)) == "closed":
+                if (failure := _failure(self._sock, error)) == "closed":
                     return b""
-                raise ConnectionFailed(how) from error
+                raise ConnectionFailed(failure) from error
 
-    def quiet(self) -> bool:
-        """Whether nothing came since the last answer: neither the end nor bytes that nobody asked for."""
+    def is_quiet(self) -> bool:
+        """Whether the server has neither closed the connection nor sent bytes since the last response."""
         try:
             self._sock.recv(1)
-        except _MUST_WAIT:
+        except _WOULD_BLOCK:
             return True
         except OSError:
             return False
         return False
 
     def close(self) -> None:
-        """Say goodbye as far as that needs no waiting, then close."""
+        """Send a TLS close_notify if that does not block, then close."""
         if isinstance(self._sock, ssl.SSLSocket):
             with contextlib.suppress(OSError, ValueError):
                 self._sock.unwrap()
         self._sock.close()
 
 
-def _wrapped(sock: socket.socket, tls: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+def _wrap(sock: socket.socket, tls: ssl.SSLContext, host: str) -> ssl.SSLSocket:
     try:
         return tls.wrap_socket(sock, do_handshake_on_connect=False, suppress_ragged_eofs=False, server_hostname=host)
     except OSError as error:
-        raise ConnectionFailed(_why_not_secured(sock, error)) from error
+        raise ConnectionFailed(_handshake_failure(sock, error)) from error
 
 
-async def _shake_hands(sock: ssl.SSLSocket) -> None:
+async def _handshake(sock: ssl.SSLSocket) -> None:
     while True:
         try:
             return sock.do_handshake()
-        except _MUST_WAIT as wait:
+        except _WOULD_BLOCK as wait:
             await _until_ready(sock, wait, to_write=False)
         except OSError as error:
-            raise ConnectionFailed(_why_not_secured(sock, error)) from error
+            raise ConnectionFailed(_handshake_failure(sock, error)) from error
 
 
 async def _until_ready(sock: socket.socket, wait: OSError, *, to_write: bool) -> None:
-    """Wait for what the operation lacked. TLS says it; a plain socket lacks what it was asked to do."""
+    """Wait until the operation can continue. TLS may need to read in order to write, and the reverse."""
     if isinstance(wait, ssl.SSLError):
         to_write = isinstance(wait, ssl.SSLWantWriteError)
     loop, number = asyncio.get_running_loop(), sock.fileno()
@@ -144,22 +143,22 @@ def _wake(ready: asyncio.Future[None]) -> None:
         ready.set_result(None)
 
 
-def _how(sock: socket.socket, error: OSError) -> str:
+def _failure(sock: socket.socket, error: OSError) -> str:
     if not isinstance(error, ssl.SSLError):
         return "reset"
     if not isinstance(error, ssl.SSLEOFError):
         return "tls failed"
-    # To OpenSSL a reset and an end without a goodbye are one. The kernel knows: after the latter, half is still open.
+    # OpenSSL reports a reset and an end without close_notify alike. After the latter the kernel has a half-open socket.
     state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
     return "reset" if state == _TCP_CLOSE else "closed"
 
 
-def _why_not_connected(error: OSError) -> str:
+def _connect_failure(error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connect refused"
     return "connect timeout" if isinstance(error, TimeoutError) else "connect failed"
 
 
-def _why_not_secured(sock: socket.socket, error: OSError) -> str:
-    how = _how(sock, error)
-    return how if how == "tls failed" else f"{how} during handshake"
+def _handshake_failure(sock: socket.socket, error: OSError) -> str:
+    failure = _failure(sock, error)
+    return failure if failure == "tls failed" else f"{failure} during handshake"

@@ -1,5 +1,6 @@
-"""What is remembered of the rows: counts, a histogram, the first few that went wrong. Never the rows
-themselves: a run may have a million. Refuses files and clocks.
+"""Running sums over the rows: counts, a latency histogram and the first failed rows.
+
+Refuses to keep all rows, since a run may have a million; and refuses files and clocks.
 """
 
 from __future__ import annotations
@@ -10,26 +11,26 @@ from changeover.probe.histogram import Histogram
 from changeover.probe.ledger_row import LedgerRow
 
 SHOWN = 10
-"""How many of the rows that went wrong are kept to be shown; the ledger has them all."""
+"""Failed rows that are kept for the report; the ledger has all of them."""
 
 
 class Tally:
-    """Sums over rows, added one by one."""
+    """Sums over rows. `add` takes one row at a time."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """(kind, outcome) -> rows."""
         self.reasons: Counter[str] = Counter()
         self.moving: Counter[str] = Counter()
-        """Tier that was moving -> rows that went wrong meanwhile."""
+        """Tier that was moving -> rows that failed meanwhile."""
         self.notes: Counter[str] = Counter()
         self.latency = Histogram()
-        """GETs only, lost ones too: leaving out those that timed out would make a stall look fast."""
+        """GETs, lost ones included: without the timeouts a stall would look fast."""
         self.bytes_uploaded = 0
         self.uploads_by_instance: Counter[str] = Counter()
         self.uploads_by_version: Counter[str] = Counter()
         self.gets_by_version: Counter[str] = Counter()
-        self.wrong: list[LedgerRow] = []
+        self.first_failures: list[LedgerRow] = []
         self.began: float | None = None
         self.ended: float | None = None
 
@@ -42,11 +43,11 @@ class Tally:
         if row.kind == "get":
             self.latency.add(row.latency)
         if row.outcome == "ok":
-            self._add_good(row)
+            self._add_success(row)
         else:
-            self._add_wrong(row)
+            self._add_failure(row)
 
-    def _add_good(self, row: LedgerRow) -> None:
+    def _add_success(self, row: LedgerRow) -> None:
         version = row.version or "unknown"
         if row.kind == "get":
             self.gets_by_version[version] += 1
@@ -55,14 +56,14 @@ class Tally:
             self.uploads_by_version[version] += 1
             self.uploads_by_instance[row.instance or "unknown"] += 1
 
-    def _add_wrong(self, row: LedgerRow) -> None:
+    def _add_failure(self, row: LedgerRow) -> None:
         self.reasons[row.reason or "unknown"] += 1
         self.moving[_moving(row)] += 1
-        if len(self.wrong) < SHOWN:
-            self.wrong.append(row)
+        if len(self.first_failures) < SHOWN:
+            self.first_failures.append(row)
 
     def count(self, *, kind: str | None = None, outcome: str | None = None) -> int:
-        """Rows of that kind and outcome; None: any."""
+        """The number of rows of a kind and outcome; None: any."""
         return sum(n for (k, o), n in self.outcomes.items() if kind in (None, k) and outcome in (None, o))
 
 

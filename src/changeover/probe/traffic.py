@@ -1,7 +1,7 @@
 """One run of the probe, from the first GET to the verdict.
 
-Ends by being stopped: what is in flight is finished, what was uploaded is proved, and only then judged. Every
-wait in it is bounded, so that it always ends. Refuses to go on without its ledger.
+The caller stops the run. The probe then finishes the requests in flight, verifies each upload and computes the verdict.
+Every wait is bounded, so that a run always ends. Refuses to continue without its ledger.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from changeover.probe.traffic_plan import TrafficPlan
 from changeover.probe.uploads import send_uploads
 from changeover.probe.verdict import Verdict, judge
 
-_BEAT = 1.0  # seconds between two progress reports, and the longest a row stays in memory
+_REPORT_INTERVAL = 1.0  # seconds between two progress reports, and the longest time that a row stays in memory
 
 
 @dataclass(frozen=True)
 class ProbeProgress:
-    """Where a run stands. `seconds` since it began; `p99` in milliseconds, None before the first answer."""
+    """The state of a run. `seconds` since its start; `p99` in milliseconds, None before the first response."""
 
     seconds: float
     gets: int
@@ -39,44 +39,43 @@ class ProbeProgress:
 
 
 async def run(
-    load: TrafficPlan,
+    plan: TrafficPlan,
     *,
     ledger: Ledger,
     stop: asyncio.Event,
     tier_state: TierState | None = None,
     progress: Callable[[ProbeProgress], None] | None = None,
 ) -> Verdict:
-    """Send `load` until `stop`, then judge. The ledger stays open; it belongs to the caller.
+    """Send `plan` until `stop`, then compute the verdict. The caller closes the ledger.
 
-    `tier_state` is asked when a request went wrong, and what it says goes into the row; its key `moving`
-    names the tier that moves. Raises ChangeoverError when the URL, the CA or the ledger cannot be used.
+    The row of a failed request holds the result of `tier_state`; its key `moving` names the tier that is rolled. Raises ChangeoverError when the URL, the CA or the ledger cannot be used.
     """
-    session = Session(load, await ProbeTarget.resolve(load.url, load.ca_file), ledger, stop, tier_state)
+    session = Session(plan, await ProbeTarget.resolve(plan.url, plan.ca_file), ledger, stop, tier_state)
     try:
         async with asyncio.TaskGroup() as group:
-            beat = group.create_task(_beat(session, progress))
+            reports = group.create_task(_report(session, progress))
             await _send(session)
-            beat.cancel()
+            reports.cancel()
     except ExceptionGroup as errors:
-        raise _plainest(errors) from errors
+        raise _user_error(errors) from errors
     ledger.flush()
-    return judge(ledger.tally, load.planned)
+    return judge(ledger.tally, plan.planned)
 
 
 async def _send(session: Session) -> None:
     copies = CopyChecks(session)
     async with asyncio.TaskGroup() as group:
-        if session.load.rate:
+        if session.plan.rate:
             group.create_task(send_gets(session))
-        if session.load.uploads:
+        if session.plan.uploads:
             group.create_task(send_uploads(session, copies))
-    await copies.settle()
+    await copies.finish()
 
 
-async def _beat(session: Session, progress: Callable[[ProbeProgress], None] | None) -> None:
+async def _report(session: Session, progress: Callable[[ProbeProgress], None] | None) -> None:
     began = session.clock.now()
     while True:
-        await asyncio.sleep(_BEAT)
+        await asyncio.sleep(_REPORT_INTERVAL)
         session.ledger.flush()
         if progress:
             progress(_snapshot(session, session.clock.now() - began))
@@ -98,10 +97,10 @@ def _snapshot(session: Session, seconds: float) -> ProbeProgress:
     )
 
 
-def _plainest(errors: ExceptionGroup[Exception]) -> Exception:
-    """The one meant for the user, if any: a ledger that cannot be written fails in many tasks at once."""
+def _user_error(errors: ExceptionGroup[Exception]) -> Exception:
+    """The error that has a message for the user, if any: a ledger that cannot be written fails in many tasks at once."""
     for error in errors.exceptions:
-        found = _plainest(error) if isinstance(error, ExceptionGroup) else error
+        found = _user_error(error) if isinstance(error, ExceptionGroup) else error
         if isinstance(found, ChangeoverError):
             return found
     return errors

@@ -1,9 +1,7 @@
-"""What came of it all, in absolute counts. Refuses to be clean on nothing: a kind of request that was planned
-and of which none went well proves nothing, and the verdict says so.
+"""The result of a run in absolute counts. Refuses a clean verdict when a planned kind of request has no success.
 
-`lost` are the requests whose client did not get what it was owed: no answer, a wrong status, or wrong bytes
-(those are also counted as `corrupted`). `duplicated` are uploads that were stored more than once; their
-clients lost nothing.
+`lost` counts requests without a correct response: none at all, a wrong status, or wrong bytes (the last also count as
+`corrupted`). `duplicated` counts uploads that the server stored more than once; their clients lost nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ KINDS: tuple[RequestKind, ...] = ("get", "upload", "readback", "check")
 
 @dataclass(frozen=True)
 class KindCounts:
-    """Rows of one kind. `lost` includes the corrupted ones."""
+    """Requests of one kind. `lost` includes `corrupted`."""
 
     sent: int
     ok: int
@@ -31,7 +29,7 @@ class KindCounts:
 
 @dataclass(frozen=True)
 class LatencySummary:
-    """Of GETs, in milliseconds, counted from when each was due."""
+    """Latency of the GETs in milliseconds, from when each was due."""
 
     p50: float
     p90: float
@@ -50,13 +48,13 @@ class Verdict:
     uploads_by_version: Mapping[str, int]
     gets_by_version: Mapping[str, int]
     uploads_read_back: int
-    """Uploads fetched whole and found to be what was sent."""
+    """Uploads that were fetched again and equal the bytes that were sent."""
     uploads_read_back_by_writer: int
-    """Of these, the ones that no other instance could be got to serve."""
+    """Of these, fetched from the instance that stored them, because no other instance responded."""
     uploads_lost_but_stored: int
-    """Uploads whose client was told of a failure and whose bytes are there, once."""
+    """Uploads whose client received an error although the server stored them, once."""
     kinds_without_success: tuple[str, ...]
-    """Kinds of request that were planned and of which none went well."""
+    """Planned kinds of request without a single success."""
     first_failures: tuple[LedgerRow, ...]
     duration_seconds: float
 
@@ -82,19 +80,19 @@ class Verdict:
         posts = self.counts["upload"].sent
         gets = sum(count.sent for count in self.counts.values()) - posts
         if not gets and not posts:
-            return "nothing was sent, which proves nothing"
+            return "the probe sent no requests, which proves nothing"
         text = (
             f"{self.lost:,} lost, {self.duplicated:,} duplicated, {self.corrupted:,} corrupted "
             f"of {gets:,} GET and {posts:,} POST ({human_bytes(self.bytes_uploaded)})"
         )
         return (
-            f"{text}; not one good {' or '.join(self.kinds_without_success)}, so no proof"
+            f"{text}; no successful {' or '.join(self.kinds_without_success)}, so this proves nothing"
             if self.kinds_without_success
             else text
         )
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON: every field, and what is derived from them."""
+        """For JSON: every field and every derived property."""
         return {
             "summary": self.summary,
             "clean": self.clean,
@@ -107,7 +105,7 @@ class Verdict:
 
 
 def judge(tally: Tally, planned: Iterable[RequestKind] = ("get",)) -> Verdict:
-    """The verdict over what was tallied. `planned`: the kinds of which at least one must have gone well."""
+    """The verdict over a tally. Each of the `planned` kinds needs at least one success."""
     latency = tally.latency
     read_by_writer = tally.notes["read by the writer"]
     return Verdict(
@@ -125,13 +123,13 @@ def judge(tally: Tally, planned: Iterable[RequestKind] = ("get",)) -> Verdict:
         uploads_read_back_by_writer=read_by_writer,
         uploads_lost_but_stored=tally.notes["stored although lost"],
         kinds_without_success=tuple(kind for kind in planned if not tally.count(kind=kind, outcome="ok")),
-        first_failures=tuple(tally.wrong),
+        first_failures=tuple(tally.first_failures),
         duration_seconds=(tally.ended or 0.0) - (tally.began or 0.0),
     )
 
 
 def judge_rows(rows: Iterable[LedgerRow], planned: Iterable[RequestKind] = ("get",)) -> Verdict:
-    """The verdict over rows, such as those of a ledger that was kept."""
+    """The verdict over rows, for example those of a stored ledger."""
     tally = Tally()
     for row in rows:
         tally.add(row)

@@ -16,15 +16,15 @@ def shown(verdict: Verdict) -> str:
     return console.file.getvalue()
 
 
-def test_a_clean_verdict_shows_its_sentence_and_no_losses() -> None:
+def test_a_clean_verdict_shows_its_summary_and_no_losses() -> None:
     text = shown(judge_rows([row()] * 1234))
     assert text.startswith("0 lost, 0 duplicated, 0 corrupted of 1,234 GET and 0 POST (0 B)\n")
-    assert "that went wrong" not in text
+    assert "failed requests" not in text
 
 
 def test_a_loss_shows_when_why_and_what_was_moving() -> None:
     text = shown(judge_rows([row(outcome="lost", reason="reset before response", tier_state={"moving": "[edge]"})]))
-    assert "the first 1 of 1 that went wrong" in text
+    assert "the first 1 of 1 failed requests" in text
     line = next(line for line in text.splitlines() if "00:16:40.010" in line)
     assert "get /hello" in line
     assert "reset before response" in line
@@ -32,4 +32,4 @@ def test_a_loss_shows_when_why_and_what_was_moving() -> None:
 
 
 def test_a_verdict_over_nothing_can_be_shown() -> None:
-    assert shown(judge_rows([])).startswith("nothing was sent, which proves nothing\n")
+    assert shown(judge_rows([])).startswith("the probe sent no requests, which proves nothing\n")

@@ -13,11 +13,11 @@ from changeover.probe.traffic_plan import TrafficPlan
 
 def test_a_request_whose_time_ran_out_while_it_waited_is_lost_without_being_sent(tmp_path: Path) -> None:
     async def go() -> LedgerRow:
-        load = TrafficPlan("http://127.0.0.1:9", timeout=2.0)  # nothing listens there, and nothing is to ask
-        target = await ProbeTarget.resolve(load.url, load.ca_file)
+        plan = TrafficPlan("http://127.0.0.1:9", timeout=2.0)  # nothing listens there, and no request is sent
+        target = await ProbeTarget.resolve(plan.url, plan.ca_file)
         with Ledger(tmp_path / "ledger.jsonl") as ledger, Connection(target) as connection:
-            session = Session(load, target, ledger, asyncio.Event())
-            return await session.ask(
+            session = Session(plan, target, ledger, asyncio.Event())
+            return await session.send(
                 "get",
                 HttpRequest("GET", "/hello"),
                 connection,
@@ -32,10 +32,10 @@ def test_a_request_whose_time_ran_out_while_it_waited_is_lost_without_being_sent
 
 def test_waiting_for_a_time_ends_with_the_run(tmp_path: Path) -> None:
     async def go() -> list[bool]:
-        load = TrafficPlan("http://127.0.0.1:9")
+        plan = TrafficPlan("http://127.0.0.1:9")
         with Ledger(tmp_path / "ledger.jsonl") as ledger:
             stop = asyncio.Event()
-            session = Session(load, await ProbeTarget.resolve(load.url, None), ledger, stop)
+            session = Session(plan, await ProbeTarget.resolve(plan.url, None), ledger, stop)
             now = session.clock.now()
             reached = [await session.until(now - 1), await session.until(now + 0.01)]
             asyncio.get_running_loop().call_soon(stop.set)

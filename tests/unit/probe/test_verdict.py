@@ -10,7 +10,7 @@ from changeover.probe.verdict import judge_rows
 UPLOAD = row(kind="upload", path="/upload", status=201, bytes_sent=50_000_000, ref="r1")
 
 
-def test_a_run_without_a_loss_is_clean_and_says_so_in_one_sentence() -> None:
+def test_a_run_without_a_loss_is_clean_and_has_a_summary_of_one_sentence() -> None:
     verdict = judge_rows([row()] * 41_284 + [UPLOAD, row(kind="check")] * 96)
     assert verdict.clean
     assert verdict.summary == "0 lost, 0 duplicated, 0 corrupted of 41,380 GET and 96 POST (4.8 GB)"
@@ -19,7 +19,7 @@ def test_a_run_without_a_loss_is_clean_and_says_so_in_one_sentence() -> None:
 def test_nothing_sent_proves_nothing() -> None:
     verdict = judge_rows([])
     assert not verdict.clean
-    assert verdict.summary == "nothing was sent, which proves nothing"
+    assert verdict.summary == "the probe sent no requests, which proves nothing"
     assert verdict.get_latency_ms is None
 
 
@@ -27,7 +27,7 @@ def test_a_planned_kind_without_a_single_success_proves_nothing() -> None:
     verdict = judge_rows([row()], planned=("get", "upload"))
     assert not verdict.clean
     assert verdict.kinds_without_success == ("upload",)
-    assert verdict.summary.endswith("not one good upload, so no proof")
+    assert verdict.summary.endswith("no successful upload, so this proves nothing")
 
 
 def test_what_was_corrupted_was_also_lost() -> None:
@@ -49,7 +49,7 @@ def test_losses_of_checks_and_read_backs_count_like_any_other() -> None:
     assert verdict.counts["check"].lost == verdict.counts["readback"].lost == 1
 
 
-def test_losses_are_told_apart_by_reason_and_by_the_tier_that_moved_the_most_frequent_first() -> None:
+def test_losses_are_counted_by_reason_and_by_the_tier_that_moved_the_most_frequent_first() -> None:
     verdict = judge_rows(
         [
             row(outcome="lost", reason="timeout"),
@@ -102,10 +102,10 @@ def test_only_the_first_few_rows_that_went_wrong_are_kept() -> None:
     assert [wrong.ref for wrong in verdict.first_failures] == [str(n) for n in range(10)]
 
 
-def test_the_json_holds_the_sentence_the_numbers_and_the_rows() -> None:
+def test_the_json_holds_the_summary_the_numbers_and_the_rows() -> None:
     verdict = judge_rows([row(), row(outcome="lost", reason="timeout", tier_state={"moving": "edge"})])
-    told = json.loads(to_json(verdict))
-    assert told["summary"] == verdict.summary
-    assert (told["lost"], told["clean"]) == (1, False)
-    assert told["counts"]["get"] == {"sent": 2, "ok": 1, "lost": 1, "corrupted": 0, "duplicated": 0}
-    assert told["first_failures"][0]["tier_state"] == {"moving": "edge"}
+    printed = json.loads(to_json(verdict))
+    assert printed["summary"] == verdict.summary
+    assert (printed["lost"], printed["clean"]) == (1, False)
+    assert printed["counts"]["get"] == {"sent": 2, "ok": 1, "lost": 1, "corrupted": 0, "duplicated": 0}
+    assert printed["first_failures"][0]["tier_state"] == {"moving": "edge"}
