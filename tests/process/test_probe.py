@@ -305,5 +305,5 @@ def test_an_address_that_is_none_and_a_ca_that_is_not_there_are_refused(tmp_path
     with pytest.raises(ChangeoverError, match="the CA file cannot be read"):
         asyncio.run(go(TrafficPlan("https://127.0.0.1", ca_file=tmp_path / "none.pem")))
     (tmp_path / "ledger.jsonl").unlink()
-    with pytest.raises(ChangeoverError, match="no address for nowhere"):
+    with pytest.raises(ChangeoverError, match=r"the host nowhere\.invalid has no address"):
         asyncio.run(go(TrafficPlan("https://nowhere.invalid")))

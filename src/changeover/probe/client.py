@@ -120,7 +120,7 @@ class _OpenConnection:
         self.http = h11.Connection(h11.CLIENT)
 
     def reusable(self) -> bool:
-        """Whether another request may be sent: both sides keep the connection, and the server has sent nothing since."""
+        """Whether another request may be sent: both sides keep the connection, and nothing has arrived."""
         if self.http.our_state is not h11.DONE or self.http.their_state is not h11.DONE:
             return False
         if self.http.trailing_data[0] or not self.stream.is_quiet():

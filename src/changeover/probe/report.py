@@ -51,7 +51,7 @@ def _facts(verdict: Verdict) -> Table:
     table.add_row("uploaded", human_bytes(verdict.bytes_uploaded))
     table.add_row(
         "read back",
-        f"{verdict.uploads_read_back:,}, {verdict.uploads_read_back_by_writer:,} of these from the instance that stored them",
+        f"{verdict.uploads_read_back:,}, {verdict.uploads_read_back_by_writer:,} of these by the writer",
     )
     for name, counts in (
         ("GETs by version", verdict.gets_by_version),

@@ -48,7 +48,8 @@ async def run(
 ) -> Verdict:
     """Send `plan` until `stop`, then compute the verdict. The caller closes the ledger.
 
-    The row of a failed request holds the result of `tier_state`; its key `moving` names the tier that is rolled. Raises ChangeoverError when the URL, the CA or the ledger cannot be used.
+    The row of a failed request holds the result of `tier_state`; its key `moving` names the tier that is
+    rolled. Raises ChangeoverError when the URL, the CA or the ledger cannot be used.
     """
     session = Session(plan, await ProbeTarget.resolve(plan.url, plan.ca_file), ledger, stop, tier_state)
     try:
@@ -98,7 +99,7 @@ def _snapshot(session: Session, seconds: float) -> ProbeProgress:
 
 
 def _user_error(errors: ExceptionGroup[Exception]) -> Exception:
-    """The error that has a message for the user, if any: a ledger that cannot be written fails in many tasks at once."""
+    """The error that has a message for the user, if any: one full disk fails many tasks at once."""
     for error in errors.exceptions:
         found = _user_error(error) if isinstance(error, ExceptionGroup) else error
         if isinstance(found, ChangeoverError):
