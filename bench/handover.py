@@ -111,7 +111,7 @@ class Chain:
             [*map(str, argv)], cwd=self._folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as probe:
             assert probe.stderr is not None
-            next(line for line in probe.stderr if f" {load.uploads} under way" in line)
+            next(line for line in probe.stderr if f" {load.uploads} in flight" in line)
             try:
                 yield verdict
             finally:

@@ -63,7 +63,7 @@ def probing(folder: Path, verdict: dict[str, Any]) -> Iterator[None]:
     probe = subprocess.Popen(argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert probe.stderr is not None
     for line in probe.stderr:
-        if " 4 under way" in line:
+        if " 4 in flight" in line:
             break
     try:
         yield

@@ -1,21 +1,20 @@
 """The command `changeover`, also as `python -m changeover`.
 
-Apart from `cli/main.py` because that takes half a second to import, and Ctrl-C may come then too.
+Apart from `cli/main.py` because Ctrl-C may arrive while that is imported.
 """
 
 from __future__ import annotations
 
 import sys
 
-INTERRUPTED = 130
-"""What a shell makes of a program that Ctrl-C has ended."""
-
 
 def main() -> None:
     try:
         from changeover.cli.main import main as command
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        from changeover.cli.exits import KEYBOARD
+
+        sys.exit(KEYBOARD)
     command()
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from signal import Signals
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel
+if TYPE_CHECKING:  # annotations alone: what catches `Unknown` need not load the model
+    from pydantic import BaseModel
 
-from changeover.model.chain import Tier
-from changeover.model.instance import Address, InFlight, Instance, LaunchSpec
+    from changeover.model.chain import Tier
+    from changeover.model.instance import Address, InFlight, Instance, LaunchSpec
 
 
 class Unknown(Exception):

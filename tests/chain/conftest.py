@@ -106,7 +106,7 @@ def traffic(two_tiers: Chain) -> Iterator[Command]:
     """GETs and slow uploads to it for as long as the test takes; not one of them may break."""
     uploads = ("--uploads", 4, "--upload-size", "1MB", "--upload-time", "800ms")
     probe = two_tiers.start("probe", "--rate", 50, "--connections", 4, *uploads, "--json")
-    probe.says(" 4 under way")
+    probe.says(" 4 in flight")
     yield probe
     done = probe.signal(signal.SIGTERM).end()
     assert done.code == 0, done

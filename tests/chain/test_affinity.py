@@ -61,7 +61,7 @@ def test_every_session_moves_at_most_once_for_each_instance_that_is_replaced(rol
     goal = rolled.other("runtime")
     old = {i["name"] for i in rolled.instances("runtime", phase="admitted")}
     probe = rolled.start("probe", "--rate", 20, "--uploads", 2, "--upload-size", "1MB", "--upload-time", "1s", "--json")
-    probe.says(" 2 under way")
+    probe.says(" 2 in flight")
     with Sessions(rolled, 10) as sessions, Sessions(rolled, 1, keep_cookies=False) as strangers:
         until(lambda: sessions.rounds >= 3, "sessions")
         assert all(len({*seen}) == 1 for seen in sessions.seen)

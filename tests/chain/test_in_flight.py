@@ -121,13 +121,13 @@ def test_a_roll_that_is_stopped_again_and_again_is_carried_on_without_a_lost_req
     came_from, goal = rolled.template(tier), rolled.other(tier)
     traffic = ("--rate", 60, "--connections", 6, "--uploads", 2, "--upload-size", "3MB", "--upload-time", "1500ms")
     probe = rolled.start("probe", "--json", *traffic)
-    probe.says(" 2 under way")
+    probe.says(" 2 in flight")
     for moment, number in stops:
         roll = rolled.start("roll", tier, "--to", goal)
         roll.says(f" {moment} ")
         stopped = roll.signal(number).end(-signal.SIGKILL if number is signal.SIGKILL else 2)
         if number is not signal.SIGKILL:
-            assert "stopped before it was done" in stopped.err
+            assert "interrupted before the command was done" in stopped.err
             assert "Run the same command again, or `changeover resume`" in stopped.err
             assert "Traceback" not in stopped.err
     told = rolled.roll(tier, goal)

@@ -37,7 +37,7 @@ def test_a_template_that_does_not_start_is_undone_and_its_own_software_says_why(
     done = unchanged(resting, tier, "roll", tier, "--to", to, code=1)
     assert re.search(reason, done.out), done
     assert f"{tier}: v1 -> {to} was undone" in done.out
-    assert "2 instances of v1 serve everything" in done.out
+    assert "2 instances of v1 serve all traffic" in done.out
 
 
 def test_a_template_that_is_never_ready_is_undone_after_its_progress_deadline(resting: Chain) -> None:
@@ -52,7 +52,7 @@ def test_a_template_that_is_never_ready_is_undone_after_its_progress_deadline(re
 
 
 def test_rolling_to_what_runs_already_is_nothing_to_do(resting: Chain) -> None:
-    assert "nothing to do" in unchanged(resting, "edge", "roll", "edge", "--to", "v1", code=0).out
+    assert "Nothing to do." in unchanged(resting, "edge", "roll", "edge", "--to", "v1", code=0).out
     told = resting.roll("edge", "v1")
     assert (told["tier"], told["from"], told["to"]) == ("edge", "v1", "v1")
     assert (told["outcome"], told["instances"]) == ("nothing to do", [])

@@ -53,7 +53,7 @@ class Behind:
         """GETs and slow uploads through the node that hears of everything last."""
         uploads = ("--uploads", 2, "--upload-size", "600KB", "--upload-time", "600ms")
         probe = self.chain.start("probe", "--rate", 20, "--connections", 2, *uploads, "--json")
-        probe.says(" 2 under way")
+        probe.says(" 2 in flight")
         return probe
 
 

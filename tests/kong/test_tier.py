@@ -51,7 +51,7 @@ def chain(with_a_kong: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def traffic(chain: Chain) -> Command:
     uploads = ("--uploads", 2, "--upload-size", "600KB", "--upload-time", "600ms")
     probe = chain.start("probe", "--rate", 20, "--connections", 2, *uploads, "--json")
-    probe.says(" 2 under way")
+    probe.says(" 2 in flight")
     return probe
 
 

@@ -1,4 +1,4 @@
-"""The chain that a command acts on: which file describes it, whether it is up, and the chain wired to its platform."""
+"""The chain that a command acts on: its file, and the chain wired to its platform, hops and routers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from changeover.model.errors import ChangeoverError, fail
 
 
 def chain_file(given: Path | None, state: Path) -> Path:
-    """Which chain file is meant. Raises ChangeoverError when there is none to be found."""
+    """The chain file: the given one, the one the chain was started from, or chain.yaml. Raises ChangeoverError."""
     if given is not None:
         return given
     if (state / "journal.db").exists():
@@ -26,21 +26,21 @@ def chain_file(given: Path | None, state: Path) -> Path:
     if here.exists():
         return here
     raise fail(
-        "no chain file is named, and there is no chain.yaml here",
+        "no chain file is given, and the current folder has no chain.yaml",
         next="Name one with -f, such as -f examples/01-four-tiers/chain.yaml.",
     )
 
 
 @asynccontextmanager
 async def wired(file: Path, state: Path) -> AsyncIterator[wiring.Wired]:
-    """A chain joined to its world, with the HTTP client it asks with."""
+    """A chain file wired, with an HTTP client that is open inside the `async with`."""
     async with wiring.client() as client:
         yield wiring.wire(file, state, client)
 
 
 @asynccontextmanager
 async def running(given: Path | None, state: Path) -> AsyncIterator[wiring.Wired]:
-    """The same for a chain that must be up. Raises ChangeoverError when it is not."""
+    """The same for a chain that must be up. Raises ChangeoverError if it is down or has other tiers than the file."""
     if not (state / "chain.yaml").exists():
         raise _not_up(state)
     async with wired(chain_file(given, state), state) as found:
@@ -54,25 +54,25 @@ async def running(given: Path | None, state: Path) -> AsyncIterator[wiring.Wired
 
 
 def _check_same_tiers(given: Chain, running: Chain) -> None:
-    """A running chain's tiers are what they were at its start; templates, sizes and limits may change."""
+    """Refuse other tiers than the chain was started with; templates, sizes and limits may change."""
     was, wanted = ([(t.name, t.kind) for t in chain.tiers] for chain in (running, given))
     if was != wanted:
         raise fail(
-            f"the chain file has other tiers than the chain that is up: {_names(wanted)}; up are {_names(was)}",
+            f"the chain file has other tiers than the running chain: {_names(wanted)}; running: {_names(was)}",
             state="Nothing was changed.",
-            next="Give back the tiers as they were, or take the chain down and up again.",
+            next="Restore the tiers in the chain file, or take the chain down and up again.",
         )
 
 
 def _check_same_previews(given: Chain, running: Chain) -> None:
-    """The load balancer has listened where the chain was told to since its start."""
+    """Refuse another preview address than the load balancer has listened on since the chain started."""
     was, wanted = ({t.name: t.update.preview for t in chain.tiers} for chain in (running, given))
     if changed := [name for name in wanted if wanted[name] != was[name]]:
         raise fail(
-            f"the preview of tier {changed[0]} is {wanted[changed[0]] or 'gone'} in the chain file, and was "
-            f"{was[changed[0]] or 'not there'} when the chain came up",
+            f"the chain file sets the preview of tier {changed[0]} to {wanted[changed[0]] or 'none'}; "
+            f"the chain was started with {was[changed[0]] or 'none'}",
             state="Nothing was changed.",
-            next="Put it back as it was, or take the chain down and up again.",
+            next="Restore `preview` in the chain file, or take the chain down and up again.",
         )
 
 
@@ -82,9 +82,9 @@ def _names(tiers: Sequence[tuple[str, str]]) -> str:
 
 @asynccontextmanager
 async def as_it_runs(state: Path, given: Path | None = None) -> AsyncIterator[wiring.Wired | None]:
-    """The chain as it was last acted on, whatever its file says by now; None when there never was one.
+    """The chain as a command last changed it, from the copy in its state folder; None if no chain was ever started.
 
-    A file that is `given` must be one of that chain; what it says beyond that takes effect with the next `roll`.
+    A `given` file must have the same tiers. Its other changes take effect with the next `roll`.
     """
     if given is not None:
         wiring.read_chain(given)

@@ -9,6 +9,13 @@ DONE: Final = 0
 ROLLED_BACK: Final = 1
 """Findings, or rolled back safely."""
 COULD_NOT: Final = 2
-"""The job could not be done; nothing was broken by trying."""
+"""The command could not do its job. It broke no request."""
 INTERRUPTED: Final = 3
 """Service was interrupted: a request was lost, duplicated or corrupted."""
+FAULT: Final = 70
+"""A fault of this program. The message names a report file with the traceback."""
+
+# What shells report of a program that a signal has ended. Not results of a command, so no page lists them.
+_SIGNALLED = 128
+KEYBOARD = _SIGNALLED + 2
+BROKEN_PIPE = _SIGNALLED + 13

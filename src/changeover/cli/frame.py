@@ -1,4 +1,7 @@
-"""The frame in which a command runs: errors become messages and exit codes here, once."""
+"""The frame in which a command runs: expected errors become messages and exit codes here, once.
+
+What it does not expect is a fault of the program and passes through to main.py.
+"""
 
 from __future__ import annotations
 
@@ -15,38 +18,44 @@ from changeover.ports import CannotStart, Unknown
 
 
 def run(as_json: bool, work: Callable[[Output], Coroutine[Any, Any, int]]) -> None:
-    """Run a command's coroutine and leave with its exit code. SIGTERM ends it as Ctrl-C does: tidily."""
+    """Run a command's coroutine and exit with its code. SIGTERM cancels it as Ctrl-C does."""
     output = Output(as_json=as_json)
     try:
-        code = asyncio.run(_until_told(work(output)))
+        code = asyncio.run(_cancelled_by_sigterm(work(output)))
     except ChangeoverError as error:
-        output.problem(error)
-        code = error.exit_code
+        code = _failed(output, error)
     except (Unknown, CannotStart) as error:
-        failure = fail(str(error), next="`changeover status` shows what runs; the logs lie in the state folder.")
-        output.problem(failure)
-        code = failure.exit_code
+        code = _failed(
+            output, fail(str(error), next="`changeover status` shows what runs; the logs are in the state folder.")
+        )
     except OSError as error:
-        failure = fail(
-            error.strerror or str(error) or type(error).__name__,
-            where=str(error.filename or ""),
-            state="Nothing more was done; what serves goes on serving.",
-            next="Give back the file or its permissions, or name another folder with --state.",
+        code = _failed(
+            output,
+            fail(
+                error.strerror or str(error) or type(error).__name__,
+                where=str(error.filename or ""),
+                state="The command stopped there. Running instances continue to serve.",
+                next="Restore the file or its permissions, or name another folder with --state.",
+            ),
         )
-        output.problem(failure)
-        code = failure.exit_code
     except (KeyboardInterrupt, asyncio.CancelledError):
-        stopped = fail(
-            "stopped before it was done",
-            state="What serves goes on serving; a rollout stays where it is until somebody carries it on.",
-            next="Run the same command again, or `changeover resume`; `changeover status` shows where things are.",
+        code = _failed(
+            output,
+            fail(
+                "interrupted before the command was done",
+                state="Running instances continue to serve; a rollout stays at its current step.",
+                next="Run the command again, or `changeover resume`; `changeover status` shows the state.",
+            ),
         )
-        output.problem(stopped)
-        code = stopped.exit_code
     raise typer.Exit(code)
 
 
-async def _until_told(work: Coroutine[Any, Any, int]) -> int:
+def _failed(output: Output, error: ChangeoverError) -> int:
+    output.problem(error)
+    return error.exit_code
+
+
+async def _cancelled_by_sigterm(work: Coroutine[Any, Any, int]) -> int:
     task = asyncio.ensure_future(work)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await task

@@ -14,14 +14,14 @@ from changeover.kit import process
 from changeover.model.errors import ChangeoverError
 
 
-def mind_keeper(state: Path, journal: Journal) -> None:
-    """Leave a keeper behind where there is none any more, unless somebody else is at work on the chain."""
+def ensure_keeper(state: Path, journal: Journal) -> None:
+    """Start a keeper if none runs, unless another command holds the lease."""
     with contextlib.suppress(ChangeoverError), lease(journal, "up", time.time()):
-        leave_keeper(state, journal)
+        start_keeper(state, journal)
 
 
-def leave_keeper(state: Path, journal: Journal) -> None:
-    """Start the keeper, unless it runs, and write down which process it is, so that `down` can end it.
+def start_keeper(state: Path, journal: Journal) -> None:
+    """Start the keeper unless it runs, and record its process so that `down` can end it.
 
     A keeper of an older version cannot read the journal that this version has migrated. It is replaced.
     """
@@ -29,22 +29,22 @@ def leave_keeper(state: Path, journal: Journal) -> None:
     if known is not None and known.is_alive() and known.journal_format == FORMAT:
         return
     end_keeper(journal)
-    home = keepers_home(journal)
-    home.mkdir(exist_ok=True)
+    folder = keeper_folder(journal)
+    folder.mkdir(exist_ok=True)
     command = (sys.executable, "-m", "changeover", "keep", "--state", str(state))
-    pid, born = process.spawn(command, cwd=home, log=home / "log", env={})
+    pid, born = process.spawn(command, cwd=folder, log=folder / "log", env={})
     journal.set_keeper(pid, born)
 
 
 def end_keeper(journal: Journal) -> None:
-    """End the keeper: the process that was written down as it, and any whose command was killed before it could."""
-    home = keepers_home(journal)
+    """End the recorded keeper, and any keeper whose command was killed before it recorded one."""
+    folder = keeper_folder(journal)
     if (known := journal.keeper()) is not None:
-        process.kill_session(known.pid, known.born, home)
-    for unrecorded in process.leaders_in(home):
-        process.kill_session(*unrecorded, home)
+        process.kill_session(known.pid, known.born, folder)
+    for unrecorded in process.leaders_in(folder):
+        process.kill_session(*unrecorded, folder)
 
 
-def keepers_home(journal: Journal) -> Path:
-    """The folder that the keeper, and nobody else, works in."""
+def keeper_folder(journal: Journal) -> Path:
+    """The working folder of the keeper, which no other process uses."""
     return journal.folder / "keeper"

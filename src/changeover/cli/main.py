@@ -1,47 +1,66 @@
-"""The command line: which commands there are."""
+"""The command line: finds the command, imports that one, and turns an unforeseen exception into exit code 70.
+
+`changeover --help` imports no command. The list of commands is in registry.py.
+"""
 
 from __future__ import annotations
 
-import typer
+import sys
+from importlib import import_module
+from typing import Any
 
-from changeover.cli.commands.app import app as app_command
-from changeover.cli.commands.control import abort, pause, promote, retry, undo
-from changeover.cli.commands.demo import demo
-from changeover.cli.commands.down import down
-from changeover.cli.commands.history import history, show
-from changeover.cli.commands.keep import keep
-from changeover.cli.commands.plan import plan
-from changeover.cli.commands.probe import probe
-from changeover.cli.commands.receive import receive
-from changeover.cli.commands.relay import relay
-from changeover.cli.commands.render import render
-from changeover.cli.commands.resume import resume
-from changeover.cli.commands.roll import roll
-from changeover.cli.commands.schema import schema
-from changeover.cli.commands.simulate import simulate
-from changeover.cli.commands.status import status
-from changeover.cli.commands.up import up
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from changeover.cli.registry import COMMANDS
 from changeover.kit import process
 
-EPILOG = "Exit codes: 0 done, 1 rolled back safely, 2 could not do the job, 3 service was interrupted."
+EPILOG = (
+    "Exit codes: 0 done, 1 findings or rolled back safely, 2 could not do the job, 3 service was interrupted, "
+    "70 a fault of this program."
+)
+
+
+class LazyGroup(TyperGroup):
+    """Holds a placeholder for each command, and replaces the one that is called by the command itself."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load(str(name)), rest
+
+
+def load(name: str) -> Any:
+    """The command of that name, imported."""
+    entry = COMMANDS[name]
+    function = getattr(import_module(f"changeover.cli.commands.{entry.module}"), name)
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name, epilog=EPILOG, hidden=entry.hidden)(function)
+    return get_command(alone)
+
+
+def _placeholder() -> None:
+    raise AssertionError("LazyGroup.resolve_command replaces every placeholder before it is called")
+
 
 cli = typer.Typer(
+    cls=LazyGroup,
     name="changeover",
-    help="Roll any tier of a chain of servers so that no request in flight is broken, and prove it.",
+    help="Roll any tier of a chain of servers without breaking a request in flight, and prove it.",
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (
-    *(up, status, plan, roll, pause, resume, promote, abort, undo, retry, history, show),
-    *(probe, down, demo, simulate, schema, render, receive, relay),
-):
-    cli.command(epilog=EPILOG)(command)
-cli.command("app", epilog=EPILOG)(app_command)
-cli.command(hidden=True)(keep)
+for _name, _entry in COMMANDS.items():
+    cli.command(_name, help=_entry.summary, hidden=_entry.hidden)(_placeholder)
 
 
 def main() -> None:
     process.ignore_no_signals()
-    cli()
+    try:
+        cli()
+    except Exception as error:
+        from changeover.cli import faults  # here: a run without a fault imports nothing for one
+
+        sys.exit(faults.report(error, sys.argv[1:]))

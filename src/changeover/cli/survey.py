@@ -20,9 +20,9 @@ from changeover.rollout.tier.context import TierContext
 
 
 async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
-    """Everything there is to say of a chain just now, as `status --json` prints it."""
+    """The object of `status --json`."""
     up = journal.is_up()
-    now = Clock(not_before=journal.latest()).now()  # as controllers count, whatever was done to the clock
+    now = Clock(not_before=journal.latest()).now()  # the controllers' clock, which never goes back
     tiers, instances = [], []
     for tier in found.chain.tiers:
         course = journal.course(tier.name)
@@ -41,13 +41,13 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
             }
         )
     holder = journal.holder()
-    at_work = {"pid": holder.pid, "what": holder.purpose} if holder and holder.is_alive() else None
+    controller = {"pid": holder.pid, "what": holder.purpose} if holder and holder.is_alive() else None
     return {
         "chain": found.chain.name,
         "up": up,
         "edge_url": edge_url(found) if up else None,
         "ca_file": str(found.platform.ca_file) if up else None,
-        "at_work": at_work,
+        "at_work": controller,
         "balancer": found.platform.is_open(),
         "keeper": known.pid if (known := journal.keeper()) is not None and known.is_alive() else None,
         "tiers": tiers,
@@ -56,7 +56,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
 
 
 def _share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] | None:
-    """Of a canary at a step: how much of what goes to the new template, as it was set and as its routers have it."""
+    """The share of the new template at a canary step: the target, and what the routers have. None otherwise."""
     router = found.world.routers[tier.name]
     course, weighs = journal.course(tier.name), isinstance(router, CanWeigh)
     if course is None:
@@ -73,7 +73,7 @@ def _share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] 
 
 
 def edge_url(found: wiring.Wired) -> str:
-    """Where clients reach the chain. Only an nginx at the edge speaks TLS to them."""
+    """The URL for clients. Only an nginx at the edge takes TLS."""
     outermost = found.chain.tiers[0]
     return f"{'https' if outermost.kind == 'nginx' else 'http'}://{found.platform.entry(found.chain.tiers[0].name)}"
 
@@ -99,7 +99,7 @@ async def _instance(found: wiring.Wired, tier: str, member: Member, now: float) 
 
 
 def in_flight(seen: InFlight | None) -> dict[str, Any] | None:
-    """In-flight counts as JSON; None when they could not be had, which is not the same as nothing."""
+    """In-flight counts as an object; None if they are unknown, which differs from none in flight."""
     if seen is None:
         return None
     uploads = [{"received": u.received, "expected": u.expected, "seconds": u.seconds} for u in seen.uploads]

@@ -1,8 +1,8 @@
-"""`changeover demo`: the main job from beginning to end, or (--naive) the control that must break requests.
+"""`changeover demo`: the whole job on one machine, or with --naive a control run that must break requests.
 
-Chain up, traffic on, every tier rolled from its first template to its last from the inside out, verdict, chain down.
-The traffic is the command `changeover probe` in a process of its own, so that it shares no event loop with what it
-judges.
+It starts the chain, sends traffic, rolls every tier from its first template to its last from the inside out, prints the
+verdict and stops the chain. `changeover probe` sends the traffic in a process of its own, so that it shares no event
+loop with the controller that it judges.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from changeover.engine.runtime import ProgressListener
 from changeover.kit.files import write_whole
 from changeover.model.errors import fail
 
-_TRAFFIC_PATIENCE = 60.0
-"""Seconds until traffic that does not begin to flow is given up on."""
+_TRAFFIC_TIMEOUT = 60.0
+"""Seconds within which all planned uploads must be in flight."""
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What the demo sends."""
+    """The traffic that the demo sends."""
 
     rate: float
     connections: int
@@ -58,7 +58,9 @@ class Traffic:
 
 def demo(
     file: FileOption = None,
-    naive: Annotated[bool, typer.Option("--naive", help="The control: plain restarts. Must break requests.")] = False,
+    naive: Annotated[
+        bool, typer.Option("--naive", help="Control run: restart the instances without draining. Must break requests.")
+    ] = False,
     rate: RateOption = 220.0,
     connections: ConnectionsOption = 16,
     uploads: UploadsOption = 4,
@@ -67,7 +69,7 @@ def demo(
     state: StateOption = STATE / "demo",
     json: JsonOption = False,
 ) -> None:
-    """The main job, whole: chain up, traffic on, every tier rolled, verdict, chain down. Exits 3 if anything broke."""
+    """Start a chain, send traffic, roll every tier, print the verdict, stop the chain. Exits 3 if a request broke."""
     traffic = Traffic(rate, connections, uploads, int(upload_size), upload_time)
     run(json, lambda output: _demo(output, file, state, traffic, naive))
 
@@ -76,24 +78,24 @@ async def _demo(output: Output, file: Path | None, state: Path, traffic: Traffic
     source = chain_file(file, state)
     since = time.time()
     with _watching(output) as watch:
-        tell = output.teller(since)
+        on_progress = output.progress_since(since)
         async with wired(source, state) as found:
             with contextlib.closing(found.journal()) as journal:
                 up_already = journal.is_up()
             if up_already:
                 raise fail(
-                    f"a chain is up in {state} already",
-                    next=f"Take it down first: changeover down --state {state}",
+                    f"a chain is already up in {state}",
+                    next=f"Take it down first: `changeover down --state {state}`.",
                 )
             watch("starting the chain")
-            await start_chain(found, source, tell)
+            await start_chain(found, source, on_progress)
             try:
                 async with _probing(state, traffic, lambda line: watch(line)) as prober:
-                    rolls = await _roll_all(found, tell, naive)
+                    rolls = await _roll_all(found, on_progress, naive)
                     verdict = await prober.verdict()
             finally:
                 watch("taking the chain down")
-                await stop_chain(found, tell)
+                await stop_chain(found, on_progress)
     report = data(verdict, rolls, Path(verdict["ledger"]), since)
     path = state / ("report-naive.json" if naive else "report.json")
     write_whole(path, jsonlib.dumps(report, indent=1))
@@ -101,7 +103,7 @@ async def _demo(output: Output, file: Path | None, state: Path, traffic: Traffic
     return exits.DONE if report["verdict"]["clean"] else exits.INTERRUPTED
 
 
-async def _roll_all(found: wiring.Wired, tell: ProgressListener, naive: bool) -> list[Rolled]:
+async def _roll_all(found: wiring.Wired, on_progress: ProgressListener, naive: bool) -> list[Rolled]:
     """Every tier from the inside out to its last template."""
     done: list[Rolled] = []
     with contextlib.closing(found.journal()) as journal:
@@ -109,12 +111,12 @@ async def _roll_all(found: wiring.Wired, tell: ProgressListener, naive: bool) ->
             for tier in found.chain.inside_out:
                 goal = list(tier.templates)[-1]
                 if naive:
-                    await restart_tier(found.world, found.platform, journal, tier, goal, tell)
+                    await restart_tier(found.world, found.platform, journal, tier, goal, on_progress)
                     continue
-                done += (await roll(found.world, journal, {tier.name: goal}, tell)).parts
+                done += (await roll(found.world, journal, {tier.name: goal}, on_progress)).parts
                 one = done[-1]
                 if one.finish.outcome != "completed":
-                    raise fail(f"{tier.name} did not get to {goal}: {one.finish.reason}", exit_code=exits.ROLLED_BACK)
+                    raise fail(f"{tier.name} did not reach {goal}: {one.finish.reason}", exit_code=exits.ROLLED_BACK)
     return done
 
 
@@ -129,17 +131,19 @@ class _Prober:
         self._reading = asyncio.gather(self._read_progress(), self._read_result())
 
     async def flows(self, uploads: int) -> None:
-        """Wait until it sends everything that it is to send."""
-        self._wanted = f" {uploads} under way"
+        """Wait until all planned uploads are in flight."""
+        self._wanted = f" {uploads} in flight"
         gone = asyncio.ensure_future(self._process.wait())
         seen = asyncio.ensure_future(self._flows.wait())
-        await asyncio.wait({gone, seen}, timeout=_TRAFFIC_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({gone, seen}, timeout=_TRAFFIC_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         if not self._flows.is_set():
-            raise fail("the probe does not get its traffic going", state=self._last)
+            raise fail(
+                f"the probe did not have its uploads in flight within {_TRAFFIC_TIMEOUT:.0f} s", state=self._last
+            )
         gone.cancel()
 
     async def verdict(self) -> dict[str, Any]:
-        """Stop the traffic, let it finish and read back, and take its word."""
+        """Stop the traffic, let it finish and read back, and return the verdict."""
         self._process.terminate()
         _, text = await self._reading
         await self._process.wait()
@@ -149,7 +153,7 @@ class _Prober:
             raise fail("the probe ended without a verdict", state=self._last) from None
 
     async def end(self) -> None:
-        """Whatever state it is in."""
+        """End the process in whatever state it is."""
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
@@ -167,7 +171,7 @@ class _Prober:
         assert self._process.stdout is not None
         return (await self._process.stdout.read()).decode()
 
-    _wanted = "under way"
+    _wanted = "in flight"
 
 
 @asynccontextmanager
@@ -185,7 +189,7 @@ async def _probing(state: Path, traffic: Traffic, show: Callable[[str], None]) -
         *(sys.executable, "-m", "changeover", "probe", "--json", *words),
         stdout=PIPE,
         stderr=PIPE,
-        start_new_session=True,  # Ctrl-C is for this command, which then ends the probe itself
+        start_new_session=True,  # Ctrl-C reaches this command alone, which then ends the probe
     )
     prober = _Prober(process, show)
     try:
@@ -197,7 +201,7 @@ async def _probing(state: Path, traffic: Traffic, show: Callable[[str], None]) -
 
 @contextlib.contextmanager
 def _watching(output: Output) -> Any:
-    """Somewhere to show what goes on just now: a line that changes on a terminal, now and then a line elsewhere."""
+    """A function that shows the current activity: a changing line on a terminal, elsewhere a line every 5 s."""
     if output.err.is_terminal:
         with Status("", console=output.err) as status:
             yield status.update

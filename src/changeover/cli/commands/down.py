@@ -1,4 +1,4 @@
-"""`changeover down`: stop a chain, whole."""
+"""`changeover down`: stop a chain."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from changeover.engine.runtime import ProgressListener
 
 
 def down(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
-    """Stop every instance, edge first, and the load balancer. Stored uploads, logs and the journal stay."""
+    """Stop every instance, edge first, and the load balancer. Keeps stored uploads, logs and the journal."""
     run(json, lambda output: _down(output, file, state))
 
 
 async def _down(output: Output, file: Path | None, state: Path) -> int:
     async with as_it_runs(state, file) as found:
         if found is None:
-            output.result({"stopped": []}, f"No chain is up in {state}; nothing to do.")
+            output.result({"stopped": []}, f"No chain is up in {state}. Nothing to do.")
             return exits.DONE
-        stopped = await stop(found, output.teller(time.time()))
-    text = f"Stopped {len(stopped)} instances." if stopped else f"No chain is up in {state}; nothing to do."
+        stopped = await stop(found, output.progress_since(time.time()))
+    text = f"Stopped {len(stopped)} instances." if stopped else f"No chain is up in {state}. Nothing to do."
     output.result({"stopped": stopped}, text)
     return exits.DONE
 
 
-async def stop(found: wiring.Wired, tell: ProgressListener) -> list[str]:
-    """Take a chain down; returns the names of the instances that were stopped. Raises ChangeoverError."""
+async def stop(found: wiring.Wired, on_progress: ProgressListener) -> list[str]:
+    """Take a chain down; returns the names of the stopped instances. Raises ChangeoverError."""
     with contextlib.closing(found.journal()) as journal:
         holder = journal.holder()
         if holder is None or holder.purpose == KEEPER or not holder.is_alive():
-            end_keeper(journal)  # before the lease is asked for: it may hold it
+            end_keeper(journal)  # first, because the keeper may hold the lease
         with lease(journal, "down", time.time()):
             end_keeper(journal)
-            return await take_down(found.world, journal, tell)
+            return await take_down(found.world, journal, on_progress)

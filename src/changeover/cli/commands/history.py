@@ -1,4 +1,4 @@
-"""`changeover history` and `changeover show`: what happened, when and why, for as long as the journal is kept."""
+"""`changeover history` and `changeover show`: past rollouts, as the journal has them."""
 
 from __future__ import annotations
 
@@ -23,44 +23,42 @@ from changeover.model.units import human_seconds
 
 
 def history(state: StateOption = STATE, json: JsonOption = False) -> None:
-    """List every rollout: what it was, when, how long it took, and what came of it."""
+    """List all rollouts: tier, templates, start, duration, outcome."""
     run(json, lambda output: _history(output, state))
 
 
 def show(
-    number: Annotated[int, typer.Argument(metavar="ID", help="A rollout's number, as `history` lists it.")],
+    number: Annotated[int, typer.Argument(metavar="ID", help="Number of the rollout, from `history`.")],
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
-    """Tell one rollout: every observation that counted, every decision, every step of every instance, with its time."""
+    """Show the log of one rollout: observations, decisions and phases, with their times."""
     run(json, lambda output: _show(output, number, state))
 
 
 def _journal(state: Path) -> Journal:
     if not (state / "journal.db").exists():
-        raise fail(f"there is no journal in {state}", next="Name the chain's folder with --state.")
+        raise fail(f"no journal in {state}", next="Name the chain's folder with --state.")
     return wiring.open_journal(state)
 
 
 async def _history(output: Output, state: Path) -> int:
     with contextlib.closing(_journal(state)) as journal:
         rows = journal.rollouts()
-    table = Table("id", "tier", "from", "to", "began (UTC)", "took", "came of it")
+    table = Table("id", "tier", "from", "to", "started (UTC)", "duration", "outcome")
     for row in rows:
-        took = "-" if row.ended is None else human_seconds(round(row.ended - row.started, 1))
-        came = row.outcome or "unfinished: `changeover resume` carries it on"
+        duration = "-" if row.ended is None else human_seconds(round(row.ended - row.started, 1))
+        outcome = row.outcome or "unfinished: `changeover resume` continues it"
         table.add_row(
             str(row.id),
             row.tier,
             row.from_template,
             row.to_template,
             _time(row.started),
-            took,
-            f"{came} {row.reason or ''}",
+            duration,
+            f"{outcome} {row.reason or ''}",
         )
-    output.result(
-        {"rollouts": [_rollout_data(row) for row in rows]}, table if rows else "Nothing was ever rolled here."
-    )
+    output.result({"rollouts": [_rollout_data(row) for row in rows]}, table if rows else "No tier has been rolled.")
     return exits.DONE
 
 
@@ -68,11 +66,11 @@ async def _show(output: Output, number: int, state: Path) -> int:
     with contextlib.closing(_journal(state)) as journal:
         row = next((row for row in journal.rollouts() if row.id == number), None)
         if row is None:
-            raise fail(f"there is no rollout {number}", next="`changeover history` lists them.")
+            raise fail(f"no rollout {number}", next="`changeover history` lists them.")
         lines = journal.log(number)
-    way = f"{row.tier}: {row.from_template} -> {row.to_template}"
-    title = f"{way}, began {_time(row.started)} UTC: {row.outcome or 'unfinished'}"
-    table = Table("s", "instance", "what", "", title=title, title_justify="left")
+    change = f"{row.tier}: {row.from_template} -> {row.to_template}"
+    title = f"{change}, started {_time(row.started)} UTC: {row.outcome or 'unfinished'}"
+    table = Table("seconds", "instance", "kind", "text", title=title, title_justify="left")
     for line in lines:
         table.add_row(f"{line.at - row.started:.2f}", line.instance, line.kind, line.text.replace("[", r"\["))
     output.result({"rollout": _rollout_data(row), "log": [asdict(line) for line in lines]}, table)

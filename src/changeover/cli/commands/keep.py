@@ -1,4 +1,4 @@
-"""`changeover keep`: the keeper that `up` leaves behind. Not for people; `down` ends it."""
+"""`changeover keep`: the keeper process. `up` starts it and `down` ends it; users do not call it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from changeover.engine.keeper.keeper import keep as keep_chain
 from changeover.model.errors import ChangeoverError
 from changeover.ports import CannotStart, Unknown
 
-TRY_AGAIN = 1.0
-"""Seconds after something went wrong."""
+RETRY_AFTER = 1.0
+"""Seconds between a failure and the next attempt."""
 
 
 def keep(state: StateOption = STATE) -> None:
@@ -38,14 +38,18 @@ async def _keep(output: Output, state: Path) -> int:
                 with contextlib.closing(found.journal()) as journal:
                     if not journal.is_up():
                         return exits.DONE
-                    await keep_chain(found.world, journal, output.teller(since), partial(_changed, state, stamp))
+                    await keep_chain(
+                        found.world, journal, output.progress_since(since), partial(_changed, state, stamp)
+                    )
         except (ChangeoverError, CannotStart, Unknown, OSError, sqlite3.Error) as error:
-            output.err.print(f"{error}; trying again", markup=False)  # a full disk passes; a keeper that left does not
-            await asyncio.sleep(TRY_AGAIN)
+            output.err.print(
+                f"{error}; retrying", markup=False
+            )  # a full disk is temporary; a keeper that exits is not replaced
+            await asyncio.sleep(RETRY_AFTER)
 
 
 def _changed(state: Path, stamp: int) -> bool:
-    """Whether a command has put another chain file in place, which must then be read anew."""
+    """Whether a command has replaced the chain file since."""
     return _stamp(state) != stamp
 
 

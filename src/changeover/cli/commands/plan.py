@@ -1,4 +1,4 @@
-"""`changeover plan`: what a roll would do, how long it would take, and whom it would cut. Nothing is changed."""
+"""`changeover plan`: what a roll would do, how long it would take, which uploads it would cut. Changes nothing."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def plan(
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
-    """Show what a roll would do: every step, the most instances, the time it takes, and which uploads would be cut.
+    """Show what a roll would do: each step, the time it takes, the uploads it would cut.
 
-    Exits 0 if there is nothing to do, 1 if there is. `roll --plan ID` carries it out, unless something has changed.
+    Exits 0 if there is nothing to do, 1 if there is. `roll --plan ID` executes the plan unless the chain has changed.
     """
 
     async def work(output: Output) -> int:

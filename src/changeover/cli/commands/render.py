@@ -1,9 +1,8 @@
-"""`changeover render kong`: the declarative configuration of a Kong in front of a chain's tier."""
+"""`changeover render kong`: the declarative configuration of a Kong in front of a tier."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,27 +15,28 @@ from changeover.cli import exits
 from changeover.cli.chains import as_it_runs, chain_file
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
-from changeover.cli.rendering.output import Output
+from changeover.cli.rendering.output import Output, write
 from changeover.hops.kong.document import Member, with_members
 from changeover.rollout.members.phases import Phase
 
 
 class Software(StrEnum):
-    """What there is to render for."""
+    """The software that `render` knows."""
 
     KONG = "kong"
 
 
 def render(
-    what: Annotated[Software, typer.Argument(metavar="kong", help="The software: kong.")],
+    what: Annotated[Software, typer.Argument(metavar="kong", help="The software to configure: kong.")],
     file: FileOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
-    """Print Kong's declarative configuration (decK, `POST /config`): services, routes, upstreams, targets and checks.
+    """Print Kong's declarative configuration for a chain.
 
-    Of every tier with Kong as its router; in a chain without any, of its last tier. Its targets are the instances that
-    serve at the moment, and none while the chain is down.
+    For decK and `POST /config`: services, routes, upstreams, targets and health checks of every tier whose router is a
+    Kong, or of the last tier in a chain without a Kong. The targets are the instances that serve at the moment; there
+    are none while the chain is down.
     """
     run(json, lambda output: _render(output, file, state, json))
 
@@ -51,12 +51,12 @@ async def _render(output: Output, file: Path | None, state: Path, json: bool) ->
     if json:
         output.result(found, "")
     else:
-        sys.stdout.write(yaml.safe_dump(found, sort_keys=False))
+        write(yaml.safe_dump(found, sort_keys=False))
     return exits.DONE
 
 
 async def _serving(state: Path, tier: str) -> dict[str, Member]:
-    """The instances of a tier that serve, if its chain is up."""
+    """The instances of a tier that serve; none while the chain is down."""
     async with as_it_runs(state) as found:
         if found is None or found.chain.tier(tier) is None:
             return {}

@@ -1,4 +1,4 @@
-"""`changeover resume`: go on with what was paused, or with what a controller that ended has left unfinished."""
+"""`changeover resume`: continue a paused rollout, or one whose controller has ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from changeover.rollout.tier.actions import Action
 
 
 def resume(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
-    """Go on with a paused rollout, or carry one to its end whose process was ended, with the original deadlines."""
+    """Resume a paused rollout, or one whose controller has ended. Its deadlines stay the original ones."""
     run(json, lambda output: _resume(output, file, state))
 
 
@@ -32,9 +32,9 @@ async def _resume(output: Output, file: Path | None, state: Path) -> int:
             async with patient_lease(journal, "resume", time.time()):
                 release = journal.unfinished_release()
                 if release is None:
-                    output.result({"outcome": "nothing to do", "rolls": []}, "Nothing is unfinished; nothing to do.")
+                    output.result({"outcome": "nothing to do", "rolls": []}, "No rollout is unfinished. Nothing to do.")
                     return exits.DONE
                 paused = any((course := journal.course(t.name)) and course.paused for t in found.chain.tiers)
                 action = Action.RESUME if paused else None
-                released = await carry_on(found.world, journal, output.teller(time.time()), action, "resume")
+                released = await carry_on(found.world, journal, output.progress_since(time.time()), action, "resume")
     return show_rolled(output, released)

@@ -1,4 +1,4 @@
-"""`changeover roll`: move a tier from the template it runs to another, without breaking a request."""
+"""`changeover roll`: move a tier from the template it runs to another without breaking a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.chains import running
 from changeover.cli.frame import run
-from changeover.cli.keeper_process import leave_keeper
+from changeover.cli.keeper_process import start_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.options.targets import (
     AllOption,
@@ -44,15 +44,18 @@ def roll(
     everything: AllOption = False,
     release: ReleaseOption = None,
     strategy: StrategyOption = None,
-    plan: Annotated[str, typer.Option("--plan", metavar="ID", help="Carry out a plan, unless it is stale.")] = "",
+    plan: Annotated[
+        str, typer.Option("--plan", metavar="ID", help="Execute this plan. Refused if the chain has changed since.")
+    ] = "",
     file: FileOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
-    """Roll one tier, or several as one release: new instances in, old ones drained and out.
+    """Roll a tier, or several as one release, to another template.
 
-    Several go from the inside out, one at a time. Undone by itself if the new instances do not get ready; then the
-    tiers that were rolled before are taken back too.
+    New instances get traffic first, then the old ones are drained and stopped. A release rolls its tiers from the
+    inside out, one at a time. If new instances do not become ready, the rollout is undone, and with it the tiers that
+    the release has already rolled.
     """
 
     async def work(output: Output) -> int:
@@ -62,7 +65,7 @@ def roll(
                     asked = requested_targets(found, tier, to, everything, release)
                     return await roll_targets(output, found, journal, asked, strategy.value if strategy else None)
                 if tier or to or everything or release or strategy:
-                    raise fail("--plan says everything there is to say: give it alone")
+                    raise fail("--plan cannot be combined with TIER, --to, --all, --release or --strategy")
                 kept = find_plan(found.state, plan)
                 return await roll_targets(output, found, journal, kept.goals, kept.strategy, kept)
 
@@ -77,7 +80,7 @@ async def roll_targets(
     strategy: Strategy | None,
     plan: Kept | None = None,
 ) -> int:
-    """Roll, print what came of it, and say with which code to leave. `plan`: only if nothing has changed since."""
+    """Roll, print the outcome, and return the exit code. Refused if the chain has changed since `plan` was made."""
     way = ", ".join(f"{tier} to {template}" for tier, template in targets.items())
     async with patient_lease(journal, f"roll {way}", time.time()):
         unfinished = journal.unfinished_release()
@@ -87,20 +90,22 @@ async def roll_targets(
             parts = [
                 {"tier": t, "from": v, "to": v, "outcome": "nothing to do", "instances": []} for t, v in targets.items()
             ]
-            runs = ", ".join(f"{tier} runs {template} already" for tier, template in targets.items())
-            output.result(one_or_all(parts, "nothing to do"), f"{runs}; nothing to do.")
+            runs = ", ".join(f"{tier} already runs {template}" for tier, template in targets.items())
+            output.result(one_or_all(parts, "nothing to do"), f"{runs}. Nothing to do.")
             return exits.DONE
-        check_roll(found.world, journal, targets)  # first: from this copy the keeper replaces what dies
+        check_roll(
+            found.world, journal, targets
+        )  # before the copy is kept: the keeper starts replacements from the copy
         found.keep_copy()
-        leave_keeper(found.state, journal)
-        released = await roll_tiers(found.world, journal, targets, output.teller(time.time()), strategy)
+        start_keeper(found.state, journal)
+        released = await roll_tiers(found.world, journal, targets, output.progress_since(time.time()), strategy)
     return show_rolled(output, released)
 
 
 def show_rolled(output: Output, released: Released) -> int:
-    """Print what came of a release, and say with which code to leave."""
+    """Print the outcome of a release and return the exit code."""
     parts = released.parts
     data = one_or_all([rolled_data(one) for one in parts], released.outcome)
-    output.result(data, Group(*map(rolled_text, parts)) if parts else "Nothing had begun to move; it was taken back.")
+    output.result(data, Group(*map(rolled_text, parts)) if parts else "The release was undone before any tier moved.")
     cut = any(member.cut for one in parts for member in one.members)
     return exits.INTERRUPTED if cut else OUTCOMES[released.outcome]

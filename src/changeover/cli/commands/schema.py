@@ -1,15 +1,12 @@
-"""`changeover schema`: what a chain file may say."""
+"""`changeover schema`: the JSON Schema of a chain file."""
 
 from __future__ import annotations
 
-import json
-import sys
-
 from changeover import wiring
 from changeover.cli.options.common import JsonOption
+from changeover.cli.rendering.output import write_json
 
 
 def schema(as_json: JsonOption = False) -> None:
-    """Print the JSON Schema of a chain file, with which editors complete and check it."""
-    json.dump(wiring.schema(), sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    """Print the JSON Schema of a chain file. Editors complete and check the file with it."""
+    write_json(wiring.schema())

@@ -1,4 +1,4 @@
-"""`changeover simulate`: how a rollout would go, with instances and traffic that exist in virtual time alone."""
+"""`changeover simulate`: a rollout of simulated instances under simulated traffic, in virtual time."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from changeover.rollout.simulation.simulate import Result, SimulatedTier, Simula
 from changeover.rollout.tier.state import RolloutSettings
 
 USUAL = SimulatedTier()
-QUIET = 2.0
-"""Seconds without a word, after which a terminal is shown how far it is."""
-AT_A_TIME = 2000
-"""Happenings between two moments in which Ctrl-C is heard and progress shown."""
+PROGRESS_AFTER = 2.0
+"""Seconds after which a terminal shows the progress."""
+EVENTS_PER_TURN = 2000
+"""Simulated events between two checks for Ctrl-C and two updates of the progress."""
 
 
 def _count(help: str) -> Any:
@@ -48,60 +48,76 @@ def _time(help: str, shown: str = "the chain file's") -> Any:
 
 
 def simulate(
-    tier: Annotated[str, typer.Argument(help="The tier to roll. Without it: every tier, the last one first.")] = "",
+    tier: Annotated[str, typer.Argument(help="The tier to roll. Default: every tier, from the inside out.")] = "",
     file: FileOption = None,
-    size: Annotated[int | None, typer.Option(min=1, help="Instances.", show_default="the chain file's")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Instances of the tier.", show_default="the chain file's")
+    ] = None,
     strategy: Annotated[
-        Strategy | None, typer.Option(help="How it is rolled.", show_default="the chain file's")
+        Strategy | None, typer.Option(help="The strategy of the rollout.", show_default="the chain file's")
     ] = None,
     surge: Annotated[Any, _count("Instances above size.")] = None,
-    unavailable: Annotated[Any, _count("Instances that may be missing from size.")] = None,
+    unavailable: Annotated[Any, _count("Instances that may be missing below size.")] = None,
     min_ready: Annotated[float | None, _time("How long an instance must be ready before it gets traffic.")] = None,
     progress_deadline: Annotated[
-        float | None, _time("An instance that does not serve by then is replaced, or the rollout undone.")
+        float | None, _time("Time after which an instance that is not ready is replaced, or the rollout undone.")
     ] = None,
-    drain_deadline: Annotated[float | None, _time("How long a drain may take.")] = None,
+    drain_deadline: Annotated[float | None, _time("Longest time for a drain.")] = None,
     policy: Annotated[
         Literal["wait", "cut"] | None,
-        typer.Option(help="At the drain deadline.", show_default="the chain file's"),
+        typer.Option(help="What happens at the drain deadline.", show_default="the chain file's"),
     ] = None,
-    uploads_per_second: Annotated[float, typer.Option(min=0, help="That come to each instance.")] = USUAL.uploads.rate,
-    upload_size: Annotated[Spread, SIZE.option(USUAL.uploads.work, "Bytes of an upload.")] = USUAL.uploads.work,
-    client_rate: Annotated[Spread, RATE.option(USUAL.uploads.pace, "How fast it comes.")] = USUAL.uploads.pace,
+    uploads_per_second: Annotated[
+        float, typer.Option(min=0, help="New uploads per second at each instance.")
+    ] = USUAL.uploads.rate,
+    upload_size: Annotated[Spread, SIZE.option(USUAL.uploads.work, "Size of an upload.")] = USUAL.uploads.work,
+    client_rate: Annotated[
+        Spread, RATE.option(USUAL.uploads.pace, "Rate at which a client sends an upload.")
+    ] = USUAL.uploads.pace,
     requests_per_second: Annotated[
-        float, typer.Option(min=0, help="Other requests that come to each instance.")
+        float, typer.Option(min=0, help="Other requests per second at each instance.")
     ] = USUAL.requests.rate,
     request_time: Annotated[
         Spread,
-        TIME.option(USUAL.requests.work, "How long one takes. For a tier drained by connections: how long one lives."),
+        TIME.option(
+            USUAL.requests.work,
+            "Duration of such a request; for a tier drained by connections, the lifetime of a connection.",
+        ),
     ] = USUAL.requests.work,
-    start_time: Annotated[Spread, TIME.option(USUAL.start, "From creating an instance until ready.")] = USUAL.start,
+    start_time: Annotated[
+        Spread, TIME.option(USUAL.start, "Time from creating an instance until it is ready.")
+    ] = USUAL.start,
     start_failures: Annotated[
         float, typer.Option(min=0, max=1, help="Share of starts that fail, such as 0.01.")
     ] = USUAL.start_failures,
     failures: Annotated[float, _time("Mean time between failures of one instance, such as 720h.", "never")] = 0.0,
     confirm_time: Annotated[
-        Spread, TIME.option(USUAL.confirm, "Until every router has confirmed a change.")
+        Spread, TIME.option(USUAL.confirm, "Time until every router has confirmed a change.")
     ] = USUAL.confirm,
-    stop_time: Annotated[Spread, TIME.option(USUAL.stop, "From the stop signal until it is gone.")] = USUAL.stop,
+    stop_time: Annotated[
+        Spread, TIME.option(USUAL.stop, "Time from the stop signal until the instance has exited.")
+    ] = USUAL.stop,
     verdict_time: Annotated[
         Spread,
-        TIME.option(USUAL.verdict, "Until a guard passes, or somebody promotes, a canary step that waits for it."),
+        TIME.option(USUAL.verdict, "Time until a guard or an operator passes a canary step."),
     ] = USUAL.verdict,
-    look: Annotated[float, _time("Between two looks of the engine.", human_seconds(USUAL.look))] = USUAL.look,
+    look: Annotated[
+        float, _time("Interval at which the controller observes the chain.", human_seconds(USUAL.look))
+    ] = USUAL.look,
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 1,
-    runs: Annotated[int, typer.Option(min=1, help="Rollouts to simulate of each tier; figures are means.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="Simulated rollouts of each tier; the figures are means.")] = 1,
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
-    """Simulate a rollout: how long, how many instances at most, what would be cut. Nothing real is touched.
+    """Simulate a rollout in virtual time: duration, instances, uploads that it cuts. Touches no instance.
 
-    What varies is given as X (always), LOW..HIGH (evenly) or MEDIAN~FACTOR (two thirds within that factor of it).
+    A value that varies is given as X (constant), LOW..HIGH (uniform) or MEDIAN~FACTOR (log-normal: two thirds of the
+    values are within that factor of the median).
 
-    Exits 1 if it would not complete, or would cut something.
+    Exits 1 if the rollout would not complete or would cut a request.
     """
     if not look:
-        raise typer.BadParameter("a time above 0 is needed", param_hint="--look")
+        raise typer.BadParameter("the time must be above 0", param_hint="--look")
     world = SimulatedTier(
         start=start_time,
         start_failures=start_failures,
@@ -136,19 +152,16 @@ def simulate(
     run(json, work)
 
 
-# -- what is asked ---------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Change:
-    """What the command line says differently from the chain file; None: as the file says."""
+    """What the command line overrides in the chain file; None keeps the file's value."""
 
     size: int | None
     update: dict[str, Any]
     drain: dict[str, Any]
 
     def of(self, tier: Tier) -> Tier:
-        """The tier with it. It may be larger than a chain file allows: nothing of it is going to run."""
+        """The tier with these overrides. It may be larger than a chain file allows, because it does not run."""
         update, drain = _given(self.update), _given(self.drain)
         return tier.model_copy(
             update={
@@ -168,22 +181,19 @@ def _asked(chain: Chain, name: str) -> Sequence[Tier]:
         return chain.inside_out
     if (tier := chain.tier(name)) is None:
         names = ", ".join(one.name for one in chain.tiers)
-        raise fail(f"there is no tier {name}", next=f"The tiers of this chain are: {names}.")
+        raise fail(f"there is no tier {name}", next=f"Tiers: {names}.")
     return (tier,)
 
 
 def rules(tier: Tier, router: Router) -> RolloutSettings:
-    """What the machine goes by. Raises ChangeoverError where nothing could ever be replaced."""
+    """The settings of the rollout. Raises ChangeoverError if they allow no replacement."""
     if not (tier.surge or tier.unavailable):
         raise fail(
-            f"surge and unavailable are both 0 instances of {tier.size}: nothing could ever be replaced",
+            f"surge and unavailable are both 0 instances of {tier.size}, so that no instance can be replaced",
             where=tier.name,
             next="Give --surge 1 or more.",
         )
     return rollout_settings(tier, weighed=isinstance(router, CanWeigh))
-
-
-# -- doing it --------------------------------------------------------------------------------------------------------
 
 
 async def _rollouts(
@@ -196,7 +206,7 @@ async def _rollouts(
             simulation = _start(fleet, world, seed, number)
             while not simulation.finished:
                 _go_on(simulation, fleet, seed)
-                if status is None and output.err.is_terminal and time.monotonic() - began > QUIET:
+                if status is None and output.err.is_terminal and time.monotonic() - began > PROGRESS_AFTER:
                     status = shown.enter_context(output.err.status(""))
                 if status is not None:
                     status.update(_progress(simulation, fleet, number, runs))
@@ -211,13 +221,13 @@ def _start(fleet: RolloutSettings, world: SimulatedTier, seed: int, number: int)
 
 def _go_on(simulation: Simulation, fleet: RolloutSettings, seed: int) -> None:
     try:
-        simulation.run(AT_A_TIME)
+        simulation.run(EVENTS_PER_TURN)
     except Violation as broken:
         raise fail(
-            f"the core broke a rule of its own: {broken}",
+            f"the rollout broke an invariant: {broken}",
             where=fleet.tier,
-            state="This was a simulation: nothing real was touched.",
-            next=f"Please report it with the whole command line and --seed {seed}.",
+            state="This was a simulation. No instance was touched.",
+            next=f"Please report it with the command line and --seed {seed}.",
         ) from broken
 
 
@@ -231,7 +241,7 @@ def _progress(simulation: Simulation, fleet: RolloutSettings, number: int, runs:
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """A fleet holds no cycles; looking for some would make a step of a large fleet cost twice that of a small one."""
+    """Pause the garbage collector: a fleet holds no cycles, and each search for some costs time in its size."""
     was = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""`changeover status`: what runs, where it is in its life, what it has in flight."""
+"""`changeover status`: every instance, its phase and its requests in flight."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.status import picture
 from changeover.cli.survey import survey
 
-WATCH = 0.5
-"""Seconds between two pictures of --watch."""
+WATCH_INTERVAL = 0.5
+"""Seconds between two refreshes of --watch."""
 
 
 def status(
     file: FileOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Redraw until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh the output until Ctrl-C.")] = False,
 ) -> None:
-    """Show every tier, version and instance: phase, requests in flight, remaining drain time."""
+    """Show every tier, template and instance: phase, requests in flight, drain time left."""
     run(json, lambda output: _status(output, file, state, watch and not json))
 
 
@@ -61,5 +61,5 @@ async def _status(output: Output, file: Path | None, state: Path, watch: bool) -
             ):
                 while True:
                     live.update(picture(await survey(found, journal)), refresh=True)
-                    await asyncio.sleep(WATCH)
+                    await asyncio.sleep(WATCH_INTERVAL)
     return exits.DONE

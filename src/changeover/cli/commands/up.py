@@ -1,4 +1,4 @@
-"""`changeover up`: start a chain, and leave behind a keeper that replaces what dies."""
+"""`changeover up`: start a chain, and a keeper that replaces instances that die."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.chains import chain_file, wired
 from changeover.cli.frame import run
-from changeover.cli.keeper_process import leave_keeper, mind_keeper
+from changeover.cli.keeper_process import ensure_keeper, start_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.status import picture
@@ -21,7 +21,10 @@ from changeover.engine.runtime import ProgressListener
 
 
 def up(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
-    """Start every tier from its first template and wait until all serve. A chain that is up already is left alone."""
+    """Start every tier from its first template and wait until all instances serve.
+
+    Changes nothing if the chain is already up.
+    """
     run(json, lambda output: _up(output, file, state))
 
 
@@ -31,22 +34,22 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
         with contextlib.closing(found.journal()) as journal:
             up_already = journal.is_up()
         if up_already:
-            output.err.print("The chain is up already; nothing was changed.")
+            output.err.print("The chain is already up. Nothing was changed.")
         else:
-            await start(found, source, output.teller(time.time()))
+            await start(found, source, output.progress_since(time.time()))
         with contextlib.closing(found.journal()) as journal:
             if up_already:
-                mind_keeper(found.state, journal)
+                ensure_keeper(found.state, journal)
             data = await survey(found, journal)
             output.result(data, picture(data))
     return exits.DONE
 
 
-async def start(found: wiring.Wired, source: Path, tell: ProgressListener) -> None:
-    """Bring a chain up and leave its keeper behind. Raises ChangeoverError; nothing is left running then."""
+async def start(found: wiring.Wired, source: Path, on_progress: ProgressListener) -> None:
+    """Bring a chain up and start its keeper. Raises ChangeoverError after it has stopped what it started."""
     wiring.check_software(found.chain)
     with contextlib.closing(found.journal()) as journal, lease(journal, "up", time.time()):
-        found.keep_copy()  # first: with it `down` finds what was started, whatever becomes of this process
+        found.keep_copy()  # first: `down` finds the instances by it if this process is killed
         journal.set_chain_file(source.resolve())
-        await bring_up(found.world, journal, tell)
-        leave_keeper(found.state, journal)
+        await bring_up(found.world, journal, on_progress)
+        start_keeper(found.state, journal)

@@ -12,7 +12,7 @@ STATE: Final = Path(".changeover")
 
 FileOption = Annotated[
     Path | None,
-    typer.Option("--file", "-f", help="The chain file. Without it: the one the chain was started from, or chain.yaml."),
+    typer.Option("--file", "-f", help="The chain file. Default: the file the chain was started from, else chain.yaml."),
 ]
 StateOption = Annotated[Path, typer.Option("--state", help="Folder that holds the chain's state.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]

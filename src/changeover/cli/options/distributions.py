@@ -1,4 +1,4 @@
-"""Options that take a spread of values: `10s` (always), `5s..20s` (evenly between), `10s~1.5` (around the median)."""
+"""Options that take a distribution: `10s` (constant), `5s..20s` (uniform), `10s~1.5` (log-normal around a median)."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from changeover.rollout.simulation.distributions import Around, Between, Fixed, 
 
 @dataclass(frozen=True)
 class Unit:
-    """How the values of a spread are read and written."""
+    """How values of a distribution are read and written."""
 
     metavar: str
     read: Callable[[str | float], float]
     write: Callable[[float], str]
 
     def option(self, usual: Spread, help: str) -> Any:
-        """A typer option whose help shows the usual spread as it would be given."""
+        """A typer option whose help shows the default as the user would write it."""
         return typer.Option(parser=self.parse, metavar=self.metavar, help=help, show_default=self.spell(usual))
 
     def parse(self, text: str | Spread) -> Spread:
-        """A spread from an option; a default is one already. Raises typer.BadParameter."""
+        """A distribution from an option's text; a default is passed through. Raises typer.BadParameter."""
         if not isinstance(text, str):
             return text
         first, between, second = text.partition("..")
         if between:
             low, high = self.read(first), self.read(second)
             if not 0 < low <= high:
-                raise typer.BadParameter("in LOW..HIGH, LOW must be above 0 and HIGH no less")
+                raise typer.BadParameter("in LOW..HIGH, LOW must be above 0 and HIGH at least LOW")
             return Between(low, high)
         first, around, second = text.partition("~")
         value = self.read(first)
@@ -41,11 +41,11 @@ class Unit:
             return Fixed(value)
         factor = _number(second)
         if factor is None or factor < 1 or not value:
-            raise typer.BadParameter("in MEDIAN~FACTOR, MEDIAN must be above 0 and FACTOR a number from 1 on")
+            raise typer.BadParameter("in MEDIAN~FACTOR, MEDIAN must be above 0 and FACTOR a number of at least 1")
         return Around(value, factor)
 
     def spell(self, spread: Spread) -> str:
-        """A spread as it would be given; what `parse` reads back."""
+        """A distribution as the user would write it; `parse` reads it back."""
         match spread:
             case Fixed(value):
                 return self.write(value)
@@ -71,7 +71,7 @@ def _bytes(value: float) -> str:
 def _rate(text: str | float) -> float:
     value = size(text.removesuffix("/s") if isinstance(text, str) else text)
     if not value:
-        raise typer.BadParameter("a rate above 0 is needed, such as 1MB/s")
+        raise typer.BadParameter("the rate must be above 0, such as 1MB/s")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What `roll` and `plan` are asked to do: which tiers go to which templates, by which strategy."""
+"""Options of `roll` and `plan`: the target template of each tier, and the strategy."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from changeover import wiring
 from changeover.engine.release.release import find
 from changeover.model.errors import fail
 
-TierArgument = Annotated[str, typer.Argument(help="The tier to roll; none with --all or --release.")]
+TierArgument = Annotated[str, typer.Argument(help="The tier to roll. Not with --all or --release.")]
 ToOption = Annotated[str, typer.Option("--to", help="The template to roll to.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Roll every tier that has the template.")]
-ReleaseOption = Annotated[Path | None, typer.Option("--release", help="YAML file of `tier: template`, rolled as one.")]
+ReleaseOption = Annotated[
+    Path | None, typer.Option("--release", help="YAML file of `tier: template` lines, rolled as one release.")
+]
 
 
 class StrategyName(StrEnum):
-    """The strategies, for the command line."""
+    """The strategies that --strategy takes."""
 
     ROLLING = "rolling"
     CANARY = "canary"
@@ -28,16 +30,16 @@ class StrategyName(StrEnum):
 
 
 StrategyOption = Annotated[
-    StrategyName | None, typer.Option("--strategy", help="Instead of the strategy in the chain file.")
+    StrategyName | None, typer.Option("--strategy", help="Use this strategy instead of the chain file's.")
 ]
 
 
 def requested_targets(
     found: wiring.Wired, tier: str, to: str, everything: bool, release: Path | None
 ) -> dict[str, str]:
-    """Which tiers go to which templates. Raises ChangeoverError when that is not said, or not there."""
+    """The target template of each tier. Raises ChangeoverError if the options conflict or name something unknown."""
     if sum((bool(tier), everything, release is not None)) != 1 or bool(to) == (release is not None):
-        raise fail("say which: `TIER --to V`, `--all --to V` or `--release FILE`")
+        raise fail("give exactly one of: `TIER --to V`, `--all --to V`, `--release FILE`")
     if everything:
         every = {one.name: to for one in found.chain.tiers if to in one.templates}
         if not every:
@@ -51,13 +53,13 @@ def requested_targets(
 
 def _read_release(file: Path) -> dict[str, str]:
     try:
-        told = yaml.safe_load(file.read_text())
+        content = yaml.safe_load(file.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise fail(f"the release file cannot be read: {error}", where=str(file)) from error
     if (
-        not isinstance(told, dict)
-        or not all(isinstance(v, str) and isinstance(k, str) for k, v in told.items())
-        or not told
+        not isinstance(content, dict)
+        or not all(isinstance(v, str) and isinstance(k, str) for k, v in content.items())
+        or not content
     ):
         raise fail("a release file is a mapping of tier to template, such as `runtime: v2`", where=str(file))
-    return told
+    return content

@@ -8,10 +8,8 @@ import typer
 
 from changeover.cli.options.values import seconds, size
 
-RateOption = Annotated[float, typer.Option(help="GETs per second, sent on schedule whatever the answers do.")]
-ConnectionsOption = Annotated[int, typer.Option(help="Keep-alive connections that share the GETs.")]
-UploadsOption = Annotated[int, typer.Option(help="Uploads at any moment.")]
-SizeOption = Annotated[float, typer.Option(parser=size, metavar="SIZE", help="Bytes of one upload.")]
-TimeOption = Annotated[
-    float, typer.Option(parser=seconds, metavar="TIME", help="How long the body of one upload takes.")
-]
+RateOption = Annotated[float, typer.Option(help="GETs per second, sent on schedule however long responses take.")]
+ConnectionsOption = Annotated[int, typer.Option(help="Keep-alive connections for the GETs.")]
+UploadsOption = Annotated[int, typer.Option(help="Uploads in flight at any time.")]
+SizeOption = Annotated[float, typer.Option(parser=size, metavar="SIZE", help="Size of one upload.")]
+TimeOption = Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="Time to send one upload.")]

@@ -15,7 +15,7 @@ _COUNT: TypeAdapter[int | str] = TypeAdapter(Count)
 
 
 def parsed(adapter: TypeAdapter[float] | TypeAdapter[int]) -> Callable[[str | float], float]:
-    """A parser for an option: `50MB`, `30s`. Anything else is a usage error; a default is a number already."""
+    """A parser for `50MB` or `30s`. It passes a default, which is a number, through."""
 
     def parse(text: str | float) -> float:
         if not isinstance(text, str):

@@ -1,4 +1,4 @@
-"""What `demo` found: one JSON object, or a table."""
+"""The report of `demo`: one JSON object, or a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from changeover.rollout.members.phases import Phase
 
 def data(verdict: dict[str, Any], rolls: list[Rolled], ledger: Path, since: float) -> dict[str, Any]:
     idle = [seconds for done in rolls for member in done.members if (seconds := idle_before_stop(member)) is not None]
-    # An upload straddles a replacement if it was under way when an old instance was taken out, or when it went.
+    # An upload straddles a replacement if it is in flight when an old instance leaves its routers or exits.
     replaced = [m.times[p] for done in rolls for m in done.members for p in (Phase.LEAVING, Phase.GONE) if p in m.times]
     uploads = [row for row in read_ledger(ledger) if row.kind == "upload"]
     straddling = sum(any(row.started < moment < row.finished for moment in replaced) for row in uploads)
@@ -64,5 +64,5 @@ def picture(found: dict[str, Any], naive: bool) -> RenderableType:
         table.add_row("broken while moving", f"{count} x {tier}")
     table.add_row("time", f"{found['seconds']:.0f} s")
     if naive and not verdict["clean"]:
-        table.add_row("", "This was the control: instances restarted the plain way. The broken requests are the point.")
+        table.add_row("", "This was the control run, without draining. It is meant to break requests.")
     return table

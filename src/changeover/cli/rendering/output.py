@@ -1,65 +1,96 @@
-"""Where everything that a person or a program reads goes out.
+"""All output of a command.
 
-Text for people: results on standard output, progress and problems on standard error. With --json: one object on
-standard output and nothing else there. Colours only on a terminal (Rich sees to it, NO_COLOR included).
+Text: results on standard output, progress and problems on standard error. With --json: one object on standard output
+and nothing else there. Colours only on a terminal (Rich decides, and heeds NO_COLOR). A reader that closes its end of
+the pipe ends the command quietly.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 
-from changeover.engine.runtime import Progress
+from changeover.cli.exits import BROKEN_PIPE
 from changeover.model.errors import ChangeoverError
+
+if TYPE_CHECKING:
+    from changeover.engine.runtime import Progress
 
 _COLOURS = {"admitted": "green", "failed": "red", "leaving": "yellow", "draining": "yellow", "gone": "dim"}
 
 
 class Output:
-    """One command's way out."""
+    """Where one command prints."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.out = Console(highlight=False)
-        self.err = Console(stderr=True, highlight=False)
+        self.out = _QuietConsole(highlight=False)
+        self.err = _QuietConsole(stderr=True, highlight=False)
 
     def result(self, data: Mapping[str, Any], text: RenderableType) -> None:
-        """The answer, as an object or for people."""
+        """Print the result, as an object or as text."""
         if self.as_json:
-            json.dump(data, sys.stdout, indent=2)
-            sys.stdout.write("\n")
+            write_json(data)
         else:
             self.out.print(text, markup=not isinstance(text, str))
 
     def problem(self, error: ChangeoverError) -> None:
-        """What went wrong, on standard error; with --json also as an object on standard output."""
+        """Print the error on standard error; with --json also as an object on standard output."""
         for problem in error.problems:
             self.err.print(f"[red]error:[/] {_plain(str(problem))}")
         if self.as_json:
             problems = [{"what": p.what, "where": p.where, "state": p.state, "next": p.next} for p in error.problems]
-            json.dump({"error": problems, "exit_code": error.exit_code}, sys.stdout, indent=2)
-            sys.stdout.write("\n")
+            write_json({"error": problems, "exit_code": error.exit_code})
 
-    def teller(self, since: float) -> Callable[[Progress], None]:
-        """A listener that prints what happens as it happens, with seconds since `since`."""
-        return lambda told: self.err.print(told_line(told, since), soft_wrap=True)
+    def progress_since(self, start: float) -> Callable[[Progress], None]:
+        """A listener that prints each progress event with the seconds since `start`."""
+        return lambda event: self.err.print(progress_line(event, start), soft_wrap=True)
 
 
-def told_line(told: Progress, since: float) -> str:
-    """`  12.3s  runtime-v1-2   admitted -> leaving   retired`."""
-    style = {"warning": "yellow", "info": ""}.get(told.level, "")
-    text = _plain(told.text)
-    if told.moved is not None:
-        after = told.moved.after.value
+def progress_line(event: Progress, start: float) -> str:
+    """`  12.3s  runtime-v1-2   leaving   retired`."""
+    style = {"warning": "yellow", "info": ""}.get(event.level, "")
+    text = _plain(event.text)
+    if event.moved is not None:
+        after = event.moved.after.value
         colour = _COLOURS.get(after, "cyan")
-        text = f"[{colour}]{after:<9}[/] [dim]{_plain(told.moved.cause.value)}[/]"
+        text = f"[{colour}]{after:<9}[/] [dim]{_plain(event.moved.cause.value)}[/]"
     elif style:
         text = f"[{style}]{text}[/]"
-    return f"[dim]{told.at - since:7.1f}s[/]  {told.instance or told.tier:<16} {text}"
+    return f"[dim]{event.at - start:7.1f}s[/]  {event.instance or event.tier:<16} {text}"
+
+
+def write_json(data: Mapping[str, Any]) -> None:
+    """Print one JSON object on standard output."""
+    write(json.dumps(data, indent=2) + "\n")
+
+
+def write(text: str) -> None:
+    """Print text on standard output as it is."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave()
+
+
+class _QuietConsole(Console):
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _leave()
+
+
+def _leave() -> None:
+    """End the command; the interpreter's last flush must find somewhere to write to."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    raise SystemExit(BROKEN_PIPE)
 
 
 def _plain(text: str) -> str:

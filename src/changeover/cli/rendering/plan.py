@@ -21,13 +21,13 @@ Disk = Mapping[str, Mapping[str, int]]
 
 
 def _disk(one: TierPlan, disk: Disk) -> int:
-    """Bytes that buffered bodies may take on the disk of an instance that exists in this rollout."""
+    """Bytes on disk that the buffered bodies of one instance may take in this rollout."""
     templates = disk.get(one.tier, {})
     return max(templates.get(one.from_template, 0), templates.get(one.to_template, 0))
 
 
 def data(made: Plan, disk: Disk) -> dict[str, Any]:
-    """As `plan --json` prints it. Times in seconds from the beginning of the rollout, sizes in bytes."""
+    """The object of `plan --json`. Times in seconds from the start of the rollout, sizes in bytes."""
     return {
         "id": made.id if made.tiers else None,
         "goals": dict(made.goals),
@@ -79,48 +79,48 @@ def _rounded(value: float | None) -> float | None:
 
 
 def picture(made: Plan, disk: Disk) -> RenderableType:
-    """The plan as people read it: what comes of it first, then every step."""
+    """The tables that `plan` prints."""
     if not made.tiers:
-        runs = ", ".join(f"{tier} runs {template} already" for tier, template in made.goals.items())
-        return f"{runs}; nothing to do."
-    whole = Table("tier", "from", "to", "strategy", "instances at most", "at least", "with what is in flight")
+        runs = ", ".join(f"{tier} already runs {template}" for tier, template in made.goals.items())
+        return f"{runs}. Nothing to do."
+    whole = Table("tier", "from", "to", "strategy", "most instances", "lower bound", "with requests in flight")
     for one in made.tiers:
         way = (one.tier, one.from_template, one.to_template, one.rehearsal.strategy)
         ends = one.rehearsal.seconds if one.rehearsal.outcome == "completed" else None
         whole.add_row(*way, f"{one.rehearsal.peak} for {one.size}", _time(one.rehearsal.floor), _time(ends))
     if len(made.tiers) > 1:
-        whole.add_row("together", "", "", "", f"{made.peak} in all", _time(made.floor), _time(made.seconds))
-    steps = Table("at", "tier", "what", "instances", title="Steps", title_justify="left")
+        whole.add_row("together", "", "", "", f"{made.peak} in total", _time(made.floor), _time(made.seconds))
+    steps = Table("time", "tier", "action", "instances", title="Steps", title_justify="left")
     for one in made.tiers:
         for row in _rows(one):
             steps.add_row(*row)
     waits = [
-        f"Not counted: the wait for {what} ({one.tier})." for one in made.tiers for what in one.rehearsal.waits_for
+        f"Not included: the wait for {what} ({one.tier})." for one in made.tiers for what in one.rehearsal.waits_for
     ]
     fits = [
-        f"{one.tier} buffers on disk: {one.rehearsal.peak} instances x {human_bytes(each)} of bodies "
+        f"{one.tier} buffers bodies on disk: {one.rehearsal.peak} instances x {human_bytes(each)} "
         f"= {human_bytes(one.rehearsal.peak * each)}."
         for one in made.tiers
         if (each := _disk(one, disk))
     ]
-    last = f"Carry it out with `changeover roll --plan {made.id}`; it is refused if anything has changed by then."
+    last = f"Execute it with `changeover roll --plan {made.id}`. That is refused if the chain has changed since."
     return Group(steps, whole, *_uploads(made), *fits, *waits, last)
 
 
 def _time(value: float | None) -> str:
-    return "as long as its uploads" if value is None else human_seconds(round(value, 1))
+    return "until its uploads end" if value is None else human_seconds(round(value, 1))
 
 
 def _rows(one: TierPlan) -> Iterator[tuple[str, ...]]:
-    """Steps of a kind at the same moment on one line."""
+    """One row for all steps of a kind at the same time."""
 
     def kind(step: Planned) -> tuple[float, str, str]:
         return step.at, step.what, step.text
 
     for (at, what, text), steps in groupby(one.rehearsal.planned, key=kind):
-        said = {"step": text, "wait": f"wait for {text}", "note": text, "finish": "done"}.get(what, f"{what} {text}")
+        action = {"step": text, "wait": f"wait for {text}", "note": text, "finish": "done"}.get(what, f"{what} {text}")
         names = ", ".join(step.instance for step in steps if step.instance)
-        yield human_seconds(round(one.begins + at, 1)), one.tier, said.strip(), names
+        yield human_seconds(round(one.begins + at, 1)), one.tier, action.strip(), names
 
 
 def _uploads(made: Plan) -> Iterator[RenderableType]:
@@ -128,34 +128,34 @@ def _uploads(made: Plan) -> Iterator[RenderableType]:
     fine = len(made.uploads) - len(troubled)
     if troubled:
         table = Table(
-            *("tier", "instance", "upload", "rate", "needs", "leaves in", "and is"),
-            title="Uploads in flight that do not fit",
+            *("tier", "instance", "received", "rate", "time left", "instance leaves in", "result"),
+            title="Uploads in flight that do not end before their instance leaves",
             title_justify="left",
         )
         for one in troubled:
             table.add_row(*_upload(one))
         yield table
     cut = sum(one.fate == "cut" for one in troubled)
-    said = (
+    summary = (
         f"{cut} of {len(made.uploads)} uploads in flight would be cut." if made.uploads else "No upload is in flight."
     )
-    yield Text(said + (f" {fine} end in time." if fine and troubled else ""), style="red" if cut else "")
+    yield Text(summary + (f" {fine} end in time." if fine and troubled else ""), style="red" if cut else "")
     if made.silent:
-        yield Text(f"Unknown is what these have in flight: {', '.join(made.silent)}.", style="yellow")
+        yield Text(f"Requests in flight are unknown for: {', '.join(made.silent)}.", style="yellow")
 
 
-_FATES = {"cut": "cut at the drain deadline", "held": "waited for beyond the drain deadline", "unknown": "unknown"}
+_FATES = {"cut": "cut at the drain deadline", "held": "kept beyond the drain deadline", "unknown": "unknown"}
 
 
 def _upload(one: Passing) -> tuple[str, ...]:
     upload = one.upload
     whole = "?" if upload.expected is None else human_bytes(upload.expected)
     rate = f"{human_bytes(upload.received / upload.seconds)}/s" if upload.seconds else "-"
-    takes = {None: "?", inf: "for ever"}.get(one.needs) or human_seconds(round(one.needs or 0.0))
+    takes = {None: "?", inf: "never ends"}.get(one.needs) or human_seconds(round(one.needs or 0.0))
     way = f"{human_bytes(upload.received)} of {whole}"
     return (
         one.tier,
-        one.instance or "one of them",
+        one.instance or "any",
         way,
         rate,
         takes,

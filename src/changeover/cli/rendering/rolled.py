@@ -15,12 +15,12 @@ from changeover.rollout.members.phases import Phase
 
 
 def one_or_all(parts: list[dict[str, Any]], outcome: str) -> dict[str, Any]:
-    """One tier is printed as itself; several as a list with what came of the whole."""
+    """The object of `roll --json`: one tier as itself, several as a list with the outcome of the release."""
     return parts[0] if len(parts) == 1 else {"outcome": outcome, "rolls": parts}
 
 
 def rolled_data(done: Rolled) -> dict[str, Any]:
-    """A rollout as `roll --json` prints it. Times are seconds since the epoch, keyed by phase."""
+    """One rollout as an object. Times are seconds since the epoch, by phase."""
     return {
         "tier": done.row.tier,
         "from": done.row.from_template,
@@ -44,7 +44,7 @@ def rolled_data(done: Rolled) -> dict[str, Any]:
 
 
 def idle_before_stop(member: Member) -> float | None:
-    """Seconds between the last look that found something in flight and the stop signal; None where none did."""
+    """Seconds from the last observation with a request in flight to the stop signal; None if there was none."""
     stopped = member.times.get(Phase.STOPPING)
     if stopped is None or member.last_busy is None:
         return None
@@ -52,18 +52,18 @@ def idle_before_stop(member: Member) -> float | None:
 
 
 def rolled_text(done: Rolled) -> RenderableType:
-    """A rollout for people."""
+    """One rollout as text."""
     way = f"{done.row.tier}: {done.row.from_template} -> {done.row.to_template}"
-    cut = [f"{member.name} was cut at its drain deadline: {member.cut}." for member in done.members if member.cut]
+    cut = [f"{member.name}: cut at the drain deadline: {member.cut}." for member in done.members if member.cut]
     if done.finish.outcome != "completed":
-        serves = f"{done.serving} instances of {done.row.from_template} serve everything."
-        last = f"Mend {done.row.to_template} and roll again, or `changeover retry`."
+        serves = f"{done.serving} instances of {done.row.from_template} serve all traffic."
+        last = f"Correct {done.row.to_template} and roll again, or `changeover retry`."
         word = "undone" if done.finish.outcome == "undone" else "not completed"
         return Text(
             "\n  ".join([f"{way} was {word}: {done.finish.reason}", serves, *(cut or ["Nothing was cut."]), last])
         )
     table = Table(title=f"{way} in {human_seconds(round(done.seconds, 1))}", title_justify="left")
-    for column in ("instance", "template", "until serving", "served", "drained in", "last request to stop"):
+    for column in ("instance", "template", "time to serving", "served for", "drained in", "last request to stop"):
         table.add_column(column)
     for member in done.members:
         table.add_row(

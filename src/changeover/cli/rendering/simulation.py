@@ -27,7 +27,7 @@ class SimulatedRollouts:
 
     @property
     def clean(self) -> bool:
-        """Every one completed, and none cut anything."""
+        """Every rollout completed without cutting a request."""
         return all(r.outcome == "completed" and not r.cut_uploads and not r.cut_requests for r in self.results)
 
     @property
@@ -35,13 +35,13 @@ class SimulatedRollouts:
         return sum(r.outcome == "completed" for r in self.results)
 
     def mean(self, figure: str) -> float | None:
-        """Of those rollouts that have the figure; None where none has."""
+        """The mean over the rollouts that have the figure; None if none has."""
         values = [value for r in self.results if (value := getattr(r, figure)) is not None]
         return fmean(values) if values else None
 
     @property
     def reason(self) -> str:
-        """Why one did not complete; empty when all did."""
+        """Why a rollout did not complete; empty if all did."""
         return next((f"{r.outcome}: {r.reason}" for r in self.results if r.outcome != "completed"), "")
 
 
@@ -60,7 +60,7 @@ _MEANS = (
 
 
 def data(done: Sequence[SimulatedRollouts], world: SimulatedTier, seed: int) -> dict[str, Any]:
-    """As `simulate --json` prints it. Times in seconds; `peak` and `fewest` are extremes over all runs, else means."""
+    """The object of `simulate --json`. Times in seconds; extremes over all runs where the name says so, else means."""
     return {
         "seed": seed,
         "assumed": assumed(world),
@@ -88,14 +88,14 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _together(done: Sequence[SimulatedRollouts]) -> float | None:
-    """Seconds for all tiers one after the other; None when one does not complete."""
+    """Seconds for all tiers one after the other; None if one does not complete."""
     if any(one.completed < len(one.results) for one in done):
         return None
     return sum(one.mean("seconds") or 0.0 for one in done)
 
 
 def assumed(world: SimulatedTier) -> dict[str, str | float]:
-    """The simulated world, spelled as on the command line."""
+    """The assumptions, under the names of the command's options."""
     return {
         "uploads-per-second": world.uploads.rate,
         "upload-size": SIZE.spell(world.uploads.work),
@@ -113,15 +113,15 @@ def assumed(world: SimulatedTier) -> dict[str, str | float]:
 
 
 def picture(done: Sequence[SimulatedRollouts], world: SimulatedTier, seed: int) -> Group:
-    """The same for people."""
+    """The table that `simulate` prints."""
     table = Table("", *(one.rules.tier for one in done))
     for title, figure in _ROWS.items():
         table.add_row(title, *map(figure, done))
-    said = [Text(f"{one.rules.tier} {one.reason}", style="yellow") for one in done if one.reason]
+    notes = [Text(f"{one.rules.tier} {one.reason}", style="yellow") for one in done if one.reason]
     if len(done) > 1 and (seconds := _together(done)) is not None:
-        said.append(Text(f"One tier after the other: {_duration(seconds)}"))
+        notes.append(Text(f"One tier after the other: {_duration(seconds)}"))
     world_text = "  ".join(f"--{name} {value}" for name, value in assumed(world).items())
-    return Group(table, *said, Text(f"Assumed: {world_text}  --seed {seed}", style="dim"))
+    return Group(table, *notes, Text(f"Assumed: {world_text}  --seed {seed}", style="dim"))
 
 
 def _takes(one: SimulatedRollouts) -> str:
@@ -154,15 +154,15 @@ def _instances(one: SimulatedRollouts) -> str:
 _ROWS: dict[str, Callable[[SimulatedRollouts], str]] = {
     "strategy": lambda one: one.rules.strategy,
     "instances + surge": _instances,
-    "takes": _takes,
-    "floor": lambda one: _duration(one.mean("floor")),
-    "ratio to the floor": _ratio,
-    "instances at most": lambda one: f"{max(r.peak for r in one.results):,}",
-    "serving at least": lambda one: f"{min(r.fewest for r in one.results):,}",
+    "duration": _takes,
+    "lower bound": lambda one: _duration(one.mean("floor")),
+    "ratio to lower bound": _ratio,
+    "most instances": lambda one: f"{max(r.peak for r in one.results):,}",
+    "fewest serving": lambda one: f"{min(r.fewest for r in one.results):,}",
     "uploads cut": lambda one: _figure(one.mean("cut_uploads")),
     "requests cut": lambda one: _figure(one.mean("cut_requests")),
     "instances failed": lambda one: _figure(one.mean("failures")),
-    "of these healed": lambda one: _figure(one.mean("healed")),
-    "requests lost by that": lambda one: _figure((one.mean("lost_uploads") or 0) + (one.mean("lost_requests") or 0)),
+    "of these replaced": lambda one: _figure(one.mean("healed")),
+    "requests lost with them": lambda one: _figure((one.mean("lost_uploads") or 0) + (one.mean("lost_requests") or 0)),
     "steps": lambda one: _figure(one.mean("steps")),
 }

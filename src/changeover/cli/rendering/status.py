@@ -12,26 +12,26 @@ _PHASE = {"admitted": "green", "draining": "yellow", "leaving": "yellow", "faile
 
 
 def picture(data: dict[str, Any]) -> Group:
-    """The tree tier -> version -> instance."""
+    """The tree tier -> template -> instance."""
     head = Text(f"{data['chain']}  ", style="bold")
     head.append(f"up at {data['edge_url']}  (CA {data['ca_file']})" if data["up"] else "down", style="")
     if data["at_work"]:
-        head.append(f"\nat work: {data['at_work']['what']} (process {data['at_work']['pid']})", style="cyan")
+        head.append(f"\ncontroller: {data['at_work']['what']} (pid {data['at_work']['pid']})", style="cyan")
     if data["up"] and not data["balancer"]:
         head.append("\nthe load balancer is down", style="red")
     if data["up"] and data["keeper"] is None:
-        head.append("\nno keeper is running: what dies is not replaced; `changeover up` starts one", style="red")
+        head.append("\nno keeper is running: dead instances are not replaced; `changeover up` starts one", style="red")
     trees = []
     for tier in data["tiers"] if data["up"] else ():
         title = f"[bold]{tier['name']}[/] {tier['kind']}  {tier['serving']} of {tier['size']} serving  {tier['status']}"
         title += f"  preview at {tier['preview']}" if tier["preview"] else ""
         if (share := tier["share"]) is not None:
-            title += f"  {tier['template']} gets {share['actual']} % of {share['of']} (set: {share['set']} %)"
+            title += f"  {tier['template']} gets {share['actual']} % of {share['of']} (target {share['set']} %)"
         tree = Tree(title)
         mine = [i for i in data["instances"] if i["tier"] == tier["name"]]
-        for version in sorted({i["template"] for i in mine}):
-            branch = tree.add(f"[bold]{version}[/]")
-            for one in (i for i in mine if i["template"] == version):
+        for template in sorted({i["template"] for i in mine}):
+            branch = tree.add(f"[bold]{template}[/]")
+            for one in (i for i in mine if i["template"] == template):
                 branch.add(_row(one))
         trees.append(tree)
     return Group(head, *trees)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import trustme
-
 from changeover.kit.files import write_whole
 
 NAMES = ("localhost", "127.0.0.1", "::1")
@@ -15,6 +13,8 @@ def ensure(folder: Path) -> Path:
     """Write `edge.pem`, `edge.key` and `ca.pem` where they are missing; return the CA file, which clients trust."""
     ca_file = folder / "ca.pem"
     if not ca_file.exists():
+        import trustme  # here: it loads a cryptography library, and a chain that runs has its certificate
+
         authority = trustme.CA(organization_name="changeover local chain")
         leaf = authority.issue_cert(*NAMES)
         chain = "".join(blob.bytes().decode() for blob in leaf.cert_chain_pems)

@@ -63,10 +63,10 @@ def test_a_rollout_that_would_be_undone_is_told_with_its_reason() -> None:
     ("options", "said"),
     [
         (["nope"], "there is no tier nope"),
-        (["--surge", "0"], "nothing could ever be replaced"),
+        (["--surge", "0"], "no instance can be replaced"),
         (["--surge", "some"], "a whole number of instances or a percentage"),
-        (["--look", "0s"], "a time above 0"),
-        (["--client-rate", "0"], "a rate above 0"),
+        (["--look", "0s"], "the time must be above 0"),
+        (["--client-rate", "0"], "the rate must be above 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: list[str], said: str) -> None:

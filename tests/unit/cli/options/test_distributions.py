@@ -31,13 +31,13 @@ def test_a_spread_is_read_and_written_back(unit: Unit, text: str, spread: Spread
     [
         (TIME, "10", "a time with its unit"),
         (TIME, "5s..", "a time with its unit"),
-        (TIME, "5s..1s", "HIGH no less"),
+        (TIME, "5s..1s", "HIGH at least LOW"),
         (TIME, "0s..1s", "LOW must be above 0"),
-        (TIME, "5s~", "FACTOR a number from 1 on"),
-        (TIME, "5s~0.5", "FACTOR a number from 1 on"),
+        (TIME, "5s~", "FACTOR a number of at least 1"),
+        (TIME, "5s~0.5", "FACTOR a number of at least 1"),
         (TIME, "0s~2", "MEDIAN must be above 0"),
         (SIZE, "much", "could not parse value and unit"),
-        (RATE, "0MB/s", "a rate above 0"),
+        (RATE, "0MB/s", "the rate must be above 0"),
     ],
 )
 def test_what_is_no_spread_is_refused_with_the_reason(unit: Unit, text: str, said: str) -> None:

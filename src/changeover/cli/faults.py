@@ -1,0 +1,57 @@
+"""A fault of this program: a short message, a report file with the traceback, and exit code 70.
+
+Imports the standard library and the error type alone, because the fault may be in anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+
+from changeover.cli.exits import FAULT
+from changeover.model.errors import Problem
+
+
+def report(error: Exception, words: Sequence[str]) -> int:
+    """Write the report, print where it lies, and return the exit code. `words` is the command line."""
+    try:
+        kept = f"The traceback is in {_write(error, words)}."
+    except OSError as refused:
+        kept = f"The report with the traceback could not be written: {refused}."
+    problem = Problem(
+        what=f"fault of this program: {type(error).__name__}: {error}",
+        where=_place(error),
+        state=f"{kept} Running instances continue to serve; an unfinished rollout stays at its last step.",
+        next="Check with `changeover status`, continue a rollout with `changeover resume`, and report the fault.",
+    )
+    print(f"error: {problem}", file=sys.stderr)
+    if "--json" in words:
+        about = {"what": problem.what, "where": problem.where, "state": problem.state, "next": problem.next}
+        print(json.dumps({"error": [about], "exit_code": FAULT}, indent=2))
+    return FAULT
+
+
+def _place(error: Exception) -> str:
+    """File and line where the exception was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def _write(error: Exception, words: Sequence[str]) -> str:
+    """Write the report file, which only this user can read; returns its path."""
+    handle, path = tempfile.mkstemp(prefix="changeover-fault-", suffix=".txt")
+    with os.fdopen(handle, "w") as file:
+        file.write(
+            f"changeover {metadata.version('changeover')}, Python {platform.python_version()}, {platform.platform()}\n"
+            f"at {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, process {os.getpid()}\n"
+            f"command line: {list(words)}\n\n"
+        )
+        file.writelines(traceback.format_exception(error))
+    return path

@@ -1,0 +1,50 @@
+"""Every command: where its function is, and the line that `changeover --help` shows for it.
+
+A new command is one file in commands/ and one line here. The line stands here, not in the command's file, so that
+`changeover --help` imports no command. A test compares it with the first sentence of the command's own help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One command. `module` is a name in changeover.cli.commands; `summary` its line in `changeover --help`."""
+
+    module: str
+    summary: str
+    hidden: bool = False
+
+
+COMMANDS: Mapping[str, Entry] = MappingProxyType(
+    {
+        "up": Entry("up", "Start every tier from its first template and wait until all instances serve."),
+        "status": Entry(
+            "status", "Show every tier, template and instance: phase, requests in flight, drain time left."
+        ),
+        "plan": Entry("plan", "Show what a roll would do: each step, the time it takes, the uploads it would cut."),
+        "roll": Entry("roll", "Roll a tier, or several as one release, to another template."),
+        "pause": Entry("control", "Pause a rollout: running drains finish, nothing new begins."),
+        "resume": Entry("resume", "Resume a paused rollout, or one whose controller has ended."),
+        "promote": Entry("control", "Skip the current step and continue."),
+        "abort": Entry("control", "Undo the rollout in progress: re-admit the old instances, drain the new ones."),
+        "undo": Entry("control", "Undo the rollout in progress, or the tier's last completed one."),
+        "retry": Entry("control", "Roll again to the template whose rollout was undone."),
+        "history": Entry("history", "List all rollouts: tier, templates, start, duration, outcome."),
+        "show": Entry("history", "Show the log of one rollout: observations, decisions and phases, with their times."),
+        "probe": Entry("probe", "Send GETs and slow uploads without retries, and count broken requests."),
+        "down": Entry("down", "Stop every instance, edge first, and the load balancer."),
+        "demo": Entry("demo", "Start a chain, send traffic, roll every tier, print the verdict, stop the chain."),
+        "simulate": Entry("simulate", "Simulate a rollout in virtual time: duration, instances, uploads that it cuts."),
+        "schema": Entry("schema", "Print the JSON Schema of a chain file."),
+        "render": Entry("render", "Print Kong's declarative configuration for a chain."),
+        "receive": Entry("receive", "Take uploads: IETF resumable, tus, in parts, by Content-Range and plain."),
+        "relay": Entry("relay", "Relay requests inward."),
+        "app": Entry("app", "Serve the example application until SIGTERM, then finish what is in flight and leave."),
+        "keep": Entry("keep", "Replace instances that die, for as long as the chain is up.", hidden=True),
+    }
+)

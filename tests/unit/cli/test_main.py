@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from changeover.cli import main as command_line
+from changeover.cli.exits import BROKEN_PIPE, COULD_NOT, FAULT
+from changeover.cli.main import cli, main
+
+
+def test_help_imports_no_command_and_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom changeover.cli.main import cli\n"
+        "try: cli(['--help'])\nexcept SystemExit: pass\n"
+        "print(*sys.modules, sep='\\n', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert not loaded & {"httpx", "pydantic", "yaml", "sqlite3", "asyncio", "scipy", "changeover.wiring"}
+    assert not {name for name in loaded if name.startswith("changeover.cli.commands.")}
+
+
+def test_an_unknown_command_is_refused_with_the_nearest_name() -> None:
+    result = CliRunner().invoke(cli, ["statsu"])
+    assert result.exit_code == COULD_NOT
+    assert "Did you mean 'status'?" in result.stderr
+
+
+def test_an_unforeseen_exception_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(name: str) -> None:
+        raise ZeroDivisionError(f"no {name}")
+
+    monkeypatch.setattr(command_line, "load", broken)
+    monkeypatch.setattr(sys, "argv", ["changeover", "status"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == FAULT
+    assert "fault of this program: ZeroDivisionError: no status" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("schema",), ("history", "--json")])
+def test_a_reader_that_is_gone_ends_the_command_quietly(tmp_path: Path, words: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "changeover", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
+    os.close(writing)
+    assert done.returncode == BROKEN_PIPE
+    assert "Traceback" not in done.stderr
+    assert "Broken pipe" not in done.stderr
