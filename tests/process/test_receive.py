@@ -20,8 +20,9 @@ import uvloop
 
 from changeover.uploads import CompletedUpload, FileStore, Limits, Response, UploadEvent
 from changeover.uploads.core.engine import Engine
-from changeover.uploads.server import receive
-from changeover.uploads.server.receive import BUFFER, HEAD, Receiver
+from changeover.uploads.server.body import BUFFER, ReceiveTiming
+from changeover.uploads.server.connection import HEAD
+from changeover.uploads.server.receive import Receiver
 
 PATIENCE = 20.0
 PARTIAL = "application/partial-upload"
@@ -68,6 +69,9 @@ class Client:
         async with asyncio.timeout(PATIENCE):
             return await self._reader.read(1) == b""
 
+    def half_close(self) -> None:
+        self._writer.write_eof()
+
     def hang_up(self) -> None:
         self._writer.transport.abort()
 
@@ -87,7 +91,9 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(folder: Path, limits: Limits | None = None, *, status: int = 201) -> AsyncIterator[Server]:
+async def serving(
+    folder: Path, limits: Limits | None = None, *, status: int = 201, timing: ReceiveTiming | None = None
+) -> AsyncIterator[Server]:
     finished: list[CompletedUpload] = []
 
     async def on_complete(one: CompletedUpload) -> Response:
@@ -95,7 +101,7 @@ async def serving(folder: Path, limits: Limits | None = None, *, status: int = 2
         return Response(status, (), (await one.digest()).encode())
 
     store = FileStore(folder, durable=False)
-    async with Receiver(Engine(store, on_complete, limits), "127.0.0.1", 0) as receiver:
+    async with Receiver(Engine(store, on_complete, limits), "127.0.0.1", 0, timing=timing) as receiver:
         yield Server(receiver, finished)
 
 
@@ -235,33 +241,34 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(tmp_path: Path,
     run(go())
 
 
-def test_a_head_that_does_not_come_to_an_end_is_not_waited_for(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_head_that_does_not_come_to_an_end_is_not_waited_for(tmp_path: Path, run: Run) -> None:
     """However steadily it comes."""
-    monkeypatch.setattr(receive, "HEAD_TIME", 0.2)
 
     async def go() -> None:
-        async with serving(tmp_path) as server, server.client() as client, asyncio.timeout(PATIENCE):
+        timing = ReceiveTiming(head=0.2)
+        async with serving(tmp_path, timing=timing) as server, server.client() as client, asyncio.timeout(PATIENCE):
             await client.send(b"POST /files/ HTTP/1.1\r\nHost: x\r\nX: ")
-            closed = asyncio.create_task(client.is_closed())
-            while not closed.done():
-                with contextlib.suppress(ConnectionError):
-                    await client.send(b"x")
+            got = asyncio.create_task(client.got())
+            while not got.done():
+                await client.send(b"x")
                 await asyncio.sleep(0.01)
-            assert closed.exception() is not None or closed.result()
+            assert (got.result().status, got.result().headers["connection"]) == (408, "close")
 
     run(go())
 
 
-def test_a_body_that_stops_coming_is_not_waited_for_and_what_came_is_kept(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(receive, "BODY_TIME", 0.2)
+def test_an_idle_connection_is_closed_without_an_answer(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        async with serving(tmp_path, timing=ReceiveTiming(head=0.05)) as server, server.client() as client:
+            assert await client.is_closed()
 
+    run(go())
+
+
+def test_a_body_that_stops_coming_is_not_waited_for_and_what_came_is_kept(tmp_path: Path, run: Run) -> None:
     async def go() -> None:
         more = {"upload_complete": "?1", "content_type": PARTIAL}
-        async with serving(tmp_path) as server:
+        async with serving(tmp_path, timing=ReceiveTiming(body=0.2)) as server:
             async with server.client() as client:
                 place = (await client.ask("POST", "/files/", upload_complete="?0")).headers["location"]
                 await client.begin("PATCH", place, content_length=BUFFER + 5, upload_offset=0, **more)
@@ -336,13 +343,18 @@ def test_a_body_is_checked_against_its_digests(tmp_path: Path, run: Run) -> None
     run(go())
 
 
-def test_a_body_that_comes_faster_than_it_may_is_left_in_the_socket(tmp_path: Path, run: Run) -> None:
+@pytest.mark.parametrize("framing", [{"content_length": 50_000_000}, {"transfer_encoding": "chunked"}])
+def test_a_body_that_comes_faster_than_it_may_is_left_in_the_socket(
+    tmp_path: Path, run: Run, framing: dict[str, object]
+) -> None:
+    piece = bytes(1_000_000) if "content_length" in framing else b"f4240\r\n" + bytes(1_000_000) + b"\r\n"
+
     async def go() -> None:
         async with serving(tmp_path, Limits(rate=1.0)) as server, server.client() as client, server.client() as other:
             place = (await client.ask("POST", "/files/", upload_complete="?0")).headers["location"]
             more = {"upload_offset": 0, "upload_complete": "?1", "content_type": PARTIAL}
-            await client.begin("PATCH", place, content_length=50_000_000, **more)
-            sending = asyncio.create_task(client.send(*[bytes(1_000_000)] * 50))
+            await client.begin("PATCH", place, **framing, **more)
+            sending = asyncio.create_task(client.send(*[piece] * 50))
             async with asyncio.timeout(PATIENCE):
                 while not (await server.receiver.engine.find(place.rpartition("/")[2], "")).offset:
                     await asyncio.sleep(0.01)
@@ -386,14 +398,60 @@ def test_a_failure_that_nobody_foresaw_is_answered(tmp_path: Path, run: Run, cap
     run(go())
 
 
-def test_a_second_request_before_the_first_answer_is_not_answered_but_the_first_is(tmp_path: Path, run: Run) -> None:
+def test_requests_that_follow_at_once_are_answered_in_their_order(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        plain = b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+        chunked = b"POST /files/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+        async with serving(tmp_path) as server, server.client() as client:
+            await client.send((plain + chunked + b"\r\n") * 3)
+            assert [(await client.got()).status for _ in range(6)] == [201] * 6
+            assert [one.size for one in server.finished] == [5, 2] * 3
+
+    run(go())
+
+
+def test_a_chunked_body_beside_an_upgrade_is_stored_whole(tmp_path: Path, run: Run) -> None:
+    """RFC 9110, section 7.8: a server may ignore Upgrade. A parser that follows it would lose the body."""
+
     async def go() -> None:
         async with serving(tmp_path) as server, server.client() as client:
-            one = b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
-            await client.send(one + one)
+            upgrade = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2_settings": "AAMAAABkAAQAoAAA"}
+            await client.begin("POST", "/files/", transfer_encoding="chunked", **upgrade)
+            await client.send(b"5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n")
             assert (await client.got()).status == 201
+            assert [(one.size, await content(client, one.id)) for one in server.finished] == [(5, b"hello")]
+
+    run(go())
+
+
+def test_chunks_that_break_off_or_are_malformed_are_no_upload(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        async with serving(tmp_path) as server:
+            async with server.client() as client:
+                await client.begin("POST", "/files/", transfer_encoding="chunked")
+                await client.send(b"5\r\nhello\r\n5\r\nhello!\r\n0\r\n\r\n")
+                got = await client.got()
+                assert (got.status, got.headers["connection"]) == (400, "close")
+                assert await client.is_closed()
+            async with server.client() as client:
+                await client.begin("POST", "/files/", transfer_encoding="chunked")
+                await client.send(b"5\r\nhello\r\n")
+                client.half_close()
+                assert await client.is_closed()
+            assert not server.finished
+            assert not [*tmp_path.glob("*/*")]
+
+    run(go())
+
+
+def test_a_client_of_http_1_0_that_asks_for_it_learns_that_its_connection_stays(tmp_path: Path, run: Run) -> None:
+    async def go() -> None:
+        async with serving(tmp_path) as server, server.client() as client:
+            for option, kept in ((b"Keep-Alive", "keep-alive"), (b"x", "close")):
+                await client.send(b"POST /files/ HTTP/1.0\r\nConnection: %b\r\nContent-Length: 2\r\n\r\nhi" % option)
+                got = await client.got()
+                assert (got.status, got.headers["connection"]) == (201, kept)
             assert await client.is_closed()
-            assert len(server.finished) == 1
 
     run(go())
 

@@ -226,9 +226,15 @@ def read_response(head: bytes, method: bytes) -> ResponseHead:
 
 def _fields(headers: Iterable[Field]) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
+    repeated: dict[bytes, list[bytes]] = {}  # joined once: joining one by one is quadratic in the lines of a head
     for name, value in headers:
         key = name.lower()
-        found[key] = found[key] + b", " + value if key in found else value
+        if key in found:
+            repeated.setdefault(key, [found[key]]).append(value)
+        else:
+            found[key] = value
+    for key, values in repeated.items():
+        found[key] = b", ".join(values)
     return found
 
 
@@ -241,7 +247,7 @@ def _framing(fields: dict[bytes, bytes], version: str) -> tuple[int | None, bool
         if version != "1.1":
             raise BadHead(400, "Transfer-Encoding in a message of HTTP/1.0")
         if coding.lower() != b"chunked":
-            raise BadHead(501, "Transfer-Encoding other than chunked")
+            raise BadHead(400, "Transfer-Encoding other than chunked")
         return None, True
     if said is None:
         return None, False

@@ -10,6 +10,7 @@ from changeover.http1 import head as heads
 from changeover.http1 import proxy_header
 from changeover.http1.chunked import BadChunk
 from changeover.http1.head import BadHead, RequestHead
+from changeover.http1.head_buffer import HeadBuffer
 from changeover.relay.inbound.body import Body, ClientGone
 from changeover.relay.inbound.response import problem, write
 from changeover.relay.io.body_buffer import Kept
@@ -44,13 +45,13 @@ class Client:
         self._relay = relay
         self._channel = channel
         self._peer = peer
-        self._inbox = b""
+        self._heads = HeadBuffer()
 
     async def run(self) -> None:
         """Until it is closed."""
         try:
             if self._relay.settings.proxy_protocol:
-                await self._introduction()
+                await self._read_proxy_header()
             while await self._request():
                 self.exchange = None
         except (OSError, ClientGone, BadHead):
@@ -59,10 +60,11 @@ class Client:
             self.exchange = None
             self._channel.close()
 
-    async def _introduction(self) -> None:
-        """The PROXY header. Raises BadHead, ClientGone: who does not introduce himself is answered nothing."""
+    async def _read_proxy_header(self) -> None:
+        """Raises BadHead, ClientGone: a connection that does not begin with a PROXY header gets no answer."""
         until = time.monotonic() + self._relay.settings.head_time
-        while (told := proxy_header.read(self._inbox)) is None:
+        received = b""
+        while (header := proxy_header.read(received)) is None:
             self.waker.clear()
             data = self._channel.recv(READ)
             if data == b"" or time.monotonic() > until:
@@ -70,9 +72,9 @@ class Client:
             if data is None:
                 await self.waker.wait()
             else:
-                self._inbox += data
-        self._peer, size = told
-        self._inbox = self._inbox[size:]
+                received += data
+        self._peer, size = header
+        self._heads.add(received[size:])
 
     async def _request(self) -> bool:
         """One request; whether another one may follow."""
@@ -86,36 +88,31 @@ class Client:
 
     async def _head(self) -> RequestHead | None:
         """The next head; None when none comes. Raises BadHead."""
-        settings, since = self._relay.settings, time.monotonic()
+        settings, since, begun = self._relay.settings, time.monotonic(), False
         while True:
             self.waker.clear()
-            text = self._inbox and self._inbox.lstrip(b"\r\n")  # RFC 9112, section 2.2: empty lines are ignored
-            if text and (end := text.find(b"\r\n\r\n")) >= 0:
-                self._inbox = text[end + 4 :]
-                return heads.read_request(text[: end + 4])
-            if len(self._inbox) > heads.MOST:
-                raise BadHead(431, f"the head of a request may have {heads.MOST} bytes")
+            if (text := self._heads.head()) is not None:
+                return heads.read_request(text)
+            if self._heads.begun and not begun:  # the time of a head begins with its first byte
+                begun, since = True, time.monotonic()
             data = self._channel.recv(READ)
             if data == b"":
-                if text:
-                    raise BadHead(400, "the connection ended in the midst of a head")
+                if begun:
+                    raise BadHead(400, "the connection ended in the middle of a head")
                 return None
             if data is not None:
-                if not self._inbox:
-                    since = time.monotonic()
-                self._inbox += data
+                self._heads.add(data)
                 continue
-            if time.monotonic() - since > (settings.head_time if text else settings.idle_time):
-                if text:
-                    raise BadHead(408, "the head of the request did not come")
+            if time.monotonic() - since > (settings.head_time if begun else settings.idle_time):
+                if begun:
+                    raise BadHead(408, "the head of the request did not arrive in time")
                 return None
             await self.waker.wait()
 
     async def _answer(self, head: RequestHead) -> bool:
         relay = self._relay
         relay.counters.requests += 1
-        body = Body(self._channel, head, self._inbox)
-        self._inbox = b""
+        body = Body(self._channel, head, self._heads.take_rest())
         kept = Kept(relay.pipes, relay.budget)
         now = time.monotonic()
         exchange = Exchange(relay, self._channel, self.waker, head, body, kept, self._peer, now, now, self._closes)
@@ -135,7 +132,7 @@ class Client:
         finally:
             relay.counters.received += body.received
             kept.close()
-        self._inbox = body.inbox
+        self._heads.add(body.inbox)
         if not keep:
             await self._linger(rest=not body.ended)
         return keep

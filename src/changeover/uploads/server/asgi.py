@@ -108,7 +108,7 @@ class Uploads:
 
 
 class Content:
-    """The body of an ASGI request, piece by piece. Raises ClientGone."""
+    """The body of an ASGI request, piece by piece. Raises ClientDisconnected."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive

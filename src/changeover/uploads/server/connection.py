@@ -1,0 +1,190 @@
+"""One connection of a client: a head, its body, the response, the next head.
+
+Heads pass asyncio's transport, bodies do not (`body.py`). Requests that follow at once are answered in their order. The
+connection is closed after a request that is refused, since what follows it belongs to no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import cast
+
+from changeover.http1.head import BadHead, RequestHead, read_request, spell_response
+from changeover.http1.head_buffer import HeadBuffer
+from changeover.uploads.core.errors import ClientDisconnected
+from changeover.uploads.dialects.http import HttpResponse, problem
+from changeover.uploads.server.body import SHARED, ReceiveTiming, RequestBody
+
+_LOG = logging.getLogger(__name__)
+
+HEAD = 64 * 1024
+"""Bytes that are read at once while a head is expected."""
+
+Respond = Callable[[RequestHead, RequestBody], Awaitable[HttpResponse]]
+"""Answers one request. Raises ClientDisconnected."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Is in `connections` for as long as it is open."""
+
+    def __init__(self, respond: Respond, connections: set[Connection], timing: ReceiveTiming) -> None:
+        self.closed = asyncio.Event()
+        self._respond = respond
+        self._connections = connections
+        self._timing = timing
+        self._loop = asyncio.get_running_loop()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._heads = HeadBuffer()
+        self._head_begun = False
+        self._body: RequestBody | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._leaving = False
+        self._discards = False
+
+    # -- asyncio's side ----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._connections.add(self)
+        self._start_timer(self._timing.head, self._head_is_late)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return SHARED[:HEAD]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._discards:
+            self._heads.add(bytes(SHARED[:nbytes]))
+            self._look_for_head()
+
+    def eof_received(self) -> bool:
+        if self._discards or not self._heads.begun:
+            return False
+        self._refuse(400, "the connection ended in the middle of a head")
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        self._stop_timer()
+        self._writable.set()
+        if self._body is not None:
+            self._body.lose()
+        self.closed.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def leave(self) -> None:
+        """Close after the response that is under way, or now."""
+        self._leaving = True
+        if self._body is None and not self._discards:
+            self._transport.close()
+
+    # -- heads -------------------------------------------------------------------------------------------------------
+
+    def _look_for_head(self) -> None:
+        try:
+            if (text := self._heads.head()) is None:
+                if self._heads.begun and not self._head_begun:  # the time of a head begins with its first byte
+                    self._head_begun = True
+                    self._start_timer(self._timing.head, self._head_is_late)
+                return
+            head = read_request(text)
+        except BadHead as error:
+            self._refuse(error.status, str(error))
+            return
+        self._stop_timer()
+        self._transport.pause_reading()
+        self._body = RequestBody(head, self._heads.take_rest(), self._transport, self._timing.body)
+        self._task = self._loop.create_task(self._answer(head, self._body))
+
+    def _expect_head(self, rest: bytes) -> None:
+        self._body, self._head_begun = None, False
+        self._start_timer(self._timing.head, self._head_is_late)
+        self._heads.add(rest)
+        self._transport.resume_reading()
+        self._look_for_head()
+
+    def _head_is_late(self) -> None:
+        if self._heads.begun:
+            self._refuse(408, "the head of the request did not arrive in time")
+        else:
+            self._transport.close()
+
+    def _start_timer(self, seconds: float, act: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(seconds, act)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- responses ---------------------------------------------------------------------------------------------------
+
+    async def _answer(self, head: RequestHead, body: RequestBody) -> None:
+        try:
+            keep = await self._answer_request(head, body)
+        except ClientDisconnected:
+            self._transport.close()
+        except Exception:  # in the middle of a response, which must not look whole
+            _LOG.exception("%s %s: the response broke off", head.method.decode(), head.target.decode("latin-1"))
+            self._transport.abort()
+        else:
+            if keep:
+                self._expect_head(body.rest)
+            else:
+                self._close()
+
+    async def _answer_request(self, head: RequestHead, body: RequestBody) -> bool:
+        """Whether the connection can carry another request."""
+        try:
+            response = await self._respond(head, body)
+        finally:
+            body.close()
+        # The rest of a body that was not read to its end would pass for the next head.
+        keep = head.keep_alive and body.consumed and not self._leaving
+        option = b"close" if not keep else b"" if head.understands_chunks else b"keep-alive"  # RFC 9112, section 9.3
+        self._write(response, option, with_content=head.method != b"HEAD")
+        if response.stream is not None and head.method != b"HEAD":
+            async for piece in response.stream:
+                self._transport.write(piece)
+                await self._writable.wait()
+        return keep
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer what is no request."""
+        self._stop_timer()
+        self._write(problem(status, detail), b"close")
+        self._close()
+
+    def _write(self, response: HttpResponse, connection: bytes, *, with_content: bool = True) -> None:
+        fields = [
+            (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in response.headers
+        ]
+        if response.status != 204 and not any(name.lower() == b"content-length" for name, _ in fields):
+            fields.append((b"Content-Length", b"%d" % len(response.body)))
+        fields.append((b"Date", formatdate(usegmt=True).encode()))
+        if connection:
+            fields.append((b"Connection", connection))
+        head = spell_response(response.status, b"", fields)
+        self._transport.write(head + response.body if with_content else head)
+
+    def _close(self) -> None:
+        """Say that no more comes, and listen a while to what still does: closing at once would reset the connection
+        under a client that is sending, and take the response away from it (RFC 9112, section 9.6)."""
+        self._discards, self._body = True, None
+        if self._transport.is_closing():
+            return
+        with contextlib.suppress(OSError):  # the client is gone already
+            self._transport.write_eof()
+        self._transport.resume_reading()
+        self._start_timer(self._timing.linger, self._transport.abort)
