@@ -155,7 +155,7 @@ async def started(folder: Path, *command: str) -> AsyncIterator[None]:
         leader = await asyncio.create_subprocess_exec(
             *command, cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
-    born = process.born(leader.pid)
+    born = process.start_time(leader.pid)
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ from tests.process.web_server import WebServer, refusing, web_server
 from changeover.engine.hooks.run import HookFailed, HookRunner
 from changeover.engine.runtime import Progress
 from changeover.kit import command as kit_command
-from changeover.kit.process import born
+from changeover.kit.process import start_time
 from changeover.model.hooks import Hook, HookPayload, Notify, Point
 
 TOKEN = "s3cr3t-t0ken"
@@ -83,7 +83,7 @@ class Stage:
     def left_running(self) -> list[str]:
         found = []
         for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and born(int(entry.name)) is not None:
+            if entry.name.isdigit() and start_time(int(entry.name)) is not None:
                 try:
                     if self.mark.encode() in (entry / "environ").read_bytes():
                         found.append((entry / "cmdline").read_bytes().decode(errors="replace"))
@@ -205,7 +205,7 @@ open("pid", "w").write(str(child.pid))
 def test_a_timeout_ends_the_whole_session(stage: Stage) -> None:
     said = stage.failure(command(f"{GRANDCHILD}\nprint('waiting', flush=True)\nsignal.pause()", timeout="2s"))
     assert "before_tier hook mine took longer than 2s and was ended; it said:\n    waiting" in said
-    assert born(int((stage.folder / "pid").read_text())) is None
+    assert start_time(int((stage.folder / "pid").read_text())) is None
 
 
 def test_a_command_that_ignores_being_asked_to_end_is_ended(stage: Stage) -> None:
@@ -215,7 +215,7 @@ def test_a_command_that_ignores_being_asked_to_end_is_ended(stage: Stage) -> Non
 def test_what_a_command_left_behind_ends_with_it_and_is_not_waited_for(stage: Stage) -> None:
     began = time.monotonic()
     stage.perform(command(GRANDCHILD))
-    assert born(int((stage.folder / "pid").read_text())) is None
+    assert start_time(int((stage.folder / "pid").read_text())) is None
     assert time.monotonic() - began < 20
 
 
@@ -240,7 +240,7 @@ def test_a_cancelled_rollout_ends_its_hook(stage: Stage) -> None:
                 await task
             return pid
 
-    assert born(asyncio.run(go())) is None
+    assert start_time(asyncio.run(go())) is None
 
 
 @pytest.mark.parametrize("words", [("./missing",), ("/",), ("no-such-program-anywhere",)])

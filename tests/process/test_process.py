@@ -24,7 +24,7 @@ class Spawned:
     def __init__(self, folder: Path, program: str, **env: str) -> None:
         self.folder = folder
         self.log = folder / "log"
-        self.pid, self.born = process.spawn([sys.executable, "-c", program], cwd=folder, log=self.log, env=env)
+        self.pid, self.started = process.spawn([sys.executable, "-c", program], cwd=folder, log=self.log, env=env)
 
     def lines(self, number: int) -> list[str]:
         """The first so many lines of output, once they are there."""
@@ -42,7 +42,7 @@ Run = Callable[..., Spawned]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
-    """Starts programs; whatever is left of them at the end is ended."""
+    """Starts programs, and kills them after the test."""
     started = []
 
     def start(program: str, **env: str) -> Spawned:
@@ -51,7 +51,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
     yield start
     for one in started:
-        process.kill_session(one.pid, one.born, one.folder)
+        process.kill_session(one.pid, one.started, one.folder)
 
 
 @pytest.fixture
@@ -62,39 +62,39 @@ def spawned(run: Run) -> Spawned:
 
 
 def test_a_process_is_known_by_its_number_and_its_start(spawned: Spawned) -> None:
-    assert process.born(spawned.pid) == spawned.born
-    assert process.is_alive(spawned.pid, spawned.born)
+    assert process.start_time(spawned.pid) == spawned.started
+    assert process.is_alive(spawned.pid, spawned.started)
 
 
 def test_one_of_that_number_with_another_start_is_another_and_left_alone(spawned: Spawned) -> None:
-    assert not process.is_alive(spawned.pid, spawned.born - 1)
-    assert not process.send(spawned.pid, spawned.born - 1, signal.SIGKILL)
-    process.kill_session(spawned.pid, spawned.born - 1, spawned.folder)
-    assert process.is_alive(spawned.pid, spawned.born)
+    assert not process.is_alive(spawned.pid, spawned.started - 1)
+    assert not process.send(spawned.pid, spawned.started - 1, signal.SIGKILL)
+    process.kill_session(spawned.pid, spawned.started - 1, spawned.folder)
+    assert process.is_alive(spawned.pid, spawned.started)
 
 
 def test_one_from_before_a_reboot_is_another_and_left_alone(spawned: Spawned) -> None:
-    before = spawned.born ^ (1 << 50)
+    before = spawned.started ^ (1 << 50)
     assert not process.is_alive(spawned.pid, before)
     assert not process.session_alive(spawned.pid, before, spawned.folder)
     process.kill_session(spawned.pid, before, spawned.folder)
-    assert process.is_alive(spawned.pid, spawned.born)
+    assert process.is_alive(spawned.pid, spawned.started)
 
 
 def test_a_zombie_is_dead(run: Run) -> None:
     spawned = run("")
     spawned.ended()
     assert Path(f"/proc/{spawned.pid}").exists()
-    assert process.born(spawned.pid) is None
-    assert not process.is_alive(spawned.pid, spawned.born)
+    assert process.start_time(spawned.pid) is None
+    assert not process.is_alive(spawned.pid, spawned.started)
     assert not Path(f"/proc/{spawned.pid}").exists(), "and its parent has taken notice"
 
 
 def test_a_signal_reaches_the_process(spawned: Spawned) -> None:
-    assert process.send(spawned.pid, spawned.born, signal.SIGTERM)
+    assert process.send(spawned.pid, spawned.started, signal.SIGTERM)
     spawned.ended()
-    assert not process.is_alive(spawned.pid, spawned.born)
-    assert not process.send(spawned.pid, spawned.born, signal.SIGTERM)
+    assert not process.is_alive(spawned.pid, spawned.started)
+    assert not process.send(spawned.pid, spawned.started, signal.SIGTERM)
 
 
 IGNORING = """
@@ -111,44 +111,44 @@ def test_a_signal_that_a_shell_had_us_ignore_reaches_what_is_started(first: str,
     assert subprocess.run(words, capture_output=True, text=True).stdout.strip() == ends
 
 
-def test_a_number_that_nobody_has_is_nobody() -> None:
-    nobody = 4_194_305  # above the largest there can be
-    assert process.born(nobody) is None
-    assert not process.is_alive(nobody, 0)
-    assert not process.send(nobody, 0, signal.SIGTERM)
+def test_an_unused_pid_matches_no_process() -> None:
+    unused = 4_194_305  # above the largest there can be
+    assert process.start_time(unused) is None
+    assert not process.is_alive(unused, 0)
+    assert not process.send(unused, 0, signal.SIGTERM)
 
 
 def test_what_a_process_started_is_ended_with_it(run: Run, tmp_path: Path) -> None:
     spawned = run(FORKS)
     children = [int(line.split()[1]) for line in spawned.lines(2)]
-    process.kill_session(spawned.pid, spawned.born, tmp_path)
-    assert not process.session_alive(spawned.pid, spawned.born, tmp_path)
-    assert [process.born(child) for child in children] == [None, None]
+    process.kill_session(spawned.pid, spawned.started, tmp_path)
+    assert not process.session_alive(spawned.pid, spawned.started, tmp_path)
+    assert [process.start_time(child) for child in children] == [None, None]
 
 
 def test_what_a_process_started_is_found_also_after_it_has_died_itself(run: Run, tmp_path: Path) -> None:
     spawned = run(FORKS)
     (child,) = {int(line.split()[1]) for line in spawned.lines(2)} - {spawned.pid}
-    assert process.send(spawned.pid, spawned.born, signal.SIGKILL)
+    assert process.send(spawned.pid, spawned.started, signal.SIGKILL)
     spawned.ended()
-    assert not process.is_alive(spawned.pid, spawned.born)
-    assert process.session_alive(spawned.pid, spawned.born, tmp_path)
-    process.kill_session(spawned.pid, spawned.born, tmp_path)
-    assert process.born(child) is None
+    assert not process.is_alive(spawned.pid, spawned.started)
+    assert process.session_alive(spawned.pid, spawned.started, tmp_path)
+    process.kill_session(spawned.pid, spawned.started, tmp_path)
+    assert process.start_time(child) is None
 
 
 def test_a_stranger_in_what_was_its_session_is_left_alone(run: Run, tmp_path: Path) -> None:
     """The number of a session whose leader is gone may be given again: only who works in its folder belongs to it."""
     spawned = run(FORKS)
     (child,) = {int(line.split()[1]) for line in spawned.lines(2)} - {spawned.pid}
-    assert process.send(spawned.pid, spawned.born, signal.SIGKILL)
+    assert process.send(spawned.pid, spawned.started, signal.SIGKILL)
     spawned.ended()
-    process.kill_session(spawned.pid, spawned.born, tmp_path / "elsewhere")
-    assert process.born(child) is not None
+    process.kill_session(spawned.pid, spawned.started, tmp_path / "elsewhere")
+    assert process.start_time(child) is not None
 
 
 def test_what_was_started_in_a_folder_is_found_by_it(spawned: Spawned) -> None:
-    assert list(process.leaders_in(spawned.folder)) == [(spawned.pid, spawned.born)]
+    assert list(process.leaders_in(spawned.folder)) == [(spawned.pid, spawned.started)]
     assert list(process.leaders_in(spawned.folder / "elsewhere")) == []
 
 
@@ -157,15 +157,15 @@ def test_its_output_is_added_to_its_log_and_its_environment_to_ours(run: Run, tm
     spawned = run("import os; print(os.environ['GREETING'], 'PATH' in os.environ)", GREETING="hello")
     assert spawned.lines(2) == ["before", "hello True"]
     spawned.ended()
-    process.is_alive(spawned.pid, spawned.born)
+    process.is_alive(spawned.pid, spawned.started)
 
 
-def test_a_name_with_brackets_and_blanks_confuses_nobody(run: Run) -> None:
+def test_a_name_with_brackets_and_blanks_is_parsed(run: Run) -> None:
     """The name stands before the start time in /proc/PID/stat, in brackets and unquoted."""
     program = "import ctypes, signal; ctypes.CDLL(None).prctl(15, b') R 1 (x'); print('up', flush=True); signal.pause()"
     spawned = run(program)
     spawned.lines(1)
-    assert process.born(spawned.pid) == spawned.born
+    assert process.start_time(spawned.pid) == spawned.started
 
 
 def test_what_cannot_be_run_is_an_os_error(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of chains or rollouts and could be libraries of their own."""
+"""Helpers that know nothing about chains or rollouts; each could be a library."""

@@ -1,4 +1,4 @@
-"""The one clock of a controller: it starts at wall time and from there only counts, so that it never jumps."""
+"""The clock of a controller or a probe run: wall time at the start, then monotonic, so that it never jumps."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import time
 
 
 class Clock:
-    """Seconds since the epoch at the start, plus the monotonic time since then. Never goes back, never leaps.
+    """Seconds since the epoch at the start, plus the monotonic time since then.
 
-    `not_before`: a time that has already been written down (the journal's last); a wall clock that was set back
-    meanwhile must not make the past longer than it was.
+    `not_before` is the latest time on record (the journal's last entry). If the wall clock was set back since then,
+    the clock starts there, so that new entries never precede recorded ones.
     """
 
     def __init__(self, not_before: float = 0.0) -> None:

@@ -1,8 +1,8 @@
-"""A command run to its end or to its deadline: input given whole, the end of its output kept, nothing of it left.
+"""Run a command until it exits or its deadline passes, keep the end of its output, and leave no process behind.
 
-It leads a session of its own, and that session is ended with it: at the deadline, when the caller is cancelled, and
-also after it has ended by itself, since what it left behind would otherwise hold its output open. Only what opened
-another session (`setsid`) outlives it.
+The command leads its own session. `run_command` kills that session at the deadline, on cancellation, and also after
+the command exits, because a background child would keep the output pipe open. Only a process that opened another
+session (`setsid`) survives.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from changeover.kit.process import born, kill_session, session_alive
+from changeover.kit.process import kill_session, session_alive, start_time
 
-LOOK = 0.01
-"""Seconds between two looks at whether it has ended. Its end cannot be waited for: `kit.process` reaps, too."""
-_PIECE = 65536
+_POLL_INTERVAL = 0.01
+"""Seconds between two checks for the exit. Waiting for it is not possible: `kit.process` reaps children as well."""
+_READ_SIZE = 65536
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a command ended. `code` is negative for a signal, and None when it was ended at its deadline."""
+    """The result of a command. `code` is negative for a signal, and None after the deadline passed."""
 
     code: int | None
     output: bytes
-    """The end of what it wrote, standard output and error together."""
+    """The last bytes of standard output and standard error together."""
     dropped: int
-    """Bytes that it wrote before that."""
-    left: bool
-    """Something of it could not be ended: what belongs to another user (sudo)."""
+    """Bytes of output before those."""
+    survived: bool
+    """A process of its session could not be killed, because it belongs to another user (sudo)."""
 
 
 async def run_command(
-    argv: Sequence[str], *, given: bytes, cwd: Path, env: Mapping[str, str], timeout: float, keep: int
+    argv: Sequence[str], *, stdin: bytes, cwd: Path, env: Mapping[str, str], timeout: float, keep: int
 ) -> CommandResult:
-    """Run it with `given` as its standard input and exactly `env` as its environment.
+    """Run a command with `stdin` as its standard input and `env` as its whole environment.
 
-    Raises OSError or ValueError (a NUL character) when it cannot be run.
+    Raises OSError or ValueError (a NUL character) when the command cannot be started.
     """
-    process = _start(argv, given, cwd, env)
-    # One that has ended already has no start any more, but what it left behind is at least younger than this process.
-    start = born(process.pid) or born(os.getpid()) or 0
+    process = _start(argv, stdin, cwd, env)
+    # A command that has already exited has no start time; its children started after this process did.
+    start = start_time(process.pid) or start_time(os.getpid()) or 0
     assert process.stdout is not None
     output = _Tail(process.stdout, keep)
     code: int | None = None
@@ -53,22 +53,22 @@ async def run_command(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while (code := process.poll()) is None:
-                    await asyncio.sleep(LOOK)
+                    await asyncio.sleep(_POLL_INTERVAL)
     finally:
         try:
-            await asyncio.to_thread(kill_session, process.pid, start)  # which waits until it is gone
-            left = session_alive(process.pid, start)
+            await asyncio.to_thread(kill_session, process.pid, start)  # waits until every process is gone
+            survived = session_alive(process.pid, start)
         finally:
             output.close()
-            # It has ended and was reaped, here or in `kit.process`; or it cannot be ended. Popen must not mind either.
+            # The process was reaped, here or in `kit.process`, or cannot be killed. Popen must not warn about either.
             process.returncode = code or 0
-    return CommandResult(code, bytes(output.kept), output.dropped, left)
+    return CommandResult(code, bytes(output.kept), output.dropped, survived)
 
 
-def _start(argv: Sequence[str], given: bytes, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    # A file in memory instead of a pipe: nobody has to write while it reads, or to mind that it does not.
+def _start(argv: Sequence[str], stdin: bytes, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    # A file in memory, not a pipe: the command may read it late or never without blocking a writer.
     with os.fdopen(os.memfd_create("input"), "w+b") as source:
-        source.write(given)
+        source.write(stdin)
         source.seek(0)
         return subprocess.Popen(
             argv,
@@ -82,7 +82,7 @@ def _start(argv: Sequence[str], given: bytes, cwd: Path, env: Mapping[str, str])
 
 
 class _Tail:
-    """The last `keep` bytes of a pipe, read as they come so that the writer is never held up."""
+    """The last `keep` bytes of a pipe, read as they arrive so that the writer never blocks."""
 
     def __init__(self, pipe: IO[bytes], keep: int) -> None:
         self.kept = bytearray()
@@ -90,27 +90,27 @@ class _Tail:
         self._pipe = pipe
         self._keep = keep
         os.set_blocking(pipe.fileno(), False)
-        asyncio.get_running_loop().add_reader(pipe.fileno(), self._more)
+        asyncio.get_running_loop().add_reader(pipe.fileno(), self._read)
 
-    def _more(self) -> bool:
-        """Take what is there; False when there is nothing or nobody is left to write."""
+    def _read(self) -> bool:
+        """Read what is available. Returns False when the pipe is empty or has no writer left."""
         try:
-            piece = os.read(self._pipe.fileno(), _PIECE)
+            data = os.read(self._pipe.fileno(), _READ_SIZE)
         except BlockingIOError:
             return False
-        if not piece:
+        if not data:
             asyncio.get_running_loop().remove_reader(self._pipe.fileno())
             return False
-        self.kept += piece
+        self.kept += data
         surplus = max(0, len(self.kept) - self._keep)
         self.dropped += surplus
         del self.kept[:surplus]
         return True
 
     def close(self) -> None:
-        """Take what is still in the pipe, but do not wait for anybody who keeps it open, nor listen forever."""
+        """Read the rest, but at most 16 pieces: a surviving process may keep the pipe open and write forever."""
         for _ in range(16):
-            if not self._more():
+            if not self._read():
                 break
         asyncio.get_running_loop().remove_reader(self._pipe.fileno())
         self._pipe.close()

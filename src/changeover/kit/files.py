@@ -1,4 +1,4 @@
-"""Files that are either there whole or not at all."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replace `path` by `text`: temporary file, fsync, rename. A reader sees the old text or the new, nothing between.
+    """Replace the content of `path`: temporary file, fsync, rename. A reader sees the old text or all of the new.
 
-    Raises OSError; the old file is then untouched.
+    Raises OSError and then leaves the old file unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,6 +1,6 @@
-"""One question to a control port: a short deadline, no redirects, no retries, no kept connections.
+"""Requests to a control port: a short timeout, no redirects, no retries, no keep-alive.
 
-A connection that is kept could be closed by the other side between two questions, and would count as somebody's.
+The server could close a kept connection between two requests, and would count it as a client's connection.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 
 TIMEOUT = 2.0
-"""Seconds until a control port that does not answer counts as silent."""
+"""Seconds until a control port without a response counts as unreachable."""
 
 
 class NoResponse(Exception):
-    """The other side did not answer in time or not in HTTP; the text says what happened instead."""
+    """The server did not respond in time or not with HTTP; the text names the request and the cause."""
 
 
 def client(verify: ssl.SSLContext | bool = True) -> httpx.AsyncClient:
@@ -36,7 +36,7 @@ async def ask(
     headers: Mapping[str, str] | None = None,
     json: Any = None,
 ) -> httpx.Response:
-    """The answer, whatever its status. Raises NoResponse."""
+    """The response, with any status. Raises NoResponse."""
     try:
         return await client.request(method, url, headers=headers, json=json)
     except httpx.HTTPError as error:
@@ -44,7 +44,7 @@ async def ask(
 
 
 async def is_ok(client: httpx.AsyncClient, url: str) -> bool:
-    """Whether the other side answers 200 there. No answer is no."""
+    """Whether the server responds with 200. Without a response: False."""
     try:
         return (await ask(client, "GET", url)).status_code == 200
     except NoResponse:

@@ -1,11 +1,10 @@
-"""Bytes that anyone can compute again: what `/blob/{n}` answers, and what a probe uploads.
+"""Reproducible bytes: the content of `/blob/{n}` and of the probe's uploads.
 
-A stream is one block, drawn from the seed by SHAKE-128 and repeated without end. The block's length is prime,
-so a piece lost, doubled or swapped at any buffer size in use (powers of two, pages, decimal kilobytes) moves
-what follows and shows in the hash. The one shift that does not show, a whole number of blocks, changes the
-length.
+A stream repeats one block, which SHAKE-128 derives from the seed. The block's length is prime. So a piece that is
+lost, doubled or swapped at any usual buffer size (powers of two, pages, decimal kilobytes) shifts the bytes after it
+and changes the hash. A shift by a whole number of blocks keeps the bytes but changes the length.
 
-Refuses state: a pure function, so that a client and a server that share nothing agree on every byte.
+Refuses state: a client and a server that share nothing compute the same bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ BLOCK = 65_521
 def pattern(offset: int, length: int, seed: bytes = b"") -> bytes:
     """The bytes [offset, offset + length) of the stream that belongs to `seed`."""
     if offset < 0 or length < 0:
-        raise ValueError(f"a stream has no bytes at offset {offset} with length {length}")
+        raise ValueError(f"offset {offset} and length {length} must not be negative")
     start = offset % BLOCK
     block = _block(seed)
     if start + length <= BLOCK:
@@ -29,6 +28,6 @@ def pattern(offset: int, length: int, seed: bytes = b"") -> bytes:
     return b"".join((block[start:], block * whole, block[:rest]))
 
 
-@lru_cache(maxsize=64)  # 4 MiB: more streams at once than a probe keeps open, so none is drawn twice
+@lru_cache(maxsize=64)  # 4 MiB: more streams than a probe has open at once, so that none is computed twice
 def _block(seed: bytes) -> bytes:
     return hashlib.shake_128(seed).digest(BLOCK)

@@ -1,9 +1,9 @@
-"""Processes that outlive whoever started them, named by pid and start time.
+"""Processes that outlive the process that started them, identified by pid and start time.
 
-A pid alone names nobody: it is reused. `born` is the start time in clock ticks since boot (field 22 of /proc/PID/stat)
-below 16 bits of the boot's own id, so that a record from before a reboot names nobody either. Every process started
-here leads a session of its own, so that what it forked can be found and ended even after it has died itself. Nothing
-here touches a process it cannot name that way.
+A pid alone is ambiguous: the kernel reuses it. `start_time` is the start in clock ticks since boot (field 22 of
+/proc/PID/stat) below 16 bits of the boot's id, so that a record from before a reboot matches no process. Each process
+started here leads its own session, so that its children can be found and killed even after it has exited. Refuses to
+touch a process that it cannot identify that way.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from functools import cache
 from pathlib import Path
 
 _BOOT_SHIFT = 44
-"""Clock ticks take fewer bits than this for five thousand years of uptime."""
-_KILL_PATIENCE = 5.0
-"""Seconds that a killed process has to go. One in uninterruptible sleep may take longer, and is then left."""
+"""Clock ticks need fewer bits than this for five thousand years of uptime."""
+_KILL_TIMEOUT = 5.0
+"""Seconds to wait for a killed process. One in uninterruptible sleep may take longer and then survives."""
 
 
 def ignore_no_signals() -> None:
-    """Handle, by doing nothing, those that a shell has a command ignore that it starts with `&`. From the main thread.
+    """Install an empty handler for SIGINT and SIGQUIT where they are ignored. Call it from the main thread.
 
-    What is ignored stays so in whatever is started from here, and an instance may be told to quit by just those; a
-    shell that stands for one could not even change it (POSIX, `trap`). What is handled does not.
+    A shell makes a command that it starts with `&` ignore these signals, and child processes inherit that. An instance
+    may use one of them as its stop signal, and a shell script could not even restore it (POSIX, `trap`). A handler is
+    not inherited.
     """
     for number in (signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -35,7 +36,7 @@ def ignore_no_signals() -> None:
 
 
 def spawn(argv: Sequence[str], *, cwd: Path, log: Path, env: Mapping[str, str]) -> tuple[int, int]:
-    """Start a session leader with output appended to `log`; return (pid, born). Raises OSError if it cannot be run."""
+    """Start a session leader that appends its output to `log`; return (pid, start time). Raises OSError."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             argv,
@@ -46,27 +47,27 @@ def spawn(argv: Sequence[str], *, cwd: Path, log: Path, env: Mapping[str, str]) 
             stderr=output,
             start_new_session=True,
         )
-    # Its end is read from /proc and reaped in `is_alive`; Popen must not wait for it at exit.
+    # `is_alive` reads the exit from /proc and reaps the process; Popen must not wait for it.
     process.returncode = 0
-    # One that has ended already has no start time left; its session began after this process did.
-    return process.pid, born(process.pid) or born(os.getpid()) or 0
+    # A process that has already exited has no start time; its session began after this process did.
+    return process.pid, start_time(process.pid) or start_time(os.getpid()) or 0
 
 
-def born(pid: int) -> int | None:
-    """When a live process was started, as a number that no other boot gives; None when there is none, or a zombie."""
+def start_time(pid: int) -> int | None:
+    """When a running process started, as a number that differs between boots; None without one or for a zombie."""
     fields = _stat(pid)
-    return None if fields is None or fields[0] in ("Z", "X") else _when(fields)
+    return None if fields is None or fields[0] in ("Z", "X") else _start(fields)
 
 
 def is_alive(pid: int, start: int) -> bool:
-    """Whether that very process still runs. Reaps it if it was a child of this one."""
+    """Whether that process still runs. Reaps it if it is a child of this process."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    return born(pid) == start
+    return start_time(pid) == start
 
 
 def send(pid: int, start: int, number: signal.Signals) -> bool:
-    """Signal that very process; False when it is gone."""
+    """Send a signal to that process; False when it is gone."""
     if not is_alive(pid, start):
         return False
     try:
@@ -77,14 +78,14 @@ def send(pid: int, start: int, number: signal.Signals) -> bool:
 
 
 def kill_session(pid: int, start: int, home: Path | None = None) -> None:
-    """SIGKILL the process and everything left of the session it led, and wait until it is gone.
+    """SIGKILL the process and the rest of its session, and wait until they are gone.
 
-    When the leader itself is gone, only what works in `home` is taken for its session: the number may be a stranger's
-    by now. Without `home` the caller must not have let the process out of its hands. What belongs to another user
-    (sudo) cannot be ended; `session_alive` then goes on saying so.
+    After the leader has exited, only processes with the working directory `home` count as its session, because the
+    kernel may have reused the number. Without `home` the process must be an unreaped child of the caller. A process
+    of another user (sudo) survives; `session_alive` then stays true.
     """
-    deadline = time.monotonic() + _KILL_PATIENCE
-    while (members := _left(pid, start, home)) and time.monotonic() < deadline:
+    deadline = time.monotonic() + _KILL_TIMEOUT
+    while (members := _remaining(pid, start, home)) and time.monotonic() < deadline:
         for member in members:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(member, signal.SIGKILL)
@@ -92,14 +93,14 @@ def kill_session(pid: int, start: int, home: Path | None = None) -> None:
 
 
 def session_alive(pid: int, start: int, home: Path | None = None) -> bool:
-    """Whether anything of the session that this process led still runs."""
-    return bool(_left(pid, start, home))
+    """Whether any process of the session that this process led still runs."""
+    return bool(_remaining(pid, start, home))
 
 
-def _left(pid: int, start: int, home: Path | None) -> list[int]:
+def _remaining(pid: int, start: int, home: Path | None) -> list[int]:
     led = is_alive(pid, start)
-    if start >> _BOOT_SHIFT != _boot() or (not led and born(pid) is not None):
-        return []  # another boot's, or the pid belongs to somebody else, and so does a session of that number
+    if start >> _BOOT_SHIFT != _boot() or (not led and start_time(pid) is not None):
+        return []  # from another boot, or the kernel reused the pid, and with it the session number
     return [member for member in _session(pid, start) if led or home is None or _works_in(member, home)]
 
 
@@ -111,9 +112,9 @@ def _works_in(pid: int, home: Path) -> bool:
 
 
 def leaders_in(folder: Path) -> Iterator[tuple[int, int]]:
-    """(pid, born) of session leaders without a terminal whose working directory is `folder`: what `spawn` starts.
+    """(pid, start time) of session leaders without a terminal and with the working directory `folder`.
 
-    A shell that somebody opened there has a terminal, and is left alone.
+    `spawn` starts such processes. An operator's shell in that folder has a terminal and does not match.
     """
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or not (fields := _stat(int(entry.name))):
@@ -121,27 +122,27 @@ def leaders_in(folder: Path) -> Iterator[tuple[int, int]]:
         state, session, terminal = fields[0], fields[3], fields[4]
         leads = session == entry.name and terminal == "0" and state not in ("Z", "X")
         if leads and _works_in(int(entry.name), folder):
-            yield int(entry.name), _when(fields)
+            yield int(entry.name), _start(fields)
 
 
 def _session(leader: int, start: int) -> Iterator[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (fields := _stat(int(entry.name))):
-            state, session, began = fields[0], int(fields[3]), _when(fields)
+            state, session, began = fields[0], int(fields[3]), _start(fields)
             if session == leader and began >= start and state not in ("Z", "X"):
                 yield int(entry.name)
 
 
 def _stat(pid: int) -> list[str] | None:
-    """Fields of /proc/PID/stat from the third (state) on; the second may hold spaces and is cut off."""
+    """Fields of /proc/PID/stat from the third (state) on; the second may contain spaces."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")  # a name may be cut mid-letter
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")  # the kernel may cut a name inside a character
     except (FileNotFoundError, ProcessLookupError):
         return None
     return text[text.rindex(")") + 2 :].split()
 
 
-def _when(fields: list[str]) -> int:
+def _start(fields: list[str]) -> int:
     return _boot() << _BOOT_SHIFT | int(fields[19])
 
 

@@ -1,7 +1,7 @@
-"""Addresses that hold tokens, taken out of texts again.
+"""Remove addresses that contain tokens from texts.
 
-Where in an address its token stands differs from service to service, in a path, a password, a query and often where a
-host would be. So every piece of it counts as secret that is long enough to be one.
+The position of the token differs between services: the path, the password, the query, and often the host. So every
+part of the address that is long enough counts as a secret.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from urllib.parse import unquote
 
 SHOWN = "***"
 SHORTEST = 4
-"""Characters of the shortest piece that is taken out: shorter ones are no secrets, but parts of many words."""
+"""Characters of the shortest part to remove. Shorter ones occur in many words and are no secrets."""
 _SEPARATORS = re.compile(r"[/:@?&=#,;\s]+")
 
 
 class Redactor:
-    """Knows some secrets, and takes them out of texts."""
+    """Holds secrets and removes them from texts."""
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
@@ -24,11 +24,11 @@ class Redactor:
 
     @property
     def longest(self) -> int:
-        """Bytes of the longest secret: a text that was cut may begin or end with that much of one."""
+        """Bytes of the longest secret: a text that was cut may begin or end with a part of that length."""
         return max((len(secret.encode(errors="replace")) for secret in self._secrets), default=0)
 
     def learn(self, address: str, *, open: str = "") -> None:
-        """From now on take out that address, and every piece of it but its scheme and what stands in `open`."""
+        """Add an address and each of its parts, except its scheme and the parts that occur in `open`."""
         _, _, rest = address.partition("://")
         pieces = {address, rest, *_SEPARATORS.split(rest), *rest.split("/"), *re.split("[/?#@]", rest)}
         pieces |= {unquote(piece) for piece in pieces}

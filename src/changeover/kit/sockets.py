@@ -1,4 +1,4 @@
-"""Free ports, and who is connected to one."""
+"""Find free ports and count the connections of a port."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Container
 from pathlib import Path
 
 # Below the range from which Linux takes the ports of outgoing connections (32768-60999): a listener in that range
-# fails now and then with "address in use" because somebody's client happens to hold it.
+# sometimes fails with "address in use" because a client connection happens to hold the port.
 _LISTENERS = range(20000, 32000)
 
 # TCP states in which the peer may still send or expect bytes: ESTABLISHED, SYN_RECV, CLOSE_WAIT.
@@ -16,21 +16,21 @@ _OPEN = ("01", "03", "08")
 
 
 def free_port(host: str, taken: Container[int] = ()) -> int:
-    """A port that can be listened on just now and is not in `taken`. Raises OSError when 200 tries found none."""
+    """A port that is free now and not in `taken`. Raises OSError after 200 attempts."""
     for _ in range(200):
         port = random.choice(_LISTENERS)
         if port not in taken and can_listen(host, port):
             return port
-    raise OSError(f"no free port on {host} between {_LISTENERS.start} and {_LISTENERS.stop}")
+    raise OSError(f"found no free port on {host} between {_LISTENERS.start} and {_LISTENERS.stop}")
 
 
 def can_listen(host: str, port: int) -> bool:
-    """Whether somebody could listen there just now."""
+    """Whether a process can listen on that address now."""
     return cannot_listen(host, port) is None
 
 
 def cannot_listen(host: str, port: int) -> str | None:
-    """Why nobody can listen there just now, in the system's words; None when one can."""
+    """The system's error for listening on that address now; None when it is free."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -42,9 +42,9 @@ def cannot_listen(host: str, port: int) -> str | None:
 
 
 def open_connections(port: int) -> int:
-    """TCP connections open on a local IPv4 port, those still in its accept queue included (/proc/net/tcp).
+    """Open TCP connections of a local IPv4 port, including those in the accept queue (/proc/net/tcp).
 
-    The kernel's own account: it needs no cooperation of the server and misses nothing that could be reset.
+    The kernel counts them without the help of the server, and includes every connection that a stop would reset.
     """
     suffix = f":{port:04X}"
     count = 0

@@ -30,7 +30,7 @@ async def send(url: str, payload: HookPayload | None, timeout: float, environ: M
     """Send it, or without a payload only ask whether Apprise understands the address. Raises NotSent."""
     ended = await run_command(
         (sys.executable, "-P", "-m", "changeover.engine.hooks.sender"),
-        given=json.dumps({"url": url} if payload is None else {"url": url, **message(payload)}).encode(),
+        stdin=json.dumps({"url": url} if payload is None else {"url": url, **message(payload)}).encode(),
         cwd=Path(),
         env=environ,
         timeout=timeout,

@@ -183,7 +183,7 @@ class HookRunner:
         try:
             ended = await run_command(
                 command,
-                given=payload.json(),
+                stdin=payload.json(),
                 cwd=self._folder,
                 env={**self._environ, **payload.variables()},
                 timeout=hook.timeout,
@@ -194,7 +194,7 @@ class HookRunner:
             raise _Wrong(f"cannot be run in {self._folder}: {reason}") from error
         text = self._theirs(ended.output.decode(errors="replace"))
         wrote = _last(text[spare:] if ended.dropped else text, cut=ended.dropped > 0)
-        if ended.left:
+        if ended.survived:
             self._say(payload.tier, f"{who} started something that cannot be ended from here; it still runs", "warning")
         if ended.code is None:
             raise _Wrong(f"took longer than {human_seconds(hook.timeout)} and was ended", wrote)

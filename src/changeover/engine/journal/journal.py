@@ -56,7 +56,7 @@ class Journal(JournalReader):
                 "values (1, ?, ?, ?, ?, ?, ?)",
                 epoch,
                 pid,
-                process.born(pid),
+                process.start_time(pid),
                 purpose,
                 at,
                 FORMAT,

@@ -301,7 +301,7 @@ def occupied(tmp_path: Path) -> Path:
     file = tmp_path / "state" / "journal.db"
     restore((FIXTURES / "format-0f.sql").read_text(), file)
     with closing(sqlite3.connect(file)) as db, db:
-        db.execute("update lease set pid = ?, born = ?", (os.getpid(), process.born(os.getpid())))
+        db.execute("update lease set pid = ?, born = ?", (os.getpid(), process.start_time(os.getpid())))
     return file
 
 
