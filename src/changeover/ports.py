@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from signal import Signals
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:  # annotations alone: what catches `Unknown` need not load the model
-    from pydantic import BaseModel
+    import httpx
 
     from changeover.model.chain import Tier
+    from changeover.model.chainfile import ParsedChain
+    from changeover.model.guard import RequestCounts
+    from changeover.model.hop_traits import HopTraits, KnownHops
     from changeover.model.instance import Address, InFlight, Instance, LaunchSpec
 
 
@@ -28,48 +31,37 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True)
 class LaunchContext:
-    """What an instance is told about where it stands: itself, the tier behind it, and where things lie.
-
-    `inner` is the stable address of the tier it sends requests to, None for the last tier and for a hop that finds
-    its members itself: in `membership`, asking each at `inner_ready_path`, on a port of its own if `inner_controlled`.
-    `shared` is a directory that all instances of the chain see; `lame_duck` the file whose presence makes an instance
-    answer `not ready`; `tls` a directory with `edge.pem` and `edge.key`.
-    """
+    """Where an instance stands: its tier, the tier behind it, and the files it shares with others."""
 
     instance: Instance
     tier: Tier
     outermost: bool
+    """Whether clients connect to its tier."""
     shared: str
+    """A directory that all instances of the chain share."""
     lame_duck: str
+    """The file that exists while the instance must answer that it is not ready."""
     tls: str
+    """A directory with `edge.pem` and `edge.key`."""
     inner: Address | None
+    """The stable address of the tier behind it; None at the last tier, and where it balances over that tier itself."""
     inner_tier: Tier | None
-    inner_ready_path: str
-    inner_controlled: bool
+    inner_traits: HopTraits | None
+    """Of the tier behind it; None at the last tier."""
     membership: str
+    """The file that lists the members of the tier behind it, where it balances over that tier itself."""
 
 
 class Hop(Protocol):
     """The software that a tier runs."""
 
-    kind: ClassVar[str]
-    Settings: ClassVar[type[BaseModel]]
-    """What a template of this kind may say."""
-    ready_path: ClassVar[str]
-    """Where `control` answers 200 while the instance may get traffic; load balancers ask there too."""
-    own_control: ClassVar[bool]
-    """Whether `control` is a listener of its own; otherwise it is `address`."""
-    sees_uploads: ClassVar[bool]
-    """Whether `in_flight` tells of every upload by itself."""
-    takes: ClassVar[Literal["tls", "http", "bytes"]]
-    """What comes to it as the first tier of a chain: TLS that it ends, HTTP in the clear, or bytes it passes on."""
-    names_clients: ClassVar[bool]
-    """Whether, as the first tier, it can do what `Instance.proxied` asks."""
-    stop_signal: ClassVar[Signals]
-    """The signal on which this software finishes what it has and ends."""
+    traits: ClassVar[HopTraits]
 
-    def launch(self, settings: Any, place: LaunchContext) -> LaunchSpec:
-        """What to run for an instance at that place."""
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        """`client` asks control addresses."""
+
+    def launch(self, settings: Any, context: LaunchContext) -> LaunchSpec:
+        """What to run for an instance in that context. `settings` is a template, as `traits.settings` parsed it."""
 
     async def ready(self, instance: Instance) -> bool:
         """Whether the instance says that it may get traffic. No answer is no."""
@@ -133,6 +125,54 @@ class RoutesInward(Protocol):
 
     def router(self, tier: Tier, membership: str, nodes: Nodes) -> Router:
         """The router of the tier behind, spread over `nodes`, with its member list kept in `membership`."""
+
+
+@runtime_checkable
+class RoutesFromOutside(Protocol):
+    """A hop whose software can also route a tier without being a tier of the chain: `router` in a chain file."""
+
+    def external_router(self, tier: Tier, settings: Any, ready_path: str | None, membership: str) -> Router:
+        """The router that `settings` describe, with its member list kept in `membership` where it has no other place.
+
+        `ready_path` is where instances of the tier answer readiness at the address that serves requests, if they do.
+        """
+
+
+@runtime_checkable
+class CountsRequests(Protocol):
+    """A hop that counts the requests it sends to each instance of the tier behind it: `source: router` of a guard."""
+
+    async def request_counts(self, tier: str, nodes: Nodes) -> Mapping[str, Mapping[str, RequestCounts]]:
+        """Node -> instance -> counts, from all `nodes`. Raises Unknown when one of them does not answer."""
+
+
+@runtime_checkable
+class BuffersToDisk(Protocol):
+    """A hop that can store whole request bodies on the disk of an instance."""
+
+    def disk_bytes(self, settings: Any) -> int:
+        """The most that bodies take on the disk of an instance of this template."""
+
+
+@runtime_checkable
+class NeedsSoftware(Protocol):
+    """A hop whose software must be installed beside this program."""
+
+    def check_software(self) -> None:
+        """Raises ChangeoverError, with what to install, where it is missing."""
+
+
+@runtime_checkable
+class RendersConfiguration(Protocol):
+    """A hop whose software also runs outside of chains: `changeover render KIND` prints the configuration it needs."""
+
+    @classmethod
+    def render(cls, parsed: ParsedChain, hops: KnownHops, serving: Serving) -> dict[str, Any]:
+        """Its configuration as a router of this chain's tiers, with the instances that serve now."""
+
+
+Serving: TypeAlias = "Mapping[str, Mapping[str, tuple[Address, int]]]"
+"""Tier -> instance -> its address and its weight."""
 
 
 class Preview(Protocol):

@@ -60,7 +60,7 @@ def test_the_schema_is_json_and_knows_every_key_of_the_example(tmp_path: Path) -
         (
             lambda said: said["tiers"][0]["update"].update(guard=["latency-not-worse"]),
             "- latency-not-worse",
-            "tiers.0.update.guard.0: .*no answer names those of edge: only tier runtime.*Name it at runtime",
+            "tiers.0.update.guard.0: .*answers name only those of runtime.*Set it at runtime",
         ),
     ],
     ids=["a size", "a kind", "a time", "a key", "a guard"],

@@ -28,12 +28,12 @@ from tests.kong.serving import Beside, CohortMember, beside
 from changeover.hops.kong.access import Access
 from changeover.hops.kong.admin import Admin
 from changeover.hops.kong.document import document
-from changeover.hops.kong.outside import router_of
+from changeover.hops.kong.external import external_router
+from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.router import KongRouter
 from changeover.hops.kong.settings import KongSettings
 from changeover.model.chain import Tier
 from changeover.model.instance import Address, Instance
-from changeover.model.router import KongNodes
 from changeover.ports import Membership
 
 REAL = [url for url in os.environ.get("CHANGEOVER_KONG_ADMIN", "").split(",") if url]
@@ -180,6 +180,6 @@ class Steered:
 
 def steered(kong: Kong, ready_path: str | None = None, **said: Any) -> Steered:
     now = [1000.0]
-    owner = tier(kong.said(**said))
-    assert isinstance(owner.router, KongNodes)
-    return Steered(router_of(owner, owner.router, ready_path, kong.folder / "members.json", lambda: now[0]), now)
+    described = kong.said(**said)
+    settings, members = ExternalKong.model_validate(described), kong.folder / "members.json"
+    return Steered(external_router(tier(described), settings, ready_path, members, lambda: now[0]), now)

@@ -92,7 +92,7 @@ def test_its_document_has_the_routes_and_no_members() -> None:
 
 
 def test_a_tier_that_tells_its_readiness_elsewhere_is_not_checked() -> None:
-    (upstream,) = document(settled(inner_controlled=True))["upstreams"]
+    (upstream,) = document(settled(inner_traits=Kong.traits))["upstreams"]
     assert upstream["healthchecks"]["active"]["healthy"]["interval"] == 0
 
 
@@ -239,7 +239,7 @@ def test_a_node_that_buffers_holds_whoever_leaves_for_the_deadline_of_its_drain(
 
 
 def test_it_ends_when_it_is_told_to_quit(node: Running) -> None:
-    process.send(node.pid, node.born, Kong.stop_signal)
+    process.send(node.pid, node.born, Kong.traits.stop_signal)
     node.until(lambda: not node.is_alive(), "still there")
     assert "Kong stopped (gracefully)" in (node.folder / "log").read_text()
 

@@ -171,7 +171,7 @@ def test_the_token_is_read_anew_every_time(prometheus: FakePrometheus, tmp_path:
 
 # -- routers -----------------------------------------------------------------------------------------------------------
 
-RECORDED = (Path(__file__).parents[1] / "unit/hops/envoy_clusters.json").read_bytes()
+RECORDED = (Path(__file__).parents[1] / "unit/hops/envoy/clusters.json").read_bytes()
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.main import cli, load
 from changeover.cli.registry import COMMANDS
+from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.settings import KongSettings
 from changeover.hops.nginx.settings import Route
 from changeover.hops.relay.settings import RelaySettings
 from changeover.model import chainfile
 from changeover.model.guard import MEASURES, PLACEHOLDERS, SHIPPED, Condition, Guard, Prometheus
-from changeover.model.router import KongNodes
 from changeover.probe.ledger_row import LedgerRow
 from changeover.relay.process.admin import TOLD
 from changeover.rollout import commands, events
@@ -80,7 +80,7 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("actions.md", "states"): lambda: members(actions.State),
     ("actions.md", "phases"): lambda: members(Phase),
     ("actions.md", "actions"): lambda: actions.table() + "\n",
-    ("kong.md", "router"): lambda: settings(KongNodes),
+    ("kong.md", "router"): lambda: settings(ExternalKong),
     ("kong.md", "settings"): lambda: settings(KongSettings),
     ("relay.md", "settings"): lambda: settings(RelaySettings),
     ("routes.md", "settings"): lambda: settings(Route),
@@ -139,8 +139,7 @@ def guard_text(guard: Guard) -> str:
 
 def test_the_example_of_a_guard_is_right() -> None:
     (text,) = re.findall(r"```yaml\n(tiers:.*?)```", (DOCS / "guards.md").read_text(), re.DOTALL)
-    kinds = {kind: hop.Settings for kind, hop in wiring.HOPS.items()}
-    assert chainfile.read(text, "guards.md", kinds).chain.guards[0].name == "few-errors"
+    assert chainfile.read(text, "guards.md", wiring.known_hops()).chain.guards[0].name == "few-errors"
 
 
 def test_every_section_of_the_page_of_json_is_a_command_and_every_command_has_one() -> None:

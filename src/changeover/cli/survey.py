@@ -73,9 +73,10 @@ def _share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] 
 
 
 def edge_url(found: wiring.Wired) -> str:
-    """The URL for clients. Only an nginx at the edge takes TLS."""
+    """The URL for clients."""
     outermost = found.chain.tiers[0]
-    return f"{'https' if outermost.kind == 'nginx' else 'http'}://{found.platform.entry(found.chain.tiers[0].name)}"
+    scheme = "https" if found.world.hops[outermost.name].traits.takes == "tls" else "http"
+    return f"{scheme}://{found.platform.entry(outermost.name)}"
 
 
 async def _instance(found: wiring.Wired, tier: str, member: Member, now: float) -> dict[str, Any]:

@@ -337,7 +337,7 @@ class Controller:
                 await world.platform.lame_duck(instance, command.on)
                 await world.hops[tier].lame_duck(instance, command.on)
             case do.Stop():
-                await world.platform.stop(instance, SIGKILL if command.kill else world.hops[tier].stop_signal)
+                await world.platform.stop(instance, SIGKILL if command.kill else world.hops[tier].traits.stop_signal)
                 self._feed(tier, on.StopSent(self.now, command.name))
 
     async def _create(self, tier: str, command: do.CreateInstance) -> None:

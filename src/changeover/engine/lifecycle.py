@@ -84,7 +84,7 @@ async def take_down(world: ChainRuntime, journal: Journal, tell: ProgressListene
                     await world.routers[tier.name].forget(instance.name)
         for instance in instances:
             tell(Progress(time.time(), tier.name, "told to stop", instance.name))
-            await world.platform.stop(instance, world.hops[tier.name].stop_signal)
+            await world.platform.stop(instance, world.hops[tier.name].traits.stop_signal)
         waited = 0.0
         while waited < STOP_PATIENCE and any(world.platform.gone(instance) is None for instance in instances):
             await asyncio.sleep(0.05)

@@ -18,7 +18,6 @@ from changeover.model.config_model import ConfigModel, Name
 from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
-from changeover.model.router import KongNodes
 from changeover.model.units import Count, Seconds, resolve_count
 
 
@@ -168,7 +167,7 @@ class Tier(ConfigModel):
     health: Health = Health()
     drain: Drain = Drain()
     update: Update = Update()
-    router: KongNodes | None = Field(
+    router: Mapping[str, Any] | None = Field(
         None, description="What balances over this tier, where that is not a tier of the chain: docs/kong.md."
     )
 

@@ -1,23 +1,25 @@
 """A chain file's text -> a Chain, or every mistake in it with file, line, key and what would be right.
 
-YAML is read into nodes first, so that each value keeps the line it stands on; pydantic then checks the values. What a
-template of a given kind may say is checked by the schema handed in for that kind, in the same pass and with the same
-kind of message. Refuses to read files: text in, chain out.
+YAML is parsed into nodes first, so that each value keeps its line; pydantic then checks the values. The traits of the
+hops hold the schema of each kind's templates, and what `chain_rules` checks between tiers: all in one pass and with the
+same kind of message. Refuses to read files: text in, chain out.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from changeover.model.chain import Chain, Tier
+from changeover.model.chain import Chain
+from changeover.model.chain_rules import violations
 from changeover.model.errors import ChangeoverError, Problem
-from changeover.model.guard import resolve
+from changeover.model.hop_traits import KnownHops
+from changeover.model.router import RouterSettings
 
 Path = tuple[str | int, ...]
 _MAY_HOLD_TOKENS: tuple[Path, ...] = (("hooks",), ("notify",))
@@ -26,51 +28,59 @@ Checked = TypeVar("Checked", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Read:
-    """A chain and, for each tier and template, its settings as the hop of that kind understands them."""
+class ParsedChain:
+    """A chain and, for each tier and template, its settings as the schema of its hop holds them."""
 
     chain: Chain
     settings: Mapping[str, Mapping[str, BaseModel]]
+    routers: Mapping[str, RouterSettings]
+    """Tiers that a router outside of the chain balances over."""
 
 
-def read(text: str, file: str, kinds: Mapping[str, type[BaseModel]]) -> Read:
+def read(text: str, file: str, hops: KnownHops) -> ParsedChain:
     """Parse and check a whole chain file. Raises ChangeoverError with every problem found."""
     document = _Document(text, file)
     chain = document.check(Chain, document.data, ())
-    problems: list[Problem] = []
+    problems = [
+        document.problem(
+            ("tiers", position, "kind"), f"no kind of tier is named {tier.kind}", _nearest(tier.kind, sorted(hops))
+        )
+        for position, tier in enumerate(chain.tiers)
+        if tier.kind not in hops
+    ]
+    if not problems:
+        problems += [document.problem(found.path, found.what, found.next) for found in violations(chain, hops)]
     settings: dict[str, dict[str, BaseModel]] = {}
     for position, tier in enumerate(chain.tiers):
-        at: Path = ("tiers", position)
-        problems += _blind_guards(document, chain, tier, (*at, "update", "guard"))
-        if tier.kind not in kinds:
-            hint = _nearest(tier.kind, sorted(kinds))
-            problems.append(document.problem((*at, "kind"), f"no tier kind is called {tier.kind}", hint))
+        if (traits := hops.get(tier.kind)) is None:
             continue
-        for name, said in tier.templates.items():
+        for name, template in tier.templates.items():
             try:
-                checked = document.check(kinds[tier.kind], said, (*at, "templates", name))
+                checked = document.check(traits.settings, template, ("tiers", position, "templates", name))
                 settings.setdefault(tier.name, {})[name] = checked
+            except ChangeoverError as error:
+                problems += error.problems
+    routers: dict[str, RouterSettings] = {}
+    for position, tier in enumerate(chain.tiers):
+        if tier.router is not None:
+            try:
+                routers[tier.name] = _router(document, tier.router, ("tiers", position, "router"), hops)
             except ChangeoverError as error:
                 problems += error.problems
     if problems:
         raise ChangeoverError(*problems)
-    return Read(chain, settings)
+    return ParsedChain(chain, settings, routers)
 
 
-def _blind_guards(document: _Document, chain: Chain, tier: Tier, at: Path) -> Iterator[Problem]:
-    """Guards that could never tell one instance of this tier from another: they would only ever pause it."""
-    if chain.inner(tier.name) is None:
-        return
-    for position, guard in enumerate(resolve(tier.update.guard, chain.guards)):
-        for condition in guard.conditions:
-            if condition.asks_for_names:
-                yield document.problem(
-                    (*at, position),
-                    f"guard {guard.name} ({condition.name}) asks the probe for the {condition.measure} of single "
-                    f"instances, and no answer names those of {tier.name}: only tier {chain.tiers[-1].name} does that",
-                    f"Name it at {chain.tiers[-1].name}. Here: no-broken-requests, or a guard of your own that asks "
-                    "`prometheus`.",
-                )
+def _router(document: _Document, given: Mapping[str, Any], at: Path, hops: KnownHops) -> RouterSettings:
+    """`router` of one tier, by the schema of its kind. Raises ChangeoverError."""
+    kinds = {kind: traits.external_router for kind, traits in hops.items() if traits.external_router is not None}
+    if "kind" not in given:
+        raise ChangeoverError(document.problem((*at, "kind"), "this key is missing"))
+    if (schema := kinds.get(str(given["kind"]))) is None:
+        what = "no router of this kind can stand outside of a chain"
+        raise ChangeoverError(document.problem((*at, "kind"), what, _nearest(str(given["kind"]), sorted(kinds))))
+    return document.check(schema, given, at)
 
 
 class _Document:

@@ -1,31 +1,16 @@
-"""A router that stands outside of the chain: somebody else's Kong, which is told of a tier's members."""
+"""A router that the chain does not start, in front of one of its tiers: what every kind of it has in common.
+
+Which kinds there are, and what else each of them needs, is data of the hops: `HopTraits.external_router`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from changeover.model.config_model import ConfigModel
 from changeover.model.instance import Address
-from changeover.model.units import Seconds
-
-PROPAGATION = 10.0
-"""Seconds after which every node of a Kong cluster works with a change, unless told otherwise: `db_update_frequency`
-and `worker_state_update_frequency`, 5 s each. 4.7 s were measured."""
-
-
-def _admin_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("an address such as http://10.0.0.7:8001 is needed")
-    if parts.username or parts.password:
-        raise ValueError("no password may stand here: it would end up in messages. Name its variable by token_env")
-    if parts.query or parts.fragment:
-        raise ValueError("an address without ? and # is needed")
-    _ = parts.port  # raises ValueError when it is none
-    return text.rstrip("/")
 
 
 def _host_port(text: str) -> str:
@@ -33,57 +18,10 @@ def _host_port(text: str) -> str:
     return text
 
 
-File = Annotated[str, Field(pattern="^/", examples=["/etc/changeover/kong-ca.pem"])]
-"""A file, from the root: the keeper works elsewhere than whoever wrote the chain file."""
+class RouterSettings(ConfigModel):
+    """`router` of a tier."""
 
-
-class KongNodes(ConfigModel):
-    """A Kong in front of this tier that the chain does not start: docs/kong.md."""
-
-    kind: Literal["kong"] = Field(description="The software.")
-    admin: tuple[Annotated[str, AfterValidator(_admin_url)], ...] = Field(
-        min_length=1,
-        description="The Admin API of every node: a change counts as done when each of them says so itself.",
-    )
+    kind: str = Field(description="The software.")
     proxy: Annotated[str, AfterValidator(_host_port)] = Field(
-        description="`host:port` to which requests go: the nodes' proxy listener, or what stands in front of it.",
+        description="`host:port` to which requests go: the listener of the router's nodes, or of what is in front.",
     )
-    upstream: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9._-]+$", description="What Kong calls this tier. Unless told: as it is called here."
-    )
-    request_buffering: bool = Field(
-        True,
-        description="Whether any of its routes to this tier buffers uploads, as Kong does unless told otherwise. Each "
-        "instance that leaves is then held for its `drain.deadline`, since bodies that Kong has yet to hand on to it "
-        "can be seen nowhere. `false` is quicker, and right where every such route says `request_buffering: false`.",
-    )
-    propagation: Seconds | None = Field(
-        None,
-        ge=0,
-        description="Time until all nodes of a cluster with a database work with a change, where `admin` does not name "
-        "each of them. Unless told: 10s for one address (`db_update_frequency` and `worker_state_update_frequency`, "
-        "5 s each), none for several.",
-    )
-    document: File | None = Field(
-        None,
-        description="Of a Kong without a database: the file that it is configured from, such as `changeover render "
-        "kong` writes. Each change replaces all that it has by this, with the members of this tier filled in.",
-    )
-    token_env: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-        description="Environment variable that holds the token of the Admin API. The keeper gets it from `up`.",
-    )
-    token_header: str = Field(
-        "Kong-Admin-Token", pattern=r"^[A-Za-z0-9-]+$", description="Header in which the token goes."
-    )
-    ca: File | None = Field(None, description="Certificate authority of the Admin API, PEM; else the system's.")
-    certificate: File | None = Field(None, description="Client certificate for it, PEM.")
-    key: File | None = Field(None, description="Its key, PEM, where that is not in the same file.")
-
-    @property
-    def spread(self) -> float:
-        """Seconds from when the nodes that can be asked have a change until all have it, with a database."""
-        if self.propagation is not None:
-            return self.propagation
-        return PROPAGATION if len(self.admin) == 1 else 0.0

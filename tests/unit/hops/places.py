@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from changeover.hops.app.hop import App
 from changeover.model.chain import Tier
 from changeover.model.instance import Address, Instance
 from changeover.ports import LaunchContext
@@ -38,8 +39,7 @@ def place(**said: Any) -> LaunchContext:
         "tls": "/state/tls",
         "inner": Address("127.0.0.1", 20100),
         "inner_tier": BEHIND,
-        "inner_ready_path": "/readyz",
-        "inner_controlled": False,
+        "inner_traits": App.traits,
         "membership": "/state/members/runtime/endpoints.json",
     }
     return LaunchContext(**{**plain, **said})

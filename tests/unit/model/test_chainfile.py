@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from signal import SIGTERM
 from textwrap import dedent
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from changeover.model import chainfile
 from changeover.model.affinity import By
 from changeover.model.chain import Chain
 from changeover.model.config_model import ConfigModel
 from changeover.model.errors import ChangeoverError
+from changeover.model.hop_traits import HopTraits
 from changeover.model.units import Bytes, Seconds
 
 
@@ -31,11 +33,15 @@ class AppSettings(ConfigModel):
     version: str = ""
 
 
-KINDS: dict[str, type[BaseModel]] = {"web": WebSettings, "web-stream": WebSettings, "app": AppSettings}
+SCHEMAS: dict[str, type[ConfigModel]] = {"web": WebSettings, "web-stream": WebSettings, "app": AppSettings}
+HOPS = {
+    kind: HopTraits(kind, schema, takes="http", ready_path="/", stop_signal=SIGTERM, passes_on=kind == "web-stream")
+    for kind, schema in SCHEMAS.items()
+}
 
 
-def read(text: str) -> chainfile.Read:
-    return chainfile.read(dedent(text), "chain.yaml", KINDS)
+def read(text: str) -> chainfile.ParsedChain:
+    return chainfile.read(dedent(text), "chain.yaml", HOPS)
 
 
 def problems(text: str) -> list[str]:
@@ -75,48 +81,6 @@ def test_affinity_is_said_in_a_word_or_with_a_name_and_written_as_it_is_read(sai
     assert Chain.model_validate(chain.model_dump(mode="json")) == chain
 
 
-# -- which guard may stand where -------------------------------------------------------------------------------------
-
-TWO_TIERS = """
-tiers:
-  - name: edge
-    kind: web
-    templates: {v1: {}}
-    update:
-      guard:
-        - no-broken-requests
-        - EDGE
-  - name: runtime
-    kind: app
-    templates: {v1: {}}
-    update: {guard: [latency-not-worse, shares]}
-guards:
-  - name: shares
-    conditions: [{name: errors, source: probe, measure: error_ratio, at_most: 0.01}]
-"""
-
-
-@pytest.mark.parametrize(
-    ("guard", "condition", "measure"), [("latency-not-worse", "p90", "latency"), ("shares", "errors", "error_ratio")]
-)
-def test_a_guard_that_needs_names_in_answers_is_refused_where_no_answer_bears_them(
-    guard: str, condition: str, measure: str
-) -> None:
-    assert problems(TWO_TIERS.replace("EDGE", guard)) == [
-        f"chain.yaml:9: tiers.0.update.guard.1: guard {guard} ({condition}) asks the probe for the {measure} of single "
-        "instances, and no answer names those of edge: only tier runtime does that\n"
-        "  Name it at runtime. Here: no-broken-requests, or a guard of your own that asks `prometheus`."
-    ]
-
-
-def test_the_last_tier_may_have_every_guard_and_the_others_those_that_need_no_names() -> None:
-    told = read(TWO_TIERS.replace("        - EDGE\n", ""))
-    assert [tier.update.guard for tier in told.chain.tiers] == [
-        ("no-broken-requests",),
-        ("latency-not-worse", "shares"),
-    ]
-
-
 # -- what a key may hold -------------------------------------------------------------------------------------------
 
 
@@ -139,11 +103,11 @@ def test_the_last_tier_may_have_every_guard_and_the_others_those_that_need_no_na
         ("templates: {v1: {}}", "chain.yaml:2: tiers.0.kind: this key is missing"),
         (
             "kind: wbe\ntemplates: {v1: {}}",
-            "chain.yaml:3: tiers.0.kind: no tier kind is called wbe\n  Did you mean web?",
+            "chain.yaml:3: tiers.0.kind: no kind of tier is named wbe\n  Did you mean web?",
         ),
         (
             "kind: mainframe\ntemplates: {v1: {}}",
-            "chain.yaml:3: tiers.0.kind: no tier kind is called mainframe\n  There are: app, web, web-stream.",
+            "chain.yaml:3: tiers.0.kind: no kind of tier is named mainframe\n  There are: app, web, web-stream.",
         ),
         ("kind: app\ntemplates: {v1: {}}\nsize: two", "chain.yaml:5: tiers.0.size: Input should be a valid integer"),
         (

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
@@ -16,18 +15,13 @@ from changeover.cli.chains import as_it_runs, chain_file
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output, write
-from changeover.hops.kong.document import Member, with_members
+from changeover.model.errors import fail
+from changeover.ports import Serving
 from changeover.rollout.members.phases import Phase
 
 
-class Software(StrEnum):
-    """The software that `render` knows."""
-
-    KONG = "kong"
-
-
 def render(
-    what: Annotated[Software, typer.Argument(metavar="kong", help="The software to configure: kong.")],
+    kind: Annotated[str, typer.Argument(metavar="kong", help="The software to configure: kong.")],
     file: FileOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
@@ -38,16 +32,15 @@ def render(
     Kong, or of the last tier in a chain without a Kong. The targets are the instances that serve at the moment; there
     are none while the chain is down.
     """
-    run(json, lambda output: _render(output, file, state, json))
+    run(json, lambda output: _render(output, kind, file, state, json))
 
 
-async def _render(output: Output, file: Path | None, state: Path, json: bool) -> int:
-    read, _ = wiring.read_chain(chain_file(file, state))
-    found: dict[str, Any] = {"_format_version": "3.0", "services": [], "upstreams": []}
-    for tier, name, one in wiring.kong_documents(read):
-        one = with_members(one, name, await _serving(state, tier))
-        found["services"] += one["services"]
-        found["upstreams"] += one["upstreams"]
+async def _render(output: Output, kind: str, file: Path | None, state: Path, json: bool) -> int:
+    renderers = wiring.renderers()
+    if (hop := renderers.get(kind)) is None:
+        raise fail(f"there is nothing to render for {kind}", next=f"There is: {', '.join(sorted(renderers))}.")
+    parsed, _ = wiring.read_chain(chain_file(file, state))
+    found = hop.render(parsed, wiring.known_hops(), await _serving(state))
     if json:
         output.result(found, "")
     else:
@@ -55,15 +48,19 @@ async def _render(output: Output, file: Path | None, state: Path, json: bool) ->
     return exits.DONE
 
 
-async def _serving(state: Path, tier: str) -> dict[str, Member]:
-    """The instances of a tier that serve; none while the chain is down."""
+async def _serving(state: Path) -> Serving:
+    """The instances that serve, if the chain is up."""
     async with as_it_runs(state) as found:
-        if found is None or found.chain.tier(tier) is None:
+        if found is None:
             return {}
         with contextlib.closing(found.journal()) as journal:
-            members = journal.fleet(tier).where(Phase.ADMITTED) if journal.is_up() else ()
+            if not journal.is_up():
+                return {}
             return {
-                member.name: Member(instance.address, member.weight)
-                for member in members
-                if (instance := found.platform.recorded(member.name)) is not None
+                tier.name: {
+                    member.name: (instance.address, member.weight)
+                    for member in journal.fleet(tier.name).where(Phase.ADMITTED)
+                    if (instance := found.platform.recorded(member.name)) is not None
+                }
+                for tier in found.chain.tiers
             }

@@ -246,7 +246,7 @@ def _uploads(
     A tier that sees no uploads passes on those of the first tier behind it that does, each through some instance.
     """
     behind: Tier | None = tier
-    while behind is not None and not world.hops[behind.name].sees_uploads:
+    while behind is not None and not world.hops[behind.name].traits.sees_uploads:
         behind = world.chain.inner(behind.name)
     if behind is None:
         return []
@@ -277,7 +277,7 @@ def _rehearse(
         if m.phase is Phase.GONE and m.times.keys() >= {Phase.DRAINED, Phase.LEAVING} and not m.cut
     ]
     # Who sees no uploads is drained by connections, which are kept open idle: that takes as long as it took before.
-    usual = 0.0 if world.hops[tier.name].sees_uploads else median(drains or [0.0])
+    usual = 0.0 if world.hops[tier.name].traits.sees_uploads else median(drains or [0.0])
 
     def drain(name: str, after: float) -> float:
         left = [end - begins - after for instance, _, end in ends if end is not None and instance in (None, name)]

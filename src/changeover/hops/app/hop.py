@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from signal import SIGTERM, Signals
-from typing import ClassVar, Literal
+from signal import SIGTERM
+from typing import ClassVar
 
 import httpx
-from pydantic import BaseModel
 
 from changeover.hops.app.settings import AppSettings
 from changeover.hops.counted import in_flight
 from changeover.kit.http import is_ok
+from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext
 
@@ -26,34 +26,36 @@ _EXAMPLE = (
 class App:
     """An HTTP application that counts its own requests and uploads."""
 
-    kind: ClassVar[str] = "app"
-    Settings: ClassVar[type[BaseModel]] = AppSettings
-    ready_path: ClassVar[str] = "/readyz"
-    own_control: ClassVar[bool] = False
-    sees_uploads: ClassVar[bool] = True
-    takes: ClassVar[Literal["tls", "http", "bytes"]] = "http"
-    names_clients: ClassVar[bool] = False
-    # TERM is graceful for Python's servers; QUIT, nginx's graceful signal, kills them at once.
-    stop_signal: ClassVar[Signals] = SIGTERM
+    traits: ClassVar[HopTraits] = HopTraits(
+        kind="app",
+        settings=AppSettings,
+        takes="http",
+        ready_path="/readyz",
+        # TERM is graceful for Python's servers; QUIT, nginx's graceful signal, kills them at once.
+        stop_signal=SIGTERM,
+        own_control=False,
+        sees_uploads=True,
+        passes_on=False,
+    )
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    def launch(self, settings: AppSettings, place: LaunchContext) -> LaunchSpec:
-        instance = place.instance
+    def launch(self, settings: AppSettings, context: LaunchContext) -> LaunchSpec:
+        instance = context.instance
         known = {
             "host": instance.address.host,
             "port": str(instance.address.port),
             "name": instance.name,
             "version": settings.version or instance.template,
-            "shared": place.shared,
-            "lame_duck": place.lame_duck,
+            "shared": context.shared,
+            "lame_duck": context.lame_duck,
         }
         argv = tuple(_fill(word, known) for word in settings.command or _EXAMPLE)
         return LaunchSpec(argv, env=settings.env)
 
     async def ready(self, instance: Instance) -> bool:
-        return await is_ok(self._client, f"http://{instance.control}{self.ready_path}")
+        return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}")
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: it closes each connection with its next answer while the file is there."""

@@ -1,4 +1,4 @@
-"""Envoy's bootstrap for an instance, as JSON. Pure: settings and a place in, text out.
+"""Envoy's bootstrap for an instance, as JSON. Pure: settings and a context in, text out.
 
 The members of the tier behind come from a file (EDS over the file system): Envoy watches its folder and takes a renamed
 file in without a reload. That needs no discovery server that could be down while an Envoy starts.
@@ -19,17 +19,17 @@ from changeover.ports import LaunchContext
 _TYPE = "type.googleapis.com/envoy.extensions"
 
 
-def bootstrap(settings: EnvoySettings, place: LaunchContext) -> str:
+def bootstrap(settings: EnvoySettings, context: LaunchContext) -> str:
     """The whole bootstrap of one instance."""
-    if place.inner_tier is None:
-        raise ValueError(f"{place.tier.name}: an envoy tier needs a tier behind it")
+    if context.inner_tier is None or context.inner_traits is None:
+        raise ValueError(f"{context.tier.name}: an envoy tier needs a tier behind it")
     return json.dumps(
         {
-            "node": {"id": place.instance.name, "cluster": place.tier.name},
-            "admin": {"address": _socket(place.instance.control)},
+            "node": {"id": context.instance.name, "cluster": context.tier.name},
+            "admin": {"address": _socket(context.instance.control)},
             "static_resources": {
-                "listeners": [_listener(settings, place)],
-                "clusters": [_cluster(settings, place)],
+                "listeners": [_listener(settings, context)],
+                "clusters": [_cluster(settings, context)],
             },
         },
         indent=1,
@@ -66,7 +66,7 @@ def endpoints(cluster: str, members: Mapping[str, Member]) -> str:
     return json.dumps({"resources": [resource]}, indent=1)
 
 
-def _listener(settings: EnvoySettings, place: LaunchContext) -> dict[str, Any]:
+def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
     manager = {
         "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "ingress",
@@ -79,32 +79,32 @@ def _listener(settings: EnvoySettings, place: LaunchContext) -> dict[str, Any]:
                 {"header": {"key": name, "value": value.replace("%", "%%")}}
                 for name, value in settings.headers.items()
             ],
-            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes(place)}],
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes(context)}],
         },
         # The address of a PROXY header is the client's: it goes into X-Forwarded-For. Else that is left as it comes.
-        "use_remote_address": place.instance.proxied,
+        "use_remote_address": context.instance.proxied,
         "http_filters": [
-            *_sessions(place),
+            *_sessions(context),
             {"name": "router", "typed_config": {"@type": f"{_TYPE}.filters.http.router.v3.Router"}},
         ],
     }
     proxied = {"@type": f"{_TYPE}.filters.listener.proxy_protocol.v3.ProxyProtocol"}
     return {
         "name": "in",
-        "address": _socket(place.instance.address),
-        "listener_filters": [{"name": "proxy", "typed_config": proxied}] if place.instance.proxied else [],
+        "address": _socket(context.instance.address),
+        "listener_filters": [{"name": "proxy", "typed_config": proxied}] if context.instance.proxied else [],
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
 
 
-def _sessions(place: LaunchContext) -> list[dict[str, Any]]:
+def _sessions(context: LaunchContext) -> list[dict[str, Any]]:
     """Affinity by cookie. The cookie names the instance, so that all nodes agree whatever their lists hold just now.
 
     A hash of the cookie would move other sessions too whenever an instance comes, and again between nodes that learn
     of it one after the other.
     """
-    assert place.inner_tier is not None
-    affinity = place.inner_tier.affinity
+    assert context.inner_tier is not None
+    affinity = context.inner_tier.affinity
     if affinity.by != "cookie":
         return []
     state = {
@@ -123,12 +123,12 @@ def _hashed_by(affinity: By) -> str | None:
     return {"header": affinity.name, "client-ip": "x-forwarded-for"}.get(affinity.by)
 
 
-def _routes(place: LaunchContext) -> list[dict[str, Any]]:
-    assert place.inner_tier is not None
+def _routes(context: LaunchContext) -> list[dict[str, Any]]:
+    assert context.inner_tier is not None
     # timeout 0: the default of 15 s is for whole answers and would cut a slow one. Repeated once: any request that
     # never reached an instance (connect-failure), and a safe one whose connection broke before an answer.
-    to: dict[str, Any] = {"cluster": place.inner_tier.name, "timeout": "0s"}
-    if header := _hashed_by(place.inner_tier.affinity):
+    to: dict[str, Any] = {"cluster": context.inner_tier.name, "timeout": "0s"}
+    if header := _hashed_by(context.inner_tier.affinity):
         to["hash_policy"] = [{"header": {"header_name": header}}]
     safe = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
     retry = {"num_retries": 1}
@@ -144,17 +144,18 @@ def _routes(place: LaunchContext) -> list[dict[str, Any]]:
     ]
 
 
-def _cluster(settings: EnvoySettings, place: LaunchContext) -> dict[str, Any]:
-    assert place.inner_tier is not None
-    health = place.inner_tier.health
-    folder, _, _ = place.membership.rpartition("/")
+def _cluster(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
+    assert context.inner_tier is not None
+    assert context.inner_traits is not None
+    health = context.inner_tier.health
+    folder, _, _ = context.membership.rpartition("/")
     return {
-        "name": place.inner_tier.name,
+        "name": context.inner_tier.name,
         "type": "EDS",
         "connect_timeout": _time(settings.connect_timeout),
         # Weighted round robin keeps to a canary's share; least-request would bend it by what is in flight. Of the two
         # hashes, the ring changes its size with its members, and moves 7 % more clients than it must (2 to 3 members).
-        "lb_policy": "MAGLEV" if _hashed_by(place.inner_tier.affinity) else "ROUND_ROBIN",
+        "lb_policy": "MAGLEV" if _hashed_by(context.inner_tier.affinity) else "ROUND_ROBIN",
         "common_lb_config": {
             # Otherwise Envoy, seeing most of the tier unhealthy, would send to instances that are not ready.
             "healthy_panic_threshold": {"value": 0},
@@ -165,7 +166,7 @@ def _cluster(settings: EnvoySettings, place: LaunchContext) -> dict[str, Any]:
         "ignore_health_on_host_removal": True,
         "eds_cluster_config": {
             "eds_config": {
-                "path_config_source": {"path": place.membership, "watched_directory": {"path": folder}},
+                "path_config_source": {"path": context.membership, "watched_directory": {"path": folder}},
                 "resource_api_version": "V3",
             }
         },
@@ -176,7 +177,7 @@ def _cluster(settings: EnvoySettings, place: LaunchContext) -> dict[str, Any]:
                 "timeout": _time(health.timeout),
                 "healthy_threshold": health.rise,
                 "unhealthy_threshold": health.fall,
-                "http_health_check": {"path": place.inner_ready_path},
+                "http_health_check": {"path": context.inner_traits.ready_path},
             }
         ],
         "typed_extension_protocol_options": {

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from signal import SIGTERM, Signals
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from signal import SIGTERM
+from typing import ClassVar
 
 import envoy
 import httpx
-from pydantic import BaseModel
 
 from changeover.hops.envoy.bootstrap import bootstrap
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
+from changeover.hops.envoy.stats import request_counts
 from changeover.kit.http import NoResponse, ask, is_ok
 from changeover.model.chain import Tier
+from changeover.model.guard import RequestCounts
+from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext, Nodes, Unknown
 
@@ -21,30 +24,32 @@ from changeover.ports import LaunchContext, Nodes, Unknown
 class Envoy:
     """Envoy as gateway: L7 proxy, and router of the tier behind it."""
 
-    kind: ClassVar[str] = "envoy"
-    Settings: ClassVar[type[BaseModel]] = EnvoySettings
-    ready_path: ClassVar[str] = "/ready"
-    own_control: ClassVar[bool] = True
-    sees_uploads: ClassVar[bool] = False
-    takes: ClassVar[Literal["tls", "http", "bytes"]] = "http"
-    names_clients: ClassVar[bool] = True
-    # Envoy knows no graceful signal: it is drained first, through its admin port, and then has nothing to lose.
-    stop_signal: ClassVar[Signals] = SIGTERM
+    traits: ClassVar[HopTraits] = HopTraits(
+        kind="envoy",
+        settings=EnvoySettings,
+        takes="http",
+        ready_path="/ready",
+        # Envoy has no graceful signal: it is drained first, through its admin port, and then has nothing in flight.
+        stop_signal=SIGTERM,
+        names_clients=True,
+        routes_inward=True,
+        counts_requests=True,
+    )
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    def launch(self, settings: EnvoySettings, place: LaunchContext) -> LaunchSpec:
+    def launch(self, settings: EnvoySettings, context: LaunchContext) -> LaunchSpec:
         # Hot restart would share memory between all Envoys of the machine; instances are replaced whole here.
         argv = (_binary(), "-c", "envoy.json", "--disable-hot-restart", "--log-level", "warning")
         return LaunchSpec(
             (*argv, "--concurrency", str(settings.concurrency)),
-            {"envoy.json": bootstrap(settings, place)},
+            {"envoy.json": bootstrap(settings, context)},
             check=(*argv, "--mode", "validate"),
         )
 
     async def ready(self, instance: Instance) -> bool:
-        return await is_ok(self._client, f"http://{instance.control}{self.ready_path}")
+        return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}")
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Not ready any more, and every answer carries `Connection: close`, which empties the pools in front."""
@@ -64,6 +69,9 @@ class Envoy:
 
     def router(self, tier: Tier, membership: str, nodes: Nodes) -> EnvoyRouter:
         return EnvoyRouter(self._client, tier.name, membership, nodes)
+
+    async def request_counts(self, tier: str, nodes: Nodes) -> Mapping[str, Mapping[str, RequestCounts]]:
+        return await request_counts(self._client, tier, nodes)
 
     async def _admin(self, method: str, instance: Instance, path: str) -> str:
         try:

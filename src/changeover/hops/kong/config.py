@@ -1,4 +1,4 @@
-"""What a Kong node is started with, and how. Pure: settings and a place in, text out."""
+"""What a Kong node is started with, and how. Pure: settings and a context in, text out."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def admin_address(instance: Instance) -> Address:
     return Address("127.0.0.2", instance.control.port)
 
 
-def kong_conf(settings: KongSettings, place: LaunchContext, *, as_root: bool) -> str:
+def kong_conf(settings: KongSettings, context: LaunchContext, *, as_root: bool) -> str:
     """kong.conf of a node that can be drained."""
-    instance = place.instance
+    instance = context.instance
     _check_prefix(instance.directory)
     said: dict[str, object] = {
         "prefix": instance.directory,
@@ -44,12 +44,12 @@ def kong_conf(settings: KongSettings, place: LaunchContext, *, as_root: bool) ->
         "nginx_worker_processes": settings.worker_processes,
         **({"nginx_user": "root root"} if as_root else {}),
         # Without it a worker that has to go waits as long as a connection moves, whatever the drain's deadline was.
-        "nginx_main_worker_shutdown_timeout": f"{drain_seconds(place)}s",
+        "nginx_main_worker_shutdown_timeout": f"{drain_seconds(context)}s",
         "nginx_proxy_keepalive_time": f"{settings.keepalive_time * 1000:.0f}ms",
         "nginx_proxy_keepalive_timeout": f"{settings.keepalive_timeout * 1000:.0f}ms",
         "nginx_proxy_keepalive_requests": 100000,
         "upstream_keepalive_idle_timeout": max(1, round(settings.upstream_keepalive_timeout)),
-        **({} if place.outermost else _known_clients()),
+        **({} if context.outermost else _known_clients()),
         "plugins": "off",
         "anonymous_reports": "off",
         "log_level": "warn",
@@ -68,18 +68,18 @@ def _known_clients() -> dict[str, object]:
     return {"trusted_ips": "127.0.0.0/8", "real_ip_header": "X-Forwarded-For", "real_ip_recursive": "on"}
 
 
-def drain_seconds(place: LaunchContext) -> int:
-    return max(1, ceil(place.tier.drain.deadline))
+def drain_seconds(context: LaunchContext) -> int:
+    return max(1, ceil(context.tier.drain.deadline))
 
 
-def run_script(kong: str, place: LaunchContext) -> str:
+def run_script(kong: str, context: LaunchContext) -> str:
     """What stands for the instance: Kong in the foreground, told to quit in the way that waits.
 
     `kong quit` by itself waits for 10 s, then cuts what is in flight, and says that all is well (exit code 0).
     """
-    quoted, prefix = shlex.quote(kong), shlex.quote(place.instance.directory)
+    quoted, prefix = shlex.quote(kong), shlex.quote(context.instance.directory)
     return f"""{CLEAN}
-trap '{quoted} quit --prefix {prefix} --timeout {drain_seconds(place)}' QUIT
+trap '{quoted} quit --prefix {prefix} --timeout {drain_seconds(context)}' QUIT
 trap '{quoted} stop --prefix {prefix}' TERM
 {quoted} start --conf {CONF} --prefix {prefix} &
 started=$!

@@ -7,25 +7,29 @@ import json
 import os
 import time
 from pathlib import Path
-from signal import SIGQUIT, Signals
-from typing import Any, ClassVar, Literal
+from signal import SIGQUIT
+from typing import Any, ClassVar
 
 import httpx
-from pydantic import BaseModel
 
 from changeover.hops.kong import binary
 from changeover.hops.kong.access import Access
 from changeover.hops.kong.admin import Admin
 from changeover.hops.kong.config import CLEAN, CONF, DOCUMENT, RUN, admin_address, kong_conf, run_script
 from changeover.hops.kong.document import buffers, document
+from changeover.hops.kong.external import external_router
+from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.members import InFile, Node
+from changeover.hops.kong.render import render
 from changeover.hops.kong.router import KongRouter
 from changeover.hops.kong.settings import KongSettings
 from changeover.kit.http import NoResponse, ask, is_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.chain import Tier
+from changeover.model.chainfile import ParsedChain
+from changeover.model.hop_traits import HopTraits, KnownHops
 from changeover.model.instance import InFlight, Instance, LaunchSpec
-from changeover.ports import LaunchContext, Nodes, Unknown
+from changeover.ports import LaunchContext, Nodes, Serving, Unknown
 
 TELL_AGAIN = 2.0
 """Seconds between two times that a node is told what it should know already."""
@@ -36,15 +40,16 @@ _RELOAD_TIME = 20.0
 class Kong:
     """Kong as gateway: L7 proxy, and router of the tier behind it."""
 
-    kind: ClassVar[str] = "kong"
-    Settings: ClassVar[type[BaseModel]] = KongSettings
-    ready_path: ClassVar[str] = "/status/ready"
-    own_control: ClassVar[bool] = True
-    sees_uploads: ClassVar[bool] = False
-    takes: ClassVar[Literal["tls", "http", "bytes"]] = "http"
-    names_clients: ClassVar[bool] = False
-    # To the script that stands for it, which then has Kong quit; TERM has it stop, and cut.
-    stop_signal: ClassVar[Signals] = SIGQUIT
+    traits: ClassVar[HopTraits] = HopTraits(
+        kind="kong",
+        settings=KongSettings,
+        takes="http",
+        ready_path="/status/ready",
+        # The script that stands for the instance turns QUIT into `kong quit`; on TERM it runs `kong stop`, which cuts.
+        stop_signal=SIGQUIT,
+        routes_inward=True,
+        external_router=ExternalKong,
+    )
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -52,18 +57,17 @@ class Kong:
         self._members: InFile | None = None
         self._told: dict[str, float] = {}
 
-    def launch(self, settings: KongSettings, place: LaunchContext) -> LaunchSpec:
-        if place.inner_tier is None:
-            raise ValueError(f"{place.tier.name}: a kong tier needs a tier behind it")
+    def launch(self, settings: KongSettings, context: LaunchContext) -> LaunchSpec:
+        if context.inner_tier is None or context.inner_traits is None:
+            raise ValueError(f"{context.tier.name}: a kong tier needs a tier behind it")
         kong = binary.find()
-        ready_path = None if place.inner_controlled else place.inner_ready_path
-        said = document(place.inner_tier.name, place.inner_tier, settings, ready_path)
+        said = document(context.inner_tier.name, context.inner_tier, settings, context.inner_traits.shared_ready_path)
         return LaunchSpec(
             ("sh", RUN),
             {
-                CONF: kong_conf(settings, place, as_root=os.geteuid() == 0),
+                CONF: kong_conf(settings, context, as_root=os.geteuid() == 0),
                 DOCUMENT: json.dumps(said, indent=1),
-                RUN: run_script(kong, place),
+                RUN: run_script(kong, context),
             },
             check=("sh", "-c", f'{CLEAN}; exec "$@"', "sh", kong, "config", "-c", CONF, "parse", DOCUMENT),
         )
@@ -75,7 +79,7 @@ class Kong:
         in between is told here. Afterwards it is told now and then, in case somebody else has told it otherwise; that
         costs it nothing, and is no reason to take it for unready when it fails.
         """
-        if not await is_ok(self._client, f"http://{instance.control}{self.ready_path}"):
+        if not await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}"):
             return False
         now = time.monotonic()
         if self._members is not None and now >= self._told.get(instance.name, 0.0) + TELL_AGAIN:
@@ -93,10 +97,10 @@ class Kong:
         closes idle connections at once (nginx before 1.27.4), on which a client may be sending: they must have ended.
         """
         if on:
-            answer = await self._status("POST", instance, self.ready_path, {"status": "draining"})
+            answer = await self._status("POST", instance, self.traits.ready_path, {"status": "draining"})
             if answer.status_code != 204:
-                raise Unknown(f"{instance.name}: POST {self.ready_path} answered {answer.status_code}")
-        elif "draining" in (await self._status("GET", instance, self.ready_path)).text:
+                raise Unknown(f"{instance.name}: POST {self.traits.ready_path} answered {answer.status_code}")
+        elif "draining" in (await self._status("GET", instance, self.traits.ready_path)).text:
             if connections := open_connections(instance.address.port):
                 raise Unknown(f"{instance.name} has {connections} connections, which its reload would close")
             await self._reload(instance)
@@ -127,6 +131,18 @@ class Kong:
 
         self._members = InFile(tier.name, Path(membership), all_of_them, keep_base=True)
         return KongRouter(tier.name, self._members, all_of_them, time.monotonic, held=held)
+
+    def external_router(
+        self, tier: Tier, settings: ExternalKong, ready_path: str | None, membership: str
+    ) -> KongRouter:
+        return external_router(tier, settings, ready_path, Path(membership), time.monotonic)
+
+    def check_software(self) -> None:
+        binary.find()
+
+    @classmethod
+    def render(cls, parsed: ParsedChain, hops: KnownHops, serving: Serving) -> dict[str, Any]:
+        return render(parsed, hops, serving)
 
     def _node(self, instance: Instance) -> Node:
         admin = Admin(self._access, f"http://{admin_address(instance)}")

@@ -1,4 +1,4 @@
-"""nginx configuration for an instance, as text. Pure: settings and a place in, text out."""
+"""nginx configuration for an instance, as text. Pure: settings and a launch context in, text out."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _DOLLAR = "$changeover_dollar"
 """A variable that holds a dollar sign: nginx knows no other way to write one where variables are filled in."""
 
 
-def http_conf(settings: HttpSettings, place: LaunchContext, binary: Binary, *, as_root: bool) -> str:
+def http_conf(settings: HttpSettings, context: LaunchContext, binary: Binary, *, as_root: bool) -> str:
     """The L7 tier: TLS where it is the edge, routes, a pool of bounded connections to the tier behind."""
-    if place.inner is None:
-        raise ValueError(f"{place.tier.name}: an nginx tier needs a tier behind it")
-    forwarded = "$proxy_protocol_addr" if place.instance.proxied else "$proxy_add_x_forwarded_for"
-    return f"""{_main(settings.worker_processes, place, as_root)}
+    if context.inner is None:
+        raise ValueError(f"{context.tier.name}: an nginx tier needs a tier behind it")
+    forwarded = "$proxy_protocol_addr" if context.instance.proxied else "$proxy_add_x_forwarded_for"
+    return f"""{_main(settings.worker_processes, context, as_root)}
 http {{
 {_shared_http()}
     keepalive_timeout {_time(settings.keepalive_timeout)};
@@ -30,9 +30,9 @@ http {{
     client_body_timeout {_time(settings.client_body_timeout)};
     client_body_buffer_size 1m;  # the default of 16k costs five times the CPU per byte of a large upload
 
-{_upstream(settings, place.inner)}
+{_upstream(settings, context.inner)}
 {_zones(settings)}    server {{
-{_listen(place, binary)}
+{_listen(context, binary)}
 {_lines(f"add_header {name} {_quote(value)} always;" for name, value in settings.headers.items())}
         proxy_http_version 1.1;
         proxy_set_header Connection "";
@@ -49,22 +49,22 @@ http {{
         proxy_next_upstream_tries 2;
 {"".join(_location(settings, number, route) for number, route in enumerate(settings.routes))}    }}
 
-{_control(place)}
+{_control(context)}
 {settings.snippet}
 }}
 """
 
 
-def stream_conf(settings: StreamSettings, place: LaunchContext, binary: Binary, *, as_root: bool) -> str:
+def stream_conf(settings: StreamSettings, context: LaunchContext, binary: Binary, *, as_root: bool) -> str:
     """The L4 tier: bytes in, bytes out. Its http block holds nothing but the control server."""
-    if place.inner is None:
-        raise ValueError(f"{place.tier.name}: an nginx-stream tier needs a tier behind it")
+    if context.inner is None:
+        raise ValueError(f"{context.tier.name}: an nginx-stream tier needs a tier behind it")
     load = f"load_module {binary.stream_module};\n" if binary.stream_module else ""
-    return f"""{load}{_main(settings.worker_processes, place, as_root)}
+    return f"""{load}{_main(settings.worker_processes, context, as_root)}
 stream {{
     server {{
-        listen {place.instance.address} backlog=2048;
-        proxy_pass {place.inner};
+        listen {context.instance.address} backlog=2048;
+        proxy_pass {context.inner};
         proxy_connect_timeout {_time(settings.connect_timeout)};
         proxy_timeout {_time(settings.proxy_timeout)};
         proxy_socket_keepalive on;
@@ -75,17 +75,17 @@ stream {{
 
 http {{
 {_shared_http()}
-{_control(place)}
+{_control(context)}
 }}
 """
 
 
-def _main(workers: int, place: LaunchContext, as_root: bool) -> str:
+def _main(workers: int, context: LaunchContext, as_root: bool) -> str:
     # As root nginx would give its workers to `nobody`, who cannot read this instance's folder.
     user = "user root;\n" if as_root else ""
     return f"""{user}daemon off;
 worker_processes {workers};
-worker_shutdown_timeout {_time(place.tier.drain.deadline)};
+worker_shutdown_timeout {_time(context.tier.drain.deadline)};
 pid nginx.pid;
 error_log stderr warn;
 events {{ worker_connections 4096; }}
@@ -113,17 +113,17 @@ def _upstream(settings: HttpSettings, inner: Address) -> str:
 """
 
 
-def _listen(place: LaunchContext, binary: Binary) -> str:
-    address = place.instance.address
-    proxied = " proxy_protocol" if place.instance.proxied else ""
-    if not place.outermost:
+def _listen(context: LaunchContext, binary: Binary) -> str:
+    address = context.instance.address
+    proxied = " proxy_protocol" if context.instance.proxied else ""
+    if not context.outermost:
         return f"        listen {address}{proxied} backlog=2048;"
     # `http2` became a directive of its own in 1.25.1; the parameter is deprecated from there on.
     old = binary.version < (1, 25, 1)
     return f"""        listen {address} ssl{" http2" if old else ""}{proxied} backlog=2048;
 {"" if old else "        http2 on;"}
-        ssl_certificate {_quote(place.tls + "/edge.pem")};
-        ssl_certificate_key {_quote(place.tls + "/edge.key")};
+        ssl_certificate {_quote(context.tls + "/edge.pem")};
+        ssl_certificate_key {_quote(context.tls + "/edge.key")};
         ssl_protocols TLSv1.2 TLSv1.3;
         ssl_session_cache shared:tls:1m;"""
 
@@ -170,7 +170,7 @@ def _location(settings: HttpSettings, number: int, route: Route) -> str:
 def _refusal(
     settings: HttpSettings, name: str, status: int, said: str, more: Mapping[str, str] = MappingProxyType({})
 ) -> str:
-    """What nginx says itself when it refuses. A place with headers of its own does not inherit any."""
+    """What nginx says itself when it refuses. A location with headers of its own does not inherit any."""
     headers = (f"add_header {key} {_quote(value)} always;" for key, value in {**settings.headers, **more}.items())
     lines = [*headers, "default_type text/plain;", f"return {status} {_quote(said)};"]
     return f"""        location {name} {{
@@ -179,13 +179,13 @@ def _refusal(
 """
 
 
-def _control(place: LaunchContext) -> str:
+def _control(context: LaunchContext) -> str:
     # Readiness is a file, so that lame duck needs no reload: before 1.27.4 every reload closes idle client connections
     # at once, and each such client loses a request.
     return f"""    server {{
-        listen {place.instance.control};
+        listen {context.instance.control};
         location = /readyz {{
-            if (-f {_quote(place.lame_duck)}) {{ return 503 "draining\\n"; }}
+            if (-f {_quote(context.lame_duck)}) {{ return 503 "draining\\n"; }}
             return 200 "ready\\n";
         }}
         location = /status {{ stub_status; }}

@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import os
 import re
-from signal import SIGQUIT, Signals
-from typing import ClassVar, Literal
+from signal import SIGQUIT
+from typing import ClassVar
 
 import httpx
-from pydantic import BaseModel
 
 from changeover.hops.nginx import binary
 from changeover.hops.nginx.config import http_conf, stream_conf
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
 from changeover.kit.http import NoResponse, ask, is_ok
 from changeover.kit.sockets import open_connections
+from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext, Unknown
 
 _COUNTS = re.compile(r"Reading: (\d+) Writing: (\d+)")
 
 
-class _Nginx:
-    ready_path: ClassVar[str] = "/readyz"
-    own_control: ClassVar[bool] = True
-    sees_uploads: ClassVar[bool] = False
-    # QUIT finishes what is in flight; TERM, which most init scripts send, cuts it.
-    stop_signal: ClassVar[Signals] = SIGQUIT
+READY_PATH = "/readyz"
+# QUIT finishes what is in flight; TERM, which most init scripts send, cuts it.
+STOP_SIGNAL = SIGQUIT
 
+
+class _Nginx:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
     async def ready(self, instance: Instance) -> bool:
-        return await is_ok(self._client, f"http://{instance.control}{self.ready_path}")
+        return await is_ok(self._client, f"http://{instance.control}{READY_PATH}")
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: connections leave by keepalive_time."""
+
+    def check_software(self) -> None:
+        binary.find()
 
     def _launch(self, text: str) -> LaunchSpec:
         nginx = binary.find().path
@@ -46,13 +48,17 @@ class _Nginx:
 class NginxHttp(_Nginx):
     """nginx as L7 proxy."""
 
-    kind: ClassVar[str] = "nginx"
-    Settings: ClassVar[type[BaseModel]] = HttpSettings
-    takes: ClassVar[Literal["tls", "http", "bytes"]] = "tls"
-    names_clients: ClassVar[bool] = True
+    traits: ClassVar[HopTraits] = HopTraits(
+        kind="nginx",
+        settings=HttpSettings,
+        takes="tls",
+        ready_path=READY_PATH,
+        stop_signal=STOP_SIGNAL,
+        names_clients=True,
+    )
 
-    def launch(self, settings: HttpSettings, place: LaunchContext) -> LaunchSpec:
-        return self._launch(http_conf(settings, place, binary.find(), as_root=os.geteuid() == 0))
+    def launch(self, settings: HttpSettings, context: LaunchContext) -> LaunchSpec:
+        return self._launch(http_conf(settings, context, binary.find(), as_root=os.geteuid() == 0))
 
     async def in_flight(self, instance: Instance) -> InFlight:
         """Requests from stub_status, less the one that asks; connections from the kernel."""
@@ -68,17 +74,23 @@ class NginxHttp(_Nginx):
         # Without a connection there is no request: what is left is a health check on the control port.
         return InFlight(requests if connections else 0, connections)
 
+    def disk_bytes(self, settings: HttpSettings) -> int:
+        return settings.disk
+
 
 class NginxStream(_Nginx):
     """nginx as L4 proxy. It sees no requests: what is in flight is its connections."""
 
-    kind: ClassVar[str] = "nginx-stream"
-    Settings: ClassVar[type[BaseModel]] = StreamSettings
-    takes: ClassVar[Literal["tls", "http", "bytes"]] = "bytes"
-    names_clients: ClassVar[bool] = False
+    traits: ClassVar[HopTraits] = HopTraits(
+        kind="nginx-stream",
+        settings=StreamSettings,
+        takes="bytes",
+        ready_path=READY_PATH,
+        stop_signal=STOP_SIGNAL,
+    )
 
-    def launch(self, settings: StreamSettings, place: LaunchContext) -> LaunchSpec:
-        return self._launch(stream_conf(settings, place, binary.find(), as_root=os.geteuid() == 0))
+    def launch(self, settings: StreamSettings, context: LaunchContext) -> LaunchSpec:
+        return self._launch(stream_conf(settings, context, binary.find(), as_root=os.geteuid() == 0))
 
     async def in_flight(self, instance: Instance) -> InFlight:
         """Connections from the kernel: stream has no status page that is free."""

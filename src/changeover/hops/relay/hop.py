@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from signal import SIGTERM, Signals
-from typing import ClassVar, Literal
+from signal import SIGTERM
+from typing import ClassVar
 
 import httpx
-from pydantic import BaseModel
 
 from changeover.hops.counted import in_flight
 from changeover.hops.relay.settings import MIB, RelaySettings
 from changeover.kit.http import is_ok
+from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext
 
@@ -20,32 +20,33 @@ from changeover.ports import LaunchContext
 class Relay:
     """Takes plain uploads, and hands them inward in segments."""
 
-    kind: ClassVar[str] = "relay"
-    Settings: ClassVar[type[BaseModel]] = RelaySettings
-    ready_path: ClassVar[str] = "/readyz"
-    own_control: ClassVar[bool] = True
-    sees_uploads: ClassVar[bool] = True
-    takes: ClassVar[Literal["tls", "http", "bytes"]] = "http"
-    names_clients: ClassVar[bool] = True
-    stop_signal: ClassVar[Signals] = SIGTERM
+    traits: ClassVar[HopTraits] = HopTraits(
+        kind="relay",
+        settings=RelaySettings,
+        takes="http",
+        ready_path="/readyz",
+        stop_signal=SIGTERM,
+        sees_uploads=True,
+        names_clients=True,
+    )
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    def launch(self, settings: RelaySettings, place: LaunchContext) -> LaunchSpec:
-        if place.inner is None:
-            raise ValueError(f"{place.tier.name}: a relay tier needs a tier behind it")
+    def launch(self, settings: RelaySettings, context: LaunchContext) -> LaunchSpec:
+        if context.inner is None:
+            raise ValueError(f"{context.tier.name}: a relay tier needs a tier behind it")
         options = {
-            "upstream": str(place.inner),
-            "listen": [str(place.instance.address)],
+            "upstream": str(context.inner),
+            "listen": [str(context.instance.address)],
             "segment": settings.segment,
             "replay": settings.replay,
-            "admin": str(place.instance.control),
+            "admin": str(context.instance.control),
             "control": "",
             "take_over": False,
             "reuse_port": False,
-            "proxy_protocol": place.instance.proxied,
-            "lame_duck_file": place.lame_duck,
+            "proxy_protocol": context.instance.proxied,
+            "lame_duck_file": context.lame_duck,
             "budget": settings.budget // MIB,
             "patience": settings.patience,
             "keepalive_time": settings.keepalive_time,
@@ -54,7 +55,7 @@ class Relay:
         return LaunchSpec((sys.executable, "-m", "changeover.relay", json.dumps(options)))
 
     async def ready(self, instance: Instance) -> bool:
-        return await is_ok(self._client, f"http://{instance.control}{self.ready_path}")
+        return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}")
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: it closes each connection with its next answer while the file is there."""

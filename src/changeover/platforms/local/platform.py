@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from signal import SIGKILL, Signals
 from typing import Any
@@ -25,6 +25,7 @@ from changeover.kit import process, sockets
 from changeover.kit.files import write_whole
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
+from changeover.model.hop_traits import KnownHops, routing_tiers
 from changeover.model.instance import Address, Instance, LaunchSpec
 from changeover.platforms.local import haproxy, tls
 from changeover.ports import CannotStart, LaunchContext, Preview, Router, Unknown
@@ -35,28 +36,23 @@ HAPROXY_TIME = 10.0
 """Seconds until a HAProxy that was started must answer."""
 
 
-@dataclass(frozen=True)
-class HopFunctions:
-    """What the platform needs to be told of the hops, which it does not know.
-
-    `launch` makes a place into something to run. `ready_path` is where a tier's instances answer readiness. `inward`
-    names the tiers whose members are known to the hop in front; they get no listener of their own. `controlled` names
-    the tiers whose instances answer control requests on a port of their own.
-    """
-
-    launch: Callable[[LaunchContext], LaunchSpec]
-    ready_path: Callable[[Tier], str]
-    inward: frozenset[str]
-    controlled: frozenset[str]
+Launch = Callable[[LaunchContext], LaunchSpec]
+"""What to run for an instance in that context."""
 
 
 class LocalPlatform:
-    """One chain on this machine."""
+    """One chain on this machine. `external`: addresses of tiers that a router outside of the chain balances over."""
 
-    def __init__(self, chain: Chain, state: Path, wires: HopFunctions) -> None:
+    def __init__(
+        self, chain: Chain, state: Path, hops: KnownHops, launch: Launch, external: Mapping[str, Address]
+    ) -> None:
         self._chain = chain
         self._state = state
-        self._wires = wires
+        self._hops = hops
+        self._launch = launch
+        self._external = external
+        self._routed = frozenset(routing_tiers(chain, hops))
+        """Tiers that the hop in front balances over. They get no listener of their own."""
         self._api = haproxy.RuntimeApi(state / "haproxy")
         self._reserved: set[int] = set()
 
@@ -76,7 +72,7 @@ class LocalPlatform:
         # One that was started but not yet recorded holds the same ports, with no members behind them.
         self._end_unrecorded(self._state / "haproxy")
         entries = self._entries(record.get("entries", {}), fresh=fresh)
-        ready_paths = {tier.name: self._wires.ready_path(tier) for tier in self._chain.tiers}
+        ready_paths = {tier.name: self._hops[tier.kind].ready_path for tier in self._chain.tiers}
         folder = self._state / "haproxy"
         write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, ready_paths))
         command = (haproxy.binary(), "-f", "haproxy.cfg", "-db")
@@ -116,7 +112,7 @@ class LocalPlatform:
     def _listeners(self) -> Iterator[tuple[str, Address]]:
         """Every address that HAProxy listens on; port 0 where any will do."""
         for number, tier in enumerate(self._chain.tiers):
-            if tier.name not in self._wires.inward and tier.router is None:
+            if tier.name not in self._routed and tier.name not in self._external:
                 yield tier.name, Address.parse(self._chain.listen) if number == 0 else Address(_HOST, 0)
             if tier.update.preview is not None:
                 yield haproxy.preview_of(tier.name), Address.parse(tier.update.preview)
@@ -157,8 +153,8 @@ class LocalPlatform:
         return bool(record) and process.is_alive(record["pid"], record["born"]) and bool(record["whole"])
 
     def entry(self, tier: str) -> Address:
-        if (known := self._chain.tier(tier)) is not None and known.router is not None:
-            return Address.parse(known.router.proxy)
+        if tier in self._external:
+            return self._external[tier]
         try:
             return Address.parse(self._record()["entries"][tier])
         except KeyError:
@@ -206,7 +202,7 @@ class LocalPlatform:
         self._end_unrecorded(folder)
         folder.mkdir(parents=True, exist_ok=True)
         address = control = Address(_HOST, self._reserve_port())
-        if tier.name in self._wires.controlled:
+        if self._hops[tier.kind].own_control:
             control = Address(_HOST, self._reserve_port())
         proxied = self._chain.asks_for_clients and tier.name == self._chain.tiers[0].name
         instance = Instance(name, tier.name, template, address, control, directory=str(folder), proxied=proxied)
@@ -215,7 +211,7 @@ class LocalPlatform:
     async def start(self, instance: Instance, tier: Tier) -> Instance:
         """Run an instance that has a place but no process, and record it. Raises CannotStart."""
         folder = Path(instance.directory)
-        launch = self._wires.launch(self._place(tier, instance))
+        launch = self._launch(self._context(tier, instance))
         for path, text in launch.files.items():
             write_whole(folder / path, text)
         if launch.check:
@@ -236,9 +232,9 @@ class LocalPlatform:
             return None
         return Instance(**{**told, "address": Address(**told["address"]), "control": Address(**told["control"])})
 
-    def _place(self, tier: Tier, instance: Instance) -> LaunchContext:
+    def _context(self, tier: Tier, instance: Instance) -> LaunchContext:
         inner = self._chain.inner(tier.name)
-        routed = inner is not None and inner.name in self._wires.inward
+        routed = inner is not None and inner.name in self._routed
         return LaunchContext(
             instance=instance,
             tier=tier,
@@ -248,8 +244,7 @@ class LocalPlatform:
             tls=str(self._state / "tls"),
             inner=None if inner is None or routed else self.entry(inner.name),
             inner_tier=inner,
-            inner_ready_path=self._wires.ready_path(inner) if inner else "",
-            inner_controlled=inner is not None and inner.name in self._wires.controlled,
+            inner_traits=self._hops[inner.kind] if inner else None,
             membership=str(self.membership_file(inner.name)) if inner else "",
         )
 

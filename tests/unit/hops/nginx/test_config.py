@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tests.unit.hops.nginx_text import Directive, parse
+from tests.unit.hops.nginx.nginx_text import Directive, parse
 from tests.unit.hops.places import instance, place, tier
 
 from changeover.hops.nginx.binary import Binary

@@ -10,7 +10,7 @@ from changeover.hops.envoy.stats import parse
 from changeover.model.guard import RequestCounts
 from changeover.ports import Unknown
 
-RECORDED: Any = json.loads((Path(__file__).parent / "envoy_clusters.json").read_text())
+RECORDED: Any = json.loads((Path(__file__).parent / "clusters.json").read_text())
 """Envoy 1.40 after 60 GETs over four instances: good, every fifth a 500, every fifth a reset, not listening."""
 
 

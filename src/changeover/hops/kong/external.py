@@ -8,23 +8,25 @@ from pathlib import Path
 from changeover.hops.kong.access import Access
 from changeover.hops.kong.admin import Admin
 from changeover.hops.kong.document import Member, upstream
+from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.members import InDatabase, InFile, Members, Node
 from changeover.hops.kong.router import KongRouter
 from changeover.model.chain import Tier
-from changeover.model.router import KongNodes
 from changeover.ports import Unknown
 
 
-def router_of(tier: Tier, said: KongNodes, ready_path: str | None, file: Path, now: Callable[[], float]) -> KongRouter:
+def external_router(
+    tier: Tier, said: ExternalKong, ready_path: str | None, file: Path, now: Callable[[], float]
+) -> KongRouter:
     """The router that `said` describes, with its member list in `file` if it has no database of its own."""
-    outside = _Outside(tier, said, ready_path, file)
+    outside = _ExternalKongMembers(tier, said, ready_path, file)
     return KongRouter(outside.upstream, outside, outside.nodes, now, spread=outside.spread, held=outside.held)
 
 
-class _Outside:
+class _ExternalKongMembers:
     """The members of a Kong that tells itself whether it has a database."""
 
-    def __init__(self, tier: Tier, said: KongNodes, ready_path: str | None, file: Path) -> None:
+    def __init__(self, tier: Tier, said: ExternalKong, ready_path: str | None, file: Path) -> None:
         self.upstream = said.upstream or tier.name
         self._tier = tier
         self._said = said

@@ -1,4 +1,4 @@
-"""A router outside of the chain, as a chain file says it."""
+"""A Kong outside of the chain, as a chain file describes it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 import yaml
 
 from changeover import wiring
+from changeover.hops.kong.external_settings import ExternalKong
 from changeover.model.errors import ChangeoverError
-from changeover.model.router import KongNodes
 
 PLAIN: dict[str, Any] = {"kind": "kong", "admin": ["http://10.0.0.7:8001"], "proxy": "10.0.0.5:8000"}
 APP = {"name": "runtime", "kind": "app", "templates": {"v1": {}}}
 
 
-def read(folder: Path, *outer: dict[str, Any], **said: Any) -> KongNodes:
+def read(folder: Path, *outer: dict[str, Any], **said: Any) -> ExternalKong:
     file = folder / "chain.yaml"
     file.write_text(yaml.safe_dump({"tiers": [*outer, {**APP, "router": {**PLAIN, **said}}]}))
-    router = wiring.read_chain(file)[0].chain.tiers[-1].router
-    assert router is not None
+    router = wiring.read_chain(file)[0].routers["runtime"]
+    assert isinstance(router, ExternalKong)
     return router
 
 
@@ -60,20 +60,13 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) ->
         ({"admin": ["http://10.0.0.7:8001?a=1"]}, "without ? and # is needed"),
         ({"proxy": "10.0.0.5"}, "router.proxy: an address is needed"),
         ({"ca": "ca.pem"}, "router.ca: String should match pattern '^/'"),
-        ({"kind": "traefik"}, "router.kind: Input should be 'kong'"),
+        ({"kind": "traefik"}, "router.kind: no router of this kind can stand outside of a chain\n  There are: kong."),
         ({"tokn_env": "X"}, "router.tokn_env: no such key\n  Did you mean token_env?"),
         ({"token_env": "not a variable"}, "router.token_env"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, said: dict[str, Any], why: str) -> None:
     assert why in refused(tmp_path, **said)
-
-
-def test_a_tier_has_one_router(tmp_path: Path) -> None:
-    gateway = {"name": "gateway", "kind": "envoy", "templates": {"v1": {}}}
-    told = refused(tmp_path, gateway)
-    assert "tier runtime has a router of its own, and gateway (envoy) in front of it is one too" in told
-    assert "Take out `router` of runtime, or the tier gateway." in told
 
 
 def test_a_hop_that_sends_to_an_address_sends_to_the_proxy(tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+"""The declarative configuration of a Kong in front of a chain's tiers, as decK and `POST /config` take it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from changeover.hops.kong.document import Member, document, with_members
+from changeover.hops.kong.external_settings import ExternalKong
+from changeover.hops.kong.settings import KongRoute, KongSettings
+from changeover.model.chainfile import ParsedChain
+from changeover.model.hop_traits import KnownHops
+from changeover.ports import Serving
+
+
+def render(parsed: ParsedChain, hops: KnownHops, serving: Serving) -> dict[str, Any]:
+    """Services, routes, and upstreams with their targets: of every tier that a Kong routes, or of the last tier.
+
+    A Kong that is a tier is configured as its first template says.
+    """
+    chain = parsed.chain
+    inside: dict[str, KongSettings] = {}
+    for outer, inner in zip(chain.tiers, chain.tiers[1:], strict=False):
+        first = parsed.settings[outer.name][outer.first]
+        if isinstance(first, KongSettings):
+            inside[inner.name] = first
+    routed = [tier for tier in chain.tiers if tier.name in inside or _external(parsed, tier.name) is not None]
+    found: dict[str, Any] = {"_format_version": "3.0", "services": [], "upstreams": []}
+    for tier in routed or chain.tiers[-1:]:
+        settings, name = inside.get(tier.name, KongSettings()), tier.name
+        if (external := _external(parsed, tier.name)) is not None:
+            route = KongRoute(buffering="buffer" if external.request_buffering else "stream")
+            settings, name = KongSettings(routes=(route,)), external.upstream or name
+        members = {instance: Member(*known) for instance, known in serving.get(tier.name, {}).items()}
+        whole = with_members(document(name, tier, settings, hops[tier.kind].shared_ready_path), name, members)
+        found["services"] += whole["services"]
+        found["upstreams"] += whole["upstreams"]
+    return found
+
+
+def _external(parsed: ParsedChain, tier: str) -> ExternalKong | None:
+    router = parsed.routers.get(tier)
+    return router if isinstance(router, ExternalKong) else None

@@ -1,0 +1,63 @@
+"""What a hop is, as data: a chain file, its rules and its schema, a platform and the engine read it here.
+
+Every registered hop carries one `HopTraits`; nothing outside a hop's folder asks for its name. What a hop can do beyond
+the port is a capability protocol in `ports`, and `tests/unit/hops/test_conformance.py` keeps both consistent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from signal import Signals
+from typing import Literal
+
+from changeover.model.chain import Chain, Tier
+from changeover.model.config_model import ConfigModel
+from changeover.model.router import RouterSettings
+
+
+@dataclass(frozen=True)
+class HopTraits:
+    """The facts of one kind of tier."""
+
+    kind: str
+    """Its name in a chain file."""
+    settings: type[ConfigModel]
+    """The schema of its templates."""
+    takes: Literal["tls", "http", "bytes"]
+    """What clients send to it as the first tier: TLS that it terminates, plain HTTP, or bytes that it passes on."""
+    ready_path: str
+    """Where `control` answers 200 while the instance may get traffic. Load balancers ask there, too."""
+    stop_signal: Signals
+    """The signal on which this software finishes what it has in flight and ends."""
+    own_control: bool = True
+    """Whether `control` is a listener of its own; otherwise it is `address`."""
+    sees_uploads: bool = False
+    """Whether `in_flight` lists every upload."""
+    names_clients: bool = False
+    """Whether, as the first tier, it reads a PROXY header and names the client in X-Forwarded-For."""
+    passes_on: bool = True
+    """Whether it sends requests to the tier behind it. The last tier of a chain does not."""
+    routes_inward: bool = False
+    """Whether it balances over the tier behind it, instead of that tier's load balancer: `ports.RoutesInward`."""
+    counts_requests: bool = False
+    """Whether it counts requests by instance behind it, for guards: `ports.CountsRequests`."""
+
+    external_router: type[RouterSettings] | None = None
+    """The schema of `router`, where this software can route a tier of a chain that it is not part of:
+    `ports.RoutesFromOutside`."""
+
+    @property
+    def shared_ready_path(self) -> str | None:
+        """`ready_path` where instances answer it at the address that serves requests, else None."""
+        return None if self.own_control else self.ready_path
+
+
+KnownHops = Mapping[str, HopTraits]
+"""Every kind of tier there is, by name."""
+
+
+def routing_tiers(chain: Chain, hops: KnownHops) -> dict[str, Tier]:
+    """Tier -> the tier in front of it, for tiers whose members that tier balances over."""
+    pairs = zip(chain.tiers, chain.tiers[1:], strict=False)
+    return {inner.name: outer for outer, inner in pairs if hops[outer.kind].routes_inward}

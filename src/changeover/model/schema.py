@@ -1,0 +1,33 @@
+"""The JSON Schema of a chain file, with the templates of every kind of tier. `changeover schema` prints it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from changeover.model.chain import Chain
+from changeover.model.hop_traits import KnownHops
+
+
+def chain_schema(hops: KnownHops) -> dict[str, Any]:
+    """JSON Schema (2020-12): a tier's `kind` decides what its `templates` may contain."""
+    whole = Chain.model_json_schema(mode="validation")
+    definitions = whole["$defs"]
+    cases = []
+    for kind, traits in sorted(hops.items()):
+        own = traits.settings.model_json_schema(mode="validation")
+        definitions.update(own.pop("$defs", {}))
+        name = traits.settings.__name__
+        definitions[name] = own
+        templates = {"properties": {"templates": {"additionalProperties": {"$ref": f"#/$defs/{name}"}}}}
+        cases.append({"if": {"properties": {"kind": {"const": kind}}}, "then": templates})
+    routers = {traits.external_router for traits in hops.values() if traits.external_router is not None}
+    choices = []
+    for router in sorted(routers, key=lambda router: router.__name__):
+        own = router.model_json_schema(mode="validation")
+        definitions.update(own.pop("$defs", {}))
+        definitions[router.__name__] = own
+        choices.append({"$ref": f"#/$defs/{router.__name__}"})
+    definitions["Tier"]["properties"]["router"]["anyOf"] = [*choices, {"type": "null"}]
+    definitions["Tier"]["properties"]["kind"]["enum"] = sorted(hops)
+    definitions["Tier"]["allOf"] = cases
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}

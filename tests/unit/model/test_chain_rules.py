@@ -1,0 +1,165 @@
+"""What no chain may be: each violation names the place in the chain file and what to change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.model.known_hops import HOPS
+
+from changeover.model.chain import Chain
+from changeover.model.chain_rules import Violation, violations
+
+
+def found(*tiers: tuple[str, str, dict[str, Any]], **chain: Any) -> list[Violation]:
+    """The violations of a chain of tiers (name, kind, keys)."""
+    whole = [{"name": name, "kind": kind, "templates": {"v1": {}}, **keys} for name, kind, keys in tiers]
+    return list(violations(Chain.model_validate({"tiers": whole, **chain}), HOPS))
+
+
+def front(kind: str = "tls-proxy", **keys: Any) -> tuple[str, str, dict[str, Any]]:
+    return ("front", kind, keys)
+
+
+def runtime(**keys: Any) -> tuple[str, str, dict[str, Any]]:
+    return ("runtime", "server", keys)
+
+
+# -- order ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_chain_ends_with_a_tier_that_answers() -> None:
+    assert found(front(), ("gateway", "balancer", {})) == [
+        Violation(
+            ("tiers", 1, "kind"),
+            "balancer sends requests to the tier behind it, and gateway is the last tier",
+            "End the chain with a tier of kind server.",
+        )
+    ]
+
+
+def test_nothing_stands_behind_a_tier_that_answers() -> None:
+    assert found(runtime(), ("other", "server", {})) == [
+        Violation(
+            ("tiers", 0, "kind"),
+            "server answers requests itself, and never sends any to tier other behind it",
+            "Only the last tier of a chain can be of kind server.",
+        )
+    ]
+
+
+# -- affinity ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tiers", "violation"),
+    [
+        (
+            [front(affinity={"cookie": "route"}), runtime()],
+            Violation(
+                ("tiers", 0, "affinity"),
+                "affinity {cookie: route} of front (tls-proxy): the tier's balancer sees TLS, and no cookie",
+                "Set it at a tier further in that takes HTTP, or set `affinity: client-ip` here.",
+            ),
+        ),
+        (
+            [front(), ("l4", "byte-proxy", {"affinity": {"header": "X-User"}}), runtime()],
+            Violation(
+                ("tiers", 1, "affinity"),
+                "affinity {header: X-User} of l4 (byte-proxy): the tier's balancer sees bytes, and no header",
+                "Set it at a tier further in that takes HTTP.",
+            ),
+        ),
+        (
+            [front(), ("l4", "byte-proxy", {"affinity": "client-ip"}), runtime()],
+            Violation(
+                ("tiers", 1, "affinity"),
+                "affinity client-ip of l4 (byte-proxy): its connections come from tier front, not from clients",
+                "Set it at tier front, or at a tier further in that takes HTTP.",
+            ),
+        ),
+        (
+            [front("byte-proxy"), runtime(affinity="client-ip")],
+            Violation(
+                ("tiers", 1, "affinity"),
+                "affinity client-ip of runtime (server): tier front (byte-proxy) does not pass the client's address on",
+                "Set it at tier front, or begin the chain with a tier of kind balancer or tls-proxy.",
+            ),
+        ),
+    ],
+)
+def test_an_affinity_by_what_the_balancer_cannot_see_is_refused(tiers: list[Any], violation: Violation) -> None:
+    assert found(*tiers) == [violation]
+
+
+@pytest.mark.parametrize("affinity", ["client-ip", {"cookie": "route"}, {"header": "X-User"}])
+def test_an_affinity_by_what_it_can_see_is_accepted(affinity: Any) -> None:
+    assert found(front("balancer", affinity=affinity), runtime(affinity=affinity)) == []
+
+
+# -- routers -------------------------------------------------------------------------------------------------------
+
+
+def test_a_tier_has_one_router() -> None:
+    assert found(front("balancer"), runtime(router={"kind": "any"})) == [
+        Violation(
+            ("tiers", 1, "router"),
+            "tier runtime has two routers: this one, and tier front (balancer) in front of it",
+            "Remove `router`, or remove tier front.",
+        )
+    ]
+    assert found(front(), runtime(router={"kind": "any"})) == []
+
+
+# -- guards --------------------------------------------------------------------------------------------------------
+
+SHARES = {
+    "name": "shares",
+    "conditions": [{"name": "errors", "source": "probe", "measure": "error_ratio", "at_most": 0.01}],
+}
+COUNTERS = {
+    "name": "counters",
+    "conditions": [{"name": "broken", "source": "router", "measure": "broken_requests", "at_most": 0}],
+}
+
+
+def watched(*guards: str) -> dict[str, Any]:
+    return {"update": {"guard": guards}}
+
+
+@pytest.mark.parametrize(
+    ("guard", "condition", "measure"), [("latency-not-worse", "p90", "latency"), ("shares", "errors", "error_ratio")]
+)
+def test_a_guard_that_tells_instances_apart_by_their_answers_is_refused_where_answers_do_not_name_them(
+    guard: str, condition: str, measure: str
+) -> None:
+    assert found(front(**watched("no-broken-requests", guard)), runtime(), guards=[SHARES]) == [
+        Violation(
+            ("tiers", 0, "update", "guard", 1),
+            f"guard {guard} ({condition}) asks the probe for the {measure} of single instances of front, and answers "
+            "name only those of runtime",
+            "Set it at runtime. For front, use no-broken-requests, or a guard of your own with `source: prometheus`.",
+        )
+    ]
+
+
+def test_the_last_tier_may_have_every_guard_of_the_probe_and_the_others_those_that_need_no_names() -> None:
+    every = watched("latency-not-worse", "shares")
+    assert found(front(**watched("no-broken-requests")), runtime(**every), guards=[SHARES]) == []
+
+
+@pytest.mark.parametrize("kind", ["tls-proxy", "byte-proxy", "balancer"])
+def test_a_guard_that_asks_a_router_is_refused_where_the_tier_in_front_counts_nothing(kind: str) -> None:
+    assert found(front(kind), runtime(**watched("counters")), guards=[COUNTERS]) == [
+        Violation(
+            ("tiers", 1, "update", "guard", 0),
+            "guard counters (broken) asks the router of runtime, which counts no requests by instance",
+            "Use `source: probe` or `source: prometheus`, or put a tier of kind counting-balancer in front of runtime.",
+        )
+    ]
+
+
+def test_a_guard_that_asks_a_router_is_refused_at_the_first_tier_and_accepted_behind_one_that_counts() -> None:
+    (violation,) = found(front("counting-balancer", **watched("counters")), runtime(), guards=[COUNTERS])
+    assert violation.path == ("tiers", 0, "update", "guard", 0)
+    assert found(front("counting-balancer"), runtime(**watched("counters")), guards=[COUNTERS]) == []
