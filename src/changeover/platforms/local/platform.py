@@ -10,16 +10,14 @@ instant leaves nothing that a later one could not find.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL, Signals
-from typing import Any
 
 from changeover.kit import process, sockets
 from changeover.kit.files import write_whole
@@ -28,9 +26,17 @@ from changeover.model.errors import fail
 from changeover.model.hop_traits import KnownHops, routing_tiers
 from changeover.model.instance import Address, Instance, LaunchSpec
 from changeover.platforms.local import haproxy, tls
+from changeover.platforms.local.state_files import (
+    BalancerRecord,
+    read_balancer,
+    read_instance,
+    write_balancer,
+    write_instance,
+)
 from changeover.ports import CannotStart, LaunchContext, Preview, Router, Unknown
 
 _HOST = "127.0.0.1"
+RECORD = "platform.json"
 _CHECK_TIMEOUT = 20.0
 HAPROXY_TIME = 10.0
 """Seconds until a HAProxy that was started must answer."""
@@ -60,7 +66,7 @@ class LocalPlatform:
 
     async def open(self, *, fresh: bool) -> None:
         record = self._record()
-        if record and process.is_alive(record["pid"], record["born"]):
+        if record is not None and process.is_alive(record.pid, record.born):
             return
         self._state.mkdir(parents=True, exist_ok=True)
         if fresh:
@@ -71,28 +77,25 @@ class LocalPlatform:
         tls.ensure(self._state / "tls")
         # One that was started but not yet recorded holds the same ports, with no members behind them.
         self._end_unrecorded(self._state / "haproxy")
-        entries = self._entries(record.get("entries", {}), fresh=fresh)
+        entries = self._entries({} if record is None else record.entries, fresh=fresh)
         ready_paths = {tier.name: self._hops[tier.kind].ready_path for tier in self._chain.tiers}
         folder = self._state / "haproxy"
         write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, ready_paths))
         command = (haproxy.binary(), "-f", "haproxy.cfg", "-db")
         await _check((*command, "-c"), folder, {})
         pid, born = process.spawn(command, cwd=folder, log=folder / "log", env={})
-        listed = {tier: str(address) for tier, address in entries.items()}
-        self._write({"pid": pid, "born": born, "entries": listed, "whole": fresh})
+        write_balancer(self._state / RECORD, BalancerRecord(pid, born, entries, whole=fresh))
         await self._wait_for_haproxy(pid, born, folder / "log")
 
-    def _write(self, record: Mapping[str, Any]) -> None:
-        write_whole(self._state / "platform.json", json.dumps(record))
-
     def is_whole(self) -> None:
-        self._write({**self._record(), "whole": True})
+        if (record := self._record()) is not None:
+            write_balancer(self._state / RECORD, replace(record, whole=True))
 
-    def _entries(self, before: Mapping[str, str], *, fresh: bool) -> dict[str, Address]:
+    def _entries(self, before: Mapping[str, Address], *, fresh: bool) -> dict[str, Address]:
         """Where each listener is to be. What is up stays where it was: the tier in front has it in its settings."""
         entries: dict[str, Address] = {}
         for name, wanted in self._listeners():
-            known = Address.parse(before[name]) if name in before else None
+            known = before.get(name)
             if wanted.port:
                 if (why := sockets.cannot_listen(wanted.host, wanted.port)) is not None:
                     raise fail(
@@ -132,8 +135,8 @@ class LocalPlatform:
 
     async def close(self) -> None:
         record = self._record()
-        if record:
-            process.kill_session(record["pid"], record["born"], self._state / "haproxy")
+        if record is not None:
+            process.kill_session(record.pid, record.born, self._state / "haproxy")
         self._end_unrecorded(self._state / "haproxy")
         for folder in (self._state / "instances").glob("*"):
             if (instance := self.recorded(folder.name)) is not None:
@@ -150,15 +153,15 @@ class LocalPlatform:
     def is_open(self) -> bool:
         """Whether the load balancer runs, with the members it is to have."""
         record = self._record()
-        return bool(record) and process.is_alive(record["pid"], record["born"]) and bool(record["whole"])
+        return record is not None and process.is_alive(record.pid, record.born) and record.whole
 
     def entry(self, tier: str) -> Address:
         if tier in self._external:
             return self._external[tier]
-        try:
-            return Address.parse(self._record()["entries"][tier])
-        except KeyError:
-            raise fail(f"tier {tier} has no entry: the chain is not up", next="changeover up") from None
+        record = self._record()
+        if record is None or tier not in record.entries:
+            raise fail(f"tier {tier} has no entry: the chain is not up", next="changeover up")
+        return record.entries[tier]
 
     @property
     def ca_file(self) -> Path:
@@ -171,8 +174,8 @@ class LocalPlatform:
 
     def preview_entry(self, tier: str) -> Address | None:
         """Where a tier's new colour is reached before the switch, if it is anywhere."""
-        known = self._record().get("entries", {}).get(haproxy.preview_of(tier))
-        return None if known is None else Address.parse(known)
+        record = self._record()
+        return None if record is None else record.entries.get(haproxy.preview_of(tier))
 
     def preview(self, tier: Tier) -> Preview | None:
         return None if tier.update.preview is None else haproxy.HaproxyPreview(self._api, tier)
@@ -180,18 +183,8 @@ class LocalPlatform:
     def router(self, tier: Tier) -> Router:
         return haproxy.HaproxyRouter(self._api, tier, tier.name)
 
-    def _record(self) -> dict[str, Any]:
-        file = self._state / "platform.json"
-        try:
-            return dict(json.loads(file.read_text()))
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise fail(
-                f"this is not what was written there: {error}",
-                where=str(file),
-                next="Restore the file, or end the chain's processes by hand and start with a new --state folder.",
-            ) from error
+    def _record(self) -> BalancerRecord | None:
+        return read_balancer(self._state / RECORD)
 
     # -- instances -----------------------------------------------------------------------------------------------
 
@@ -221,16 +214,12 @@ class LocalPlatform:
         except OSError as error:
             raise CannotStart(f"{launch.argv[0]}: {error.strerror}") from error
         running = replace(instance, pid=pid, born=born)
-        write_whole(folder / "instance.json", json.dumps(asdict(running), indent=1))
+        write_instance(folder / "instance.json", running)
         return running
 
     def recorded(self, name: str) -> Instance | None:
         """The record of an instance, running or not."""
-        try:
-            told = json.loads((self._state / "instances" / name / "instance.json").read_text())
-        except FileNotFoundError:
-            return None
-        return Instance(**{**told, "address": Address(**told["address"]), "control": Address(**told["control"])})
+        return read_instance(self._state / "instances" / name / "instance.json")
 
     def _context(self, tier: Tier, instance: Instance) -> LaunchContext:
         inner = self._chain.inner(tier.name)
@@ -288,10 +277,10 @@ class LocalPlatform:
         return port
 
     def _taken(self) -> set[int]:
-        taken = set()
-        for record in (self._state / "instances").glob("*/instance.json"):
-            told = json.loads(record.read_text())
-            taken |= {told["address"]["port"], told["control"]["port"]}
+        taken: set[int] = set()
+        for file in (self._state / "instances").glob("*/instance.json"):
+            if (instance := read_instance(file)) is not None:
+                taken |= {instance.address.port, instance.control.port}
         return taken
 
 
