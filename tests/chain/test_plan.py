@@ -54,7 +54,7 @@ def test_a_plan_is_stale_when_the_chain_file_says_something_else_by_now(resting:
 
     file = chain_file(resting.folder, other, name="other-v2.yaml")
     refused = resting.here("roll", "--plan", plan["id"], "-f", file, code=2).err
-    assert "what template v2 of edge says: was" in refused
+    assert "the content of template v2 of edge: was" in refused
     assert "Nothing was changed" in refused
 
 
@@ -83,7 +83,7 @@ def test_a_plan_reckons_the_disk_that_buffered_bodies_may_take_while_it_is_carri
 
 def test_a_plan_that_is_not_there_is_named(resting: Chain) -> None:
     for number in ("000000000000", "../journal"):
-        assert f"there is no plan {number} here" in resting.here("roll", "--plan", number, code=2).err
+        assert f"there is no plan {number} in " in resting.here("roll", "--plan", number, code=2).err
     assert (
         "--plan cannot be combined with"
         in resting.here("roll", "edge", "--to", "v2", "--plan", "000000000000", code=2).err

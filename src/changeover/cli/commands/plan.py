@@ -19,7 +19,8 @@ from changeover.cli.options.targets import (
 )
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.plan import data, picture
-from changeover.engine.release.plan import keep, make
+from changeover.engine.release.plan import make
+from changeover.engine.release.saved_plan import save
 
 
 def plan(
@@ -43,7 +44,7 @@ def plan(
             with contextlib.closing(found.journal()) as journal:
                 made = await make(found.world, journal, asked, strategy.value if strategy else None, time.time())
         if made.tiers:
-            keep(found.state, made)
+            save(found.state, made.saved)
         output.result(data(made, found.disk), picture(made, found.disk))
         return exits.ROLLED_BACK if made.tiers else exits.DONE
 

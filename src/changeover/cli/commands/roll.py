@@ -28,10 +28,10 @@ from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.rolled import one_or_all, rolled_data, rolled_text
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import patient_lease
-from changeover.engine.release.plan import Kept, check_fresh
-from changeover.engine.release.plan import find as find_plan
 from changeover.engine.release.release import Released, check_roll, is_there
 from changeover.engine.release.release import roll as roll_tiers
+from changeover.engine.release.saved_plan import SavedPlan, check_fresh
+from changeover.engine.release.saved_plan import find as find_plan
 from changeover.model.chain import Strategy
 from changeover.model.errors import fail
 
@@ -66,8 +66,8 @@ def roll(
                     return await roll_targets(output, found, journal, asked, strategy.value if strategy else None)
                 if tier or to or everything or release or strategy:
                     raise fail("--plan cannot be combined with TIER, --to, --all, --release or --strategy")
-                kept = find_plan(found.state, plan)
-                return await roll_targets(output, found, journal, kept.goals, kept.strategy, kept)
+                saved = find_plan(found.state, plan)
+                return await roll_targets(output, found, journal, saved.targets, saved.strategy, saved)
 
     run(json, work)
 
@@ -78,7 +78,7 @@ async def roll_targets(
     journal: Journal,
     targets: Mapping[str, str],
     strategy: Strategy | None,
-    plan: Kept | None = None,
+    plan: SavedPlan | None = None,
 ) -> int:
     """Roll, print the outcome, and return the exit code. Refused if the chain has changed since `plan` was made."""
     way = ", ".join(f"{tier} to {template}" for tier, template in targets.items())

@@ -29,8 +29,8 @@ def _disk(one: TierPlan, disk: Disk) -> int:
 def data(made: Plan, disk: Disk) -> dict[str, Any]:
     """The object of `plan --json`. Times in seconds from the start of the rollout, sizes in bytes."""
     return {
-        "id": made.id if made.tiers else None,
-        "goals": dict(made.goals),
+        "id": made.saved.id if made.tiers else None,
+        "targets": dict(made.saved.targets),
         "tiers": [{**_tier_data(one), "disk": one.rehearsal.peak * _disk(one, disk)} for one in made.tiers],
         "peak": made.peak,
         "floor_seconds": _rounded(made.floor),
@@ -81,7 +81,7 @@ def _rounded(value: float | None) -> float | None:
 def picture(made: Plan, disk: Disk) -> RenderableType:
     """The tables that `plan` prints."""
     if not made.tiers:
-        runs = ", ".join(f"{tier} already runs {template}" for tier, template in made.goals.items())
+        runs = ", ".join(f"{tier} already runs {template}" for tier, template in made.saved.targets.items())
         return f"{runs}. Nothing to do."
     whole = Table("tier", "from", "to", "strategy", "most instances", "lower bound", "with requests in flight")
     for one in made.tiers:
@@ -103,7 +103,7 @@ def picture(made: Plan, disk: Disk) -> RenderableType:
         for one in made.tiers
         if (each := _disk(one, disk))
     ]
-    last = f"Execute it with `changeover roll --plan {made.id}`. That is refused if the chain has changed since."
+    last = f"Execute it with `changeover roll --plan {made.saved.id}`. That is refused if the chain has changed since."
     return Group(steps, whole, *_uploads(made), *fits, *waits, last)
 
 

@@ -1,39 +1,27 @@
-"""What a roll would do to the chain as it is just now, and to the uploads in flight. Looks, and changes nothing.
-
-A plan is named by what it rests on: goals, strategy, templates, rules, and the instances that are there. When any of
-that is different later, it is stale. What is in flight is not part of it: that is different at every moment.
-"""
+"""What a roll would do to the chain as it is now, and to the uploads in flight. Reads, and changes nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from math import inf
-from pathlib import Path
 from statistics import median
 
 from changeover.engine.journal.journal import Journal
 from changeover.engine.release.release import is_there
-from changeover.engine.runtime import ChainRuntime, rollout_settings
-from changeover.kit.files import write_whole
+from changeover.engine.release.saved_plan import SavedPlan, as_listed, basis_of, digest, settings_of
+from changeover.engine.runtime import ChainRuntime
 from changeover.model.chain import Strategy, Tier
-from changeover.model.errors import ChangeoverError, fail
-from changeover.model.hooks import Point
+from changeover.model.errors import fail
 from changeover.model.instance import InFlight, Upload
-from changeover.ports import CanWeigh, Unknown
+from changeover.ports import Unknown
 from changeover.rollout.events import Started
-from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.simulation.rehearsal import Rehearsal, rehearse
 from changeover.rollout.simulation.upload_forecast import Passing, fate, needs
-from changeover.rollout.tier.state import Course, RolloutSettings
-
-Basis = Mapping[str, str]
-"""What a plan rests on: what it is, and how it was when the plan was made."""
+from changeover.rollout.tier.state import Course
 
 
 @dataclass(frozen=True)
@@ -52,10 +40,7 @@ class TierPlan:
 class Plan:
     """The whole. Tiers in the order in which they are rolled; those that are at their goal are left out."""
 
-    id: str
-    goals: Mapping[str, str]
-    strategy: Strategy | None
-    basis: Basis
+    saved: SavedPlan
     tiers: tuple[TierPlan, ...]
     peak: int
     """Most instances of the whole chain that exist at once."""
@@ -79,17 +64,17 @@ class Plan:
 
 
 async def make(
-    world: ChainRuntime, journal: Journal, goals: Mapping[str, str], strategy: Strategy | None, at: float
+    world: ChainRuntime, journal: Journal, targets: Mapping[str, str], strategy: Strategy | None, at: float
 ) -> Plan:
     """Plan that roll. Raises ChangeoverError while tiers that it moves are not at rest."""
     if (release := journal.unfinished_release()) is not None:
-        way = ", ".join(f"{tier} to {goal}" for tier, goal in release.to_templates.items())
+        way = ", ".join(f"{tier} to {template}" for tier, template in release.to_templates.items())
         raise fail(
             f"a rollout ({way}) is under way, or was when its controller ended",
             state="Nothing was planned.",
             next="Wait for its end, carry it there with `changeover resume`, or take it back with `changeover abort`.",
         )
-    moving = [t for t in world.chain.inside_out if t.name in goals and not is_there(journal, t, goals[t.name])]
+    moving = [t for t in world.chain.inside_out if t.name in targets and not is_there(journal, t, targets[t.name])]
     for tier in moving:
         _check_whole(journal, tier)
     seen = {tier.name: await _in_flight(world, journal, tier) for tier in world.chain.tiers}
@@ -99,104 +84,21 @@ async def make(
     for tier in moving:
         begins = sum(one.rehearsal.seconds for one in planned)
         ends = [(name, up, needs(up)) for name, up in _uploads(world, tier, seen) if id(up) not in over]
-        rehearsal = _rehearse(world, journal, tier, goals[tier.name], strategy, at, begins, ends)
+        rehearsal = _rehearse(world, journal, tier, targets[tier.name], strategy, at, begins, ends)
         came_from = _course(journal, tier).goal
-        planned.append(TierPlan(tier.name, came_from, goals[tier.name], tier.size, begins, rehearsal))
+        planned.append(TierPlan(tier.name, came_from, targets[tier.name], tier.size, begins, rehearsal))
         met = _passing(tier, begins, rehearsal, ends)
         over |= {id(one.upload) for one in met}
         uploads += met
     here = {tier.name: journal.fleet(tier.name).existing for tier in world.chain.tiers}
     peaks = [one.rehearsal.peak - here[one.tier] for one in planned]
-    rests = basis(world, journal, goals, strategy)
+    basis = basis_of(world, journal, targets, strategy)
     return Plan(
-        id=_name(rests),
-        goals=dict(goals),
-        strategy=strategy,
-        basis=rests,
+        saved=SavedPlan(digest(basis), dict(targets), strategy, basis),
         tiers=tuple(planned),
         peak=sum(here.values()) + max(peaks, default=0),
         uploads=tuple(uploads),
         silent=tuple(name for tier in seen.values() for name, what in tier.items() if what is None),
-    )
-
-
-# -- what it rests on ------------------------------------------------------------------------------------------------
-
-
-def basis(world: ChainRuntime, journal: Journal, goals: Mapping[str, str], strategy: Strategy | None) -> Basis:
-    """What a plan of that roll rests on just now."""
-    found: dict[str, str] = {"strategy": strategy or "the chain file's"}
-    for name, goal in goals.items():
-        tier = world.chain.tier(name)
-        assert tier is not None
-        members = sorted(journal.fleet(name), key=lambda member: member.serial)
-        found |= {
-            f"the template of {name}": f"{_course(journal, tier).goal} -> {goal}",
-            f"what template {goal} of {name} says": world.hashes[name][goal],
-            f"the instances of {name}": ", ".join(_as_listed(member) for member in members),
-            f"the rules of {name}": _name({"rules": repr(_rules(world, tier))}),
-        }
-    return found
-
-
-def _as_listed(member: Member) -> str:
-    return member.name if member.phase is Phase.ADMITTED else f"{member.name} ({member.phase.value})"
-
-
-def _name(rests: Basis) -> str:
-    text = json.dumps(rests, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A plan as it was left for `roll --plan`."""
-
-    id: str
-    goals: Mapping[str, str]
-    strategy: Strategy | None
-    basis: Basis
-
-
-def keep(folder: Path, plan: Plan) -> None:
-    """Leave it in the chain's state folder, where `find` finds it."""
-    kept = Kept(plan.id, plan.goals, plan.strategy, plan.basis)
-    write_whole(_file(folder, plan.id), json.dumps(asdict(kept), indent=2))
-
-
-def find(folder: Path, number: str) -> Kept:
-    """The plan of that id. Raises ChangeoverError when there is none."""
-    try:
-        if not number.isalnum():
-            raise ValueError
-        return Kept(**json.loads(_file(folder, number).read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise fail(
-            f"there is no plan {number} here",
-            state="Nothing was changed.",
-            next="`changeover plan` makes one, and says its id.",
-        ) from error
-
-
-def _file(folder: Path, number: str) -> Path:
-    return folder / "plans" / f"{number}.json"
-
-
-def check_fresh(world: ChainRuntime, journal: Journal, kept: Kept) -> None:
-    """Whether everything is as it was when the plan was made. Raises ChangeoverError that says what is not."""
-    now = basis(world, journal, kept.goals, kept.strategy)
-    changed = [what for what in kept.basis.keys() | now.keys() if kept.basis.get(what) != now.get(what)]
-    if changed:
-        raise stale(kept, now, changed)
-
-
-def stale(kept: Kept, now: Basis, changed: Iterable[str]) -> ChangeoverError:
-    """The error that says what has changed since."""
-    told = [f"{what}: was {kept.basis.get(what)}, is {now.get(what)}" for what in sorted(changed)]
-    return fail(
-        f"plan {kept.id} is stale",
-        state="\n  ".join([*told, "Nothing was changed."]),
-        next="Plan again, and look at what is different.",
     )
 
 
@@ -207,7 +109,7 @@ def _check_whole(journal: Journal, tier: Tier) -> None:
     members = [member for member in journal.fleet(tier.name) if member.phase is not Phase.ADMITTED]
     if members:
         raise fail(
-            f"tier {tier.name} is not at rest: {', '.join(map(_as_listed, members))}",
+            f"tier {tier.name} is not at rest: {', '.join(map(as_listed, members))}",
             state="Nothing was planned.",
             next="Plan again when `changeover status` shows it whole; `changeover roll` needs no plan.",
         )
@@ -215,11 +117,6 @@ def _check_whole(journal: Journal, tier: Tier) -> None:
 
 def _course(journal: Journal, tier: Tier) -> Course:
     return journal.course(tier.name) or Course(tier.first)
-
-
-def _rules(world: ChainRuntime, tier: Tier) -> RolloutSettings:
-    asked = any(hook.point is Point.BEFORE_STEP for hook in world.chain.hooks)
-    return rollout_settings(tier, weighed=isinstance(world.routers[tier.name], CanWeigh), ask_first=asked)
 
 
 async def _in_flight(world: ChainRuntime, journal: Journal, tier: Tier) -> dict[str, InFlight | None]:
@@ -284,7 +181,7 @@ def _rehearse(
         return max(usual, *left, 0.0)
 
     return rehearse(
-        _rules(world, tier),
+        settings_of(world, tier),
         _course(journal, tier),
         journal.fleet(tier.name),
         Started(at, goal, strategy),
