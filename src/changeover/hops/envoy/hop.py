@@ -58,8 +58,8 @@ class Envoy:
     async def in_flight(self, instance: Instance) -> InFlight:
         """Downstream requests and connections of the one listener."""
         text = await self._admin("GET", instance, "/stats?filter=^http\\.ingress\\.downstream_(rq|cx)_active$")
-        values = dict(line.split(": ") for line in text.splitlines())
         try:
+            values = dict(line.split(": ") for line in text.splitlines())
             return InFlight(
                 int(values["http.ingress.downstream_rq_active"]),
                 int(values["http.ingress.downstream_cx_active"]),

@@ -1,0 +1,65 @@
+"""What every registered hop is tested with: its smallest template, a place in a chain, and servers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import httpx
+from tests.unit.hops.places import instance, place, tier
+
+from changeover import wiring
+from changeover.model.config_model import ConfigModel
+from changeover.model.instance import Address
+from changeover.ports import Hop, LaunchContext
+
+Value = TypeVar("Value")
+KINDS = sorted(wiring.HOPS)
+
+
+def smallest(hop: type[Hop]) -> ConfigModel:
+    """The template that names nothing but what it must: each required key with the example that its schema gives."""
+    schema = hop.traits.settings.model_json_schema()
+    return hop.traits.settings.model_validate({key: _example(schema["properties"][key]) for key in _required(schema)})
+
+
+def _required(schema: dict[str, Any]) -> list[str]:
+    return list(schema.get("required", ()))
+
+
+def _example(schema: dict[str, Any]) -> Any:
+    return [_example(schema["items"])] if schema["type"] == "array" else schema["examples"][0]
+
+
+def context(hop: type[Hop], **changes: Any) -> LaunchContext:
+    """The place of an instance of that kind: in front of an application, or at the end of its chain."""
+    traits = hop.traits
+    plain: dict[str, Any] = {"instance": instance(), "tier": tier(traits.kind)}
+    if not traits.passes_on:
+        plain |= {"inner": None, "inner_tier": None, "inner_traits": None}
+    elif traits.routes_inward:
+        plain |= {"inner": None}
+    else:
+        plain |= {"inner": Address("127.0.0.1", 20100)}
+    return place(**{**plain, **changes})
+
+
+def ask(
+    hop: type[Hop], question: Callable[[Hop], Coroutine[Any, Any, Value]], answer: Callable[[httpx.Request], Any]
+) -> Value:
+    """What a hop makes of a control address that answers like that."""
+
+    async def asked() -> Value:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+            return await question(hop(client))
+
+    return asyncio.run(asked())
+
+
+def silence(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("Connection refused", request=request)
+
+
+def not_http(request: httpx.Request) -> httpx.Response:
+    raise httpx.RemoteProtocolError("illegal status line: b'SSH-2.0'", request=request)
