@@ -38,7 +38,7 @@ def test_both_versions_were_seen(careful: Demo) -> None:
 def test_uploads_were_under_way_in_every_roll(careful: Demo) -> None:
     uploads = [row for row in read_ledger(Path(careful.told["verdict"]["ledger"])) if row.kind == "upload"]
     assert careful.told["uploads"]["sent"] == len(uploads)
-    assert 4 <= careful.told["uploads"]["straddling_a_replacement"] <= len(uploads)
+    assert 4 <= careful.told["uploads"]["overlapping_a_replacement"] <= len(uploads)
     for roll in careful.told["rolls"]:
         replaced = [member["times"]["leaving"] for member in roll["instances"] if member["template"] == "v1"]
         assert [row for row in uploads if any(row.started < moment < row.finished for moment in replaced)], roll["tier"]

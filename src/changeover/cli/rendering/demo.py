@@ -19,14 +19,14 @@ from changeover.rollout.members.phases import Phase
 
 def data(verdict: dict[str, Any], rolls: list[Rolled], ledger: Path, since: float) -> dict[str, Any]:
     idle = [seconds for done in rolls for member in done.members if (seconds := idle_before_stop(member)) is not None]
-    # An upload straddles a replacement if it is in flight when an old instance leaves its routers or exits.
+    # An upload overlaps a replacement if it is in flight when an old instance leaves its routers or exits.
     replaced = [m.times[p] for done in rolls for m in done.members for p in (Phase.LEAVING, Phase.GONE) if p in m.times]
     uploads = [row for row in read_ledger(ledger) if row.kind == "upload"]
-    straddling = sum(any(row.started < moment < row.finished for moment in replaced) for row in uploads)
+    overlapping = sum(any(row.started < moment < row.finished for moment in replaced) for row in uploads)
     return {
         "verdict": verdict,
         "rolls": [rolled_data(done) for done in rolls],
-        "uploads": {"sent": len(uploads), "straddling_a_replacement": straddling},
+        "uploads": {"sent": len(uploads), "overlapping_a_replacement": overlapping},
         "seconds_from_last_in_flight_to_stop": {
             "instances": len(idle),
             "median": round(statistics.median(idle), 3) if idle else None,
@@ -48,7 +48,7 @@ def picture(found: dict[str, Any], naive: bool) -> RenderableType:
         )
     table.add_row(
         "uploads",
-        f"{found['uploads']['straddling_a_replacement']} of {found['uploads']['sent']} straddled a replacement",
+        f"{found['uploads']['overlapping_a_replacement']} of {found['uploads']['sent']} overlapped a replacement",
     )
     for done in found["rolls"]:
         table.add_row(done["tier"], f"{done['from']} -> {done['to']} {done['outcome']} in {done['seconds']:.1f} s")
