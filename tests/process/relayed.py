@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from changeover.relay.process.server import Server
-from changeover.relay.process.settings import Route, Settings
+from changeover.relay.config import RelayConfig, RoutePattern
+from changeover.relay.process.server import RelayServer
 from changeover.uploads import CompletedUpload, FileStore, Response
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.server.receive import Receiver
 
 PATIENCE = 20.0
-SEGMENTED = (Route(b"POST", b"/upload"),)
+SEGMENTED = (RoutePattern(b"POST", b"/upload"),)
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Client:
 class Relayed:
     """A relay that runs in this loop."""
 
-    server: Server
+    server: RelayServer
     address: tuple[str, int]
     toxic: Toxic
     finished: list[tuple[str, bytes]] = field(default_factory=list)
@@ -219,7 +219,7 @@ async def relaying(
     async with toxic.running() as between:
         listener = socket.create_server(("127.0.0.1", 0))
         address = listener.getsockname()
-        server = Server(Settings(between, **{"segmented": SEGMENTED, **told}), [listener])
+        server = RelayServer(RelayConfig(between, **{"segmented": SEGMENTED, **told}), [listener])
         running = asyncio.ensure_future(server.run())
         try:
             yield Relayed(server, address, toxic)

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from tests.process.relayed import Harm, Relayed, relaying, request, scripted, storing
 
+from changeover.relay.config import Pooling, RelayTiming, RoutePattern
 from changeover.relay.io.pipes import Pipe, Pipes
-from changeover.relay.outbound.upstream import Pooling
-from changeover.relay.process.settings import Route
 
 MB = 1_000_000
 
@@ -83,7 +82,7 @@ def test_an_instance_that_stands_still_is_left_for_another(tmp_path: Path) -> No
     async def go() -> None:
         body = os.urandom(3 * MB)
         harms = {0: Harm(inward=1_200_000, stalls=True)}
-        async with storing(tmp_path, harms.get, body_time=0.5) as relayed, relayed.client() as client:
+        async with storing(tmp_path, harms.get, timing=RelayTiming(body=0.5)) as relayed, relayed.client() as client:
             got = await client.post(body)
             assert (got.status, got.body) == (201, sha(body))
             assert len(relayed.finished) == 1
@@ -184,7 +183,7 @@ def test_a_client_that_waits_for_100_gets_it_once_the_upload_was_begun(tmp_path:
 
 def test_a_client_that_stops_in_the_midst_is_told_so_and_its_upload_goes(tmp_path: Path) -> None:
     async def go() -> None:
-        async with storing(tmp_path, body_time=0.3) as relayed, relayed.client() as client:
+        async with storing(tmp_path, timing=RelayTiming(body=0.3)) as relayed, relayed.client() as client:
             await client.begin("POST", "/upload", content_length=3 * MB)
             await client.send(bytes(100_000))
             got = await client.got()
@@ -427,7 +426,7 @@ def test_a_request_is_sent_again_only_where_that_does_no_harm(
     async def go() -> None:
         body = b"" if method == "GET" else os.urandom(3 * MB)
         harm = lambda n: Harm(inward=at) if n == 0 else None  # noqa: E731
-        told: dict[str, Any] = {"replayed": (Route(b"POST", b"/other"),) if opted else ()}
+        told: dict[str, Any] = {"replayed": (RoutePattern(b"POST", b"/other"),) if opted else ()}
         async with scripted(echo) as where, relaying(where, harm, **told) as relayed, relayed.client() as client:
             await client.begin(method, "/other", content_length=len(body), **headers)
             await client.send(body)
@@ -446,7 +445,7 @@ def test_a_body_that_was_sent_completely_is_sent_again_only_with_a_key(headers: 
 
     async def go() -> None:
         harm = lambda n: Harm(outward=5) if n == 0 else None  # noqa: E731
-        opted = (Route(b"POST", b"/other"),)
+        opted = (RoutePattern(b"POST", b"/other"),)
         relay = relaying
         async with scripted(echo) as where, relay(where, harm, replayed=opted) as relayed, relayed.client() as client:
             assert (await client.post(bytes(300_000), "/other", **headers)).status == (200 if again else 502)

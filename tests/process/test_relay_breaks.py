@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from tests.process.relayed import PATIENCE, Harm, relaying, request, scripted, storing
 
-from changeover.relay.io.body_buffer import Budget, Kept
-from changeover.relay.io.epoll import Channel, Readiness, Waker
+from changeover.relay.config import Pooling, RelayTiming
+from changeover.relay.io.body_buffer import BodyBuffer, BufferBudget
+from changeover.relay.io.epoll import Channel, Epoll, Waker
 from changeover.relay.io.pipes import Pipes
-from changeover.relay.outbound.upstream import Pooling
 
 MB = 1_000_000
 
@@ -102,7 +102,11 @@ def test_a_client_of_http_1_0_that_asks_for_it_hears_that_its_connection_stays()
 
 def test_a_client_that_stops_in_the_midst_of_what_is_streamed_is_the_one_who_is_told_so() -> None:
     async def go() -> None:
-        async with scripted(echo) as where, relaying(where, body_time=0.3) as relayed, relayed.client() as client:
+        async with (
+            scripted(echo) as where,
+            relaying(where, timing=RelayTiming(body=0.3)) as relayed,
+            relayed.client() as client,
+        ):
             await client.begin("PUT", "/other", content_length=1000)
             await client.send(b"only the beginning")
             assert (await client.got()).status == 408
@@ -115,7 +119,7 @@ def test_an_instance_that_stands_still_is_left_however_slowly_the_client_goes_on
     async def go() -> None:
         body = os.urandom(5 * MB)
         stalled = {0: Harm(inward=10_000, stalls=True)}
-        async with storing(tmp_path, stalled.get, body_time=1.0) as relayed, relayed.client() as client:
+        async with storing(tmp_path, stalled.get, timing=RelayTiming(body=1.0)) as relayed, relayed.client() as client:
             await client.begin("POST", "/upload", content_length=len(body))
             await client.send(body[: (at := 1_200_000)])
             async with asyncio.timeout(PATIENCE):
@@ -158,7 +162,7 @@ def test_an_upload_without_room_waits_and_does_not_send_nothing(tmp_path: Path) 
     async def go() -> None:
         body = os.urandom(MB)
         stalled = {0: Harm(inward=20_000, stalls=True)}
-        told: dict[str, Any] = {"budget": 100_000, "body_time": 1.0}
+        told: dict[str, Any] = {"budget": 100_000, "timing": RelayTiming(body=1.0)}
         async with storing(tmp_path, stalled.get, **told) as relayed, relayed.client() as one, relayed.client() as two:
             await one.begin("POST", "/upload", content_length=len(body))
             sending = asyncio.ensure_future(one.send(body))
@@ -194,39 +198,39 @@ def test_an_upload_at_a_place_that_cannot_be_asked_for_is_given_up_at_once(place
 # -- descriptors -----------------------------------------------------------------------------------------------------
 
 
-async def receive_into_another_pipe(kept: Kept, channel: Channel) -> None:
+async def receive_into_another_pipe(buffer: BodyBuffer, channel: Channel) -> None:
     """Until the end of the connection."""
     async with asyncio.timeout(PATIENCE):
-        while kept.receive(channel, MB) != 0:
-            kept.segment(100 * MB)  # nothing is added any more to what is there
+        while buffer.receive(channel, MB) != 0:
+            buffer.segment(100 * MB)  # nothing is added any more to what is there
             await asyncio.sleep(0)  # the kernel's word of the reset has to be heard
 
 
 def test_a_client_that_is_reset_while_its_bytes_go_into_a_pipe_leaves_no_pipe_behind() -> None:
     async def go() -> None:
-        readiness, pipes = Readiness(), Pipes()
-        kept = Kept(pipes, Budget(100 * MB, MB, 100 * MB))
+        epoll, pipes = Epoll(), Pipes()
+        buffer = BodyBuffer(pipes, BufferBudget(100 * MB, MB, 100 * MB))
         with socket.create_server(("127.0.0.1", 0)) as listener:
             sender = socket.create_connection(listener.getsockname())
-            channel = readiness.channel(listener.accept()[0], Waker())
+            channel = epoll.channel(listener.accept()[0], Waker())
         sending = asyncio.ensure_future(asyncio.to_thread(sender.sendall, bytes(8 * MB)))
         while not pipes.open:
-            kept.receive(channel, MB)
+            buffer.receive(channel, MB)
             await asyncio.sleep(0)
         while not sending.done():
-            kept.segment(100 * MB)  # sealed: the next bytes need another pipe
-            kept.receive(channel, MB)
+            buffer.segment(100 * MB)  # sealed: the next bytes need another pipe
+            buffer.receive(channel, MB)
             await asyncio.sleep(0)
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sender.close()
         with pytest.raises(ConnectionError):
-            await receive_into_another_pipe(kept, channel)
-        kept.close()
+            await receive_into_another_pipe(buffer, channel)
+        buffer.close()
         kept_for_the_next_ones = len(pipes._idle)
         assert pipes.open == kept_for_the_next_ones
         pipes.close()
         channel.close()
-        readiness.close()
+        epoll.close()
 
     asyncio.run(go())
 

@@ -29,7 +29,7 @@ from changeover.hops.relay.settings import RelaySettings
 from changeover.model import chainfile
 from changeover.model.guard import MEASURES, PLACEHOLDERS, SHIPPED, Condition, Guard, Prometheus
 from changeover.probe.ledger_row import LedgerRow
-from changeover.relay.process.admin import TOLD
+from changeover.relay.process.admin import COUNTER_HELP
 from changeover.rollout import commands, events
 from changeover.rollout.guard.evaluate import VERDICTS
 from changeover.rollout.members.phases import Phase, mermaid
@@ -85,7 +85,7 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("relay.md", "settings"): lambda: settings(RelaySettings),
     ("routes.md", "settings"): lambda: settings(Route),
     ("relay.md", "metrics"): lambda: table(
-        ("counter", "of"), ((f"`changeover_relay_{name}_total`", text) for name, text in TOLD.items())
+        ("counter", "of"), ((f"`changeover_relay_{name}_total`", text) for name, text in COUNTER_HELP.items())
     ),
     ("guards.md", "shipped"): lambda: "".join(map(guard_text, SHIPPED.values())),
     ("guards.md", "sources"): lambda: table(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-LINE = 8 * 1024
+MAX_LINE = 8 * 1024
 """Bytes of one line with its extensions, and of all trailers."""
 SIZES = 16
 """Lines that are remembered."""
@@ -40,7 +40,7 @@ class Chunks:
         """Bytes of the last chunk."""
         self.between = b""
         """What is between its content and that of the next one, if that has the same line."""
-        self.alike = 0
+        self.uniform = 0
         """Chunks in a row that had it, so far."""
         self._at = _At.SIZE
         self._line = b""
@@ -59,7 +59,7 @@ class Chunks:
         if not self.left:
             self._at = _At.END_OF_CHUNK
 
-    def skip_alike(self, left: int) -> None:
+    def skip_uniform(self, left: int) -> None:
         """`left`, and then chunks as the last one was, went past; of the last of these, `left` bytes are to come."""
         self.left = left
         self.skip(0)
@@ -85,12 +85,12 @@ class Chunks:
             if end < 0:
                 self._line += data[place:]
                 place = len(data)
-                if len(self._line) > LINE:
+                if len(self._line) > MAX_LINE:
                     raise BadChunk("a line is too long")
                 break
             line, self._line = self._line + data[place : end + 1], b""
             place = end + 1
-            if not line.endswith(b"\r\n") or len(line) > LINE:
+            if not line.endswith(b"\r\n") or len(line) > MAX_LINE:
                 raise BadChunk("a line does not end as it should, or is too long")
             self._take(line[:-2])
         return content, place
@@ -114,7 +114,7 @@ class Chunks:
                 content.append(view[stop - size : stop])
                 place = stop + 2
                 stop += gap
-            self.alike += (stop - first) // gap
+            self.uniform += (stop - first) // gap
             if stop > end_of_data or data[stop : stop + 2] != b"\r\n":
                 break
             content.append(view[stop - size : stop])
@@ -124,7 +124,7 @@ class Chunks:
     def _begin(self, size: int, line: bytes) -> bytes:
         """A chunk; what is between it and one like it."""
         between = b"\r\n%b\r\n" % line
-        self.alike = self.alike + 1 if between == self.between else 1
+        self.uniform = self.uniform + 1 if between == self.between else 1
         self.size, self.between = size, between
         return between
 
@@ -142,7 +142,7 @@ class Chunks:
                 self._at = _At.SIZE
             case _At.TRAILERS if line:
                 self._trailers += len(line)
-                if _TRAILER.fullmatch(line) is None or self._trailers > LINE:
+                if _TRAILER.fullmatch(line) is None or self._trailers > MAX_LINE:
                     raise BadChunk("the trailers are not fields, or too long")
             case _:
                 self._at = _At.END

@@ -14,7 +14,7 @@ from http import HTTPStatus
 
 import httptools
 
-MOST = 64 * 1024
+MAX_HEAD = 64 * 1024
 """Bytes of a head; more is refused."""
 
 Field = tuple[bytes, bytes]
@@ -176,8 +176,8 @@ def _of_absolute(target: bytes) -> tuple[bytes, bytes]:
 
 
 def _refuse_ambiguous(head: bytes, too_long: int, status: int) -> None:
-    if len(head) > MOST:
-        raise BadHead(too_long, f"a head may have {MOST} bytes")
+    if len(head) > MAX_HEAD:
+        raise BadHead(too_long, f"a head may have {MAX_HEAD} bytes")
     if _is_ambiguous(head, head.count(b"\r\n")):
         raise BadHead(status, "the head has a folded line, or a lone CR, LF or NUL")
 
@@ -263,20 +263,20 @@ def _keeps_alive(fields: dict[bytes, bytes], version: str) -> bool:
     return b"close" not in told and (version == "1.1" or b"keep-alive" in told)
 
 
-def spell_request(method: bytes, target: bytes, headers: Iterable[Field]) -> bytes:
+def format_request(method: bytes, target: bytes, headers: Iterable[Field]) -> bytes:
     """Raises BadHead when it would be read as something else."""
-    head = _spell(b"%b %b HTTP/1.1" % (method, target), headers)
+    head = _format(b"%b %b HTTP/1.1" % (method, target), headers)
     if _REQUEST_LINE.match(head) is None:
         raise BadHead(502, "there is no such target of a request")
     return head
 
 
-def spell_response(status: int, reason: bytes, headers: Iterable[Field]) -> bytes:
+def format_response(status: int, reason: bytes, headers: Iterable[Field]) -> bytes:
     """Raises BadHead when it would be read as something else."""
-    return _spell(b"HTTP/1.1 %d %b" % (status, reason or _phrase(status)), headers)
+    return _format(b"HTTP/1.1 %d %b" % (status, reason or _phrase(status)), headers)
 
 
-def _spell(start: bytes, headers: Iterable[Field]) -> bytes:
+def _format(start: bytes, headers: Iterable[Field]) -> bytes:
     lines = [start, *[b"%b: %b" % field for field in headers], b"", b""]
     head = b"\r\n".join(lines)
     if _is_ambiguous(head, len(lines) - 1):

@@ -7,7 +7,7 @@ wait for an answer until the head times out.
 
 from __future__ import annotations
 
-from changeover.http1.head import MOST, BadHead
+from changeover.http1.head import MAX_HEAD, BadHead
 
 _END = b"\r\n\r\n"
 _FIRST_BYTES = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
@@ -38,16 +38,16 @@ class HeadBuffer:
         while data.startswith(b"\r\n"):
             del data[:2]
             self._dropped += 2
-        if self._dropped > MOST:
-            raise BadHead(431, f"more than {MOST} bytes of empty lines precede the head")
+        if self._dropped > MAX_HEAD:
+            raise BadHead(431, f"more than {MAX_HEAD} bytes of empty lines precede the head")
         if not data or data == b"\r":
             return None
         if data[0] not in _FIRST_BYTES:
             raise BadHead(400, "the connection carries no HTTP/1.1: no head begins with this byte")
         end = data.find(_END, max(0, self._searched - len(_END) + 1))
         size = len(data) if end < 0 else end + len(_END)
-        if size > MOST:
-            raise BadHead(431, f"the head has more than {MOST} bytes")
+        if size > MAX_HEAD:
+            raise BadHead(431, f"the head has more than {MAX_HEAD} bytes")
         if end < 0:
             self._searched = size
             return None

@@ -12,7 +12,7 @@ _V2 = b"\r\n\r\n\0\r\nQUIT\n"
 _V1 = re.compile(
     rb"PROXY (?:UNKNOWN(?: [^\r\n]*)?|TCP([46]) ([0-9A-Fa-f:.]+) ([0-9A-Fa-f:.]+) [0-9]{1,5} [0-9]{1,5})\r\n"
 )
-_V1_MOST = 107
+_V1_MAX = 107
 _LENGTHS = {0x1: 4, 0x2: 16}
 
 
@@ -24,8 +24,8 @@ def read(data: bytes) -> tuple[bytes, int] | None:
         return None
     if not data.startswith(b"PROXY "):
         raise BadHead(400, "the connection does not begin with a PROXY header")
-    end = data.find(b"\n", 0, _V1_MOST) + 1
-    if not end and len(data) < _V1_MOST:
+    end = data.find(b"\n", 0, _V1_MAX) + 1
+    if not end and len(data) < _V1_MAX:
         return None
     if (found := _V1.fullmatch(data[:end])) is None:
         raise BadHead(400, "the PROXY header is not understood, or does not end")

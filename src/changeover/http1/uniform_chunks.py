@@ -19,7 +19,7 @@ PLACES = 1024
 _buffer = memoryview(bytearray(BYTES))
 
 
-class Alike:
+class UniformChunks:
     """The places. One buffer serves all bodies: nothing stays in it. `size` of a chunk at most a half of BYTES."""
 
     def __init__(self, size: int, between: bytes) -> None:
@@ -47,7 +47,7 @@ class Alike:
             content = b"".join((_buffer[begin : self._size], *self._contents[1:whole], _buffer[last:end]))
         else:
             content = bytes(_buffer[begin:end])
-        chunks.skip_alike(self._size - (end - last))
+        chunks.skip_uniform(self._size - (end - last))
         chunks.feed(line)
         return content
 
@@ -55,5 +55,5 @@ class Alike:
         return bytes(self.room(left)[:count])
 
 
-alike = lru_cache(maxsize=4)(Alike)
+uniform_chunks = lru_cache(maxsize=4)(UniformChunks)
 """Those that were asked for lately."""

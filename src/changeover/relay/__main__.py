@@ -17,11 +17,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from changeover.relay.outbound.upstream import Pooling
-from changeover.relay.process import socket_handoff as succession
-from changeover.relay.process.admin import Admin
-from changeover.relay.process.server import BACKLOG, BUFFER, Server
-from changeover.relay.process.settings import MIB, Route, Settings, address
+from changeover.relay.config import MIB, Pooling, RelayConfig, RoutePattern, address
+from changeover.relay.process import socket_handoff
+from changeover.relay.process.admin import AdminServer
+from changeover.relay.process.server import BACKLOG, BUFFER, RelayServer
 
 UNIX = "unix:"
 COULD_NOT = 2
@@ -31,10 +30,10 @@ COULD_NOT = 2
 def main() -> int:
     options: dict[str, Any] = json.loads(sys.argv[1])
     try:
-        settings = Settings(
+        config = RelayConfig(
             address(options["upstream"]),
-            segmented=tuple(map(Route.parse, options["segment"])),
-            replayed=tuple(map(Route.parse, options["replay"])),
+            segmented=tuple(map(RoutePattern.parse, options["segment"])),
+            replayed=tuple(map(RoutePattern.parse, options["replay"])),
             pooling=Pooling(idle=options["keepalive_timeout"], life=options["keepalive_time"]),
             budget=options["budget"] * MIB,
             patience=options["patience"],
@@ -47,10 +46,10 @@ def main() -> int:
             raise ValueError("--take-over needs --control: where the relay that is to leave is reached")
         predecessor = None
         if options["take_over"] and control is not None:
-            predecessor, listeners = succession.take_over(control)
+            predecessor, listeners = socket_handoff.take_over(control)
         else:
             listeners = _listeners(options["listen"], reuse_port=options["reuse_port"])
-        asyncio.run(_serve(settings, listeners, predecessor, admin, control))
+        asyncio.run(_serve(config, listeners, predecessor, admin, control))
     except (ValueError, OSError) as error:
         reason = f"{error.filename or 'the address'}: {error.strerror}" if isinstance(error, OSError) else str(error)
         print(f"error: {reason}. Nothing was started.", file=sys.stderr)
@@ -59,7 +58,7 @@ def main() -> int:
 
 
 def _listeners(addresses: list[str], *, reuse_port: bool) -> list[socket.socket]:
-    passed = succession.passed_by_systemd()
+    passed = socket_handoff.passed_by_systemd()
     if not addresses and not passed:
         raise ValueError("--listen is needed: where connections are taken")
     return passed + [_listener(text, reuse_port=reuse_port) for text in addresses]
@@ -82,18 +81,18 @@ def _listener(text: str, *, reuse_port: bool) -> socket.socket:
 
 
 async def _serve(
-    settings: Settings,
+    config: RelayConfig,
     listeners: list[socket.socket],
     predecessor: socket.socket | None,
     admin: tuple[str, int] | None,
     control: Path | None,
 ) -> None:
     loop = asyncio.get_running_loop()
-    server = Server(settings, listeners)
+    server = RelayServer(config, listeners)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.leave)
-    lame = settings.lame_duck_file
-    asked = Admin(server, lambda: not server.relay.leaving and (lame is None or not lame.exists()))
+    lame = config.lame_duck_file
+    asked = AdminServer(server, lambda: not server.relay.leaving and (lame is None or not lame.exists()))
     if admin is not None:  # a successor listens beside its predecessor until that is gone
         await asyncio.start_server(asked.serve, *admin, reuse_port=control is not None)
     succeeding = None if control is None else asyncio.ensure_future(_succeeded(control, server))
@@ -103,7 +102,7 @@ async def _serve(
     if succeeding is not None and succeeding.done():
         await succeeding  # raises: there can be no successor
     if predecessor is not None:
-        succession.tell_serving(predecessor)
+        socket_handoff.report_serving(predecessor)
     print(f"relay: listening on {names}", file=sys.stderr, flush=True)
     await running
     if succeeding is not None:
@@ -111,8 +110,8 @@ async def _serve(
     print("relay: stopped", file=sys.stderr, flush=True)
 
 
-async def _succeeded(control: Path, server: Server) -> None:
-    await succession.offer(control, lambda: server.listeners)
+async def _succeeded(control: Path, server: RelayServer) -> None:
+    await socket_handoff.offer(control, lambda: server.listeners)
     server.leave()
 
 

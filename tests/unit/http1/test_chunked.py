@@ -15,8 +15,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from changeover.http1 import chunked
-from changeover.http1.chunked import LINE, BadChunk, Chunks
-from changeover.http1.uniform_chunks import alike
+from changeover.http1.chunked import MAX_LINE, BadChunk, Chunks
+from changeover.http1.uniform_chunks import uniform_chunks
 
 often = settings(max_examples=3 * settings().max_examples)
 
@@ -46,13 +46,13 @@ def read_around(stream: bytes) -> bytes:
     return content
 
 
-def read_alike(stream: bytes, at_once: int) -> tuple[bytes, int, bool]:
+def read_uniform(stream: bytes, at_once: int) -> tuple[bytes, int, bool]:
     """As `read`; wherever it can be, in the places that chunks which are spelled alike have."""
     chunks, content, place = Chunks(), b"", 0
     while place < len(stream) and not chunks.ended:
         data = stream[place : place + at_once]
         if left := chunks.left:
-            places = alike(chunks.size, chunks.between)
+            places = uniform_chunks(chunks.size, chunks.between)
             room = places.room(left)
             room[: len(data)] = data[: len(room)]
             data = data[: len(room)]
@@ -88,7 +88,7 @@ def test_equal_chunks_in_a_row_are_the_same_content_wherever_the_stream_is_cut()
     for first in range(len(stream)):
         for second in range(first, len(stream), 7):
             assert read(stream, first, second) == (b"".join(CONTENT), len(stream), True)
-        assert read_alike(stream, first + 1) == (b"".join(CONTENT), len(stream), True)
+        assert read_uniform(stream, first + 1) == (b"".join(CONTENT), len(stream), True)
 
 
 def test_the_line_of_the_last_chunk_is_repeated_with_its_extension() -> None:
@@ -117,9 +117,9 @@ BAD = {
     "a trailer that is no field": b"0\r\nX\r\n\r\n",
     "a trailer with a space before the colon": b"0\r\nX : y\r\n\r\n",
     "a trailer that is folded": b"0\r\nX: y\r\n z\r\n\r\n",
-    "a line that does not end": b"5;" + b"a" * LINE,
-    "a line that is too long": b"5;" + b"a" * LINE + b"\r\n",
-    "trailers that do not end": b"0\r\n" + b"X: y\r\n" * LINE,
+    "a line that does not end": b"5;" + b"a" * MAX_LINE,
+    "a line that is too long": b"5;" + b"a" * MAX_LINE + b"\r\n",
+    "trailers that do not end": b"0\r\n" + b"X: y\r\n" * MAX_LINE,
 }
 
 
@@ -131,7 +131,7 @@ def test_what_is_not_chunked_as_it_should_be_is_refused_however_it_is_cut(stream
         read(stream, *range(len(stream)))
     for at_once in (3, 10, len(stream)):
         with pytest.raises(BadChunk):
-            read_alike(stream, at_once)
+            read_uniform(stream, at_once)
 
 
 extensions = st.sampled_from([b"", b"", b";a", b";a=b", b' ;a="\t"', b" "])
@@ -168,7 +168,7 @@ def test_the_content_is_the_same_for_every_cut(body: tuple[bytes, bytes], after:
     assert read(text + after, *cuts) == (content, len(text), True)
     assert read(text + after, *range(len(text + after))) == (content, len(text), True)
     assert read_around(text) == content
-    assert read_alike(text + after, data.draw(st.integers(1, 40))) == (content, len(text), True)
+    assert read_uniform(text + after, data.draw(st.integers(1, 40))) == (content, len(text), True)
 
 
 def test_more_chunks_than_have_a_place_are_the_same_content() -> None:
@@ -176,12 +176,12 @@ def test_more_chunks_than_have_a_place_are_the_same_content() -> None:
     for size in (1, 7, 1000):
         pieces = [content[place : place + size] for place in range(0, len(content), size)]
         text = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
-        assert read_alike(text, len(text)) == (content, len(text), True)
+        assert read_uniform(text, len(text)) == (content, len(text), True)
 
 
 def outcome(stream: bytes, *cuts: int, at_once: int = 0) -> tuple[bytes, int, bool] | None:
     try:
-        return read_alike(stream, at_once) if at_once else read(stream, *cuts)
+        return read_uniform(stream, at_once) if at_once else read(stream, *cuts)
     except BadChunk:
         return None
 

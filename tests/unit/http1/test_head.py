@@ -128,7 +128,7 @@ def test_hosts_of_every_kind_are_taken(host: bytes) -> None:
 
 def test_a_request_of_http_1_0_without_a_host_has_an_empty_one_afterwards() -> None:
     head = request(start=b"OPTIONS / HTTP/1.0", host=b"")  # RFC 9112, section 3.2: HTTP/1.1 is not sent without it
-    assert heads.spell_request(head.method, head.target, head.headers) == b"OPTIONS / HTTP/1.1\r\nHost: \r\n\r\n"
+    assert heads.format_request(head.method, head.target, head.headers) == b"OPTIONS / HTTP/1.1\r\nHost: \r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_the_whole_server_can_be_asked_for_its_options() -> None:
 
 
 def test_a_head_that_is_too_long_is_refused() -> None:
-    room = heads.MOST - len(b"POST /up HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n")
+    room = heads.MAX_HEAD - len(b"POST /up HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n")
     assert request(b"X: " + b"b" * room).fields[b"x"] == b"b" * room
     with pytest.raises(BadHead) as refused:  # RFC 6585, section 5
         request(b"X: " + b"b" * (room + 1))
@@ -269,7 +269,7 @@ def test_a_length_where_there_is_no_content_is_not_passed_on() -> None:
         (b"RTSP/1.0 200 OK", []),
         (b"\r\nHTTP/1.1 200 OK", []),
         (b"SSH-2.0-OpenSSH", []),
-        (b"HTTP/1.1 200 OK", [b"A: " + b"b" * heads.MOST]),
+        (b"HTTP/1.1 200 OK", [b"A: " + b"b" * heads.MAX_HEAD]),
     ],
 )
 def test_answers_that_are_none_or_ambiguous_are_the_gateways_502(start: bytes, lines: list[bytes]) -> None:
@@ -281,8 +281,8 @@ def test_answers_that_are_none_or_ambiguous_are_the_gateways_502(start: bytes, l
 @pytest.mark.parametrize("start", [b"HTTP/1.1 200", b"HTTP/1.1 200 "])
 def test_a_reason_may_be_missing_and_is_then_the_usual_one(start: bytes) -> None:
     head = response(start=start)
-    assert heads.spell_response(head.status, head.reason, []) == b"HTTP/1.1 200 OK\r\n\r\n"
-    assert heads.spell_response(799, b"", []) == b"HTTP/1.1 799 -\r\n\r\n"
+    assert heads.format_response(head.status, head.reason, []) == b"HTTP/1.1 200 OK\r\n\r\n"
+    assert heads.format_response(799, b"", []) == b"HTTP/1.1 799 -\r\n\r\n"
 
 
 # -- what is spelt -----------------------------------------------------------------------------------------------------
@@ -294,9 +294,9 @@ fields = st.lists(st.tuples(names, values), max_size=5)
 
 @given(st.sampled_from([b"GET", b"POST", b"M-SEARCH"]), st.from_regex(rb"/[a-z/?=%]*", fullmatch=True), fields)
 def test_what_is_spelt_is_read_the_same(method: bytes, target: bytes, headers: list[heads.Field]) -> None:
-    asked = read_request(heads.spell_request(method, target, [(b"Host", b"a"), *headers]))
+    asked = read_request(heads.format_request(method, target, [(b"Host", b"a"), *headers]))
     assert (asked.method, asked.target, asked.headers) == (method, target, [(b"Host", b"a"), *headers])
-    told = read_response(heads.spell_response(203, b"So be it", headers), method)
+    told = read_response(heads.format_response(203, b"So be it", headers), method)
     assert (told.status, told.reason, told.headers) == (203, b"So be it", headers)
 
 
@@ -305,17 +305,17 @@ def test_no_value_and_no_target_can_add_a_line(before: bytes, end: bytes, after:
     text = before + end + after
     for headers in [(b"X", text)], [(text, b"x")]:
         with pytest.raises(BadHead):
-            heads.spell_request(b"GET", b"/", headers)
+            heads.format_request(b"GET", b"/", headers)
         with pytest.raises(BadHead):
-            heads.spell_response(200, b"OK", headers)
+            heads.format_response(200, b"OK", headers)
     with pytest.raises(BadHead):
-        heads.spell_request(b"GET", b"/" + text, [])
+        heads.format_request(b"GET", b"/" + text, [])
 
 
 @pytest.mark.parametrize("target", [b"", b"/a b", b"/a HTTP/1.1\r\nX: y", b"/a#b", b"/\xe4"])
 def test_a_target_that_would_be_read_as_something_else_is_not_spelt(target: bytes) -> None:
     with pytest.raises(BadHead):
-        heads.spell_request(b"PATCH", target, [])
+        heads.format_request(b"PATCH", target, [])
 
 
 # -- a second opinion --------------------------------------------------------------------------------------------------

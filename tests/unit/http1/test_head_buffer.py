@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.http1.head import MOST, BadHead
+from changeover.http1.head import MAX_HEAD, BadHead
 from changeover.http1.head_buffer import HeadBuffer
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -51,7 +51,7 @@ def test_a_byte_that_begins_no_head_is_refused_at_once(first: bytes) -> None:
     assert refused.value.status == 400
 
 
-@pytest.mark.parametrize("stream", [b"GET / HTTP/1.1\r\nX: " + b"x" * MOST, b"\r\n" * MOST])
+@pytest.mark.parametrize("stream", [b"GET / HTTP/1.1\r\nX: " + b"x" * MAX_HEAD, b"\r\n" * MAX_HEAD])
 def test_a_head_that_does_not_end_is_refused_at_its_bound(stream: bytes) -> None:
     with pytest.raises(BadHead) as refused:
         heads(stream)
@@ -61,6 +61,6 @@ def test_a_head_that_does_not_end_is_refused_at_its_bound(stream: bytes) -> None
 
 
 def test_a_head_of_just_the_bound_is_taken() -> None:
-    head = b"GET / HTTP/1.1\r\nX: " + b"x" * (MOST - 23) + b"\r\n\r\n"
-    assert len(head) == MOST
-    assert heads(head, *range(0, MOST, 1000)) == ([head], b"")
+    head = b"GET / HTTP/1.1\r\nX: " + b"x" * (MAX_HEAD - 23) + b"\r\n\r\n"
+    assert len(head) == MAX_HEAD
+    assert heads(head, *range(0, MAX_HEAD, 1000)) == ([head], b"")

@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from changeover.relay.process.settings import MIB, Settings
+from changeover.relay.config import MIB, RelayConfig
 
-DEFAULTS = Settings(("", 0))
+DEFAULTS = RelayConfig(("", 0))
 
 
 def relay(

@@ -12,7 +12,7 @@ from changeover.http1 import head as heads
 from changeover.http1.chunked import BadChunk, Chunks
 from changeover.http1.head import Field, ResponseHead
 from changeover.relay.io.epoll import STEPS, Channel, Waker
-from changeover.relay.outbound.upstream import Broken, Link
+from changeover.relay.outbound.upstream import UpstreamConnection, UpstreamFailed
 
 PIECE = 128 * 1024
 
@@ -40,8 +40,8 @@ async def write(channel: Channel, waker: Waker, data: bytes, until: float) -> No
 
 
 async def pass_on(
-    link: Link,
-    answer: ResponseHead,
+    connection: UpstreamConnection,
+    response: ResponseHead,
     client: Channel,
     waker: Waker,
     *,
@@ -55,29 +55,29 @@ async def pass_on(
     Raises Broken when it ends too early (what has been sent stays sent, so the client's connection must be closed),
     OSError when the client is gone.
     """
-    fields = answer.passed_on(without)
-    cut = answer.until_close or (answer.chunked and not chunks_understood)
-    if answer.chunked and chunks_understood:
+    fields = response.passed_on(without)
+    cut = response.until_close or (response.chunked and not chunks_understood)
+    if response.chunked and chunks_understood:
         fields.append((b"Transfer-Encoding", b"chunked"))
     if close or cut:
         fields.append((b"Connection", b"close"))
     elif not chunks_understood:  # HTTP/1.0, which waits for the end of the connection unless told (RFC 9112, C.2.2)
         fields.append((b"Connection", b"keep-alive"))
-    out: bytes | memoryview = heads.spell_response(answer.status, answer.reason, fields)
-    chunks = Chunks() if answer.chunked else None
-    left, inbox, ended = answer.length or 0, b"", answer.length == 0
+    out: bytes | memoryview = heads.format_response(response.status, response.reason, fields)
+    chunks = Chunks() if response.chunked else None
+    left, inbox, ended = response.length or 0, b"", response.length == 0
     if not ended:  # after an answer without content, what came belongs to no answer, and stays there to be seen
-        inbox, link.inbox = link.inbox, b""
+        inbox, connection.inbox = connection.inbox, b""
     quiet_since = time.monotonic()
     for step in itertools.count(1):
         waker.clear()
         moved = False
         if not ended and len(out) < PIECE:
-            data = inbox or link.recv(PIECE)
+            data = inbox or connection.recv(PIECE)
             inbox = b""
             if data == b"":
-                if not answer.until_close:
-                    raise Broken("the answer broke off")
+                if not response.until_close:
+                    raise UpstreamFailed("the answer broke off")
                 ended = moved = True
             elif data is not None:
                 moved = True
@@ -85,12 +85,12 @@ async def pass_on(
                     try:
                         content, used = chunks.feed(data)
                     except BadChunk as error:
-                        raise Broken(f"the answer's body: {error}") from None
-                    link.inbox = data[used:]
+                        raise UpstreamFailed(f"the answer's body: {error}") from None
+                    connection.inbox = data[used:]
                     data = data[:used] if chunks_understood else b"".join(content)
                     ended = chunks.ended
-                elif not answer.until_close:
-                    link.inbox, data = data[left:], data[:left]
+                elif not response.until_close:
+                    connection.inbox, data = data[left:], data[:left]
                     left -= len(data)
                     ended = not left
                 out = b"".join((out, data)) if out else data
@@ -105,7 +105,7 @@ async def pass_on(
             if step % STEPS == 0:
                 await asyncio.sleep(0)
         elif time.monotonic() - quiet_since > silence:
-            raise Broken("the answer stood still", timeout=True)
+            raise UpstreamFailed("the answer stood still", timeout=True)
         else:
             await waker.wait()
     raise AssertionError("it is returned from, or raised")

@@ -74,7 +74,7 @@ class Block:
             self.pipe, self.pieces, self._size = None, [data], len(data)
 
 
-class Budget:
+class BufferBudget:
     """What all bodies of one relay may hold together. An even share, between bounds, for each that is on its way."""
 
     def __init__(self, total: int, least: int, most: int) -> None:
@@ -93,10 +93,10 @@ class Budget:
         self.share = self._most if full else max(self._least, self.total // self.bodies)
 
 
-class Kept:
+class BodyBuffer:
     """One body's."""
 
-    def __init__(self, pipes: Pipes, budget: Budget) -> None:
+    def __init__(self, pipes: Pipes, budget: BufferBudget) -> None:
         self.size = 0
         self._pipes = pipes
         self._budget = budget

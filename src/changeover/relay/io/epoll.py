@@ -55,9 +55,9 @@ class Waker:
 class Channel:
     """A connected socket. Who uses it is woken when it can be used again."""
 
-    __slots__ = ("_readiness", "ended", "fd", "may_read", "may_write", "sock", "waker")
+    __slots__ = ("_epoll", "ended", "fd", "may_read", "may_write", "sock", "waker")
 
-    def __init__(self, sock: socket.socket, waker: Waker, readiness: Readiness) -> None:
+    def __init__(self, sock: socket.socket, waker: Waker, epoll: Epoll) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.waker = waker
@@ -65,7 +65,7 @@ class Channel:
         self.may_write = True
         self.ended = False
         """The peer has said that it sends no more, or is gone; bytes it had sent may still be here."""
-        self._readiness = readiness
+        self._epoll = epoll
 
     def recv(self, size: int) -> bytes | None:
         """What is here; b"" at the end; None when nothing is. Raises OSError."""
@@ -116,7 +116,7 @@ class Channel:
         """`reset`: nothing that is still queued may reach the peer."""
         if self.fd < 0:
             return
-        self._readiness.forget(self)
+        self._epoll.forget(self)
         if reset:
             with contextlib.suppress(OSError):
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -124,32 +124,32 @@ class Channel:
         self.fd = -1
 
 
-class Readiness:
+class Epoll:
     """The epoll."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._epoll = select.epoll()
+        self._poll = select.epoll()
         self._channels: dict[int, Channel] = {}
-        self._loop.add_reader(self._epoll.fileno(), self._look)
+        self._loop.add_reader(self._poll.fileno(), self._look)
 
     def channel(self, sock: socket.socket, waker: Waker) -> Channel:
         sock.setblocking(False)
         channel = Channel(sock, waker, self)
         self._channels[channel.fd] = channel
-        self._epoll.register(channel.fd, _WANTED)
+        self._poll.register(channel.fd, _WANTED)
         return channel
 
     def forget(self, channel: Channel) -> None:
         del self._channels[channel.fd]
-        self._epoll.unregister(channel.fd)
+        self._poll.unregister(channel.fd)
 
     def close(self) -> None:
-        self._loop.remove_reader(self._epoll.fileno())
-        self._epoll.close()
+        self._loop.remove_reader(self._poll.fileno())
+        self._poll.close()
 
     def _look(self) -> None:
-        for fd, events in self._epoll.poll(0):
+        for fd, events in self._poll.poll(0):
             if (channel := self._channels.get(fd)) is None:
                 continue  # closed by whom an earlier event woke
             if events & _READABLE:

@@ -70,7 +70,7 @@ class GiveUp:
     why: str
 
 
-Step = Create | Append | AskOffset | Gather | Pause | PassOn | GiveUp
+HandoverAction = Create | Append | AskOffset | Gather | Pause | PassOn | GiveUp
 
 
 class Handover:
@@ -90,7 +90,7 @@ class Handover:
         """In a row."""
         self._length = length
         self._patience = patience
-        self._asked: Step = Gather()
+        self._asked: HandoverAction = Gather()
         self._sent_to = 0
         """What was sent may still arrive when an offset before it was told: any up to here can be true."""
         self._completing = False
@@ -102,12 +102,12 @@ class Handover:
         self._pause_until = 0.0
         self._last_failure = GiveUp(504, "no answer")
 
-    def next(self, *, enough: bool, ended: bool, now: float) -> Step:
+    def next(self, *, enough: bool, ended: bool, now: float) -> HandoverAction:
         """What to do. `enough`: bytes for a segment are here; `ended`: all are, and one segment can take them."""
         self._asked = self._decide(enough, ended, now)
         return self._asked
 
-    def _decide(self, enough: bool, ended: bool, now: float) -> Step:
+    def _decide(self, enough: bool, ended: bool, now: float) -> HandoverAction:
         if self._end is not None:
             return self._end
         if self.failures and now - self._failing_since > self._patience:
@@ -141,7 +141,7 @@ class Handover:
             case Create():
                 self._created(status, said, fields.get("location", ""), now)
             case AskOffset():
-                self._told(status, said, now)
+                self._offset_received(status, said, now)
             case Append() as append:
                 self._appended(append, status, said, now)
             case other:
@@ -168,7 +168,7 @@ class Handover:
             self.place = place
             self._goes_well()
 
-    def _told(self, status: int, said: ietf.ResponseFields, now: float) -> None:
+    def _offset_received(self, status: int, said: ietf.ResponseFields, now: float) -> None:
         """Section "Offset Retrieval"."""
         if status in _GONE:
             self._end = GiveUp(502, f"the upload is gone: {status}")

@@ -12,13 +12,12 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from changeover.http1 import head as heads
 from changeover.http1.head import ResponseHead
-from changeover.model.relay_defaults import RELAY
+from changeover.relay.config import Pooling
 from changeover.relay.io.body_buffer import Block, Piece
-from changeover.relay.io.epoll import Channel, Readiness, Waker
+from changeover.relay.io.epoll import Channel, Epoll, Waker
 from changeover.relay.io.pipes import Pipe, Pipes
 
 AT_ONCE = 64
@@ -27,7 +26,7 @@ BUFFER = 1024 * 1024
 """Bytes of the kernel's buffers for a connection inward."""
 
 
-class Broken(Exception):
+class UpstreamFailed(Exception):
     """There is no answer; the text says why. `timeout`: because nothing came for too long."""
 
     def __init__(self, why: str, *, timeout: bool = False) -> None:
@@ -35,38 +34,28 @@ class Broken(Exception):
         self.timeout = timeout
 
 
-@dataclass(frozen=True)
-class Pooling:
-    """Seconds: `connect` at the most until a connection stands; `idle` that one is kept for the next request; `life`
-    after which it is kept no longer, so that whoever is behind it can be drained."""
-
-    connect: float = 2.0
-    idle: float = RELAY.connection_idle
-    life: float = RELAY.connection_life
-
-
 class Upstream:
     """One address inward."""
 
-    def __init__(self, host: str, port: int, readiness: Readiness, pooling: Pooling) -> None:
+    def __init__(self, host: str, port: int, epoll: Epoll, pooling: Pooling) -> None:
         self.host, self.port = host, port
-        self._readiness = readiness
+        self._epoll = epoll
         self._pooling = pooling
-        self._idle: deque[Link] = deque()
+        self._idle: deque[UpstreamConnection] = deque()
         self._nobody = Waker()
 
-    async def link(self, waker: Waker, *, fresh: bool = False) -> Link:
+    async def connect(self, waker: Waker, *, fresh: bool = False) -> UpstreamConnection:
         """A connection, from the pool if one is there and `fresh` is not asked for. Raises Broken."""
         now = time.monotonic()
         while self._idle and not fresh:
-            link = self._idle.pop()
-            if now < link.kept_until and not link.channel.ended and link.is_silent():
-                link.channel.waker = waker
-                return link
-            link.close()
-        return await self._connect(waker)
+            connection = self._idle.pop()
+            if now < connection.kept_until and not connection.channel.ended and connection.is_silent():
+                connection.channel.waker = waker
+                return connection
+            connection.close()
+        return await self._open(waker)
 
-    async def _connect(self, waker: Waker) -> Link:
+    async def _open(self, waker: Waker) -> UpstreamConnection:
         sock = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         sock.setblocking(False)
         try:
@@ -81,34 +70,36 @@ class Upstream:
             sock.close()
             if isinstance(error, OSError):
                 timeout = isinstance(error, TimeoutError)
-                raise Broken(f"{self.host}:{self.port}: {error.strerror or 'no connection'}", timeout=timeout) from None
+                raise UpstreamFailed(
+                    f"{self.host}:{self.port}: {error.strerror or 'no connection'}", timeout=timeout
+                ) from None
             raise
-        channel = self._readiness.channel(sock, waker)
+        channel = self._epoll.channel(sock, waker)
         channel.may_read = False  # the kernel will say
-        return Link(channel, time.monotonic() + self._pooling.life)
+        return UpstreamConnection(channel, time.monotonic() + self._pooling.life)
 
-    def keep(self, link: Link) -> None:
+    def keep(self, connection: UpstreamConnection) -> None:
         """For the next request, unless it is too old."""
         now = time.monotonic()
-        if now >= link.dies_at or link.channel.ended:
-            link.close()
+        if now >= connection.dies_at or connection.channel.ended:
+            connection.close()
             return
-        link.kept_until = min(now + self._pooling.idle, link.dies_at)
-        link.channel.waker = self._nobody
-        self._idle.append(link)
+        connection.kept_until = min(now + self._pooling.idle, connection.dies_at)
+        connection.channel.waker = self._nobody
+        self._idle.append(connection)
 
     def sweep(self, now: float) -> None:
         """Close what was idle for too long, or was closed by its peer."""
-        for link in [*self._idle]:
-            if now >= link.kept_until or link.channel.ended:
-                self._idle.remove(link)
-                link.close()
+        for connection in [*self._idle]:
+            if now >= connection.kept_until or connection.channel.ended:
+                self._idle.remove(connection)
+                connection.close()
 
     def close(self) -> None:
         self.sweep(float("inf"))
 
 
-class Link:
+class UpstreamConnection:
     """One connection inward."""
 
     def __init__(self, channel: Channel, dies_at: float) -> None:
@@ -134,20 +125,22 @@ class Link:
         try:
             return self.channel.recv(size)
         except OSError as error:
-            raise Broken(error.strerror or "the connection broke") from None
+            raise UpstreamFailed(error.strerror or "the connection broke") from None
 
     def close(self, *, reset: bool = False) -> None:
         self.channel.close(reset=reset)
 
 
-class Call:
+class UpstreamRequest:
     """One request going out, and the head of its answer coming in; `step` does what can be done without waiting."""
 
-    def __init__(self, link: Link, method: bytes, head: bytes, blocks: Iterable[Block], pipes: Pipes) -> None:
-        self.link = link
+    def __init__(
+        self, connection: UpstreamConnection, method: bytes, head: bytes, blocks: Iterable[Block], pipes: Pipes
+    ) -> None:
+        self.connection = connection
         self.sent = 0
         """Bytes of the body that went out."""
-        self.answer: ResponseHead | None = None
+        self.response: ResponseHead | None = None
         self.more = False
         """More of the body is to be added."""
         self._method = method
@@ -164,7 +157,7 @@ class Call:
         return not self._head and not self._blocks
 
     @property
-    def is_over(self) -> bool:
+    def is_sent_whole(self) -> bool:
         """Whether the request went out to its end: before that, the next one would be taken for its body."""
         return self.all_sent and not self.more
 
@@ -177,13 +170,13 @@ class Call:
         try:
             moved = self._send()
         except OSError as error:
-            if self._read_answer():  # it was refused before it was whole
+            if self._read_response():  # it was refused before it was whole
                 return True
-            raise Broken(error.strerror or "the connection broke") from None
-        return self._read_answer() or moved
+            raise UpstreamFailed(error.strerror or "the connection broke") from None
+        return self._read_response() or moved
 
     def _send(self) -> bool:
-        channel = self.link.channel
+        channel = self.connection.channel
         if not channel.may_write or self.all_sent:
             return False
         block = self._blocks[0] if self._blocks else None
@@ -212,9 +205,9 @@ class Call:
         if self._head:
             pieces.insert(0, self._head)
         try:
-            count = self.link.channel.sock.sendmsg(pieces, (), flags)
+            count = self.connection.channel.sock.sendmsg(pieces, (), flags)
         except BlockingIOError:
-            self.link.channel.may_write = False
+            self.connection.channel.may_write = False
             return False
         if self._head:
             of_head = min(count, len(self._head))
@@ -239,9 +232,9 @@ class Call:
 
     def _send_pipe(self, copy: Pipe) -> bool:
         try:
-            self.sent += copy.pour(self.link.channel.fd)
+            self.sent += copy.pour(self.connection.channel.fd)
         except BlockingIOError:
-            self.link.channel.may_write = False
+            self.connection.channel.may_write = False
             return False
         if not copy.size:
             self._pipes.put(copy)
@@ -249,22 +242,22 @@ class Call:
             self._blocks.popleft()
         return True
 
-    def _read_answer(self) -> bool:
-        link = self.link
-        data = link.recv(heads.MOST)
+    def _read_response(self) -> bool:
+        connection = self.connection
+        data = connection.recv(heads.MAX_HEAD)
         if data is None:
             return False
         if not data:
-            raise Broken("the connection was closed")
-        link.inbox += data
-        while (end := link.inbox.find(b"\r\n\r\n")) >= 0:
-            answer = heads.read_response(link.inbox[: end + 4], self._method)
-            link.inbox = link.inbox[end + 4 :]
-            if answer.status >= 200:  # what is said meanwhile (RFC 9110, section 15.2) is for nobody
-                self.answer = answer
+            raise UpstreamFailed("the connection was closed")
+        connection.inbox += data
+        while (end := connection.inbox.find(b"\r\n\r\n")) >= 0:
+            response = heads.read_response(connection.inbox[: end + 4], self._method)
+            connection.inbox = connection.inbox[end + 4 :]
+            if response.status >= 200:  # what is said meanwhile (RFC 9110, section 15.2) is for nobody
+                self.response = response
                 break
-        if len(link.inbox) > heads.MOST and self.answer is None:
-            raise Broken("the head of the answer is too long")
+        if len(connection.inbox) > heads.MAX_HEAD and self.response is None:
+            raise UpstreamFailed("the head of the answer is too long")
         return True
 
     def close(self) -> None:

@@ -6,19 +6,16 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from changeover.http1.head import Field, RequestHead, ResponseHead
-from changeover.relay.inbound import response as answers
-from changeover.relay.inbound.body import Body
-from changeover.relay.io.body_buffer import Budget, Kept
+from changeover.relay.config import RelayConfig
+from changeover.relay.inbound import response as responses
+from changeover.relay.inbound.incoming_body import IncomingBody
+from changeover.relay.io.body_buffer import BodyBuffer, BufferBudget
 from changeover.relay.io.epoll import STEPS, Channel, Waker
 from changeover.relay.io.pipes import Pipes
-from changeover.relay.outbound.upstream import Broken, Call, Upstream
-from changeover.relay.process.settings import Settings
-
-if TYPE_CHECKING:
-    from changeover.relay.paths.segments import Handing
+from changeover.relay.outbound.handover import Handover
+from changeover.relay.outbound.upstream import Upstream, UpstreamFailed, UpstreamRequest
 
 LOOP = 8
 """Relays that a request has passed, from which on it goes round in a circle."""
@@ -29,7 +26,7 @@ FRAMING = frozenset({b"content-length", b"expect"})
 FRAMING_AND_PEER = FRAMING | {b"x-forwarded-for"}
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The relay answers by itself."""
 
     def __init__(self, status: int, detail: str, **more: object) -> None:
@@ -38,12 +35,12 @@ class Refused(Exception):
         self.more = more
 
 
-class TooSlow(Refused):
+class ClientTooSlow(RequestRefused):
     """No byte of the body came for too long."""
 
 
 @dataclass
-class Counters:
+class RelayCounters:
     """What the relay has done."""
 
     requests: int = 0
@@ -64,27 +61,27 @@ class Counters:
 
 
 @dataclass
-class Relay:
+class RelayContext:
     """What all connections share."""
 
-    settings: Settings
+    config: RelayConfig
     upstream: Upstream
     pipes: Pipes
-    budget: Budget
-    counters: Counters = field(default_factory=Counters)
+    budget: BufferBudget
+    counters: RelayCounters = field(default_factory=RelayCounters)
     leaving: bool = False
 
 
 @dataclass
-class Exchange:
+class ClientRequest:
     """One request, and where its answer goes."""
 
-    relay: Relay
+    relay: RelayContext
     client: Channel
     waker: Waker
     head: RequestHead
-    body: Body
-    kept: Kept
+    body: IncomingBody
+    buffer: BodyBuffer
     peer: bytes
     started: float
     heard: float
@@ -93,9 +90,9 @@ class Exchange:
     """Whether the connection is to be closed with the answer."""
     continued: bool = False
     """The client was told to go on, or did not wait to be."""
-    handing: Handing | None = None
+    handover: Handover | None = None
     """Where its body is handed inward in segments."""
-    answered_at: float = 0.0
+    progressed_at: float = 0.0
     """When somebody inward took or sent something."""
     steps: int = 0
 
@@ -103,7 +100,7 @@ class Exchange:
     def last(self) -> bool:
         return not self.head.keep_alive or not self.body.ended or self.closes()
 
-    def tell_to_continue(self) -> None:
+    def send_continue(self) -> None:
         """RFC 9110, section 10.1.1: a client that waits is told once that its body is wanted."""
         if self.head.expects and not self.continued and not self.body.received and not self.body.inbox:
             self.client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -114,8 +111,8 @@ class Exchange:
         fields = self.head.passed_on(FRAMING if not self.peer else FRAMING_AND_PEER)
         via = self.head.fields.get(b"via", b"").count(b"changeover-")
         if via >= LOOP:
-            raise Refused(508, f"this request has passed {via} relays and goes round in a circle")
-        fields.append((b"Via", self.relay.settings.via))
+            raise RequestRefused(508, f"this request has passed {via} relays and goes round in a circle")
+        fields.append((b"Via", self.relay.config.via))
         if self.peer:
             known = self.head.fields.get(b"x-forwarded-for")
             fields.append((b"X-Forwarded-For", self.peer if known is None else known + b", " + self.peer))
@@ -125,7 +122,7 @@ class Exchange:
         """What has come of the body, into `kept`. Raises ClientGone, BadChunk, and TooSlow."""
         if self.body.ended:
             return False
-        moved = self.body.take(self.kept)
+        moved = self.body.take(self.buffer)
         if moved:
             self.heard = time.monotonic()
         else:
@@ -134,22 +131,22 @@ class Exchange:
 
     def _refuse_silence(self) -> None:
         silent = time.monotonic() - self.heard
-        if silent > self.relay.settings.body_time and self.kept.room() > 0:
-            raise TooSlow(408, f"no byte of the body came for {silent:.0f} s")
+        if silent > self.relay.config.timing.body and self.buffer.room() > 0:
+            raise ClientTooSlow(408, f"no byte of the body came for {silent:.0f} s")
 
-    async def step(self, call: Call) -> None:
+    async def step(self, outgoing: UpstreamRequest) -> None:
         """Send what can be sent of the call, and take what the client has sent; wait if there is neither.
 
         Raises Broken, BadHead, ClientGone, BadChunk, Refused.
         """
         self.waker.clear()
-        inward = call.link.channel
+        inward = outgoing.connection.channel
         moved = False
-        if inward.may_read or (inward.may_write and not call.all_sent):
-            moved = call.step()
+        if inward.may_read or (inward.may_write and not outgoing.all_sent):
+            moved = outgoing.step()
             if moved:
-                self.answered_at = time.monotonic()
-            if call.answer is not None:
+                self.progressed_at = time.monotonic()
+            if outgoing.response is not None:
                 return
         if not self.body.ended and (self.client.may_read or self.body.inbox) and self.take():
             moved = True
@@ -157,39 +154,39 @@ class Exchange:
         if not moved:
             if not self.body.ended:
                 self._refuse_silence()
-            if time.monotonic() - self.answered_at > self.relay.settings.body_time:
-                raise Broken("no answer came", timeout=True)
+            if time.monotonic() - self.progressed_at > self.relay.config.timing.body:
+                raise UpstreamFailed("no answer came", timeout=True)
             await self.waker.wait()
         elif self.steps % STEPS == 0:
             await asyncio.sleep(0)
 
-    async def answer_to(self, call: Call) -> ResponseHead:
+    async def response_to(self, outgoing: UpstreamRequest) -> ResponseHead:
         """Step until there is an answer."""
-        self.answered_at = time.monotonic()
-        while call.answer is None:
-            await self.step(call)
-        return call.answer
+        self.progressed_at = time.monotonic()
+        while outgoing.response is None:
+            await self.step(outgoing)
+        return outgoing.response
 
-    async def pass_on(self, call: Call, without: frozenset[bytes] = frozenset()) -> bool:
+    async def pass_on(self, outgoing: UpstreamRequest, without: frozenset[bytes] = frozenset()) -> bool:
         """The call's answer, to the client; whether its connection can carry another request."""
-        assert call.answer is not None
-        link = call.link
+        assert outgoing.response is not None
+        connection = outgoing.connection
         try:
-            keep = await answers.pass_on(
-                link,
-                call.answer,
+            keep = await responses.pass_on(
+                connection,
+                outgoing.response,
                 self.client,
                 self.waker,
                 close=self.last,
                 chunks_understood=self.head.understands_chunks,
-                silence=self.relay.settings.body_time,
+                silence=self.relay.config.timing.body,
                 without=without,
             )
         except BaseException:
-            link.close()
+            connection.close()
             raise
-        if call.answer.keep_alive and call.is_over and not link.inbox:
-            self.relay.upstream.keep(link)
+        if outgoing.response.keep_alive and outgoing.is_sent_whole and not connection.inbox:
+            self.relay.upstream.keep(connection)
         else:
-            link.close()
+            connection.close()
         return keep

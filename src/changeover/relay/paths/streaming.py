@@ -13,8 +13,8 @@ import asyncio
 from changeover.http1 import head as heads
 from changeover.http1.head import BadHead
 from changeover.relay.io.body_buffer import Block
-from changeover.relay.outbound.upstream import Broken, Call
-from changeover.relay.paths.request import Exchange, Refused
+from changeover.relay.outbound.upstream import UpstreamFailed, UpstreamRequest
+from changeover.relay.paths.request import ClientRequest, RequestRefused
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 """RFC 9110, section 9.2.2."""
@@ -54,110 +54,112 @@ class Spool:
         self._file.close()
 
 
-async def stream(exchange: Exchange, whole: bytes | None = None) -> bool:
+async def stream(request: ClientRequest, whole: bytes | None = None) -> bool:
     """Send it through; whether the connection can carry another request. Raises Refused, ClientGone, BadChunk.
 
     `whole`: the body, if all of it came along with the head.
     """
-    head, settings = exchange.head, exchange.relay.settings
-    exchange.relay.counters.streamed += 1
+    head, config = request.head, request.relay.config
+    request.relay.counters.streamed += 1
     repeatable = head.method in IDEMPOTENT or b"idempotency-key" in head.fields
-    opted = bool(settings.replayed) and any(route.matches(head.method, head.path) for route in settings.replayed)
-    spool = Spool(settings.spool) if whole is None and head.has_body and (repeatable or opted) else None
-    streaming = _Streaming(exchange, spool, whole)
+    opted = bool(config.replayed) and any(route.matches(head.method, head.path) for route in config.replayed)
+    spool = Spool(config.max_spool) if whole is None and head.has_body and (repeatable or opted) else None
+    streaming = StreamedRequest(request, spool, whole)
     try:
         for left in reversed(range(TRIES)):
             try:
-                call = await streaming.send(fresh=left < TRIES - 1)
-            except Broken as broken:
+                outgoing = await streaming.send(fresh=left < TRIES - 1)
+            except UpstreamFailed as broken:
                 safe = repeatable or not streaming.begun or (opted and not streaming.complete)
                 if not (left and safe and streaming.can_repeat):
                     unknown = "; what became of the request is not known" if streaming.begun else ""
-                    raise Refused(504 if broken.timeout else 502, f"{broken}{unknown}") from None
-                exchange.relay.counters.replayed += 1
+                    raise RequestRefused(504 if broken.timeout else 502, f"{broken}{unknown}") from None
+                request.relay.counters.replayed += 1
                 await asyncio.sleep(0.05 * (TRIES - 1 - left))
             else:
-                return await exchange.pass_on(call)
+                return await request.pass_on(outgoing)
         raise AssertionError("the last try returns or raises")
     finally:
         if spool is not None:
             spool.close()
 
 
-class _Streaming:
+class StreamedRequest:
     """The tries to send one request through."""
 
-    def __init__(self, exchange: Exchange, spool: Spool | None, whole: bytes | None) -> None:
+    def __init__(self, request: ClientRequest, spool: Spool | None, whole: bytes | None) -> None:
         self.begun = False
         """Somebody may have seen some of it."""
         self.complete = False
         """Somebody may have seen all of it."""
-        self._exchange = exchange
+        self._request = request
         self._spool = spool
         self._whole = whole
         self._gone = 0
         """Bytes of the body that are not in `kept` any more."""
-        head, fields = exchange.head, exchange.passed_on()
-        self._in_chunks = head.chunked and not exchange.body.ended
+        head, fields = request.head, request.passed_on()
+        self._in_chunks = head.chunked and not request.body.ended
         if self._in_chunks:
             fields.append((b"Transfer-Encoding", b"chunked"))
         elif head.has_body or b"content-length" in head.fields:
-            size = exchange.kept.size if head.chunked else head.length or 0
+            size = request.buffer.size if head.chunked else head.length or 0
             fields.append((b"Content-Length", b"%d" % size))
-        self._head = heads.spell_request(head.method, head.target, fields)
+        self._head = heads.format_request(head.method, head.target, fields)
 
     @property
     def can_repeat(self) -> bool:
         """Whether every byte that was taken off the client is still here."""
         return not self._gone or (self._spool is not None and self._spool.is_whole)
 
-    async def send(self, *, fresh: bool) -> Call:
+    async def send(self, *, fresh: bool) -> UpstreamRequest:
         """One try; the call has its answer. Raises Broken, ClientGone."""
-        exchange = self._exchange
-        link = await exchange.relay.upstream.link(exchange.waker, fresh=fresh)
+        request = self._request
+        connection = await request.relay.upstream.connect(request.waker, fresh=fresh)
         before = self._spool.blocks() if self._spool is not None and self._gone else []
         if self._whole:
             before = [Block(data=self._whole)]
-        call = Call(link, exchange.head.method, self._head, self._framed(before), exchange.relay.pipes)
+        outgoing = UpstreamRequest(
+            connection, request.head.method, self._head, self._framed(before), request.relay.pipes
+        )
         self.begun = True
         try:
             if self._whole is None:
-                await self._feed(call)
-            await exchange.answer_to(call)
+                await self._feed(outgoing)
+            await request.response_to(outgoing)
         except BadHead as error:
-            link.close(reset=True)
-            raise Broken(str(error)) from None
+            connection.close(reset=True)
+            raise UpstreamFailed(str(error)) from None
         except BaseException:
-            link.close(reset=True)
+            connection.close(reset=True)
             raise
         finally:
-            self.complete = self.complete or call.is_over
-            call.close()
-        return call
+            self.complete = self.complete or outgoing.is_sent_whole
+            outgoing.close()
+        return outgoing
 
-    async def _feed(self, call: Call) -> None:
+    async def _feed(self, outgoing: UpstreamRequest) -> None:
         """All of the body, as it comes; until an answer comes before its end."""
-        exchange, kept, body = self._exchange, self._exchange.kept, self._exchange.body
-        batch, call.more = 0, True
-        while call.answer is None:
-            if call.all_sent and batch:
+        request, buffer, body = self._request, self._request.buffer, self._request.body
+        batch, outgoing.more = 0, True
+        while outgoing.response is None:
+            if outgoing.all_sent and batch:
                 self._forget(batch)
                 batch = 0
-            if not batch and kept.size:
-                blocks = kept.segment(BATCH)
+            if not batch and buffer.size:
+                blocks = buffer.segment(BATCH)
                 batch = sum(block.size for block in blocks)
                 for block in self._framed(blocks):
-                    call.add(block)
-            if body.ended and batch == kept.size:
+                    outgoing.add(block)
+            if body.ended and batch == buffer.size:
                 break
-            exchange.tell_to_continue()
-            await exchange.step(call)
-        if call.answer is None:
+            request.send_continue()
+            await request.step(outgoing)
+        if outgoing.response is None:
             if self._in_chunks:
-                call.add(Block(data=b"0\r\n\r\n"))
-            call.more = False
-        while call.answer is None and not call.all_sent:
-            await exchange.step(call)
+                outgoing.add(Block(data=b"0\r\n\r\n"))
+            outgoing.more = False
+        while outgoing.response is None and not outgoing.all_sent:
+            await request.step(outgoing)
 
     def _framed(self, blocks: list[Block]) -> list[Block]:
         if not self._in_chunks:
@@ -166,8 +168,8 @@ class _Streaming:
 
     def _forget(self, size: int) -> None:
         if self._spool is not None:
-            for block in self._exchange.kept.segment(size):
-                block.to_memory(self._exchange.relay.pipes)
+            for block in self._request.buffer.segment(size):
+                block.to_memory(self._request.relay.pipes)
                 self._spool.add(b"".join(block.pieces))
-        self._exchange.kept.drop(size)
+        self._request.buffer.drop(size)
         self._gone += size

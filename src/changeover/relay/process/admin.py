@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from changeover.http1 import head as heads
 from changeover.http1.head import BadHead
-from changeover.relay.process.server import Server
+from changeover.relay.process.server import RelayServer
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -19,10 +19,10 @@ TIME = 10.0
 """Seconds for one question."""
 
 
-class Admin:
+class AdminServer:
     """Answers; `ready`: whether new connections are wanted."""
 
-    def __init__(self, server: Server, ready: Callable[[], bool]) -> None:
+    def __init__(self, server: RelayServer, ready: Callable[[], bool]) -> None:
         self._server = server
         self._ready = ready
 
@@ -42,7 +42,7 @@ class Admin:
             (b"Content-Length", b"%d" % len(content)),
             (b"Connection", b"close"),
         ]
-        writer.write(heads.spell_response(status, b"", fields) + content)
+        writer.write(heads.format_response(status, b"", fields) + content)
         writer.close()
 
     def _answer(self, method: bytes, path: bytes) -> tuple[int, str, bytes]:
@@ -73,7 +73,7 @@ class Admin:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         for name, value in asdict(self._server.counters).items():
-            yield CounterMetricFamily(f"changeover_relay_{name}", TOLD[name], value=value)
+            yield CounterMetricFamily(f"changeover_relay_{name}", COUNTER_HELP[name], value=value)
         for name, (text, value) in self._gauges().items():
             yield GaugeMetricFamily(f"changeover_relay_{name}", text, value=value)
 
@@ -89,7 +89,7 @@ class Admin:
         }
 
 
-TOLD = {
+COUNTER_HELP = {
     "requests": "Requests of clients.",
     "streamed": "Requests that were streamed through.",
     "handed_over": "Uploads that were handed inward in segments.",

@@ -16,13 +16,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from changeover.relay.inbound.client import Client
-from changeover.relay.io.body_buffer import Budget
-from changeover.relay.io.epoll import Readiness, Waker
+from changeover.relay.config import RelayConfig
+from changeover.relay.io.body_buffer import BufferBudget
+from changeover.relay.io.epoll import Epoll, Waker
 from changeover.relay.io.pipes import Pipes
 from changeover.relay.outbound.upstream import Upstream
-from changeover.relay.paths.request import Counters, Relay
-from changeover.relay.process.settings import Settings
+from changeover.relay.paths.request import RelayContext, RelayCounters
+from changeover.relay.process.client_connection import ClientConnection
 
 BACKLOG = 2048
 """Connections the kernel may queue while the event loop is busy; a full queue is a refused client."""
@@ -30,24 +30,22 @@ AT_ONCE = 64
 """Connections taken before others get their turn."""
 FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Of accept(2): nothing can be taken until somebody leaves."""
-SWEEP = 1.0
-"""Seconds between two looks at what waits for too long."""
 BUFFER = 1024 * 1024
 """Bytes of the kernel's buffer for what a client sends: more is taken at once (measured: up to a tenth)."""
 
 
-class Server:
+class RelayServer:
     """Serves from `run` until `leave` was called and nobody is left."""
 
-    def __init__(self, settings: Settings, listeners: Sequence[socket.socket]) -> None:
-        self._settings = settings
+    def __init__(self, config: RelayConfig, listeners: Sequence[socket.socket]) -> None:
+        self._config = config
         self._listeners = list(listeners)
-        self._readiness = Readiness()
-        host, port = settings.upstream
-        upstream = Upstream(host, port, self._readiness, settings.pooling)
-        budget = Budget(settings.budget, settings.segment_from, settings.most_held)
-        self.relay = Relay(settings, upstream, Pipes(), budget)
-        self._clients: dict[Client, asyncio.Task[None]] = {}
+        self._epoll = Epoll()
+        host, port = config.upstream
+        upstream = Upstream(host, port, self._epoll, config.pooling)
+        budget = BufferBudget(config.budget, config.segment_from, config.max_held)
+        self.relay = RelayContext(config, upstream, Pipes(), budget)
+        self._clients: dict[ClientConnection, asyncio.Task[None]] = {}
         self._over = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -63,7 +61,7 @@ class Server:
             self.stop_listening()
             self.relay.upstream.close()
             self.relay.pipes.close()
-            self._readiness.close()
+            self._epoll.close()
 
     @property
     def listeners(self) -> Sequence[socket.socket]:
@@ -101,19 +99,19 @@ class Server:
                 print(f"relay: a connection could not be taken: {error.strerror}", file=sys.stderr, flush=True)
                 if error.errno in FULL:  # who waits stays in the queue, which would call again at once
                     self._loop.remove_reader(listener.fileno())
-                    self._loop.call_later(SWEEP, self._listen, listener)
+                    self._loop.call_later(self._config.timing.sweep, self._listen, listener)
                 return
             with contextlib.suppress(OSError):
                 if sock.family != socket.AF_UNIX:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = address[0].encode() if isinstance(address, tuple) else b""
             waker = Waker()
-            client = Client(self.relay, self._readiness.channel(sock, waker), waker, peer)
+            client = ClientConnection(self.relay, self._epoll.channel(sock, waker), waker, peer)
             task = self._loop.create_task(client.run())
             self._clients[client] = task
             task.add_done_callback(lambda done, client=client: self._gone(client, done))  # type: ignore[misc]
 
-    def _gone(self, client: Client, task: asyncio.Task[None]) -> None:
+    def _gone(self, client: ClientConnection, task: asyncio.Task[None]) -> None:
         del self._clients[client]
         if not task.cancelled() and (error := task.exception()) is not None:
             self._loop.call_exception_handler({"message": "a connection failed", "exception": error})
@@ -122,7 +120,7 @@ class Server:
     async def _sweep(self) -> None:
         """Wake everybody: each looks by itself whether it has waited for too long."""
         while True:
-            await asyncio.sleep(SWEEP)
+            await asyncio.sleep(self._config.timing.sweep)
             self.relay.upstream.sweep(time.monotonic())
             for client in [*self._clients]:
                 client.waker.wake()
@@ -132,28 +130,28 @@ class Server:
     def in_flight(self) -> dict[str, Any]:
         """What would break if it stopped now."""
         now = time.monotonic()
-        exchanges = [client.exchange for client in self._clients if client.exchange is not None]
+        requests = [client.request for client in self._clients if client.request is not None]
         uploads = []
-        for exchange in exchanges:
-            if not exchange.head.has_body:
+        for request in requests:
+            if not request.head.has_body:
                 continue
-            received, seconds = exchange.body.received, now - exchange.started
-            expected = exchange.head.length
+            received, seconds = request.body.received, now - request.started
+            expected = request.head.length
             rate = received / seconds if seconds else 0.0
-            committed = exchange.handing.handover.acknowledged if exchange.handing is not None else None
+            committed = None if request.handover is None else request.handover.acknowledged
             uploads.append(
                 {
                     "received": received,
                     "expected": expected,
                     "seconds": round(seconds, 3),
                     "committed": committed,
-                    "held": exchange.kept.size,
+                    "held": request.buffer.size,
                     "rate": round(rate),
                     "left": None if expected is None or not rate else round((expected - received) / rate, 1),
                 }
             )
-        return {"requests": len(exchanges), "connections": len(self._clients), "uploads": uploads}
+        return {"requests": len(requests), "connections": len(self._clients), "uploads": uploads}
 
     @property
-    def counters(self) -> Counters:
+    def counters(self) -> RelayCounters:
         return self.relay.counters

@@ -16,7 +16,7 @@ from pathlib import Path
 
 _HERE = b"listeners"
 _SERVING = b"serving"
-MOST = 16
+MAX_LISTENERS = 16
 """Listening sockets."""
 FIRST_PASSED = 3
 """Of the descriptors that systemd passes (sd_listen_fds(3))."""
@@ -28,7 +28,7 @@ def take_over(control: Path) -> tuple[socket.socket, list[socket.socket]]:
     try:
         predecessor.settimeout(10)
         predecessor.connect(str(control))
-        word, descriptors, _, _ = socket.recv_fds(predecessor, len(_HERE), MOST)
+        word, descriptors, _, _ = socket.recv_fds(predecessor, len(_HERE), MAX_LISTENERS)
     except BaseException:
         predecessor.close()
         raise
@@ -38,7 +38,7 @@ def take_over(control: Path) -> tuple[socket.socket, list[socket.socket]]:
     return predecessor, [socket.socket(fileno=descriptor) for descriptor in descriptors]
 
 
-def tell_serving(predecessor: socket.socket) -> None:
+def report_serving(predecessor: socket.socket) -> None:
     """From here on the successor takes connections; the predecessor may stop."""
     with contextlib.suppress(OSError), predecessor:
         predecessor.sendall(_SERVING)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import cast
 
-from changeover.http1.head import BadHead, RequestHead, read_request, spell_response
+from changeover.http1.head import BadHead, RequestHead, format_response, read_request
 from changeover.http1.head_buffer import HeadBuffer
 from changeover.uploads.core.errors import ClientDisconnected
 from changeover.uploads.dialects.http import HttpResponse, problem
@@ -175,7 +175,7 @@ class Connection(asyncio.BufferedProtocol):
         fields.append((b"Date", formatdate(usegmt=True).encode()))
         if connection:
             fields.append((b"Connection", connection))
-        head = spell_response(response.status, b"", fields)
+        head = format_response(response.status, b"", fields)
         self._transport.write(head + response.body if with_content else head)
 
     def _close(self) -> None:

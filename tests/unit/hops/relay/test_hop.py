@@ -14,7 +14,7 @@ from tests.unit.hops.places import place
 from changeover.cli.commands.relay import relay
 from changeover.hops.relay.hop import Relay
 from changeover.hops.relay.settings import RelaySettings
-from changeover.relay.process.settings import Route, Settings
+from changeover.relay.config import RelayConfig, RoutePattern
 from changeover.uploads.core.completion import lease
 
 
@@ -53,7 +53,7 @@ def test_the_process_gets_every_option_of_the_command() -> None:
 
 
 def test_a_template_and_the_command_have_the_same_defaults() -> None:
-    template, process = RelaySettings(segment=()), Settings(("", 0))
+    template, process = RelaySettings(segment=()), RelayConfig(("", 0))
     assert (template.budget, template.patience) == (process.budget, process.patience)
     assert (template.keepalive_time, template.keepalive_timeout) == (process.pooling.life, process.pooling.idle)
 
@@ -61,7 +61,7 @@ def test_a_template_and_the_command_have_the_same_defaults() -> None:
 @pytest.mark.parametrize("text", ["POST /upload", "PUT /a%20b", "POST /"])
 def test_a_route_of_a_template_is_one_to_the_command(text: str) -> None:
     assert options(segment=[text])["segment"] == [text]
-    Route.parse(text)
+    RoutePattern.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_template_has_to_say_what_is_segmented() -> None:
 
 def test_it_waits_until_others_than_an_application_that_died_were_asked() -> None:
     several = 5 * lease.LEASE
-    assert min(Settings(("", 0)).patience, RelaySettings(segment=()).patience) > several
+    assert min(RelayConfig(("", 0)).patience, RelaySettings(segment=()).patience) > several
 
 
 def test_it_stands_in_front_of_something() -> None:

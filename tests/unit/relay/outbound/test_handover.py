@@ -22,9 +22,9 @@ from changeover.relay.outbound.handover import (
     Gather,
     GiveUp,
     Handover,
+    HandoverAction,
     PassOn,
     Pause,
-    Step,
 )
 from changeover.uploads.protocols import ietf
 
@@ -40,7 +40,7 @@ class Story:
         self.handover = Handover(length, patience=PATIENCE)
         self.now = 1000.0
 
-    def asks(self, step: Step, *, enough: bool = False, ended: bool = False) -> Story:
+    def asks(self, step: HandoverAction, *, enough: bool = False, ended: bool = False) -> Story:
         assert self.handover.next(enough=enough, ended=ended, now=self.now) == step
         return self
 
@@ -296,7 +296,7 @@ class Store:
     _late: tuple[int, bytes] = (0, b"")
     """Bytes that are on their way still, and where they belong."""
 
-    def ask(self, step: Step, data: bytes) -> tuple[int | None, dict[str, str], int]:
+    def ask(self, step: HandoverAction, data: bytes) -> tuple[int | None, dict[str, str], int]:
         """The status (None: no answer comes), the fields, and how many of the bytes were sent."""
         kind, size = self.faults.pop(0) if self.faults else ("fine" if self.fine else "503", 0)
         late, self._late = self._late, (0, b"")
@@ -314,7 +314,9 @@ class Store:
             fields = {"upload-offset": str(told), "upload-complete": "?1" if kind in ("too early", "longer") else "?0"}
         return status, fields, sent
 
-    def _answer(self, step: Step, data: bytes, kind: str, size: int) -> tuple[int | None, dict[str, str], int]:
+    def _answer(
+        self, step: HandoverAction, data: bytes, kind: str, size: int
+    ) -> tuple[int | None, dict[str, str], int]:
         match step, kind:
             case _, "unreached":
                 return None, {}, 0
@@ -389,7 +391,7 @@ class Life:
                     kept = kept[taken:]
                     assert self.handover.acknowledged <= len(self.store.content)
 
-    def _ask(self, step: Step, data: bytes) -> None:
+    def _ask(self, step: HandoverAction, data: bytes) -> None:
         self.now += 0.01
         self.asked += 1
         assert self.asked < 500

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from changeover.http1.chunked import LINE, Chunks
+from changeover.http1.chunked import MAX_LINE, Chunks
 from changeover.http1.head import RequestHead
-from changeover.http1.uniform_chunks import alike
-from changeover.relay.io.body_buffer import Kept
+from changeover.http1.uniform_chunks import uniform_chunks
+from changeover.relay.io.body_buffer import BodyBuffer
 from changeover.relay.io.epoll import Channel
 
 READ = 1024 * 1024
@@ -14,7 +14,7 @@ LARGE = 128 * 1024
 """Bytes of a chunk whose content goes past memory: of these, nothing but the lines between them is read."""
 SMALL = 4 * 1024
 """Bytes of a chunk up to which joining costs less than an object for each (measured)."""
-ALIKE = 4
+UNIFORM = 4
 """Chunks of one size in a row after which more of them are expected."""
 TAKES = 8
 """Pieces that are taken in a row, before others get their turn."""
@@ -24,8 +24,8 @@ class ClientGone(Exception):
     """The client hung up before the end of what it was sending."""
 
 
-class Body:
-    """Takes bytes off `channel` and puts them into a Kept. `inbox`: what came after the head, or after the body."""
+class IncomingBody:
+    """Moves bytes from `channel` into a BodyBuffer. `inbox`: what came after the head, or after the body."""
 
     def __init__(self, channel: Channel, head: RequestHead, inbox: bytes) -> None:
         self.inbox = inbox
@@ -43,74 +43,74 @@ class Body:
         self.received, self._left, self.ended = self._left, 0, True
         return whole
 
-    def take(self, kept: Kept) -> bool:
+    def take(self, buffer: BodyBuffer) -> bool:
         """Whether anything came. Raises ClientGone, and BadChunk."""
-        before = kept.size
+        before = buffer.size
         moved = False
         try:
             for _ in range(TAKES):
                 if self.ended or not (self._channel.may_read or self.inbox):
                     break
-                if (room := kept.room()) <= 0 or not self._take(kept, room):
+                if (room := buffer.room()) <= 0 or not self._take(buffer, room):
                     break
                 moved = True
         except ConnectionError:
             raise ClientGone from None
         finally:
-            self.received += kept.size - before
+            self.received += buffer.size - before
         return moved
 
-    def _take(self, kept: Kept, room: int) -> bool:
+    def _take(self, buffer: BodyBuffer, room: int) -> bool:
         if self._chunks is not None:
-            moved = self._take_chunks(self._chunks, kept, room)
+            moved = self._take_chunks(self._chunks, buffer, room)
             self.ended = self._chunks.ended
             return moved
         if self.inbox:
             count: int | None = len(piece := self.inbox[: self._left])
-            kept.add(piece)
+            buffer.add(piece)
             self.inbox = self.inbox[len(piece) :]
         else:
-            count = kept.receive(self._channel, min(self._left, room))
+            count = buffer.receive(self._channel, min(self._left, room))
         if not count:
             return self._nothing(count)
         self._left -= count
         self.ended = not self._left
         return True
 
-    def _take_chunks(self, chunks: Chunks, kept: Kept, room: int) -> bool:
+    def _take_chunks(self, chunks: Chunks, buffer: BodyBuffer, room: int) -> bool:
         data, self.inbox = self.inbox, b""
         if not data and chunks.left:
             if chunks.size >= LARGE:
-                return self._take_content(chunks, kept, room)
-            if chunks.alike >= ALIKE and chunks.size <= SMALL:
-                data, moved = self._take_alike(chunks, kept, room)
+                return self._take_content(chunks, buffer, room)
+            if chunks.uniform >= UNIFORM and chunks.size <= SMALL:
+                data, moved = self._take_uniform(chunks, buffer, room)
                 if not data:
                     return moved
         if not data:
-            read = self._channel.recv(min(READ, room + LINE) if chunks.size < LARGE else len(chunks.between))
+            read = self._channel.recv(min(READ, room + MAX_LINE) if chunks.size < LARGE else len(chunks.between))
             if not read:
                 return self._nothing(None if read is None else 0)
             data = read
         pieces, used = chunks.feed(data)
         self.inbox = data[used:]
-        kept.add_all(pieces)
+        buffer.add_all(pieces)
         if chunks.left and not pieces:  # a line, and what it speaks of is next
-            self._take_content(chunks, kept, room)
+            self._take_content(chunks, buffer, room)
         return True
 
-    def _take_alike(self, chunks: Chunks, kept: Kept, room: int) -> tuple[bytes, bool]:
+    def _take_uniform(self, chunks: Chunks, buffer: BodyBuffer, room: int) -> tuple[bytes, bool]:
         """What came, if it is for the decoder; whether anything came."""
-        left, places = chunks.left, alike(chunks.size, chunks.between)
-        count = self._channel.recv_into(places.room(left)[: room + LINE])
+        left, places = chunks.left, uniform_chunks(chunks.size, chunks.between)
+        count = self._channel.recv_into(places.room(left)[: room + MAX_LINE])
         if not count:
             return b"", self._nothing(count)
         if (content := places.take(chunks, count)) is None:
             return places.as_it_came(left, count), True
-        kept.add(content)
+        buffer.add(content)
         return b"", True
 
-    def _take_content(self, chunks: Chunks, kept: Kept, room: int) -> bool:
-        count = kept.receive(self._channel, min(chunks.left, room))
+    def _take_content(self, chunks: Chunks, buffer: BodyBuffer, room: int) -> bool:
+        count = buffer.receive(self._channel, min(chunks.left, room))
         if not count:
             return self._nothing(count)
         chunks.skip(count)

@@ -11,17 +11,15 @@ from changeover.http1 import proxy_header
 from changeover.http1.chunked import BadChunk
 from changeover.http1.head import BadHead, RequestHead
 from changeover.http1.head_buffer import HeadBuffer
-from changeover.relay.inbound.body import Body, ClientGone
+from changeover.relay.inbound.incoming_body import ClientGone, IncomingBody
 from changeover.relay.inbound.response import problem, write
-from changeover.relay.io.body_buffer import Kept
+from changeover.relay.io.body_buffer import BodyBuffer
 from changeover.relay.io.epoll import Channel, Waker
-from changeover.relay.outbound.upstream import Broken
-from changeover.relay.paths.request import Exchange, Refused, Relay
-from changeover.relay.paths.segments import hand_over
+from changeover.relay.outbound.upstream import UpstreamFailed
+from changeover.relay.paths.request import ClientRequest, RelayContext, RequestRefused
+from changeover.relay.paths.segments import send_in_segments
 from changeover.relay.paths.streaming import stream
 
-LINGER = 2.0
-"""Seconds that a client which is still sending has to see that it was refused (RFC 9112, section 9.6)."""
 READ = 64 * 1024
 RESUMING = frozenset(
     {
@@ -36,11 +34,11 @@ RESUMING = frozenset(
 """Fields of protocols by which a client goes on with an upload."""
 
 
-class Client:
+class ClientConnection:
     """`exchange` is the request that is under way, if one is."""
 
-    def __init__(self, relay: Relay, channel: Channel, waker: Waker, peer: bytes) -> None:
-        self.exchange: Exchange | None = None
+    def __init__(self, relay: RelayContext, channel: Channel, waker: Waker, peer: bytes) -> None:
+        self.request: ClientRequest | None = None
         self.waker = waker
         self._relay = relay
         self._channel = channel
@@ -50,19 +48,19 @@ class Client:
     async def run(self) -> None:
         """Until it is closed."""
         try:
-            if self._relay.settings.proxy_protocol:
+            if self._relay.config.proxy_protocol:
                 await self._read_proxy_header()
             while await self._request():
-                self.exchange = None
+                self.request = None
         except (OSError, ClientGone, BadHead):
             pass  # to nobody
         finally:
-            self.exchange = None
+            self.request = None
             self._channel.close()
 
     async def _read_proxy_header(self) -> None:
         """Raises BadHead, ClientGone: a connection that does not begin with a PROXY header gets no answer."""
-        until = time.monotonic() + self._relay.settings.head_time
+        until = time.monotonic() + self._relay.config.timing.head
         received = b""
         while (header := proxy_header.read(received)) is None:
             self.waker.clear()
@@ -88,7 +86,7 @@ class Client:
 
     async def _head(self) -> RequestHead | None:
         """The next head; None when none comes. Raises BadHead."""
-        settings, since, begun = self._relay.settings, time.monotonic(), False
+        config, since, begun = self._relay.config, time.monotonic(), False
         while True:
             self.waker.clear()
             if (text := self._heads.head()) is not None:
@@ -103,7 +101,7 @@ class Client:
             if data is not None:
                 self._heads.add(data)
                 continue
-            if time.monotonic() - since > (settings.head_time if begun else settings.idle_time):
+            if time.monotonic() - since > (config.timing.head if begun else config.timing.idle):
                 if begun:
                     raise BadHead(408, "the head of the request did not arrive in time")
                 return None
@@ -112,18 +110,20 @@ class Client:
     async def _answer(self, head: RequestHead) -> bool:
         relay = self._relay
         relay.counters.requests += 1
-        body = Body(self._channel, head, self._heads.take_rest())
-        kept = Kept(relay.pipes, relay.budget)
+        body = IncomingBody(self._channel, head, self._heads.take_rest())
+        buffer = BodyBuffer(relay.pipes, relay.budget)
         now = time.monotonic()
-        exchange = Exchange(relay, self._channel, self.waker, head, body, kept, self._peer, now, now, self._closes)
-        self.exchange = exchange
+        request = ClientRequest(
+            relay, self._channel, self.waker, head, body, buffer, self._peer, now, now, self._closes
+        )
+        self.request = request
         try:
-            keep = await self._handle(exchange)
-        except Refused as refused:
+            keep = await self._handle(request)
+        except RequestRefused as refused:
             return await self._refuse(refused.status, str(refused), rest=not body.ended, **refused.more)
         except BadChunk as error:
             return await self._refuse(400, f"the body: {error}")
-        except Broken:  # in the midst of an answer: one that ends where the connection does must not look whole
+        except UpstreamFailed:  # in the midst of an answer: one that ends where the connection does must not look whole
             self._channel.close(reset=True)
             return False
         except ClientGone:
@@ -131,47 +131,47 @@ class Client:
             raise
         finally:
             relay.counters.received += body.received
-            kept.close()
+            buffer.close()
         self._heads.add(body.inbox)
         if not keep:
             await self._linger(rest=not body.ended)
         return keep
 
-    async def _handle(self, exchange: Exchange) -> bool:
-        limit, length = self._relay.settings.segment_from, exchange.head.length
-        body, kept = exchange.body, exchange.kept
+    async def _handle(self, request: ClientRequest) -> bool:
+        limit, length = self._relay.config.segment_from, request.head.length
+        body, buffer = request.body, request.buffer
         if length is not None and length < limit and (whole := body.take_whole()) is not None:
-            return await stream(exchange, whole)
-        if not self._is_segmented(exchange):
-            return await stream(exchange)
+            return await stream(request, whole)
+        if not self._is_segmented(request):
+            return await stream(request)
         # Where there is no room, what is here has to go on: if all waited for their rest, there would never be any.
-        while (length is None or length < limit) and not body.ended and kept.size < limit and kept.room() > 0:
-            exchange.tell_to_continue()
+        while (length is None or length < limit) and not body.ended and buffer.size < limit and buffer.room() > 0:
+            request.send_continue()
             self.waker.clear()
-            if not exchange.take():
+            if not request.take():
                 await self.waker.wait()
-        if body.ended and kept.size < limit:
-            return await stream(exchange)
-        return await hand_over(exchange)
+        if body.ended and buffer.size < limit:
+            return await stream(request)
+        return await send_in_segments(request)
 
-    def _is_segmented(self, exchange: Exchange) -> bool:
+    def _is_segmented(self, request: ClientRequest) -> bool:
         """Not what speaks of resuming by itself: that is between its client and the application."""
-        head = exchange.head
-        if not head.has_body or not any(r.matches(head.method, head.path) for r in self._relay.settings.segmented):
+        head = request.head
+        if not head.has_body or not any(r.matches(head.method, head.path) for r in self._relay.config.segmented):
             return False
         return head.fields.keys().isdisjoint(RESUMING)
 
     def _closes(self) -> bool:
-        lame = self._relay.settings.lame_duck_file
+        lame = self._relay.config.lame_duck_file
         return self._relay.leaving or (lame is not None and lame.exists())
 
     async def _refuse(self, status: int, detail: str, *, rest: bool = True, **more: object) -> bool:
         """Answer by itself, and close: what is left of the request on the wire is nobody's."""
         told, fields, content = problem(status, detail, **more)
         fields += [(b"Content-Length", b"%d" % len(content)), (b"Connection", b"close")]
-        method = b"" if self.exchange is None else self.exchange.head.method
-        text = heads.spell_response(told, b"", fields) + (b"" if method == b"HEAD" else content)
-        await write(self._channel, self.waker, text, time.monotonic() + LINGER)
+        method = b"" if self.request is None else self.request.head.method
+        text = heads.format_response(told, b"", fields) + (b"" if method == b"HEAD" else content)
+        await write(self._channel, self.waker, text, time.monotonic() + self._relay.config.timing.linger)
         await self._linger(rest=rest)
         return False
 
@@ -179,7 +179,7 @@ class Client:
         """Closing under a client that is sending resets the connection, and takes the answer away from it."""
         if not rest:
             return
-        until = time.monotonic() + LINGER
+        until = time.monotonic() + self._relay.config.timing.linger
         with contextlib.suppress(OSError):
             self._channel.shut()
             while time.monotonic() < until:

@@ -1,0 +1,101 @@
+"""The configuration of a relay: what its command line sets, with the limits and times that it does not."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from changeover.model.relay_defaults import RELAY
+
+MIB = 1024 * 1024
+
+
+def address(text: str) -> tuple[str, int]:
+    """`127.0.0.1:8080` -> ("127.0.0.1", 8080). Raises ValueError."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"an address is needed, such as 127.0.0.1:8080, not {text!r}")
+    return host.strip("[]"), int(port)
+
+
+@dataclass(frozen=True)
+class RoutePattern:
+    """Requests of one method whose path is `path`, or below it."""
+
+    method: bytes
+    path: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> RoutePattern:
+        """`POST /upload` -> RoutePattern. Raises ValueError."""
+        method, space, path = text.partition(" ")
+        if not space or not method.isalpha() or not path.startswith("/") or not path.isprintable() or " " in path:
+            raise ValueError(f"a method and a path are needed, such as 'POST /upload', not {text!r}")
+        return cls(method.upper().encode(), path.encode())
+
+    def matches(self, method: bytes, path: bytes) -> bool:
+        return method == self.method and (
+            path == self.path or path.startswith(self.path if self.path.endswith(b"/") else self.path + b"/")
+        )
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Times of a connection to the upstream, in seconds."""
+
+    connect: float = 2.0
+    """Until it is established."""
+    idle: float = RELAY.connection_idle
+    """That it stays in the pool between two requests."""
+    life: float = RELAY.connection_life
+    """After which no request is sent on it, so that the server behind can be drained."""
+
+
+@dataclass(frozen=True)
+class RelayTiming:
+    """Seconds."""
+
+    head: float = 30.0
+    """For a head to arrive, from its first byte on."""
+    idle: float = 75.0
+    """That a client's connection may idle: longer than the pools of the proxies in front, so that they close first."""
+    body: float = 120.0
+    """Without a byte: of a body, from a client; of a response, from the upstream."""
+    linger: float = 2.0
+    """That a client which is still sending has to see the response (RFC 9112, section 9.6)."""
+    cancel: float = 2.0
+    """For cancelling the upload of a client that is gone. What is not cancelled expires."""
+    sweep: float = 1.0
+    """Between two checks of the other times."""
+
+
+@dataclass(frozen=True)
+class RelayConfig:
+    """Sizes in bytes, times in seconds."""
+
+    upstream: tuple[str, int]
+    segmented: tuple[RoutePattern, ...] = ()
+    """Routes whose bodies go to the upstream in segments."""
+    replayed: tuple[RoutePattern, ...] = ()
+    """Routes whose application does nothing before a body is whole: one that was not sent completely is sent again."""
+    pooling: Pooling = field(default_factory=Pooling)
+    timing: RelayTiming = field(default_factory=RelayTiming)
+    budget: int = RELAY.budget
+    """For the bytes of all bodies that are held and not acknowledged."""
+    segment_from: int = 64 * 1024
+    """A smaller body goes to the upstream as it is: it is in flight for milliseconds, which every drain waits for."""
+    segment_size: int = MIB
+    """Bytes that are sent as a segment while more are to come: the smaller, the sooner a slow upload is stored."""
+    max_held: int = 16 * MIB
+    """By one body."""
+    max_spool: int = 64 * MIB
+    """Of a streamed body that is kept in order to be sent again."""
+    patience: float = RELAY.patience
+    """Without progress, after which the relay gives an upload up."""
+    lame_duck_file: Path | None = None
+    """While it exists, every response closes its connection, and /readyz answers 503."""
+    proxy_protocol: bool = False
+    """Every connection begins with a PROXY header, which names the client."""
+    via: bytes = field(default_factory=lambda: b"1.1 changeover-%b" % os.urandom(4).hex().encode())
+    """The name of this relay in `Via` (RFC 9110, section 7.6.3)."""
