@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.unit.hops.toy import Toy
 
 from changeover import wiring
 from changeover.model.schema import chain_schema
@@ -105,3 +106,9 @@ def schema_of(key: str, at: dict[str, Any]) -> dict[str, Any] | None:
 def test_an_unknown_key_is_refused_everywhere() -> None:
     for model, found in models(SCHEMA):
         assert found["additionalProperties"] is False, model
+
+
+def test_a_hop_that_is_registered_is_in_the_schema() -> None:
+    with_toy = chain_schema({**wiring.known_hops(), Toy.traits.kind: Toy.traits})
+    assert "toy" in with_toy["$defs"]["Tier"]["properties"]["kind"]["enum"]
+    assert with_toy["$defs"]["ToySettings"]["properties"]["greeting"]["default"] == "hello"
