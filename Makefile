@@ -70,7 +70,7 @@ setup:
 	@scripts/setup
 
 lock:                  ## remake requirements.lock (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header -o requirements.lock
 
 clean:

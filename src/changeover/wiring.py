@@ -31,6 +31,7 @@ from changeover.model import chainfile
 from changeover.model.chain import Chain, Tier, content_hash
 from changeover.model.chainfile import ParsedChain
 from changeover.model.errors import fail
+from changeover.model.extras import require
 from changeover.model.guard import resolve
 from changeover.model.hop_traits import KnownHops, routing_tiers
 from changeover.model.instance import Address, Instance, LaunchSpec
@@ -94,11 +95,17 @@ def read_chain(file: Path) -> tuple[ParsedChain, str]:
     return chainfile.read(text, str(file), known_hops()), text
 
 
-def check_software(hops: Iterable[Hop]) -> None:
-    """Raises ChangeoverError where the software of one of these is not installed."""
+def check_software(chain: Chain, hops: Iterable[Hop]) -> None:
+    """Raises ChangeoverError where the chain needs software or a Python package that is not installed."""
     for hop in hops:
         if isinstance(hop, NeedsSoftware):
             hop.check_software()
+    for tier in chain.tiers:
+        for guard in resolve(tier.update.guard, chain.guards):
+            if any(condition.against_baseline for condition in guard.conditions):
+                require("scipy", f"guard {guard.name} of tier {tier.name}")
+    if chain.notify:
+        require("apprise", "`notify`")
 
 
 def renderers() -> Mapping[str, type[RendersConfiguration]]:

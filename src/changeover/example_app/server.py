@@ -17,12 +17,12 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 import uvicorn
-import uvloop
 
 from changeover.example_app.config import AppConfig
 from changeover.example_app.endpoints import endpoints, library
 from changeover.example_app.in_flight import Board, Counted, CountedProtocol
 from changeover.example_app.uploads_folder import UploadsFolder
+from changeover.kit import event_loop
 from changeover.model.errors import fail
 from changeover.uploads import Uploads
 
@@ -36,7 +36,7 @@ close first: a server that does so will sooner or later do it just as a request 
 
 def run(config: AppConfig) -> None:
     """Serve until SIGTERM, in a process of its own."""
-    uvloop.run(serve(config))
+    event_loop.run(serve(config))
 
 
 async def serve(config: AppConfig) -> None:

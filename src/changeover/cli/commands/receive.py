@@ -10,10 +10,10 @@ from typing import Annotated
 
 import httpx
 import typer
-import uvloop
 
 from changeover.cli.exits import COULD_NOT
 from changeover.cli.options.values import size
+from changeover.kit import event_loop
 from changeover.uploads import CompletedUpload, FileStore, Limits, Response
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.server.receive import Receiver
@@ -41,7 +41,7 @@ def receive(
     """
     limits = Limits(max_size=None if max_size is None else int(max_size))
     try:
-        uvloop.run(_serve(FileStore(folder, durable=durable), limits, host, port, root.rstrip("/"), forward))
+        event_loop.run(_serve(FileStore(folder, durable=durable), limits, host, port, root.rstrip("/"), forward))
     except OSError as error:
         typer.echo(f"error: {error.filename or f'{host}:{port}'}: {error.strerror}", err=True)
         raise typer.Exit(COULD_NOT) from error

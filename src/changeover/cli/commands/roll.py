@@ -93,10 +93,9 @@ async def roll_targets(
             runs = ", ".join(f"{tier} already runs {template}" for tier, template in targets.items())
             output.result(one_or_all(parts, "nothing to do"), f"{runs}. Nothing to do.")
             return exits.DONE
-        check_roll(
-            found.world, journal, targets
-        )  # before the copy is kept: the keeper starts replacements from the copy
-        found.keep_copy()
+        wiring.check_software(found.chain, found.world.hops.values())
+        check_roll(found.world, journal, targets)
+        found.keep_copy()  # after the checks: the keeper starts replacements from this copy
         start_keeper(found.state, journal)
         released = await roll_tiers(found.world, journal, targets, output.progress_since(time.time()), strategy)
     return show_rolled(output, released)

