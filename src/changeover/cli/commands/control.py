@@ -20,6 +20,7 @@ from changeover.cli import exits
 from changeover.cli.chains import running
 from changeover.cli.commands.roll import roll_targets, show_rolled
 from changeover.cli.frame import run
+from changeover.cli.keeper_process import start_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
@@ -128,6 +129,7 @@ async def _take_over(
     """Act on an unfinished rollout whose controller has ended."""
     on_progress = output.progress_since(time.time())
     with lease(journal, f"{action} {tier}", time.time()):
+        start_keeper(found.state, journal)
         if action is Action.PAUSE:
             return _print_answer(
                 output, tier, action, await pause_unattended(found.world, journal, tier, on_progress, user)

@@ -11,6 +11,7 @@ from changeover.cli.chains import running
 from changeover.cli.commands.control import control
 from changeover.cli.commands.roll import show_rolled
 from changeover.cli.frame import run
+from changeover.cli.keeper_process import start_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.lease import KEEPER, patient_lease
@@ -36,5 +37,6 @@ async def _resume(output: Output, file: Path | None, state: Path) -> int:
                     return exits.DONE
                 paused = any((course := journal.course(t.name)) and course.paused for t in found.chain.tiers)
                 action = Action.RESUME if paused else None
+                start_keeper(found.state, journal)
                 released = await carry_on(found.world, journal, output.progress_since(time.time()), action, "resume")
     return show_rolled(output, released)
