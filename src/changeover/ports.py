@@ -158,8 +158,8 @@ class BuffersToDisk(Protocol):
 class NeedsSoftware(Protocol):
     """A hop whose software must be installed beside this program."""
 
-    def check_software(self) -> None:
-        """Raises ChangeoverError, with what to install, where it is missing."""
+    def check_software(self, templates: Collection[Any]) -> None:
+        """Raises ChangeoverError, with what to install, where it is missing for one of a tier's templates."""
 
 
 @runtime_checkable

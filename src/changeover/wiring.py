@@ -5,11 +5,12 @@ A new hop is one line in HOPS; everything else asks its port what it can do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import httpx
 
@@ -67,10 +68,24 @@ class Wired:
     state: Path
     disk: Mapping[str, Mapping[str, int]]
     """Bytes that bodies may take on the disk of an instance: tier -> template -> bytes, for tiers that buffer any."""
+    settings: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    """Tier -> template -> its settings, as `traits.settings` of the hop parsed them."""
     text: str = field(repr=False)
 
     def journal(self) -> Journal:
         return open_journal(self.state)
+
+    def check_software(self) -> None:
+        """Raises ChangeoverError where the chain needs software or a Python package that is not installed."""
+        for tier, hop in self.world.hops.items():
+            if isinstance(hop, NeedsSoftware):
+                hop.check_software(self.settings[tier].values())
+        for each in self.chain.tiers:
+            for guard in resolve(each.update.guard, self.chain.guards):
+                if any(condition.against_baseline for condition in guard.conditions):
+                    require("scipy", f"guard {guard.name} of tier {each.name}")
+        if self.chain.notify:
+            require("apprise", "`notify`")
 
     def keep_copy(self) -> None:
         """Keep the chain file as it is now beside the state: what runs must be known whatever happens to the file."""
@@ -93,19 +108,6 @@ def read_chain(file: Path) -> tuple[ParsedChain, str]:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise fail(f"the chain file cannot be read: {reason}", where=str(file), next="Name one with -f.") from error
     return chainfile.read(text, str(file), known_hops()), text
-
-
-def check_software(chain: Chain, hops: Iterable[Hop]) -> None:
-    """Raises ChangeoverError where the chain needs software or a Python package that is not installed."""
-    for hop in hops:
-        if isinstance(hop, NeedsSoftware):
-            hop.check_software()
-    for tier in chain.tiers:
-        for guard in resolve(tier.update.guard, chain.guards):
-            if any(condition.against_baseline for condition in guard.conditions):
-                require("scipy", f"guard {guard.name} of tier {tier.name}")
-    if chain.notify:
-        require("apprise", "`notify`")
 
 
 def renderers() -> Mapping[str, type[RendersConfiguration]]:
@@ -182,7 +184,8 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         for tier, hop in hops.items()
         if isinstance(hop, BuffersToDisk)
     }
-    return Wired(chain, world, platform, state, {name: of for name, of in disk.items() if any(of.values())}, text)
+    buffering = {name: of for name, of in disk.items() if any(of.values())}
+    return Wired(chain, world, platform, state, buffering, settings, text)
 
 
 def client() -> httpx.AsyncClient:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import typer
 
@@ -20,16 +21,21 @@ from changeover.ports import CannotStart, Unknown
 def run(as_json: bool, work: Callable[[Output], Coroutine[Any, Any, int]]) -> None:
     """Run a command's coroutine and exit with its code. SIGTERM cancels it as Ctrl-C does."""
     output = Output(as_json=as_json)
+    with errors_as_exit_codes(output):
+        raise typer.Exit(asyncio.run(_cancelled_by_sigterm(work(output))))
+
+
+@contextmanager
+def errors_as_exit_codes(output: Output) -> Iterator[None]:
+    """Print an expected error and exit with its code."""
     try:
-        code = asyncio.run(_cancelled_by_sigterm(work(output)))
+        yield
     except ChangeoverError as error:
-        code = _failed(output, error)
+        _fail(output, error)
     except (Unknown, CannotStart) as error:
-        code = _failed(
-            output, fail(str(error), next="`changeover status` shows what runs; the logs are in the state folder.")
-        )
+        _fail(output, fail(str(error), next="`changeover status` shows what runs; the logs are in the state folder."))
     except OSError as error:
-        code = _failed(
+        _fail(
             output,
             fail(
                 error.strerror or str(error) or type(error).__name__,
@@ -39,7 +45,7 @@ def run(as_json: bool, work: Callable[[Output], Coroutine[Any, Any, int]]) -> No
             ),
         )
     except (KeyboardInterrupt, asyncio.CancelledError):
-        code = _failed(
+        _fail(
             output,
             fail(
                 "interrupted before the command was done",
@@ -47,12 +53,11 @@ def run(as_json: bool, work: Callable[[Output], Coroutine[Any, Any, int]]) -> No
                 next="Run the command again, or `changeover resume`; `changeover status` shows the state.",
             ),
         )
-    raise typer.Exit(code)
 
 
-def _failed(output: Output, error: ChangeoverError) -> int:
+def _fail(output: Output, error: ChangeoverError) -> NoReturn:
     output.problem(error)
-    return error.exit_code
+    raise typer.Exit(error.exit_code)
 
 
 async def _cancelled_by_sigterm(work: Coroutine[Any, Any, int]) -> int:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from changeover.model.errors import fail
 
 EXTRAS: Mapping[str, str] = MappingProxyType(
-    {"envoy": "envoy", "scipy": "analysis", "apprise": "notify", "obstore": "objects"}
+    {"envoy": "envoy", "scipy": "analysis", "apprise": "notify", "obstore": "objects", "uvicorn": "example"}
 )
 """Package, as Python imports it -> the extra in pyproject.toml that brings it."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 
-from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.chains import running
 from changeover.cli.frame import run
@@ -42,7 +41,7 @@ def plan(
     async def work(output: Output) -> int:
         async with running(file, state) as found:
             asked = requested_targets(found, tier, to, everything, release)
-            wiring.check_software(found.chain, found.world.hops.values())
+            found.check_software()
             with contextlib.closing(found.journal()) as journal:
                 made = await make(found.world, journal, asked, strategy.value if strategy else None, time.time())
         if made.tiers:

@@ -93,7 +93,7 @@ async def roll_targets(
             runs = ", ".join(f"{tier} already runs {template}" for tier, template in targets.items())
             output.result(one_or_all(parts, "nothing to do"), f"{runs}. Nothing to do.")
             return exits.DONE
-        wiring.check_software(found.chain, found.world.hops.values())
+        found.check_software()
         check_roll(found.world, journal, targets)
         found.keep_copy()  # after the checks: the keeper starts replacements from this copy
         start_keeper(found.state, journal)

@@ -47,7 +47,7 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
 
 async def start(found: wiring.Wired, source: Path, on_progress: ProgressListener) -> None:
     """Bring a chain up and start its keeper. Raises ChangeoverError after it has stopped what it started."""
-    wiring.check_software(found.chain, found.world.hops.values())
+    found.check_software()
     with contextlib.closing(found.journal()) as journal, lease(journal, "up", time.time()):
         found.keep_copy()  # first: `down` finds the instances by it if this process is killed
         journal.set_chain_file(source.resolve())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Collection
 from signal import SIGTERM
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ import httpx
 from changeover.hops.app.settings import AppSettings
 from changeover.hops.counted import in_flight
 from changeover.kit.http import is_ok
+from changeover.model.extras import require
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext
@@ -53,6 +55,10 @@ class App:
         }
         argv = tuple(_fill(word, known) for word in settings.command or _EXAMPLE)
         return LaunchSpec(argv, env=settings.env)
+
+    def check_software(self, templates: Collection[AppSettings]) -> None:
+        if any(not template.command for template in templates):
+            require("uvicorn", "the example application")
 
     async def ready(self, instance: Instance) -> bool:
         return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}")

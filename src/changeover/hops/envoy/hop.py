@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from signal import SIGTERM
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import httpx
 
@@ -39,7 +39,7 @@ class Envoy:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    def check_software(self) -> None:
+    def check_software(self, templates: Collection[Any]) -> None:
         require("envoy", "a tier of kind envoy")
 
     def launch(self, settings: EnvoySettings, context: LaunchContext) -> LaunchSpec:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 from signal import SIGQUIT
 from typing import Any, ClassVar
@@ -137,7 +138,7 @@ class Kong:
     ) -> KongRouter:
         return external_router(tier, settings, ready_path, Path(membership), time.monotonic)
 
-    def check_software(self) -> None:
+    def check_software(self, templates: Collection[Any]) -> None:
         binary.find()
 
     @classmethod

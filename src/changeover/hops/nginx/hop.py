@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from signal import SIGQUIT
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import httpx
 
@@ -36,7 +37,7 @@ class _Nginx:
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: connections leave by keepalive_time."""
 
-    def check_software(self) -> None:
+    def check_software(self, templates: Collection[Any]) -> None:
         binary.find()
 
     def _launch(self, text: str) -> LaunchSpec:

@@ -20,6 +20,7 @@ EXAMPLE = Path(__file__).parents[4] / "examples" / "01-four-tiers" / "chain.yaml
     [
         ("envoy", "listen", "127.0.0.1:8443", "a tier of kind envoy needs the Python package envoy"),
         ("scipy", "guard", ["latency-not-worse"], "guard latency-not-worse of tier runtime needs the Python package"),
+        ("uvicorn", "listen", "127.0.0.1:8443", "the example application needs the Python package uvicorn"),
         ("apprise", "notify", [{"url": "json://127.0.0.1:9"}], "`notify` needs the Python package apprise"),
     ],
 )
