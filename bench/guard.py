@@ -1,14 +1,15 @@
-"""How often the guard is right: false alarms over healthy canaries, detections over sick ones, in virtual time.
+"""How often the guards decide correctly: false alarms for healthy canaries, detections for faulty ones, in virtual
+time.
 
-Every canary is a simulated minute of traffic, written as a ledger second by second and read, sampled and judged by the
-code that does it in a rollout. Latencies are what makes guards fail in practice: long-tailed, drifting together, with
-pauses that hit many requests of one instance at once, and instances that are not quite alike. The control judges the
-same healthy traffic the plain way: every request counts as evidence, a look every interval, no least effect. Seeded:
-the same figures every time.
+A canary is a simulated minute of traffic, written to a ledger second by second. The code of a real rollout reads,
+samples and judges it. The latencies have the properties that mislead guards in practice: long tails, a common drift,
+pauses that delay many requests of an instance at once, and small differences between instances. The control judges the
+same healthy traffic naively: each request counts as evidence, a look in every interval, no minimum effect. The seeds
+are fixed, so the figures are the same every time.
 
     python bench/guard.py [canaries of each kind]          every kind of canary, written to results/guard.json
-    python bench/guard.py --sample [canaries]              the kinds that tell most, in a minute; the same file
-    python bench/guard.py --ledger FILE A B [seconds]      two instances of one template, as a real ledger has them:
+    python bench/guard.py --sample [canaries]              the most informative kinds, in a minute; the same file
+    python bench/guard.py --ledger FILE A B [seconds]      two instances of one template in a real ledger:
                                                            as they were, and with A made slower by a factor
 """
 
@@ -33,6 +34,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import mannwhitneyu
+from shared import write_results
 
 from changeover.engine.metrics.ledger import LedgerReader
 from changeover.engine.metrics.probe import LAG, ProbeSource
@@ -44,9 +46,9 @@ from changeover.rollout.guard.evaluate import GuardRun, Verdict
 CANARIES = 100
 STATES = ("passed", "failed", "inconclusive")
 SAMPLE = ("healthy, 50 of 100/s", "healthy, 0.0% broken anyway", "1.5 times as slow", "2 % broken")
-"""Kinds that a sample is of, of the shipped guards."""
+"""The kinds of a sample, for the shipped guards."""
 BEGAN = 1_000_000.0
-LONGEST = 90  # seconds of traffic until a run without a verdict is given up; none should come near
+LONGEST = 90  # seconds of traffic after which a run without a verdict fails; runs take far less
 
 ERROR_RATIO = Guard(
     name="error-ratio",
@@ -62,43 +64,43 @@ GUARDS = {guard.name: guard for guard in (NO_BROKEN_REQUESTS, LATENCY_NOT_WORSE,
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of canary, and which guard looks at it. Rates are per second, times in ms."""
+class CanaryKind:
+    """A kind of canary, and the guard that judges it. Rates are per second, times in ms."""
 
     name: str
     healthy: bool
     guard: Guard
     rate: float = 100.0
     share: float = 0.5
-    """Of the requests that the canary gets; the rest is one instance of the old template, created with it."""
+    """Share of the requests that the canary receives. One new instance of the old template receives the rest."""
     slower: float = 1.0
     """Factor on all the canary's latencies."""
     tail: float = 0.0
     """Share of the canary's requests that take 100 ms more."""
     errors: float = 0.0
-    """Share of the canary's requests that are answered with 500."""
+    """Share of the canary's requests that fail with status 500."""
     background: float = 0.0
-    """The same of both sides."""
+    """The same share, on both cohorts."""
     unlike: float = 0.05
     """Spread between instances of one template, as a share."""
     pause: float = 0.3
-    """Longest pause of an instance, in seconds; one comes every 15 s or so."""
+    """Longest pause of an instance in seconds; on average one pause in 15 s."""
     drift: float = 0.16
-    """Spread of what moves both sides together from second to second, as a share."""
+    """Spread of the drift that both cohorts share from second to second, as a share."""
     vanishes_at: float = math.inf
-    """Second at which the probe falls silent."""
+    """Second after which the probe writes no rows."""
 
     @property
-    def plain(self) -> bool:
-        """Whether the control judges it too."""
+    def has_control(self) -> bool:
+        """Whether the naive control judges it too."""
         return self.healthy and self.guard == LATENCY_NOT_WORSE
 
 
 @dataclass
 class Traffic:
-    """What two instances do, second by second."""
+    """The traffic of two instances, second by second."""
 
-    kind: Kind
+    kind: CanaryKind
     random: np.random.Generator
     drift: float = 0.0
     quick: dict[str, float] = field(default_factory=dict)
@@ -109,11 +111,11 @@ class Traffic:
         self.pause = dict.fromkeys(self.quick, (-1.0, 0.0))
 
     def second(self, number: int) -> list[dict[str, Any]]:
-        """The rows of one second, in the order of their ends."""
+        """The rows of one second, in the order of their completion."""
         self.drift = 0.95 * self.drift + self.random.normal(0, 0.31 * self.kind.drift)
         rows = []
         for name, share in (("canary", self.kind.share), ("baseline", 1 - self.kind.share)):
-            if self.random.random() < 1 / 15:  # a collector, a compaction, a neighbour
+            if self.random.random() < 1 / 15:  # garbage collection, compaction, another process
                 self.pause[name] = (number + self.random.random(), self.random.uniform(0, self.kind.pause))
             for at in number + self.random.random(self.random.poisson(self.kind.rate * share)):
                 rows.append(self._row(name, float(at)))
@@ -131,11 +133,11 @@ class Traffic:
             broken = broken or random.random() < kind.errors
         start = BEGAN + at
         row = {"kind": "get", "path": "/hello", "scheduled": start, "started": start, "finished": start + ms / 1000}
-        told = {"outcome": "lost", "reason": "status 500"} if broken else {"outcome": "ok"}
-        return {**row, **told, "instance": name, "version": {"canary": "v2", "baseline": "v1"}[name]}
+        result = {"outcome": "lost", "reason": "status 500"} if broken else {"outcome": "ok"}
+        return {**row, **result, "instance": name, "version": {"canary": "v2", "baseline": "v1"}[name]}
 
 
-SIDES = Cohorts(BEGAN, "v2", (CohortMember("canary", BEGAN),), "v1", (CohortMember("baseline", BEGAN),), fresh=True)
+COHORTS = Cohorts(BEGAN, "v2", (CohortMember("canary", BEGAN),), "v1", (CohortMember("baseline", BEGAN),), fresh=True)
 
 
 @dataclass(frozen=True)
@@ -143,11 +145,11 @@ class Judged:
     verdict: Verdict
     seconds: float
     naive: bool
-    """Whether the plain way raised an alarm over the same traffic."""
+    """Whether the naive control raised an alarm over the same traffic."""
 
 
-async def judge(kind: Kind, seed: int) -> Judged:
-    """One canary, from its admission to its verdict."""
+async def judge(kind: CanaryKind, seed: int) -> Judged:
+    """Judge one canary, from its admission to its verdict."""
     traffic = Traffic(kind, np.random.default_rng(seed))
     run = GuardRun((kind.guard,), BEGAN)
     with tempfile.TemporaryDirectory(prefix="changeover-bench-") as folder:
@@ -163,20 +165,20 @@ async def judge(kind: Kind, seed: int) -> Judged:
                     file.writelines(json.dumps(row) + "\n" for row in rows)
                     file.flush()
                 at = BEGAN + second + 1
-                for seen in await look(run, {"probe": ProbeSource(reader)}, SIDES, at):
+                for seen in await look(run, {"probe": ProbeSource(reader)}, COHORTS, at):
                     run.take(seen)
-                    naive = naive or (kind.plain and _plain_alarm(sent))
+                    naive = naive or (kind.has_control and _naive_alarm(sent))
                 if run.verdict.state != "running":
                     return Judged(run.verdict, second + 1, naive)
     raise AssertionError(f"no verdict after {LONGEST} s: {run.verdict.reason}")
 
 
-def _judge(kind: Kind, seed: int) -> Judged:
+def _judge(kind: CanaryKind, seed: int) -> Judged:
     return asyncio.run(judge(kind, seed))
 
 
-def _plain_alarm(rows: list[dict[str, Any]]) -> bool:
-    """Mann-Whitney over every request so far, at the guard's alpha."""
+def _naive_alarm(rows: list[dict[str, Any]]) -> bool:
+    """Mann-Whitney over all requests so far, with the guard's alpha."""
     ms = {
         name: [row["finished"] - row["started"] for row in rows if row["instance"] == name]
         for name in ("canary", "baseline")
@@ -185,31 +187,31 @@ def _plain_alarm(rows: list[dict[str, Any]]) -> bool:
     return bool(mannwhitneyu(ms["canary"], ms["baseline"], alternative="greater").pvalue < alpha)
 
 
-def kinds() -> Iterator[Kind]:
-    same = Kind("", True, LATENCY_NOT_WORSE)
+def kinds() -> Iterator[CanaryKind]:
+    same = CanaryKind("", True, LATENCY_NOT_WORSE)
     yield replace(same, name="healthy, 50 of 100/s")
     yield replace(same, name="healthy, 15 of 300/s", rate=300, share=0.05)
     yield replace(same, name="healthy, 5 of 100/s", share=0.05)
     yield replace(same, name="healthy, pauses up to 0.6 s", pause=0.6)
     yield replace(same, name="healthy, busy machine", drift=0.6)
-    yield replace(same, name="healthy, but instances 15 % unlike", unlike=0.15)
-    sick = replace(same, healthy=False)
+    yield replace(same, name="healthy, but instances differ by 15 %", unlike=0.15)
+    faulty = replace(same, healthy=False)
     for slower in (1.25, 1.5, 2.0, 3.0):
-        yield replace(sick, name=f"{slower:g} times as slow", slower=slower)
-    yield replace(sick, name="twice as slow, 15 of 300/s", slower=2.0, rate=300, share=0.05)
-    yield replace(sick, name="twice as slow, pauses up to 0.6 s", slower=2.0, pause=0.6)
-    yield replace(sick, name="twice as slow, busy machine", slower=2.0, drift=0.6)
-    yield replace(sick, name="15 % of requests + 100 ms", tail=0.15)
-    yield replace(sick, name="probe silent from second 20", vanishes_at=20)
+        yield replace(faulty, name=f"{slower:g} times as slow", slower=slower)
+    yield replace(faulty, name="twice as slow, 15 of 300/s", slower=2.0, rate=300, share=0.05)
+    yield replace(faulty, name="twice as slow, pauses up to 0.6 s", slower=2.0, pause=0.6)
+    yield replace(faulty, name="twice as slow, busy machine", slower=2.0, drift=0.6)
+    yield replace(faulty, name="15 % of requests + 100 ms", tail=0.15)
+    yield replace(faulty, name="probe silent from second 20", vanishes_at=20)
     for guard, background in ((NO_BROKEN_REQUESTS, 0.0), (ERROR_RATIO, 0.001), (ERRORS_COMPARED, 0.001)):
-        one = Kind("", True, guard, background=background)
+        one = CanaryKind("", True, guard, background=background)
         yield replace(one, name=f"healthy, {background:.1%} broken anyway")
         yield replace(one, name="2 % broken", healthy=False, errors=0.02)
 
 
 def simulated(canaries: int, *, sample: bool) -> None:
     console = Console(width=120)
-    table = Table("guard", "canary", "passed", "failed", "inconclusive", "seconds", "alarms the plain way", box=None)
+    table = Table("guard", "canary", "passed", "failed", "inconclusive", "seconds", "naive alarms", box=None)
     figures = []
     for number, kind in enumerate(kinds()):
         if sample and (kind.name not in SAMPLE or kind.guard.name not in SHIPPED):
@@ -224,16 +226,16 @@ def simulated(canaries: int, *, sample: bool) -> None:
             "canaries": canaries,
             **{state: states[state] for state in STATES},
             "median seconds": statistics.median(one.seconds for one in judged),
-            "alarms the plain way": sum(one.naive for one in judged) if kind.plain else None,
+            "naive alarms": sum(one.naive for one in judged) if kind.has_control else None,
             "first reason": next((one.verdict.reason for one in judged if one.verdict.state != "passed"), ""),
         }
         figures.append(figure)
-        plain = figure["alarms the plain way"]
+        naive = figure["naive alarms"]
         table.add_row(
             kind.guard.name,
             kind.name,
             *(str(figure[column]) for column in (*STATES, "median seconds")),
-            "" if plain is None else str(plain),
+            "" if naive is None else str(naive),
         )
         console.print(f"{kind.guard.name}, {kind.name}: {dict(states)}", style="dim")
     console.print(table)
@@ -241,21 +243,18 @@ def simulated(canaries: int, *, sample: bool) -> None:
         "healthy canaries": sum(one["canaries"] for one in figures if one["healthy"]),
         "false alarms": sum(one["failed"] for one in figures if one["healthy"]),
         "healthy but paused": sum(one["inconclusive"] for one in figures if one["healthy"]),
-        "sick canaries": sum(one["canaries"] for one in figures if not one["healthy"]),
-        "sick but passed": sum(one["passed"] for one in figures if not one["healthy"]),
+        "faulty canaries": sum(one["canaries"] for one in figures if not one["healthy"]),
+        "faulty but passed": sum(one["passed"] for one in figures if not one["healthy"]),
     }
     console.print(", ".join(f"{name}: {total}" for name, total in totals.items()))
-    results = Path(__file__).parent / "results" / "guard.json"
-    results.parent.mkdir(exist_ok=True)
-    results.write_text(json.dumps({**totals, "canaries of each kind": canaries, "figures": figures}, indent=1) + "\n")
-    console.print(f"written to {results}", style="dim")
+    write_results("guard", {**totals, "canaries of each kind": canaries, "figures": figures}, console)
 
 
 def real(ledger: Path, a: str, b: str, interval: float) -> None:
-    """Judge A against B, and B against A, over every stretch of a ledger that is long enough for a round."""
+    """Judge A against B, and B against A, over each part of a ledger that is long enough for a round."""
     condition = LATENCY_NOT_WORSE.conditions[0].model_copy(update={"interval": interval, "margin": 0.0})
     guard = Guard(name="latency-not-worse", conditions=(condition,))
-    table = Table("times as slow", "rounds", "passed", "failed", "inconclusive", box=None)
+    table = Table("slower by", "rounds", "passed", "failed", "inconclusive", box=None)
     for slower in (1.0, 1.25, 1.5, 2.0, 3.0):
         states: Counter[str] = Counter()
         for canary, baseline in ((a, b), (b, a)):
@@ -265,22 +264,22 @@ def real(ledger: Path, a: str, b: str, interval: float) -> None:
             slow[:] = array("d", (ms * slower for ms in slow))
             begin = max(reader.rows[name].ended[0] for name in (a, b))
             while begin + LAG + (condition.count + 3) * interval < reader.newest:
-                sides = Cohorts(
+                cohorts = Cohorts(
                     begin, "", (CohortMember(canary, begin),), "", (CohortMember(baseline, begin),), fresh=True
                 )
-                verdict, begin = asyncio.run(_replay(guard, reader, sides))
+                verdict, begin = asyncio.run(_replay(guard, reader, cohorts))
                 states[verdict.state] += 1
         table.add_row(f"{slower:g}", *map(str, (states.total(), *(states[state] for state in STATES))))
     Console().print(table)
 
 
-async def _replay(guard: Guard, reader: LedgerReader, sides: Cohorts) -> tuple[Verdict, float]:
-    run = GuardRun((guard,), sides.since)
+async def _replay(guard: Guard, reader: LedgerReader, cohorts: Cohorts) -> tuple[Verdict, float]:
+    run = GuardRun((guard,), cohorts.since)
     source = {"probe": ProbeSource(reader, stale=math.inf)}
     while run.verdict.state == "running" and (at := run.next_at) is not None:
-        for seen in await look(run, source, sides, at):
+        for seen in await look(run, source, cohorts, at):
             run.take(seen)
-    return run.verdict, at or sides.since
+    return run.verdict, at or cohorts.since
 
 
 def main(words: list[str]) -> None:

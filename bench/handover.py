@@ -228,7 +228,7 @@ def main() -> None:
     ):
         found[name] = measured()
         results.write_text(json.dumps(found, indent=1))
-        console.print(f"{name}: {found[name]['sentence']}", style="dim")
+        console.print(f"{name}: {found[name]['summary']}", style="dim")
     rolls = Table(
         "rolled", "uploads", "lost", "twice", "asked at most", "drain s, median", *(f"{tier} s" for tier in ROLLED)
     )

@@ -1,6 +1,6 @@
-"""Applications that bench/uploads.py serves: `ours`, and `tuspy`, in a folder that the environment names.
+"""The applications that bench/uploads.py serves: `ours` and `tuspy`, with the folder from the environment.
 
-The handler does nothing with what is finished, since the servers that are compared with do nothing either.
+The handler does nothing with a completed upload, because the other servers do nothing either.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from changeover.uploads import CompletedUpload, FileStore, Response, Uploads
 FOLDER = Path(os.environ["FOLDER"])
 
 
-async def on_complete(finished: CompletedUpload) -> Response:
+async def on_complete(upload: CompletedUpload) -> Response:
     return Response(201)
 
 

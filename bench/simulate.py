@@ -1,9 +1,9 @@
-"""What it costs to simulate a rollout: 100, 1,000, 10,000 and 100,000 instances, each in a process of its own.
+"""The cost of a simulated rollout of 100, 1,000, 10,000 and 100,000 instances, each in its own process.
 
-The usual world of `changeover simulate`, with failures, starts that vary, a surge of 25 % and a deadline that cuts.
-Seconds, peak memory (VmHWM), microseconds of CPU for each step, and function calls for each step, which no other
-work on the machine can disturb. Neither may grow with the fleet. Rounds of the sizes are interleaved and the least CPU
-counts.
+The defaults of `changeover simulate`, with failures, varying start times, a surge of 25 % and a deadline that cuts.
+Prints seconds, peak memory (VmHWM), and for each step the microseconds of CPU and the function calls; other load on
+the machine does not change the last. Neither may grow with the fleet. The rounds of the sizes are interleaved, and the
+least CPU time counts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from random import Random
 
 from rich.console import Console
 from rich.table import Table
+from shared import write_results
 
 from changeover.rollout.simulation.distributions import Around
 from changeover.rollout.simulation.simulate import Simulation, World
@@ -44,7 +45,7 @@ def rules(size: int) -> RolloutSettings:
 
 
 def measure(size: int) -> dict[str, float | str | None]:
-    """One rollout, in this process."""
+    """Simulate one rollout in this process."""
     gc.disable()  # as the command does
     began, cpu = time.perf_counter(), time.process_time()
     simulation = Simulation(rules(size), WORLD, Random(1))
@@ -67,7 +68,7 @@ def measure(size: int) -> dict[str, float | str | None]:
 
 
 def calls(size: int) -> dict[str, float]:
-    """Function calls for each step of the same rollout."""
+    """Count the function calls for each step of the same rollout."""
     gc.disable()
     simulation = Simulation(rules(size), WORLD, Random(1))
     profile = cProfile.Profile()
@@ -83,12 +84,12 @@ def main() -> None:
         print(json.dumps(measure(size) if what == "measure" else calls(size)))
         return
     console = Console()
-    best = {size: _apart("measure", size, console) for size in SIZES}
+    best = {size: _in_new_process("measure", size, console) for size in SIZES}
     for _ in range(ROUNDS - 1):
         for size in SIZES:
-            best[size] = min(best[size], _apart("measure", size, console), key=lambda seen: seen["CPU s"])
+            best[size] = min(best[size], _in_new_process("measure", size, console), key=lambda seen: seen["CPU s"])
     for size in SIZES:
-        best[size] |= _apart("calls", size, console)
+        best[size] |= _in_new_process("calls", size, console)
     table = Table("instances", "s", "CPU s", "peak MB", "steps", "µs/step", "calls/step", "ratio")
     for size, seen in best.items():
         table.add_row(
@@ -102,14 +103,11 @@ def main() -> None:
             f"{seen['ratio']:.2f}",
         )
     console.print(table)
-    results = Path(__file__).parent / "results" / "simulate.json"
-    results.parent.mkdir(exist_ok=True)
-    results.write_text(json.dumps({"rounds": ROUNDS, "least CPU": best}, indent=1))
-    console.print(f"written to {results}", style="dim")
+    write_results("simulate", {"rounds": ROUNDS, "least CPU": best}, console)
 
 
-def _apart(what: str, size: int, console: Console) -> dict[str, float]:
-    """In a process of its own."""
+def _in_new_process(what: str, size: int, console: Console) -> dict[str, float]:
+    """Run one measurement in a new process."""
     console.print(f"{what}: {size:,} instances", style="dim")
     out = subprocess.run([sys.executable, __file__, what, str(size)], check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(out.stdout)
