@@ -44,9 +44,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "render": Entry("render", "Print Kong's declarative configuration for a chain."),
         "receive": Entry("receive", "Take uploads: IETF resumable, tus, in parts, by Content-Range and plain."),
         "relay": Entry("relay", "Relay requests inward."),
-        "app": Entry(
-            "app", "Serve the example application until SIGTERM, then finish the requests in flight and exit."
-        ),
+        "app": Entry("app", "Serve the example application until SIGTERM, then finish its requests and exit."),
         "keep": Entry("keep", "Replace instances that die, for as long as the chain is up.", hidden=True),
     }
 )
