@@ -23,12 +23,12 @@ from rich.table import Table
 from shared import write_results
 
 from changeover.rollout.simulation.distributions import Around
-from changeover.rollout.simulation.simulate import Simulation, World
+from changeover.rollout.simulation.simulate import SimulatedTier, Simulation
 from changeover.rollout.tier.state import RolloutSettings
 
 SIZES = (100, 1_000, 10_000, 100_000)
 ROUNDS = 2
-WORLD = World(start=Around(10.0, 1.5), lifetime=30 * 86_400.0)
+WORLD = SimulatedTier(start=Around(10.0, 1.5), lifetime=30 * 86_400.0)
 
 
 def rules(size: int) -> RolloutSettings:
