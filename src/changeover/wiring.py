@@ -1,6 +1,6 @@
-"""The one place where a name in a chain file becomes an object.
+"""The one place where a name in a chain file becomes an object. Joins, and decides nothing.
 
-A new hop is one line in HOPS; everything else asks its port what it can do.
+A new hop is one line in `hops/registry.py`; here its port is asked what it can do, and never its name.
 """
 
 from __future__ import annotations
@@ -9,23 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from changeover.engine.journal.journal import Journal
-from changeover.engine.metrics.ledger import LedgerReader
-from changeover.engine.metrics.probe import ProbeSource
-from changeover.engine.metrics.prometheus import PrometheusSource
-from changeover.engine.metrics.router import RouterSource
-from changeover.engine.metrics.source import MetricSource, Sources
 from changeover.engine.runtime import ChainRuntime, Guarding
-from changeover.hops.app.hop import App
-from changeover.hops.envoy.hop import Envoy
-from changeover.hops.kong.hop import Kong
-from changeover.hops.nginx.hop import NginxHttp, NginxStream
-from changeover.hops.relay.hop import Relay
+from changeover.hops import registry
 from changeover.kit import http
 from changeover.kit.files import write_whole
 from changeover.model import chainfile
@@ -34,13 +22,12 @@ from changeover.model.chainfile import ParsedChain
 from changeover.model.errors import fail
 from changeover.model.extras import require
 from changeover.model.guard import resolve
-from changeover.model.hop_traits import KnownHops, routing_tiers
+from changeover.model.hop_traits import routing_tiers
 from changeover.model.instance import Address, Instance, LaunchSpec
 from changeover.platforms.local.platform import LocalPlatform
 from changeover.ports import (
     BuffersToDisk,
     CountsRequests,
-    Hop,
     LaunchContext,
     NeedsSoftware,
     RendersConfiguration,
@@ -49,13 +36,10 @@ from changeover.ports import (
     RoutesInward,
 )
 
-HOPS: Mapping[str, type[Hop]] = MappingProxyType(
-    {hop.traits.kind: hop for hop in (NginxHttp, NginxStream, Envoy, Kong, Relay, App)}
-)
-"""Every kind of tier there is."""
+if TYPE_CHECKING:
+    import httpx
 
-STATE = Path(".changeover")
-"""Where a chain keeps its state unless told otherwise."""
+    from changeover.engine.metrics.source import MetricSource, Sources
 
 
 @dataclass(frozen=True)
@@ -96,10 +80,6 @@ def open_journal(state: Path) -> Journal:
     return Journal(state / "journal.db")
 
 
-def known_hops() -> KnownHops:
-    return {kind: hop.traits for kind, hop in HOPS.items()}
-
-
 def read_chain(file: Path) -> tuple[ParsedChain, str]:
     """A chain file, checked, and its text. Raises ChangeoverError."""
     try:
@@ -107,12 +87,12 @@ def read_chain(file: Path) -> tuple[ParsedChain, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise fail(f"the chain file cannot be read: {reason}", where=str(file), next="Name one with -f.") from error
-    return chainfile.read(text, str(file), known_hops()), text
+    return chainfile.read(text, str(file), registry.known_hops()), text
 
 
 def renderers() -> Mapping[str, type[RendersConfiguration]]:
     """The hops whose configuration can be printed, by kind."""
-    return {kind: hop for kind, hop in HOPS.items() if issubclass(hop, RendersConfiguration)}
+    return {kind: hop for kind, hop in registry.HOPS.items() if issubclass(hop, RendersConfiguration)}
 
 
 def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
@@ -120,15 +100,15 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
     parsed, text = read_chain(file)
     chain, settings = parsed.chain, parsed.settings
     state = state.resolve()
-    hops = {tier.name: HOPS[tier.kind](client) for tier in chain.tiers}
-    routing = routing_tiers(chain, known_hops())
+    hops = {tier.name: registry.HOPS[tier.kind](client) for tier in chain.tiers}
+    routing = routing_tiers(chain, registry.known_hops())
 
     def launch(context: LaunchContext) -> LaunchSpec:
         instance = context.instance
         return hops[instance.tier].launch(settings[instance.tier][instance.template], context)
 
     external = {tier: Address.parse(router.proxy) for tier, router in parsed.routers.items()}
-    platform = LocalPlatform(chain, state, known_hops(), launch, external)
+    platform = LocalPlatform(chain, state, registry.known_hops(), launch, external)
     instances: dict[str, Instance] = {}
     carrying: dict[str, frozenset[str]] = {}
 
@@ -138,7 +118,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
     def router(tier: Tier) -> Router:
         membership = str(platform.membership_file(tier.name))
         if (described := parsed.routers.get(tier.name)) is not None:
-            outside = HOPS[described.kind](client)
+            outside = registry.HOPS[described.kind](client)
             assert isinstance(outside, RoutesFromOutside)
             return outside.external_router(tier, described, hops[tier.name].traits.shared_ready_path, membership)
         if (outer := routing.get(tier.name)) is not None:
@@ -149,6 +129,11 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
 
     def sources(position: int) -> Sources:
         """What a tier's guards can ask: the newest ledger of a probe, Prometheus, and a hop in front that counts."""
+        from changeover.engine.metrics.ledger import LedgerReader
+        from changeover.engine.metrics.probe import ProbeSource
+        from changeover.engine.metrics.prometheus import PrometheusSource
+        from changeover.engine.metrics.router import RouterSource
+
         found: dict[str, MetricSource] = {}
         if ledgers := sorted((state / "ledgers").glob("*.jsonl")):
             found["probe"] = ProbeSource(LedgerReader(ledgers[-1]))

@@ -25,6 +25,7 @@ from changeover import wiring
 from changeover.engine.controller import Controller
 from changeover.engine.journal.lease import lease
 from changeover.engine.lifecycle import bring_up, take_down
+from changeover.hops import registry
 from changeover.kit import process, sockets
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Instance
@@ -44,7 +45,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 @asynccontextmanager
 async def running(kind: str, folder: Path, client: httpx.AsyncClient) -> AsyncIterator[tuple[Hop, Instance]]:
     """An instance as its platform would start it, in front of a tier without members."""
-    made = wiring.HOPS[kind]
+    made = registry.HOPS[kind]
     hop = made(client)
     home, members = folder / "i", folder / "members" / "endpoints.json"
     for needed in (home, members.parent, folder / "shared"):
@@ -130,7 +131,7 @@ tiers:
 
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiring, "HOPS", MappingProxyType({**wiring.HOPS, Toy.traits.kind: Toy}))
+    monkeypatch.setattr(registry, "HOPS", MappingProxyType({**registry.HOPS, Toy.traits.kind: Toy}))
 
 
 @pytest.mark.usefixtures("registered")

@@ -22,6 +22,7 @@ from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.main import cli, load
 from changeover.cli.registry import COMMANDS
+from changeover.hops import registry
 from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.settings import KongSettings
 from changeover.hops.nginx.settings import Route
@@ -139,7 +140,7 @@ def guard_text(guard: Guard) -> str:
 
 def test_the_example_of_a_guard_is_right() -> None:
     (text,) = re.findall(r"```yaml\n(tiers:.*?)```", (DOCS / "guards.md").read_text(), re.DOTALL)
-    assert chainfile.read(text, "guards.md", wiring.known_hops()).chain.guards[0].name == "few-errors"
+    assert chainfile.read(text, "guards.md", registry.known_hops()).chain.guards[0].name == "few-errors"
 
 
 def test_every_section_of_the_page_of_json_is_a_command_and_every_command_has_one() -> None:

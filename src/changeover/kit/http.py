@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
+
 
 TIMEOUT = 2.0
 """Seconds until a control port without a response counts as unreachable."""
@@ -20,6 +22,8 @@ class NoResponse(Exception):
 
 
 def client(verify: ssl.SSLContext | bool = True) -> httpx.AsyncClient:
+    import httpx  # half of what many commands import, and they ask nothing
+
     return httpx.AsyncClient(
         verify=verify,
         timeout=TIMEOUT,
@@ -37,6 +41,8 @@ async def ask(
     json: Any = None,
 ) -> httpx.Response:
     """The response, with any status. Raises NoResponse."""
+    import httpx
+
     try:
         return await client.request(method, url, headers=headers, json=json)
     except httpx.HTTPError as error:

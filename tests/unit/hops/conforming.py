@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import httpx
 from tests.unit.hops.places import instance, place, tier
 
-from changeover import wiring
+from changeover.hops import registry
 from changeover.model.config_model import ConfigModel
 from changeover.model.instance import Address
 from changeover.ports import Hop, LaunchContext
 
 Value = TypeVar("Value")
-KINDS = sorted(wiring.HOPS)
+KINDS = sorted(registry.HOPS)
 
 
 def smallest(hop: type[Hop]) -> ConfigModel:

@@ -14,7 +14,7 @@ from tests.kong.kongs import have_kong
 from tests.unit.hops.conforming import KINDS, ask, context, not_http, silence, smallest
 from tests.unit.hops.places import instance
 
-from changeover import wiring
+from changeover.hops import registry
 from changeover.ports import (
     BuffersToDisk,
     CountsRequests,
@@ -45,20 +45,20 @@ def requests(hop: type[Hop], answer: Callable[[httpx.Request], httpx.Response]) 
 @pytest.fixture(params=KINDS)
 def hop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Hop]:
     have_kong(tmp_path, monkeypatch)  # the one software here that no package source provides
-    return wiring.HOPS[request.param]
+    return registry.HOPS[request.param]
 
 
 # -- data ----------------------------------------------------------------------------------------------------------
 
 
 def test_it_is_registered_under_its_kind_with_a_path_for_readiness(hop: type[Hop]) -> None:
-    assert wiring.HOPS[hop.traits.kind] is hop
+    assert registry.HOPS[hop.traits.kind] is hop
     assert re.fullmatch(r"[a-z][a-z0-9-]*", hop.traits.kind)
     assert hop.traits.ready_path.startswith("/")
 
 
 def test_no_two_hops_share_a_schema(hop: type[Hop]) -> None:
-    names = [other.traits.settings.__name__ for other in wiring.HOPS.values()]
+    names = [other.traits.settings.__name__ for other in registry.HOPS.values()]
     assert names.count(hop.traits.settings.__name__) == 1
 
 

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from tests.unit.hops.toy import Toy
 
-from changeover import wiring
+from changeover.hops import registry
 from changeover.model.schema import chain_schema
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*/chain.yaml"))
-SCHEMA = chain_schema(wiring.known_hops())
+SCHEMA = chain_schema(registry.known_hops())
 
 
 def resolve(at: dict[str, Any]) -> dict[str, Any]:
@@ -48,9 +48,9 @@ def test_every_default_is_in_the_schema() -> None:
 
 def test_the_schema_knows_every_kind_of_tier_and_what_its_templates_may_say() -> None:
     tier = SCHEMA["$defs"]["Tier"]
-    assert tier["properties"]["kind"]["enum"] == sorted(wiring.known_hops())
+    assert tier["properties"]["kind"]["enum"] == sorted(registry.known_hops())
     cases = {case["if"]["properties"]["kind"]["const"]: case["then"] for case in tier["allOf"]}
-    for kind, traits in wiring.known_hops().items():
+    for kind, traits in registry.known_hops().items():
         said = resolve(cases[kind]["properties"]["templates"]["additionalProperties"])
         assert set(said["properties"]) == set(traits.settings.model_fields)
         assert said["additionalProperties"] is False
@@ -109,6 +109,6 @@ def test_an_unknown_key_is_refused_everywhere() -> None:
 
 
 def test_a_hop_that_is_registered_is_in_the_schema() -> None:
-    with_toy = chain_schema({**wiring.known_hops(), Toy.traits.kind: Toy.traits})
+    with_toy = chain_schema({**registry.known_hops(), Toy.traits.kind: Toy.traits})
     assert "toy" in with_toy["$defs"]["Tier"]["properties"]["kind"]["enum"]
     assert with_toy["$defs"]["ToySettings"]["properties"]["greeting"]["default"] == "hello"

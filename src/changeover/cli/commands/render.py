@@ -15,6 +15,7 @@ from changeover.cli.chains import as_it_runs, chain_file
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output, write
+from changeover.hops import registry
 from changeover.model.errors import fail
 from changeover.ports import Serving
 from changeover.rollout.members.phases import Phase
@@ -40,7 +41,7 @@ async def _render(output: Output, kind: str, file: Path | None, state: Path, jso
     if (hop := renderers.get(kind)) is None:
         raise fail(f"there is nothing to render for {kind}", next=f"There is: {', '.join(sorted(renderers))}.")
     parsed, _ = wiring.read_chain(chain_file(file, state))
-    found = hop.render(parsed, wiring.known_hops(), await _serving(state))
+    found = hop.render(parsed, registry.known_hops(), await _serving(state))
     if json:
         output.result(found, "")
     else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from changeover import wiring
 from changeover.cli.options.common import JsonOption
 from changeover.cli.rendering.output import write_json
+from changeover.hops import registry
 from changeover.model.schema import chain_schema
 
 
 def schema(as_json: JsonOption = False) -> None:
     """Print the JSON Schema of a chain file. Editors complete and check the file with it."""
-    write_json(chain_schema(wiring.known_hops()))
+    write_json(chain_schema(registry.known_hops()))

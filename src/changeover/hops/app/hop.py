@@ -6,17 +6,18 @@ import re
 import sys
 from collections.abc import Collection
 from signal import SIGTERM
-from typing import ClassVar
-
-import httpx
+from typing import TYPE_CHECKING, ClassVar
 
 from changeover.hops.app.settings import AppSettings
-from changeover.hops.counted import in_flight
+from changeover.hops.in_flight_endpoint import in_flight
 from changeover.kit.http import is_ok
 from changeover.model.extras import require
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext
+
+if TYPE_CHECKING:
+    import httpx
 
 _EXAMPLE = (
     *(sys.executable, "-m", "changeover.example_app"),

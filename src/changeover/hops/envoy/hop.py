@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from signal import SIGTERM
-from typing import Any, ClassVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from changeover.hops.envoy.bootstrap import bootstrap
 from changeover.hops.envoy.router import EnvoyRouter
@@ -19,6 +17,9 @@ from changeover.model.guard import RequestCounts
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext, Nodes, Unknown
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class Envoy:

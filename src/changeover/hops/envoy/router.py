@@ -10,15 +10,16 @@ import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-import httpx
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from changeover.hops.envoy.bootstrap import Member, endpoints
 from changeover.kit.files import write_whole
 from changeover.kit.http import NoResponse, ask
 from changeover.model.instance import Address, Instance
 from changeover.ports import Membership, Nodes, Unknown
+
+if TYPE_CHECKING:
+    import httpx
 
 _Hosts = Mapping[str, tuple[bool, int]]
 """Instance name -> whether that node sends it requests, and with which weight."""
@@ -65,14 +66,17 @@ class EnvoyRouter:
         """The node's members, or why it could not be asked."""
         try:
             answer = await ask(self._client, "GET", f"http://{node.control}/clusters?format=json")
+        except NoResponse as error:
+            return str(error)
+        try:
+            if answer.status_code != 200:
+                raise ValueError(f"status {answer.status_code}")
             return {
                 host["hostname"]: (_gets_traffic(host.get("health_status", {})), int(host.get("weight", 1)))
-                for cluster in answer.raise_for_status().json()["cluster_statuses"]
+                for cluster in answer.json()["cluster_statuses"]
                 if cluster["name"] == self._cluster
                 for host in cluster.get("host_statuses", ())
             }
-        except (NoResponse, httpx.HTTPStatusError) as error:
-            return str(error)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return f"/clusters is not what it should be: {error!r}"
 

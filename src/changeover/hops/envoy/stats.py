@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from changeover.kit.http import NoResponse, ask
 from changeover.model.guard import RequestCounts
 from changeover.model.instance import Instance
 from changeover.ports import Nodes, Unknown
+
+if TYPE_CHECKING:
+    import httpx
 
 
 async def request_counts(
@@ -37,8 +38,10 @@ async def _ask(client: httpx.AsyncClient, cluster: str, node: Instance) -> Mappi
     """Its counts, or why not: raised here, the questions to the others would be left under way."""
     try:
         answer = await ask(client, "GET", f"http://{node.control}/clusters?format=json")
-        return parse(answer.raise_for_status().json(), cluster)
-    except (NoResponse, httpx.HTTPStatusError, ValueError, Unknown) as error:
+        if answer.status_code != 200:
+            raise Unknown(f"/clusters answered {answer.status_code}")
+        return parse(answer.json(), cluster)
+    except (NoResponse, ValueError, Unknown) as error:
         return Unknown(f"{node.name}: {error}")
 
 

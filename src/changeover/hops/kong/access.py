@@ -11,13 +11,14 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from changeover.kit import http
 from changeover.kit.redact import SHOWN
 from changeover.ports import Unknown
+
+if TYPE_CHECKING:
+    import httpx
 
 
 @dataclass

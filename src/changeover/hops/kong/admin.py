@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import httpx
 
 from changeover.hops.kong.access import Access
 from changeover.ports import Unknown
+
+if TYPE_CHECKING:
+    import httpx
 
 _SIZE = 1000
 """Targets asked for at once: the most that Kong gives."""

@@ -9,9 +9,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 from signal import SIGQUIT
-from typing import Any, ClassVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from changeover.hops.kong import binary
 from changeover.hops.kong.access import Access
@@ -31,6 +29,9 @@ from changeover.model.chainfile import ParsedChain
 from changeover.model.hop_traits import HopTraits, KnownHops
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext, Nodes, Serving, Unknown
+
+if TYPE_CHECKING:
+    import httpx
 
 TELL_AGAIN = 2.0
 """Seconds between two times that a node is told what it should know already."""

@@ -6,9 +6,7 @@ import os
 import re
 from collections.abc import Collection
 from signal import SIGQUIT
-from typing import Any, ClassVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from changeover.hops.nginx import binary
 from changeover.hops.nginx.config import http_conf, stream_conf
@@ -18,6 +16,9 @@ from changeover.kit.sockets import open_connections
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext, Unknown
+
+if TYPE_CHECKING:
+    import httpx
 
 _COUNTS = re.compile(r"Reading: (\d+) Writing: (\d+)")
 

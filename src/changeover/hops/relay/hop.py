@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from signal import SIGTERM
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import httpx
-
-from changeover.hops.counted import in_flight
+from changeover.hops.in_flight_endpoint import in_flight
 from changeover.hops.relay.settings import MIB, RelaySettings
 from changeover.kit.http import is_ok
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class Relay:
