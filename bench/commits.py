@@ -27,6 +27,7 @@ from rich.table import Table
 
 from changeover.uploads import FileStore
 from changeover.uploads.core.manifest import Manifest
+from changeover.uploads.core.record import encode
 from changeover.uploads.stores import files
 from changeover.uploads.stores.store import RecordVersion, Store
 
@@ -70,13 +71,13 @@ async def commit(store: Store, manifest: Manifest, version: RecordVersion, name:
     writer.write(b"x" * SIZE)
     manifest = manifest.appended(await writer.commit())
     writer.close()
-    return manifest, await store.swap(manifest.id, manifest.dump(), version)
+    return manifest, await store.swap(manifest.id, encode(manifest), version)
 
 
 async def measured(folder: Path, at_once: int) -> Round:
     store = FileStore(folder)
     made = [Manifest(f"{number:020d}", "plain", 0.0, None) for number in range(at_once)]
-    uploads = [(each, await store.create(each.id, each.dump())) for each in made]
+    uploads = [(each, await store.create(each.id, encode(each))) for each in made]
     flushes, cpu, begun = flushed(folder), time.process_time(), time.perf_counter()
     for number in range(COMMITS):
         uploads = await asyncio.gather(*(commit(store, *each, str(number)) for each in uploads))

@@ -39,7 +39,7 @@ from rich.table import Table
 
 from changeover.probe.ledger import read_ledger
 from changeover.uploads import FileStore
-from changeover.uploads.core.manifest import Manifest
+from changeover.uploads.core.record import decode
 from changeover.uploads.stores.store import RecordMissing
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -125,7 +125,7 @@ class Chain:
             store, found = FileStore(self._folder / ".changeover/shared/files"), Counter[int]()
             async for id in store.ids():
                 with contextlib.suppress(RecordMissing):
-                    found[Manifest.load((await store.read(id))[0]).attempts] += 1
+                    found[decode((await store.read(id))[0]).attempts] += 1
             return found
 
         return asyncio.run(read())

@@ -276,7 +276,7 @@ async def collect(folder: Path) -> None:
 
     engine = Engine(FileStore(folder), never, now=lambda: time.time() + 10**6)
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    collected = await engine.collect()
+    collected = await engine.collector.collect()
     after = resource.getrusage(resource.RUSAGE_SELF)
     told = {
         "collected": collected,

@@ -29,6 +29,7 @@ from tests.chain.upload_clients import CLIENTS
 
 from changeover.uploads import FileStore
 from changeover.uploads.core.manifest import Manifest, UploadState
+from changeover.uploads.core.record import decode
 from changeover.uploads.stores.store import RecordMissing
 
 BETWEEN_KILLS = 5.0
@@ -209,7 +210,7 @@ def manifests(chain: Chain) -> list[Manifest]:
         store, found = FileStore(chain.state / "shared" / "files"), []
         async for id in store.ids():
             with contextlib.suppress(RecordMissing):
-                found.append(Manifest.load((await store.read(id))[0]))
+                found.append(decode((await store.read(id))[0]))
         return found
 
     return asyncio.run(read())

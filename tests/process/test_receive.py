@@ -373,7 +373,7 @@ def test_what_is_counted_is_shown(tmp_path: Path, run: Run) -> None:
             await client.ask("POST", "/files/", b"hello")
             got = await client.ask("GET", "/metrics")
             assert got.headers["content-type"].startswith("text/plain")
-            assert b'changeover_uploads_events_total{dialect="plain",event="answered"}' in got.body
+            assert b'changeover_uploads_events_total{dialect="plain",event="handled"}' in got.body
 
     run(go())
 
@@ -502,7 +502,7 @@ def test_who_leaves_tells_its_listener_to_the_end(tmp_path: Path, run: Run) -> N
             async with Server(receiver, []).client() as client:
                 assert (await client.ask("POST", "/files/", b"hello")).status == 201
             asyncio.get_running_loop().call_later(0.1, go_on.set)
-        assert heard == ["created", "progress", "completed", "answered"]
+        assert heard == ["created", "progress", "completed", "handled"]
 
     run(go())
 

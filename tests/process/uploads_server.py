@@ -24,8 +24,8 @@ from tests.unit.uploads.bucket_stores import gcs_store, s3_store
 
 from changeover.uploads import CompletedUpload, FileStore, Limits, Response, Uploads
 from changeover.uploads.core import appending
-from changeover.uploads.core.completion import lease as leases
 from changeover.uploads.core.manifest import Manifest, UploadState
+from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.stores.store import Store
 
 CALLS = ("write", "fdatasync", "fsync", "link", "unlink", "mkdir", "close")
@@ -56,7 +56,7 @@ def die_at(when: str, number: int) -> None:
 async def hasty(self: Any, change: Callable[[Manifest], Manifest]) -> None:
     """The mutant: acknowledges first, and makes it so in a moment. With the last byte it takes its time."""
     self._manifest = change(self._manifest.appended(await self._writer.commit()))
-    swapping = self._store.swap(self._manifest.id, self._manifest.dump(), self._version)
+    swapping = self._repository.swap(self._manifest, self._version)
     if self._manifest.state is UploadState.RECEIVING:
         asyncio.get_running_loop().call_later(0.005, asyncio.ensure_future, swapping)
     else:
@@ -76,8 +76,8 @@ def named(store: str) -> Store:
 
 
 def live(store: str, listening: socket.socket, when: str, number: int) -> None:
-    leases.LEASE = 0.2  # who died while it asked is waited for no longer
-    app = Uploads(named(store), answer, limits=Limits(segment=8192))
+    timing = UploadTiming(handler_lease=0.2)  # so that the next life soon calls the handler again
+    app = Uploads(named(store), answer, limits=Limits(segment=8192), timing=timing)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", http="httptools"))
     die_at(when, number)
     server.run(sockets=[listening])

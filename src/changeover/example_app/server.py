@@ -61,7 +61,7 @@ async def serve(config: AppConfig) -> None:
     )
     async with files.running():
         name = f"{config.instance} ({config.version})"
-        await _Server(settings, board, name, files.engine.leave).serve(sockets=[listener])
+        await _Server(settings, board, name, files.leave).serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):

@@ -7,15 +7,16 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
-from changeover.uploads.stores.objects import GCSStore, ObjectStore, S3Store
+from changeover.uploads.stores.objects import BucketSettings, GCSStore, ObjectStore, S3Store
 
 BUCKET = "uploads"
 
 SOON: Any = {
+    "settings": BucketSettings(put_pause=0),
     "retry_config": {
         "max_retries": 1,
         "backoff": {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=2), "base": 2},
-    }
+    },
 }
 """For stores that are to give up at once."""
 

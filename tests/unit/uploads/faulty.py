@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from changeover.uploads.core.manifest import Segment
-from changeover.uploads.stores.store import RecordVersion, SegmentWriter, Store, StoreUnavailable
+from changeover.uploads.stores.store import RecordVersion, Segment, SegmentWriter, Store, StoreUnavailable
 
 
 class Killed(BaseException):

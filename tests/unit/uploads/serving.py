@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from changeover.uploads import CompletedUpload, Limits, Response, Uploads
 from changeover.uploads.core.engine import Validate
 from changeover.uploads.core.events import EventListener
+from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.server.asgi import Authorise
 from changeover.uploads.stores.store import Store
 
@@ -67,6 +70,8 @@ class Instance:
         on_event: EventListener | None = None,
         base_path: str = "",
         keep_headers: Sequence[str] = (),
+        timing: UploadTiming | None = None,
+        registry: CollectorRegistry | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.finished: list[CompletedUpload] = []
@@ -80,8 +85,11 @@ class Instance:
             on_event=on_event,
             base_path=base_path,
             keep_headers=keep_headers,
+            timing=timing,
+            registry=registry,
             now=now,
         )
+        self.engine = self.app._engine
 
     async def _complete(self, finished: CompletedUpload) -> Response:
         self.finished.append(finished)

@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import ParamSpec
 
-from changeover.uploads.core.manifest import Segment
-from changeover.uploads.stores.store import Store
+from changeover.uploads.stores.store import Segment, Store
 
 P = ParamSpec("P")
 

@@ -9,20 +9,19 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-import pytest
 from tests.unit.uploads.faulty import Faulty
 from tests.unit.uploads.serving import Got, Instance, Sending, content, settled
 
 from changeover.uploads import CompletedUpload, FileStore, Limits, Response
-from changeover.uploads.core import appending
-from changeover.uploads.core import engine as engines
-from changeover.uploads.core.completion import completion as asking_room
-from changeover.uploads.core.completion import lease as leases
 from changeover.uploads.core.manifest import Manifest, UploadState
+from changeover.uploads.core.record import encode
+from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.stores.store import RecordVersion
 
 PARTIAL = "application/partial-upload"
 Seen = TypeVar("Seen")
+
+TIMING = UploadTiming()
 
 
 async def begun(instance: Instance, body: bytes = b"", **headers: str) -> str:
@@ -140,10 +139,9 @@ async def test_bytes_for_another_offset_end_what_is_under_way_elsewhere_too(stor
     assert await offset_of(b, id) == int(got.headers["upload-offset"])
 
 
-async def test_a_holder_that_does_not_let_go_is_fenced_out(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "LET_GO", 0.05)
+async def test_a_holder_that_does_not_let_go_is_fenced_out(store: FileStore) -> None:
     disk = Faulty(store)
-    instance = Instance(disk)
+    instance = Instance(disk, timing=UploadTiming(interrupt_timeout=0.05))
     id = await begun(instance)
     old, body = await under_way(instance, id, 0, b"HELLO")
     disk.hold("commit")
@@ -186,7 +184,7 @@ async def raced(store: FileStore, late: Callable[[Instance, str], Awaitable[Seen
     await settled(lambda: a.finished)
     disk.release()
     got = await slow
-    assert (await a.app.engine.find(id, "")).holder  # it still has its lease
+    assert (await a.engine.find(id, "")).holder  # it still has its lease
     application.go_on.set()
     assert (await old).status == 200
     assert not b.finished
@@ -195,12 +193,12 @@ async def raced(store: FileStore, late: Callable[[Instance, str], Awaitable[Seen
 
 async def settled_offset(instance: Instance, id: str, offset: int) -> None:
     async with asyncio.timeout(10):
-        while (await instance.app.engine.find(id, "")).offset < offset:
+        while (await instance.engine.find(id, "")).offset < offset:
             await asyncio.sleep(0.01)
 
 
 async def test_a_question_that_came_too_late_leaves_the_answer_to_whoever_asks_for_it(store: FileStore) -> None:
-    _, _, manifest = await raced(store, lambda b, id: b.app.engine.fence(id, ""))
+    _, _, manifest = await raced(store, lambda b, id: b.engine.fence(id, ""))
     assert (manifest.offset, manifest.state) == (5, UploadState.COMPLETE)
 
 
@@ -224,14 +222,12 @@ async def test_what_arrived_is_there_for_others_although_the_request_goes_on(sto
     assert await content(b, id) == b"hello"
 
 
-async def test_what_trickles_is_committed_too(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(appending, "IDLE", 0.02)
-    monkeypatch.setattr(appending, "OLDEST", 0.04)
-    instance = Instance(store)
+async def test_what_trickles_is_committed_too(store: FileStore) -> None:
+    instance = Instance(store, timing=UploadTiming(idle_commit=0.02, max_commit_delay=0.04))
     id = await begun(instance)
     task, body = await under_way(instance, id, 0, b"x")
     async with asyncio.timeout(10):
-        while (await instance.app.engine.find(id, "")).offset == 0:
+        while (await instance.engine.find(id, "")).offset == 0:
             body.send(b"x")  # never still
             await asyncio.sleep(0.001)
     body.end()
@@ -249,17 +245,15 @@ async def test_a_full_segment_is_committed(store: FileStore) -> None:
     assert await content(instance, id) == b"hello"
 
 
-async def test_a_commit_that_falls_due_while_a_slow_one_ends_is_not_made_beside_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_commit_that_falls_due_while_a_slow_one_ends_is_not_made_beside_the_next(tmp_path: Path) -> None:
     class Stalling(Faulty):
         async def swap(self, id: str, record: bytes, version: RecordVersion) -> RecordVersion:
             version = await super().swap(id, record, version)
             time.sleep(0.005)  # noqa: ASYNC251 - the loop stands still, and every timer is due when it goes on
             return version
 
-    monkeypatch.setattr(appending, "IDLE", 0.002)
-    instance = Instance(Stalling(FileStore(tmp_path)), limits=Limits(segment=1000))
+    timing = UploadTiming(idle_commit=0.002)
+    instance = Instance(Stalling(FileStore(tmp_path)), limits=Limits(segment=1000), timing=timing)
     id = await begun(instance)
     sending = Sending()
     for _ in range(50):
@@ -341,7 +335,7 @@ async def test_an_application_whose_client_hung_up_is_left_to_finish(store: File
     application.go_on.set()
     assert (await append(instance, id, 5, b"")).body == b"thanks"
     assert len(instance.finished) == 1
-    await instance.app.engine.completion.wait_until_idle()
+    await instance.engine.completion.wait_until_idle()
 
 
 async def test_an_instance_that_died_while_it_asked_is_waited_for_no_longer_than_its_lease(store: FileStore) -> None:
@@ -351,8 +345,8 @@ async def test_an_instance_that_died_while_it_asked_is_waited_for_no_longer_than
     asked = asyncio.create_task(append(a, id, 0, b"hello"))
     await settled(lambda: a.finished)
     waiting = asyncio.create_task(append(b, id, 5, b""))
-    clock.now += leases.LEASE - 1
-    assert not (await asyncio.wait([waiting], timeout=3 * asking_room.POLL))[0]
+    clock.now += TIMING.handler_lease - 1
+    assert not (await asyncio.wait([waiting], timeout=3 * TIMING.response_poll))[0]
     clock.now += 1
     assert (await waiting).body == b"thanks"
     assert b.finished[0].attempt == 2
@@ -361,29 +355,25 @@ async def test_an_instance_that_died_while_it_asked_is_waited_for_no_longer_than
     assert (await append(b, id, 5, b"")).body == b"thanks"
 
 
-async def test_an_application_may_take_longer_than_a_lease(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "LEASE", 0.06)
+async def test_an_application_may_take_longer_than_a_lease(store: FileStore) -> None:
     application = Held()
-    a, b = Instance(store, application), Instance(store)
+    a, b = Instance(store, application, timing=UploadTiming(handler_lease=0.06)), Instance(store)
     id = await begun(a)
     asked = asyncio.create_task(append(a, id, 0, b"hello"))
     await settled(lambda: a.finished)
-    first = (await b.app.engine.find(id, "")).held_until
+    first = (await b.engine.find(id, "")).lease_until
     waiting = asyncio.create_task(append(b, id, 5, b""))
     async with asyncio.timeout(10):
-        while (await b.app.engine.find(id, "")).held_until < first + 0.2:
+        while (await b.engine.find(id, "")).lease_until < first + 0.2:
             await asyncio.sleep(0.01)
     application.go_on.set()
     assert (await asked).body == (await waiting).body == b"thanks"
     assert not b.finished
 
 
-async def test_an_answer_that_comes_while_the_lease_is_renewed_is_kept(
-    store: FileStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(leases, "LEASE", 0.03)
+async def test_an_answer_that_comes_while_the_lease_is_renewed_is_kept(store: FileStore) -> None:
     disk, application = Faulty(store), Held()
-    instance = Instance(disk, application, now=Clock())
+    instance = Instance(disk, application, timing=UploadTiming(handler_lease=0.03), now=Clock())
     id = await begun(instance)
     asked = asyncio.create_task(append(instance, id, 0, b"hello"))
     await settled(lambda: instance.finished)
@@ -404,7 +394,7 @@ async def test_who_leaves_keeps_what_came_and_sends_everybody_on_within_a_second
     ids = [await begun(a) for _ in range(20)]
     requests = [(await under_way(a, id, 0, b"hel"))[0] for id in ids]
     async with asyncio.timeout(1):
-        await a.app.engine.leave()
+        await a.engine.leave()
         got = await asyncio.gather(*requests)
     assert {(each.status, each.headers["upload-offset"]) for each in got} == {(503, "3")}
     for id in ids:
@@ -414,7 +404,7 @@ async def test_who_leaves_keeps_what_came_and_sends_everybody_on_within_a_second
 
 async def test_who_leaves_takes_nothing_new(instance: Instance) -> None:
     id = await begun(instance)
-    await instance.app.engine.leave()
+    await instance.engine.leave()
     for got in (
         await append(instance, id, 0, b"hello"),
         await instance.got("POST", "/", b"hello"),
@@ -431,9 +421,9 @@ async def test_who_leaves_does_not_wait_for_the_answer_another_one_gets(store: F
     asked = asyncio.create_task(append(a, id, 0, b"hello"))
     await settled(lambda: a.finished)
     waiting = asyncio.create_task(append(b, id, 5, b""))
-    assert not (await asyncio.wait([waiting], timeout=3 * asking_room.POLL))[0]
+    assert not (await asyncio.wait([waiting], timeout=3 * TIMING.response_poll))[0]
     async with asyncio.timeout(1):
-        await b.app.engine.leave()
+        await b.engine.leave()
         assert (await waiting).status == 503
     application.go_on.set()
     assert (await asked).status == 200
@@ -447,18 +437,17 @@ async def test_who_leaves_waits_for_its_application(store: FileStore) -> None:
         await settled(lambda: instance.finished)
         asking.cancel()
         asyncio.get_running_loop().call_later(0.05, application.go_on.set)
-    assert (await instance.app.engine.find(instance.finished[0].id, "")).state is UploadState.DONE
+    assert (await instance.engine.find(instance.finished[0].id, "")).state is UploadState.DONE
 
 
-async def test_who_leaves_does_not_wait_for_a_disk_for_ever(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "LET_GO", 0.05)
+async def test_who_leaves_does_not_wait_for_a_disk_for_ever(store: FileStore) -> None:
     disk = Faulty(store)
-    instance = Instance(disk)
+    instance = Instance(disk, timing=UploadTiming(interrupt_timeout=0.05))
     id = await begun(instance)
     old, _ = await under_way(instance, id, 0, b"hel")
     disk.hold("commit")
     async with asyncio.timeout(1):
-        await instance.app.engine.leave()
+        await instance.engine.leave()
     disk.release()
     assert (await old).status == 503
 
@@ -473,9 +462,9 @@ async def test_what_has_expired_is_collected_and_nothing_else(store: FileStore, 
     done = (await instance.got("POST", "/", b"hello")).id
     clock.now += 59
     new = await begun(instance, b"hel")
-    assert await instance.app.engine.collect() == 0
+    assert await instance.engine.collector.collect() == 0
     clock.now += 1
-    assert await instance.app.engine.collect() == 5
+    assert await instance.engine.collector.collect() == 5
     assert [(await instance.got("HEAD", f"/{id}")).status for id in old] == [404] * 5
     assert await offset_of(instance, new) == 3
     assert await content(instance, done) == b"hello"
@@ -490,17 +479,16 @@ async def test_what_is_done_is_kept_for_as_long_as_was_asked(store: FileStore) -
     assert await content(instance, id) == b"hello"
     clock.now += 1
     assert (await instance.got("GET", f"/{id}/content")).status == 404
-    assert await instance.app.engine.collect() == 1
+    assert await instance.engine.collector.collect() == 1
 
 
 async def test_what_has_expired_is_collected_now_and_then_while_somebody_serves(
-    store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: FileStore, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(engines, "COLLECT", 0.001)
-    instance = Instance(store, limits=Limits(max_age=0))
+    instance = Instance(store, limits=Limits(max_age=0), timing=UploadTiming(collect_interval=0.001))
     await instance.got("POST", "/", upload_complete="?0")
     assert [*tmp_path.glob("*/*")]
-    async with instance.app.engine.collecting():
+    async with instance.engine.collector.running():
         await settled(lambda: not [*tmp_path.glob("*/*")])
 
 
@@ -512,11 +500,11 @@ async def test_a_complete_upload_whose_client_and_whose_instance_are_gone_is_ans
     id = await begun(dead)
     asked = asyncio.create_task(append(dead, id, 0, b"hello"))
     await settled(lambda: dead.finished)
-    await alive.app.engine.collect()
+    await alive.engine.collector.collect()
     assert not alive.finished  # it may be alive
-    clock.now += leases.LEASE
-    await alive.app.engine.collect()
-    await alive.app.engine.collect()
+    clock.now += TIMING.handler_lease
+    await alive.engine.collector.collect()
+    await alive.engine.collector.collect()
     assert [it.attempt for it in alive.finished] == [2]
     assert (await append(alive, id, 5, b"")).body == b"thanks"
     application.go_on.set()
@@ -538,10 +526,10 @@ async def test_what_the_application_failed_on_is_asked_again_and_holds_no_collec
     failing = await begun(instance)
     assert (await append(instance, failing, 0, b"hello")).status == 503
     await begun(instance, b"hel")
-    assert await instance.app.engine.collect() == 0
+    assert await instance.engine.collector.collect() == 0
     assert len(instance.finished) == 2
     fails = False
-    await instance.app.engine.collect()
+    await instance.engine.collector.collect()
     assert (await append(instance, failing, 5, b"")).body == b"thanks"
     assert len(instance.finished) == 3
 
@@ -550,7 +538,7 @@ async def test_pieces_of_a_whole_are_not_for_the_application(store: FileStore) -
     instance = Instance(store)
     said = {"tus_resumable": "1.0.0", "upload_concat": "partial", "upload_length": "5"}
     await instance.got("POST", "/", b"hello", content_type="application/offset+octet-stream", **said)
-    await instance.app.engine.collect()
+    await instance.engine.collector.collect()
     assert not instance.finished
 
 
@@ -560,8 +548,8 @@ async def test_two_instances_can_collect_at_once(store: FileStore, tmp_path: Pat
     for _ in range(30):
         await begun(a, b"hel")
     clock.now += 60
-    await asyncio.gather(a.app.engine.collect(), b.app.engine.collect())
-    await a.app.engine.collect()
+    await asyncio.gather(a.engine.collector.collect(), b.engine.collector.collect())
+    await a.engine.collector.collect()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -571,7 +559,7 @@ async def test_a_request_under_way_is_fenced_out_by_the_end_of_its_upload(store:
     id = await begun(a)
     old, body = await under_way(a, id, 0, b"hel")
     clock.now += 60
-    assert await b.app.engine.collect() == 1
+    assert await b.engine.collector.collect() == 1
     body.end()
     assert (await old).status in (404, 503)
     assert not a.finished
@@ -579,11 +567,11 @@ async def test_a_request_under_way_is_fenced_out_by_the_end_of_its_upload(store:
 
 async def test_an_upload_is_not_collected_while_the_application_is_asked_about_it(store: FileStore) -> None:
     clock, application = Clock(), Held()
-    instance = Instance(store, application, limits=Limits(max_age=leases.LEASE - 3), now=clock)
+    instance = Instance(store, application, limits=Limits(max_age=TIMING.handler_lease - 3), now=clock)
     asked = asyncio.create_task(instance.got("POST", "/", b"hello"))
     await settled(lambda: instance.finished)
-    clock.now += leases.LEASE - 1
-    assert await instance.app.engine.collect() == 0
+    clock.now += TIMING.handler_lease - 1
+    assert await instance.engine.collector.collect() == 0
     application.go_on.set()
     assert (await asked).status == 200
 
@@ -591,9 +579,9 @@ async def test_an_upload_is_not_collected_while_the_application_is_asked_about_i
 async def test_a_record_of_a_later_release_is_left_alone(store: FileStore) -> None:
     clock = Clock()
     instance = Instance(store, now=clock)
-    record = json.loads(Manifest("a" * 32, "tus", 0.0, 1.0).dump())
+    record = json.loads(encode(Manifest("a" * 32, "tus", 0.0, 1.0)))
     await store.create("a" * 32, json.dumps({**record, "format": 2}).encode())
-    assert await instance.app.engine.collect() == 0
+    assert await instance.engine.collector.collect() == 0
     assert await store.read("a" * 32)
 
 

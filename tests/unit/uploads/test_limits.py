@@ -12,7 +12,7 @@ from tests.unit.uploads.faulty import Faulty, Killed
 from tests.unit.uploads.serving import Got, Instance, Sending, content, settled
 
 from changeover.uploads import FileStore, Limits
-from changeover.uploads.core.limits.quota import place
+from changeover.uploads.core.limits.quota import quota_record_id
 from changeover.uploads.core.limits.rate_limit import BURST, RateLimit
 
 APPEND = {"upload_offset": "0", "upload_complete": "?1", "content_type": "application/partial-upload"}
@@ -166,10 +166,10 @@ async def test_an_instance_that_died_before_it_counted_its_upload_takes_no_room(
 async def test_the_list_of_an_owner_is_no_upload_and_is_left_by_the_collection(store: FileStore) -> None:
     instance = limited(store)
     await begin(instance)
-    id = place("ann")
+    id = quota_record_id("ann")
     for method in ("HEAD", "DELETE", "PATCH"):
         assert (await instance.got(method, f"/{id}", user="ann", **APPEND)).status == 404
     assert (await instance.got("GET", f"/{id}/content", user="ann")).status == 404
     assert (await instance.got("PUT", f"/{id}/parts/1", b"x", user="ann")).status == 404
-    assert await instance.app.engine.collect() == 0
+    assert await instance.engine.collector.collect() == 0
     assert await store.read(id)

@@ -37,14 +37,14 @@ def events(event: str, dialect: str = "ietf") -> Counted:
 async def test_uploads_are_counted_by_dialect_and_by_what_became_of_them(store: FileStore) -> None:
     now = [1000.0]
     instance = Instance(store, limits=Limits(max_age=60), now=lambda: now[0])
-    created, completed, answered = events("created"), events("completed"), events("answered")
+    created, completed, answered = events("created"), events("completed"), events("handled")
     cancelled, expired, plain = events("cancelled"), events("expired"), events("completed", "plain")
     ids = [(await instance.got("POST", "/", upload_complete="?0")).id for _ in range(3)]
     await instance.got("PATCH", f"/{ids[0]}", b"hello", upload_offset="0", **APPEND)
     await instance.got("DELETE", f"/{ids[1]}")
     await instance.got("POST", "/", b"hello")
     now[0] += 61
-    await instance.app.engine.collect()
+    await instance.engine.collector.collect()
     assert [each.more for each in (created, completed, answered, cancelled, plain)] == [3, 1, 1, 1, 1]
     assert expired.more == 1  # what the application has answered stays
 
@@ -65,8 +65,8 @@ async def test_bytes_are_counted_when_they_are_kept_and_when_they_are_not(instan
 
 async def test_requests_that_are_under_way_and_taken_over_are_counted(store: FileStore) -> None:
     a, b = Instance(store), Instance(store)
-    flying = Counted("in_flight")
-    here, elsewhere = Counted("takeovers_total", how="in process"), Counted("takeovers_total", how="fenced")
+    flying = Counted("active_requests")
+    here, elsewhere = Counted("takeovers_total", kind="in_process"), Counted("takeovers_total", kind="fenced")
     id = (await a.got("POST", "/", upload_complete="?0")).id
     for instance, counted in ((a, here), (b, elsewhere)):
         body = Sending()
@@ -86,9 +86,9 @@ async def test_what_the_application_and_the_store_could_not_do_is_counted(store:
             raise LookupError("a bug")
         return Response(200)
 
-    failed = Counted("handler_attempts_total", outcome="failed")
-    answered = Counted("handler_attempts_total", outcome="answered")
-    full = Counted("store_errors_total", full="true")
+    failed = Counted("handler_calls_total", outcome="failed")
+    answered = Counted("handler_calls_total", outcome="succeeded")
+    full = Counted("store_errors_total", reason="full")
     faulty = Faulty(store)
     instance = Instance(faulty, fails_at_first)
     id = (await instance.got("POST", "/", b"hello", upload_complete="?0")).id

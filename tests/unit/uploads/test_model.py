@@ -35,6 +35,7 @@ from changeover.uploads import CompletedUpload, FileStore, Limits, Response
 from changeover.uploads.core import engine as engines
 from changeover.uploads.core.appending import Appender
 from changeover.uploads.core.manifest import Manifest, UploadState
+from changeover.uploads.core.record import decode
 from changeover.uploads.stores import files
 from changeover.uploads.stores.store import RecordMissing, RecordVersion, Store
 
@@ -196,15 +197,15 @@ class Machine(RuleBasedStateMachine):
             upload.told = max(upload.told, offset)
         if upload.dialect.answered(got, len(upload.whole)):
             assert manifest.state is UploadState.DONE
-            assert manifest.answer is not None
-            assert upload.answer in (None, manifest.answer.body)
-            upload.answer = manifest.answer.body
+            assert manifest.response is not None
+            assert upload.answer in (None, manifest.response.body)
+            upload.answer = manifest.response.body
             if not isinstance(upload.dialect, Tus):
                 assert got.body == upload.answer
 
     def look(self, upload: Upload) -> tuple[Manifest, bytes]:
         async def look() -> tuple[Manifest, bytes]:
-            manifest = Manifest.load((await self.shared.read(upload.id))[0])
+            manifest = decode((await self.shared.read(upload.id))[0])
             pieces = self.shared.pieces(upload.id, manifest.segments)
             return manifest, b"".join([piece async for piece in pieces])
 
@@ -359,8 +360,8 @@ class Machine(RuleBasedStateMachine):
             upload.seen = len(content)
             if manifest.state is not UploadState.RECEIVING:
                 assert content == upload.whole
-            if manifest.answer is not None:
-                assert upload.answer in (None, manifest.answer.body)
+            if manifest.response is not None:
+                assert upload.answer in (None, manifest.response.body)
 
     def teardown(self) -> None:
         """Whatever happened: every upload that was not given up can be finished, and the answer stays the same."""
@@ -440,8 +441,8 @@ def test_an_engine_that_appends_wherever_the_upload_ends_is_caught(monkeypatch: 
 
 
 def test_an_engine_that_asks_the_application_without_a_lease_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Manifest.asked
-    monkeypatch.setattr(Manifest, "asked", lambda self, holder, until: original(self, holder, 0.0))
+    original = Manifest.leased
+    monkeypatch.setattr(Manifest, "leased", lambda self, holder, until: original(self, holder, 0.0))
 
     class Slow(Machine):
         """Only a second request during a call to the handler shows it."""

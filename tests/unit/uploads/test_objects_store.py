@@ -20,17 +20,10 @@ from tests.unit.uploads.serving import content as content_of
 from tests.unit.uploads.storing import ID, asynchronous, content, ids, written
 
 from changeover.uploads import Limits
-from changeover.uploads.core.manifest import Segment
-from changeover.uploads.stores import objects
-from changeover.uploads.stores.objects import ObjectStore, S3Store
-from changeover.uploads.stores.store import RecordChanged, RecordMissing, StoreUnavailable
+from changeover.uploads.stores.objects import BucketSettings, ObjectStore, S3Store
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, Segment, StoreUnavailable
 
 Make = Callable[..., ObjectStore]
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "PAUSE", 0)
 
 
 @pytest.fixture(params=["S3", "Google"])
@@ -60,7 +53,7 @@ FAULTS = [
     pytest.param(Fault("*", status=403, code="AccessDenied"), r"403.*AccessDenied", id="forbidden"),
     pytest.param(Fault("*", status=401, code="Unauthenticated"), "401", id="unauthenticated"),
     pytest.param(Fault("*", status=404, code="NoSuchBucket"), r"404.*NoSuchBucket", id="no bucket"),
-    pytest.param(Fault("*"), "no answer", id="hung up"),
+    pytest.param(Fault("*"), "no response", id="hung up"),
 ]
 
 
@@ -105,7 +98,7 @@ async def test_a_service_that_does_not_answer_in_time_is_unavailable(service: Se
     for ask in (hasty.read(ID), hasty.swap(ID, b"1", version)):
         with (
             service.failing(Fault("*", held=threading.Event(), status=500)),
-            pytest.raises(StoreUnavailable, match="no answer: Timeout"),
+            pytest.raises(StoreUnavailable, match="no response: Timeout"),
         ):
             await ask
     assert await patient.read(ID) == (b"0", version)
@@ -254,11 +247,8 @@ async def test_a_half_dropped_upload_is_still_listed_and_can_be_dropped_again(se
 
 
 @asynchronous
-async def test_a_writer_holds_no_more_than_it_may_and_keeps_what_came_before(
-    service: Service, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(objects, "MOST", 10)
-    store = make()
+async def test_a_writer_holds_no_more_than_it_may_and_keeps_what_came_before(service: Service, make: Make) -> None:
+    store = make(settings=BucketSettings(max_uncommitted=10))
     await store.create(ID, b"0")
     writer = store.writer(ID, "1")
     writer.write(b"0123456789")
@@ -300,7 +290,7 @@ def test_the_library_is_there_without_the_one_for_buckets() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert told.stderr.splitlines()[-1] == (
-        "ModuleNotFoundError: uploads in a bucket need obstore: pip install 'changeover[objects]'"
+        "ModuleNotFoundError: stores in buckets need an extra: pip install 'changeover[objects]'"
     )
 
 

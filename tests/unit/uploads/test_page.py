@@ -44,7 +44,7 @@ async def test_the_example_in_fastapi_limits_validates_tells_and_counts(tmp_path
         place = begun[0].headers["location"]
         told = {"Upload-Offset": "3", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
         assert (await client.patch(place, content=b"lo", headers=told)).text == "ann sent 5 bytes"
-        await there["uploads"].engine.completion.wait_until_idle()
+        await there["uploads"].wait_until_idle()
         assert (await client.get(f"/progress/{place.rpartition('/')[2]}")).json() == 5
         assert (
             'changeover_uploads_events_total{dialect="ietf",event="completed"}' in (await client.get("/metrics/")).text

@@ -29,24 +29,18 @@ from tests.unit.uploads.test_engine import Held
 
 from changeover.uploads import FileStore
 from changeover.uploads.core.appending import Appender
-from changeover.uploads.core.completion import completion as asking
-from changeover.uploads.stores import objects
+from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.stores.store import StoreUnavailable
 
 WHOLE = b"hello world"
 FIRST = 5
 """Bytes that are acknowledged before the fault."""
+QUICK = UploadTiming(response_poll=0.001)
 STEP = 1 if os.environ.get("CHANGEOVER_HYPOTHESIS") == "deep" else 4
 """From one request to a bucket that fails to the next one that is tried."""
 every_dialect = pytest.mark.parametrize(
     "dialect", [Ietf(), Tus(), ContentRange(), Parts()], ids=lambda it: type(it).__name__
 )
-
-
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "POLL", 0.001)
-    monkeypatch.setattr(objects, "PAUSE", 0.001)
 
 
 class Client:
@@ -99,7 +93,7 @@ class Client:
         assert self._dialect.answered(got, len(WHOLE)), got
         assert await content(self.instance, self.id) == WHOLE
         assert [finished.id for finished in self.instance.finished].count(self.id) == 1
-        await self.instance.app.engine.completion.wait_until_idle()
+        await self.instance.engine.completion.wait_until_idle()
 
 
 def check_told(got: Got, status: int, *words: str) -> None:
@@ -146,7 +140,7 @@ every_fault = pytest.mark.parametrize(("call", "number", "status"), FAULTS)
 async def test_a_disk_that_fails_is_told_and_the_upload_goes_on_when_it_is_mended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dialect: Any, call: str, number: int, status: int
 ) -> None:
-    instance = Instance(FileStore(tmp_path))
+    instance = Instance(FileStore(tmp_path), timing=QUICK)
     for after in count():
         client = Client(instance, dialect)
         await client.begin()
@@ -166,7 +160,7 @@ async def test_a_disk_that_fails_a_plain_upload_is_told_and_it_can_be_sent_again
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, status: int
 ) -> None:
     clock = [1_000_000.0]
-    instance = Instance(store := FileStore(tmp_path), now=lambda: clock[0])
+    instance = Instance(store := FileStore(tmp_path), timing=QUICK, now=lambda: clock[0])
     for after in count():
         with failing(monkeypatch, call, number, after) as met:
             got = await instance.got("POST", "/", WHOLE)
@@ -175,11 +169,11 @@ async def test_a_disk_that_fails_a_plain_upload_is_told_and_it_can_be_sent_again
             check_told(got, status, os.strerror(number))
         assert (again := await instance.got("POST", "/", WHOLE)).status == 200
         assert await content(instance, again.id) == WHOLE
-        await instance.app.engine.completion.wait_until_idle()
+        await instance.engine.completion.wait_until_idle()
     assert after > 1
     assert [await content(instance, one.id) for one in instance.finished] == [WHOLE] * len(instance.finished)
     clock[0] += 1e9  # what nobody will go on with is not there for ever
-    await instance.app.engine.collect()
+    await instance.engine.collector.collect()
     assert {id async for id in store.ids()} == {one.id for one in instance.finished}
 
 
@@ -199,7 +193,7 @@ async def test_an_answer_that_cannot_be_kept_is_told_and_kept_when_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the application is not asked again, however long that takes, nor is anybody left waiting."""
-    instance = Instance(FileStore(tmp_path), application := Held())
+    instance = Instance(FileStore(tmp_path), application := Held(), timing=QUICK)
     got = await instance.got("POST", "/", upload_complete="?0")
     said = {"upload_complete": "?1", "content_type": "application/partial-upload"}
     asking = asyncio.create_task(instance.got("PATCH", f"/{got.id}", WHOLE, upload_offset="0", **said))
@@ -227,7 +221,7 @@ async def test_an_answer_that_cannot_be_kept_is_told_and_kept_when_it_can(
 async def test_a_bucket_that_fails_is_told_and_the_upload_goes_on_when_it_is_mended(
     s3: Service, dialect: Any, fault: Fault
 ) -> None:
-    instance = Instance(s3_store(s3.url, **SOON))
+    instance = Instance(s3_store(s3.url, **SOON), timing=QUICK)
     for after in count(0, STEP):
         client = Client(instance, dialect)
         await client.begin()
@@ -254,7 +248,7 @@ async def test_a_bucket_that_fails_is_told_and_the_upload_goes_on_when_it_is_men
 )
 @every_dialect
 async def test_a_fault_of_a_bucket_in_passing_is_not_noticed(s3: Service, dialect: Any, fault: Fault) -> None:
-    instance = Instance(s3_store(s3.url, **SOON))
+    instance = Instance(s3_store(s3.url, **SOON), timing=QUICK)
     for after in count(0, STEP):
         client = Client(instance, dialect)
         await client.begin()
@@ -268,13 +262,13 @@ async def test_a_fault_of_a_bucket_in_passing_is_not_noticed(s3: Service, dialec
 
 @every_dialect
 async def test_what_a_slow_bucket_does_after_its_client_was_told_is_no_harm(s3: Service, dialect: Any) -> None:
-    patient = Instance(s3_store(s3.url, "slow", **SOON))
+    patient = Instance(s3_store(s3.url, "slow", **SOON), timing=QUICK)
     hasty = Instance(s3_store(s3.url, "slow", **SOON, client_options={"timeout": timedelta(milliseconds=50)}))
     client = Client(patient, dialect)
     await client.begin()
     slow = Fault("PUT", held=threading.Event(), done=True)
     with s3.failing(slow):
         client.instance = hasty
-        check_told(await client.rest(FIRST), 503, "no answer: Timeout")
+        check_told(await client.rest(FIRST), 503, "no response: Timeout")
         client.instance = patient
     await client.goes_on()

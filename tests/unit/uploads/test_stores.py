@@ -14,9 +14,8 @@ from tests.unit.uploads.storing import ID, asynchronous, content, ids, written
 
 from changeover.uploads.core.errors import TooManyUploads
 from changeover.uploads.core.limits.quota import Quota
-from changeover.uploads.core.manifest import Segment
 from changeover.uploads.stores.files import FileStore
-from changeover.uploads.stores.store import RecordChanged, RecordMissing, Store, StoreUnavailable
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, Segment, Store, StoreUnavailable
 
 MIB = 1024 * 1024
 
@@ -377,7 +376,7 @@ async def test_an_owner_who_is_at_the_limit_is_refused_whoever_is_asked(store: S
     taken = await asyncio.gather(*(instances[n % 2].enter(owner, f"{n}") for n in range(6)), return_exceptions=True)
     assert [type(each) for each in taken if each is not None] == [TooManyUploads] * 3
     with pytest.raises(TooManyUploads):
-        await instances[0].check_room(owner)
+        await instances[0].check(owner)
     finished.add(f"{taken.index(None)}")
     await instances[1].enter(owner, "another")
     with pytest.raises(TooManyUploads):

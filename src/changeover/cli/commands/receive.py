@@ -71,7 +71,7 @@ async def _serve(store: FileStore, limits: Limits, host: str, port: int, root: s
             return Response(answer.status_code, (("Content-Type", kind),), answer.content)
 
         engine = Engine(store, on_complete, limits)
-        async with engine.collecting(), Receiver(engine, host, port, root=root) as receiver:
+        async with engine.collector.running(), Receiver(engine, host, port, root=root) as receiver:
             listening = ":".join(map(str, receiver.address))
             typer.echo(f"taking uploads at http://{listening}{root}/", err=True)
             await told.wait()

@@ -1,1 +1,1 @@
-"""One upload from its creation to its completion, whichever dialect and store it uses."""
+"""The engine: one upload's life, whichever protocol its client uses. Knows no HTTP and no kind of storage."""

@@ -1,4 +1,4 @@
-"""Who wants to know of uploads is told, in order, and can neither break nor hold up any of them."""
+"""Deliver events to the listener in order. A slow or failing listener never affects uploads."""
 
 from __future__ import annotations
 
@@ -10,77 +10,76 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from changeover.uploads.core import metrics
 from changeover.uploads.core.manifest import Dialect, Manifest
+from changeover.uploads.core.metrics import UploadMetrics
 
-EventKind = Literal["created", "progress", "completed", "answered", "cancelled", "expired"]
+EventKind = Literal["created", "progress", "completed", "handled", "cancelled", "expired"]
 
 _LOG = logging.getLogger(__name__)
 
-BEHIND = 1000
-"""Events that wait for a slow listener; while there are as many, it is told of no progress."""
-PATIENCE = 5.0
-"""Seconds that a listener has at the end of a process for what it was not told yet."""
+BACKLOG = 1000
+"""Events that may wait for a slow listener. Beyond that, `progress` events are dropped."""
 
 
 @dataclass(frozen=True)
 class UploadEvent:
-    """What happened to an upload, as the instance tells that did it.
-
-    `progress` comes with every commit, `completed` when every byte is there, `answered` when the application's answer
-    is kept. `cancelled`: by its client, or given up. A process that dies may have told nobody of what it did last.
-    """
+    """What happened to an upload. The instance that did it emits the event; one that dies may not emit its last."""
 
     kind: EventKind
+    """`progress`: bytes were committed. `completed`: every byte is there. `handled`: the handler's response is stored.
+    `cancelled`: by its client, or because its first request failed. `expired`: it was collected."""
     id: str
     owner: str
+    """As `authorise` returned it; empty without that hook."""
     dialect: Dialect
     offset: int
-    """Bytes that are there for good."""
+    """Bytes that are durable."""
     length: int | None
-    """Bytes it will have in the end, where that is known."""
+    """Bytes that the upload will have; None while unknown."""
 
 
 EventListener = Callable[[UploadEvent], object]
-"""Told of every event; may be a coroutine function. What it raises is logged."""
+"""Receives every event; may be a coroutine function. Exceptions are logged."""
 
 
 class EventDispatcher:
-    """Tells a listener, if there is one, and counts."""
+    """Counts events and delivers them to a listener, if there is one."""
 
-    def __init__(self, listener: EventListener | None) -> None:
-        self._listener = listener
+    def __init__(self, on_event: EventListener | None, metrics: UploadMetrics, timeout: float) -> None:
+        self._on_event = on_event
+        self._metrics = metrics
+        self._timeout = timeout
+        """Seconds that `delivered` waits."""
         self._waiting: deque[UploadEvent] = deque()
-        self._telling: asyncio.Task[None] | None = None
+        self._delivery: asyncio.Task[None] | None = None
 
     def emit(self, kind: EventKind, manifest: Manifest) -> None:
-        """Returns at once."""
+        """Queue an event. Does not block."""
         if kind != "progress":
-            metrics.UPLOADS.labels(kind, manifest.dialect).inc()
-        if self._listener is None or (kind == "progress" and len(self._waiting) >= BEHIND):
+            self._metrics.events.labels(kind, manifest.dialect).inc()
+        if self._on_event is None or (kind == "progress" and len(self._waiting) >= BACKLOG):
             return
         offset = manifest.offset or sum(part.size for part in manifest.parts.values())
-        about = (manifest.id, manifest.owner, manifest.dialect, offset, manifest.length)
-        self._waiting.append(UploadEvent(kind, *about))
-        if self._telling is None:
-            self._telling = asyncio.get_running_loop().create_task(self._tell(self._listener))
+        self._waiting.append(UploadEvent(kind, manifest.id, manifest.owner, manifest.dialect, offset, manifest.length))
+        if self._delivery is None:
+            self._delivery = asyncio.get_running_loop().create_task(self._deliver(self._on_event))
 
-    async def _tell(self, listener: EventListener) -> None:
+    async def _deliver(self, on_event: EventListener) -> None:
         try:
             while self._waiting:
                 try:
-                    told = listener(self._waiting.popleft())
-                    if inspect.isawaitable(told):
-                        await told
+                    result = on_event(self._waiting.popleft())
+                    if inspect.isawaitable(result):
+                        await result
                 except Exception:
-                    _LOG.exception("the listener for uploads failed; uploads go on")
+                    _LOG.exception("on_event failed; uploads continue")
         finally:
-            self._telling = None
+            self._delivery = None
 
     async def delivered(self) -> None:
-        """Wait until the listener has been told everything, or does not come to an end."""
-        if self._telling is not None:
-            _, unfinished = await asyncio.wait([self._telling], timeout=PATIENCE)
+        """Wait until the listener has received every event, or the timeout has passed."""
+        if self._delivery is not None:
+            _, unfinished = await asyncio.wait([self._delivery], timeout=self._timeout)
             for each in unfinished:
                 each.cancel()
                 await asyncio.wait([each])

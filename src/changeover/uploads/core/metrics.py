@@ -1,30 +1,72 @@
-"""What this process counts of its uploads, in Prometheus' default registry.
+"""Prometheus metrics of the uploads of this process.
 
-How they are shown is left to the application: `prometheus_client.make_asgi_app()` mounts them. Counting happens once
-for an upload, a request or a commit, never for a piece of a body.
+The application chooses the registry, and exposes it: `prometheus_client.make_asgi_app()` is one way. The library counts
+once for each upload, request or commit, and never for each piece of a body.
 """
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from weakref import WeakKeyDictionary
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 _NAME = "changeover_uploads"
+_COMMIT_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
-UPLOADS = Counter(
-    f"{_NAME}_events", "Uploads that were created, completed, answered, cancelled, expired", ["event", "dialect"]
-)
-IN_FLIGHT = Gauge(f"{_NAME}_in_flight", "Requests whose body is being taken", multiprocess_mode="livesum")
-COMMITTED = Counter(f"{_NAME}_committed_bytes", "Bytes that became durable and were entered in a manifest")
-DISCARDED = Counter(f"{_NAME}_discarded_bytes", "Bytes that came and were not kept, so that they have to come again")
-COMMIT = Histogram(
-    f"{_NAME}_commit_seconds",
-    "Making bytes durable and entering them in the manifest",
-    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
-)
-TAKEOVERS = Counter(
-    f"{_NAME}_takeovers",
-    "Requests broken off for a newer one: in this process, or fenced out of another one",
-    ["how"],
-)
-STORE_ERRORS = Counter(f"{_NAME}_store_errors", "Calls to the store that it could not do", ["full"])
-ATTEMPTS = Counter(f"{_NAME}_handler_attempts", "Questions to the application about a complete upload", ["outcome"])
+
+class UploadMetrics:
+    """The metrics in one registry. Several engines of a process may share them: see `metrics_in`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = Counter(
+            f"{_NAME}_events",
+            "Uploads by event: created, completed, handled, cancelled, expired",
+            ["event", "dialect"],
+            registry=registry,
+        )
+        self.active_requests = Gauge(
+            f"{_NAME}_active_requests",
+            "Requests whose body is being received",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.committed = Counter(f"{_NAME}_committed_bytes", "Bytes made durable and acknowledged", registry=registry)
+        self.discarded = Counter(
+            f"{_NAME}_discarded_bytes", "Bytes received and not kept; the client sends them again", registry=registry
+        )
+        self.commit = Histogram(
+            f"{_NAME}_commit_seconds",
+            "Time to make bytes durable and to enter them in the manifest",
+            buckets=_COMMIT_SECONDS,
+            registry=registry,
+        )
+        self.takeovers = Counter(
+            f"{_NAME}_takeovers",
+            "Requests ended by a newer request for the same upload: in_process, or fenced (of another process)",
+            ["kind"],
+            registry=registry,
+        )
+        self.store_errors = Counter(
+            f"{_NAME}_store_errors",
+            "Failed calls to the store, by reason: full, unavailable",
+            ["reason"],
+            registry=registry,
+        )
+        self.handler_calls = Counter(
+            f"{_NAME}_handler_calls",
+            "Calls to the handler, by outcome: succeeded, failed",
+            ["outcome"],
+            registry=registry,
+        )
+
+
+_METRICS: WeakKeyDictionary[CollectorRegistry, UploadMetrics] = WeakKeyDictionary()
+"""A registry refuses a second metric of the same name, so that engines share what it has."""
+
+
+def metrics_in(registry: CollectorRegistry | None) -> UploadMetrics:
+    """The metrics in that registry, registered at the first call. None: Prometheus' default registry."""
+    registry = registry or REGISTRY
+    if (found := _METRICS.get(registry)) is None:
+        found = _METRICS[registry] = UploadMetrics(registry)
+    return found

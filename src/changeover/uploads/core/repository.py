@@ -1,81 +1,99 @@
-"""The records of uploads in a store: read as their owner may, changed by compare-and-swap, given up.
+"""Manifests in a store: read for their owner, changed by compare-and-swap, cancelled.
 
-Refuses to know how bytes arrive, or what an application says of them.
+Refuses to know how bytes arrive, or how the handler responds.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from changeover.uploads.core.appending import translated_errors
-from changeover.uploads.core.errors import Cancelled, NotFound
+from changeover.uploads.core import record
+from changeover.uploads.core.errors import Cancelled, NotFound, RetryLater
 from changeover.uploads.core.events import EventDispatcher
-from changeover.uploads.core.limits.quota import is_place
+from changeover.uploads.core.limits.quota import is_quota_record
 from changeover.uploads.core.manifest import Manifest, UploadState
+from changeover.uploads.core.metrics import UploadMetrics
 from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, Store, StoreUnavailable
 
 
 class Repository:
-    """All of one store's."""
+    """The manifests of one store."""
 
-    def __init__(self, store: Store, events: EventDispatcher, now: Callable[[], float]) -> None:
+    def __init__(self, store: Store, events: EventDispatcher, metrics: UploadMetrics, now: Callable[[], float]) -> None:
         self.store = store
         self.events = events
+        self.metrics = metrics
         self.now = now
         """Seconds since the epoch of Unix."""
 
+    @contextmanager
+    def translated_errors(self) -> Iterator[None]:
+        """Translate store errors into client errors, and count them. Raises RetryLater, NotFound."""
+        try:
+            yield
+        except StoreUnavailable as error:
+            self.metrics.store_errors.labels("full" if error.full else "unavailable").inc()
+            raise RetryLater(f"the upload store is unavailable: {error}", full=error.full) from error
+        except RecordMissing:
+            raise NotFound from None
+
     async def read(self, id: str, owner: str) -> tuple[Manifest, RecordVersion]:
-        """An upload that has not ended. Raises NotFound, Cancelled, TryLater."""
-        if is_place(id):
-            raise NotFound("there is no such upload")
-        with translated_errors():
-            record, version = await self.store.read(id)
-        manifest = Manifest.load(record)
+        """An upload that is neither cancelled nor expired. Raises NotFound, Cancelled, RetryLater."""
+        if is_quota_record(id):
+            raise NotFound
+        with self.translated_errors():
+            found, version = await self.store.read(id)
+        manifest = record.decode(found)
         if manifest.owner != owner:
-            raise NotFound("there is no such upload")
+            raise NotFound
         if manifest.state is UploadState.CANCELLED:
             raise Cancelled("this upload was cancelled")
-        if self.is_over(manifest):
+        if self.is_expired(manifest):
             raise Cancelled("this upload has expired")
         return manifest, version
 
-    def is_over(self, manifest: Manifest) -> bool:
-        """Not while the application is being asked: its answer must find the upload there."""
+    async def swap(self, manifest: Manifest, version: RecordVersion) -> RecordVersion:
+        """Store a manifest. Raises what `Store.swap` raises."""
+        return await self.store.swap(manifest.id, record.encode(manifest), version)
+
+    def is_expired(self, manifest: Manifest) -> bool:
+        """False during a handler call: its response must find the upload."""
         now = self.now()
-        asking = manifest.state is UploadState.COMPLETE and now < manifest.held_until
-        return manifest.expires is not None and now >= manifest.expires and not asking
+        is_leased = manifest.state is UploadState.COMPLETE and now < manifest.lease_until
+        return manifest.expires is not None and now >= manifest.expires and not is_leased
 
     async def is_unfinished(self, id: str) -> bool:
-        """Whether its bytes are still coming."""
+        """Whether its bytes are still arriving. Raises StoreUnavailable."""
         try:
-            manifest = Manifest.load((await self.store.read(id))[0])
+            manifest = record.decode((await self.store.read(id))[0])
         except RecordMissing:
             return False
-        return manifest.state is UploadState.RECEIVING and not self.is_over(manifest)
+        return manifest.state is UploadState.RECEIVING and not self.is_expired(manifest)
 
     async def change(
         self, manifest: Manifest, version: RecordVersion, change: Callable[[Manifest], Manifest]
     ) -> tuple[Manifest, RecordVersion]:
-        """Change the newest manifest, however often somebody else is faster. `change` sees each that is tried.
+        """Change the newest manifest, and retry while other processes change it first.
 
-        Raises what `read` and `change` do.
+        `change` is called with each manifest that is tried. Raises what `read` and `change` raise.
         """
         while True:
             changed = change(manifest)
             if changed == manifest:
                 return manifest, version
             try:
-                with translated_errors():
-                    return changed, await self.store.swap(manifest.id, changed.dump(), version)
+                with self.translated_errors():
+                    return changed, await self.swap(changed, version)
             except RecordChanged:
                 manifest, version = await self.read(manifest.id, manifest.owner)
 
-    async def give_up(
+    async def cancel(
         self, manifest: Manifest, version: RecordVersion, check: Callable[[Manifest], Manifest] = lambda it: it
     ) -> None:
-        """Never to go on; its bytes go. Raises what `change` does."""
+        """Cancel an upload and delete its bytes. Raises what `change` raises."""
         manifest, _ = await self.change(manifest, version, lambda it: check(it).cancelled())
-        with contextlib.suppress(StoreUnavailable):  # the next collection does it
+        with contextlib.suppress(StoreUnavailable):  # the next collection retries
             await self.store.drop(manifest.id)
         self.events.emit("cancelled", manifest)

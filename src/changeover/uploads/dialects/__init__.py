@@ -1,1 +1,1 @@
-"""One file for each way in which clients upload. All of them speak to one engine, and leave one state behind."""
+"""Dialects: one file for each protocol of clients. All of them use one engine and leave the same state."""

@@ -1,7 +1,7 @@
-"""PUT with `Content-Range`, as Google Cloud Storage takes resumable uploads: 308 and `Range` until it is whole.
+"""PUT with `Content-Range`, as in resumable uploads of Google Cloud Storage: 308 with `Range` until it is complete.
 
-docs.cloud.google.com/storage/docs/performing-resumable-uploads: POST `?uploadType=resumable` begins one, `Location`
-says where; a PUT carries bytes, or with `bytes */LENGTH` asks how far it is.
+docs.cloud.google.com/storage/docs/performing-resumable-uploads: POST `?uploadType=resumable` begins an upload, and
+`Location` has its URL. A PUT carries bytes, or with `bytes */LENGTH` asks for the offset.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from changeover.uploads.protocols.errors import MalformedField
 
 
 async def create(engine: Engine, request: HttpRequest) -> HttpResponse:
-    """Begin one."""
-    headers = request.described
+    """Create an upload."""
+    headers = request.kept_headers
     if (kind := request.headers.get("x-upload-content-type")) is not None:
         headers["content-type"] = kind
     try:
@@ -35,34 +35,34 @@ async def create(engine: Engine, request: HttpRequest) -> HttpResponse:
 
 
 async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
-    """Take bytes, or say how far it is. Without a range the body is the whole, which is how `curl -T` begins."""
+    """Append bytes, or respond with the offset. Without a range the body is the whole upload, as `curl -T` sends it."""
     try:
-        told = content_range.read(request.headers.get("content-range") or _whole(request.announced))
+        range = content_range.read(request.headers.get("content-range") or _whole(request.announced))
     except MalformedField as error:
         raise BadRequest(str(error)) from error
-    if told.first is None:
+    if range.first is None:
         manifest = await engine.fence(request.id, request.owner)
-        if manifest.state is UploadState.RECEIVING and told.length == manifest.offset:
-            manifest = await _take(engine, request, manifest.offset, told.length)
-        return await _how_far(engine, request, manifest)
-    if request.announced not in (None, told.size):
-        raise BadRequest(f"Content-Range says {told.size} bytes, Content-Length {request.announced}")
-    body = _at_most(told.size, request.body)
+        if manifest.state is UploadState.RECEIVING and range.length == manifest.offset:
+            manifest = await _take(engine, request, manifest.offset, range.length)
+        return await _progress(engine, request, manifest)
+    if request.announced not in (None, range.size):
+        raise BadRequest(f"Content-Range has {range.size} bytes, but Content-Length is {request.announced}")
+    body = _at_most(range.size, request.body)
     try:
-        manifest = await _take(engine, replace(request, body=body), told.first, told.length)
+        manifest = await _take(engine, replace(request, body=body), range.first, range.length)
     except AlreadyComplete:
         manifest = await engine.find(request.id, request.owner)
     except WrongOffset as error:
-        # GCS answers with how far it is, from where the client goes on.
+        # Like GCS, respond with the offset: the client continues from there.
         return _incomplete(error.expected)
     except Interrupted as error:
         return problem(503, str(error), *_range(error.offset), ("Retry-After", "0"))
-    return await _how_far(engine, request, manifest)
+    return await _progress(engine, request, manifest)
 
 
 def _whole(size: int | None) -> str:
     if size is None:
-        raise BadRequest("a PUT needs Content-Range, or Content-Length and all of the bytes")
+        raise BadRequest("a PUT needs Content-Range, or Content-Length and the whole upload")
     return f"bytes 0-{size - 1}/{size}" if size else "bytes */0"
 
 
@@ -81,15 +81,15 @@ async def _take(engine: Engine, request: HttpRequest, offset: int, length: int |
 
 
 async def _at_most(size: int, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """A body whose size is announced by its range alone. Raises BadRequest."""
+    """A body whose size only its range announces. Raises BadRequest if it has more bytes."""
     async for piece in body:
         size -= len(piece)
         if size < 0:
-            raise BadRequest("there are more bytes than Content-Range says")
+            raise BadRequest("the body has more bytes than its Content-Range")
         yield piece
 
 
-async def _how_far(engine: Engine, request: HttpRequest, manifest: Manifest) -> HttpResponse:
+async def _progress(engine: Engine, request: HttpRequest, manifest: Manifest) -> HttpResponse:
     if manifest.state is UploadState.RECEIVING:
         return _incomplete(manifest.offset)
     return replayed(await engine.completion.response(manifest.id, request.owner))
@@ -100,5 +100,5 @@ def _incomplete(offset: int) -> HttpResponse:
 
 
 def _range(offset: int) -> tuple[tuple[str, str], ...]:
-    """What is here; no field at all while nothing is."""
+    """The durable bytes; no field while there are none."""
     return (("Range", f"bytes=0-{offset - 1}"),) if offset else ()

@@ -26,43 +26,43 @@ from changeover.uploads.core.errors import (
 from changeover.uploads.core.manifest import Response
 from changeover.uploads.protocols import digest
 
-DESCRIBES = ("content-type", "content-encoding", "content-language", "content-disposition", REPR)
-"""Fields of the request that begins an upload which describe the content, kept for the application."""
+CONTENT_HEADERS = ("content-type", "content-encoding", "content-language", "content-disposition", REPR)
+"""Fields that describe the content. They are kept for the handler."""
 
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """One request. `root` is where the library is mounted, such as `/files`; `rest` what follows it."""
+    """One request. `root` is the path of the library, such as `/files`; `rest` is the path below it."""
 
     method: str
     root: str
     rest: str
     query: str
     headers: Mapping[str, str]
-    """By lower-case name; what came twice is joined by a comma."""
+    """By lower-case name; repeated fields are joined by a comma."""
     body: AsyncIterator[bytes]
     owner: str
     base_path: str = ""
-    """Where uploads are found, if that is not `root`."""
+    """The path of the uploads, if it is not `root`."""
     keep_headers: tuple[str, ...] = ()
-    """Fields that the application wants to know of, beside DESCRIBES."""
+    """Fields to keep for the handler, in addition to CONTENT_HEADERS."""
 
     @property
     def base(self) -> str:
         return self.base_path or self.root
 
     def url(self, id: str) -> str:
-        """Where an upload is found: a path, which holds whatever name the proxies in front go by."""
+        """The URL of an upload: a path, which is correct whatever host name the proxies in front have."""
         return f"{self.base}/{id}"
 
     @property
-    def described(self) -> dict[str, str]:
-        """The fields that are kept of a request that begins an upload."""
-        return {name: self.headers[name] for name in (*DESCRIBES, *self.keep_headers) if name in self.headers}
+    def kept_headers(self) -> dict[str, str]:
+        """The fields of this request that are kept for the handler."""
+        return {name: self.headers[name] for name in (*CONTENT_HEADERS, *self.keep_headers) if name in self.headers}
 
     @property
     def announced(self) -> int | None:
-        """Bytes of the body, where that is known before it comes."""
+        """Bytes of the body, if `Content-Length` gives them."""
         text = self.headers.get("content-length", "")
         return int(text) if text.isascii() and text.isdigit() else None
 
@@ -75,28 +75,28 @@ class HttpRequest:
 
     @property
     def id(self) -> str:
-        """The upload that is meant; empty for the collection."""
+        """The id in the path; empty for the collection."""
         return self.rest.strip("/").partition("/")[0]
 
     @property
     def below(self) -> str:
-        """What follows the upload's id."""
+        """The path below the upload."""
         return self.rest.strip("/").partition("/")[2]
 
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """What is answered."""
+    """One response."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
-    """Instead of `body`, for what is large; its length must be among the headers."""
+    """A large body, instead of `body`; the headers must have its length."""
 
 
 def phrase(status: int) -> str:
-    """What a status is called; empty for one that has no name, as an application may well choose."""
+    """The reason phrase of a status; empty for one without, which an application may choose."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -105,30 +105,23 @@ def phrase(status: int) -> str:
 
 def problem(status: int, detail: str, *headers: tuple[str, str], type: str = "", **more: Any) -> HttpResponse:
     """A problem document (RFC 9457)."""
-    told = {
-        **({"type": type} if type else {}),
-        "title": phrase(status),
-        "status": status,
-        "detail": detail,
-        **more,
-    }
-    content = ("Content-Type", "application/problem+json")
-    return HttpResponse(status, (content, *headers), json.dumps(told).encode())
+    content = {**({"type": type} if type else {}), "title": phrase(status), "status": status, "detail": detail, **more}
+    return HttpResponse(status, (("Content-Type", "application/problem+json"), *headers), json.dumps(content).encode())
 
 
-def as_json(status: int, told: Any, *headers: tuple[str, str]) -> HttpResponse:
-    return HttpResponse(status, (("Content-Type", "application/json"), *headers), json.dumps(told).encode())
+def json_response(status: int, content: Any, *headers: tuple[str, str]) -> HttpResponse:
+    return HttpResponse(status, (("Content-Type", "application/json"), *headers), json.dumps(content).encode())
 
 
-def replayed(answer: Response, *headers: tuple[str, str]) -> HttpResponse:
-    """The application's answer, with fields of the dialect. A Location that the application names is the one."""
-    named = any(name.lower() == "location" for name, _ in answer.headers)
-    more = [each for each in headers if not (named and each[0] == "Location")]
-    return HttpResponse(answer.status, (*answer.headers, *more), answer.body)
+def replayed(response: Response, *headers: tuple[str, str]) -> HttpResponse:
+    """The handler's response, with fields of the dialect. A `Location` of the handler replaces that of the dialect."""
+    has_location = any(name.lower() == "location" for name, _ in response.headers)
+    more = [each for each in headers if not (has_location and each[0] == "Location")]
+    return HttpResponse(response.status, (*response.headers, *more), response.body)
 
 
-def refusal(error: UploadError) -> HttpResponse:
-    """What a client is told of an error for which its dialect has no words of its own."""
+def error_response(error: UploadError) -> HttpResponse:
+    """The response to an error for which the dialect specifies none."""
     match error:
         case BadRequest():
             return problem(400, str(error), type=error.type)

@@ -1,7 +1,7 @@
 """Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload), interop versions 3, 5, 6, 8 and 9.
 
 104 (Upload Resumption Supported) is never sent: nginx takes it for the final response, and no ASGI server can send it.
-Clients that need it create the upload empty first ("careful creation"), which asks for none.
+A client that needs the URL early creates an empty upload first ("careful creation").
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from changeover.uploads.core.errors import (
     WrongOffset,
 )
 from changeover.uploads.core.manifest import Manifest, UploadState
-from changeover.uploads.dialects.http import HttpRequest, HttpResponse, problem, refusal, replayed
+from changeover.uploads.dialects.http import HttpRequest, HttpResponse, error_response, problem, replayed
 from changeover.uploads.protocols import ietf
 from changeover.uploads.protocols.errors import MalformedField
 from changeover.uploads.protocols.ietf import Interop, RequestFields
 
 
 async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
-    """Answer a request that speaks this dialect. Raises what the engine raises but for what the draft has words for."""
+    """Respond to a request of this dialect. Raises UploadError where the draft specifies no response."""
     try:
         fields = ietf.read(request.headers)
     except MalformedField as error:
@@ -44,7 +44,7 @@ async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
             case "DELETE":
                 await engine.cancel(request.id, request.owner)
                 return HttpResponse(204)
-        return problem(405, f"{request.method} means nothing to an upload", ("Allow", "HEAD, GET, PATCH, DELETE"))
+        return problem(405, f"{request.method} is not allowed on an upload", ("Allow", "HEAD, GET, PATCH, DELETE"))
     except WrongOffset as error:
         return problem(
             409,
@@ -64,9 +64,9 @@ async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
 
 
 async def _create(engine: Engine, request: HttpRequest, fields: RequestFields) -> HttpResponse:
-    """Section "Upload Creation". Any method; the whole body may come with it, or none of it."""
+    """Section "Upload Creation". Any method; the request has the whole body, a part of it, or none."""
     if fields.complete is None:
-        raise BadRequest("Upload-Complete is needed to begin an upload")
+        raise BadRequest("Upload-Complete is needed to create an upload")
     verify = of_content(request.headers)
     manifest = await engine.create(
         NewUpload(
@@ -74,7 +74,7 @@ async def _create(engine: Engine, request: HttpRequest, fields: RequestFields) -
             request.owner,
             request.method,
             request.root + request.rest,
-            request.described,
+            request.kept_headers,
             length=_length(request, fields, 0),
         )
     )
@@ -82,23 +82,22 @@ async def _create(engine: Engine, request: HttpRequest, fields: RequestFields) -
     async with engine.cancelled_on_error(manifest):
         try:
             manifest = await _take(engine, request, fields, manifest.id, 0, fields.complete, verify)
-        except Interrupted as error:  # the client has yet to learn where it can go on
+        except Interrupted as error:  # the client does not know the URL yet
             return _interrupted(fields.interop, error, place)
     if manifest.state is UploadState.RECEIVING:
         return HttpResponse(
             201, (place, *_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest))
         )
-    return await _answer(engine, request, manifest, fields.interop, place)
+    return await _final(engine, request, manifest, fields.interop, place)
 
 
 async def _offset(engine: Engine, request: HttpRequest, fields: RequestFields) -> HttpResponse:
-    """Section "Offset Retrieval": ends any append that is under way, so that the offset stays what it says."""
+    """Section "Offset Retrieval": interrupts an append in progress, so that the offset stays correct."""
     if fields.interop.bare and (fields.offset is not None or fields.complete is not None):
-        raise BadRequest("a question for the offset carries neither Upload-Offset nor Upload-Complete")
+        raise BadRequest("an offset retrieval has neither Upload-Offset nor Upload-Complete")
     manifest = await engine.fence(request.id, request.owner)
-    if (
-        manifest.state is UploadState.COMPLETE
-    ):  # who hears of that asks no more: by then the application must have had it
+    # A client that sees "complete" sends no further request: the handler must have returned by then.
+    if manifest.state is UploadState.COMPLETE:
         await engine.completion.response(manifest.id, request.owner)
     length = () if manifest.length is None else (("Upload-Length", str(manifest.length)),)
     return HttpResponse(
@@ -118,22 +117,22 @@ async def _append(engine: Engine, request: HttpRequest, fields: RequestFields) -
     if fields.offset is None or fields.complete is None:
         raise BadRequest("Upload-Offset and Upload-Complete are needed to append")
     if fields.interop.typed and request.headers.get("content-type", "").partition(";")[0].strip() != ietf.PARTIAL:
-        return problem(415, f"an append is of type {ietf.PARTIAL}", ("Accept-Patch", ietf.PARTIAL))
+        return problem(415, f"the content type of an append must be {ietf.PARTIAL}", ("Accept-Patch", ietf.PARTIAL))
     try:
         verify = of_content(request.headers)
         manifest = await _take(engine, request, fields, request.id, fields.offset, fields.complete, verify)
     except AlreadyComplete as error:
-        return await _again(engine, request, fields, fields.offset, error)
+        return await _append_to_complete(engine, request, fields, fields.offset, error)
     except DigestMismatch as error:  # section "Integrity Digests": nothing was appended
-        refused = refusal(error)
-        return replace(refused, headers=(*refused.headers, *_at(fields.interop, fields.offset)))
+        response = error_response(error)
+        return replace(response, headers=(*response.headers, *_at(fields.interop, fields.offset)))
     if manifest.state is UploadState.RECEIVING:
         return HttpResponse(204, (*_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest)))
-    return await _answer(engine, request, manifest, fields.interop)
+    return await _final(engine, request, manifest, fields.interop)
 
 
 def _length(request: HttpRequest, fields: RequestFields, offset: int) -> int | None:
-    """Section "Length": said by Upload-Length, by the size of a request that is the last, or by both alike."""
+    """Section "Length": from Upload-Length, from the size of the last request, or from both, which must agree."""
     if not fields.complete or request.announced is None:
         return fields.length
     length = offset + request.announced
@@ -165,32 +164,32 @@ async def _take(
             repr_digest=request.headers.get(REPR),
         )
     except WrongLength:
-        # Section "Upload Append": once the offset exceeds the length, rejected and marked invalid.
+        # Section "Upload Append": an upload whose offset exceeds its length is rejected and invalidated.
         await engine.cancel(id, request.owner)
         raise
 
 
-async def _again(
+async def _append_to_complete(
     engine: Engine, request: HttpRequest, fields: RequestFields, offset: int, error: AlreadyComplete
 ) -> HttpResponse:
-    """An append to an upload that is complete. An empty one at its end asks for the answer that got lost."""
+    """An append to a complete upload. An empty one at its end asks again for a lost response."""
     manifest = await engine.find(request.id, request.owner)
     if offset != manifest.offset:
         raise WrongOffset(manifest.offset, offset)
     if fields.complete and await request.is_empty():
-        return await _answer(engine, request, manifest, fields.interop)
+        return await _final(engine, request, manifest, fields.interop)
     return problem(400, str(error), type=fields.interop.completed)
 
 
-async def _answer(
+async def _final(
     engine: Engine, request: HttpRequest, manifest: Manifest, interop: Interop, *more: tuple[str, str]
 ) -> HttpResponse:
-    answer = await engine.completion.response(manifest.id, request.owner)
-    return replayed(answer, *more, ("Upload-Offset", str(manifest.offset)), ietf.complete(interop, True))
+    response = await engine.completion.response(manifest.id, request.owner)
+    return replayed(response, *more, ("Upload-Offset", str(manifest.offset)), ietf.complete(interop, True))
 
 
 def _interrupted(interop: Interop, error: Interrupted, *more: tuple[str, str]) -> HttpResponse:
-    """Not complete, and a server error: the client is to ask for the offset and go on (section "Client Behavior")."""
+    """Not complete, and a server error: the client asks for the offset and continues (section "Client Behavior")."""
     return problem(503, str(error), *more, *_at(interop, error.offset), ("Retry-After", "0"))
 
 
@@ -199,10 +198,10 @@ def _at(interop: Interop, offset: int) -> tuple[tuple[str, str], ...]:
 
 
 def limits(engine: Engine, interop: Interop, manifest: Manifest | None = None) -> tuple[tuple[str, str], ...]:
-    """Section "Limits": those of an upload, or of one that is yet to be made."""
+    """Section "Limits": of an upload, or of a new one."""
     if not interop.limited:
         return ()
     sizes = {"max-size": engine.limits.max_size, "max-append-size": engine.limits.max_append}
-    left = engine.left(manifest)
-    told = {**sizes, interop.lifetime: None if left is None else int(left)}
-    return (ietf.limit({name: value for name, value in told.items() if value is not None}),)
+    left = engine.seconds_left(manifest)
+    found = {**sizes, interop.lifetime: None if left is None else int(left)}
+    return (ietf.limit({name: value for name, value in found.items() if value is not None}),)

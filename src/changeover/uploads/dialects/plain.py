@@ -1,4 +1,4 @@
-"""A plain POST or PUT: the body is the upload. It cannot be resumed by its client, but its state is like any other."""
+"""A plain POST or PUT: the body is the upload. Its client cannot resume it; its state is like that of any other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from changeover.uploads.dialects.http import HttpRequest, HttpResponse, problem,
 
 
 async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
-    """Take the body, and answer what the application answers."""
+    """Receive the body, and send the handler's response. Raises UploadError."""
     verify = of_content(request.headers)
     manifest = await engine.create(
         NewUpload(
@@ -17,7 +17,7 @@ async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
             request.owner,
             request.method,
             request.root + request.rest,
-            request.described,
+            request.kept_headers,
             length=request.announced,
         )
     )
@@ -34,6 +34,6 @@ async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
                 resumable=False,
             )
     except Interrupted:
-        return problem(503, "this instance is leaving; send it again", ("Retry-After", "0"))
-    answer = await engine.completion.response(manifest.id, request.owner)
-    return replayed(answer, ("Location", request.url(manifest.id)))
+        return problem(503, "this instance is shutting down; send the upload again", ("Retry-After", "0"))
+    response = await engine.completion.response(manifest.id, request.owner)
+    return replayed(response, ("Location", request.url(manifest.id)))

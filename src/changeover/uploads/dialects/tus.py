@@ -25,7 +25,7 @@ from changeover.uploads.core.errors import (
     WrongOffset,
 )
 from changeover.uploads.core.manifest import Manifest, UploadState
-from changeover.uploads.dialects.http import HttpRequest, HttpResponse, problem, refusal
+from changeover.uploads.dialects.http import HttpRequest, HttpResponse, error_response, problem
 from changeover.uploads.protocols import tus
 from changeover.uploads.protocols.errors import MalformedField
 
@@ -33,11 +33,11 @@ _RESUMABLE = ("Tus-Resumable", tus.VERSION)
 
 
 async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
-    """Answer a request that speaks this dialect. Every response carries `Tus-Resumable` (section "Headers")."""
+    """Respond to a request of this dialect. Every response has `Tus-Resumable` (section "Headers")."""
     try:
         response = await _handle(engine, request)
     except UploadError as error:
-        response = refusal(error)
+        response = error_response(error)
     return HttpResponse(response.status, (_RESUMABLE, *response.headers), response.body)
 
 
@@ -45,14 +45,14 @@ async def _handle(engine: Engine, request: HttpRequest) -> HttpResponse:
     method = request.headers.get("x-http-method-override", request.method).upper()
     if request.headers.get("tus-resumable") != tus.VERSION:
         # Section "Versioning": 412, and the request must not be processed.
-        return problem(412, f"tus {tus.VERSION} is spoken here", ("Tus-Version", tus.VERSION))
+        return problem(412, f"this server supports tus {tus.VERSION}", ("Tus-Version", tus.VERSION))
     try:
         if not request.id:
             if method != "POST":
-                return problem(405, f"{method} means nothing to the collection", ("Allow", "POST, OPTIONS"))
+                return problem(405, f"{method} is not allowed on the collection", ("Allow", "POST, OPTIONS"))
             return await _create(engine, request)
         if request.below:
-            raise NotFound("there is no such upload")
+            raise NotFound
         match method:
             case "HEAD":
                 return await _offset(engine, request)
@@ -61,7 +61,7 @@ async def _handle(engine: Engine, request: HttpRequest) -> HttpResponse:
             case "DELETE":
                 await engine.cancel(request.id, request.owner)
                 return HttpResponse(204)
-        return problem(405, f"{method} means nothing to an upload", ("Allow", "HEAD, PATCH, DELETE"))
+        return problem(405, f"{method} is not allowed on an upload", ("Allow", "HEAD, PATCH, DELETE"))
     except MalformedField as error:
         raise BadRequest(str(error)) from error
     except WrongOffset as error:
@@ -73,7 +73,7 @@ async def _handle(engine: Engine, request: HttpRequest) -> HttpResponse:
 
 
 def options(engine: Engine) -> tuple[tuple[str, str], ...]:
-    """What OPTIONS says of tus (section "OPTIONS")."""
+    """The tus fields of the response to OPTIONS (section "OPTIONS")."""
     size = () if engine.limits.max_size is None else (("Tus-Max-Size", str(engine.limits.max_size)),)
     return (
         _RESUMABLE,
@@ -85,16 +85,16 @@ def options(engine: Engine) -> tuple[tuple[str, str], ...]:
 
 
 async def _create(engine: Engine, request: HttpRequest) -> HttpResponse:
-    """Extension "Creation", with its body where it has one ("Creation With Upload")."""
+    """Extension "Creation", with a body where the request has one ("Creation With Upload")."""
     headers = request.headers
     length = tus.number(headers, "upload-length")
     deferred = headers.get("upload-defer-length")
-    joined = tus.concat(headers["upload-concat"]) if "upload-concat" in headers else None
+    concat = tus.concat(headers["upload-concat"]) if "upload-concat" in headers else None
     if deferred not in (None, "1"):
         raise BadRequest(f"Upload-Defer-Length must be 1, not {deferred!r}")
-    final = joined is not None and joined.kind == "final"
+    final = concat is not None and concat.kind == "final"
     if final and (length is not None or deferred):
-        raise BadRequest("the length of a final upload follows from its parts")
+        raise BadRequest("a final upload has no length of its own: omit Upload-Length and Upload-Defer-Length")
     if not final and (length is None) == (deferred is None):
         raise BadRequest("exactly one of Upload-Length and Upload-Defer-Length is needed")
     new = NewUpload(
@@ -108,11 +108,11 @@ async def _create(engine: Engine, request: HttpRequest) -> HttpResponse:
         headers.get("upload-concat", ""),
     )
     verify = _verify(request)
-    if joined is not None and final:
-        manifest = await engine.join(new, [_named(request, url) for url in joined.urls])
+    if concat is not None and final:
+        manifest = await engine.concatenate(new, [_named(request, url) for url in concat.urls])
     else:
         manifest = await engine.create(new)
-    # Relative where it can be: aiotus (1.1) joins it to its endpoint, and cannot take one that begins with a slash.
+    # Relative where possible: aiotus (1.1) joins it to its endpoint, and fails on a path that begins with a slash.
     place = (
         "Location",
         manifest.id if request.rest.endswith("/") and request.base == request.root else request.url(manifest.id),
@@ -120,28 +120,28 @@ async def _create(engine: Engine, request: HttpRequest) -> HttpResponse:
     content_type = headers.get("content-type")
     if not final and (length == 0 or content_type == tus.PATCH_TYPE):
         async with engine.cancelled_on_error(manifest):
-            with contextlib.suppress(Interrupted):  # as much as came is there, and the client is told how much that is
+            with contextlib.suppress(Interrupted):  # the response has the offset of what arrived
                 await _take(engine, request, manifest.id, 0, verify)
         manifest = await engine.find(manifest.id, request.owner)
-    await _finished(engine, request, manifest)
+    await _handle_completed(engine, request, manifest)
     return HttpResponse(201, (place, ("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
 
 
 def _named(request: HttpRequest, url: str) -> str:
-    """The id in the URL of a partial upload, relative or absolute. Raises BadRequest."""
+    """The id in the relative or absolute URL of a partial upload. Raises BadRequest."""
     path = urlsplit(urljoin(request.base + "/", url)).path
     if not path.startswith(request.base + "/"):
-        raise BadRequest(f"{url} is not an upload of {request.base}")
+        raise BadRequest(f"{url} is not an upload below {request.base}")
     return path.removeprefix(request.base + "/").strip("/")
 
 
 async def _offset(engine: Engine, request: HttpRequest) -> HttpResponse:
-    """Section "HEAD"; ends any append that is under way, so that the offset stays what it says."""
+    """Section "HEAD"; interrupts an append in progress, so that the offset stays correct."""
     manifest = await engine.find(request.id, request.owner)
-    if not manifest.joined:  # a final upload is filled by nobody's append
+    if not manifest.is_concatenation:  # clients do not append to a final upload
         manifest = await engine.fence(request.id, request.owner)
-    # A client that learns here that every byte has arrived asks no more: by then the application must have had them.
-    await _finished(engine, request, manifest)
+    # A client that sees every byte here sends no further request: the handler must have returned by then.
+    await _handle_completed(engine, request, manifest)
     known = ("Upload-Defer-Length", "1") if manifest.length is None else ("Upload-Length", str(manifest.length))
     metadata = (("Upload-Metadata", tus.spell_metadata(manifest.metadata)),) if manifest.metadata else ()
     concat = (("Upload-Concat", manifest.concat),) if manifest.concat else ()
@@ -161,13 +161,13 @@ async def _offset(engine: Engine, request: HttpRequest) -> HttpResponse:
 async def _append(engine: Engine, request: HttpRequest) -> HttpResponse:
     """Section "PATCH"."""
     if request.headers.get("content-type") != tus.PATCH_TYPE:
-        return problem(415, f"a PATCH is of type {tus.PATCH_TYPE}")
+        return problem(415, f"the content type of a PATCH must be {tus.PATCH_TYPE}")
     offset = tus.number(request.headers, "upload-offset")
     if offset is None:
-        raise BadRequest("Upload-Offset is needed")
+        raise BadRequest("a PATCH needs Upload-Offset")
     before = await engine.find(request.id, request.owner)
-    if before.joined:
-        raise Forbidden("a final upload takes no bytes of its own")
+    if before.is_concatenation:
+        raise Forbidden("a final upload accepts no bytes")
     try:
         manifest = await _take(engine, request, request.id, offset, _verify(request))
     except AlreadyComplete:
@@ -175,14 +175,14 @@ async def _append(engine: Engine, request: HttpRequest) -> HttpResponse:
         if offset != manifest.offset:
             raise WrongOffset(manifest.offset, offset) from None
         if not await request.is_empty():
-            raise  # otherwise it did not get the last answer, and asks for it again
-    await _finished(engine, request, manifest)
+            raise  # an empty one asks again for a lost response
+    await _handle_completed(engine, request, manifest)
     return HttpResponse(204, (("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
 
 
 def _verify(request: HttpRequest) -> ContentVerifier | None:
-    told = request.headers.get("upload-checksum")
-    return of_content(request.headers) if told is None else _Verify(tus.checksum(told))
+    checksum = request.headers.get("upload-checksum")
+    return of_content(request.headers) if checksum is None else _ChecksumVerifier(tus.checksum(checksum))
 
 
 async def _take(engine: Engine, request: HttpRequest, id: str, offset: int, verify: ContentVerifier | None) -> Manifest:
@@ -199,26 +199,26 @@ async def _take(engine: Engine, request: HttpRequest, id: str, offset: int, veri
     )
 
 
-async def _finished(engine: Engine, request: HttpRequest, manifest: Manifest) -> None:
-    """The application gets it before the last answer; what it answers is not for tus, which has its own statuses."""
-    if manifest.state is not UploadState.RECEIVING and manifest.is_for_application:
+async def _handle_completed(engine: Engine, request: HttpRequest, manifest: Manifest) -> None:
+    """Call the handler before the last response. Its response is not sent: tus specifies the statuses."""
+    if manifest.state is not UploadState.RECEIVING and manifest.needs_handler:
         await engine.completion.response(manifest.id, request.owner)
 
 
 def _expires(manifest: Manifest) -> tuple[tuple[str, str], ...]:
-    """Extension "Expiration": while it is unfinished, until when."""
+    """Extension "Expiration": the time at which an unfinished upload expires."""
     if manifest.state is not UploadState.RECEIVING or manifest.expires is None:
         return ()
     return (("Upload-Expires", formatdate(manifest.expires, usegmt=True)),)
 
 
-class _Verify:
+class _ChecksumVerifier:
     """Extension "Checksum"."""
 
-    def __init__(self, told: tus.Checksum) -> None:
-        self._told = told
+    def __init__(self, expected: tus.Checksum) -> None:
+        self._expected = expected
         self._crc = 0
-        self._hash = None if told.algorithm == "crc32c" else hashlib.new(told.algorithm, usedforsecurity=False)
+        self._hash = None if expected.algorithm == "crc32c" else hashlib.new(expected.algorithm, usedforsecurity=False)
 
     def update(self, piece: bytes) -> None:
         if self._hash is None:
@@ -228,5 +228,6 @@ class _Verify:
 
     def check(self) -> None:
         found = self._crc.to_bytes(4) if self._hash is None else self._hash.digest()
-        if found != self._told.digest:
-            raise ChecksumMismatch(f"the {self._told.algorithm} of these bytes is another one; none was kept")
+        if found != self._expected.digest:
+            algorithm = self._expected.algorithm
+            raise ChecksumMismatch(f"the {algorithm} of these bytes differs from Upload-Checksum; no byte is kept")

@@ -16,8 +16,8 @@ import prometheus_client
 from changeover.http1.head import RequestHead
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.core.errors import ClientDisconnected, UploadError
-from changeover.uploads.dialects.http import HttpRequest, HttpResponse, problem, refusal
-from changeover.uploads.server.asgi import dispatch
+from changeover.uploads.dialects.dispatch import dispatch
+from changeover.uploads.dialects.http import HttpRequest, HttpResponse, error_response, problem
 from changeover.uploads.server.body import ReceiveTiming, RequestBody
 from changeover.uploads.server.connection import Connection
 
@@ -86,7 +86,7 @@ class Receiver:
                 self.engine, HttpRequest(method, root, path[len(root) :], query, headers, content, "")
             )
         except UploadError as error:
-            return refusal(error)
+            return error_response(error)
         except ClientDisconnected:
             raise
         except Exception:  # otherwise the client would wait for a response until its own timeout

@@ -1,1 +1,1 @@
-"""Stores: one file each."""
+"""Stores: the port (`store.py`) and one file for each implementation. A store knows no protocol and no engine."""

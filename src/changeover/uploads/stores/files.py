@@ -1,24 +1,24 @@
-"""Uploads in a folder: of one machine, or of a file system that several share.
+"""Uploads in a folder, on one machine or on a file system that several machines share.
 
-    ROOT/ab/ID/record.N         the record at its N-th version; the highest N is the one that holds
+    ROOT/ab/ID/record.N         version N of the record; the highest N is valid
     ROOT/ab/ID/segments/NAME    a segment
-    ROOT/ab/ID~X                what is left of a dropped one
+    ROOT/ab/ID~X                the rest of a deleted upload
 
-Compare-and-swap without a lock: version N+1 is written whole to a file of its own and then linked to `record.N+1`,
-which fails if somebody else was first. So no process that was stopped or killed ever holds anybody up, and link(2) is
-atomic over NFS too. A writer that slept so long that `record.N+1` has come and gone again finds a higher one and knows.
-Until it knows, its record lies there and never held: so a reader looks again, after reading, whether there is a higher
-one. Segments have a folder of their own so that the one with the records stays so small that it is read in one call: in
-one that is read in pieces while records come and go, the record could be missed.
+Compare-and-swap without a lock: version N+1 is written to a file of its own and then linked to `record.N+1`; the link
+fails if another process was first. So a stopped or killed process never blocks another one, and link(2) is atomic over
+NFS too. A writer may sleep so long that `record.N+1` is created and deleted meanwhile; it then finds a higher version,
+and knows. Until then its record exists and was never valid, so a reader looks for a higher version again after reading.
+Segments have a folder of their own so that the folder of records stays small enough to be listed in one call: a listing
+in several calls can miss a record that changes meanwhile.
 
 Over NFS a client that caches folders and names (it does unless mounted with `noac`, or `actimeo=0,lookupcache=none`)
-may for some seconds read a record that others have replaced already; a swap is right even then.
+may read an outdated record for some seconds; a swap is correct even then.
 
-With `durable`, what is acknowledged survives a loss of power: data, record and folder are synced before the answer.
-Without, it survives the death of the process alone. The disk is waited for in threads, in many at once: a journalling
-file system takes the syncs that come while one is under way into its next transaction together, so that many uploads
-share a flush of the disk (bench/commits.py). Writing into the page cache is not worth a thread (at most a piece at a
-time; measured: a thread costs more than it saves).
+With `durable`, acknowledged bytes survive a power failure: data, record and folder are synced before the response.
+Without it, they survive the death of the process only. Threads wait for the disk, many at once: a journalling file
+system takes concurrent syncs into one transaction, so that uploads share a flush of the disk (bench/commits.py). Writes
+into the page cache use no thread: one write has at most one piece, and a thread was measured to cost more than it
+saves.
 """
 
 from __future__ import annotations
@@ -38,16 +38,15 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from changeover.uploads.core.manifest import Segment
-from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, StoreUnavailable
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, Segment, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
 
 PIECE = 1024 * 1024
 """Bytes read from a segment at once."""
 _DISK = ThreadPoolExecutor(32, "uploads-disk")
-"""Who waits for the disk. Flushes for each commit of 64 uploads at once, on ext4: 4.0 with one thread, 3.0 with six (as
-asyncio has on two cores), with 32 from 0.7 on an idle machine to 3.4 where the CPU is what commits wait for."""
+"""Threads that wait for the disk. Flushes per commit, with 64 concurrent uploads on ext4: 4.0 with one thread; 3.0 with
+six (asyncio's default on two cores); with 32, from 0.7 on an idle machine to 3.4 where commits wait for the CPU."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _RECORD = re.compile(r"record\.(\d+)")
@@ -60,7 +59,10 @@ R = TypeVar("R")
 
 
 class FileStore:
-    """A Store in a folder. Raises OSError when the folder cannot be made."""
+    """A Store in a folder, which it creates. Raises OSError if that fails.
+
+    `durable`: whether acknowledged bytes survive a power failure, and not only the death of the process.
+    """
 
     segment = 64 * 1024 * 1024
 
@@ -74,7 +76,7 @@ class FileStore:
         try:
             return await _in_thread(self._create, folder, record)
         except RecordMissing:
-            raise StoreUnavailable("the folder of uploads went away") from None
+            raise StoreUnavailable("the folder of uploads was deleted") from None
 
     def _create(self, folder: Path, record: bytes) -> RecordVersion:
         self._check_root()
@@ -84,7 +86,7 @@ class FileStore:
             (folder / _SEGMENTS).mkdir(exist_ok=True)
             version = self._write(folder, record, 0)
         except OSError:
-            if not _versions(folder):  # without a record it would be nobody's to collect
+            if not _versions(folder):  # without a record no collection would delete it
                 for empty in (folder / _SEGMENTS, folder):
                     with contextlib.suppress(OSError):
                         empty.rmdir()
@@ -103,15 +105,16 @@ class FileStore:
             try:
                 record = (folder / f"record.{newest}").read_bytes()
             except FileNotFoundError:
-                continue  # a newer one took its place just now
-            if self._newest(folder) == newest:  # otherwise it may be that of a writer that slept, which never held
+                continue  # a newer record replaced it just now
+            # Otherwise it may be the record of a writer that slept, which was never valid.
+            if self._newest(folder) == newest:
                 return record, str(newest)
 
     async def swap(self, id: str, record: bytes, version: RecordVersion) -> RecordVersion:
         return await _in_thread(self._write, self._folder(id), record, int(version))
 
     def _write(self, folder: Path, record: bytes, version: int) -> RecordVersion:
-        """Put the record in the place of that version; 0: of none."""
+        """Write the record if that version is valid (0: if there is no record)."""
         if (self._newest(folder) if version else max(_versions(folder), default=0)) != version:
             raise RecordChanged
         self._link(folder, record, version + 1)
@@ -120,23 +123,23 @@ class FileStore:
             if older <= version:
                 _forget(folder / f"record.{older}")
         if max(found, default=0) > version + 1:
-            # Either others had gone on from here, and cleared away what was in the way of the link, while this thread
-            # slept before it; or they went on from this very record since. Both mean that it is no longer ours.
+            # Other processes continued from `version` and deleted the file that would have made the link fail, while
+            # this thread slept before it; or they have continued from this very record. Either way it is outdated.
             _forget(folder / f"record.{version + 1}")
             raise RecordChanged
         return str(version + 1)
 
     def _newest(self, folder: Path) -> int:
-        """The version that holds. Raises Missing."""
+        """The valid version. Raises RecordMissing."""
         if not (found := _versions(folder)):
             self._check_root()
             raise RecordMissing
         return max(found)
 
     def _check_root(self) -> None:
-        """That no upload is there because nothing is there is not to be told to clients. Raises OSError."""
+        """Distinguish a missing upload from a missing file system. Raises OSError."""
         if not self._root.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "the folder of uploads is not there")
+            raise NotADirectoryError(errno.ENOTDIR, "the folder of uploads does not exist")
 
     def _link(self, folder: Path, record: bytes, version: int) -> None:
         temporary = folder / f".{secrets.token_hex(8)}"
@@ -151,11 +154,11 @@ class FileStore:
             try:
                 os.link(temporary, folder / f"record.{version}")
             except FileExistsError:
-                # NFS may have lost the answer, and the client tried again: two names mean that it was we who were there
+                # NFS may have lost the response and retried: a second name of this file means that the link succeeded
                 if temporary.stat().st_nlink < 2:
                     raise RecordChanged from None
         except FileNotFoundError:
-            raise RecordMissing from None  # dropped meanwhile
+            raise RecordMissing from None  # deleted meanwhile
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -166,8 +169,8 @@ class FileStore:
         await _in_thread(self._drop, self._folder(id))
 
     def _drop(self, folder: Path) -> None:
-        # It goes at once, by its name: a swap that slept meanwhile finds no folder to bring it back in, and what is
-        # left of it when this process dies is no upload any more.
+        # The rename deletes it at once: a swap that slept meanwhile finds no folder, and if this process dies the rest
+        # is no upload any more.
         rest = folder.with_name(f"{folder.name}~{secrets.token_hex(4)}")
         try:
             folder.rename(rest)
@@ -176,16 +179,16 @@ class FileStore:
             return
         if self._durable:
             _sync_folder(folder.parent)
-        _clear_away(rest)
+        _remove_rest(rest)
 
     async def ids(self) -> AsyncIterator[str]:
         await _in_thread(self._check_root)
-        for shelf in await _in_thread(_names, self._root):
-            for name in await _in_thread(_names, self._root / shelf):
+        for folder in await _in_thread(_names, self._root):
+            for name in await _in_thread(_names, self._root / folder):
                 if _ID.fullmatch(name):
                     yield name
                 elif _LEFT_OVER.fullmatch(name):
-                    await _in_thread(_clear_away, self._root / shelf / name)
+                    await _in_thread(_remove_rest, self._root / folder / name)
 
     def writer(self, id: str, name: str) -> FileWriter:
         return FileWriter(self._folder(id) / _SEGMENTS / name, name, durable=self._durable)
@@ -201,19 +204,19 @@ class FileStore:
                     wanted = min(PIECE, segment.size - offset)
                     piece = await _in_thread(reader.read, offset, wanted)
                     if len(piece) < wanted:
-                        raise StoreUnavailable(f"segment {segment.name} of {id} is shorter than its record says")
+                        raise StoreUnavailable(f"segment {segment.name} of {id} is shorter than its record states")
                     yield piece
             start = 0
 
     def _folder(self, id: str) -> Path:
-        """Raises Missing for what cannot be an id, such as `../x`: it must not become a path."""
+        """Raises RecordMissing for a malformed id, such as `../x`, which must not become a path."""
         if _ID.fullmatch(id) is None:
             raise RecordMissing
         return self._root / id[:2] / id
 
 
 class FileWriter:
-    """One segment that grows: a file that nobody else writes to."""
+    """One segment that grows: a file that no other writer uses."""
 
     def __init__(self, path: Path, name: str, *, durable: bool) -> None:
         self._name = name
@@ -223,11 +226,11 @@ class FileWriter:
         self._fresh = True
         self._path = path
         self._closed = False
-        with _told():
+        with _translated_errors():
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        with _told():
+        with _translated_errors():
             _write_all(self._descriptor, piece)
         self._size += len(piece)
 
@@ -242,13 +245,13 @@ class FileWriter:
 
     def _sync(self) -> None:
         os.fdatasync(self._descriptor)
-        if self._fresh:  # its name must last too
+        if self._fresh:  # its name must be durable too
             _sync_folder(self._path.parent)
             self._fresh = False
 
     def close(self) -> None:
         if self._closed:
-            return  # by now its descriptor may be somebody else's
+            return  # the descriptor may be in use again
         self._closed = True
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
@@ -268,7 +271,7 @@ class _Reader:
 
 
 def _versions(folder: Path) -> list[int]:
-    """The versions of the record that lie there: usually one."""
+    """The versions of the record in the folder: usually one."""
     return [int(found[1]) for name in _names(folder) if (found := _RECORD.fullmatch(name))]
 
 
@@ -277,16 +280,16 @@ def _forget(path: Path) -> None:
         path.unlink()
 
 
-def _clear_away(folder: Path) -> None:
-    """What is left of a dropped upload; what cannot go now (NFS keeps what is still open) goes with a later listing."""
+def _remove_rest(folder: Path) -> None:
+    """Delete the rest of a deleted upload. If that fails (NFS keeps open files), a later listing retries it."""
     try:
         _remove(folder)
     except OSError as error:
-        _LOG.warning("what is left of a dropped upload stays for now: %s", error)
+        _LOG.warning("cannot delete the rest of a deleted upload yet: %s", error)
 
 
 def _remove(folder: Path) -> None:
-    """With all that is in it, also while others do the same."""
+    """Delete a folder with its content; other processes may do the same."""
     while True:
         try:
             return shutil.rmtree(folder)
@@ -319,8 +322,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """An OSError as the engine understands it."""
+def _translated_errors() -> Iterator[None]:
+    """Translate errors of the operating system into errors of a store."""
     try:
         yield
     except FileNotFoundError:
@@ -330,5 +333,5 @@ def _told() -> Iterator[None]:
 
 
 async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    with _told():
+    with _translated_errors():
         return await asyncio.get_running_loop().run_in_executor(_DISK, partial(work, *args, **kwargs))

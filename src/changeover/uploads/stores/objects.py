@@ -1,30 +1,30 @@
-"""Uploads in a bucket: Amazon S3 and what speaks like it, or Google Cloud Storage.
+"""Uploads in a bucket of Amazon S3, of a compatible service, or of Google Cloud Storage.
 
-    PREFIX/a/ID/record      the record; its first line is a mark that every write draws anew
-    PREFIX/a/ID/NAME-n      the n-th segment of one writer; objects do not grow, so every commit makes one
+    PREFIX/a/ID/record      the record; its first line is a mark that is new for every write
+    PREFIX/a/ID/NAME-n      the n-th segment of one writer; objects cannot grow, so every commit creates one
 
-Compare-and-swap is the service's own: a put that is refused when the record's ETag (S3) or generation (GCS) is another.
-Because of the mark no two records are alike, so an ETag, which is a digest of the content, never comes back.
+Compare-and-swap is the service's own: it refuses a put if the record's ETag (S3) or generation (GCS) differs. Because
+of the mark no two records are equal, so an ETag, which is a digest of the content, never returns.
 
-Did it happen? An answer may be lost after the service did what it was asked, and whoever then tries again is refused
-*because* he was successful. So no refusal is believed, and no silence, before the record has been read again: when it
-bears this write's mark, the write happened. When it is what it was before, the same put is made again with the same
-mark, which cannot do harm: whichever of the two arrives first makes the condition of the other one false. What stays
-unknown after that is Unavailable; should it arrive later, then the record is what the caller wanted it to be, all its
-segments are there, and the caller's version is refused like that of anybody who was overtaken.
+A response may be lost after the service has done the put, and a retry is then refused *because* the first attempt
+succeeded. So after a refusal, or without a response, the record is read again. If it has the mark of this write, the
+write happened. If it is unchanged, the same put is repeated with the same mark. That is safe: whichever of the two
+arrives first makes the condition of the other false. If the outcome is still unknown, StoreUnavailable is raised.
+Should that put arrive later, the record is what the caller wanted, all its segments exist, and the caller's version is
+outdated like that of any overtaken writer.
 
-Retries of obstore's own (RETRIES): after 5xx, 408 and 429 for every request; after a broken connection or a timeout for
-all but conditional puts, which are those above.
+obstore's own retries (`RETRIES`): after 5xx, 408 and 429 for every request; after a broken connection or a timeout for
+all but conditional puts, which this module repeats as above.
 
-Memory: a writer holds what was written since the last commit, and beside it what is being uploaded. With the engine
-that is two segments for every upload under way; more than MOST uncommitted is refused. A reader holds one piece. No
-byte is copied on the way out.
+Memory: a writer holds the bytes since the last commit, and the bytes that are being uploaded. With the engine that is
+two segments for each active upload; a writer refuses more than `max_uncommitted`. A reader holds one piece. Bytes are
+not copied on the way out.
 
-Google allows about one change a second of one object and answers 429 to more, which slows down what is committed often:
-there, let `limits.segment` be what a client sends in a second or more.
+Google allows about one change per second of one object and responds 429 to more, which slows down frequent commits. Set
+`limits.segment` there to what a client sends in a second or more.
 
-What stays behind: the segment of a writer that was overtaken or killed, until the upload is dropped; and one that
-arrives while it is being dropped, for good, unless the bucket has a rule for the age of objects.
+Leftovers: the segment of a writer that was overtaken or killed stays until the upload is deleted. A segment that
+arrives during the deletion stays for ever, unless the bucket has a lifecycle rule for old objects.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,23 +45,16 @@ try:
     import obstore.store as services
     from obstore import exceptions as refused
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"uploads in a bucket need obstore: {install_command('obstore')}") from error
+    raise ModuleNotFoundError(f"stores in buckets need obstore: {install_command('obstore')}") from error
 
-from changeover.uploads.core.manifest import Segment
-from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, StoreUnavailable
+from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, Segment, StoreUnavailable
 
 if TYPE_CHECKING:
     from obstore import PutMode, UpdateVersion
     from obstore.store import ClientConfig, RetryConfig
 
 PIECE = 1024 * 1024
-"""Bytes asked for at once. Every request ends before its piece is given out: no slow reader holds one open."""
-MOST = 64 * 1024 * 1024
-"""Bytes that may wait for a commit."""
-ATTEMPTS = 3
-"""How often a conditional put whose outcome is unknown is made; the record is read after each."""
-PAUSE = 0.05
-"""Seconds before the second of these attempts; doubled before the next."""
+"""Bytes of one read request. The request ends before its piece is yielded: no slow reader keeps one open."""
 CLIENT: ClientConfig = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=30)}
 RETRIES: RetryConfig = {
     "max_retries": 5,
@@ -80,15 +74,34 @@ _REFUSED = (refused.AlreadyExistsError, refused.PreconditionError)
 _FORBIDDEN = (refused.PermissionDeniedError, refused.UnauthenticatedError)
 
 
+@dataclass(frozen=True)
+class BucketSettings:
+    """How a store uses its bucket."""
+
+    max_uncommitted: int = 64 * 1024 * 1024
+    """Bytes that one writer holds at most while they wait for a commit."""
+    put_attempts: int = 3
+    """Attempts of a conditional put whose outcome is unknown; the record is read after each."""
+    put_pause: float = 0.05
+    """Seconds before the second attempt; doubled before each further one."""
+
+
 class ObjectStore:
-    """A Store in a bucket, which must exist. `condition`: what names one state of an object there."""
+    """A Store in an existing bucket. `condition`: the property that identifies one state of an object there."""
 
     segment = 8 * 1024 * 1024
 
-    def __init__(self, service: services.ObjectStore, prefix: str, condition: Literal["e_tag", "version"]) -> None:
+    def __init__(
+        self,
+        service: services.ObjectStore,
+        prefix: str,
+        condition: Literal["e_tag", "version"],
+        settings: BucketSettings,
+    ) -> None:
         self._service = service
         self._prefix = prefix.strip("/")
         self._condition = condition
+        self._settings = settings
 
     async def create(self, id: str, record: bytes) -> RecordVersion:
         return await self._put(self._record(id), record, None)
@@ -101,13 +114,13 @@ class ObjectStore:
         return await self._put(self._record(id), record, version)
 
     async def _put(self, path: str, record: bytes, expected: RecordVersion | None) -> RecordVersion:
-        """Write the record if it is still at that version (None: if there is none), and find out whether it was."""
+        """Write the record if it still has that version (None: if there is no record), and find out the outcome."""
         mark = secrets.token_hex(16).encode()
         content = mark + b"\n" + record
         unknown: Exception | None = None
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._settings.put_attempts):
             if attempt:
-                await asyncio.sleep(PAUSE * 2 ** (attempt - 1))
+                await asyncio.sleep(self._settings.put_pause * 2 ** (attempt - 1))
             try:
                 done = await obstore.put_async(
                     self._service, path, content, mode=self._mode(expected), use_multipart=False
@@ -124,7 +137,7 @@ class ObjectStore:
             except RecordMissing:
                 if expected is not None:
                     raise
-                continue  # what a create collided with is gone, or it never arrived
+                continue  # the record that a create collided with is deleted, or the put never arrived
             if found == mark:
                 return version
             if version != expected:
@@ -135,30 +148,30 @@ class ObjectStore:
     def _mode(self, expected: RecordVersion | None) -> PutMode:
         if expected is None:
             return "create"
-        told: UpdateVersion = {"e_tag": expected} if self._condition == "e_tag" else {"version": expected}
-        return told
+        condition: UpdateVersion = {"e_tag": expected} if self._condition == "e_tag" else {"version": expected}
+        return condition
 
     def _version(self, e_tag: str | None, version: str | None) -> RecordVersion:
         named = e_tag if self._condition == "e_tag" else version
         if named is None:
-            raise StoreUnavailable(f"the service does not say which {self._condition} an object has")
+            raise StoreUnavailable(f"the service does not return the {self._condition} of an object")
         return named
 
     async def _get(self, path: str) -> tuple[bytes, bytes, RecordVersion]:
         """A record with its mark. Raises Missing, Unavailable."""
-        with _told():
+        with _translated_errors():
             got = await obstore.get_async(self._service, path)
             content = bytes(await got.bytes_async())
         mark, newline, record = content.partition(b"\n")
         if not newline:
-            raise StoreUnavailable("what lies in the record's place is not a record")
+            raise StoreUnavailable("the object at the path of the record is not a record")
         return mark, record, self._version(got.meta.get("e_tag"), got.meta.get("version"))
 
     async def drop(self, id: str) -> None:
-        # The record goes last: half dropped, the upload is found again by the next collection, which drops the rest.
-        # It never looks whole, for it was marked as cancelled before.
+        # The record is deleted last: the next collection finds an upload that is deleted in part, and deletes the rest.
+        # It never looks complete, because its state is "cancelled".
         record = self._record(id)
-        with _told():
+        with _translated_errors():
             async for chunk in obstore.list(self._service, self._folder(id)):
                 paths = [meta["path"] for meta in chunk if meta["path"] != record]
                 if paths:
@@ -171,24 +184,24 @@ class ObjectStore:
         except FileNotFoundError as error:
             if _NO_BUCKET.search(str(error)):
                 raise
-            for path in paths if len(paths) > 1 else ():  # somebody else drops it too; let none be left out
+            for path in paths if len(paths) > 1 else ():  # another process deletes it too; delete each of the others
                 await self._delete([path])
 
     async def ids(self) -> AsyncIterator[str]:
-        # A shelf at a time: obstore follows the pages of a listing by delimiter, but gives them out as one.
-        for shelf in await self._folders(self._prefix):
-            for name in await self._folders(shelf):
+        # One folder at a time: obstore reads all pages of a listing by delimiter before it returns.
+        for folder in await self._folders(self._prefix):
+            for name in await self._folders(folder):
                 id = name.rpartition("/")[2]
                 if _ID.fullmatch(id) is not None:
                     yield id
 
     async def _folders(self, path: str) -> Sequence[str]:
-        with _told():
+        with _translated_errors():
             found = await obstore.list_with_delimiter_async(self._service, path or None)
         return found["common_prefixes"]
 
     def writer(self, id: str, name: str) -> ObjectWriter:
-        return ObjectWriter(self._service, self._folder(id), name)
+        return ObjectWriter(self._service, self._folder(id), name, self._settings.max_uncommitted)
 
     async def pieces(self, id: str, segments: Sequence[Segment], start: int = 0) -> AsyncIterator[bytes]:
         folder = self._folder(id)
@@ -198,14 +211,14 @@ class ObjectStore:
                 continue
             for offset in range(start, segment.size, PIECE):
                 wanted = min(PIECE, segment.size - offset)
-                with _told():
+                with _translated_errors():
                     piece = bytes(
                         await obstore.get_range_async(
                             self._service, f"{folder}/{segment.name}", start=offset, length=wanted
                         )
                     )
                 if len(piece) < wanted:
-                    raise StoreUnavailable(f"segment {segment.name} of {id} is shorter than its record says")
+                    raise StoreUnavailable(f"segment {segment.name} of {id} is shorter than its record states")
                 yield piece
             start = 0
 
@@ -213,45 +226,50 @@ class ObjectStore:
         return f"{self._folder(id)}/record"
 
     def _folder(self, id: str) -> str:
-        """Raises Missing for what cannot be an id, such as `../x`: it must not become a path."""
+        """Raises RecordMissing for a malformed id, such as `../x`, which must not become a path."""
         if _ID.fullmatch(id) is None:
             raise RecordMissing
         return f"{self._prefix}/{id[0]}/{id}".lstrip("/")
 
 
 class S3Store(ObjectStore):
-    """A Store in a bucket of S3, or of a service that speaks like it and honours If-Match and If-None-Match on PUT.
+    """A Store in a bucket of S3, or of a compatible service that honours If-Match and If-None-Match on PUT.
 
-    `options`: what `obstore.store.S3Store` takes (region, endpoint, client_options, ...); credentials are found as
-    usual there. They must allow listing the bucket: without it S3 says "forbidden" of what is not there.
+    `options`: the arguments of `obstore.store.S3Store` (region, endpoint, client_options, ...), which also finds the
+    credentials. They must allow listing the bucket: otherwise S3 responds 403 instead of 404 to a missing object.
     """
 
-    def __init__(self, bucket: str, prefix: str = "", **options: Any) -> None:
+    def __init__(
+        self, bucket: str, prefix: str = "", *, settings: BucketSettings | None = None, **options: Any
+    ) -> None:
         service = services.S3Store(bucket, **_with_defaults(options))
-        super().__init__(service, prefix, "e_tag")
+        super().__init__(service, prefix, "e_tag", settings or BucketSettings())
 
 
 class GCSStore(ObjectStore):
-    """A Store in a bucket of Google Cloud Storage. `options`: what `obstore.store.GCSStore` takes."""
+    """A Store in a bucket of Google Cloud Storage. `options`: the arguments of `obstore.store.GCSStore`."""
 
-    def __init__(self, bucket: str, prefix: str = "", **options: Any) -> None:
+    def __init__(
+        self, bucket: str, prefix: str = "", *, settings: BucketSettings | None = None, **options: Any
+    ) -> None:
         service = services.GCSStore(bucket, **_with_defaults(options))
-        super().__init__(service, prefix, "version")
+        super().__init__(service, prefix, "version", settings or BucketSettings())
 
 
 class ObjectWriter:
-    """One object for every commit."""
+    """Creates one object for each commit."""
 
-    def __init__(self, service: services.ObjectStore, folder: str, name: str) -> None:
+    def __init__(self, service: services.ObjectStore, folder: str, name: str, max_uncommitted: int) -> None:
         self._service = service
         self._folder = folder
         self._name = name
+        self._max_uncommitted = max_uncommitted
         self._count = 0
         self._pending = bytearray()
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        if len(self._pending) + len(piece) > MOST:
-            raise StoreUnavailable(f"more than {MOST} bytes came before any of them could be stored")
+        if len(self._pending) + len(piece) > self._max_uncommitted:
+            raise StoreUnavailable(f"more than {self._max_uncommitted} bytes are waiting for a commit")
         self._pending += piece
 
     async def commit(self) -> Sequence[Segment]:
@@ -261,10 +279,10 @@ class ObjectWriter:
         segment = Segment(f"{self._name}-{self._count}", len(content))
         self._count += 1
         try:
-            with _told():
+            with _translated_errors():
                 await obstore.put_async(self._service, f"{self._folder}/{segment.name}", content, use_multipart=False)
-        except RecordMissing as error:  # there is nothing that a new object could fail to find
-            raise StoreUnavailable("the service does not take new objects: 404") from error
+        except RecordMissing as error:  # a new object refers to no other object, so it is the bucket
+            raise StoreUnavailable("the service responds 404 to a new object") from error
         return (segment,)
 
     def close(self) -> None:
@@ -280,18 +298,18 @@ def _with_defaults(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
-    """What the service said, without the addresses and headers that obstore adds: clients are told it."""
+    """The service's error, without the addresses and headers that obstore adds: clients see the text."""
     text = str(error)
     if (status := _STATUS.search(text)) is not None:
-        said = [status[1].strip(), *(found[1] for found in (_CODE.search(text), _MESSAGE.search(text)) if found)]
+        found = [status[1].strip(), *(each[1] for each in (_CODE.search(text), _MESSAGE.search(text)) if each)]
     else:
-        said = ["no answer", *(found[1] for found in (_KIND.search(text),) if found)]
-    return StoreUnavailable(": ".join(said), full=_NO_ROOM.search(text) is not None)
+        found = ["no response", *(each[1] for each in (_KIND.search(text),) if each)]
+    return StoreUnavailable(": ".join(found), full=_NO_ROOM.search(text) is not None)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """An error of obstore as the engine understands it."""
+def _translated_errors() -> Iterator[None]:
+    """Translate errors of obstore into errors of a store."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,82 +1,89 @@
-"""Where uploads lie: the port that every store implements, and the errors it speaks in.
+"""The port that every store implements, and the errors that it raises.
 
-A store keeps, for every upload, one small record (the manifest) that changes by compare-and-swap alone, and any number
-of segments, each written by one writer. It knows nothing of protocols, offsets or holders.
+For each upload a store keeps one small record, which changes by compare-and-swap only, and any number of segments, each
+written by one writer. Refuses to know of protocols, offsets and holders.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from changeover.uploads.core.manifest import Segment
-
 RecordVersion = str
-"""Names one state of a record; opaque to everybody but its store."""
+"""Names one state of a record. Only the store that issued it can interpret it."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of bytes in a store."""
+
+    name: str
+    """Unique within the upload."""
+    size: int
+    """Bytes."""
 
 
 class RecordMissing(Exception):
-    """There is no upload of that id."""
+    """The store has no upload of that id."""
 
 
 class RecordChanged(Exception):
-    """The record is no longer at that version, or was there already: somebody else was faster.
+    """Another process changed or created the record first.
 
-    What was to be written did not happen, or others have gone on from it already; `read` tells.
+    The caller's write did not happen, or other processes have continued from it already. `read` shows which.
     """
 
 
 class StoreUnavailable(Exception):
-    """The store cannot do it now; the text says why. What was acknowledged before still holds.
+    """The store cannot do it now; the text gives the reason. Acknowledged bytes are still there."""
 
-    `full`: for want of room, which trying again does not mend.
-    """
-
-    def __init__(self, what: str, *, full: bool = False) -> None:
-        super().__init__(what)
+    def __init__(self, reason: str, *, full: bool = False) -> None:
+        super().__init__(reason)
         self.full = full
+        """Whether the store has no room left: a retry does not help."""
 
 
 class SegmentWriter(Protocol):
-    """Appends to segments that nobody else writes to. Not to be used after an exception but for `close`."""
+    """Appends to segments that no other writer uses. After an exception only `close` may be called."""
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Take bytes; they may be reused by the caller afterwards. Raises Unavailable."""
+        """Take bytes. The caller may reuse the buffer afterwards. Raises StoreUnavailable."""
 
     async def commit(self) -> Sequence[Segment]:
-        """Make all that was written before the call durable; what is written meanwhile need not be.
+        """Make durable all bytes written before the call; bytes written during the call may be left out.
 
-        Returns the segments that are new, or longer, since the last commit, in order. Raises Unavailable.
+        Returns the segments that are new or longer since the last commit, in order. Raises StoreUnavailable.
         """
 
     def close(self) -> None:
-        """Let go of what it holds open. What was not committed is as if it had never been written."""
+        """Release resources. Uncommitted bytes are dropped."""
 
 
 class Store(Protocol):
-    """One place for uploads, shared by all instances. Every method may raise Unavailable."""
+    """One place for uploads, shared by all instances. Every method may raise StoreUnavailable."""
 
     @property
     def segment(self) -> int:
-        """Bytes after which a commit is worth its cost: of requests to a service, or of memory that they take."""
+        """Bytes after which a commit is worth its cost: requests to a service, or memory held."""
 
     async def create(self, id: str, record: bytes) -> RecordVersion:
-        """Write the first record, durably. Raises Changed when there is one."""
+        """Write the first record durably. Raises RecordChanged if the upload has a record."""
 
     async def read(self, id: str) -> tuple[bytes, RecordVersion]:
-        """The newest record. Raises Missing."""
+        """The newest record. Raises RecordMissing."""
 
     async def swap(self, id: str, record: bytes, version: RecordVersion) -> RecordVersion:
-        """Replace the record, durably, if it is still at that version. Raises Changed or Missing."""
+        """Replace the record durably if it still has that version. Raises RecordChanged, RecordMissing."""
 
     async def drop(self, id: str) -> None:
-        """Forget the upload with all its bytes. Dropping what is not there is no error."""
+        """Delete the upload with all its bytes. An absent upload is no error."""
 
     def ids(self) -> AsyncIterator[str]:
-        """Every upload there is, in no order."""
+        """The id of every upload, in no particular order."""
 
     def writer(self, id: str, name: str) -> SegmentWriter:
-        """Begin segments whose names start with `name`; it must be new. The record must exist."""
+        """Begin segments whose names start with `name`, which must be new. The record must exist."""
 
     def pieces(self, id: str, segments: Sequence[Segment], start: int = 0) -> AsyncIterator[bytes]:
-        """The bytes of these segments one after the other, from `start` on, in pieces of at most 1 MiB."""
+        """The bytes of these segments in order, from byte `start` on, in pieces of at most 1 MiB."""

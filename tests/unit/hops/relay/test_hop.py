@@ -15,7 +15,7 @@ from changeover.cli.commands.relay import relay
 from changeover.hops.relay.hop import Relay
 from changeover.hops.relay.settings import RelaySettings
 from changeover.relay.config import RelayConfig, RoutePattern
-from changeover.uploads.core.completion import lease
+from changeover.uploads.core.timing import UploadTiming
 
 
 def options(**settings: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def test_a_template_has_to_say_what_is_segmented() -> None:
 
 
 def test_it_waits_until_others_than_an_application_that_died_were_asked() -> None:
-    several = 5 * lease.LEASE
+    several = 5 * UploadTiming().handler_lease
     assert min(RelayConfig(("", 0)).patience, RelaySettings(segment=()).patience) > several
 
 

@@ -1,1 +1,1 @@
-"""The application's handler: called once for each upload that is complete, its response stored and replayed."""
+"""The handler: called once for each complete upload; its response is stored and replayed."""

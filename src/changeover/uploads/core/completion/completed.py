@@ -1,4 +1,4 @@
-"""A finished upload, as the application gets it."""
+"""A complete upload, as the handler gets it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from changeover.uploads.stores.store import Store
 
 
 class CompletedUpload:
-    """Every byte is there and none will change.
+    """An upload that has every byte; none will change.
 
-    `id` is the same at every attempt: an application whose effects lie elsewhere (a database, a queue) keeps it as the
-    key by which it notices that a crash came between its effect and the keeping of its answer. `attempt` counts from 1.
+    A handler whose effects are elsewhere (a database, a queue) uses `id` as the key of its effect. If the process dies
+    between the effect and the storing of the response, the handler is called again with the same id.
     """
 
     def __init__(self, store: Store, manifest: Manifest) -> None:
@@ -22,15 +22,17 @@ class CompletedUpload:
 
     @property
     def id(self) -> str:
+        """Identifies the upload; the same at every call."""
         return self._manifest.id
 
     @property
     def attempt(self) -> int:
+        """Number of this call to the handler, from 1."""
         return self._manifest.attempts
 
     @property
     def owner(self) -> str:
-        """Who made it, as the authorisation hook said."""
+        """As `authorise` returned it; empty without that hook."""
         return self._manifest.owner
 
     @property
@@ -40,29 +42,30 @@ class CompletedUpload:
 
     @property
     def target(self) -> str:
-        """The path of the request that began it."""
+        """The path of the request that created the upload."""
         return self._manifest.target
 
     @property
     def method(self) -> str:
+        """The method of that request."""
         return self._manifest.method
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Fields of that request that describe the content, by lower-case name."""
+        """Fields of that request that describe the content, and those of `keep_headers`, by lower-case name."""
         return self._manifest.headers
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """What the client said of it: file name, type. Text from outside: never a path, never markup."""
+        """The client's metadata (tus): file name, type. Untrusted text: never use it as a path or as markup."""
         return self._manifest.metadata
 
     def pieces(self, start: int = 0) -> AsyncIterator[bytes]:
-        """The bytes from `start` on, at most 1 MiB at a time. Raises Unavailable."""
+        """The bytes from `start` on, in pieces of at most 1 MiB. Raises StoreUnavailable."""
         return self._store.pieces(self.id, self._manifest.segments, start)
 
     async def digest(self, algorithm: str = "sha256") -> str:
-        """Hex digest over all bytes; reads them. Any algorithm of hashlib."""
+        """Hex digest over all bytes, which it reads. Any algorithm of hashlib. Raises StoreUnavailable."""
         digest = hashlib.new(algorithm)
         async for piece in self.pieces():
             digest.update(piece)

@@ -1,7 +1,7 @@
-"""What the application says of an upload that is complete: asked once, written down, and given again.
+"""Call the handler for a complete upload once, store its response, and replay it.
 
-One process asks at a time, under a lease; an answer counts when it is written down. So a process that dies while it is
-asking makes another one ask again, and nothing else does.
+One process at a time calls the handler, under a lease. A response counts when it is stored. So the handler is called
+again only if its process died during the call, or the call failed.
 
 Refuses to know how bytes arrive.
 """
@@ -15,145 +15,160 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from changeover.uploads.core import metrics
-from changeover.uploads.core.appending import translated_errors
 from changeover.uploads.core.completion.completed import CompletedUpload
-from changeover.uploads.core.completion.lease import CompletionLease, lease_from
-from changeover.uploads.core.digests import check_whole
+from changeover.uploads.core.completion.lease import CompletionLease
+from changeover.uploads.core.digests import REPR, Digests
 from changeover.uploads.core.errors import DigestMismatch, RetryLater, UploadError, WrongLength
 from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.manifest import Manifest, Response, UploadState
 from changeover.uploads.core.repository import Repository
+from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.stores.store import RecordChanged, RecordVersion, StoreUnavailable
 
 Handler = Callable[[CompletedUpload], Awaitable[Response]]
-"""Gets an upload of which every byte is there; its answer is kept and is given again to whoever asks again."""
+"""Gets a complete upload; its response is stored and replayed. If it raises, the client gets 503, and a later request
+or collection calls it again."""
 
 _LOG = logging.getLogger(__name__)
 
-POLL = 0.1
-"""Seconds between two looks for an answer that another instance is getting."""
-
 
 class Completion:
-    """The application, as one process asks it. `name`: of this process."""
+    """The handler calls of one process, named `holder`."""
 
-    def __init__(self, records: Repository, handler: Handler, limits: Limits, name: str) -> None:
+    def __init__(
+        self, repository: Repository, handler: Handler, limits: Limits, timing: UploadTiming, holder: str
+    ) -> None:
         self.leaving = False
-        """Nobody else's answer is waited for any more."""
-        self._records = records
+        """Whether this instance shuts down and no longer waits for calls of other processes."""
+        self._repository = repository
         self._handler = handler
         self._limits = limits
-        self._name = name
-        self._asking: dict[str, asyncio.Future[Response | None]] = {}
-        """What is asked from here, by upload, until its answer is written down."""
+        self._timing = timing
+        self._holder = holder
+        self._calls: dict[str, asyncio.Future[Response | None]] = {}
+        """Calls of this process, by upload, until their response is stored."""
 
     async def response(self, id: str, owner: str) -> Response:
-        """The application's answer to a complete upload.
+        """The handler's response to a complete upload.
 
-        Raises NotFound, Cancelled, WrongLength when it is not complete, DigestMismatch when it is not what its client
-        said (it is given up then), TryLater when the application failed or another instance is asking it and does not
-        come to an end.
+        Raises NotFound, Cancelled. Raises WrongLength if the upload is not complete. Raises DigestMismatch, and cancels
+        the upload, if it does not match its `Repr-Digest`. Raises RetryLater if the handler fails, or if this instance
+        shuts down during a call of another process.
         """
         while True:
-            manifest, version = await self._records.read(id, owner)
+            manifest, version = await self._repository.read(id, owner)
             match manifest.state:
                 case UploadState.DONE:
-                    assert manifest.answer is not None
-                    return manifest.answer
+                    assert manifest.response is not None
+                    return manifest.response
                 case UploadState.RECEIVING:
-                    raise WrongLength(f"the upload is not complete: {manifest.offset} bytes are here")
-            asking = self._asking.get(id)
-            if asking is None and manifest.holder not in ("", self._name) and self._is_asked(manifest):
+                    raise WrongLength(f"the upload is not complete: it has {manifest.offset} bytes")
+            call = self._calls.get(id)
+            if call is None and manifest.holder not in ("", self._holder) and self._is_leased(manifest):
                 if self.leaving:
-                    raise RetryLater("this instance is leaving")
-                await asyncio.sleep(POLL)
+                    raise RetryLater("this instance is shutting down")
+                await asyncio.sleep(self._timing.response_poll)
                 continue
-            # Shielded: a client that hangs up now must not break off the application in the midst of what it does.
-            answer = await asyncio.shield(asking or self._go_on(id, self._ask(manifest, version)))
-            if answer is not None:
-                return answer
+            # Shielded: a client that disconnects must not cancel the handler.
+            response = await asyncio.shield(call or self._start(id, self._call(manifest, version)))
+            if response is not None:
+                return response
 
-    def _is_asked(self, manifest: Manifest) -> bool:
-        return self._records.now() < manifest.held_until
+    def _is_leased(self, manifest: Manifest) -> bool:
+        return self._repository.now() < manifest.lease_until
 
     async def complete_abandoned(self, manifest: Manifest) -> None:
-        """Ask about an upload that nobody is asking about: whoever completed it may have died, and its client be gone.
+        """Call the handler for a complete upload that no process handles: its process may have died, its client left.
 
-        What the application cannot do now stays to be asked for again.
+        If the handler fails, a later collection retries it.
         """
-        if manifest.state is UploadState.COMPLETE and manifest.is_for_application and not self._is_asked(manifest):
+        if manifest.state is UploadState.COMPLETE and manifest.needs_handler and not self._is_leased(manifest):
             with contextlib.suppress(UploadError):
                 await self.response(manifest.id, manifest.owner)
 
     async def wait_until_idle(self) -> None:
-        """Wait until the application has answered whatever it was asked from here, its clients gone or not, and until
-        its listener has been told."""
-        while self._asking:
-            await asyncio.wait(self._asking.values())
-        await self._records.events.delivered()
+        """Wait until every handler call of this process has ended and every event is delivered."""
+        while self._calls:
+            await asyncio.wait(self._calls.values())
+        await self._repository.events.delivered()
 
-    def _go_on(self, id: str, work: Coroutine[Any, Any, Response | None]) -> asyncio.Future[Response | None]:
-        """Until it has ended nobody asks from here, and `ended` waits."""
-        asking = self._asking[id] = asyncio.ensure_future(work)
-        asking.add_done_callback(partial(self._asked, id))
-        return asking
+    def _start(self, id: str, work: Coroutine[Any, Any, Response | None]) -> asyncio.Future[Response | None]:
+        """Until it has ended, this process starts no other call, and `wait_until_idle` waits for it."""
+        call = self._calls[id] = asyncio.ensure_future(work)
+        call.add_done_callback(partial(self._ended, id))
+        return call
 
-    def _asked(self, id: str, asking: asyncio.Future[Response | None]) -> None:
-        if self._asking.get(id) is asking:
-            del self._asking[id]
-        if not asking.cancelled():
-            asking.exception()  # has been logged; whoever waited for it may have gone
+    def _ended(self, id: str, call: asyncio.Future[Response | None]) -> None:
+        if self._calls.get(id) is call:
+            del self._calls[id]
+        if not call.cancelled():
+            call.exception()  # it is logged already; all its clients may have disconnected
 
-    async def _ask(self, manifest: Manifest, version: RecordVersion) -> Response | None:
-        """None: somebody else was faster."""
-        records = self._records
-        manifest = manifest.asked(self._name, lease_from(records.now()))
+    async def _call(self, manifest: Manifest, version: RecordVersion) -> Response | None:
+        """Call the handler. None if another process was first."""
+        repository = self._repository
+        manifest = manifest.leased(self._holder, repository.now() + self._timing.handler_lease)
         try:
-            with translated_errors():
-                version = await records.store.swap(manifest.id, manifest.dump(), version)
+            with repository.translated_errors():
+                version = await repository.swap(manifest, version)
         except RecordChanged:
             return None
 
-        def still_mine(it: Manifest) -> Manifest:
+        def still_held(it: Manifest) -> Manifest:
             if it.epoch != manifest.epoch:
-                raise RetryLater("another instance has taken this upload over")
+                raise RetryLater("another instance has taken over this upload")
             return it
 
-        lease = CompletionLease(records.store, manifest, version, records.now)
-        finished = CompletedUpload(records.store, manifest)
+        lease = CompletionLease(repository, manifest, version, self._timing.handler_lease)
+        upload = CompletedUpload(repository.store, manifest)
         try:
             async with lease:
-                with translated_errors():
-                    await check_whole(finished)
-                answer = await self._handler(finished)
+                with repository.translated_errors():
+                    await _check_digest(upload)
+                response = await self._handler(upload)
         except DigestMismatch:
-            await records.give_up(lease.manifest, lease.version, still_mine)
+            await repository.cancel(lease.manifest, lease.version, still_held)
             raise
         except Exception as error:
-            metrics.ATTEMPTS.labels("failed").inc()
+            repository.metrics.handler_calls.labels("failed").inc()
             if not isinstance(error, RetryLater):
-                _LOG.exception("the application failed on upload %s, attempt %d", manifest.id, manifest.attempts)
+                _LOG.exception("the handler failed on upload %s, attempt %d", manifest.id, manifest.attempts)
             with contextlib.suppress(UploadError):
-                await self._write_down(lease, lambda it: still_mine(it).released())
-            raise RetryLater("every byte is here, but the application failed on them") from error
-        metrics.ATTEMPTS.labels("answered").inc()
-        expires = None if self._limits.keep_done is None else records.now() + self._limits.keep_done
-        await self._write_down(lease, lambda it: still_mine(it).answered(answer, expires))
-        return answer
+                await self._store(lease, lambda it: still_held(it).released())
+            raise RetryLater("the upload is complete, but the application failed to handle it") from error
+        repository.metrics.handler_calls.labels("succeeded").inc()
+        expires = None if self._limits.keep_done is None else repository.now() + self._limits.keep_done
+        await self._store(lease, lambda it: still_held(it).responded(response, expires))
+        return response
 
-    async def _write_down(self, lease: CompletionLease, change: Callable[[Manifest], Manifest]) -> None:
-        """What came of asking. Whoever waits is told when the store cannot keep it now, and it is tried again until it
-        can, or another instance has asked: the application is not to be asked twice for the sake of a store."""
+    async def _store(self, lease: CompletionLease, change: Callable[[Manifest], Manifest]) -> None:
+        """Store the outcome of a call.
+
+        If the store is unavailable, waiting clients get RetryLater, and the write is retried until it succeeds or
+        another process takes over: a failing store is no reason to call the handler twice.
+        """
         try:
-            manifest, _ = await self._records.change(lease.manifest, lease.version, change)
+            manifest, _ = await self._repository.change(lease.manifest, lease.version, change)
         except RetryLater as error:
             if isinstance(error.__cause__, StoreUnavailable) and not self.leaving:
-                self._go_on(lease.manifest.id, self._write_down_later(lease, change))
+                self._start(lease.manifest.id, self._store_later(lease, change))
             raise
         if manifest.state is UploadState.DONE:
-            self._records.events.emit("answered", manifest)
+            self._repository.events.emit("handled", manifest)
 
-    async def _write_down_later(self, lease: CompletionLease, change: Callable[[Manifest], Manifest]) -> None:
-        await asyncio.sleep(POLL)
-        await self._write_down(lease, change)
+    async def _store_later(self, lease: CompletionLease, change: Callable[[Manifest], Manifest]) -> None:
+        await asyncio.sleep(self._timing.response_poll)
+        await self._store(lease, change)
+
+
+async def _check_digest(upload: CompletedUpload) -> None:
+    """Compare an upload with its `Repr-Digest`, if it has one. Raises DigestMismatch, StoreUnavailable.
+
+    Not computed while bytes arrive: one instance cannot hand the state of a digest to another.
+    """
+    if REPR not in upload.headers:
+        return
+    if digests := Digests(REPR, upload.headers[REPR]):
+        async for piece in upload.pieces():
+            digests.update(piece)
+        digests.check()

@@ -1,1 +1,1 @@
-"""What limits uploads: sizes and ages, the number of unfinished ones, the rate."""
+"""Limits of uploads: sizes and ages, the number of unfinished uploads, the rate."""

@@ -1,25 +1,38 @@
-"""What is allowed of uploads."""
+"""The limits that an application sets, and the checks of sizes against them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from changeover.uploads.core.errors import TooLarge
+
 
 @dataclass(frozen=True)
 class Limits:
-    """What is allowed. Sizes in bytes, times in seconds."""
+    """What clients may send. None: no limit, unless a field says otherwise."""
 
     max_size: int | None = None
+    """Bytes of one upload."""
     max_age: float = 86_400.0
-    """How long an upload may take from its creation to its last byte; afterwards it is collected."""
+    """Seconds from the creation of an upload to its last byte. Then it is collected."""
     keep_done: float | None = None
-    """How long an upload is kept after the application has answered; None: for ever."""
+    """Seconds for which an upload is kept after the handler has returned. None: for ever."""
     max_append: int | None = None
     """Bytes of one request."""
     rate: float | None = None
-    """Bytes per second of one upload, over whatever requests of this process bring it; faster ones have to wait."""
+    """Bytes per second of one upload, over all its requests to this process. A faster client is slowed down."""
     max_unfinished: int | None = None
-    """Uploads of one owner of which bytes are missing, in all instances together."""
+    """Incomplete uploads of one owner, over all instances."""
     segment: int | None = None
-    """Bytes after which what has arrived is committed, if time has not had it committed before; None: as the store has
-    it."""
+    """Bytes after which received bytes are committed at the latest. None: the default of the store."""
+
+    def check_size(self, size: int | None) -> None:
+        """Check the size of an upload; None: unknown. Raises TooLarge."""
+        if self.max_size is not None and size is not None and size > self.max_size:
+            raise TooLarge(f"an upload of {size} bytes", self.max_size)
+
+    def check_request(self, size: int | None) -> None:
+        """Check the size of the body of one request; None: unknown. Raises TooLarge."""
+        self.check_size(size)
+        if self.max_append is not None and size is not None and size > self.max_append:
+            raise TooLarge(f"a request of {size} bytes", self.max_append)

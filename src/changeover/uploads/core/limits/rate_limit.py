@@ -1,43 +1,60 @@
-"""Bodies that are read no faster than is allowed: whoever sends them faster has to wait, and is not refused."""
+"""Limit the rate of an upload by reading its bodies slowly. A faster client waits; it is not refused."""
 
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakValueDictionary
 
 from changeover.uploads.core.active_requests import RequestBody
 
 BURST = 0.1
-"""Seconds' worth of bytes that may come at once after a time in which fewer came."""
+"""Seconds' worth of bytes that may arrive at once after a slower period."""
 
 
 class RateLimit:
-    """How fast one upload may come in. Requests for it that are under way side by side share one."""
+    """The rate of one upload. Concurrent requests for it share one."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._due = 0.0
 
     def wait(self, size: int, now: float) -> float:
-        """Seconds until the next piece may be taken, after one of `size` bytes."""
+        """Seconds to wait after a piece of `size` bytes before the next one is read."""
         self._due = max(self._due, now - BURST) + size / self._rate
         return max(0.0, self._due - now)
 
 
 class RateLimitedBody:
-    """A body at that pace. While it waits, nothing is read, and TCP makes the client wait too."""
+    """A body at that rate. During a wait nothing is read, so that TCP slows down the client."""
 
-    def __init__(self, body: RequestBody, pace: RateLimit) -> None:
+    def __init__(self, body: RequestBody, limit: RateLimit) -> None:
         self._body = body
-        self._pace = pace
-        self._taken = 0
+        self._limit = limit
+        self._size = 0
 
     def __aiter__(self) -> RateLimitedBody:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._taken:
-            await asyncio.sleep(self._pace.wait(self._taken, asyncio.get_running_loop().time()))
-            self._taken = 0
+        if self._size:
+            await asyncio.sleep(self._limit.wait(self._size, asyncio.get_running_loop().time()))
+            self._size = 0
         piece = await anext(self._body)
-        self._taken = len(piece)
+        self._size = len(piece)
         return piece
+
+
+class RateLimits:
+    """The rate limits of all uploads of a process. `rate` in bytes per second; None: no limit."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._limits: WeakValueDictionary[str, RateLimit] = WeakValueDictionary()
+
+    def limited(self, id: str, body: RequestBody) -> RequestBody:
+        """The body of a request for that upload, at its rate."""
+        if self._rate is None:
+            return body
+        limit = self._limits.get(id) or RateLimit(self._rate)
+        self._limits[id] = limit
+        return RateLimitedBody(body, limit)

@@ -1,0 +1,91 @@
+"""The manifest as the record that a store keeps, and back.
+
+The keys are part of the format: uploads outlive the release that began them. Two keys have older names than the fields
+(`answer`, `held_until`). Refuses a record of another format, and unknown keys, instead of misreading them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from changeover.uploads.core.manifest import Manifest, Response, UploadPart, UploadState
+from changeover.uploads.stores.store import Segment
+
+FORMAT = 1
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The record of a manifest."""
+    record = {
+        "format": FORMAT,
+        "id": manifest.id,
+        "dialect": manifest.dialect,
+        "created": manifest.created,
+        "expires": manifest.expires,
+        "owner": manifest.owner,
+        "method": manifest.method,
+        "target": manifest.target,
+        "headers": dict(manifest.headers),
+        "metadata": dict(manifest.metadata),
+        "length": manifest.length,
+        "segments": _encode_segments(manifest.segments),
+        "parts": {number: {"segments": _encode_segments(part.segments)} for number, part in manifest.parts.items()},
+        "state": manifest.state,
+        "epoch": manifest.epoch,
+        "holder": manifest.holder,
+        "held_until": manifest.lease_until,
+        "attempts": manifest.attempts,
+        "answer": None if manifest.response is None else _encode_response(manifest.response),
+        "concat": manifest.concat,
+    }
+    return json.dumps(record, separators=(",", ":")).encode()
+
+
+def decode(record: bytes) -> Manifest:
+    """The manifest of a record. Raises ValueError if this release cannot read it."""
+    try:
+        found: dict[str, Any] = json.loads(record)
+        if (format := found.pop("format")) != FORMAT:
+            raise ValueError(f"the record has format {format}; this release reads format {FORMAT}")
+        response = found.pop("answer")
+        manifest = Manifest(
+            segments=_decode_segments(found.pop("segments")),
+            parts={int(n): UploadPart(_decode_segments(part["segments"])) for n, part in found.pop("parts").items()},
+            state=UploadState(found.pop("state")),
+            lease_until=found.pop("held_until"),
+            response=None if response is None else _decode_response(response),
+            **{name: found.pop(name) for name in _PLAIN},
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not a record of an upload: {error!r}") from error
+    if found:
+        raise ValueError(f"not a record of an upload: unknown keys {', '.join(sorted(found))}")
+    return manifest
+
+
+_PLAIN = (
+    *("id", "dialect", "created", "expires", "owner", "method", "target", "headers", "metadata", "length"),
+    *("epoch", "holder", "attempts", "concat"),
+)
+"""Fields whose key is their name and whose JSON value is their value."""
+
+
+def _encode_segments(segments: Iterable[Segment]) -> list[dict[str, object]]:
+    return [{"name": segment.name, "size": segment.size} for segment in segments]
+
+
+def _decode_segments(found: Iterable[dict[str, Any]]) -> tuple[Segment, ...]:
+    return tuple(Segment(each["name"], each["size"]) for each in found)
+
+
+def _encode_response(response: Response) -> dict[str, object]:
+    body = base64.b64encode(response.body).decode()
+    return {"status": response.status, "headers": response.headers, "body": body}
+
+
+def _decode_response(found: dict[str, Any]) -> Response:
+    headers = tuple((name, value) for name, value in found["headers"])
+    return Response(found["status"], headers, base64.b64decode(found["body"]))
