@@ -290,7 +290,7 @@ def test_the_library_is_there_without_the_one_for_buckets() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert told.stderr.splitlines()[-1] == (
-        "ModuleNotFoundError: stores in buckets need an extra: pip install 'changeover[objects]'"
+        "ModuleNotFoundError: stores in buckets need obstore: pip install 'changeover[objects]'"
     )
 
 

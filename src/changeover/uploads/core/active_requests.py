@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from changeover.uploads.core.errors import RetryLater
 from changeover.uploads.core.metrics import UploadMetrics
 
-RequestBody = AsyncIterator[bytes]
+BodyPieces = AsyncIterator[bytes]
 """The content of a request, piece by piece. Raises ClientDisconnected if the client disconnects before its end."""
 
 
@@ -35,7 +35,7 @@ class ActiveRequest:
             self._task.cancel()
         self.interrupted = True
 
-    async def read(self, body: RequestBody) -> bytes | None:
+    async def read(self, body: BodyPieces) -> bytes | None:
         """The next piece; None at the end. Raises CancelledError when the request is interrupted."""
         if self.interrupted:
             raise asyncio.CancelledError

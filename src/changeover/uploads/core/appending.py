@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from changeover.uploads.core.active_requests import ActiveRequest, RequestBody
+from changeover.uploads.core.active_requests import ActiveRequest, BodyPieces
 from changeover.uploads.core.errors import (
     ChecksumMismatch,
     ClientDisconnected,
@@ -72,7 +72,7 @@ class Appender:
         self._committing: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
 
-    async def run(self, body: RequestBody, complete: bool | None) -> Manifest:
+    async def run(self, body: BodyPieces, complete: bool | None) -> Manifest:
         """Receive the body. Returns the manifest afterwards; raises what `Engine.append` lists."""
         try:
             ended: BaseException | None = None
@@ -92,7 +92,7 @@ class Appender:
             self._writer.close()
             self._repository.metrics.discarded.inc(self._start + self._written - self._manifest.offset)
 
-    async def _receive(self, body: RequestBody) -> None:
+    async def _receive(self, body: BodyPieces) -> None:
         limit = self._limit()
         while (piece := await self._request.read(body)) is not None:
             if not piece:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 
 from prometheus_client import CollectorRegistry
 
-from changeover.uploads.core.active_requests import ActiveRequests, RequestBody
+from changeover.uploads.core.active_requests import ActiveRequests, BodyPieces
 from changeover.uploads.core.appending import Appender, ContentVerifier
 from changeover.uploads.core.collector import Collector
 from changeover.uploads.core.completion.completion import Completion, Handler
@@ -189,7 +189,7 @@ class Engine:
         id: str,
         owner: str,
         offset: int,
-        body: RequestBody,
+        body: BodyPieces,
         *,
         complete: bool | None,
         length: int | None = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-from changeover.uploads.core.active_requests import ActiveRequest, ActiveRequests, RequestBody
+from changeover.uploads.core.active_requests import ActiveRequest, ActiveRequests, BodyPieces
 from changeover.uploads.core.appending import ContentVerifier
 from changeover.uploads.core.errors import AlreadyComplete, BadRequest, Interrupted
 from changeover.uploads.core.limits.limits import Limits
@@ -35,7 +35,7 @@ class PartUploads:
         self._rate_limits = rate_limits
 
     async def put(
-        self, id: str, owner: str, number: int, body: RequestBody, verify: ContentVerifier | None = None
+        self, id: str, owner: str, number: int, body: BodyPieces, verify: ContentVerifier | None = None
     ) -> UploadPart:
         """Receive a whole part. It replaces an earlier one of that number.
 
@@ -67,7 +67,7 @@ class PartUploads:
         return part
 
     async def _receive(
-        self, request: ActiveRequest, writer: SegmentWriter, body: RequestBody, verify: ContentVerifier | None
+        self, request: ActiveRequest, writer: SegmentWriter, body: BodyPieces, verify: ContentVerifier | None
     ) -> tuple[Segment, ...]:
         repository = self._repository
         size = uncommitted = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from weakref import WeakValueDictionary
 
-from changeover.uploads.core.active_requests import RequestBody
+from changeover.uploads.core.active_requests import BodyPieces
 
 BURST = 0.1
 """Seconds' worth of bytes that may arrive at once after a slower period."""
@@ -27,7 +27,7 @@ class RateLimit:
 class RateLimitedBody:
     """A body at that rate. During a wait nothing is read, so that TCP slows down the client."""
 
-    def __init__(self, body: RequestBody, limit: RateLimit) -> None:
+    def __init__(self, body: BodyPieces, limit: RateLimit) -> None:
         self._body = body
         self._limit = limit
         self._size = 0
@@ -51,7 +51,7 @@ class RateLimits:
         self._rate = rate
         self._limits: WeakValueDictionary[str, RateLimit] = WeakValueDictionary()
 
-    def limited(self, id: str, body: RequestBody) -> RequestBody:
+    def limited(self, id: str, body: BodyPieces) -> BodyPieces:
         """The body of a request for that upload, at its rate."""
         if self._rate is None:
             return body
