@@ -13,7 +13,7 @@ import pytest
 import yaml
 from tests.chain.chains import Chain, Command, Said, tier_of, until
 from tests.chain.conftest import own_chain
-from tests.process.prometheus import prometheus_server, said
+from tests.process.prometheus import prometheus_server, success
 
 FAULTY = [sys.executable, str(Path(__file__).with_name("faulty_app.py"))]
 PLACES = ["{port}", "{name}", "{version}", "{shared}", "{lame_duck}"]
@@ -87,9 +87,9 @@ def test_a_template_whose_metrics_vanish_is_paused_and_the_chain_serves_on(chain
     with prometheus_server() as server:
         guard(chain, "scraped", 20, {**asks, "interval": "300ms", "count": 100}, prometheus={"url": f"{server.url}"})
         roll = chain.start("roll", "runtime", "--to", goal, "--json")
-        until(lambda: len(server.asked) > 3, "answers of Prometheus")
-        asked = server.asked[-1]["query"]
-        server.answer = lambda _: said([])
+        until(lambda: len(server.queries) > 3, "answers of Prometheus")
+        asked = server.queries[-1]["query"]
+        server.reply = lambda _: success([])
         assert "4 of " in (why := roll.says("paused: guard: scraped/errors: ")), why
     (canary,) = [i for i in chain.instances("runtime", phase="admitted") if i["template"] == goal]
     assert canary["address"].partition(":")[2] in asked, "somebody else's metrics were asked for"

@@ -1,7 +1,6 @@
-"""A server for the prober to find fault with: what the application answers, from memory, and faults on demand.
+"""A server for tests of the probe: the application's responses from memory, with faults on demand.
 
-It stands in for a whole chain: each connection is served by the next of its `instances`. A `Plan` says to which
-request what is done.
+It replaces a whole chain: successive connections reach successive `instances`. A `Plan` selects the fault of a request.
 """
 
 from __future__ import annotations
@@ -21,42 +20,42 @@ import h11
 from changeover.kit.pattern import pattern
 
 Fault = Literal[
-    "reset",  # RST instead of an answer
-    "close",  # the end of the stream instead of an answer
+    "reset",  # RST instead of a response
+    "close",  # the end of the stream instead of a response
     "short",  # half a body, then the end of the stream
     "cut",  # half a body, then RST
-    "flip",  # one byte of the body is another
+    "flip",  # one byte of the body differs
     "refuse",  # 502 after the request was read
     "refuse early",  # 502 as soon as the head was read, then the end: the client gets a reset while it sends
-    "garbage",  # no HTTP
-    "stall",  # no answer, as long as the server lives
-    "sit",  # nor is anything of the body read
-    "hang up",  # a good answer, after which the connection ends without a word
+    "garbage",  # bytes that are not HTTP
+    "stall",  # no response, while the server runs
+    "sit",  # the same, and the body is not read either
+    "hang up",  # a good response, and then the end of the connection without notice
     "twice",  # an upload is stored twice
-    "once more",  # and the same, but the second copy shows only after it was asked for
-    "wrong hash",  # an upload is acknowledged with the hash of something else
+    "once more",  # the same, but the second copy appears only after the first check
+    "wrong hash",  # an upload is acknowledged with another hash
     "forget",  # an upload is acknowledged and not stored
     "unlisted",  # an upload is acknowledged and stored, but not found by its reference
-    "mute",  # an upload is stored and the connection ends without an answer
-    "mute twice",  # and the same, but it is stored twice
+    "mute",  # an upload is stored and the connection ends without a response
+    "mute twice",  # the same, but it is stored twice
 ]
 Plan = Callable[[str, int], Fault | None]
-"""(`GET /hello`, how many of these came before) -> what to do to it."""
+"""(`GET /hello`, number of such requests before) -> the fault of this one."""
 
 
-class HungUp(Exception):
-    """This connection is done for."""
+class ConnectionEnded(Exception):
+    """The server has ended this connection."""
 
 
 class ProbedServer:
-    """Listens while it is entered as an async context manager."""
+    """Listens during the block of an `async with`."""
 
     def __init__(self, plan: Plan | None = None, *, tls: ssl.SSLContext | None = None, instances: int = 2) -> None:
         self.plan = plan or (lambda what, before: None)
         self.tls = tls
         self.instances = instances
         self.open = asyncio.Event()
-        """Cleared: answers to GETs are held back."""
+        """While cleared, GETs wait for their response."""
         self.open.set()
         self.connections = 0
         self.uploads: dict[str, bytes] = {}
@@ -80,27 +79,27 @@ class ProbedServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def all_gone(self) -> None:
-        """Wait until no client is connected any more."""
+        """Wait until every client has disconnected."""
         await asyncio.gather(*self._tasks)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         name = f"a{self.connections % self.instances + 1}"
-        task = asyncio.create_task(self._serve(Line(reader, writer), name))
+        task = asyncio.create_task(self._serve(ServerConnection(reader, writer), name))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, line: Line, instance: str) -> None:
+    async def _serve(self, line: ServerConnection, instance: str) -> None:
         try:
             while request := await line.request():
                 await self._answer(line, instance, request)
                 await line.next()
-        except (HungUp, OSError, h11.RemoteProtocolError):
+        except (ConnectionEnded, OSError, h11.RemoteProtocolError):
             pass
         finally:
             line.writer.transport.abort()
 
-    async def _answer(self, line: Line, instance: str, request: h11.Request) -> None:
+    async def _answer(self, line: ServerConnection, instance: str, request: h11.Request) -> None:
         method, target = request.method.decode(), request.target.decode()
         what = f"{method} /{target.split('/')[1].split('?')[0]}{'/content' * target.endswith('/content')}"
         before = self.asked.get(what, 0)
@@ -113,7 +112,7 @@ class ProbedServer:
             line.writer.transport.pause_reading()  # type: ignore[attr-defined]
             await asyncio.Event().wait()
         if fault in ("reset", "close") and method == "POST":
-            await line.data()  # some of the body has come, more is on its way
+            await line.data()  # a part of the body has arrived, more follows
             await line.end(reset=fault == "reset", half=True)
         upload = await line.body()
         if method == "GET":
@@ -165,7 +164,7 @@ class ProbedServer:
         return as_json(id=name, bytes=len(body), sha256=sha256, version="v1", instance=instance)
 
 
-class Line:
+class ServerConnection:
     """One connection, on the server's side."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -220,12 +219,12 @@ class Line:
             await self.end()
 
     async def end(self, last: bytes = b"", *, reset: bool = False, half: bool = False) -> None:
-        """Hang up. With `reset` the kernel is told to forget what it has and to send RST.
+        """End the connection. With `reset`, the kernel drops its buffers and sends RST.
 
-        With `half` the client may go on sending: a full close with bytes unread would be a reset as well.
+        With `half`, the client may continue to send: a full close with unread bytes would be a reset as well.
         """
         self.writer.write(last)
-        if half and not reset and self.writer.can_write_eof():  # TLS has no half, but says goodbye first
+        if half and not reset and self.writer.can_write_eof():  # TLS has no half-close, and sends close_notify first
             self.writer.write_eof()
             await self.reader.read()
         if reset:
@@ -234,7 +233,7 @@ class Line:
             self.writer.transport.abort()
         else:
             self.writer.close()
-        raise HungUp
+        raise ConnectionEnded
 
 
 def as_json(**facts: object) -> bytes:

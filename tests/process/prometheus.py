@@ -1,4 +1,4 @@
-"""A server that speaks Prometheus' HTTP API, as far as guards ask it."""
+"""A server with the part of Prometheus' HTTP API that guards use."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
-Answer = tuple[int, str]
+PrometheusReply = tuple[int, str]
 
 
 class FakePrometheus:
-    """Answers queries as it is told, on a port of its own, and remembers what it was asked."""
+    """Listens on its own port, replies to queries with `reply`, and records them in `queries`."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, str]] = []
+        self.queries: list[dict[str, str]] = []
         self.headers: list[str | None] = []
-        self.answer: Callable[[str], Answer] = lambda _: number("0")
+        self.reply: Callable[[str], PrometheusReply] = lambda _: number("0")
         self.hold = threading.Event()
         self.hold.set()
         fake = self
@@ -26,10 +26,10 @@ class FakePrometheus:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                fake.asked.append({name: values[0] for name, values in parse_qs(body).items()})
+                fake.queries.append({name: values[0] for name, values in parse_qs(body).items()})
                 fake.headers.append(self.headers["Authorization"])
                 fake.hold.wait()
-                status, text = fake.answer(fake.asked[-1]["query"]) if self.path == "/api/v1/query" else (404, "")
+                status, text = fake.reply(fake.queries[-1]["query"]) if self.path == "/api/v1/query" else (404, "")
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
@@ -58,9 +58,9 @@ def prometheus_server() -> Iterator[FakePrometheus]:
         fake.close()
 
 
-def said(result: object, kind: str = "vector", **more: object) -> Answer:
+def success(result: object, kind: str = "vector", **more: object) -> PrometheusReply:
     return 200, json.dumps({"status": "success", "data": {"resultType": kind, "result": result}, **more})
 
 
-def number(*values: str) -> Answer:
-    return said([{"metric": {"i": str(place)}, "value": [1000.5, value]} for place, value in enumerate(values)])
+def number(*values: str) -> PrometheusReply:
+    return success([{"metric": {"i": str(place)}, "value": [1000.5, value]} for place, value in enumerate(values)])

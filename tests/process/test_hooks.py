@@ -1,6 +1,6 @@
 """Hooks and notifications with real commands, a real web server and the real Apprise.
 
-Every address in here holds TOKEN, and no message, error or log line may: that is looked at after every test.
+Every address in these tests contains TOKEN. After each test the fixture checks that no message, error or log line does.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ BEFORE, AFTER = Point.BEFORE_TIER, Point.AFTER_TIER
 
 
 class Stage:
-    """A hook runner's surroundings: where it runs, what its commands inherit, and all that it says."""
+    """The environment of a hook runner: its folder, the variables of its commands, and everything that it reports."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.mark = f"HOOK_TEST={uuid.uuid4()}"
         self.environ = {**os.environ, **dict([self.mark.split("=")])}
-        self.told: list[Progress] = []
+        self.progress: list[Progress] = []
         self.kept: list[str] = []
         self.errors: list[str] = []
-        self.said = asyncio.Event()
+        self.reported = asyncio.Event()
 
-    def tell(self, told: Progress) -> None:
-        self.told.append(told)
-        self.said.set()
+    def on_progress(self, event: Progress) -> None:
+        self.progress.append(event)
+        self.reported.set()
 
     def runner(self, *parts: Hook | Notify) -> HookRunner:
         return HookRunner(
             [part for part in parts if isinstance(part, Hook)],
             [part for part in parts if isinstance(part, Notify)],
-            self.tell,
+            self.on_progress,
             lambda payload, text: self.kept.append(text),
             now=lambda: 1.5,
             folder=self.folder,
@@ -78,7 +78,7 @@ class Stage:
         return str(caught.value)
 
     def warnings(self) -> list[str]:
-        return [told.text for told in self.told if told.level == "warning"]
+        return [event.text for event in self.progress if event.level == "warning"]
 
     def left_running(self) -> list[str]:
         found = []
@@ -103,8 +103,8 @@ def stage(
     stage = Stage(tmp_path)
     yield stage
     assert stage.left_running() == []
-    said = [*(told.text for told in stage.told), *stage.errors, caplog.text, *capfd.readouterr()]
-    assert [text for text in said if TOKEN in text] == []
+    texts = [*(event.text for event in stage.progress), *stage.errors, caplog.text, *capfd.readouterr()]
+    assert [text for text in texts if TOKEN in text] == []
 
 
 @pytest.fixture
@@ -135,8 +135,8 @@ def notify(server: WebServer, path: str, **more: Any) -> Notify:
 def test_a_command_gets_the_payload_as_json_and_in_its_environment(stage: Stage) -> None:
     program = """
 import json, os, sys
-said = {key: value for key, value in os.environ.items() if key.startswith("CHANGEOVER_")}
-json.dump([json.load(sys.stdin), said, os.getcwd(), sys.argv[1:]], open("got.json", "w"))
+variables = {key: value for key, value in os.environ.items() if key.startswith("CHANGEOVER_")}
+json.dump([json.load(sys.stdin), variables, os.getcwd(), sys.argv[1:]], open("got.json", "w"))
 """
     stage.perform(command(program, "a b", "$HOME"))
     payload, environment, folder, arguments = json.loads((stage.folder / "got.json").read_text())
@@ -149,9 +149,9 @@ json.dump([json.load(sys.stdin), said, os.getcwd(), sys.argv[1:]], open("got.jso
 
 def test_a_command_that_succeeds_is_told_with_what_it_said(stage: Stage) -> None:
     stage.perform(shell("echo not frozen"))
-    assert [told.level for told in stage.told] == ["info"]
-    assert stage.told[0].text.startswith("before_tier hook mine passed in ")
-    assert stage.told[0].text.endswith("; it said:\n    not frozen")
+    assert [event.level for event in stage.progress] == ["info"]
+    assert stage.progress[0].text.startswith("before_tier hook mine passed in ")
+    assert stage.progress[0].text.endswith("; it said:\n    not frozen")
 
 
 def test_a_relative_program_is_looked_for_in_the_chain_files_folder(stage: Stage) -> None:
@@ -159,7 +159,7 @@ def test_a_relative_program_is_looked_for_in_the_chain_files_folder(stage: Stage
     program.write_text("#!/bin/sh\necho here\n")
     program.chmod(0o755)
     stage.perform(Hook(point=BEFORE, command=("./check.sh",)))
-    assert "hook check.sh passed" in stage.told[0].text
+    assert "hook check.sh passed" in stage.progress[0].text
 
 
 def test_a_command_need_not_read_what_it_is_given(stage: Stage) -> None:
@@ -168,11 +168,11 @@ def test_a_command_need_not_read_what_it_is_given(stage: Stage) -> None:
 
 
 def test_a_failing_command_before_a_tier_raises_with_the_end_of_its_output(stage: Stage) -> None:
-    said = stage.failure(shell("echo frozen until Monday >&2; exit 3"))
-    assert said.startswith(
+    error = stage.failure(shell("echo frozen until Monday >&2; exit 3"))
+    assert error.startswith(
         "tier gateway: before_tier hook mine ended with exit code 3; it said:\n    frozen until Monday"
     )
-    assert "Nothing of gateway was moved; what serves goes on serving." in said
+    assert "Nothing of gateway was moved; what serves goes on serving." in error
     assert stage.errors[-1] == "before_tier hook mine ended with exit code 3: frozen until Monday"
 
 
@@ -203,8 +203,8 @@ open("pid", "w").write(str(child.pid))
 
 
 def test_a_timeout_ends_the_whole_session(stage: Stage) -> None:
-    said = stage.failure(command(f"{GRANDCHILD}\nprint('waiting', flush=True)\nsignal.pause()", timeout="2s"))
-    assert "before_tier hook mine took longer than 2s and was ended; it said:\n    waiting" in said
+    error = stage.failure(command(f"{GRANDCHILD}\nprint('waiting', flush=True)\nsignal.pause()", timeout="2s"))
+    assert "before_tier hook mine took longer than 2s and was ended; it said:\n    waiting" in error
     assert start_time(int((stage.folder / "pid").read_text())) is None
 
 
@@ -255,10 +255,10 @@ def test_a_command_ended_by_a_signal_fails(stage: Stage) -> None:
 
 
 def test_of_a_huge_output_the_end_is_kept(stage: Stage) -> None:
-    said = stage.failure(command("print('x' * 30_000_000); print('y' * 1500); raise SystemExit('the end')"))
-    assert said.splitlines()[1:3] == ["    […]", "    " + "x" * (2000 - 1500 - 2 - len("the end"))]
-    assert said.splitlines()[4] == "    the end"
-    assert len(said) < 2500
+    error = stage.failure(command("print('x' * 30_000_000); print('y' * 1500); raise SystemExit('the end')"))
+    assert error.splitlines()[1:3] == ["    […]", "    " + "x" * (2000 - 1500 - 2 - len("the end"))]
+    assert error.splitlines()[4] == "    the end"
+    assert len(error) < 2500
 
 
 def test_endless_output_is_read_until_the_timeout_and_holds_nothing_up(stage: Stage) -> None:
@@ -278,14 +278,14 @@ def test_endless_output_is_read_until_the_timeout_and_holds_nothing_up(stage: St
 
 def test_output_does_nothing_to_a_terminal(stage: Stage) -> None:
     stage.perform(command(r"print('\x1b[31mred\x1b[0m \x1b]0;title\x07 \x9b2J [bold] a\rb')"))
-    assert stage.told[0].text.endswith("it said:\n    red  ?2J [bold] a\n    b")
+    assert stage.progress[0].text.endswith("it said:\n    red  ?2J [bold] a\n    b")
 
 
 def test_secrets_are_taken_out_of_what_a_command_writes(stage: Stage, server: WebServer) -> None:
     stage.environ["URL"] = f"http://{server.address}/200/{TOKEN}"
     talks = command("import os; print(os.environ['URL']); print('é' * 8500 + '" + f"{TOKEN} {TOKEN}" + "' * 300)")
     stage.perform(Hook(point=AFTER, webhook="env:URL"), talks)
-    assert "*** ***" in stage.told[0].text
+    assert "*** ***" in stage.progress[0].text
 
 
 @pytest.mark.parametrize("cut", range(0, 30, 3))
@@ -293,7 +293,7 @@ def test_a_secret_is_not_shown_in_part_where_the_output_was_cut_off(stage: Stage
     """The token begins before what is kept and ends in it."""
     talks = command(f"print('x' * 20000 + '{TOKEN}' * 900 + 'y' * {cut})")
     stage.perform(webhook(server, "200", AFTER), talks)
-    shown = stage.told[0].text.replace("***", "").split("it said:")[1]
+    shown = stage.progress[0].text.replace("***", "").split("it said:")[1]
     assert {*shown} <= {*" \n[…]y*"}
 
 
@@ -306,19 +306,19 @@ def test_a_webhook_is_posted_the_payload(stage: Stage, server: WebServer) -> Non
     assert asked.path == f"/204/{TOKEN}"
     assert asked.headers["Content-Type"] == "application/json"
     assert asked.body == {**PAYLOAD.data(), "point": "before_tier"}
-    assert f"before_tier hook http://{server.address} passed in" in stage.told[0].text
+    assert f"before_tier hook http://{server.address} passed in" in stage.progress[0].text
 
 
 def test_a_webhooks_address_may_come_from_the_environment(stage: Stage, server: WebServer) -> None:
     stage.environ["URL"] = f"http://me:{TOKEN}@{server.address}/200/x"
     stage.perform(Hook(point=BEFORE, webhook="env:URL"))
     assert server.asked[0].headers["Authorization"].startswith("Basic ")
-    assert "hook env:URL passed" in stage.told[0].text
+    assert "hook env:URL passed" in stage.progress[0].text
 
 
 def test_a_missing_variable_is_told_at_the_start_and_fails_where_it_is_needed(stage: Stage) -> None:
-    said = stage.failure(Hook(point=BEFORE, webhook="env:URL"))
-    assert "hook env:URL cannot be reached: environment variable URL is not set" in said
+    error = stage.failure(Hook(point=BEFORE, webhook="env:URL"))
+    assert "hook env:URL cannot be reached: environment variable URL is not set" in error
     assert stage.warnings() == ["before_tier hook env:URL cannot be reached: environment variable URL is not set"]
 
 
@@ -331,8 +331,8 @@ def test_a_variable_that_holds_no_web_address_is_not_repeated(stage: Stage, held
 
 
 def test_an_answer_that_is_no_success_fails_with_what_it_said(stage: Stage, server: WebServer) -> None:
-    said = stage.failure(webhook(server, "500"))
-    assert "answered 500; it said:\n    no route for /500/***" in said
+    error = stage.failure(webhook(server, "500"))
+    assert "answered 500; it said:\n    no route for /500/***" in error
 
 
 def test_redirects_are_not_followed(stage: Stage, server: WebServer) -> None:
@@ -346,9 +346,9 @@ def test_the_timeout_of_a_webhook_is_for_the_whole_of_it(stage: Stage, server: W
 
 
 def test_an_endless_answer_is_not_read_to_its_end(stage: Stage, server: WebServer) -> None:
-    said = stage.failure(webhook(server, "endless"))
-    assert "answered 503; it said:\n    /***/***/***/***" in said
-    assert len(said) < 2500
+    error = stage.failure(webhook(server, "endless"))
+    assert "answered 503; it said:\n    /***/***/***/***" in error
+    assert len(error) < 2500
 
 
 def test_what_is_no_http_fails(stage: Stage, server: WebServer) -> None:
@@ -367,11 +367,11 @@ def test_a_webhook_that_fails_after_something_is_told(stage: Stage, server: WebS
 
 def test_only_what_others_wrote_is_taken_secrets_out_of(stage: Stage, server: WebServer) -> None:
     """The path holds words that stand in this program's own messages."""
-    said = stage.failure(webhook(server, "500/before_tier/hook/answered/gateway"))
-    assert said.startswith(
+    error = stage.failure(webhook(server, "500/before_tier/hook/answered/gateway"))
+    assert error.startswith(
         f"tier gateway: before_tier hook http://{server.address} answered 500; it said:\n    no route"
     )
-    assert "/500/***/***/***/***/***" in said
+    assert "/500/***/***/***/***/***" in error
 
 
 # -- notifications ---------------------------------------------------------------------------------------------------
@@ -390,7 +390,7 @@ def test_a_notification_says_what_happened(stage: Stage, server: WebServer) -> N
         "3 admitted",
     ]
     assert asked.body["type"] == "failure"
-    assert stage.told == []
+    assert stage.progress == []
 
 
 def test_the_address_of_a_notification_may_come_from_the_environment(stage: Stage, server: WebServer) -> None:
@@ -416,21 +416,21 @@ def test_a_rollout_does_not_wait_for_a_notification_but_its_end_does(stage: Stag
             server.let_go.set()
 
     asyncio.run(go())
-    assert stage.told == []
+    assert stage.progress == []
 
 
 @pytest.mark.parametrize("path", ["500", "garbage"])
 def test_a_notification_that_fails_is_told(stage: Stage, server: WebServer, path: str) -> None:
     stage.perform(notify(server, path))
-    (said,) = stage.warnings()
-    assert said.startswith("notify json://*** was not told of before_tier: ")
+    (error,) = stage.warnings()
+    assert error.startswith("notify json://*** was not told of before_tier: ")
 
 
 def test_a_refused_notification_is_told(stage: Stage) -> None:
     with refusing() as address:
         stage.perform(Notify(url=f"json://{address}/{TOKEN}", at=(BEFORE,)))
-    (said,) = stage.warnings()
-    assert "was not told of before_tier: A Connection error" in said
+    (error,) = stage.warnings()
+    assert "was not told of before_tier: A Connection error" in error
 
 
 def test_a_notification_that_takes_too_long_is_given_up(stage: Stage, server: WebServer) -> None:
@@ -454,11 +454,11 @@ def test_a_stopped_command_does_not_wait_for_notifications(stage: Stage, server:
 def test_an_address_that_apprise_does_not_understand_is_told_at_once(stage: Stage, url: str) -> None:
     async def go() -> None:
         async with stage.runner(Notify(url=url)):
-            await stage.said.wait()
+            await stage.reported.wait()
 
     asyncio.run(go())
-    (said,) = stage.warnings()
-    assert said.startswith(f"notify {url.split(':')[0]}://*** cannot work: ")
+    (error,) = stage.warnings()
+    assert error.startswith(f"notify {url.split(':')[0]}://*** cannot work: ")
 
 
 def test_a_notification_without_its_variable_is_told_once(stage: Stage) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.process.prometheus import Answer, FakePrometheus, number, prometheus_server, said
+from tests.process.prometheus import FakePrometheus, PrometheusReply, number, prometheus_server, success
 from tests.unit.probe.rows import row
 
 from changeover.engine.metrics.ledger import LedgerReader
@@ -72,23 +72,23 @@ def why(seen: Seen) -> str:
 
 
 def test_one_number_is_a_sample(prometheus: FakePrometheus) -> None:
-    prometheus.answer = lambda _: number("0.25")
+    prometheus.reply = lambda _: number("0.25")
     assert queried(Prometheus(url=prometheus.url)) == Sample(1010.0, "g/a", 0.25)
-    prometheus.answer = lambda _: said([1000.5, "3"], "scalar")
+    prometheus.reply = lambda _: success([1000.5, "3"], "scalar")
     assert queried(Prometheus(url=prometheus.url + "/")) == Sample(1010.0, "g/a", 3)
-    assert prometheus.asked == [{"query": "up", "time": "1010.000"}] * 2
+    assert prometheus.queries == [{"query": "up", "time": "1010.000"}] * 2
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("reply", "reason"),
     [
         (number(), "there is no series"),
         (number("1", "2"), "there are 2 series, not one number"),
         (number("NaN"), "it is NaN"),
         (number("+Inf"), "it is +Inf"),
-        (said([], "matrix"), "the query comes to a matrix, not to one number"),
-        (said([], warnings=["store down"]), "the answer may be incomplete: store down"),
-        (said([{"metric": {}}]), "not an answer of Prometheus"),
+        (success([], "matrix"), "the query comes to a matrix, not to one number"),
+        (success([], warnings=["store down"]), "the answer may be incomplete: store down"),
+        (success([{"metric": {}}]), "not an answer of Prometheus"),
         ((200, "[]"), "not an answer of Prometheus"),
         ((502, "<html>"), "it answered 502 and not in JSON"),
         (
@@ -97,12 +97,14 @@ def test_one_number_is_a_sample(prometheus: FakePrometheus) -> None:
         ),
     ],
 )
-def test_anything_else_is_missing_with_its_reason(prometheus: FakePrometheus, answer: Answer, reason: str) -> None:
-    prometheus.answer = lambda _: answer
-    told = why(queried(Prometheus(url=prometheus.url)))
-    assert reason in told
-    assert told.startswith(prometheus.url)
-    assert told.endswith("asked for v2: up")
+def test_anything_else_is_missing_with_its_reason(
+    prometheus: FakePrometheus, reply: PrometheusReply, reason: str
+) -> None:
+    prometheus.reply = lambda _: reply
+    missing = why(queried(Prometheus(url=prometheus.url)))
+    assert reason in missing
+    assert missing.startswith(prometheus.url)
+    assert missing.endswith("asked for v2: up")
 
 
 def test_nobody_there_is_missing(prometheus: FakePrometheus) -> None:
@@ -122,7 +124,7 @@ def test_a_query_names_whom_it_is_about(prometheus: FakePrometheus) -> None:
     two = Cohorts(BEGAN, "v2", (*OLD.canary, CohortMember("app-v2-5", 993.0)), "v1", OLD.baseline, fresh=False)
     queried(Prometheus(url=prometheus.url), query=query, sides=two, interval="2500ms")
     assert (
-        prometheus.asked[0]["query"]
+        prometheus.queries[0]["query"]
         == 'x{i=~"app-v2-4|app-v2-5",a=~"10[.]0[.]0[.]4:80|10[.]0[.]0[.]5:80$",v="v2"}[2500ms]'
     )
 
@@ -130,17 +132,17 @@ def test_a_query_names_whom_it_is_about(prometheus: FakePrometheus) -> None:
 def test_a_query_about_an_address_that_is_not_known_is_not_asked(prometheus: FakePrometheus) -> None:
     """`=~""` would be about every series without that label."""
     stranger = Cohorts(BEGAN, "v2", (CohortMember("app-v2-9", 992.0),), "v1", (), fresh=False)
-    told = queried(Prometheus(url=prometheus.url), sides=stranger, query='x{a=~"$addresses"}')
-    assert why(told) == "the address of app-v2-9 is not known"
-    assert prometheus.asked == []
+    seen = queried(Prometheus(url=prometheus.url), sides=stranger, query='x{a=~"$addresses"}')
+    assert why(seen) == "the address of app-v2-9 is not known"
+    assert prometheus.queries == []
 
 
 def test_canary_and_baseline_are_asked_for_at_the_same_age(prometheus: FakePrometheus) -> None:
-    prometheus.answer = lambda query: number("7" if "v2" in query else "5")
+    prometheus.reply = lambda query: number("7" if "v2" in query else "5")
     compared: dict[str, Any] = {"query": "x{t='$template'}", "at_most": None, "against_baseline": True}
     seen = queried(Prometheus(url=prometheus.url), sides=FRESH, **compared)
     assert seen == Sample(1010.0, "g/a", 7, 5)
-    when = {asked["query"]: asked["time"] for asked in prometheus.asked}
+    when = {asked["query"]: asked["time"] for asked in prometheus.queries}
     assert when == {"x{t='v2'}": "1010.000", "x{t='v1'}": "1008.000"}
 
 
@@ -151,9 +153,9 @@ def test_a_canary_younger_than_the_interval_is_not_compared_yet(prometheus: Fake
         "against_baseline": True,
         "interval": "30s",
     }
-    told = why(queried(Prometheus(url=prometheus.url), sides=FRESH, **compared))
-    assert told == "app-v2-4 has had traffic for 18.0 s, the interval is 30 s"
-    assert prometheus.asked == []
+    missing = why(queried(Prometheus(url=prometheus.url), sides=FRESH, **compared))
+    assert missing == "app-v2-4 has had traffic for 18.0 s, the interval is 30 s"
+    assert prometheus.queries == []
 
 
 def test_the_token_is_read_anew_every_time(prometheus: FakePrometheus, tmp_path: Path) -> None:
@@ -270,9 +272,9 @@ def test_a_ledger_is_read_while_it_grows(path: Path) -> None:
             ledger.flush()
             assert probed(source, at=1003.0, **BROKEN) == Sample(1003.0, "g/a", 0, of=f"of {number + 1} requests")
         ledger.record(lost(1004))
-        told = probed(source, at=1004.0, **BROKEN)
-        assert isinstance(told, Sample)
-        assert told.value == 1
+        seen = probed(source, at=1004.0, **BROKEN)
+        assert isinstance(seen, Sample)
+        assert seen.value == 1
 
 
 def test_half_a_line_waits_for_its_other_half(path: Path) -> None:
@@ -282,9 +284,9 @@ def test_half_a_line_waits_for_its_other_half(path: Path) -> None:
     assert probed(source, at=1003.0, **BROKEN) == Sample(1003.0, "g/a", 0, of="of 1 requests")
     with path.open("a") as file:
         file.write(whole[-40:])
-    told = probed(source, at=1003.0, **BROKEN)
-    assert isinstance(told, Sample)
-    assert told.value == 1
+    seen = probed(source, at=1003.0, **BROKEN)
+    assert isinstance(seen, Sample)
+    assert seen.value == 1
 
 
 @pytest.mark.parametrize("line", ["{", "5", "{}", '{"kind":"get","finished":"soon"}'])

@@ -262,12 +262,12 @@ def test_a_loss_is_recorded_with_what_the_tiers_were_doing(tmp_path: Path) -> No
     assert asked == ["once"]
 
 
-def test_progress_is_told_while_the_run_goes_on(tmp_path: Path) -> None:
-    told: list[ProbeProgress] = []
-    ran = probed(tmp_path, ProbedServer(), lambda _: bool(told), **GETS, progress=told.append)
-    assert 0 < told[0].gets <= len(ran.rows)
-    assert told[0].lost == 0
-    assert told[0].p99 is not None
+def test_progress_is_reported_while_the_run_goes_on(tmp_path: Path) -> None:
+    reports: list[ProbeProgress] = []
+    ran = probed(tmp_path, ProbedServer(), lambda _: bool(reports), **GETS, progress=reports.append)
+    assert 0 < reports[0].gets <= len(ran.rows)
+    assert reports[0].lost == 0
+    assert reports[0].p99 is not None
 
 
 def test_a_run_that_was_stopped_before_it_began_proves_nothing(tmp_path: Path) -> None:
