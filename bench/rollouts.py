@@ -78,7 +78,7 @@ def least_time(size: int, surge: int | str, rolled: Mapping[str, Any], *, stops:
             starts.append(times["warming"] - times["creating"])
         else:
             stopped = times["gone"] - times["stopping"] if stops else 0.0
-            drains.append(stopped + max(0.0, (one["last_in_flight"] or 0.0) - times["draining"]))
+            drains.append(stopped + max(0.0, (one["last_in_flight_at"] or 0.0) - times["draining"]))
     rules = RolloutSettings(
         tier="runtime",
         size=size,

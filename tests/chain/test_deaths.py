@@ -76,7 +76,7 @@ def _admitted(told: Said) -> set[str]:
 def test_a_load_balancer_that_is_killed_comes_back_with_its_members(rolled: Chain) -> None:
     before = {i["pid"] for i in rolled.status()["instances"]}
     kill(json.loads((rolled.state / "platform.json").read_text())["pid"])
-    rolled.until(lambda told: bool(told["balancer"]), "the load balancer")
+    rolled.until(lambda told: bool(told["load_balancer_running"]), "the load balancer")
 
     def answers() -> bool:
         with contextlib.suppress(httpx.HTTPError):
@@ -98,5 +98,5 @@ def test_a_load_balancer_that_was_given_back_only_some_of_its_members_is_given_t
             api.recv(100)
     assert rolled.get().status_code in (502, 503)
     record.write_text(json.dumps({**told, "whole": False}))
-    rolled.until(lambda seen: bool(seen["balancer"]), "all members in the load balancer")
+    rolled.until(lambda seen: bool(seen["load_balancer_running"]), "all members in the load balancer")
     until(lambda: rolled.get().status_code == 200, "an answer")

@@ -64,7 +64,7 @@ def test_a_slow_upload_finishes_on_the_instance_that_drains(rolled: Chain, runti
         assert upload.on(mine)
         assert mine["in_flight"]["bytes_left"] == upload.size - upload.size // 2
         assert 0 < mine["drain_seconds_left"] <= 60
-        assert seen["at_work"] == {"pid": roll.process.pid, "what": f"roll runtime to {runtime_goal}"}
+        assert seen["active_command"] == {"pid": roll.process.pid, "command": f"roll runtime to {runtime_goal}"}
         assert holder["name"] not in {rolled.get().json()["instance"] for _ in range(10)}
         for words in (("roll", "runtime", "--to", runtime_goal), ("roll", "edge", "--to", "v1"), ("down",)):
             refused = rolled.here(*words, code=2)
@@ -82,7 +82,7 @@ def test_a_slow_upload_finishes_on_the_instance_that_drains(rolled: Chain, runti
     assert rolled.get(f"/upload/{told['id']}/content").content == upload.body
     member = next(m for m in done["instances"] if m["name"] == holder["name"])
     assert (member["phase"], member["cut"]) == ("gone", None)
-    assert member["times"]["draining"] <= member["last_in_flight"] <= member["times"]["stopping"]
+    assert member["times"]["draining"] <= member["last_in_flight_at"] <= member["times"]["stopping"]
     assert member["seconds_from_last_in_flight_to_stop"] < 2
     rolled.serves("runtime", runtime_goal)
 
@@ -128,7 +128,7 @@ def test_a_roll_that_is_stopped_again_and_again_is_carried_on_without_a_lost_req
         stopped = roll.signal(number).end(-signal.SIGKILL if number is signal.SIGKILL else 2)
         if number is not signal.SIGKILL:
             assert "interrupted before the command was done" in stopped.err
-            assert "Run the same command again, or `changeover resume`" in stopped.err
+            assert "Run the command again, or `changeover resume`" in stopped.err
             assert "Traceback" not in stopped.err
     told = rolled.roll(tier, goal)
     verdict = probe.signal(signal.SIGTERM).end().json

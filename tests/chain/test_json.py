@@ -22,10 +22,10 @@ def test_a_rollout_that_is_asked_for_things_prints_what_is_documented(rolled: Ch
         upload.finish()
         undone = roll.end(1).json
     insist("status", seen)
-    share = next(tier["share"] for tier in seen["tiers"] if tier["name"] == "gateway")
-    assert (share["of"], share["set"]) == ("connections", 10)
-    assert share["actual"] == pytest.approx(10, abs=1)
-    assert {tier["share"] for tier in seen["tiers"] if tier["name"] != "gateway"} == {None}
+    share = next(tier["canary_share"] for tier in seen["tiers"] if tier["name"] == "gateway")
+    assert (share["unit"], share["target_percent"]) == ("connections", 10)
+    assert share["actual_percent"] == pytest.approx(10, abs=1)
+    assert {tier["canary_share"] for tier in seen["tiers"] if tier["name"] != "gateway"} == {None}
     for answer in asked:
         insist(answer["action"], answer)
     insist("roll", undone, nothing(rolled), all_tiers(rolled))

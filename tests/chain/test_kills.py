@@ -32,11 +32,11 @@ def rolling(chain: Chain, strategy: str) -> tuple[str, ...]:
 def at_rest(chain: Chain, goal: str) -> None:
     """Insist that the whole chain serves, the runtime at its goal, and that nothing else of it runs."""
     told = chain.status()
-    assert told["at_work"] is None
+    assert told["active_command"] is None
     assert [(t["status"], t["serving"]) for t in told["tiers"]] == [("resting", t["size"]) for t in told["tiers"]]
     chain.serves("runtime", goal)
     balancer = json.loads((chain.state / "platform.json").read_text())["pid"]
-    known = {i["pid"] for i in told["instances"]} | {told["keeper"], balancer}
+    known = {i["pid"] for i in told["instances"]} | {told["keeper_pid"], balancer}
     until(lambda: set(running_in(chain.state)) == known, f"nothing but {known}", patience=3)
 
 

@@ -18,26 +18,26 @@ def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled
 
         def cut() -> Said | None:  # the longer the upload stands still, the longer it would take
             told = rolled.here(*words, "--json", code=1).json
-            return told if told["would_be_cut"] else None
+            return told if told["uploads_cut"] else None
 
         plan = until(cut, "a plan that would cut the upload")
         people = rolled.here(*words, code=1).out
         done = rolled.run("roll", "--plan", plan["id"], "-f", file, "--json", code=3).json
     (passing,) = plan["uploads"]
-    insist("plan", plan, {"tiers": [{"waits_for": ["hooks"]}], "silent": ["edge-v1-1"]})
-    assert (passing["tier"], passing["instance"], passing["fate"]) == ("runtime", holder["name"], "cut")
+    insist("plan", plan, {"tiers": [{"waits_for": ["hooks"]}], "instances_without_counts": ["edge-v1-1"]})
+    assert (passing["tier"], passing["instance"], passing["expected_outcome"]) == ("runtime", holder["name"], "cut")
     assert "1 of 1 uploads in flight would be cut" in people
     assert f"changeover roll --plan {plan['id']}" in people
     cut_members = [member["name"] for member in done["instances"] if member["cut"]]
     assert cut_members == [holder["name"]]
 
     (tier,) = plan["tiers"]
-    steps = {(step["what"], step["instance"]) for step in tier["steps"]}
+    steps = {(step["action"], step["instance"]) for step in tier["steps"]}
     there = {member["name"]: member["template"] for member in done["instances"]}
     assert {name for what, name in steps if what == "create"} == {n for n, of in there.items() if of == goal}
     assert {name for what, name in steps if what == "stop"} == {n for n, of in there.items() if of == came_from}
-    assert (tier["peak"], tier["size"]) == (3, 2)
-    assert 0 < tier["floor_seconds"] <= tier["seconds"]
+    assert (tier["max_instances"], tier["size"]) == (3, 2)
+    assert 0 < tier["lower_bound_seconds"] <= tier["seconds"]
 
     stale = rolled.here("roll", "--plan", plan["id"], "-f", file, code=2).err
     assert f"plan {plan['id']} is stale" in stale
@@ -61,10 +61,10 @@ def test_a_plan_is_stale_when_the_chain_file_says_something_else_by_now(resting:
 def test_a_plan_of_all_tiers_goes_from_the_inside_out_and_nothing_to_do_exits_0(resting: Chain) -> None:
     plan = resting.here("plan", "--all", "--to", "v2", "--json", code=1).json
     assert [tier["tier"] for tier in plan["tiers"]] == ["runtime", "gateway", "l4", "edge"]
-    begins = [tier["begins"] for tier in plan["tiers"]]
+    begins = [tier["starts_at_seconds"] for tier in plan["tiers"]]
     assert begins == sorted(begins)
-    assert plan["peak"] == 9  # two of each of the four tiers, and the one beside them
-    assert plan["would_be_cut"] == 0
+    assert plan["max_instances"] == 9  # two of each of the four tiers, and the one beside them
+    assert plan["uploads_cut"] == 0
     nothing = resting.here("plan", "--all", "--to", "v1", "--json").json
     assert (nothing["id"], nothing["tiers"]) == (None, [])
 
@@ -75,7 +75,7 @@ def test_a_plan_reckons_the_disk_that_buffered_bodies_may_take_while_it_is_carri
         tier_of(said, "edge")["templates"]["v2"]["routes"] = [{"path": "/"}, route]
 
     words = ("plan", "edge", "--to", "v2", "-f", chain_file(resting.folder, buffered, name="buffered.yaml"))
-    assert resting.here(*words, "--json", code=1).json["tiers"][0]["disk"] == 3_000_000_000
+    assert resting.here(*words, "--json", code=1).json["tiers"][0]["buffered_bytes_limit"] == 3_000_000_000
     assert "edge buffers bodies on disk: 3 instances x 1.0 GB = 3.0 GB." in resting.here(*words, code=1).out
     plain = resting.here("plan", "edge", "--to", "v2", code=1).out
     assert "on disk" not in plain

@@ -37,7 +37,7 @@ def older(tmp_path: Path) -> Iterator[Chain]:
 
 def made_older(chain: Chain, journal: str) -> None:
     """Rewrite the state folder into the layout of that version, while the keeper looks at it."""
-    keeper = chain.status()["keeper"]
+    keeper = chain.status()["keeper_pid"]
     script = (OLDER / f"{journal}.sql").read_text()
     script = script.replace("$FILE", str(chain.file)).replace("$KEEPER", f"{keeper} {process.start_time(keeper)}")
     with closing(sqlite3.connect(chain.state / "journal.db", isolation_level=None)) as db:
@@ -82,9 +82,9 @@ def test_a_chain_at_rest_is_rolled_healed_and_taken_down(older: Chain) -> None:
     assert gone == {"runtime-v1-1", "runtime-v1-2"}
     at_rest(older, "v2")
 
-    keeper = older.status()["keeper"]
-    assert keeper not in (None, before["keeper"]), "a keeper of that version could not read the journal any more"
-    assert before["keeper"] not in running_in(older.state)
+    keeper = older.status()["keeper_pid"]
+    assert keeper not in (None, before["keeper_pid"]), "a keeper of that version could not read the journal any more"
+    assert before["keeper_pid"] not in running_in(older.state)
     victim = older.instances("runtime")[0]
     kill(victim["pid"])
     older.until(lambda told: victim["name"] not in seen(told) and len(seen(told)) == 3, "a replacement")
@@ -100,13 +100,13 @@ def test_a_canary_whose_controller_was_killed_is_promoted_to_its_end(older: Chai
     before = older.status()
     made_older(older, "canary")
     assert seen(older.status()) == seen(before)
-    share = next(tier["share"] for tier in older.status()["tiers"] if tier["name"] == "runtime")
-    assert (share["set"], share["actual"]) == (50, 50.0)
-    assert older.status()["at_work"] is None
+    share = next(tier["canary_share"] for tier in older.status()["tiers"] if tier["name"] == "runtime")
+    assert (share["target_percent"], share["actual_percent"]) == (50, 50.0)
+    assert older.status()["active_command"] is None
 
     done = older.run("promote", "--json").json
     assert (done["from"], done["to"], done["outcome"]) == ("v1", "v2", "completed")
     at_rest(older, "v2")
-    assert older.status()["keeper"] != before["keeper"]
+    assert older.status()["keeper_pid"] != before["keeper_pid"]
     last = older.here("history", "--json").json["rollouts"][-1]
     assert (last["id"], last["from"], last["to"], last["outcome"]) == (3, "v1", "v2", "completed")

@@ -23,7 +23,7 @@ def status(resting: Chain) -> Said:
 
 
 def test_status_says_where_to_send_requests_and_whom_to_trust(status: Said) -> None:
-    assert (status["chain"], status["up"], status["at_work"]) == ("four-tiers", True, None)
+    assert (status["chain"], status["up"], status["active_command"]) == ("four-tiers", True, None)
     assert re.fullmatch(r"https://127\.0\.0\.1:\d+", status["edge_url"])
     assert Path(status["ca_file"]).read_text().startswith("-----BEGIN CERTIFICATE-----")
 
@@ -55,7 +55,7 @@ def test_status_for_people_shows_every_instance(resting: Chain, status: Said) ->
 
 def test_up_again_changes_nothing(resting: Chain, status: Said) -> None:
     again = resting.run("up", "-f", resting.file, "--json")
-    assert "up already" in again.err
+    assert "already up" in again.err
     assert [i["pid"] for i in again.json["instances"]] == [i["pid"] for i in status["instances"]]
     assert (again.json["edge_url"], again.json["ca_file"]) == (status["edge_url"], status["ca_file"])
 

@@ -26,16 +26,16 @@ def sections() -> dict[str, list[tuple[Path, str]]]:
 
 def insist(command: str, *outputs: object, also: str = "") -> None:
     """That these outputs have no field which the page does not tell, and the page none that is in none of them."""
-    told = sections()
-    own = [field for field, _ in told[command]]
-    others = [field for field, _ in told.get(also, [])]
-    for field, meaning in told[command]:
+    documented = sections()
+    own = [field for field, _ in documented[command]]
+    others = [field for field, _ in documented.get(also, [])]
+    for field, meaning in documented[command]:
         if borrowed := re.search(r"`changeover (\w+)`", meaning):
-            others += [(*field, *more) for more, _ in told[borrowed[1]]]
+            others += [(*field, *more) for more, _ in documented[borrowed[1]]]
     printed = [(path, value) for output in outputs for path, value in _leaves(output)]
-    unknown = {path for path, value in printed if not any(_tells(field, path, value) for field in (*own, *others))}
-    assert not unknown, f"docs/json.md does not tell of {command}: {sorted(map('.'.join, unknown))}"
-    unseen = {field for field in own if not any(_tells(field, path[: len(field)], "") for path, _ in printed)}
+    unknown = {path for path, value in printed if not any(_covers(field, path, value) for field in (*own, *others))}
+    assert not unknown, f"docs/json.md has no row for {command}: {sorted(map('.'.join, unknown))}"
+    unseen = {field for field in own if not any(_covers(field, path[: len(field)], "") for path, _ in printed)}
     assert not unseen, f"`{command} --json` does not print: {sorted(map('.'.join, unseen))}"
 
 
@@ -50,10 +50,10 @@ def _leaves(value: object, at: Path = ()) -> Iterator[tuple[Path, object]]:
         yield at, value
 
 
-def _tells(field: Path, path: Path, value: object) -> bool:
+def _covers(field: Path, path: Path, value: object) -> bool:
     """A `*` at the end stands for all that may follow. What is empty needs no row but those of what it may hold."""
     if len(path) < len(field):
-        return value == {} and _tells(field[: len(path)], path, "")
+        return value == {} and _covers(field[: len(path)], path, "")
     if len(path) > len(field) and field[-1] != "*":
         return False
     return all(mine in ("*", other) for mine, other in zip(field, path, strict=False))

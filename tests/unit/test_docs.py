@@ -117,8 +117,8 @@ def command_text(name: str) -> str:
     usage = command.get_usage(context).removeprefix("Usage: ")
     help = " ".join((command.help or "").replace("\n\n", "\0").split()).replace("\0", "\n\n")
     options = [record for one in command.params if (record := one.get_help_record(context)) is not None]
-    told = table(("option", "meaning"), ((f"`{option}`", _plain(meaning)) for option, meaning in options))
-    return f"## `changeover {name}`\n\n{help}\n\n```text\n{usage}\n```\n\n{told}"
+    options_table = table(("option", "meaning"), ((f"`{option}`", _plain(meaning)) for option, meaning in options))
+    return f"## `changeover {name}`\n\n{help}\n\n```text\n{usage}\n```\n\n{options_table}"
 
 
 def _plain(meaning: str) -> str:

@@ -36,26 +36,26 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
                 "template": course.goal if course else None,
                 "status": course.status.value if course else None,
                 "serving": sum(m.phase is Phase.ADMITTED for m in members),
-                "share": _share(found, tier, journal) if up else None,
+                "canary_share": _canary_share(found, tier, journal) if up else None,
                 "preview": str(shown) if up and (shown := found.platform.preview_entry(tier.name)) else None,
             }
         )
     holder = journal.holder()
-    controller = {"pid": holder.pid, "what": holder.purpose} if holder and holder.is_alive() else None
+    active = {"pid": holder.pid, "command": holder.purpose} if holder and holder.is_alive() else None
     return {
         "chain": found.chain.name,
         "up": up,
         "edge_url": edge_url(found) if up else None,
         "ca_file": str(found.platform.ca_file) if up else None,
-        "at_work": controller,
-        "balancer": found.platform.is_open(),
-        "keeper": known.pid if (known := journal.keeper()) is not None and known.is_alive() else None,
+        "active_command": active,
+        "load_balancer_running": found.platform.is_open(),
+        "keeper_pid": known.pid if (known := journal.keeper()) is not None and known.is_alive() else None,
         "tiers": tiers,
         "instances": instances,
     }
 
 
-def _share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] | None:
+def _canary_share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] | None:
     """The share of the new template at a canary step: the target, and what the routers have. None otherwise."""
     router = found.world.routers[tier.name]
     course, weighs = journal.course(tier.name), isinstance(router, CanWeigh)
@@ -66,9 +66,9 @@ def _share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] 
         return None
     actual = canary.actual_share(here.fleet, course.goal)
     return {
-        "of": router.weighs if isinstance(router, CanWeigh) and here.rules.beside else "instances",
-        "set": here.share,
-        "actual": None if actual is None else round(actual, 1),
+        "unit": router.weighs if isinstance(router, CanWeigh) and here.rules.beside else "instances",
+        "target_percent": here.share,
+        "actual_percent": None if actual is None else round(actual, 1),
     }
 
 
@@ -103,7 +103,7 @@ def in_flight(seen: InFlight | None) -> dict[str, Any] | None:
     """In-flight counts as an object; None if they are unknown, which differs from none in flight."""
     if seen is None:
         return None
-    uploads = [{"received": u.received, "expected": u.expected, "seconds": u.seconds} for u in seen.uploads]
+    uploads = [{"received": u.received, "expected": u.expected, "age_seconds": u.seconds} for u in seen.uploads]
     return {
         "requests": seen.requests,
         "connections": seen.connections,

@@ -43,11 +43,11 @@ async def _status(output: Output, file: Path | None, state: Path, watch: bool) -
                     "ca_file": None,
                     "tiers": [],
                     "instances": [],
-                    "at_work": None,
-                    "balancer": False,
-                    "keeper": None,
+                    "active_command": None,
+                    "load_balancer_running": False,
+                    "keeper_pid": None,
                 },
-                f"No chain was ever started in {state}.",
+                f"No chain has been started in {state}.",
             )
             return exits.DONE
         with contextlib.closing(found.journal()) as journal:

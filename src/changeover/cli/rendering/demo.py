@@ -30,7 +30,7 @@ def data(verdict: dict[str, Any], rolls: list[Rolled], ledger: Path, since: floa
         "seconds_from_last_in_flight_to_stop": {
             "instances": len(idle),
             "median": round(statistics.median(idle), 3) if idle else None,
-            "worst": max(idle, default=None),
+            "max": max(idle, default=None),
         },
         "seconds": round(time.time() - since, 1),
     }
@@ -55,7 +55,7 @@ def picture(found: dict[str, Any], naive: bool) -> RenderableType:
     if idle["instances"]:
         table.add_row(
             "last request to stop",
-            f"median {idle['median'] * 1000:.0f} ms, worst {idle['worst'] * 1000:.0f} ms "
+            f"median {idle['median'] * 1000:.0f} ms, at most {idle['max'] * 1000:.0f} ms "
             f"over {idle['instances']} instances",
         )
     for reason, count in verdict["failures_by_reason"].items():

@@ -31,13 +31,15 @@ def data(made: Plan, disk: Disk) -> dict[str, Any]:
     return {
         "id": made.saved.id if made.tiers else None,
         "targets": dict(made.saved.targets),
-        "tiers": [{**_tier_data(one), "disk": one.rehearsal.peak * _disk(one, disk)} for one in made.tiers],
-        "peak": made.peak,
-        "floor_seconds": _rounded(made.floor),
+        "tiers": [
+            {**_tier_data(one), "buffered_bytes_limit": one.rehearsal.peak * _disk(one, disk)} for one in made.tiers
+        ],
+        "max_instances": made.peak,
+        "lower_bound_seconds": _rounded(made.floor),
         "seconds": _rounded(made.seconds),
         "uploads": [_upload_data(one) for one in made.uploads],
-        "would_be_cut": sum(one.fate == "cut" for one in made.uploads),
-        "silent": list(made.silent),
+        "uploads_cut": sum(one.fate == "cut" for one in made.uploads),
+        "instances_without_counts": list(made.silent),
     }
 
 
@@ -49,13 +51,18 @@ def _tier_data(one: TierPlan) -> dict[str, Any]:
         "to": one.to_template,
         "strategy": one.rehearsal.strategy,
         "size": one.size,
-        "peak": one.rehearsal.peak,
-        "begins": _rounded(one.begins),
-        "floor_seconds": _rounded(one.rehearsal.floor),
+        "max_instances": one.rehearsal.peak,
+        "starts_at_seconds": _rounded(one.begins),
+        "lower_bound_seconds": _rounded(one.rehearsal.floor),
         "seconds": _rounded(one.rehearsal.seconds) if ends else None,
         "waits_for": list(one.rehearsal.waits_for),
         "steps": [
-            {"at": _rounded(one.begins + step.at), "what": step.what, "instance": step.instance, "text": step.text}
+            {
+                "at_seconds": _rounded(one.begins + step.at),
+                "action": step.what,
+                "instance": step.instance,
+                "text": step.text,
+            }
             for step in one.rehearsal.planned
         ],
     }
@@ -67,10 +74,10 @@ def _upload_data(one: Passing) -> dict[str, Any]:
         "instance": one.instance,
         "received": one.upload.received,
         "expected": one.upload.expected,
-        "seconds": _rounded(one.upload.seconds),
-        "needs_seconds": None if one.needs in (None, inf) else _rounded(one.needs),
-        "leaves_in_seconds": _rounded(one.leaves),
-        "fate": one.fate,
+        "age_seconds": _rounded(one.upload.seconds),
+        "remaining_seconds": None if one.needs in (None, inf) else _rounded(one.needs),
+        "drain_starts_in_seconds": _rounded(one.leaves),
+        "expected_outcome": one.fate,
     }
 
 

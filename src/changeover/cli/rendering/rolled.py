@@ -34,7 +34,7 @@ def rolled_data(done: Rolled) -> dict[str, Any]:
                 "template": member.template,
                 "phase": member.phase.value,
                 "times": {phase.value: round(member.times[phase], 3) for phase in Phase if phase in member.times},
-                "last_in_flight": member.last_busy,
+                "last_in_flight_at": member.last_busy,
                 "seconds_from_last_in_flight_to_stop": idle_before_stop(member),
                 "cut": member.cut or None,
             }

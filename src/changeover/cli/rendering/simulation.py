@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import inf
 from statistics import fmean
 from typing import Any
@@ -45,41 +45,61 @@ class SimulatedRollouts:
         return next((f"{r.outcome}: {r.reason}" for r in self.results if r.outcome != "completed"), "")
 
 
-_MEANS = (
-    "seconds",
-    "floor",
-    "ratio",
-    "cut_uploads",
-    "cut_requests",
-    "lost_uploads",
-    "lost_requests",
-    "failures",
-    "healed",
-    "steps",
-)
+_MEANS = {
+    "seconds": "seconds",
+    "floor": "lower_bound_seconds",
+    "ratio": "ratio_to_lower_bound",
+    "cut_uploads": "cut_uploads",
+    "cut_requests": "cut_requests",
+    "lost_uploads": "lost_uploads",
+    "lost_requests": "lost_requests",
+    "failures": "failures",
+    "healed": "replaced_failures",
+    "steps": "events",
+}
+"""Figure of a result -> its field in the object."""
 
 
 def data(done: Sequence[SimulatedRollouts], world: SimulatedTier, seed: int) -> dict[str, Any]:
     """The object of `simulate --json`. Times in seconds; extremes over all runs where the name says so, else means."""
     return {
         "seed": seed,
-        "assumed": assumed(world),
+        "assumptions": assumptions(world),
         "tiers": [
             {
-                **asdict(one.rules),
+                **_settings(one.rules),
                 "runs": len(one.results),
                 "completed": one.completed,
                 "reason": one.reason or None,
-                **{name: _rounded(one.mean(name)) for name in _MEANS},
-                "shortest": _rounded(min(r.seconds for r in one.results)),
-                "longest": _rounded(max(r.seconds for r in one.results)),
-                "peak": max(r.peak for r in one.results),
-                "fewest": min(r.fewest for r in one.results),
+                **{field: _rounded(one.mean(figure)) for figure, field in _MEANS.items()},
+                "min_seconds": _rounded(min(r.seconds for r in one.results)),
+                "max_seconds": _rounded(max(r.seconds for r in one.results)),
+                "max_instances": max(r.peak for r in one.results),
+                "min_serving": min(r.fewest for r in one.results),
             }
             for one in done
         ],
         "seconds": _rounded(_together(done)),
         "clean": all(one.clean for one in done),
+    }
+
+
+def _settings(settings: RolloutSettings) -> dict[str, Any]:
+    return {
+        "tier": settings.tier,
+        "strategy": settings.strategy,
+        "size": settings.size,
+        "surge": settings.surge,
+        "unavailable": settings.unavailable,
+        "min_ready_seconds": settings.min_ready,
+        "progress_deadline_seconds": settings.progress_deadline,
+        "drain_deadline_seconds": settings.drain_deadline,
+        "cut_at_deadline": settings.cut_at_deadline,
+        "bake_seconds": settings.bake,
+        "idlest_first": settings.by_load,
+        "waits_for_promotion": settings.hold,
+        "fresh_baseline": settings.fresh_baseline,
+        "weighted_routers": settings.weighed,
     }
 
 
@@ -94,7 +114,7 @@ def _together(done: Sequence[SimulatedRollouts]) -> float | None:
     return sum(one.mean("seconds") or 0.0 for one in done)
 
 
-def assumed(world: SimulatedTier) -> dict[str, str | float]:
+def assumptions(world: SimulatedTier) -> dict[str, str | float]:
     """The assumptions, under the names of the command's options."""
     return {
         "uploads-per-second": world.uploads.rate,
@@ -120,8 +140,8 @@ def picture(done: Sequence[SimulatedRollouts], world: SimulatedTier, seed: int) 
     notes = [Text(f"{one.rules.tier} {one.reason}", style="yellow") for one in done if one.reason]
     if len(done) > 1 and (seconds := _together(done)) is not None:
         notes.append(Text(f"One tier after the other: {_duration(seconds)}"))
-    world_text = "  ".join(f"--{name} {value}" for name, value in assumed(world).items())
-    return Group(table, *notes, Text(f"Assumed: {world_text}  --seed {seed}", style="dim"))
+    world_text = "  ".join(f"--{name} {value}" for name, value in assumptions(world).items())
+    return Group(table, *notes, Text(f"Assumptions: {world_text}  --seed {seed}", style="dim"))
 
 
 def _takes(one: SimulatedRollouts) -> str:

@@ -15,18 +15,21 @@ def picture(data: dict[str, Any]) -> Group:
     """The tree tier -> template -> instance."""
     head = Text(f"{data['chain']}  ", style="bold")
     head.append(f"up at {data['edge_url']}  (CA {data['ca_file']})" if data["up"] else "down", style="")
-    if data["at_work"]:
-        head.append(f"\ncontroller: {data['at_work']['what']} (pid {data['at_work']['pid']})", style="cyan")
-    if data["up"] and not data["balancer"]:
+    if data["active_command"]:
+        head.append(
+            f"\nactive: {data['active_command']['command']} (pid {data['active_command']['pid']})", style="cyan"
+        )
+    if data["up"] and not data["load_balancer_running"]:
         head.append("\nthe load balancer is down", style="red")
-    if data["up"] and data["keeper"] is None:
+    if data["up"] and data["keeper_pid"] is None:
         head.append("\nno keeper is running: dead instances are not replaced; `changeover up` starts one", style="red")
     trees = []
     for tier in data["tiers"] if data["up"] else ():
         title = f"[bold]{tier['name']}[/] {tier['kind']}  {tier['serving']} of {tier['size']} serving  {tier['status']}"
         title += f"  preview at {tier['preview']}" if tier["preview"] else ""
-        if (share := tier["share"]) is not None:
-            title += f"  {tier['template']} gets {share['actual']} % of {share['of']} (target {share['set']} %)"
+        if (share := tier["canary_share"]) is not None:
+            title += f"  {tier['template']} gets {share['actual_percent']} % of {share['unit']}"
+            title += f" (target {share['target_percent']} %)"
         tree = Tree(title)
         mine = [i for i in data["instances"] if i["tier"] == tier["name"]]
         for template in sorted({i["template"] for i in mine}):

@@ -22,13 +22,13 @@ def test_every_tier_is_rolled_the_last_one_first() -> None:
     told = json.loads(result.stdout)
     assert [tier["tier"] for tier in told["tiers"]] == ["runtime", "gateway", "l4", "edge"]
     assert told["seconds"] == pytest.approx(sum(tier["seconds"] for tier in told["tiers"]), abs=0.01)
-    assert told["assumed"]["upload-size"] == "50MB~2"
+    assert told["assumptions"]["upload-size"] == "50MB~2"
     assert told["clean"] is True
 
 
 def test_what_is_assumed_can_be_given_again() -> None:
     once = json.loads(simulate("runtime", "--json", "--start-time", "5s~2", "--failures", "2h", "--seed", "7").stdout)
-    options = [word for name, value in once["assumed"].items() for word in (f"--{name}", str(value))]
+    options = [word for name, value in once["assumptions"].items() for word in (f"--{name}", str(value))]
     assert json.loads(simulate("runtime", "--json", *options, "--seed", "7").stdout) == once
 
 
@@ -39,16 +39,16 @@ def test_the_command_line_goes_before_the_file() -> None:
     )
     assert result.exit_code == exits.ROLLED_BACK
     (tier,) = json.loads(result.stdout)["tiers"]
-    assert (tier["size"], tier["surge"], tier["unavailable"], tier["min_ready"]) == (2000, 500, 20, 3)
-    assert (tier["drain_deadline"], tier["cut_at_deadline"], tier["completed"]) == (10, True, 1)
-    assert tier["peak"] == 2500
-    assert tier["fewest"] == 1980
+    assert (tier["size"], tier["surge"], tier["unavailable"], tier["min_ready_seconds"]) == (2000, 500, 20, 3)
+    assert (tier["drain_deadline_seconds"], tier["cut_at_deadline"], tier["completed"]) == (10, True, 1)
+    assert tier["max_instances"] == 2500
+    assert tier["min_serving"] == 1980
     assert tier["cut_uploads"] > 0
 
 
 def test_of_several_runs_the_means_and_extremes_are_told() -> None:
     (one,) = json.loads(simulate("runtime", "--runs", "5", "--json").stdout)["tiers"]
-    assert one["shortest"] < one["seconds"] < one["longest"]
+    assert one["min_seconds"] < one["seconds"] < one["max_seconds"]
     assert one["runs"] == one["completed"] == 5
     assert "to" in simulate("runtime", "--runs", "5").stdout
 
