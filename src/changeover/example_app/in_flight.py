@@ -1,11 +1,11 @@
-"""What is in flight on this instance, counted where uvicorn parses and answers.
+"""Requests in flight on this instance, counted where uvicorn parses requests and sends responses.
 
-Counting inside the application would miss a request that is parsed and waits for its turn on the event loop:
-a drain that looked at that moment would stop the instance under it. So a request counts from the end of its
-head (`CountedProtocol`) until the application has returned, which is after the last byte of the answer went
-to the transport (`Counted`). A client that hangs up does not end it: the work goes on.
+A count inside the application would miss a request that is parsed and waits for the event loop: a drain that looked at
+that moment would stop the instance during the request. So a request counts from the end of its head (`CountedProtocol`)
+until the application has returned, after the last byte of the response went to the transport (`Counted`). A client
+that disconnects does not end the count: the application goes on.
 
-Refuses to count control requests: whoever asks whether an instance is idle must not keep it busy.
+Refuses to count control requests: the question whether an instance is idle must not keep it busy.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 CONTROL = frozenset({"/livez", "/readyz", "/inflight"})
-"""Paths asked by load balancers and by the rollout, not by clients."""
+"""Paths that load balancers and the controller request, and no client."""
 
 UPLOAD = "/upload"
 FILES = "/files"
-"""Below it uploads come in every dialect of the uploads library."""
+"""The path of the uploads library, in every dialect."""
 
 
-class Exchange:
-    """One request and its answer."""
+class InFlightRequest:
+    """One request until its response is sent."""
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
@@ -46,16 +46,16 @@ class Exchange:
 
     @property
     def may_close(self) -> bool:
-        """Whether the connection may be closed after the answer.
+        """Whether the connection may be closed after the response.
 
-        Not while the request body is still coming: a refusal can overtake it, and closing then would reset
-        the connection under a client that is still sending, and lose the refusal. The next answer closes it.
+        Not while the request body still arrives: a refusal can be sent before its end, and closing then would reset
+        the connection during the client's send, and lose the refusal. The next response closes it.
         """
         return not self.control and not self._cycle.more_body
 
     @property
     def is_upload(self) -> bool:
-        """Whether its body is one, or a piece of one."""
+        """Whether its body is an upload or a part of one."""
         if self.path.startswith(FILES + "/"):
             return self.method in ("POST", "PUT", "PATCH")
         return (self.method, self.path) == ("POST", UPLOAD)
@@ -66,38 +66,38 @@ class Exchange:
 
 
 class Board(ServerState):
-    """Uvicorn's own record of its open connections and, beside it, the requests they carry."""
+    """Uvicorn's record of its open connections, with the requests on them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._exchanges: set[Exchange] = set()
+        self._requests: set[InFlightRequest] = set()
 
-    def begin(self, cycle: RequestResponseCycle) -> Exchange:
-        exchange = Exchange(cycle)
-        if not exchange.control:
-            self._exchanges.add(exchange)
-        return exchange
+    def begin(self, cycle: RequestResponseCycle) -> InFlightRequest:
+        request = InFlightRequest(cycle)
+        if not request.control:
+            self._requests.add(request)
+        return request
 
-    def end(self, exchange: Exchange) -> None:
-        self._exchanges.discard(exchange)
+    def end(self, request: InFlightRequest) -> None:
+        self._requests.discard(request)
 
     def report(self) -> dict[str, Any]:
-        """What `/inflight` answers."""
-        uploads = [each for each in self._exchanges if each.is_upload]
+        """The response of `/inflight`."""
+        uploads = [each for each in self._requests if each.is_upload]
         return {
-            "requests": len(self._exchanges),
-            "gets": sum(each.method == "GET" for each in self._exchanges),
+            "requests": len(self._requests),
+            "gets": sum(each.method == "GET" for each in self._requests),
             "uploads": [each.as_upload() for each in uploads],
             "connections": sum(not (isinstance(each, CountedProtocol) and each.control) for each in self.connections),
         }
 
 
 class CountedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol; it also enters requests on the board, and knows what its connection is used for.
+    """Uvicorn's protocol; it also enters requests on the board, and knows how its connection is used.
 
-    `control` holds while the connection serves a control request and after it, until the next request begins.
-    Any other open connection counts, idle ones included: a gateway's pool may send the next request on it. So
-    does one that has carried nothing yet, because nobody knows what it will carry.
+    `control` is true during a control request and after it, until the next request begins. Any other open connection
+    counts, even an idle one: a gateway's pool may send the next request on it. A new connection counts too, because
+    its first request may be one of a client.
     """
 
     def __init__(
@@ -117,20 +117,20 @@ class CountedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()  # makes the application's task, which cannot run before this returns
-        exchange = self._board.begin(self.cycle)
-        self.scope["state"]["exchange"] = exchange
-        self.control = exchange.control
+        request = self._board.begin(self.cycle)
+        self.scope["state"]["request"] = request
+        self.control = request.control
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        for queued, _ in self.pipeline:  # behind an unfinished request: no application will ever see these
-            self._board.end(queued.scope["state"]["exchange"])
+        for queued, _ in self.pipeline:  # behind an unfinished request: the application never sees these
+            self._board.end(queued.scope["state"]["request"])
 
 
 class Counted:
-    """The outermost layer around the application: ends what `CountedProtocol` began, and sends clients away.
+    """The outermost layer of the application: ends the count that `CountedProtocol` began.
 
-    While the lame duck file exists, answers say `Connection: close`, so that pools take their next request to
+    While the lame duck file exists, responses have `Connection: close`, so that pools send their next request to
     another instance.
     """
 
@@ -140,22 +140,22 @@ class Counted:
         self._lame_duck_file = lame_duck_file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange: Exchange = scope["state"]["exchange"]
+        request: InFlightRequest = scope["state"]["request"]
 
         async def counted_receive() -> Message:
             message = await receive()
-            exchange.received += len(message.get("body", b""))
+            request.received += len(message.get("body", b""))
             return message
 
         async def marked_send(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._sends_away(exchange):
+            if message["type"] == "http.response.start" and self._closes(request):
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
         try:
             await self._app(scope, counted_receive, marked_send)
         finally:
-            self._board.end(exchange)
+            self._board.end(request)
 
-    def _sends_away(self, exchange: Exchange) -> bool:
-        return exchange.may_close and self._lame_duck_file.exists()
+    def _closes(self, request: InFlightRequest) -> bool:
+        return request.may_close and self._lame_duck_file.exists()

@@ -1,9 +1,7 @@
-"""The example application at the inner end of a chain, as a process: listens, says so, leaves politely.
+"""The server of the example application, at the inner end of a chain.
 
-It stands for any runtime behind the proxies. On SIGTERM it takes no new connection and finishes what it has,
-however long that takes: bounding a drain is the business of whoever sends the signal.
-
-Refuses to run without its address or its folder; what it answers is in `endpoints`.
+On SIGTERM it accepts no new connection and finishes the requests it has, however long they take: the controller, which
+sends the signal, bounds the drain. Refuses to run without its address or its folder. Its responses are in `endpoints`.
 """
 
 from __future__ import annotations
@@ -18,10 +16,10 @@ from types import FrameType
 
 import uvicorn
 
+from changeover.example_app.catalog import Catalog
 from changeover.example_app.config import AppConfig
 from changeover.example_app.endpoints import endpoints, library
 from changeover.example_app.in_flight import Board, Counted, CountedProtocol
-from changeover.example_app.uploads_folder import UploadsFolder
 from changeover.kit import event_loop
 from changeover.model.errors import fail
 from changeover.uploads import Uploads
@@ -41,10 +39,10 @@ def run(config: AppConfig) -> None:
 
 async def serve(config: AppConfig) -> None:
     """Serve until SIGTERM or SIGINT, finish every request, return. Needs the main thread of its process."""
-    folder, files = _folder(config)
+    catalog, files = _uploads(config)
     listener = _listener(config)
     board = Board()
-    app = endpoints(config.version, config.instance, config.lame_duck_file, folder, board, files)
+    app = endpoints(config.version, config.instance, config.lame_duck_file, catalog, board, files)
     settings = uvicorn.Config(
         Counted(app, board, config.lame_duck_file),
         http=CountedProtocol,
@@ -61,14 +59,14 @@ async def serve(config: AppConfig) -> None:
     )
     async with files.running():
         name = f"{config.instance} ({config.version})"
-        await _Server(settings, board, name, files.leave).serve(sockets=[listener])
+        await _AppServer(settings, board, name, files.leave).serve(sockets=[listener])
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn, which says when it starts and stops, ends a process that was asked to stop with 0, and does so at once.
+class _AppServer(uvicorn.Server):
+    """Uvicorn that announces its start and its stop, ends with exit code 0 on SIGTERM, and does so at once.
 
-    It looks ten times a second whether it is to stop, and waits a tenth more for connections that are not there: of a
-    drained instance, whose place the next one waits for, that would be most of the time it takes to end.
+    Uvicorn itself checks for a signal ten times a second, and then waits another tenth even without connections. For a
+    drained instance, on whose place the next one waits, that would be most of its shutdown.
     """
 
     def __init__(self, config: uvicorn.Config, board: Board, name: str, leave: Callable[[], Awaitable[object]]) -> None:
@@ -76,7 +74,7 @@ class _Server(uvicorn.Server):
         self.server_state = board
         self._board = board
         self._name = name
-        self._told = asyncio.Event()
+        self._signalled = asyncio.Event()
         self._leave = leave
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -87,7 +85,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
-        self._told.set()
+        self._signalled.set()
 
     async def main_loop(self) -> None:
         counter = 0
@@ -95,35 +93,37 @@ class _Server(uvicorn.Server):
             counter = (counter + 1) % 10  # every tenth tick brings the Date header up to date
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.1):
-                    await self._told.wait()
+                    await self._signalled.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._leave()  # whose client can go on elsewhere is sent there; the others are waited for
+        # Beside the closing of listeners and idle connections: a plain upload that begins now would get 503.
+        leaving = asyncio.ensure_future(self._leave())
         if self._board.connections or self._board.tasks:
             await super().shutdown(sockets)
         else:
             for listening in (*self.servers, *(sockets or ())):
                 listening.close()
+        await leaving
         print(f"{self._name}: stopped", file=sys.stderr, flush=True)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Instead of uvicorn's, which raises the signal again at the end: the process would die of it."""
+        """Uvicorn's own version raises the signal again at the end, which would kill the process."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.handle_exit, number, None)
         yield
 
 
-def _folder(config: AppConfig) -> tuple[UploadsFolder, Uploads]:
+def _uploads(config: AppConfig) -> tuple[Catalog, Uploads]:
     try:
-        folder = UploadsFolder(config.shared)
-        return folder, library(config.version, config.instance, folder, config.shared)
+        catalog = Catalog(config.shared)
+        return catalog, library(config.version, config.instance, catalog, config.shared)
     except OSError as error:
         raise fail(
-            f"cannot keep uploads in {config.shared}: {error.strerror}",
+            f"cannot store uploads in {config.shared}: {error.strerror}",
             where=config.instance,
             state="The instance was not started.",
-            next="Name a folder it may write to.",
+            next="Choose a folder that it may write to.",
         ) from error
 
 

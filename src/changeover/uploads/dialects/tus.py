@@ -9,8 +9,6 @@ import hashlib
 from email.utils import formatdate
 from urllib.parse import urljoin, urlsplit
 
-import crc32c
-
 from changeover.uploads.core.appending import ContentVerifier
 from changeover.uploads.core.digests import of_content
 from changeover.uploads.core.engine import Engine, NewUpload
@@ -222,6 +220,8 @@ class _ChecksumVerifier:
 
     def update(self, piece: bytes) -> None:
         if self._hash is None:
+            import crc32c  # rarely needed, and a tenth of the time in which the library is imported
+
             self._crc = crc32c.crc32c(piece, self._crc)
         else:
             self._hash.update(piece)

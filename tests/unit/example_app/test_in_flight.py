@@ -10,11 +10,11 @@ import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
+from changeover.example_app.catalog import Catalog
 from changeover.example_app.config import AppConfig
 from changeover.example_app.endpoints import endpoints, library
 from changeover.example_app.in_flight import Board, Counted, CountedProtocol
 from changeover.example_app.server import serve
-from changeover.example_app.uploads_folder import UploadsFolder
 from changeover.model.errors import ChangeoverError
 
 
@@ -101,7 +101,7 @@ def test_a_client_that_takes_a_blob_without_end_leaves_turns_to_others(tmp_path:
     async def story() -> None:
         turns = 0
         turns_at_chunk = []
-        folder = UploadsFolder(tmp_path)
+        folder = Catalog(tmp_path)
         files = library("v1", "runtime-1", folder, tmp_path)
         app = endpoints("v1", "runtime-1", tmp_path / "lame-duck", folder, Board(), files)
 
@@ -142,5 +142,5 @@ def test_an_address_in_use_is_said_before_anything_starts(tmp_path: Path) -> Non
 def test_a_folder_that_cannot_be_made_is_said_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     config = AppConfig("127.0.0.1", 0, "runtime-1", "v1", tmp_path / "file", tmp_path / "lame-duck")
-    with pytest.raises(ChangeoverError, match="runtime-1: cannot keep uploads in"):
+    with pytest.raises(ChangeoverError, match="runtime-1: cannot store uploads in"):
         asyncio.run(serve(config))
