@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
     from changeover.engine.metrics.source import MetricSource, Sources
 
+COPY = "chain.yaml"
+"""The copy, in the state folder, of the chain file that the running instances were made from."""
+
 
 @dataclass(frozen=True)
 class Wired:
@@ -73,7 +76,7 @@ class Wired:
 
     def keep_copy(self) -> None:
         """Keep the chain file as it is now beside the state: what runs must be known whatever happens to the file."""
-        write_whole(self.state / "chain.yaml", self.text)
+        write_whole(self.state / COPY, self.text)
 
 
 def open_journal(state: Path) -> Journal:
@@ -150,10 +153,8 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         platform=platform,
         hops=hops,
         routers={tier.name: router(tier) for tier in chain.tiers},
-        hashes={
-            tier.name: {name: content_hash(tier.kind, template) for name, template in settings[tier.name].items()}
-            for tier in chain.tiers
-        },
+        hashes=_hashes(parsed),
+        hashes_in_use=lambda: _hashes(read_chain(state / COPY)[0]),
         instances=instances,
         carrying=carrying,
         guarding={
@@ -171,6 +172,14 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
     }
     buffering = {name: of for name, of in disk.items() if any(of.values())}
     return Wired(chain, world, platform, state, buffering, settings, text)
+
+
+def _hashes(parsed: ParsedChain) -> dict[str, dict[str, str]]:
+    """Tier -> template -> content hash."""
+    return {
+        tier.name: {name: content_hash(tier.kind, template) for name, template in parsed.settings[tier.name].items()}
+        for tier in parsed.chain.tiers
+    }
 
 
 def client() -> httpx.AsyncClient:

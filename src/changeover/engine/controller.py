@@ -119,7 +119,6 @@ class Controller:
     async def move(self, tier: str, goal: str, strategy: Strategy | None = None) -> do.Finish:
         """Take one tier to a template and wait until it is at rest there, or back. Its rollout must be open."""
         fresh = not self._started(tier)
-        self._journal.set_template(tier, goal, self._world.hashes[tier][goal])
         self._finished[tier] = asyncio.get_running_loop().create_future()
         self._feed(tier, on.Started(self.now, goal, strategy))
         if fresh:

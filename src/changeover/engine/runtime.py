@@ -56,7 +56,10 @@ class ChainRuntime:
     hops: Mapping[str, Hop]
     routers: Mapping[str, Router]
     hashes: Mapping[str, Mapping[str, str]]
-    """Content hash of every template: tier -> template -> hash."""
+    """Content hash of every template in the chain file: tier -> template -> hash."""
+    hashes_in_use: Callable[[], Mapping[str, Mapping[str, str]]]
+    """Reads the same of the copy of the chain file that the instances were made from. Raises ChangeoverError. One
+    version of the program hashes both: a hash that another version had stored could not be compared."""
     instances: dict[str, Instance]
     """Every known instance, by name. Routers that are instances themselves find here which instances carry traffic."""
     guarding: Mapping[str, Guarding]
@@ -103,9 +106,10 @@ def _canary_step(step: chain.Step) -> Step:
 def check_templates(runtime: ChainRuntime, journal: Journal) -> None:
     """Check that every template in use still exists and is unchanged: instances are replaced from it, and an undo
     goes back to it. Raises ChangeoverError."""
+    hashes_in_use = runtime.hashes_in_use()
     for tier in runtime.chain.tiers:
         for name in sorted({member.template for member in journal.fleet(tier.name)}):
-            used, now = journal.template_hash(tier.name, name), runtime.hashes[tier.name].get(name)
+            used, now = hashes_in_use[tier.name].get(name), runtime.hashes[tier.name].get(name)
             if used is not None and used != now:
                 raise fail(
                     f"Template {name} of tier {tier.name} was {'changed' if now else 'removed'} while instances of it "

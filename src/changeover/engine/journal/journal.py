@@ -101,11 +101,6 @@ class Journal(JournalReader):
     def _set_fact(self, name: str, value: str) -> None:
         self._db.execute("insert or replace into facts values (?, ?)", name, value)
 
-    def set_template(self, tier: str, name: str, content_hash: str) -> None:
-        """Remember the content of a template when it was last used."""
-        with self._write():
-            self._db.execute("insert or replace into templates values (?, ?, ?)", tier, name, content_hash)
-
     def clear_tiers(self, at: float) -> None:
         """The chain is down: it has no tiers and no instances. The log and the rollouts stay."""
         with self._write():

@@ -39,6 +39,7 @@ def _to_1(db: sqlite3.Connection) -> None:
     db.execute("alter table releases rename column undoing to undo_reason")
     db.execute("alter table asks rename to action_requests")
     db.execute("alter table action_requests rename column who to requested_by")
+    db.execute("drop table templates")  # hashes: the next version hashes other settings
     row = db.execute("select value from facts where name = 'keeper'").fetchone()
     if row is not None:
         pid, born = map(int, row[0].split())

@@ -51,11 +51,6 @@ class JournalReader:
         row = self._db.one("select value from facts where name = ?", name)
         return None if row is None else str(row["value"])
 
-    def template_hash(self, tier: str, name: str) -> str | None:
-        """What the template hashed to when an instance was last made from it."""
-        row = self._db.one("select hash from templates where tier = ? and name = ?", tier, name)
-        return None if row is None else str(row["hash"])
-
     # -- tiers and instances -----------------------------------------------------------------------------------------
 
     def course(self, tier: str) -> Course | None:

@@ -18,7 +18,6 @@ TABLES = (
     """create table members (name text primary key, tier text not null, phase text not null, serial integer not null,
     member text not null)""",
     "create index members_here on members (tier, phase)",
-    "create table templates (tier text, name text, hash text not null, primary key (tier, name))",
     """create table rollouts (id integer primary key, tier text not null, from_template text not null, to_template text
     not null, started real not null, ended real, outcome text, reason text, hooks_done integer not null)""",
     """create table releases (id integer primary key, to_templates text not null, from_templates text not null, strategy

@@ -272,16 +272,14 @@ def test_a_chain_that_was_taken_down_has_no_instances_and_nothing_under_way(jour
     assert (row.ended, row.outcome, row.reason) == (150.0, "failed", "the chain was taken down")
 
 
-def test_the_chain_file_the_keeper_and_the_templates_are_recorded(journal: Journal, other: Journal) -> None:
+def test_the_chain_file_and_the_keeper_are_recorded(journal: Journal, other: Journal) -> None:
     assert (other.chain_file(), other.keeper(), other.is_up()) == (None, None, False)
     journal.set_chain_file(Path("/chain.yaml"))
     journal.set_keeper(1, 2)
     journal.set_keeper(3, 4)
     journal.set_up()
-    journal.set_template("web", "v1", "abc")
     assert (other.chain_file(), other.is_up()) == (Path("/chain.yaml"), True)
     assert other.keeper() == KeeperProcess(3, 4, FORMAT)
-    assert (other.template_hash("web", "v1"), other.template_hash("web", "v2")) == ("abc", None)
 
 
 def test_an_empty_journal_knows_nothing(file: Path) -> None:

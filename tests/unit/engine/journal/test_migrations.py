@@ -185,7 +185,6 @@ def test_the_chain_and_its_log_are_read(name: str, tmp_path: Path, takes_lease: 
         assert journal.is_up()
         assert journal.chain_file() == Path("/srv/shop/chain.yaml")
         assert journal.keeper() == KeeperProcess(4242, 777, int(name.removeprefix("format-")[:1]))
-        assert journal.template_hash("runtime", "v2") == "bbbbbbbbbbbb"
         assert journal.log(2) == [
             LogRow(1006.0, "runtime-v2-4", "note", "began"),
             LogRow(1006.0, "", "event", "Tick(at=1006.0)"),
