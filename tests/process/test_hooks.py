@@ -151,7 +151,7 @@ def test_a_command_that_succeeds_is_told_with_what_it_said(stage: Stage) -> None
     stage.perform(shell("echo not frozen"))
     assert [event.level for event in stage.progress] == ["info"]
     assert stage.progress[0].text.startswith("before_tier hook mine passed in ")
-    assert stage.progress[0].text.endswith("; it said:\n    not frozen")
+    assert stage.progress[0].text.endswith(". Its output:\n    not frozen")
 
 
 def test_a_relative_program_is_looked_for_in_the_chain_files_folder(stage: Stage) -> None:
@@ -170,9 +170,9 @@ def test_a_command_need_not_read_what_it_is_given(stage: Stage) -> None:
 def test_a_failing_command_before_a_tier_raises_with_the_end_of_its_output(stage: Stage) -> None:
     error = stage.failure(shell("echo frozen until Monday >&2; exit 3"))
     assert error.startswith(
-        "tier gateway: before_tier hook mine ended with exit code 3; it said:\n    frozen until Monday"
+        "tier gateway: before_tier hook mine ended with exit code 3. Its output:\n    frozen until Monday"
     )
-    assert "Nothing of gateway was moved; what serves goes on serving." in error
+    assert "No instance of gateway was changed. Running instances continue to serve." in error
     assert stage.errors[-1] == "before_tier hook mine ended with exit code 3: frozen until Monday"
 
 
@@ -204,7 +204,7 @@ open("pid", "w").write(str(child.pid))
 
 def test_a_timeout_ends_the_whole_session(stage: Stage) -> None:
     error = stage.failure(command(f"{GRANDCHILD}\nprint('waiting', flush=True)\nsignal.pause()", timeout="2s"))
-    assert "before_tier hook mine took longer than 2s and was ended; it said:\n    waiting" in error
+    assert "before_tier hook mine took longer than 2s and was killed. Its output:\n    waiting" in error
     assert start_time(int((stage.folder / "pid").read_text())) is None
 
 
@@ -219,12 +219,14 @@ def test_what_a_command_left_behind_ends_with_it_and_is_not_waited_for(stage: St
     assert time.monotonic() - began < 20
 
 
-def test_what_cannot_be_ended_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_be_killed_is_reported(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it would be with what belongs to another user."""
     monkeypatch.setattr(kit_command, "kill_session", lambda pid, start: None)
     stage.perform(shell("sleep 1000 & echo $! > pid"))
     os.kill(int((stage.folder / "pid").read_text()), signal.SIGKILL)
-    assert stage.warnings() == ["before_tier hook mine started something that cannot be ended from here; it still runs"]
+    assert stage.warnings() == [
+        "before_tier hook mine started a process that cannot be killed from here; it still runs"
+    ]
 
 
 def test_a_cancelled_rollout_ends_its_hook(stage: Stage) -> None:
@@ -251,7 +253,7 @@ def test_a_command_that_cannot_be_run_fails(stage: Stage, words: tuple[str, ...]
 
 
 def test_a_command_ended_by_a_signal_fails(stage: Stage) -> None:
-    assert "was ended by signal 9" in stage.failure(shell("kill -9 $$"))
+    assert "was killed by signal 9" in stage.failure(shell("kill -9 $$"))
 
 
 def test_of_a_huge_output_the_end_is_kept(stage: Stage) -> None:
@@ -278,7 +280,7 @@ def test_endless_output_is_read_until_the_timeout_and_holds_nothing_up(stage: St
 
 def test_output_does_nothing_to_a_terminal(stage: Stage) -> None:
     stage.perform(command(r"print('\x1b[31mred\x1b[0m \x1b]0;title\x07 \x9b2J [bold] a\rb')"))
-    assert stage.progress[0].text.endswith("it said:\n    red  ?2J [bold] a\n    b")
+    assert stage.progress[0].text.endswith("Its output:\n    red  ?2J [bold] a\n    b")
 
 
 def test_secrets_are_taken_out_of_what_a_command_writes(stage: Stage, server: WebServer) -> None:
@@ -293,7 +295,7 @@ def test_a_secret_is_not_shown_in_part_where_the_output_was_cut_off(stage: Stage
     """The token begins before what is kept and ends in it."""
     talks = command(f"print('x' * 20000 + '{TOKEN}' * 900 + 'y' * {cut})")
     stage.perform(webhook(server, "200", AFTER), talks)
-    shown = stage.progress[0].text.replace("***", "").split("it said:")[1]
+    shown = stage.progress[0].text.replace("***", "").split("Its output:")[1]
     assert {*shown} <= {*" \n[…]y*"}
 
 
@@ -332,32 +334,32 @@ def test_a_variable_that_holds_no_web_address_is_not_repeated(stage: Stage, held
 
 def test_an_answer_that_is_no_success_fails_with_what_it_said(stage: Stage, server: WebServer) -> None:
     error = stage.failure(webhook(server, "500"))
-    assert "answered 500; it said:\n    no route for /500/***" in error
+    assert "responded with 500. Its output:\n    no route for /500/***" in error
 
 
 def test_redirects_are_not_followed(stage: Stage, server: WebServer) -> None:
-    assert "answered 307; redirects are not followed" in stage.failure(webhook(server, "move"))
+    assert "responded with 307; redirects are not followed" in stage.failure(webhook(server, "move"))
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("path", ["never", "drip"])
 def test_the_timeout_of_a_webhook_is_for_the_whole_of_it(stage: Stage, server: WebServer, path: str) -> None:
-    assert "gave no answer within 300ms" in stage.failure(webhook(server, path, timeout="300ms"))
+    assert "did not respond within 300ms" in stage.failure(webhook(server, path, timeout="300ms"))
 
 
 def test_an_endless_answer_is_not_read_to_its_end(stage: Stage, server: WebServer) -> None:
     error = stage.failure(webhook(server, "endless"))
-    assert "answered 503; it said:\n    /***/***/***/***" in error
+    assert "responded with 503. Its output:\n    /***/***/***/***" in error
     assert len(error) < 2500
 
 
 def test_what_is_no_http_fails(stage: Stage, server: WebServer) -> None:
-    assert "could not be asked: " in stage.failure(webhook(server, "garbage"))
+    assert "could not be reached: " in stage.failure(webhook(server, "garbage"))
 
 
 def test_a_refused_connection_fails(stage: Stage) -> None:
     with refusing() as address:
-        assert "could not be asked: " in stage.failure(Hook(point=BEFORE, webhook=f"http://{address}/{TOKEN}"))
+        assert "could not be reached: " in stage.failure(Hook(point=BEFORE, webhook=f"http://{address}/{TOKEN}"))
 
 
 def test_a_webhook_that_fails_after_something_is_told(stage: Stage, server: WebServer) -> None:
@@ -369,7 +371,7 @@ def test_only_what_others_wrote_is_taken_secrets_out_of(stage: Stage, server: We
     """The path holds words that stand in this program's own messages."""
     error = stage.failure(webhook(server, "500/before_tier/hook/answered/gateway"))
     assert error.startswith(
-        f"tier gateway: before_tier hook http://{server.address} answered 500; it said:\n    no route"
+        f"tier gateway: before_tier hook http://{server.address} responded with 500. Its output:\n    no route"
     )
     assert "/500/***/***/***/***/***" in error
 
@@ -423,19 +425,19 @@ def test_a_rollout_does_not_wait_for_a_notification_but_its_end_does(stage: Stag
 def test_a_notification_that_fails_is_told(stage: Stage, server: WebServer, path: str) -> None:
     stage.perform(notify(server, path))
     (error,) = stage.warnings()
-    assert error.startswith("notify json://*** was not told of before_tier: ")
+    assert error.startswith("notify json://*** did not receive before_tier: ")
 
 
 def test_a_refused_notification_is_told(stage: Stage) -> None:
     with refusing() as address:
         stage.perform(Notify(url=f"json://{address}/{TOKEN}", at=(BEFORE,)))
     (error,) = stage.warnings()
-    assert "was not told of before_tier: A Connection error" in error
+    assert "did not receive before_tier: A Connection error" in error
 
 
 def test_a_notification_that_takes_too_long_is_given_up(stage: Stage, server: WebServer) -> None:
     stage.perform(notify(server, "never", timeout="1s"))
-    assert stage.warnings() == ["notify json://*** was not told of before_tier: took longer than 1s"]
+    assert stage.warnings() == ["notify json://*** did not receive before_tier: it took longer than 1s"]
 
 
 def test_a_stopped_command_does_not_wait_for_notifications(stage: Stage, server: WebServer) -> None:
@@ -447,7 +449,7 @@ def test_a_stopped_command_does_not_wait_for_notifications(stage: Stage, server:
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(go())
-    assert stage.warnings() == ["1 notification was not sent any more"]
+    assert stage.warnings() == ["1 notification was not sent before the command ended"]
 
 
 @pytest.mark.parametrize("url", [f"slak://{TOKEN}/x", f"slack://{TOKEN}", f"mailto://{TOKEN}"])

@@ -1,7 +1,7 @@
-"""What keeps the requests of one client together, read as the author of a chain file says it.
+"""Affinity: what a balancer uses to send the requests of one client to one instance.
 
-Whether the balancer of a tier sees cookies, or the client's address, depends on what stands in front of it: `chain`
-checks that.
+Whether the balancer of a tier sees cookies or the client's address depends on the tiers in front of it; the chain rules
+check that.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
-# A token of RFC 9110 5.6.2, without what some configuration language would have to quote.
+# A token of RFC 9110 5.6.2, without characters that a configuration language would have to quote.
 _NAME = r"[A-Za-z0-9_.-]{1,64}"
 
 
 @dataclass(frozen=True)
 class By:
-    """By what a balancer knows a client again; `name` is that of the cookie or the header, else empty.
+    """How a balancer recognises a client. `name` is the name of the cookie or the header, otherwise empty.
 
-    `cookie`: one of the balancer's own, which it sets with its first answer. `header`: one that clients send.
+    `cookie`: the balancer sets it with its first response. `header`: clients send it.
     """
 
     by: Literal["none", "client-ip", "cookie", "header"] = "none"
@@ -31,12 +31,12 @@ class By:
         return f"{{{self.by}: {self.name}}}" if self.name else self.by
 
 
-def _parse(said: Any) -> By:
-    match said:
+def _parse(value: Any) -> By:
+    match value:
         case By():
-            return said
+            return value
         case "none" | "client-ip":
-            return By(said)
+            return By(value)
         case {"cookie": str(name), **others} if not others and re.fullmatch(_NAME, name):
             return By("cookie", name)
         case {"header": str(name), **others} if not others and re.fullmatch(_NAME, name):
@@ -47,7 +47,7 @@ def _parse(said: Any) -> By:
     )
 
 
-def _say(affinity: By) -> str | Mapping[str, str]:
+def _serialise(affinity: By) -> str | Mapping[str, str]:
     return {affinity.by: affinity.name} if affinity.name else affinity.by
 
 
@@ -59,7 +59,7 @@ def _schema(by: str) -> dict[str, Any]:
 Affinity = Annotated[
     By,
     PlainValidator(_parse),
-    PlainSerializer(_say),
+    PlainSerializer(_serialise),
     WithJsonSchema({"anyOf": [{"enum": ["none", "client-ip"]}, _schema("cookie"), _schema("header")]}),
 ]
 """`none`, `client-ip`, `{cookie: NAME}` or `{header: NAME}` in a chain file."""

@@ -1,8 +1,8 @@
-"""Guards: the conditions under which a rollout may go on, as a chain file names them.
+"""Guards of a chain file: the conditions under which a rollout may continue.
 
-A condition asks one question of one source: a number that must not be exceeded (`at_most`), or a canary that must
-not be worse than its baseline (`against_baseline`). Two questions are two conditions. Cross-field rules live in the
-validators here and nowhere else; what a sample comes to is decided in `rollout/guard.py`.
+A condition samples one measure of one source. It has either a maximum (`at_most`) or a comparison with the baseline
+(`against_baseline`), not both. The validators here are the only home of rules across keys. `rollout/guard/` evaluates
+the samples.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ MEASURES: Mapping[Source, tuple[Measure, ...]] = MappingProxyType(
         "router": ("broken_requests", "error_ratio"),
     }
 )
-"""What each source can tell."""
+"""The measures of each source."""
 
 PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
     {
-        "instances": "regular expression of the names of the instances asked about",
-        "addresses": "regular expression of their addresses, host:port",
-        "template": "the template they were made from",
-        "interval": "the condition's interval as PromQL writes it, such as 5000ms",
+        "instances": "regular expression that matches the names of the instances",
+        "addresses": "regular expression that matches their addresses, host:port",
+        "template": "the template of these instances",
+        "interval": "the condition's interval in PromQL's notation, such as 5000ms",
     }
 )
-"""What stands for what in a `query`, written `$instances` or `${instances}`."""
+"""The placeholders of a `query`, written `$instances` or `${instances}`."""
 
 LEAST_REQUESTS = 20
-"""Requests of one side in one interval below which no share and no percentile of them is taken for a fact."""
+"""Least requests of one side in one interval for a share or a percentile of them."""
 
 
 class Prometheus(ConfigModel):
     """Where PromQL is answered: Prometheus itself, or anything that speaks its HTTP API."""
 
-    url: str = Field(pattern=r"^https?://", description="Base address, such as http://127.0.0.1:9090; no /api/v1.")
+    url: str = Field(pattern=r"^https?://", description="Base address, such as http://127.0.0.1:9090, without /api/v1.")
     timeout: Seconds = Field(
         5.0, gt=0, description="A later answer is none. Well below usual intervals, so that queries never pile up."
     )
@@ -60,98 +60,101 @@ class Prometheus(ConfigModel):
 
 
 class Condition(ConfigModel):
-    """One question, asked every `interval` until `count` samples were taken."""
+    """One measure, sampled every `interval` until `count` samples exist."""
 
-    name: Name = Field(description="By which reports tell it from the guard's other conditions.")
-    source: Source = Field(description="Who is asked: the probe's ledger, Prometheus, or the tier's routers.")
+    name: Name = Field(description="The condition's name in reports, unique in its guard.")
+    source: Source = Field(
+        description="Where the samples come from: the probe's ledger, Prometheus, or the tier's routers."
+    )
     measure: Measure = Field(
-        description="`broken_requests`: how many broke since the step began, whoever broke them. `error_ratio`: the "
-        "share of the canary's requests in the last interval that broke, from 0 to 1. `latency`: a percentile of the "
-        "canary's answers to GET in the last interval, in ms. `query`: what the PromQL query says. The probe tells one "
-        "instance from another by the answers' names, so its `error_ratio` and `latency` are for the last tier alone."
+        description="`broken_requests`: requests of any instance that failed since the step began. `error_ratio`: "
+        "share of the canary's requests in the last interval that failed, from 0 to 1. `latency`: a percentile of the "
+        "canary's GET latency in the last interval, in ms. `query`: the result of the PromQL query. The probe "
+        "identifies instances by a response header of the last tier, so its `error_ratio` and `latency` work for "
+        "that tier only."
     )
     percentile: float = Field(
         90.0,
         gt=0,
         lt=100,
-        description="Of `latency`, in percent. 90 moves as soon as one request in ten is slow, and is steady over the "
-        "few dozen requests an interval may have; 99 needs a hundred.",
+        description="For `latency`, in percent. 90 rises as soon as one request in ten is slow, and is stable with the "
+        "few dozen requests of an interval; 99 needs a hundred requests.",
     )
     query: str = Field(
         "",
-        description="PromQL that comes to one number, of which more is worse. "
+        description="PromQL with one number as its result; more is worse. "
         + ", ".join(f"`${name}`: {what}" for name, what in PLACEHOLDERS.items())
-        + ". `... or vector(0)` says that no series means zero, also when nobody is left to be scraped.",
+        + ". Append `or vector(0)` if no series means zero; no target left to scrape then means zero as well.",
     )
     at_most: float | None = Field(
-        None, allow_inf_nan=False, description="A sample above this is a bad one. In the unit of what is measured."
+        None, allow_inf_nan=False, description="A sample above this is bad. In the unit of the measure."
     )
     against_baseline: bool = Field(
         False,
-        description="Compare the canary with instances of the old template, by Mann-Whitney and by signed ranks, over "
-        "one value for each side and interval. Requests of one moment share its luck, and counting each as evidence "
-        "would raise alarms over nothing.",
+        description="Compare the canary with instances of the old template: Mann-Whitney and signed ranks, with one "
+        "value for each side and interval. Requests of the same moment share the same conditions, and counting each "
+        "as evidence would raise false alarms.",
     )
     alpha: float = Field(
         0.01,
         gt=0,
         le=0.2,
-        description="Of this share of healthy canaries at most is a difference found where there is none, over all "
-        "looks of one round together (half of it is for the last look). One in a hundred, one-sided: Kayenta's 98 %.",
+        description="Largest share of healthy canaries that the comparison reports as worse, over all looks of a round "
+        "together (the last look has half of it). One in a hundred, one-sided, as in Kayenta (98 %).",
     )
     worse_by: float = Field(
         1.25,
         gt=1,
-        description="Least ratio of canary to baseline that counts, between medians (`error_ratio`: means). Two "
-        "instances are never quite alike, and with enough samples the smallest difference is significant.",
+        description="Least ratio of canary to baseline that counts, between medians (`error_ratio`: means). No two "
+        "instances are equal, and with enough samples the smallest difference is significant.",
     )
     margin: float = Field(
         0.0,
         ge=0,
-        description="Least difference that counts, in the unit of what is measured: 1 ms against 2 ms is twice as "
-        "slow and nobody notices. 0: the ratio alone decides.",
+        description="Least difference that counts, in the unit of the measure: 2 ms instead of 1 ms is twice as slow, "
+        "but no user notices. 0: only the ratio decides.",
     )
     interval: Seconds = Field(
         5.0,
         gt=0,
-        description="Between two samples, and what each one covers. Long enough for 75 requests to a canary that gets "
-        "5 % of the probe's 300 per second; fewer than `min_requests` are no sample.",
+        description="Time between two samples, and the time that each covers. 5 s contain 75 requests to a canary with "
+        "5 % of the probe's 300 per second; with fewer than `min_requests` the sample is missing.",
     )
     count: int = Field(
         10,
         ge=1,
         le=1000,
-        description="Samples that make a round. Ten find a canary half as slow again in 95 of 100 simulated ones.",
+        description="Samples of a round. Ten detect a canary that is 1.5 times as slow in 95 of 100 simulations.",
     )
     failure_limit: int = Field(
         0,
         ge=0,
-        description="Bad samples tolerated in a round; one more, and the condition has failed. A share that is usually "
-        "just below its threshold is above it now and then by chance; tolerating one makes that rare.",
+        description="Bad samples that a round tolerates; with one more the condition fails. A share just below its "
+        "threshold sometimes exceeds it by chance; tolerating one bad sample makes that failure rare.",
     )
     missing_limit: int = Field(
         3,
         ge=0,
-        description="Samples that may be missing in a round; one more, and the condition is inconclusive. A restart "
-        "of whoever is asked costs one or two.",
+        description="Missing samples that a round tolerates; with one more the condition is inconclusive. A restart of "
+        "the source costs one or two samples.",
     )
     min_requests: int | None = Field(
         None,
         ge=1,
-        description="Requests of one side in one interval below which a share or a percentile is missing. Unset: as "
-        f"many as the measure needs so that no single one decides, at least {LEAST_REQUESTS}.",
+        description="Least requests of one side in one interval; with fewer, the sample is missing. Unset: so many "
+        f"that no single request decides, at least {LEAST_REQUESTS}.",
     )
     initial_delay: Seconds = Field(
         2.0,
-        description="From the step's beginning to its first interval, for cold caches and the delay of whoever is "
-        "asked (a ledger is written once a second; Prometheus has to scrape first). Broken requests count from the "
-        "beginning all the same.",
+        description="Time from the start of the step to its first interval, for cold caches and the delay of the "
+        "source (the probe writes its ledger once a second; Prometheus must scrape first). Broken requests count "
+        "from the start of the step.",
     )
-    dry_run: bool = Field(False, description="Sample and report, but decide nothing.")
+    dry_run: bool = Field(False, description="Sample and report, without any effect on the rollout.")
 
     @property
     def requests_needed(self) -> int:
-        """`min_requests`, or the least number with which no single request decides what comes of a sample."""
+        """`min_requests`, or the least number with which no single request decides a sample."""
         if self.min_requests is not None:
             return self.min_requests
         needed = LEAST_REQUESTS
@@ -163,13 +166,13 @@ class Condition(ConfigModel):
 
     @cached_property
     def first_look(self) -> int | None:
-        """Samples of each side from which on a comparison can tell anything; None where `count` is not enough."""
-        # The least p there is: one side wholly above the other, times two for two tests.
+        """Samples of each side that the first comparison needs; None if `count` is too small."""
+        # The smallest possible p: every value of one side above the other side, times two for two tests.
         enough = (n for n in range(2, self.count + 1) if 2 / comb(2 * n, n) <= self._alpha_from(n, n))
         return next(enough, None)
 
     def alpha_of(self, look: int) -> float:
-        """The part of `alpha` for the look at that many samples: half for the last, the rest shared by those before."""
+        """The part of `alpha` for the look at `look` samples: half for the last look, the rest shared by the others."""
         return self._alpha_from(self.first_look or self.count, look)
 
     def _alpha_from(self, first: int, look: int) -> float:
@@ -177,45 +180,49 @@ class Condition(ConfigModel):
 
     @property
     def asks_for_names(self) -> bool:
-        """Whether it can be asked only of a tier whose instances name themselves in answers, so that the probe can tell
-        them apart. Of the tiers of a chain that is the last one: the others pass on its answers."""
+        """Whether the condition needs a tier whose instances name themselves in responses. Only the last tier of a
+        chain does: the other tiers forward its responses."""
         return self.source == "probe" and self.measure != "broken_requests"
 
     @model_validator(mode="after")
-    def _asks_one_question(self) -> Self:
+    def _has_one_check(self) -> Self:
         if self.measure not in MEASURES[self.source]:
             known = ", ".join(MEASURES[self.source])
             raise ValueError(f"{self.source} cannot measure {self.measure}. It can: {known}")
         if (self.at_most is None) is not self.against_baseline:
             both = "both are" if self.against_baseline else "neither is"
             raise ValueError(
-                f"a condition has either at_most or against_baseline, and {both} given. Two questions: two conditions"
+                f"a condition has either at_most or against_baseline, and {both} given. Two checks need two conditions"
             )
         if self.against_baseline and self.measure == "broken_requests":
-            raise ValueError("broken_requests is a count and not compared; take error_ratio against_baseline")
+            raise ValueError("broken_requests is a count and cannot be compared; use error_ratio with against_baseline")
         return self
 
     @model_validator(mode="after")
-    def _query_where_it_is_asked(self) -> Self:
+    def _query_matches_measure(self) -> Self:
         if (self.measure == "query") is not bool(self.query.strip()):
             raise ValueError(
-                "measure query needs a query" if self.measure == "query" else f"{self.measure} takes no query"
+                "measure query needs the key query"
+                if self.measure == "query"
+                else f"measure {self.measure} has no query"
             )
         used = set(Template(self.query).get_identifiers())
         if unknown := sorted(used - set(PLACEHOLDERS)):
             known = ", ".join(f"${name}" for name in PLACEHOLDERS)
-            raise ValueError(f"nothing is known to stand for ${unknown[0]} in a query. There are: {known}")
+            raise ValueError(f"${unknown[0]} is not a placeholder of a query. There are: {known}")
         if self.query and self.against_baseline and not used & {"instances", "addresses", "template"}:
             raise ValueError(
-                "the query does not say whose numbers it wants, so canary and baseline would be the same. "
+                "the query selects no instances, so canary and baseline would be the same. "
                 "Use $instances, $addresses or $template"
             )
         return self
 
     @model_validator(mode="after")
-    def _can_come_to_an_end(self) -> Self:
+    def _can_reach_a_verdict(self) -> Self:
         if self.against_baseline and self.first_look is None:
-            raise ValueError(f"{self.count} samples are too few to compare at alpha {self.alpha:g}; raise count")
+            raise ValueError(
+                f"{self.count} samples are too few for a comparison with alpha {self.alpha:g}; increase count"
+            )
         if (
             self.measure == "error_ratio"
             and self.at_most
@@ -223,23 +230,23 @@ class Condition(ConfigModel):
             and self.min_requests * self.at_most < 1
         ):
             raise ValueError(
-                f"of {self.min_requests} requests a single broken one is more than at_most {self.at_most:g}. Raise "
-                "min_requests, or take broken_requests"
+                f"one broken request of {self.min_requests} exceeds at_most {self.at_most:g}. Increase min_requests, "
+                "or use broken_requests"
             )
         return self
 
 
 class Guard(ConfigModel):
-    """A name for conditions that must all hold."""
+    """Conditions that must all hold, under one name."""
 
-    name: Name = Field(description="By which a strategy and reports refer to it.")
+    name: Name = Field(description="The guard's name in `update.guard` and in reports.")
     conditions: tuple[Condition, ...] = Field(min_length=1, description="All of them must hold.")
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         names = [condition.name for condition in self.conditions]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two conditions of guard {self.name} are named {twice[0]}; each needs a name of its own")
+            raise ValueError(f"two conditions of guard {self.name} are named {twice[0]}; each needs its own name")
         return self
 
 
@@ -249,19 +256,19 @@ NO_BROKEN_REQUESTS = Guard(
         Condition(name="broken", source="probe", measure="broken_requests", at_most=0, interval="1s", count=10),
     ),
 )
-"""Not one request of the probe may break, whoever broke it. Every second, since a loss is in the ledger at once."""
+"""No request of the probe may fail, on any instance. Sampled every second, since a failure is in the ledger at once."""
 
 LATENCY_NOT_WORSE = Guard(
     name="latency-not-worse",
     conditions=(Condition(name="p90", source="probe", measure="latency", against_baseline=True, margin=5.0),),
 )
-"""The canary's p90 is not worse than the baseline's by a quarter and 5 ms: below that, a busy machine does as much to
-two instances of one template."""
+"""The canary's p90 exceeds the baseline's by less than a quarter or by less than 5 ms: on a busy machine, two instances
+of one template differ as much."""
 
 SHIPPED: Mapping[str, Guard] = MappingProxyType(
     {guard.name: guard for guard in (NO_BROKEN_REQUESTS, LATENCY_NOT_WORSE)}
 )
-"""Guards that every chain knows by name."""
+"""The guards that every chain can name."""
 
 
 def known_guards(own: Iterable[Guard] = ()) -> dict[str, Guard]:
@@ -269,9 +276,9 @@ def known_guards(own: Iterable[Guard] = ()) -> dict[str, Guard]:
     known = dict(SHIPPED)
     for guard in own:
         if guard.name in SHIPPED:
-            raise ValueError(f"guard {guard.name} is shipped and cannot be changed; give yours another name")
+            raise ValueError(f"guard {guard.name} is built in and cannot be changed; give yours another name")
         if guard.name in known:
-            raise ValueError(f"two guards are named {guard.name}; each needs a name of its own")
+            raise ValueError(f"two guards are named {guard.name}; each needs its own name")
         known[guard.name] = guard
     return known
 
@@ -291,11 +298,11 @@ def resolve(names: Iterable[str], own: Iterable[Guard] = ()) -> tuple[Guard, ...
 
 @dataclass(frozen=True)
 class RequestCounts:
-    """What a router counted of the requests it sent to one instance and that have ended."""
+    """A router's counters of the finished requests that it sent to one instance."""
 
     ok: int
     broken: int
-    """Answered with 5xx, or not at all; also where the router then tried another instance and nobody noticed."""
+    """Finished with 5xx or without a response, including those that the router then retried on another instance."""
 
     @property
     def ended(self) -> int:

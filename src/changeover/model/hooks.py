@@ -1,7 +1,7 @@
-"""Hooks and notifications as a chain's author writes them, and what each of them is handed.
+"""Hooks and notifications of a chain file, and the payload that they receive.
 
-Performing them is the business of `engine/hooks.py`. An address may hold a token, so no address is ever part of a
-`repr`, and one that stands wrongly in a chain file is not repeated in the message about it.
+`engine/hooks/` performs them. An address may contain a token, so a `repr` never shows one, and the message about an
+invalid address does not repeat it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from changeover.model.config_model import ConfigModel
 from changeover.model.units import Seconds
 
 FROM_ENVIRONMENT = "env:"
-"""An address that begins so is the name of the environment variable that holds it."""
+"""Prefix of an address that names the environment variable with the address."""
 LONGEST_VARIABLE = 4000
-"""Characters of a text that go into a command's environment: with more than 128 KiB it could not be run at all."""
+"""Most characters of a text in a command's environment: Linux starts no command with a variable over 128 KiB."""
 
 
 class Point(StrEnum):
-    """A moment of a rollout at which something may be run, asked or told."""
+    """A moment of a rollout at which hooks run and notifications are sent."""
 
     BEFORE_TIER = "before_tier"
     AFTER_TIER = "after_tier"
@@ -37,19 +37,19 @@ class Point(StrEnum):
 
     @property
     def can_stop(self) -> bool:
-        """Whether a hook that fails here stops what was about to be done."""
+        """Whether a failing hook stops the rollout before the next action."""
         return self in (Point.BEFORE_TIER, Point.BEFORE_STEP)
 
 
 POINTS: Mapping[Point, str] = MappingProxyType(
     {
-        Point.BEFORE_TIER: "A tier is about to move; no instance of it was touched yet.",
-        Point.AFTER_TIER: "A tier runs what it was to run, whole. Not when it was undone: that is `on_failure`.",
-        Point.BEFORE_STEP: "A step of the strategy is about to be taken. Of blue-green: the switch; the new colour is "
-        "complete, and shown at its preview where it has one.",
-        Point.AFTER_STEP: "A step was taken, and what it asked for was seen.",
-        Point.ON_FAILURE: "A rollout ended without reaching its goal: undone, failed, or stopped by a hook before it.",
-        Point.ON_COMPLETION: "A rollout ended, and everything it was to move was moved.",
+        Point.BEFORE_TIER: "The controller is about to roll a tier and has not changed any instance of it.",
+        Point.AFTER_TIER: "The tier runs its target template completely. An undone tier reaches `on_failure` instead.",
+        Point.BEFORE_STEP: "The controller is about to take a step of the strategy. Blue-green: the switch, when the "
+        "new instances are complete and reachable at the preview address, if there is one.",
+        Point.AFTER_STEP: "A step is complete, and the controller has observed its effect.",
+        Point.ON_FAILURE: "The rollout ended without reaching its target: undone, failed, or stopped by a hook.",
+        Point.ON_COMPLETION: "The rollout ended, and every tier of it reached its target.",
     }
 )
 """When each point is reached."""
@@ -67,7 +67,7 @@ def _web_address(text: str) -> str:
 
 
 def is_web_address(text: str) -> bool:
-    """Whether a webhook may be asked there."""
+    """Whether the text is a valid address of a webhook."""
     return re.fullmatch(_WEB, text) is not None
 
 
@@ -79,13 +79,15 @@ def _apprise_address(text: str) -> str:
 
 def _words(given: Any) -> Any:
     if isinstance(given, str):
-        raise ValueError("a list of the program and its arguments is needed, such as [./check.sh, --fast]: no shell")
+        raise ValueError(
+            "a list of the program and its arguments is needed, such as [./check.sh, --fast]; no shell runs it"
+        )
     return given
 
 
 def _argument(text: str) -> str:
     if "\0" in text:
-        raise ValueError("an argument of a command cannot hold a NUL character")
+        raise ValueError("an argument of a command cannot contain a NUL character")
     return text
 
 
@@ -97,33 +99,35 @@ Argument = Annotated[str, AfterValidator(_argument)]
 
 
 class Hook(ConfigModel):
-    """Something of yours that is run or asked at a point of a rollout: a command or a webhook, exactly one of them."""
+    """A command or a webhook that the controller runs at a point of a rollout."""
 
-    point: Point = Field(description="When. Hooks of one point run one after another, in the order of the file.")
+    point: Point = Field(
+        description="When the hook runs. Hooks of one point run one after another, in the order of the file."
+    )
     name: str = Field(
         "",
         max_length=100,
-        description="What messages call it. Without one: the program's name or the webhook's host.",
+        description="The hook's name in messages. Default: the program's name or the webhook's host.",
     )
     command: Annotated[tuple[Argument, ...] | None, BeforeValidator(_words)] = Field(
         None,
         min_length=1,
         repr=False,
-        description="A program and its arguments, run without a shell, so that nothing needs quoting. Gets the "
-        "payload as JSON on standard input and in the environment; exit code 0 is success.",
+        description="A program and its arguments. No shell runs it, so nothing needs quoting. It receives the payload "
+        "as JSON on standard input and in the environment; exit code 0 is success.",
     )
     webhook: Annotated[str, AfterValidator(_web_address), _written_as(f"{_VARIABLE}|{_WEB}")] | None = Field(
         None,
         repr=False,
-        description="An http or https URL that the payload is POSTed to as JSON; a 2xx answer is success, and "
-        "redirects are not followed. `env:NAME` takes it from that environment variable, so that a token need not "
-        "stand in the file.",
+        description="An http or https URL that receives the payload as a JSON POST. A 2xx response is success; the "
+        "controller follows no redirects. `env:NAME` reads the URL from that environment variable, so that the file "
+        "contains no token.",
     )
     timeout: Seconds = Field(
         30.0,
         gt=0,
-        description="For the whole of it, then it counts as failed, and a command is killed with everything it "
-        "started. The rollout waits that long: half a minute is much for a question and little for a drain.",
+        description="Limit for the whole hook. After it the hook has failed, and the controller kills a command with "
+        "every process that it started. The rollout waits that long.",
     )
 
     @model_validator(mode="after")
@@ -134,74 +138,74 @@ class Hook(ConfigModel):
 
 
 class Notify(ConfigModel):
-    """Somebody who is told, through Apprise: chat, mail, pager and some hundred more. Never stops a rollout."""
+    """A recipient of messages through Apprise: chat, mail, pager and many more. Never stops a rollout."""
 
     url: Annotated[str, AfterValidator(_apprise_address), _written_as(f"{_VARIABLE}|{_APPRISE}")] = Field(
         repr=False,
-        description="An Apprise URL, such as slack://… or mailto://…; `env:NAME` takes it from that environment "
-        "variable, so that a token need not stand in the file.",
+        description="An Apprise URL, such as slack://… or mailto://…. `env:NAME` reads the URL from that environment "
+        "variable, so that the file contains no token.",
     )
     at: tuple[Point, ...] = Field(
         (Point.ON_FAILURE, Point.ON_COMPLETION),
         min_length=1,
-        description="The points at which to tell. By default how a rollout ended: more than that is soon ignored.",
+        description="Points with a message. Default: the end of a rollout, because people soon ignore more messages.",
     )
     timeout: Seconds = Field(
         30.0,
         gt=0,
-        description="For one message to be sent, then it is given up. Nothing waits for it but the end of the command.",
+        description="Limit for sending one message. Only the end of the command waits for it.",
     )
 
 
 @dataclass(frozen=True)
 class HookPayload:
-    """What a hook is told. Whoever runs hooks fills in `point`, so that one payload serves for several."""
+    """The payload of a hook. The hook runner sets `point`, so that one payload serves several points."""
 
     chain: Annotated[str, Field(description="The chain's name.")]
     rollout: Annotated[int, Field(description="The rollout's number in the journal.")]
-    tier: Annotated[str, Field(description="The tier that moves.")]
+    tier: Annotated[str, Field(description="The tier that is rolled.")]
     came_from: Annotated[
-        str, Field(serialization_alias="from", description="The template it ran before; empty when it ran none.")
+        str, Field(serialization_alias="from", description="The template that the tier ran before; empty if none.")
     ]
-    goal: Annotated[str, Field(serialization_alias="to", description="The template it is to run.")]
-    at: Annotated[float, Field(description="When, in seconds since the epoch, by the controller's clock.")]
+    goal: Annotated[str, Field(serialization_alias="to", description="The target template.")]
+    at: Annotated[float, Field(description="Time in seconds since the epoch, by the controller's clock.")]
     point: Annotated[
         Point | None,
         Field(description="The point that was reached."),
         WithJsonSchema({"type": "string", "enum": [point.value for point in Point]}),
     ] = None
-    step: Annotated[str, Field(description="The step of the strategy, at the points around a step; else empty.")] = ""
+    step: Annotated[
+        str, Field(description="The step of the strategy, at the points before and after a step; otherwise empty.")
+    ] = ""
     outcome: Annotated[
         Literal["", "completed", "undone", "failed"],
         Field(
-            description="How it ended; empty before it has. `undone`: the tier runs `from` again, and everything of "
-            "it serves. `failed`: neither."
+            description="Result of the rollout; empty before its end. `undone`: the tier runs `from` again, and all "
+            "its instances serve. `failed`: the tier runs neither template completely."
         ),
     ] = ""
-    reason: Annotated[str, Field(description="Why it ended so, in words; empty where there is nothing to explain.")] = (
-        ""
-    )
+    reason: Annotated[str, Field(description="Reason for the outcome; empty if there is nothing to explain.")] = ""
     counts: Annotated[
         Mapping[str, int],
         Field(
-            description="What was counted up to now, in absolute numbers: instances of the tier by phase, and what "
-            "guards counted. A name that is missing was not counted, which is not 0."
+            description="Current counts: instances of the tier by phase, and the counts of guards. A missing name is "
+            "unknown, not 0."
         ),
     ] = field(default_factory=dict)
 
     def data(self) -> dict[str, Any]:
-        """The payload as it is sent."""
+        """The payload as hooks receive it."""
         found: dict[str, Any] = _PAYLOAD.dump_python(self, by_alias=True)
         return found | {"point": None if self.point is None else self.point.value, "counts": dict(self.counts)}
 
     def json(self) -> bytes:
-        """The same as one line of ASCII, whatever characters a reason holds."""
+        """The same as one line of ASCII, for any characters of a reason."""
         return json.dumps(self.data()).encode() + b"\n"
 
     def variables(self) -> dict[str, str]:
-        """The same for a command's environment, but for what was counted, and long texts cut short."""
-        said = {key: value for key, value in self.data().items() if not isinstance(value, dict)}
-        return {variable(key): _fit_for_environment(str(value)) for key, value in said.items()}
+        """The same for a command's environment, without `counts`, and with long texts cut."""
+        texts = {key: value for key, value in self.data().items() if not isinstance(value, dict)}
+        return {variable(key): _fit_for_environment(str(value)) for key, value in texts.items()}
 
 
 def _fit_for_environment(text: str) -> str:
@@ -209,17 +213,17 @@ def _fit_for_environment(text: str) -> str:
 
 
 def variable(key: str) -> str:
-    """The environment variable that holds that part of the payload."""
+    """The environment variable with that part of the payload."""
     return f"CHANGEOVER_{key.upper()}"
 
 
 def payload_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of what hooks are handed."""
+    """JSON Schema (2020-12) of the payload."""
     schema = _PAYLOAD.json_schema(mode="serialization", by_alias=True)
     for part in (schema, *schema["properties"].values()):
         part.pop("title", None)
         part.pop("default", None)
-    schema["description"] = "What a hook is told."
+    schema["description"] = "The payload of a hook."
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
     return whole | {"required": list(schema["properties"])}
 

@@ -31,13 +31,13 @@ def test_what_is_written_in_a_chain_file_is_a_guard() -> None:
         (PLAIN, {"source": "prometheus"}, "prometheus cannot measure latency. It can: query"),
         (PLAIN, {"at_most": None}, "either at_most or against_baseline, and neither is given"),
         (PLAIN, {"against_baseline": True}, "either at_most or against_baseline, and both are given"),
-        (COMPARED, {"measure": "broken_requests"}, "broken_requests is a count and not compared"),
-        (COMPARED, {"count": 5}, "5 samples are too few to compare at alpha 0.01"),
-        (PLAIN, {"query": "up"}, "latency takes no query"),
-        (QUERY, {"query": " "}, "measure query needs a query"),
-        (QUERY, {"query": "up{i=~'$instance'}"}, r"nothing is known to stand for \$instance in a query"),
-        (QUERY, {"at_most": None, "against_baseline": True}, "the query does not say whose numbers it wants"),
-        (PLAIN, {"measure": "error_ratio", "at_most": 0.01, "min_requests": 50}, "of 50 requests a single broken one"),
+        (COMPARED, {"measure": "broken_requests"}, "broken_requests is a count and cannot be compared"),
+        (COMPARED, {"count": 5}, "5 samples are too few for a comparison with alpha 0.01"),
+        (PLAIN, {"query": "up"}, "measure latency has no query"),
+        (QUERY, {"query": " "}, "measure query needs the key query"),
+        (QUERY, {"query": "up{i=~'$instance'}"}, r"\$instance is not a placeholder of a query"),
+        (QUERY, {"at_most": None, "against_baseline": True}, "the query selects no instances"),
+        (PLAIN, {"measure": "error_ratio", "at_most": 0.01, "min_requests": 50}, "one broken request of 50 exceeds"),
         (PLAIN, {"at_most": float("nan")}, "finite"),
         (PLAIN, {"interval": 5}, "a time with its unit"),
         (PLAIN, {"limit": 5}, "Extra inputs"),
@@ -100,7 +100,7 @@ def test_a_name_stands_for_one_guard() -> None:
     shipped = Guard.model_validate({"name": "latency-not-worse", "conditions": [PLAIN]})
     with pytest.raises(ValueError, match="two guards are named mine"):
         known_guards([mine, mine])
-    with pytest.raises(ValueError, match="latency-not-worse is shipped and cannot be changed"):
+    with pytest.raises(ValueError, match="latency-not-worse is built in and cannot be changed"):
         known_guards([shipped])
 
 

@@ -1,1 +1,1 @@
-"""Commands, webhooks and notifications at the points of a rollout."""
+"""Run commands and webhooks, and send notifications, at the points of a rollout."""

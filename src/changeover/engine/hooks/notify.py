@@ -1,9 +1,9 @@
-"""One message through Apprise, sent by a process of its own (`engine/sender.py`).
+"""Send one message through Apprise, in a separate process (`engine/hooks/sender.py`).
 
-Why not a thread: a thread that hangs in a socket can be given up but not ended, and the command could not end either;
-and Apprise imports 745 modules before it sends anything (0.3 s of processor time, more from a cold disk, and 43 MB),
-during which a controller in the same interpreter would be late to see what it drains. The address is handed over on
-standard input, since anybody may read a process's arguments.
+A thread that hangs in a socket cannot be killed, and the command could then not exit. Apprise also imports 745 modules
+before it sends anything (0.3 s of CPU time, more from a cold disk, and 43 MB); in the controller's interpreter this
+would delay its observations. The sender reads the address from standard input, because every user of the machine can
+read a process's arguments.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from changeover.model.hooks import HookPayload, Point
 from changeover.model.units import human_seconds
 
 _KEEP = 65536
-"""Bytes of the sender's output that are kept; the answer is its last line."""
+"""Bytes of the sender's output that are kept; the result is its last line."""
 
 
 class NotSent(Exception):
-    """A message did not reach its service. The text says why in Apprise's words, and may hold parts of the address."""
+    """A message did not reach its service. The text is Apprise's reason, and may contain parts of the address."""
 
 
 async def send(url: str, payload: HookPayload | None, timeout: float, environ: Mapping[str, str]) -> None:
-    """Send it, or without a payload only ask whether Apprise understands the address. Raises NotSent."""
+    """Send a message; without a payload, only check whether Apprise knows the address. Raises NotSent."""
     ended = await run_command(
         (sys.executable, "-P", "-m", "changeover.engine.hooks.sender"),
         stdin=json.dumps({"url": url} if payload is None else {"url": url, **message(payload)}).encode(),
@@ -37,18 +37,18 @@ async def send(url: str, payload: HookPayload | None, timeout: float, environ: M
         keep=_KEEP,
     )
     if ended.code is None:
-        raise NotSent(f"took longer than {human_seconds(timeout)}")
+        raise NotSent(f"it took longer than {human_seconds(timeout)}")
     try:
         answer = json.loads(ended.output.splitlines()[-1])
         sent, why = answer["sent"], answer["why"]
     except (IndexError, ValueError, KeyError, TypeError):
-        raise NotSent(f"the sender ended with exit code {ended.code} and without an answer") from None
+        raise NotSent(f"the sender exited with code {ended.code} and without a result") from None
     if not sent:
         raise NotSent(why)
 
 
 def message(payload: HookPayload) -> dict[str, str]:
-    """What people read: one line that says it, then what else is known."""
+    """The text for people: one line with the event, then the details."""
     way = f"{payload.came_from} -> {payload.goal}" if payload.came_from else payload.goal
     point = payload.point.value.replace("_", " ") if payload.point else ""
     what = payload.outcome or (f"{point}: {payload.step}" if payload.step else point)

@@ -2,8 +2,8 @@
 
 `python -m changeover.engine.hooks.sender`
 
-Reads one JSON object from standard input, {"url": …, "title": …, "body": …, "type": …}, or {"url": …} alone to ask
-whether Apprise understands that address. Its last line of output is {"sent": …, "why": …}. Imports nothing of this
+It reads one JSON object from standard input: {"url": …, "title": …, "body": …, "type": …}, or only {"url": …} to check
+whether Apprise knows that address. Its last line of output is {"sent": …, "why": …}. It imports nothing of this
 project, so that it starts quickly.
 """
 
@@ -19,43 +19,43 @@ from typing import Any
 
 
 def main() -> None:
-    """Read what is to be sent, send it, and say in one line what came of it."""
-    warnings.simplefilter("ignore")  # some of Apprise's hundred services import what Python gives up
-    said: list[str] = []
+    """Read the message, send it, and print the result in one line."""
+    warnings.simplefilter("ignore")  # some of Apprise's services import modules that Python has deprecated
+    complaints: list[str] = []
     log = logging.getLogger("apprise")
-    log.addHandler(_Keeper(said))
+    log.addHandler(_Collector(complaints))
     log.propagate = False
     try:
         sent = _send(json.load(sys.stdin))
-    except Exception as error:  # of any of those services: it is why nothing was sent, and goes where that is told
+    except Exception as error:  # any service may raise anything; the error is the reason in the result
         sent = False
-        said.append(f"{type(error).__name__}: {error}")
-    sys.stdout.write("\n" + json.dumps({"sent": sent, "why": " ".join(said) or "Apprise gave no reason"}) + "\n")
+        complaints.append(f"{type(error).__name__}: {error}")
+    sys.stdout.write("\n" + json.dumps({"sent": sent, "why": " ".join(complaints) or "Apprise gave no reason"}) + "\n")
     sys.stdout.flush()
-    os._exit(0)  # at once, whatever threads a service has left
+    os._exit(0)  # immediately, even if a service has left threads
 
 
-def _send(asked: Mapping[str, Any]) -> bool:
-    import apprise  # here, when its warnings are not errors any more wherever that was asked for
+def _send(message: Mapping[str, Any]) -> bool:
+    import apprise  # here, after the warnings filter: a setting of the environment may turn warnings into errors
 
-    target = apprise.Apprise.instantiate(asked["url"])
-    if target is None or "body" not in asked:
+    target = apprise.Apprise.instantiate(message["url"])
+    if target is None or "body" not in message:
         return target is not None
     sender = apprise.Apprise()
     sender.add(target)
-    kind = apprise.NotifyType(asked["type"])
-    return bool(sender.notify(asked["body"], asked["title"], kind, body_format=apprise.NotifyFormat.TEXT))
+    kind = apprise.NotifyType(message["type"])
+    return bool(sender.notify(message["body"], message["title"], kind, body_format=apprise.NotifyFormat.TEXT))
 
 
-class _Keeper(logging.Handler):
-    """Keeps what Apprise complains about."""
+class _Collector(logging.Handler):
+    """Collects the warnings of Apprise."""
 
-    def __init__(self, said: list[str]) -> None:
+    def __init__(self, complaints: list[str]) -> None:
         super().__init__(logging.WARNING)
-        self._said = said
+        self._complaints = complaints
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.append(record.getMessage())
+        self._complaints.append(record.getMessage())
 
 
 if __name__ == "__main__":
