@@ -25,13 +25,14 @@ from tests.chain.chains import REPOSITORY
 from tests.kong.double import Database, Node
 from tests.kong.serving import Beside, CohortMember, beside
 
-from changeover.hops.kong.access import Access
-from changeover.hops.kong.admin import Admin
+from changeover.hops.kong.admin_access import AdminAccess
+from changeover.hops.kong.admin_api import AdminApi, PageLimits
 from changeover.hops.kong.document import document
 from changeover.hops.kong.external import external_router
 from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.router import KongRouter
 from changeover.hops.kong.settings import KongSettings
+from changeover.hops.kong.timing import KongTiming
 from changeover.model.chain import Tier
 from changeover.model.instance import Address, Instance
 from changeover.ports import Membership
@@ -39,6 +40,9 @@ from changeover.ports import Membership
 REAL = [url for url in os.environ.get("CHANGEOVER_KONG_ADMIN", "").split(",") if url]
 REAL_BINARY = os.environ.get("CHANGEOVER_KONG_BINARY", "")
 TOKEN = "CHANGEOVER_KONG_TOKEN"
+LIMITS = PageLimits()
+AT_ONCE = KongTiming(look=0.0)
+"""The double may be asked without a pause."""
 Value = TypeVar("Value")
 
 
@@ -58,8 +62,8 @@ class Kong:
         assert self.double is not None
         return list(self.double.served)
 
-    def api(self, node: int = 0) -> Admin:
-        return Admin(Access(token_env=TOKEN if os.environ.get(TOKEN) else ""), self.admin[node])
+    def api(self, node: int = 0, limits: PageLimits = LIMITS) -> AdminApi:
+        return AdminApi(AdminAccess(token_env=TOKEN if os.environ.get(TOKEN) else ""), self.admin[node], limits)
 
     def said(self, **said: Any) -> dict[str, Any]:
         """A tier's `router`."""
@@ -182,4 +186,4 @@ def steered(kong: Kong, ready_path: str | None = None, **said: Any) -> Steered:
     now = [1000.0]
     described = kong.said(**said)
     settings, members = ExternalKong.model_validate(described), kong.folder / "members.json"
-    return Steered(external_router(tier(described), settings, ready_path, members, lambda: now[0]), now)
+    return Steered(external_router(tier(described), settings, ready_path, members, lambda: now[0], AT_ONCE), now)

@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 from tests.kong.kongs import REAL, TOKEN, Kong, Steered, any_kong, instance, plain_document, route, run, steered
 from tests.kong.serving import named
 
-from changeover.hops.kong.admin import Balancer, Host
+from changeover.hops.kong.admin_api import ActiveTarget, NodeBalancer
 from changeover.hops.kong.router import KongRouter
 from changeover.ports import Membership, Unknown
 
@@ -48,7 +48,7 @@ def forget(router: Steered, name: str) -> None:
     router.do(lambda it: it.forget(name))
 
 
-def balanced(kong: Kong, node: int, upstream: str) -> Balancer | str:
+def balanced(kong: Kong, node: int, upstream: str) -> NodeBalancer | str:
     try:
         return run(kong.api(node).balancer(upstream))
     except Unknown as error:
@@ -57,7 +57,7 @@ def balanced(kong: Kong, node: int, upstream: str) -> Balancer | str:
 
 def hosts(kong: Kong, node: int, upstream: str) -> Any:
     seen = balanced(kong, node, upstream)
-    return dict(seen.hosts) if isinstance(seen, Balancer) else seen
+    return dict(seen.targets) if isinstance(seen, NodeBalancer) else seen
 
 
 # -- one request after the other -----------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def test_targets_come_change_and_go(kong: Kong) -> None:
         (target,) = run(api.targets(UPSTREAM))
         assert (target.address, target.weight, target.tags) == ("127.0.0.1:21001", 0, ("b",))
         for node in range(len(kong.admin)):
-            until(partial(hosts, kong, node, UPSTREAM), {"127.0.0.1:21001": Host(0, True)})
+            until(partial(hosts, kong, node, UPSTREAM), {"127.0.0.1:21001": ActiveTarget(0, True)})
     finally:
         run(api.delete_target(UPSTREAM, "127.0.0.1:21001"))
     run(api.delete_target(UPSTREAM, "127.0.0.1:21001"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.kong.kongs import have_kong, install, run
+from tests.kong.kongs import AT_ONCE, have_kong, install, run
 from tests.unit.hops.places import BEHIND, instance, place, tier
 
 from changeover.hops.kong.config import kong_conf, run_script
@@ -129,7 +129,7 @@ class Running:
     def do(self, step: Callable[[Kong, Any], Any]) -> Any:
         async def done() -> Any:
             async with client() as asking:
-                hop = Kong(asking)
+                hop = Kong(asking, AT_ONCE)
                 router = hop.router(BEHIND, str(self.members), lambda: self.carrying)
                 await router.open()
                 return await step(hop, router)
@@ -233,9 +233,9 @@ def test_a_node_that_buffers_holds_whoever_leaves_for_the_deadline_of_its_drain(
     (tmp_path / "kong.json").write_text(json.dumps(document(settled(), routes=[{"buffering": "buffer"}])))
     one = Instance(**{**vars(settled().instance), "directory": str(tmp_path)})
     router = Kong(httpx.AsyncClient()).router(BEHIND, str(tmp_path / "members.json"), lambda: (one,))
-    assert router._held() == BEHIND.drain.deadline
+    assert router._hold() == BEHIND.drain.deadline
     (tmp_path / "kong.json").write_text(json.dumps(document(settled())))
-    assert router._held() == 0.0
+    assert router._hold() == 0.0
 
 
 def test_it_ends_when_it_is_told_to_quit(node: Running) -> None:

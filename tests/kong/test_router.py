@@ -175,8 +175,8 @@ def test_with_one_address_for_a_cluster_its_time_to_spread_is_waited_for(cluster
 
 
 def test_unless_told_one_address_spreads_for_ten_seconds_and_several_do_not(cluster: Kong) -> None:
-    assert steered(cluster, propagation=None, admin=[cluster.admin[0]]).router._spread() == 10.0
-    assert steered(cluster, propagation=None).router._spread() == 0.0
+    assert steered(cluster, propagation=None, admin=[cluster.admin[0]]).router._propagation() == 10.0
+    assert steered(cluster, propagation=None).router._propagation() == 0.0
 
 
 def test_an_instance_is_held_for_uploads_that_a_node_buffers(kong: Kong) -> None:
@@ -329,10 +329,10 @@ def test_a_node_that_still_loads_is_left_alone_for_as_long_as_it_asks_and_then_t
         router = steered(kong)
         router.do(lambda it: it.open())
         kong.served[1].node.loading = 1
-        with pytest.raises(Unknown, match="still loads what it was given before, and asks for 1 s of patience"):
+        with pytest.raises(Unknown, match="still loads its last document, and asks for a pause of 1 s"):
             router.do(lambda it: it.admit(A, 100))
         asked = len(kong.served[1].node.asked)
-        with pytest.raises(Unknown, match="still loads what it was given before"):
+        with pytest.raises(Unknown, match="still loads its last document"):
             router.do(lambda it: it.admit(A, 100))
         assert len(kong.served[1].node.asked) == asked
         assert router.sees(A).who.startswith(f"{kong.admin[1]} (")
@@ -346,7 +346,7 @@ def test_a_node_that_still_loads_is_left_alone_for_as_long_as_it_asks_and_then_t
 
 def test_a_kong_without_a_database_needs_the_file_that_it_is_configured_from(tmp_path: Path) -> None:
     with double(tmp_path, 1, database=False) as kong:
-        with pytest.raises(Unknown, match="has no database, so each change replaces all that it is configured with"):
+        with pytest.raises(Unknown, match="has no database, so each change replaces its whole configuration"):
             steered(kong, document=None).do(lambda it: it.open())
         router = steered(kong)
         router.do(lambda it: it.open())

@@ -93,7 +93,7 @@ def test_without_a_kong_the_chain_is_not_started_and_it_is_told_where_to_get_one
     monkeypatch.setenv("PATH", "/usr/sbin:/usr/bin:/bin:/sbin")
     chain = Chain(tmp_path, chain_file(tmp_path, with_kong))
     told = chain.here("up", "-f", chain.file, code=2)
-    assert "kong, which a tier of kind kong runs, is not installed" in told.err
+    assert "a tier of kind kong needs the program kong, which is not installed" in told.err
     assert "Install Kong Gateway 3.9 or newer from its package" in told.err
     assert "`kind: envoy`, which needs nothing" in told.err
     assert not running_in(tmp_path)

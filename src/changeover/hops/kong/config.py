@@ -1,4 +1,4 @@
-"""What a Kong node is started with, and how. Pure: settings and a context in, text out."""
+"""The files that a Kong node starts from. Pure: settings and a launch context in, text out."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CONF, DOCUMENT, RUN = "kong.conf", "kong.json", "run.sh"
 _SOCKET = 108 - len("/sockets/") - 24
 """Characters that a prefix may have: below it Kong makes Unix sockets, whose paths end at 108."""
 
-# What the caller's environment says of a Kong would win over the file.
+# KONG_* variables of the caller's environment would win over the file.
 CLEAN = "for name in $(env | sed -n 's/^\\(KONG_[A-Za-z0-9_]*\\)=.*/\\1/p'); do unset \"$name\"; done"
 
 
 def admin_address(instance: Instance) -> Address:
     """Where the Admin API of an instance listens: at the port of its status listener, on another loopback address.
 
-    So no third port has to be kept for it, and nobody reaches it from outside of this machine.
+    So it needs no third port, and no other machine reaches it.
     """
     return Address("127.0.0.2", instance.control.port)
 
@@ -30,7 +30,7 @@ def kong_conf(settings: KongSettings, context: LaunchContext, *, as_root: bool) 
     """kong.conf of a node that can be drained."""
     instance = context.instance
     _check_prefix(instance.directory)
-    said: dict[str, object] = {
+    values: dict[str, object] = {
         "prefix": instance.directory,
         "database": "off",
         "declarative_config": f"{instance.directory}/{DOCUMENT}",
@@ -38,12 +38,12 @@ def kong_conf(settings: KongSettings, context: LaunchContext, *, as_root: bool) 
         # Its default is off where it is needed most: /status/ready exists nowhere else.
         "status_listen": instance.control,
         "admin_listen": admin_address(instance),
-        # Kong Manager listens at fixed ports unless told otherwise: a second node could not start.
+        # By default Kong Manager listens at fixed ports: a second node could not start.
         "admin_gui_listen": "off",
         "nginx_daemon": "off",
         "nginx_worker_processes": settings.worker_processes,
         **({"nginx_user": "root root"} if as_root else {}),
-        # Without it a worker that has to go waits as long as a connection moves, whatever the drain's deadline was.
+        # Without it an old worker waits as long as a connection carries bytes, whatever the drain's deadline was.
         "nginx_main_worker_shutdown_timeout": f"{drain_seconds(context)}s",
         "nginx_proxy_keepalive_time": f"{settings.keepalive_time * 1000:.0f}ms",
         "nginx_proxy_keepalive_timeout": f"{settings.keepalive_timeout * 1000:.0f}ms",
@@ -60,11 +60,11 @@ def kong_conf(settings: KongSettings, context: LaunchContext, *, as_root: bool) 
         "admin_error_log": "/dev/stderr",
         "status_error_log": "/dev/stderr",
     }
-    return "".join(f"{name} = {value}\n" for name, value in said.items())
+    return "".join(f"{name} = {value}\n" for name, value in values.items())
 
 
 def _known_clients() -> dict[str, object]:
-    """The tier in front tells who the client is; it stands on this machine."""
+    """The tier in front names the client; it runs on this machine."""
     return {"trusted_ips": "127.0.0.0/8", "real_ip_header": "X-Forwarded-For", "real_ip_recursive": "on"}
 
 
@@ -73,9 +73,9 @@ def drain_seconds(context: LaunchContext) -> int:
 
 
 def run_script(kong: str, context: LaunchContext) -> str:
-    """What stands for the instance: Kong in the foreground, told to quit in the way that waits.
+    """The process of the instance: Kong in the foreground, which QUIT ends after its requests in flight.
 
-    `kong quit` by itself waits for 10 s, then cuts what is in flight, and says that all is well (exit code 0).
+    `kong quit` by itself waits for 10 s, then cuts what is in flight, and reports success (exit code 0).
     """
     quoted, prefix = shlex.quote(kong), shlex.quote(context.instance.directory)
     return f"""{CLEAN}
@@ -83,7 +83,7 @@ trap '{quoted} quit --prefix {prefix} --timeout {drain_seconds(context)}' QUIT
 trap '{quoted} stop --prefix {prefix}' TERM
 {quoted} start --conf {CONF} --prefix {prefix} &
 started=$!
-# A signal ends `wait` before Kong has ended.
+# A signal ends `wait` while Kong still runs.
 until wait "$started"; do kill -0 "$started" 2>/dev/null || exit 1; done
 """
 

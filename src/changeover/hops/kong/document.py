@@ -1,6 +1,6 @@
 """Kong's declarative configuration: what a chain needs of a Kong, as decK and `POST /config` take it. Pure.
 
-Everything stands in it that Kong would otherwise assume: its own defaults buffer every upload and check nobody.
+It sets everything that Kong would otherwise assume: its own defaults buffer every upload and check no target.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Member:
-    """One instance of the tier behind, as Kong is told of it. Weight 0: nothing new goes there."""
+class KongTarget:
+    """One instance of the tier behind, as Kong sees it. At weight 0 Kong sends it nothing new."""
 
     address: Address
     weight: int
@@ -57,10 +57,10 @@ def document(name: str, tier: Tier, settings: KongSettings, ready_path: str | No
 
 
 def upstream(name: str, tier: Tier, ready_path: str | None) -> Document:
-    """The upstream of that name for that tier, with active checks where its targets say so at their own address.
+    """The upstream of that name for that tier, with active checks where its targets answer readiness at their address.
 
-    Kong asks a target whether it is ready at no other one. Passive checks stay off: they would take an instance out for
-    answers of the application's own.
+    Kong asks at no other address. Passive checks stay off: they would remove an instance for errors of the
+    application's own.
     """
     health = tier.health
     interval = health.interval if ready_path is not None else 0
@@ -83,28 +83,28 @@ def upstream(name: str, tier: Tier, ready_path: str | None) -> Document:
     }
 
 
-def with_members(document: Mapping[str, Any], upstream: str, members: Mapping[str, Member]) -> Document:
+def with_targets(document: Mapping[str, Any], upstream: str, targets: Mapping[str, KongTarget]) -> Document:
     """The document with these as the only targets of that upstream. Raises ValueError if there is no such upstream."""
     try:
         upstreams = list(document["upstreams"])
         at = [one["name"] for one in upstreams].index(upstream)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"there is no upstream {upstream} in it") from error
-    upstreams[at] = {**upstreams[at], "targets": list(_targets(members))}
-    # Targets may also stand beside the upstreams, each with the name of its own.
+    upstreams[at] = {**upstreams[at], "targets": list(_targets(targets))}
+    # Targets can also stand beside the upstreams, each with the name of its upstream.
     others = [one for one in document.get("targets") or () if one.get("upstream") not in (upstream, {"name": upstream})]
     return {**document, "upstreams": upstreams, **({"targets": others} if others else {})}
 
 
 def buffers(document: Mapping[str, Any]) -> bool:
-    """Whether any route takes a whole body before it sends it on, as Kong does unless it is told otherwise."""
+    """Whether any route takes a whole body before it sends it on, as Kong does by default."""
     services = document.get("services") or ()
     routes = [route for service in services for route in service.get("routes") or ()]
     return any(route.get("request_buffering", True) for route in (*routes, *(document.get("routes") or ())))
 
 
 def _affinity(affinity: By) -> Document:
-    """Kong hashes whatever it goes by, also a cookie, which it sets where there is none."""
+    """Kong hashes the client's address, header or cookie; it sets the cookie where there is none."""
     match affinity.by:
         case "none":
             # Weighted round robin keeps to a canary's share; least-connections would bend it by what is in flight.
@@ -115,9 +115,9 @@ def _affinity(affinity: By) -> Document:
             return {"algorithm": "consistent-hashing", "hash_on": by, f"hash_on_{by}": affinity.name}
 
 
-def _targets(members: Mapping[str, Member]) -> Iterable[Document]:
-    for name, member in sorted(members.items()):
-        yield {"target": str(member.address), "weight": member.weight, "tags": [name]}
+def _targets(targets: Mapping[str, KongTarget]) -> Iterable[Document]:
+    for name, target in sorted(targets.items()):
+        yield {"target": str(target.address), "weight": target.weight, "tags": [name]}
 
 
 def _milliseconds(seconds: float) -> int:

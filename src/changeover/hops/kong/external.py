@@ -5,65 +5,74 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from changeover.hops.kong.access import Access
-from changeover.hops.kong.admin import Admin
-from changeover.hops.kong.document import Member, upstream
+from changeover.hops.kong.admin_access import AdminAccess
+from changeover.hops.kong.admin_api import AdminApi
+from changeover.hops.kong.document import KongTarget, upstream
 from changeover.hops.kong.external_settings import ExternalKong
-from changeover.hops.kong.members import InDatabase, InFile, Members, Node
 from changeover.hops.kong.router import KongRouter
+from changeover.hops.kong.target_lists import DatabaseTargets, FileTargets, KongNode, TargetList
+from changeover.hops.kong.timing import KongTiming
 from changeover.model.chain import Tier
 from changeover.ports import Unknown
 
 
 def external_router(
-    tier: Tier, said: ExternalKong, ready_path: str | None, file: Path, now: Callable[[], float]
+    tier: Tier, settings: ExternalKong, ready_path: str | None, file: Path, now: Callable[[], float], timing: KongTiming
 ) -> KongRouter:
-    """The router that `said` describes, with its member list in `file` if it has no database of its own."""
-    outside = _ExternalKongMembers(tier, said, ready_path, file)
-    return KongRouter(outside.upstream, outside, outside.nodes, now, spread=outside.spread, held=outside.held)
+    """The router that `settings` describe, with its target list in `file` if it has no database."""
+    targets = _ExternalTargets(tier, settings, ready_path, file)
+    return KongRouter(
+        targets.upstream, targets, targets.nodes, now, timing, propagation=targets.propagation, hold=targets.hold
+    )
 
 
-class _ExternalKongMembers:
-    """The members of a Kong that tells itself whether it has a database."""
+class _ExternalTargets:
+    """The targets of a Kong that reports itself whether it has a database."""
 
-    def __init__(self, tier: Tier, said: ExternalKong, ready_path: str | None, file: Path) -> None:
-        self.upstream = said.upstream or tier.name
+    def __init__(self, tier: Tier, settings: ExternalKong, ready_path: str | None, file: Path) -> None:
+        self.upstream = settings.upstream or tier.name
         self._tier = tier
-        self._said = said
+        self._settings = settings
         self._ready_path = ready_path
         self._file = file
-        access = Access(said.token_env or "", said.token_header, said.ca or "", said.certificate or "", said.key or "")
-        base = Path(said.document) if said.document else None
-        self._nodes = tuple(Node(url, Admin(access, url), base) for url in said.admin)
-        self._kept: Members | None = None
+        access = AdminAccess(
+            settings.token_env or "",
+            settings.token_header,
+            settings.ca or "",
+            settings.certificate or "",
+            settings.key or "",
+        )
+        base = Path(settings.document) if settings.document else None
+        self._nodes = tuple(KongNode(url, AdminApi(access, url), base) for url in settings.admin)
+        self._found: TargetList | None = None
 
-    def nodes(self) -> Sequence[Node]:
+    def nodes(self) -> Sequence[KongNode]:
         return self._nodes
 
-    def spread(self) -> float:
-        return 0.0 if isinstance(self._kept, InFile) else self._said.spread
+    def propagation(self) -> float:
+        return 0.0 if isinstance(self._found, FileTargets) else self._settings.propagation_seconds
 
-    def held(self) -> float:
-        return self._tier.drain.deadline if self._said.request_buffering else 0.0
+    def hold(self) -> float:
+        return self._tier.drain.deadline if self._settings.request_buffering else 0.0
 
     async def open(self) -> None:
-        await (await self._members()).open()
+        await (await self._list()).open()
 
-    async def all(self) -> Mapping[str, Member]:
-        return await (await self._members()).all()
+    async def all(self) -> Mapping[str, KongTarget]:
+        return await (await self._list()).all()
 
-    async def put(self, name: str, member: Member) -> None:
-        await (await self._members()).put(name, member)
+    async def put(self, name: str, target: KongTarget) -> None:
+        await (await self._list()).put(name, target)
 
     async def drop(self, name: str) -> None:
-        await (await self._members()).drop(name)
+        await (await self._list()).drop(name)
 
-    async def _members(self) -> Members:
-        if self._kept is None:
-            self._kept = await self._find()
-        return self._kept
+    async def _list(self) -> TargetList:
+        if self._found is None:
+            self._found = await self._find()
+        return self._found
 
-    async def _find(self) -> Members:
+    async def _find(self) -> TargetList:
         failures = []
         for node in self._nodes:
             try:
@@ -74,10 +83,10 @@ class _ExternalKongMembers:
         else:
             raise Unknown("; ".join(failures))
         if has_database:
-            return InDatabase(upstream(self.upstream, self._tier, self._ready_path), self._tier.name, self.nodes)
-        if self._said.document is None:
+            return DatabaseTargets(upstream(self.upstream, self._tier, self._ready_path), self._tier.name, self.nodes)
+        if self._settings.document is None:
             raise Unknown(
-                f"{node.name} has no database, so each change replaces all that it is configured with: name the file "
-                f"that this comes from, as `document` in the router of {self._tier.name}"
+                f"{node.name} has no database, so each change replaces its whole configuration: name the file that "
+                f"holds it as `document`, in the router of {self._tier.name}"
             )
-        return InFile(self.upstream, self._file, self.nodes, keep_base=False)
+        return FileTargets(self.upstream, self._file, self.nodes, rewrite_base=False)

@@ -11,8 +11,8 @@ from changeover.model.router import RouterSettings
 from changeover.model.units import Seconds
 
 PROPAGATION = 10.0
-"""Seconds after which every node of a Kong cluster works with a change, unless told otherwise: `db_update_frequency`
-and `worker_state_update_frequency`, 5 s each. 4.7 s were measured."""
+"""Seconds after which every node of a Kong cluster uses a change, by Kong's defaults: `db_update_frequency` and
+`worker_state_update_frequency`, 5 s each. 4.7 s were measured."""
 
 
 def _admin_url(text: str) -> str:
@@ -20,7 +20,9 @@ def _admin_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an address such as http://10.0.0.7:8001 is needed")
     if parts.username or parts.password:
-        raise ValueError("no password may stand here: it would end up in messages. Name its variable by token_env")
+        raise ValueError(
+            "a password here would appear in messages. Put it into an environment variable, and name that by token_env"
+        )
     if parts.query or parts.fragment:
         raise ValueError("an address without ? and # is needed")
     _ = parts.port  # raises ValueError when it is none
@@ -28,7 +30,7 @@ def _admin_url(text: str) -> str:
 
 
 File = Annotated[str, Field(pattern="^/", examples=["/etc/changeover/kong-ca.pem"])]
-"""A file, from the root: the keeper works elsewhere than whoever wrote the chain file."""
+"""A file, from the root: the keeper has another working directory than the operator."""
 
 
 class ExternalKong(RouterSettings):
@@ -37,28 +39,28 @@ class ExternalKong(RouterSettings):
     kind: Literal["kong"] = Field(description="The software.")
     admin: tuple[Annotated[str, AfterValidator(_admin_url)], ...] = Field(
         min_length=1,
-        description="The Admin API of every node: a change counts as done when each of them says so itself.",
+        description="The Admin API of every node: a change is confirmed when each node itself reports it.",
     )
     upstream: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9._-]+$", description="What Kong calls this tier. Unless told: as it is called here."
+        None, pattern=r"^[A-Za-z0-9._-]+$", description="The name of its upstream. Default: the tier's name."
     )
     request_buffering: bool = Field(
         True,
-        description="Whether any of its routes to this tier buffers uploads, as Kong does unless told otherwise. Each "
-        "instance that leaves is then held for its `drain.deadline`, since bodies that Kong has yet to hand on to it "
-        "can be seen nowhere. `false` is quicker, and right where every such route says `request_buffering: false`.",
+        description="Whether any of its routes to this tier buffers uploads, as Kong does by default. Each instance "
+        "that leaves is then held for its `drain.deadline`, since no counter shows the bodies that Kong has yet to "
+        "hand on to it. `false` is quicker, and right where every such route has `request_buffering: false`.",
     )
     propagation: Seconds | None = Field(
         None,
         ge=0,
-        description="Time until all nodes of a cluster with a database work with a change, where `admin` does not name "
-        "each of them. Unless told: 10s for one address (`db_update_frequency` and `worker_state_update_frequency`, "
-        "5 s each), none for several.",
+        description="Time until all nodes of a cluster with a database use a change, where `admin` does not name each "
+        "of them. Default: 10s for one address (`db_update_frequency` and `worker_state_update_frequency`, 5 s "
+        "each), none for several.",
     )
     document: File | None = Field(
         None,
-        description="Of a Kong without a database: the file that it is configured from, such as `changeover render "
-        "kong` writes. Each change replaces all that it has by this, with the members of this tier filled in.",
+        description="Of a Kong without a database: the file that holds its configuration, such as `changeover render "
+        "kong` writes. Each change replaces the whole configuration by this, with the targets of this tier filled in.",
     )
     token_env: str | None = Field(
         None,
@@ -73,8 +75,8 @@ class ExternalKong(RouterSettings):
     key: File | None = Field(None, description="Its key, PEM, where that is not in the same file.")
 
     @property
-    def spread(self) -> float:
-        """Seconds from when the nodes that can be asked have a change until all have it, with a database."""
+    def propagation_seconds(self) -> float:
+        """From when the listed nodes of a cluster with a database have a change until all nodes have it."""
         if self.propagation is not None:
             return self.propagation
         return PROPAGATION if len(self.admin) == 1 else 0.0

@@ -1,4 +1,4 @@
-"""The Kong hop: a data plane without a database, which is handed its members through its Admin API."""
+"""The Kong hop: a data plane without a database. Its Admin API gets the whole configuration with every change."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from signal import SIGQUIT
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from changeover.hops.kong import binary
-from changeover.hops.kong.access import Access
-from changeover.hops.kong.admin import Admin
+from changeover.hops.kong.admin_access import AdminAccess
+from changeover.hops.kong.admin_api import AdminApi
 from changeover.hops.kong.config import CLEAN, CONF, DOCUMENT, RUN, admin_address, kong_conf, run_script
 from changeover.hops.kong.document import buffers, document
 from changeover.hops.kong.external import external_router
 from changeover.hops.kong.external_settings import ExternalKong
-from changeover.hops.kong.members import InFile, Node
 from changeover.hops.kong.render import render
 from changeover.hops.kong.router import KongRouter
 from changeover.hops.kong.settings import KongSettings
+from changeover.hops.kong.target_lists import FileTargets, KongNode
+from changeover.hops.kong.timing import KongTiming
 from changeover.kit.http import NoResponse, ask, is_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.chain import Tier
@@ -33,10 +34,7 @@ from changeover.ports import LaunchContext, Nodes, Serving, Unknown
 if TYPE_CHECKING:
     import httpx
 
-TELL_AGAIN = 2.0
-"""Seconds between two times that a node is told what it should know already."""
-_RELOAD_TIME = 20.0
-"""Seconds within which `kong reload` must have ended; it starts an interpreter of its own first."""
+TIMING = KongTiming()
 
 
 class Kong:
@@ -53,50 +51,52 @@ class Kong:
         external_router=ExternalKong,
     )
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, timing: KongTiming = TIMING) -> None:
         self._client = client
-        self._access = Access()
-        self._members: InFile | None = None
-        self._told: dict[str, float] = {}
+        self._timing = timing
+        self._access = AdminAccess()
+        self._targets: FileTargets | None = None
+        self._pushed: dict[str, float] = {}
+        """Instance -> when it last got the whole configuration."""
 
     def launch(self, settings: KongSettings, context: LaunchContext) -> LaunchSpec:
         if context.inner_tier is None or context.inner_traits is None:
             raise ValueError(f"{context.tier.name}: a kong tier needs a tier behind it")
         kong = binary.find()
-        said = document(context.inner_tier.name, context.inner_tier, settings, context.inner_traits.shared_ready_path)
+        tier, ready_path = context.inner_tier, context.inner_traits.shared_ready_path
         return LaunchSpec(
             ("sh", RUN),
             {
                 CONF: kong_conf(settings, context, as_root=os.geteuid() == 0),
-                DOCUMENT: json.dumps(said, indent=1),
+                DOCUMENT: json.dumps(document(tier.name, tier, settings, ready_path), indent=1),
                 RUN: run_script(kong, context),
             },
             check=("sh", "-c", f'{CLEAN}; exec "$@"', "sh", kong, "config", "-c", CONF, "parse", DOCUMENT),
         )
 
     async def ready(self, instance: Instance) -> bool:
-        """Ready, and told of all members.
+        """Ready, and with all targets of the tier behind.
 
-        A node that starts cannot be told yet, and the router tells only those that carry traffic: what comes and goes
-        in between is told here. Afterwards it is told now and then, in case somebody else has told it otherwise; that
-        costs it nothing, and is no reason to take it for unready when it fails.
+        The router pushes targets only to nodes that carry traffic; a node that starts gets them here, before it is
+        ready. Later pushes undo what other processes changed. They cost a node nothing, and a failed one does not make
+        it unready.
         """
         if not await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}"):
             return False
         now = time.monotonic()
-        if self._members is not None and now >= self._told.get(instance.name, 0.0) + TELL_AGAIN:
+        if self._targets is not None and now >= self._pushed.get(instance.name, 0.0) + self._timing.push:
             try:
-                await self._members.tell(self._node(instance))
+                await self._targets.push(self._node(instance))
             except Unknown:
-                return instance.name in self._told
-            self._told[instance.name] = now
+                return instance.name in self._pushed
+            self._pushed[instance.name] = now
         return True
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Not ready any more. Kong closes no connection for it: they leave by keepalive_time.
 
-        It has no way back but a reload. That makes it read its file again, which is kept as it was told last; and it
-        closes idle connections at once (nginx before 1.27.4), on which a client may be sending: they must have ended.
+        Only a reload ends the lame duck. Kong then reads its file again, which holds the last push; and it closes idle
+        connections at once (nginx before 1.27.4), on which a client may be sending: they must have ended.
         """
         if on:
             answer = await self._status("POST", instance, self.traits.ready_path, {"status": "draining"})
@@ -113,31 +113,31 @@ class Kong:
         Each worker holds a connection to the one that spreads events among them, which is counted too.
         """
         try:
-            told = (await self._status("GET", instance, "/status")).json()
-            server, workers = told["server"], len(told["memory"]["workers_lua_vms"])
+            report = (await self._status("GET", instance, "/status")).json()
+            server, workers = report["server"], len(report["memory"]["workers_lua_vms"])
             busy = int(server["connections_reading"]) + int(server["connections_writing"])
         except (ValueError, KeyError, TypeError) as error:
             raise Unknown(f"{instance.name}: /status did not answer as it should: {error!r}") from error
         connections = open_connections(instance.address.port)
-        # Without a connection there is no request: what is left is somebody who asks the other listeners.
+        # Without a connection there is no request: the rest are questions to the other listeners.
         return InFlight(max(0, busy - 1 - workers) if connections else 0, connections)
 
     def router(self, tier: Tier, membership: str, nodes: Nodes) -> KongRouter:
-        def all_of_them() -> list[Node]:
+        def all_nodes() -> list[KongNode]:
             return [self._node(instance) for instance in nodes()]
 
-        def held() -> float:
-            """Any node that buffers may have bodies for whoever leaves."""
-            bases = (node.base for node in all_of_them() if node.base is not None)
+        def hold() -> float:
+            """Any node that buffers may have bodies for an instance that leaves."""
+            bases = (node.base for node in all_nodes() if node.base is not None)
             return tier.drain.deadline if any(map(_buffers, bases)) else 0.0
 
-        self._members = InFile(tier.name, Path(membership), all_of_them, keep_base=True)
-        return KongRouter(tier.name, self._members, all_of_them, time.monotonic, held=held)
+        self._targets = FileTargets(tier.name, Path(membership), all_nodes, rewrite_base=True)
+        return KongRouter(tier.name, self._targets, all_nodes, time.monotonic, self._timing, hold=hold)
 
     def external_router(
         self, tier: Tier, settings: ExternalKong, ready_path: str | None, membership: str
     ) -> KongRouter:
-        return external_router(tier, settings, ready_path, Path(membership), time.monotonic)
+        return external_router(tier, settings, ready_path, Path(membership), time.monotonic, self._timing)
 
     def check_software(self, templates: Collection[Any]) -> None:
         binary.find()
@@ -146,9 +146,9 @@ class Kong:
     def render(cls, parsed: ParsedChain, hops: KnownHops, serving: Serving) -> dict[str, Any]:
         return render(parsed, hops, serving)
 
-    def _node(self, instance: Instance) -> Node:
-        admin = Admin(self._access, f"http://{admin_address(instance)}")
-        return Node(instance.name, admin, Path(instance.directory) / DOCUMENT)
+    def _node(self, instance: Instance) -> KongNode:
+        admin = AdminApi(self._access, f"http://{admin_address(instance)}")
+        return KongNode(instance.name, admin, Path(instance.directory) / DOCUMENT)
 
     async def _reload(self, instance: Instance) -> None:
         command = ("sh", "-c", f'{CLEAN}; exec "$@"', "sh", binary.find(), "reload", "--conf", CONF)
@@ -161,14 +161,14 @@ class Kong:
             stderr=asyncio.subprocess.STDOUT,
         )
         try:
-            async with asyncio.timeout(_RELOAD_TIME):
-                told, _ = await process.communicate()
+            async with asyncio.timeout(self._timing.reload):
+                output, _ = await process.communicate()
         except TimeoutError as error:
             process.kill()
             await process.wait()
             raise Unknown(f"{instance.name}: kong reload did not end") from error
         if process.returncode:
-            raise Unknown(f"{instance.name}: kong reload: {told.decode(errors='replace').strip()[-200:]}")
+            raise Unknown(f"{instance.name}: kong reload: {output.decode(errors='replace').strip()[-200:]}")
 
     async def _status(self, method: str, instance: Instance, path: str, body: Any = None) -> httpx.Response:
         try:
@@ -178,7 +178,7 @@ class Kong:
 
 
 def _buffers(base: Path) -> bool:
-    """Whether the node that is configured from this file buffers bodies; what cannot be read may."""
+    """Whether a node with this configuration buffers bodies; with one that cannot be read, it may."""
     try:
         return buffers(json.loads(base.read_text()))
     except (OSError, ValueError):

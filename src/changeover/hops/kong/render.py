@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from changeover.hops.kong.document import Member, document, with_members
+from changeover.hops.kong.document import KongTarget, document, with_targets
 from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.settings import KongRoute, KongSettings
 from changeover.model.chainfile import ParsedChain
@@ -30,8 +30,8 @@ def render(parsed: ParsedChain, hops: KnownHops, serving: Serving) -> dict[str, 
         if (external := _external(parsed, tier.name)) is not None:
             route = KongRoute(buffering="buffer" if external.request_buffering else "stream")
             settings, name = KongSettings(routes=(route,)), external.upstream or name
-        members = {instance: Member(*known) for instance, known in serving.get(tier.name, {}).items()}
-        whole = with_members(document(name, tier, settings, hops[tier.kind].shared_ready_path), name, members)
+        members = {instance: KongTarget(*known) for instance, known in serving.get(tier.name, {}).items()}
+        whole = with_targets(document(name, tier, settings, hops[tier.kind].shared_ready_path), name, members)
         found["services"] += whole["services"]
         found["upstreams"] += whole["upstreams"]
     return found

@@ -1,10 +1,10 @@
 """Every Kong in front of a tier, as that tier's router.
 
-*Confirmed* is what each node's own balancer says, so a node that does not answer confirms nothing. Two things no node
-can say: what nodes do that are not asked, and what a node that buffers uploads has yet to hand on to an instance. Both
-are waited for, counted from when all nodes that are asked were first seen to agree.
+*Confirmed* is the word of each node's own balancer, so a node that does not answer confirms nothing. Two things no node
+reports: what unlisted nodes do, and the buffered uploads that a node has yet to hand on to an instance. The router
+waits for both, counted from the moment at which all listed nodes agree.
 
-A new instance is up before an old one goes down: the engine removes nobody before the admission of another is
+A new instance is up before an old one goes down: the engine removes no instance before the admission of another is
 confirmed. That matters more here than elsewhere, for Kong retries a request only at instances that had weight when the
 request began.
 """
@@ -15,22 +15,21 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
-from changeover.hops.kong.admin import Balancer, Host
-from changeover.hops.kong.document import Member
-from changeover.hops.kong.members import Members, Node, Nodes
+from changeover.hops.kong.admin_api import ActiveTarget, NodeBalancer
+from changeover.hops.kong.document import KongTarget
+from changeover.hops.kong.target_lists import KongNode, NodeList, TargetList
+from changeover.hops.kong.timing import KongTiming
 from changeover.model.instance import Instance
 from changeover.ports import Membership, Unknown
 
-LOOK = 0.1
-"""Seconds between two rounds of questions: whoever asks goes round faster than an Admin API should be asked."""
-_NOT_THERE = Host(0, False)
+_ABSENT = ActiveTarget(0, False)
 
 
 class KongRouter:
     """Membership of one upstream over all nodes.
 
-    `spread` gives the seconds from when the nodes that are asked have a change until all have it; `held` those for
-    which bodies may still be handed on to an instance that was taken out.
+    `propagation` gives the seconds from when the listed nodes have a change until all nodes have it; `hold` those for
+    which bodies may still go to an instance that was removed.
     """
 
     weighs: ClassVar[Literal["requests", "connections"]] = "requests"
@@ -38,107 +37,112 @@ class KongRouter:
     def __init__(
         self,
         upstream: str,
-        members: Members,
-        nodes: Nodes,
+        targets: TargetList,
+        nodes: NodeList,
         now: Callable[[], float],
+        timing: KongTiming,
         *,
-        spread: Callable[[], float] = lambda: 0.0,
-        held: Callable[[], float] = lambda: 0.0,
+        propagation: Callable[[], float] = lambda: 0.0,
+        hold: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._upstream = upstream
-        self._members = members
+        self._targets = targets
         self._nodes = nodes
         self._now = now
-        self._spread = spread
-        self._held = held
+        self._timing = timing
+        self._propagation = propagation
+        self._hold = hold
         self._addresses: dict[str, str] = {}
-        """Of those that were spoken of: what is not listed any more may still be known to a node."""
+        """Of every instance seen so far: a node may still have one that the list has no more."""
         self._next_look = 0.0
         self._since: dict[str, tuple[int, float]] = {}
         """Name -> the weight that all nodes agree on, and when they were first seen to."""
 
     async def open(self) -> None:
-        await self._members.open()
+        await self._targets.open()
 
     async def admit(self, instance: Instance, weight: int) -> None:
         self._addresses[instance.name] = str(instance.address)
-        await self._members.put(instance.name, Member(instance.address, weight))
+        await self._targets.put(instance.name, KongTarget(instance.address, weight))
 
     async def weigh(self, instance: Instance, weight: int) -> None:
-        if instance.name in await self._members.all():
+        if instance.name in await self._targets.all():
             await self.admit(instance, weight)
 
     async def remove(self, instance: Instance) -> None:
-        """By its weight, not by deleting it: what is deleted is missing in every node's list at once, long before the
-        node has heard of it; and it comes back faster."""
+        """By its weight, not by deleting it.
+
+        A deleted target is missing in every node's list at once, long before the node has the change; and one with
+        weight 0 is readmitted faster.
+        """
         self._addresses[instance.name] = str(instance.address)
-        await self._members.put(instance.name, Member(instance.address, 0))
+        await self._targets.put(instance.name, KongTarget(instance.address, 0))
 
     async def forget(self, name: str) -> None:
-        await self._members.drop(name)
+        await self._targets.drop(name)
         self._addresses.pop(name, None)
         self._since.pop(name, None)
 
     async def membership(self, names: frozenset[str]) -> Mapping[str, Membership]:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(self._next_look - loop.time())
-        self._next_look = loop.time() + LOOK
+        self._next_look = loop.time() + self._timing.look
         nodes = self._nodes()
-        told = await asyncio.gather(*(self._ask(node) for node in nodes))
-        wanted = await self._members.all()
-        self._addresses |= {name: str(member.address) for name, member in wanted.items()}
-        answers = dict(zip((node.name for node in nodes), _each_itself(told), strict=True))
-        return {name: self._join(name, wanted.get(name), answers) for name in names}
+        answers = await asyncio.gather(*(self._ask(node) for node in nodes))
+        wanted = await self._targets.all()
+        self._addresses |= {name: str(target.address) for name, target in wanted.items()}
+        by_node = dict(zip((node.name for node in nodes), _distinct(answers), strict=True))
+        return {name: self._join(name, wanted.get(name), by_node) for name in names}
 
-    async def _ask(self, node: Node) -> Balancer | str:
-        """What the node does, or why it could not be asked."""
+    async def _ask(self, node: KongNode) -> NodeBalancer | str:
+        """What the node does, or why it is not known."""
         try:
             return await node.admin.balancer(self._upstream)
         except Unknown as error:
             return str(error)
 
-    def _join(self, name: str, wanted: Member | None, answers: Mapping[str, Balancer | str]) -> Membership:
+    def _join(self, name: str, wanted: KongTarget | None, answers: Mapping[str, NodeBalancer | str]) -> Membership:
         weight = wanted.weight if wanted else 0
         address = self._addresses.get(name)
         if address is None:
-            return Membership(False, False, who="Kong (it is not listed, and nobody has said yet where it is)")
+            return Membership(False, False, "Kong (it is not listed, and its address is not known)")
         for node, answer in answers.items():
-            against, silent = _against(answer, address, weight)
-            if against:
-                if not silent:  # who did not answer has not said otherwise: what was waited for so far counts
+            difference, silent = _difference(answer, address, weight)
+            if difference:
+                if not silent:  # a silent node does not contradict: the time that has passed so far counts
                     self._since.pop(name, None)
-                return Membership(False, False, who=f"{node} ({against})", silent=silent)
+                return Membership(False, False, f"{node} ({difference})", silent=silent)
         before, since = self._since.get(name, (None, 0.0))
         if before != weight:
             since = self._now()
             self._since[name] = weight, since
-        spread = self._spread()
-        patience = spread + (self._held() if wanted and not weight else 0.0)
+        propagation = self._propagation()
+        needed = propagation + (self._hold() if wanted and not weight else 0.0)
         seen = self._now() - since
-        if seen < patience:
-            why = "uploads that it buffers" if patience > spread else "nodes that are not asked"
-            return Membership(False, False, who=f"Kong (seen for {seen:.0f} s of {patience:.0f} s, for {why})")
+        if seen < needed:
+            why = "uploads that it buffers" if needed > propagation else "nodes that are not asked"
+            return Membership(False, False, f"Kong (seen for {seen:.0f} s of {needed:.0f} s, for {why})")
         return Membership(admitted=weight > 0, removed=weight == 0, weight=weight or None)
 
 
-def _against(answer: Balancer | str, address: str, weight: int) -> tuple[str, bool]:
-    """What a node does otherwise, if anything, and whether it did not say."""
+def _difference(answer: NodeBalancer | str, address: str, weight: int) -> tuple[str, bool]:
+    """How a node differs from the list, if it does, and whether it is silent."""
     if isinstance(answer, str):
         return answer, True
-    host = answer.hosts.get(address, _NOT_THERE)
+    target = answer.targets.get(address, _ABSENT)
     if not weight:
-        return (f"still sends it requests, with weight {host.weight}" if host.weight else ""), False
-    if host.weight != weight:
-        return f"does not send it requests with weight {weight} yet, but with {host.weight}", False
-    return ("" if host.healthy else "finds it unhealthy"), False
+        return (f"still sends it requests, with weight {target.weight}" if target.weight else ""), False
+    if target.weight != weight:
+        return f"does not send it requests with weight {weight} yet, but with {target.weight}", False
+    return ("" if target.healthy else "finds it unhealthy"), False
 
 
-def _each_itself(told: list[Balancer | str]) -> list[Balancer | str]:
-    """Two addresses at which the same node answers would confirm for a node that nobody has asked."""
+def _distinct(answers: list[NodeBalancer | str]) -> list[NodeBalancer | str]:
+    """Each node once: with one node at two addresses, a node at no listed address would count as confirmed."""
     seen: set[str] = set()
-    found: list[Balancer | str] = []
-    for answer in told:
-        again = isinstance(answer, Balancer) and answer.node in seen
+    found: list[NodeBalancer | str] = []
+    for answer in answers:
+        again = isinstance(answer, NodeBalancer) and answer.node in seen
         found.append("the same node answers at another address too: each needs its own" if again else answer)
-        seen |= {answer.node} if isinstance(answer, Balancer) else set()
+        seen |= {answer.node} if isinstance(answer, NodeBalancer) else set()
     return found

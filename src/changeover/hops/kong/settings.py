@@ -1,4 +1,4 @@
-"""What a template of a Kong tier may say. Every default has its reason beside it."""
+"""The template of a Kong tier. Every default has its reason beside it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class KongRoute(ConfigModel):
     buffering: Literal["stream", "buffer"] = Field(
         "stream",
         description="`stream`: pass a body on as it comes. `buffer`: take it whole, to disk, first. Its instance is "
-        "chosen when its head arrives, though, and gets it even if it was taken out meanwhile: each one behind that "
+        "chosen when its head arrives, though, and gets it even if it was removed meanwhile: each one behind that "
         "leaves is then held for its `drain.deadline` before its drain begins.",
     )
 
 
 class KongSettings(ConfigModel):
-    """A gateway over the tier behind it, without a database: it is handed its members through its Admin API."""
+    """A gateway over the tier behind it, without a database: its Admin API gets the members with every change."""
 
     worker_processes: int = Field(1, ge=1, le=64, description="Fixed: a count that changes on reload resets peers.")
     retries: int = Field(

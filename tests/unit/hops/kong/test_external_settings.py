@@ -34,20 +34,20 @@ def refused(folder: Path, *outer: dict[str, Any], **said: Any) -> str:
 def test_what_is_not_said_is_what_breaks_nothing(tmp_path: Path) -> None:
     router = read(tmp_path)
     assert router.request_buffering, "as Kong does unless it is told otherwise"
-    assert router.spread == 10.0
+    assert router.propagation_seconds == 10.0
 
 
 def test_time_to_spread_is_waited_for_with_one_address_and_not_with_every_node(tmp_path: Path) -> None:
     both = ["http://10.0.0.7:8001", "https://10.0.0.8:8444/"]
-    assert read(tmp_path, admin=both).spread == 0.0
+    assert read(tmp_path, admin=both).propagation_seconds == 0.0
     assert read(tmp_path, admin=both).admin[1] == "https://10.0.0.8:8444"
-    assert read(tmp_path, admin=both, propagation="7s").spread == 7.0
-    assert read(tmp_path, propagation="0s").spread == 0.0
+    assert read(tmp_path, admin=both, propagation="7s").propagation_seconds == 7.0
+    assert read(tmp_path, propagation="0s").propagation_seconds == 0.0
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) -> None:
     told = refused(tmp_path, admin=["http://me:hunter22@10.0.0.7:8001"])
-    assert "tiers.0.router.admin.0: no password may stand here" in told
+    assert "tiers.0.router.admin.0: a password here would appear in messages" in told
     assert "hunter22" not in told
 
 

@@ -1,4 +1,4 @@
-"""One node's Admin API, with its traps. Every answer is judged here; what is not understood is Unknown, never a value.
+"""One node's Admin API, with its traps. Every answer is judged here; one that makes no sense is Unknown, never a value.
 
 Measured on Kong 3.9.1. Its published description differs where it matters: creating a target answers 201 and not 200,
 PUT on a target updates and never creates, deleting one that is gone is a 404.
@@ -12,21 +12,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from changeover.hops.kong.access import Access
+from changeover.hops.kong.admin_access import AdminAccess
 from changeover.ports import Unknown
 
 if TYPE_CHECKING:
     import httpx
 
-_SIZE = 1000
-"""Targets asked for at once: the most that Kong gives."""
-_PAGES = 100
-"""Pages after which a listing counts as endless."""
+
+@dataclass(frozen=True)
+class PageLimits:
+    """How lists are read: `size` targets at once, which is the most that Kong gives, and no more than `pages`."""
+
+    size: int = 1000
+    pages: int = 100
 
 
 @dataclass(frozen=True)
-class Target:
-    """A target as it is configured. What a node does with it is another matter: `Host`."""
+class StoredTarget:
+    """A target as Kong's configuration has it. What a node does with it is another matter: `ActiveTarget`."""
 
     address: str
     weight: int
@@ -34,7 +37,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Host:
+class ActiveTarget:
     """A target as a node's own balancer has it."""
 
     weight: int
@@ -42,82 +45,86 @@ class Host:
 
 
 @dataclass(frozen=True)
-class Balancer:
-    """What one node does with the requests to an upstream: `hosts` by `address:port`."""
+class NodeBalancer:
+    """What one node does with the requests to an upstream: `targets` by `address:port`."""
 
     node: str
-    hosts: Mapping[str, Host]
+    targets: Mapping[str, ActiveTarget]
 
 
-class Busy(Unknown):
-    """A node still loads an earlier document, and wants to be left alone for `patience` seconds."""
+class NodeBusy(Unknown):
+    """A node still loads an earlier document, and asks for a pause of `pause` seconds."""
 
-    def __init__(self, url: str, patience: float) -> None:
-        super().__init__(f"{url} still loads what it was given before, and asks for {patience:g} s of patience")
-        self.patience = patience
+    def __init__(self, url: str, pause: float) -> None:
+        super().__init__(f"{url} still loads its last document, and asks for a pause of {pause:g} s")
+        self.pause = pause
 
 
-class Admin:
-    """The Admin API at one address. Every method raises Unknown when it cannot tell or was refused."""
+class AdminApi:
+    """The Admin API at one address. Every method raises Unknown where Kong refuses or gives no usable answer."""
 
-    def __init__(self, access: Access, url: str) -> None:
+    def __init__(self, access: AdminAccess, url: str, limits: PageLimits = PageLimits()) -> None:
         self._access = access
+        self._limits = limits
         self.url = url.rstrip("/")
 
     # -- what a node does --------------------------------------------------------------------------------------------
 
-    async def balancer(self, upstream: str) -> Balancer:
-        """The node's own word. The list of targets is the database's, and so is everything in `/health` that follows
-        it: a target that was deleted is missing there at once, while this node may go on sending to it for seconds.
+    async def balancer(self, upstream: str) -> NodeBalancer:
+        """What the node itself does.
+
+        The list of targets is the database's, and so is everything in `/health` that follows it: a deleted target is
+        missing there at once, while this node may go on sending to it for seconds.
         """
         answer = await self._ask("GET", f"{_upstream(upstream)}/health?balancer_health=1")
         if answer.status_code == 404:
             raise Unknown(f"{self.url} has no upstream {upstream}")
-        told = self._json(answer, 200)
+        body = self._json(answer, 200)
         try:
             # For the first seconds of an upstream the node has no balancer, and leaves `data` out.
-            if told.get("data") is None:
+            if body.get("data") is None:
                 raise Unknown(f"{self.url} has not begun to balance {upstream} yet")
-            hosts = told["data"]["details"]["hosts"]
-            found = {
-                # `healthy` is asked for, and not the state's name: at weight 0 that is HEALTHCHECKS_OFF, checks or not.
-                f"{host['host']}:{host['port']}": Host(
+            hosts = body["data"]["details"]["hosts"]
+            targets = {
+                # `healthy`, and not the state's name: at weight 0 that is HEALTHCHECKS_OFF, with checks and without.
+                f"{host['host']}:{host['port']}": ActiveTarget(
                     int(host["nodeWeight"]), any(bool(address["healthy"]) for address in host["addresses"])
                 )
                 for host in (hosts or ())  # an empty list comes as an object, `{}`: Lua knows no difference
             }
-            return Balancer(str(told["node_id"]), found)
+            return NodeBalancer(str(body["node_id"]), targets)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._foreign(answer, error) from error
 
     async def has_database(self) -> bool:
-        """Whether it keeps its configuration in a database, instead of being handed all of it at once."""
+        """Whether it keeps its configuration in a database; otherwise it receives all of it at once."""
         answer = await self._ask("GET", "/status")
-        told = self._json(answer, 200)
+        body = self._json(answer, 200)
         try:
-            if ("database" in told) == ("configuration_hash" in told):
+            if ("database" in body) == ("configuration_hash" in body):
                 raise KeyError("database")
-            return "database" in told
+            return "database" in body
         except (KeyError, TypeError) as error:
             raise self._foreign(answer, error) from error
 
     # -- with a database ---------------------------------------------------------------------------------------------
 
-    async def targets(self, upstream: str) -> tuple[Target, ...]:
+    async def targets(self, upstream: str) -> tuple[StoredTarget, ...]:
         """All targets, in pages."""
-        found: list[Target] = []
+        found: list[StoredTarget] = []
         where = f"{_upstream(upstream)}/targets"
-        for _ in range(_PAGES):
-            # `next` leaves `size` out, and from the second page on there would be a hundred: it is put back.
-            answer = await self._ask("GET", f"{where}{'&' if '?' in where else '?'}size={_SIZE}")
+        for _ in range(self._limits.pages):
+            # `next` leaves `size` out, and the second page would hold a hundred targets: it is put back.
+            answer = await self._ask("GET", f"{where}{'&' if '?' in where else '?'}size={self._limits.size}")
             if answer.status_code == 404:
                 raise Unknown(f"{self.url} has no upstream {upstream}")
-            told = self._json(answer, 200)
+            body = self._json(answer, 200)
             try:
                 found += [
-                    Target(str(one["target"]), int(one["weight"]), tuple(one["tags"] or ())) for one in told["data"]
+                    StoredTarget(str(one["target"]), int(one["weight"]), tuple(one["tags"] or ()))
+                    for one in body["data"]
                 ]
-                where = told["next"]
+                where = body["next"]
                 if where is None:
                     return tuple(found)
                 if not where.startswith("/upstreams/"):
@@ -127,7 +134,7 @@ class Admin:
         raise Unknown(f"{self.url} lists the targets of {upstream} without end")
 
     async def create_upstream(self, body: Mapping[str, Any]) -> None:
-        """Create it; one of that name that is there already is left as it is."""
+        """Create it; one of that name that is there already stays as it is."""
         answer = await self._ask("POST", "/upstreams", body)
         if answer.status_code != 409:
             self._json(answer, 201)
@@ -141,17 +148,17 @@ class Admin:
 
     async def set_target(self, upstream: str, address: str, weight: int, tags: tuple[str, ...]) -> None:
         """Create a target, or change the one that is there."""
-        said = {"weight": weight, "tags": list(tags)}
-        answer = await self._ask("POST", f"{_upstream(upstream)}/targets", {"target": address, **said})
+        body = {"weight": weight, "tags": list(tags)}
+        answer = await self._ask("POST", f"{_upstream(upstream)}/targets", {"target": address, **body})
         if answer.status_code == 409:
-            # There already: an earlier request that got no answer, or an address that is used anew. A PUT first would
-            # spare this, but it creates nothing.
-            self._json(await self._ask("PATCH", _target(upstream, address), said), 200)
+            # There already: an earlier request got no answer, or a new instance has the address of an old one. A PUT
+            # would spare this, but it creates nothing.
+            self._json(await self._ask("PATCH", _target(upstream, address), body), 200)
             return
         self._json(answer, 201)
 
     async def weigh_target(self, upstream: str, address: str, weight: int) -> None:
-        """Change a target's weight, 0 to 65535, if there is one. With 0 it gets nothing new from then on."""
+        """Change a target's weight, 0 to 65535, if there is one. At 0 Kong sends it nothing new from then on."""
         answer = await self._ask("PATCH", _target(upstream, address), {"weight": weight})
         if answer.status_code != 404:
             self._json(answer, 200)
@@ -164,10 +171,10 @@ class Admin:
     # -- without a database ------------------------------------------------------------------------------------------
 
     async def load(self, document: Mapping[str, Any]) -> None:
-        """Replace everything that the node is configured with.
+        """Replace the whole configuration of the node.
 
-        The document goes as a string in an object: only then does Kong compare its hash with what it has, and leave
-        everything alone (304) when there is nothing new.
+        The document goes as a string in an object: only then does Kong compare its hash with the current one, and
+        change nothing (304) when the document is the same.
         """
         text = json.dumps(document, sort_keys=True)
         answer = await self._ask("POST", "/config?check_hash=1", {"config": text})
@@ -175,7 +182,7 @@ class Admin:
             return
         if answer.status_code == 429:
             after = answer.headers.get("Retry-After", "")
-            raise Busy(self.url, float(after) if after.isdecimal() else 1.0)
+            raise NodeBusy(self.url, float(after) if after.isdecimal() else 1.0)
         self._json(answer, 201)
 
     # -- answers -----------------------------------------------------------------------------------------------------
@@ -187,18 +194,18 @@ class Admin:
         if answer.status_code != wanted:
             raise self._refused(answer)
         try:
-            told = answer.json()
+            body = answer.json()
         except ValueError as error:
             raise self._foreign(answer, error) from error
-        if not isinstance(told, dict):
-            raise self._foreign(answer, TypeError(type(told).__name__))
-        return told
+        if not isinstance(body, dict):
+            raise self._foreign(answer, TypeError(type(body).__name__))
+        return body
 
     def _refused(self, answer: httpx.Response) -> Unknown:
-        """A status that was not hoped for, with Kong's reason. Some are HTML, from the server below Kong."""
+        """A status that means failure, with Kong's reason. Some are HTML, from the server below Kong."""
         try:
-            told = answer.json()
-            reason, code = str(told["message"]), told.get("code")
+            body = answer.json()
+            reason, code = str(body["message"]), body.get("code")
         except (ValueError, KeyError, TypeError, AttributeError):
             reason, code = f"a body of type {answer.headers.get('Content-Type', 'unknown')}", None
         if answer.status_code == 405 and code == 12:

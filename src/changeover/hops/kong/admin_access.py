@@ -1,7 +1,7 @@
-"""How the Admin APIs of one Kong are spoken to: certificates, and a token that nobody gets to see.
+"""How the Admin APIs of one Kong are reached: certificates, and a token that no message contains.
 
-The token comes from the environment at each question, so it stands in no file, and a new one needs no restart. What a
-server answers may repeat it (an error page that shows the request's headers): whatever is told goes through `hide`.
+The token is read from the environment at each request, so no file holds it, and a new one needs no restart. A server's
+answer may repeat it (an error page that shows the request's headers): every text from there goes through `hide`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Access:
-    """`ca`, `certificate` and `key` are PEM files; `token_env` is the variable that holds what goes into `header`."""
+class AdminAccess:
+    """`ca`, `certificate` and `key` are PEM files; `token_env` names the variable whose value goes into `header`."""
 
     token_env: str = ""
     header: str = "Kong-Admin-Token"
@@ -33,7 +33,7 @@ class Access:
     _client: httpx.AsyncClient | None = field(default=None, repr=False)
 
     async def ask(self, method: str, url: str, *, json: Any = None) -> httpx.Response:
-        """The answer, whatever its status. Raises Unknown."""
+        """The response, with any status. Raises Unknown."""
         try:
             return await http.ask(self._connected(), method, url, headers=self._headers(), json=json)
         except http.NoResponse as error:
@@ -47,13 +47,13 @@ class Access:
         if not self.token_env:
             return {}
         if not (token := os.environ.get(self.token_env, "")):
-            raise Unknown(f"{self.token_env}, which is to hold the token of the Admin API, is not set")
+            raise Unknown(f"{self.token_env}, which must hold the token of the Admin API, is not set")
         if not token.isascii() or not token.isprintable():
-            raise Unknown(f"{self.token_env} holds what cannot stand in a header")
+            raise Unknown(f"{self.token_env} holds characters that no header can carry")
         return {self.header: token}
 
     def _connected(self) -> httpx.AsyncClient:
-        """Made when it is first needed: a certificate that is missing must not keep a chain from being taken down."""
+        """Made at the first request: without a certificate, `down` must still work."""
         if self._client is None:
             try:
                 context = _context(self.ca, self.certificate, self.key)
@@ -66,7 +66,7 @@ class Access:
 
 @cache
 def _context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
-    """Made once: to read all that a system trusts takes longer than to ask."""
+    """Made once: reading everything that a system trusts takes longer than a request."""
     context = ssl.create_default_context(cafile=ca or None)
     if certificate:
         context.load_cert_chain(certificate, key or None)

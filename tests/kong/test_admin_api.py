@@ -12,9 +12,8 @@ from tests.kong.double import Database, Node
 from tests.kong.kongs import Kong, double, plain_document, run
 from tests.kong.serving import CohortMember, beside
 
-from changeover.hops.kong import admin
-from changeover.hops.kong.access import Access
-from changeover.hops.kong.admin import Admin, Target
+from changeover.hops.kong.admin_access import AdminAccess
+from changeover.hops.kong.admin_api import AdminApi, PageLimits, StoredTarget
 from changeover.ports import Unknown
 
 TOKEN = "s3cr3t-t0ken"
@@ -31,30 +30,28 @@ def kong(tmp_path: Path) -> Iterator[Kong]:
 # -- targets -------------------------------------------------------------------------------------------------------
 
 
-def test_every_page_of_a_list_is_as_long_as_the_first(kong: Kong, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_page_of_a_list_is_as_long_as_the_first(kong: Kong) -> None:
     """`next` leaves out the size that was asked for."""
-    monkeypatch.setattr(admin, "_SIZE", 2)
+    api = kong.api(limits=PageLimits(size=2))
     for port in range(1, 6):
         run(kong.api().set_target("runtime", f"127.0.0.1:{port}", port, (f"one-{port}",)))
-    found = run(kong.api().targets("runtime"))
-    assert found == tuple(Target(f"127.0.0.1:{port}", port, (f"one-{port}",)) for port in (5, 4, 3, 2, 1))
+    found = run(api.targets("runtime"))
+    assert found == tuple(StoredTarget(f"127.0.0.1:{port}", port, (f"one-{port}",)) for port in (5, 4, 3, 2, 1))
     pages = [asked for asked in kong.served[0].node.asked if "?" in asked]
     assert [asked.partition("?")[2] for asked in pages] == ["size=2", "offset=2&size=2", "offset=4&size=2"]
 
 
-def test_a_list_without_end_is_given_up(kong: Kong, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin, "_SIZE", 1)
-    monkeypatch.setattr(admin, "_PAGES", 2)
+def test_a_list_without_end_is_given_up(kong: Kong) -> None:
     for port in range(1, 4):
         run(kong.api().set_target("runtime", f"127.0.0.1:{port}", 1, ()))
     with pytest.raises(Unknown, match="lists the targets of runtime without end"):
-        run(kong.api().targets("runtime"))
+        run(kong.api(limits=PageLimits(size=1, pages=2)).targets("runtime"))
 
 
 def test_a_target_that_is_there_already_is_changed(kong: Kong) -> None:
     run(kong.api().set_target("runtime", "127.0.0.1:1", 1, ("old",)))
     run(kong.api().set_target("runtime", "127.0.0.1:1", 2, ("new",)))
-    assert run(kong.api().targets("runtime")) == (Target("127.0.0.1:1", 2, ("new",)),)
+    assert run(kong.api().targets("runtime")) == (StoredTarget("127.0.0.1:1", 2, ("new",)),)
 
 
 def test_a_target_that_is_gone_is_deleted_already_and_cannot_be_weighed(kong: Kong) -> None:
@@ -89,7 +86,7 @@ def test_a_new_upstream_is_not_balanced_at_first_and_an_empty_one_has_no_hosts(k
     with pytest.raises(Unknown, match="has not begun to balance runtime yet"):
         run(kong.api().balancer("runtime"))
     kong.served[0].node.balanced = dict.fromkeys(kong.served[0].node.balanced, 0.0)
-    assert run(kong.api().balancer("runtime")).hosts == {}
+    assert run(kong.api().balancer("runtime")).targets == {}
 
 
 # -- documents -----------------------------------------------------------------------------------------------------
@@ -117,9 +114,9 @@ def test_a_token_is_sent_and_never_told(kong: Kong, monkeypatch: pytest.MonkeyPa
     served = kong.served[0]
     served.token = TOKEN if fault else "another"
     served.fault = fault
-    access = Access(token_env=VARIABLE)
+    access = AdminAccess(token_env=VARIABLE)
     with pytest.raises(Unknown) as error:
-        run(Admin(access, kong.admin[0]).targets("runtime"))
+        run(AdminApi(access, kong.admin[0]).targets("runtime"))
     assert TOKEN not in str(error.value)
     assert TOKEN not in repr(access)
     assert error.value.__cause__ is None or TOKEN not in repr(error.value.__cause__)
@@ -131,17 +128,17 @@ def test_without_a_token_kong_says_so_and_with_it_it_answers(kong: Kong, monkeyp
     with pytest.raises(Unknown, match="answered 401: Invalid credentials"):
         run(kong.api().targets("runtime"))
     monkeypatch.setenv(VARIABLE, TOKEN)
-    assert run(Admin(Access(token_env=VARIABLE), kong.admin[0]).targets("runtime")) == ()
+    assert run(AdminApi(AdminAccess(token_env=VARIABLE), kong.admin[0]).targets("runtime")) == ()
 
 
-@pytest.mark.parametrize(("value", "why"), [(None, "is not set"), ("", "is not set"), ("a\nb", "cannot stand in a")])
+@pytest.mark.parametrize(("value", "why"), [(None, "is not set"), ("", "is not set"), ("a\nb", "no header can carry")])
 def test_a_token_that_cannot_be_sent_is_told_by_the_name_of_its_variable(
     kong: Kong, monkeypatch: pytest.MonkeyPatch, value: str | None, why: str
 ) -> None:
     if value is not None:
         monkeypatch.setenv(VARIABLE, value)
     with pytest.raises(Unknown, match=f"{VARIABLE}.* {why}"):
-        run(Admin(Access(token_env=VARIABLE), kong.admin[0]).targets("runtime"))
+        run(AdminApi(AdminAccess(token_env=VARIABLE), kong.admin[0]).targets("runtime"))
 
 
 def test_a_certificate_authority_and_a_client_certificate(tmp_path: Path) -> None:
@@ -156,10 +153,10 @@ def test_a_certificate_authority_and_a_client_certificate(tmp_path: Path) -> Non
     authority.issue_cert("client@example.org").private_key_and_cert_chain_pem.write_to_path(own)
     with beside(CohortMember(Node(Database()), tls=context)) as running:
         url = running.served[0].admin_url
-        assert run(Admin(Access(ca=ca, certificate=own), url).has_database())
+        assert run(AdminApi(AdminAccess(ca=ca, certificate=own), url).has_database())
         with pytest.raises(Unknown, match="certificate verify failed"):
-            run(Admin(Access(ca=other, certificate=own), url).has_database())
+            run(AdminApi(AdminAccess(ca=other, certificate=own), url).has_database())
         with pytest.raises(Unknown):
-            run(Admin(Access(ca=ca), url).has_database())
+            run(AdminApi(AdminAccess(ca=ca), url).has_database())
         with pytest.raises(Unknown, match=r"the certificates of the Admin API \(.*nowhere.pem\) cannot be used"):
-            run(Admin(Access(ca=str(tmp_path / "nowhere.pem")), url).has_database())
+            run(AdminApi(AdminAccess(ca=str(tmp_path / "nowhere.pem")), url).has_database())
