@@ -98,7 +98,7 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ),
     ("guards.md", "prometheus"): lambda: settings(Prometheus),
     ("guards.md", "verdicts"): lambda: table(
-        ("verdict", "what comes of it"), ((f"`{name}`", what) for name, what in VERDICTS.items())
+        ("verdict", "effect"), ((f"`{name}`", what) for name, what in VERDICTS.items())
     ),
 }
 """Parts of pages that are made from the code."""

@@ -29,7 +29,7 @@ EXAMPLE = HookPayload(
 
 
 def points() -> str:
-    effect = {True: "stops what it stands before", False: "is told"}
+    effect = {True: "stops the rollout", False: "is reported"}
     rows = ((f"`{point}`", when, effect[point.can_stop]) for point, when in POINTS.items())
     return table(("point", "reached when", "a failing hook"), rows)
 
