@@ -147,7 +147,7 @@ json.dump([json.load(sys.stdin), variables, os.getcwd(), sys.argv[1:]], open("go
     assert (folder, arguments) == (str(stage.folder), ["a b", "$HOME"])
 
 
-def test_a_command_that_succeeds_is_told_with_what_it_said(stage: Stage) -> None:
+def test_a_command_that_succeeds_is_reported_with_its_output(stage: Stage) -> None:
     stage.perform(shell("echo not frozen"))
     assert [event.level for event in stage.progress] == ["info"]
     assert stage.progress[0].text.startswith("before_tier hook mine passed in ")
@@ -181,7 +181,7 @@ def test_hooks_of_one_point_run_in_order_and_the_first_failure_is_the_last(stage
     assert (stage.folder / "ran").read_text().split() == ["1", "2"]
 
 
-def test_failures_of_other_hooks_are_told_and_stop_nothing(stage: Stage) -> None:
+def test_failures_of_other_hooks_are_reported_and_stop_nothing(stage: Stage) -> None:
     others = [point for point in Point if not point.can_stop]
     hooks = [shell("echo $CHANGEOVER_POINT >> ran; exit 1", point) for point in others for _ in range(2)]
     stage.perform(*hooks, points=tuple(Point))
@@ -321,7 +321,7 @@ def test_a_webhooks_address_may_come_from_the_environment(stage: Stage, server: 
     assert "hook env:URL passed" in stage.progress[0].text
 
 
-def test_a_missing_variable_is_told_at_the_start_and_fails_where_it_is_needed(stage: Stage) -> None:
+def test_a_missing_variable_is_reported_at_the_start_and_fails_where_it_is_needed(stage: Stage) -> None:
     error = stage.failure(Hook(point=BEFORE, webhook="env:URL"))
     assert "hook env:URL cannot be reached: environment variable URL is not set" in error
     assert stage.warnings() == ["before_tier hook env:URL cannot be reached: environment variable URL is not set"]
@@ -335,7 +335,7 @@ def test_a_variable_that_holds_no_web_address_is_not_repeated(stage: Stage, held
     assert "cannot be " in stage.failure(Hook(point=BEFORE, webhook="env:URL"))
 
 
-def test_an_answer_that_is_no_success_fails_with_what_it_said(stage: Stage, server: WebServer) -> None:
+def test_a_response_other_than_2xx_fails_with_its_body(stage: Stage, server: WebServer) -> None:
     error = stage.failure(webhook(server, "500"))
     assert "responded with 500. Its output:\n    no route for /500/***" in error
 
@@ -365,7 +365,7 @@ def test_a_refused_connection_fails(stage: Stage) -> None:
         assert "could not be reached: " in stage.failure(Hook(point=BEFORE, webhook=f"http://{address}/{TOKEN}"))
 
 
-def test_a_webhook_that_fails_after_something_is_told(stage: Stage, server: WebServer) -> None:
+def test_a_webhook_that_fails_after_a_point_is_reported(stage: Stage, server: WebServer) -> None:
     stage.perform(webhook(server, "500", AFTER), points=(AFTER,))
     assert len(stage.warnings()) == 1
 
@@ -425,13 +425,13 @@ def test_a_rollout_does_not_wait_for_a_notification_but_its_end_does(stage: Stag
 
 
 @pytest.mark.parametrize("path", ["500", "garbage"])
-def test_a_notification_that_fails_is_told(stage: Stage, server: WebServer, path: str) -> None:
+def test_a_notification_that_fails_is_reported(stage: Stage, server: WebServer, path: str) -> None:
     stage.perform(notify(server, path))
     (error,) = stage.warnings()
     assert error.startswith("notify json://*** did not receive before_tier: ")
 
 
-def test_a_refused_notification_is_told(stage: Stage) -> None:
+def test_a_refused_notification_is_reported(stage: Stage) -> None:
     with refusing() as address:
         stage.perform(Notify(url=f"json://{address}/{TOKEN}", at=(BEFORE,)))
     (error,) = stage.warnings()
@@ -456,7 +456,7 @@ def test_a_stopped_command_does_not_wait_for_notifications(stage: Stage, server:
 
 
 @pytest.mark.parametrize("url", [f"slak://{TOKEN}/x", f"slack://{TOKEN}", f"mailto://{TOKEN}"])
-def test_an_address_that_apprise_does_not_understand_is_told_at_once(stage: Stage, url: str) -> None:
+def test_an_address_that_apprise_does_not_know_is_reported_at_the_start(stage: Stage, url: str) -> None:
     async def go() -> None:
         async with stage.runner(Notify(url=url)):
             await stage.reported.wait()
@@ -466,7 +466,7 @@ def test_an_address_that_apprise_does_not_understand_is_told_at_once(stage: Stag
     assert error.startswith(f"notify {url.split(':')[0]}://*** cannot work: ")
 
 
-def test_a_notification_without_its_variable_is_told_once(stage: Stage) -> None:
+def test_a_notification_without_its_variable_is_reported_once(stage: Stage) -> None:
     stage.perform(Notify(url="env:TELL", at=(BEFORE,)), points=(BEFORE, BEFORE))
     assert stage.warnings() == ["notify env:TELL cannot be reached: environment variable TELL is not set"]
 

@@ -107,7 +107,7 @@ def test_anything_else_is_missing_with_its_reason(
     assert missing.endswith("asked for v2: up")
 
 
-def test_nobody_there_is_missing(prometheus: FakePrometheus) -> None:
+def test_a_server_that_does_not_listen_is_missing(prometheus: FakePrometheus) -> None:
     prometheus.close()
     assert prometheus.url in why(queried(Prometheus(url=prometheus.url)))
 
@@ -256,7 +256,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.jsonl"
 
 
-def test_every_broken_request_since_the_step_began_counts_whoever_answered(path: Path) -> None:
+def test_every_broken_request_since_the_step_began_counts_for_every_instance(path: Path) -> None:
     write(path, [lost(999), *spread(1000, 1009, 50), lost(1001), lost(1002), lost(1003, None)])
     seen = probed(path, **BROKEN)
     assert seen == Sample(1010.0, "g/a", 3, of="of 53 requests (2 status 500 by app-v2-4, 1 status 500)")

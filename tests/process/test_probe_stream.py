@@ -30,7 +30,7 @@ async def send_without_end(stream: Stream) -> None:
         await stream.send(b"x" * 100_000)
 
 
-def test_what_the_peer_said_before_it_hung_up_is_read_after_a_failed_write(
+def test_what_the_peer_sent_before_it_closed_is_read_after_a_failed_write(
     secured: tuple[str, ssl.SSLContext | None, Path | None],
 ) -> None:
     scheme, context, ca_file = secured

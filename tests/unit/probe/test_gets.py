@@ -5,13 +5,13 @@ import pytest
 from changeover.probe.gets import Schedule
 
 
-def test_slots_are_due_at_fixed_distances_whoever_takes_them() -> None:
+def test_slots_are_due_at_fixed_intervals() -> None:
     schedule = Schedule(start=100.0, rate=4.0, fresh_share=0.0)
     assert [schedule.take().due for _ in range(4)] == [100.0, 100.25, 100.5, 100.75]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
-def test_the_share_of_fresh_connections_is_kept_and_both_pages_are_asked_for_on_each(share: float) -> None:
+def test_the_share_of_fresh_connections_is_kept_and_both_pages_are_requested_on_each(share: float) -> None:
     schedule = Schedule(start=0.0, rate=1.0, fresh_share=share)
     slots = [schedule.take() for _ in range(1000)]
     fresh = [slot for slot in slots if slot.fresh]
