@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import subprocess
+import sys
 from base64 import b64encode
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 from tests.unit.uploads.faulty import Faulty
 from tests.unit.uploads.serving import Instance, Sending, settled
 
@@ -98,3 +100,20 @@ async def test_what_the_application_and_the_store_could_not_do_is_counted(store:
     faulty.full = True
     await instance.got("POST", "/", b"hello", upload_complete="?1")
     assert full.more == 1
+
+
+async def test_metrics_are_registered_in_the_registry_of_the_application_and_shared_by_its_engines(
+    store: FileStore,
+) -> None:
+    registry, other = CollectorRegistry(), CollectorRegistry()
+    for _ in range(2):
+        await Instance(store, registry=registry).got("POST", "/", b"hello")
+    labels = {"event": "completed", "dialect": "plain"}
+    assert registry.get_sample_value("changeover_uploads_events_total", labels) == 2
+    assert other.get_sample_value("changeover_uploads_events_total", labels) is None
+
+
+def test_an_import_registers_no_metric() -> None:
+    script = "import changeover.uploads.server.asgi, prometheus_client; print(prometheus_client.generate_latest())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "changeover_uploads" not in done.stdout

@@ -56,6 +56,7 @@ class NewUpload:
     """An upload to be created, as the `validate` hook gets it. All but dialect and owner comes from the client."""
 
     dialect: Dialect
+    """The protocol of the request that creates it."""
     owner: str = ""
     """As `authorise` returned it; empty without that hook."""
     method: str = "POST"

@@ -14,6 +14,7 @@ from changeover.uploads.core.manifest import Dialect, Manifest
 from changeover.uploads.core.metrics import UploadMetrics
 
 EventKind = Literal["created", "progress", "completed", "handled", "cancelled", "expired"]
+"""What happened; `UploadEvent.kind` describes each."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,9 +30,11 @@ class UploadEvent:
     """`progress`: bytes were committed. `completed`: every byte is there. `handled`: the handler's response is stored.
     `cancelled`: by its client, or because its first request failed. `expired`: it was collected."""
     id: str
+    """Identifies the upload."""
     owner: str
     """As `authorise` returned it; empty without that hook."""
     dialect: Dialect
+    """The protocol of the request that created the upload."""
     offset: int
     """Bytes that are durable."""
     length: int | None

@@ -17,6 +17,7 @@ from typing import Literal
 from changeover.uploads.stores.store import Segment
 
 Dialect = Literal["ietf", "tus", "parts", "content-range", "plain"]
+"""The protocol that an upload was created with."""
 
 
 class UploadState(StrEnum):

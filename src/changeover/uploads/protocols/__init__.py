@@ -1,1 +1,1 @@
-"""Upload protocols as header fields: fields to meaning and back. Pure: no I/O, no clock."""
+"""Upload protocols as header fields: from fields to values and back. Pure: no I/O, no clock."""

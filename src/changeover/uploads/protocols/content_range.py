@@ -12,7 +12,8 @@ _RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(?:(\d{1,18})|\*)")
 
 @dataclass(frozen=True)
 class ContentRange:
-    """Bytes `first` to `last`, both included, of `length` in all. None: not said. Without `first` it is a question."""
+    """Bytes `first` to `last`, both included, of `length` in all. None: not stated. Without `first` it asks for the
+    offset."""
 
     first: int | None
     last: int | None
@@ -20,7 +21,7 @@ class ContentRange:
 
     @property
     def size(self) -> int:
-        """Bytes in it."""
+        """Bytes in the range."""
         return 0 if self.first is None or self.last is None else self.last - self.first + 1
 
 

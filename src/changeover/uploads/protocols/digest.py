@@ -1,6 +1,6 @@
-"""Integrity fields (RFC 9530): what they say, and what a server says when the bytes are others.
+"""Integrity fields (RFC 9530): their digests, and the problem types for a mismatch.
 
-Only the algorithms that section 5 calls active are looked at. The others are passed over, as section 2 allows of any.
+Only the algorithms that section 5 calls active are checked. The others are ignored, as section 2 allows.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import http_sf
 from changeover.uploads.protocols.errors import MalformedField
 
 ALGORITHMS: Mapping[str, str] = MappingProxyType({"sha-256": "sha256", "sha-512": "sha512"})
-"""Those that are checked, and what hashlib calls them."""
+"""The algorithms that are checked, with their names in hashlib."""
 WANTED = ", ".join(f"{name}={len(ALGORITHMS) - n}" for n, name in enumerate(ALGORITHMS))
-"""The value of `Want-Content-Digest` and `Want-Repr-Digest` (section 4): all of them, the cheapest first."""
+"""The value of `Want-Content-Digest` and `Want-Repr-Digest` (section 4): all algorithms, the cheapest first."""
 
 # draft-ietf-httpapi-digest-fields-problem-types; both go with 400.
 _PROBLEMS = "https://iana.org/assignments/http-problem-types#"
@@ -28,8 +28,7 @@ MISMATCHING = _PROBLEMS + "digest-mismatching-value"
 def read(name: str, text: str) -> dict[str, bytes]:
     """The digests of `Content-Digest` or `Repr-Digest` by algorithm (sections 2 and 3). Raises MalformedField.
 
-    A field that is no dictionary is refused (RFC 9651, section 4.2 leaves the choice): to pass over it would be to
-    pass over what the client relies on.
+    A field that is no dictionary is refused (RFC 9651, section 4.2 leaves the choice): the client relies on the check.
     """
     try:
         parsed: Any = http_sf.parse(text.encode("latin-1"), tltype="dictionary")

@@ -1,4 +1,4 @@
-"""The error that every reader of this room raises."""
+"""The error of every parser in this room."""
 
 
 class MalformedField(ValueError):

@@ -1,7 +1,7 @@
 """Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload), as the fields of requests and responses.
 
-Clients in the field speak several drafts, told apart by `Upload-Draft-Interop-Version`. What differs is data
-(`INTEROPS`); without the field the newest is meant, as the draft says of the RFC to come.
+Clients use several drafts, which `Upload-Draft-Interop-Version` distinguishes. Their differences are data (`INTEROPS`).
+A request without the field uses the newest, as the draft specifies for the future RFC.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ COMPLETED_UPLOAD = _PROBLEMS + "completed-upload"
 
 @dataclass(frozen=True)
 class Interop:
-    """What one interoperability version asks for."""
+    """The differences of one interoperability version."""
 
     version: int
     inverted: bool = False
     """`Upload-Incomplete` instead of `Upload-Complete` (-00, -01)."""
     typed: bool = True
-    """An append must be of type PARTIAL."""
+    """The content type of an append must be PARTIAL."""
     limited: bool = True
     """`Upload-Limit` and `Upload-Length` exist."""
     bare: bool = False
-    """A question for the offset must not carry the fields of an append (until -05)."""
+    """An offset retrieval must not have the fields of an append (until -05)."""
     lifetime: str = "max-age"
-    """What `Upload-Limit` calls the seconds that are left."""
+    """The name in `Upload-Limit` of the seconds that are left."""
     completed: str = INCONSISTENT_LENGTH
-    """The type of the problem that more bytes for a complete upload are."""
+    """The problem type of an append to a complete upload."""
 
 
 INTEROPS: Mapping[int, Interop] = MappingProxyType(
@@ -57,7 +57,7 @@ NEWEST = INTEROPS[9]
 
 @dataclass(frozen=True)
 class RequestFields:
-    """What a request says of the upload. None: nothing."""
+    """The fields of a request. None: absent, or of the wrong type."""
 
     interop: Interop
     complete: bool | None
@@ -66,7 +66,7 @@ class RequestFields:
 
 
 def is_spoken(headers: Mapping[str, str]) -> bool:
-    """Whether a request speaks this protocol at all. `headers` by lower-case name."""
+    """Whether a request uses this protocol. `headers` by lower-case name."""
     return not headers.keys().isdisjoint(
         ("upload-complete", "upload-incomplete", "upload-draft-interop-version", "upload-offset")
     )
@@ -77,13 +77,13 @@ def read(headers: Mapping[str, str]) -> RequestFields:
     version = _integer(headers, "upload-draft-interop-version")
     if version is not None and version not in INTEROPS:
         known = ", ".join(map(str, INTEROPS))
-        raise MalformedField(f"Upload-Draft-Interop-Version {version} is not spoken here; these are: {known}")
+        raise MalformedField(f"Upload-Draft-Interop-Version {version} is not supported; supported are {known}")
     interop = NEWEST if version is None else INTEROPS[version]
     name = "upload-incomplete" if interop.inverted else "upload-complete"
-    said = _boolean(headers, name)
+    flag = _boolean(headers, name)
     return RequestFields(
         interop=interop,
-        complete=None if said is None else said is not interop.inverted,
+        complete=None if flag is None else flag is not interop.inverted,
         offset=_integer(headers, "upload-offset"),
         length=_integer(headers, "upload-length") if interop.limited else None,
     )
@@ -91,25 +91,25 @@ def read(headers: Mapping[str, str]) -> RequestFields:
 
 @dataclass(frozen=True)
 class ResponseFields:
-    """What an answer in the newest version says of the upload. None: nothing."""
+    """The fields of a response in the newest version. None: absent, or of the wrong type."""
 
     complete: bool | None
     offset: int | None
 
 
 def read_response(headers: Mapping[str, str]) -> ResponseFields:
-    """The fields of an answer, by lower-case name."""
+    """The fields of a response; `headers` by lower-case name."""
     return ResponseFields(_boolean(headers, "upload-complete"), _integer(headers, "upload-offset"))
 
 
 def complete(interop: Interop, value: bool) -> tuple[str, str]:
-    """The field that says whether the upload is complete."""
+    """The field for whether the upload is complete."""
     name = "Upload-Incomplete" if interop.inverted else "Upload-Complete"
     return name, "?1" if value is not interop.inverted else "?0"
 
 
 def limit(limits: Mapping[str, int]) -> tuple[str, str]:
-    """`Upload-Limit`; an upload without limits says `min-size=0`, since some limit must be announced."""
+    """`Upload-Limit`. Without limits it is `min-size=0`, because the field must not be empty."""
     import http_sf
 
     return "Upload-Limit", str(http_sf.ser(dict(limits) or {"min-size": 0}))
@@ -130,8 +130,8 @@ def _item(headers: Mapping[str, str], name: str) -> object:
     if (text := headers.get(name)) is None:
         return None
     if text in _BOOLEANS or (text.isascii() and text.isdigit() and len(text) <= 15):
-        return _BOOLEANS[text] if text in _BOOLEANS else int(text)  # nearly all; the parser takes fifty times as long
-    import http_sf  # here, and not above: a relay hardly ever needs it, and has 2 MB less without
+        return _BOOLEANS[text] if text in _BOOLEANS else int(text)  # the parser takes fifty times as long
+    import http_sf  # here, and not above: a relay rarely needs it, and saves 2 MB
 
     try:
         parsed: Any = http_sf.parse(text.encode("latin-1"), tltype="item")

@@ -41,13 +41,13 @@ def number(headers: Mapping[str, str], name: str) -> int | None:
 def metadata(text: str) -> dict[str, str]:
     """`Upload-Metadata` (extension Creation): `key base64,key base64,key`. Raises MalformedField.
 
-    Values are text; bytes that are no UTF-8 are refused rather than guessed at.
+    Values are text; bytes that are not UTF-8 are refused.
     """
     found: dict[str, str] = {}
     for pair in text.split(","):
         key, _, value = pair.strip().partition(" ")
         if not _KEY.fullmatch(key) or key in found:
-            raise MalformedField(f"Upload-Metadata: {key!r} is no key, or comes twice")
+            raise MalformedField(f"Upload-Metadata: {key!r} is not a key, or is repeated")
         try:
             found[key] = base64.b64decode(value.strip(), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError) as error:
@@ -56,7 +56,7 @@ def metadata(text: str) -> dict[str, str]:
 
 
 def spell_metadata(found: Mapping[str, str]) -> str:
-    """The same the other way round, for HEAD."""
+    """The value of `Upload-Metadata` in the response to HEAD."""
     return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}".strip() for key, value in found.items())
 
 
@@ -69,10 +69,10 @@ class Checksum:
 
 
 def checksum(text: str) -> Checksum:
-    """`sha1 base64`. Raises MalformedField, also for an algorithm that is not offered."""
+    """`sha1 base64`. Raises MalformedField, also for an unsupported algorithm."""
     algorithm, _, value = text.partition(" ")
     if algorithm not in CHECKSUMS:
-        raise MalformedField(f"Upload-Checksum: {algorithm} is not offered; these are: {', '.join(CHECKSUMS)}")
+        raise MalformedField(f"Upload-Checksum: {algorithm} is not supported; supported are {', '.join(CHECKSUMS)}")
     try:
         return Checksum(algorithm, base64.b64decode(value.strip(), validate=True))
     except binascii.Error as error:
@@ -81,7 +81,7 @@ def checksum(text: str) -> Checksum:
 
 @dataclass(frozen=True)
 class Concat:
-    """`Upload-Concat` (extension Concatenation): this is one of several, or the whole of these."""
+    """`Upload-Concat` (extension Concatenation): a partial upload, or the concatenation of `urls`."""
 
     kind: Literal["partial", "final"]
     urls: tuple[str, ...] = ()

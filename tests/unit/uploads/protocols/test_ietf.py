@@ -45,7 +45,7 @@ def test_numbers_are_read_as_they_are_spelt(interop: ietf.Interop, offset: int, 
 
 @pytest.mark.parametrize("version", [0, 1, 2, 4, 7, 10])
 def test_a_version_that_is_not_spoken_is_malformed(version: int) -> None:
-    with pytest.raises(MalformedField, match=f"{version} is not spoken"):
+    with pytest.raises(MalformedField, match=f"{version} is not supported"):
         ietf.read({"upload-draft-interop-version": str(version)})
 
 
