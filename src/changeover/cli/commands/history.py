@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, JsonOption, StateOption
@@ -37,9 +36,10 @@ def show(
 
 
 def _journal(state: Path) -> Journal:
-    if not (state / "journal.db").exists():
+    file = state / "journal.db"
+    if not file.exists():
         raise fail(f"no journal in {state}", next="Name the chain's folder with --state.")
-    return wiring.open_journal(state)
+    return Journal(file)
 
 
 async def _history(output: Output, state: Path) -> int:

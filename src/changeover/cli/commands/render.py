@@ -14,7 +14,8 @@ from changeover.cli import exits
 from changeover.cli.chains import as_it_runs, chain_file
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
-from changeover.cli.rendering.output import Output, write
+from changeover.cli.rendering.output import Output
+from changeover.cli.rendering.stdout import write
 from changeover.hops import registry
 from changeover.model.errors import fail
 from changeover.ports import Serving

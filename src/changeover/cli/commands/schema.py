@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from changeover.cli.options.common import JsonOption
-from changeover.cli.rendering.output import write_json
+from changeover.cli.rendering.stdout import write_json
 from changeover.hops import registry
 from changeover.model.schema import chain_schema
 

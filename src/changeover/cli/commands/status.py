@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.live import Live
 
 from changeover.cli import exits
-from changeover.cli.chains import as_it_runs
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
-from changeover.cli.rendering.status import picture
-from changeover.cli.survey import survey
 
 WATCH_INTERVAL = 0.5
 """Seconds between two refreshes of --watch."""
@@ -32,24 +28,32 @@ def status(
     run(json, lambda output: _status(output, file, state, watch and not json))
 
 
+NOTHING_STARTED: dict[str, Any] = {
+    "chain": None,
+    "up": False,
+    "edge_url": None,
+    "ca_file": None,
+    "active_command": None,
+    "load_balancer_running": False,
+    "keeper_pid": None,
+    "tiers": [],
+    "instances": [],
+}
+
+
 async def _status(output: Output, file: Path | None, state: Path, watch: bool) -> int:
+    if file is None and not (state / "chain.yaml").exists():
+        return _nothing_started(output, state)
+    # Imported here because all that acts on a chain takes most of the start, and there may be no chain.
+    from rich.live import Live
+
+    from changeover.cli.chains import as_it_runs
+    from changeover.cli.rendering.status import picture
+    from changeover.cli.survey import survey
+
     async with as_it_runs(state, file) as found:
         if found is None:
-            output.result(
-                {
-                    "chain": None,
-                    "up": False,
-                    "edge_url": None,
-                    "ca_file": None,
-                    "tiers": [],
-                    "instances": [],
-                    "active_command": None,
-                    "load_balancer_running": False,
-                    "keeper_pid": None,
-                },
-                f"No chain has been started in {state}.",
-            )
-            return exits.DONE
+            return _nothing_started(output, state)
         with contextlib.closing(found.journal()) as journal:
             if not watch:
                 data = await survey(found, journal)
@@ -62,4 +66,9 @@ async def _status(output: Output, file: Path | None, state: Path, watch: bool) -
                 while True:
                     live.update(picture(await survey(found, journal)), refresh=True)
                     await asyncio.sleep(WATCH_INTERVAL)
+    return exits.DONE
+
+
+def _nothing_started(output: Output, state: Path) -> int:
+    output.result(NOTHING_STARTED, f"No chain has been started in {state}.")
     return exits.DONE

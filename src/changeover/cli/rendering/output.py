@@ -7,15 +7,12 @@ the pipe ends the command quietly.
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 
-from changeover.cli.exits import BROKEN_PIPE
+from changeover.cli.rendering.stdout import leave, write_json
 from changeover.model.errors import ChangeoverError
 
 if TYPE_CHECKING:
@@ -65,32 +62,10 @@ def progress_line(event: Progress, start: float) -> str:
     return f"[dim]{event.at - start:7.1f}s[/]  {event.instance or event.tier:<16} {text}"
 
 
-def write_json(data: Mapping[str, Any]) -> None:
-    """Print one JSON object on standard output."""
-    write(json.dumps(data, indent=2) + "\n")
-
-
-def write(text: str) -> None:
-    """Print text on standard output as it is."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _leave()
-
-
 class _QuietConsole(Console):
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        _leave()
-
-
-def _leave() -> None:
-    """End the command; the interpreter's last flush must find somewhere to write to."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
-    raise SystemExit(BROKEN_PIPE)
+        leave()
 
 
 def _plain(text: str) -> str:
