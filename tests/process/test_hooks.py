@@ -27,7 +27,7 @@ from changeover.model.hooks import Hook, HookPayload, Notify, Point
 
 TOKEN = "s3cr3t-t0ken"
 PAYLOAD = HookPayload(
-    chain="shop", rollout=7, tier="gateway", came_from="v1", goal="v2", at=1.5, counts={"admitted": 3}
+    chain="shop", rollout=7, tier="gateway", from_template="v1", to_template="v2", at=1.5, counts={"admitted": 3}
 )
 BEFORE, AFTER = Point.BEFORE_TIER, Point.AFTER_TIER
 

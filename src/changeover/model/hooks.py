@@ -164,10 +164,10 @@ class HookPayload:
     chain: Annotated[str, Field(description="The chain's name.")]
     rollout: Annotated[int, Field(description="The rollout's number in the journal.")]
     tier: Annotated[str, Field(description="The tier that is rolled.")]
-    came_from: Annotated[
+    from_template: Annotated[
         str, Field(serialization_alias="from", description="The template that the tier ran before; empty if none.")
     ]
-    goal: Annotated[str, Field(serialization_alias="to", description="The target template.")]
+    to_template: Annotated[str, Field(serialization_alias="to", description="The target template.")]
     at: Annotated[float, Field(description="Time in seconds since the epoch, by the controller's clock.")]
     point: Annotated[
         Point | None,

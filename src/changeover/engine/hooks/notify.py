@@ -49,7 +49,7 @@ async def send(url: str, payload: HookPayload | None, timeout: float, environ: M
 
 def message(payload: HookPayload) -> dict[str, str]:
     """The text for people: one line with the event, then the details."""
-    way = f"{payload.came_from} -> {payload.goal}" if payload.came_from else payload.goal
+    way = f"{payload.from_template} -> {payload.to_template}" if payload.from_template else payload.to_template
     point = payload.point.value.replace("_", " ") if payload.point else ""
     what = payload.outcome or (f"{point}: {payload.step}" if payload.step else point)
     lines = [

@@ -1,4 +1,4 @@
-"""Hooks as they are written, what they are handed, and the words of messages; performing is in tests/process."""
+"""Hooks in a chain file, and the payload that they receive; performing them is in tests/process."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from changeover.engine.hooks.notify import message
-from changeover.engine.hooks.run import HookFailed
 from changeover.model import chainfile
 from changeover.model.errors import ChangeoverError
 from changeover.model.hooks import LONGEST_VARIABLE, Hook, HookPayload, Notify, Point, payload_schema
 
-PAYLOAD = HookPayload(chain="shop", rollout=7, tier="gateway", came_from="v1", goal="v2", at=1.5)
+PAYLOAD = HookPayload(chain="shop", rollout=7, tier="gateway", from_template="v1", to_template="v2", at=1.5)
 
 
 def hook(**said: Any) -> Hook:
@@ -132,36 +130,3 @@ def test_a_payload_can_be_sent_whatever_a_reason_holds() -> None:
 def test_what_was_counted_is_not_in_the_environment() -> None:
     assert "CHANGEOVER_COUNTS" not in PAYLOAD.variables()
     assert PAYLOAD.variables()["CHANGEOVER_ROLLOUT"] == "7"
-
-
-# -- words -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("payload", "title", "kind"),
-    [
-        ({"point": Point.ON_COMPLETION, "outcome": "completed"}, "shop: gateway v1 -> v2: completed", "success"),
-        ({"point": Point.ON_FAILURE, "outcome": "undone"}, "shop: gateway v1 -> v2: undone", "failure"),
-        ({"point": Point.AFTER_STEP, "step": "20%"}, "shop: gateway v1 -> v2: after step: 20%", "info"),
-        ({"point": Point.BEFORE_TIER, "came_from": ""}, "shop: gateway v2: before tier", "info"),
-    ],
-)
-def test_the_title_of_a_notification(payload: dict[str, Any], title: str, kind: str) -> None:
-    said = message(HookPayload(**{**vars(PAYLOAD), **payload}))
-    assert (said["title"], said["type"]) == (title, kind)
-
-
-@pytest.mark.parametrize(
-    ("point", "state"),
-    [
-        (Point.BEFORE_TIER, "No instance of gateway was changed. Running instances continue to serve."),
-        (Point.BEFORE_STEP, "The step has not begun. Running instances continue to serve."),
-        (Point.AFTER_TIER, ""),
-    ],
-)
-def test_a_failed_hook_reports_the_state_that_it_leaves(point: Point, state: str) -> None:
-    failed = HookFailed(point, "gateway", f"{point} hook mine answered 500", "first\nlast")
-    (problem,) = failed.problems
-    assert problem.what == f"{point} hook mine answered 500. Its output:\n    first\n    last"
-    assert (problem.where, problem.state, bool(problem.next)) == ("tier gateway", state, point.can_stop)
-    assert failed.reason == f"{point} hook mine answered 500: last"
