@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+import pytest
+import typer
+
+from changeover.cli.exits import COULD_NOT, INTERRUPTED, ROLLED_BACK
+from changeover.cli.frame import run
+from changeover.cli.rendering.output import Output
+from changeover.model.errors import fail
+from changeover.ports import CannotStart, Unknown
+
+
+def code_of(raised: BaseException | None = None, *, as_json: bool = False, code: int = 0) -> int:
+    async def work(output: Output) -> int:
+        if raised is not None:
+            raise raised
+        return code
+
+    with pytest.raises(typer.Exit) as left:
+        run(as_json, work)
+    return left.value.exit_code
+
+
+@pytest.mark.parametrize("code", [0, ROLLED_BACK, INTERRUPTED])
+def test_a_command_exits_with_the_code_that_it_returns(code: int) -> None:
+    assert code_of(code=code) == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (fail("no such tier", next="Name another."), COULD_NOT, "error: no such tier\n  Name another."),
+        (fail("broken", exit_code=INTERRUPTED), INTERRUPTED, "error: broken"),
+        (Unknown("haproxy is silent"), COULD_NOT, "error: haproxy is silent\n  `changeover status` shows"),
+        (CannotStart("no such file"), COULD_NOT, "error: no such file"),
+        (PermissionError(13, "Permission denied", "journal.db"), COULD_NOT, "error: journal.db: Permission denied\n"),
+        (KeyboardInterrupt(), COULD_NOT, "error: interrupted before the command was done"),
+    ],
+    ids=["an error", "its own code", "unknown", "cannot start", "the system", "Ctrl-C"],
+)
+def test_an_expected_error_is_a_message_and_a_code(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str
+) -> None:
+    assert code_of(error) == code
+    assert message in capsys.readouterr().err
+
+
+def test_with_json_the_error_is_an_object_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    code_of(fail("no such tier", where="chain.yaml:3"), as_json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["exit_code"] == COULD_NOT
+    assert printed["error"] == [{"what": "no such tier", "where": "chain.yaml:3", "state": "", "next": ""}]
+
+
+def test_an_unforeseen_exception_passes_through_to_the_fault_handler() -> None:
+    async def work(output: Output) -> int:
+        raise KeyError("edge")
+
+    with pytest.raises(KeyError):
+        run(False, work)
+
+
+def test_sigterm_cancels_the_command_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
+    forever: Callable[[], Awaitable[object]] = asyncio.Event().wait
+
+    async def work(output: Output) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await forever()
+        return 0
+
+    with pytest.raises(typer.Exit) as left:
+        run(False, work)
+    assert left.value.exit_code == COULD_NOT
+    assert "a rollout stays at its current step" in capsys.readouterr().err
