@@ -37,7 +37,7 @@ from scipy.stats import mannwhitneyu
 from shared import write_results
 
 from changeover.engine.metrics.ledger import LedgerReader
-from changeover.engine.metrics.probe import LAG, ProbeSource
+from changeover.engine.metrics.probe import ProbeSource, ProbeTiming
 from changeover.engine.metrics.source import look
 from changeover.model.guard import LATENCY_NOT_WORSE, NO_BROKEN_REQUESTS, SHIPPED, Condition, Guard
 from changeover.rollout.guard.cohorts import CohortMember, Cohorts
@@ -263,7 +263,7 @@ def real(ledger: Path, a: str, b: str, interval: float) -> None:
             slow = reader.rows[canary].sent_ms
             slow[:] = array("d", (ms * slower for ms in slow))
             begin = max(reader.rows[name].ended[0] for name in (a, b))
-            while begin + LAG + (condition.count + 3) * interval < reader.newest:
+            while begin + ProbeTiming().lag + (condition.count + 3) * interval < reader.newest:
                 cohorts = Cohorts(
                     begin, "", (CohortMember(canary, begin),), "", (CohortMember(baseline, begin),), fresh=True
                 )
@@ -275,7 +275,7 @@ def real(ledger: Path, a: str, b: str, interval: float) -> None:
 
 async def _replay(guard: Guard, reader: LedgerReader, cohorts: Cohorts) -> tuple[Verdict, float]:
     run = GuardRun((guard,), cohorts.since)
-    source = {"probe": ProbeSource(reader, stale=math.inf)}
+    source = {"probe": ProbeSource(reader, ProbeTiming(stale=math.inf))}
     while run.verdict.state == "running" and (at := run.next_at) is not None:
         for seen in await look(run, source, cohorts, at):
             run.take(seen)

@@ -385,7 +385,7 @@ def test_the_share_of_errors_says_what_it_is_at_worst(path: Path) -> None:
     assert seen.value == pytest.approx(1 / 98)
     assert seen.at_worst == pytest.approx(3 / 100)
     compared = probed(path, measure="error_ratio", against_baseline=True, min_requests=1)
-    assert why(compared) == "2 broken requests of the interval bear no name, so they cannot be compared"
+    assert why(compared) == "2 broken requests of the interval name no instance, so they cannot be compared"
 
 
 # -- all of it together ------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""The probe's ledger while it grows: read on from where the last look ended, kept as numbers by instance.
+"""The probe's ledger while it grows: each look reads on where the last one ended, and keeps numbers by instance.
 
-What is read is what `changeover probe` writes (`probe/row.py`); of each row only what a guard asks for is kept,
-some 25 bytes. A half-written last line waits for its other half. A whole line that is no row is not passed over: it
-may have been a broken request.
+`changeover probe` writes it (`probe/row.py`). Of each row only the numbers of the guards are kept, some 25 bytes. A
+half-written last line waits for its other half. A whole line that is no row makes the ledger unusable: it may have been
+a broken request.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Rows:
     ended: array[float] = field(default_factory=lambda: array("d"))
     broken: array[int] = field(default_factory=lambda: array("b"))
     due_ms: array[float] = field(default_factory=lambda: array("d"))
-    """From when the request was due; NaN for what is no GET."""
+    """From the time when the request was due; NaN for what is no GET."""
     sent_ms: array[float] = field(default_factory=lambda: array("d"))
-    """From when it was sent."""
+    """From the time when it was sent."""
 
     def add(self, ended: float, broken: bool, due_ms: float, sent_ms: float) -> None:
         position = len(self.ended)
@@ -58,13 +58,13 @@ class Breakage:
 
 
 class LedgerReader:
-    """One ledger file, from its first line on. Files take their time: use it off the event loop, and hold `lock`."""
+    """One ledger file, from its first line on. Reading blocks: call it outside of the event loop, and hold `lock`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lock = threading.Lock()
         self.rows: dict[str, Rows] = defaultdict(Rows)
-        """By instance; what bears no instance's name stands under the empty one."""
+        """Keyed by instance; rows without an instance are under the empty name."""
         self.newest = 0.0
         """When the last row read ended."""
         self._breakages: list[Breakage] = []
@@ -75,11 +75,11 @@ class LedgerReader:
         self._spoilt = ""
 
     def read(self) -> None:
-        """Take in what was added. Raises Unknown when the file cannot be read or a line of it makes no sense."""
+        """Read what was appended. Raises Unknown when the file cannot be read or a line of it makes no sense."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self._offset - len(self._tail))
-                if file.read(len(self._tail)) != self._tail:  # an inode would not tell: its number is soon used again
+                if file.read(len(self._tail)) != self._tail:  # the inode is no proof: its number is soon used again
                     self._spoilt = self._spoilt or "it was replaced while it was being read"
                 while not self._spoilt and (piece := file.read(_PIECE)):
                     self._offset += len(piece)
@@ -91,10 +91,12 @@ class LedgerReader:
             raise Unknown(f"the ledger {self.path} is not to be trusted: {self._spoilt}")
 
     def causes(self, since: float) -> str:
-        """What broke, the most frequent first: `2 status 500 by runtime-v2-4, 1 timeout`."""
+        """The causes of broken requests, the most frequent first: `2 status 500 by runtime-v2-4, 1 timeout`."""
         found = Counter((one.reason, one.instance) for one in self._breakages if one.ended >= since)
-        told = [f"{n} {reason}" + (f" by {who}" if who else "") for (reason, who), n in found.most_common(3)]
-        return ", ".join(told + ["..."] * (len(found) > len(told)))
+        causes = [
+            f"{n} {reason}" + (f" by {instance}" if instance else "") for (reason, instance), n in found.most_common(3)
+        ]
+        return ", ".join(causes + ["..."] * (len(found) > len(causes)))
 
     def _take(self, piece: bytes) -> None:
         *lines, self._half = (self._half + piece).split(b"\n")

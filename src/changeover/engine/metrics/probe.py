@@ -1,18 +1,17 @@
-"""Samples from the probe: what clients met, row by row, as its ledger tells while it grows.
+"""Samples from the probe: the requests of clients, row by row, as its ledger grows.
 
-- `broken_requests`: every row since the step began that did not go well, of all kinds and whoever answered, if
-  anybody.
-- `error_ratio`: of the rows that bear the name of a canary instance. A broken one that bears no name could be
-  anybody's: against a threshold the sample says what it would be at worst, and a comparison has no sample.
-- `latency`: of GETs, also those that went wrong. Against a threshold it counts from when a request was due, as its
-  client waits; in a comparison from when it was sent, since what it waited for before may have been the other
-  side's doing.
+- `broken_requests`: every row since the step began whose request failed, of all kinds, with or without a response.
+- `error_ratio`: of the rows that name a canary instance. A broken request without a name may belong to any instance:
+  against a threshold the sample holds the worst case, and a comparison has no sample.
+- `latency`: of GETs, the failed ones included. Against a threshold it counts from the time when a request was due, as
+  a client waits; in a comparison from the time when it was sent, since the other cohort may have caused the wait
+  before.
 
-Rows are known `LAG` late, so an interval ends that long before it is asked about. Only the application's answers
-bear an instance's name: of a tier of proxies the probe can tell broken requests, and nothing else.
+Rows appear in the ledger `ProbeTiming.lag` late, so an interval ends that long before the query. Only responses of the
+application name an instance: of a tier of proxies the probe measures broken requests, and nothing else.
 
-Ages: with a fresh baseline each instance's rows are taken from the same window after its own admission; without
-one, from the same window of the clock. See `rollout/sides.py`.
+Ages: with a fresh baseline the rows of each instance come from the same window after its own admission; without one,
+from the same window of the clock. See `rollout/guard/cohorts.py`.
 """
 
 from __future__ import annotations
@@ -28,37 +27,42 @@ from changeover.ports import Unknown
 from changeover.rollout.guard.cohorts import CohortMember, Cohorts
 from changeover.rollout.guard.evaluate import Missing, Sample, Seen
 
-LAG = 1.5
-"""Seconds until a row is surely in the ledger: the probe writes once a second, and at once when a request broke."""
-STALE = 10.0
-"""Seconds without a new row after which a ledger counts as abandoned: well above LAG, and above the pause between two
-rows of any load that could prove something."""
+
+@dataclass(frozen=True)
+class ProbeTiming:
+    """Seconds."""
+
+    lag: float = 1.5
+    """Until a row is in the ledger: the probe writes once a second, and at once when a request broke."""
+    stale: float = 10.0
+    """Without a new row, until a ledger counts as abandoned: well above `lag`, and above the pause between two rows of
+    any load that could prove something."""
 
 
 class ProbeSource:
-    """Remembers nothing but the ledger, so one may serve any number of runs."""
+    """Holds nothing but the ledger, so one serves any number of guard runs."""
 
-    def __init__(self, ledger: LedgerReader, *, stale: float = STALE) -> None:
+    def __init__(self, ledger: LedgerReader, timing: ProbeTiming = ProbeTiming()) -> None:
         self._ledger = ledger
-        self._stale = stale
+        self._timing = timing
 
-    async def begin(self, sides: Cohorts, at: float) -> None:
-        """Nothing to take down: every row says when it was."""
+    async def begin(self, cohorts: Cohorts, at: float) -> None:
+        """Records nothing: every row has its time."""
 
-    async def measure(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
-        return await asyncio.to_thread(self._measure, key, condition, sides, at)
+    async def measure(self, key: str, condition: Condition, cohorts: Cohorts, at: float) -> Seen:
+        return await asyncio.to_thread(self._measure, key, condition, cohorts, at)
 
-    def _measure(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
+    def _measure(self, key: str, condition: Condition, cohorts: Cohorts, at: float) -> Seen:
         with self._ledger.lock:
             try:
                 self._read(at)
                 match condition.measure:
                     case "broken_requests":
-                        return self._broken(key, sides.since, at)
+                        return self._broken(key, cohorts.since, at)
                     case "error_ratio":
-                        return self._error_ratio(key, condition, sides, at)
+                        return self._error_ratio(key, condition, cohorts, at)
                     case "latency":
-                        return self._latency(key, condition, sides, at)
+                        return self._latency(key, condition, cohorts, at)
                     case _:
                         raise Unknown(f"the probe does not measure {condition.measure}")
             except Unknown as error:
@@ -69,7 +73,7 @@ class ProbeSource:
         age = at - self._ledger.newest
         if not self._ledger.newest:
             raise Unknown(f"the ledger {self._ledger.path} is empty")
-        if abs(age) > self._stale:
+        if abs(age) > self._timing.stale:
             when = f"{age:.0f} s old" if age > 0 else f"{-age:.0f} s ahead of this clock"
             raise Unknown(f"the newest row of {self._ledger.path} is {when}: does the probe still run?")
 
@@ -84,31 +88,31 @@ class ProbeSource:
         causes = f" ({self._ledger.causes(since)})" if broken else ""
         return Sample(at, key, broken, of=f"of {ended:,} requests{causes}")
 
-    def _error_ratio(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
-        seen = [self._side(condition, sides, side, at) for side in _asked(condition, sides)]
+    def _error_ratio(self, key: str, condition: Condition, cohorts: Cohorts, at: float) -> Seen:
+        seen = [self._side(condition, cohorts, side, at) for side in _queried(condition, cohorts)]
         shares = [side.broken / side.ended for side in seen]
-        nameless = self._nameless(at - LAG - condition.interval, at - LAG)
+        nameless = self._nameless(at - self._timing.lag - condition.interval, at - self._timing.lag)
         if not condition.against_baseline:
             canary = seen[0]
             at_worst = (canary.broken + nameless) / (canary.ended + nameless)
             return Sample(at, key, shares[0], at_worst=at_worst, of=f"of {canary.ended:,} requests")
         if nameless:
-            raise Unknown(f"{nameless} broken requests of the interval bear no name, so they cannot be compared")
+            raise Unknown(f"{nameless} broken requests of the interval name no instance, so they cannot be compared")
         return Sample(at, key, shares[0], shares[1], of=f"of {seen[0].ended:,} and {seen[1].ended:,} requests")
 
-    def _latency(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
-        seen = [self._side(condition, sides, side, at) for side in _asked(condition, sides)]
+    def _latency(self, key: str, condition: Condition, cohorts: Cohorts, at: float) -> Seen:
+        seen = [self._side(condition, cohorts, side, at) for side in _queried(condition, cohorts)]
         values = [_percentile(side.ms, condition.percentile) for side in seen]
         of = " and ".join(f"{len(side.ms):,}" for side in seen)
         return Sample(at, key, values[0], values[1] if condition.against_baseline else None, of=f"of {of} answers")
 
-    def _side(self, condition: Condition, sides: Cohorts, side: tuple[CohortMember, ...], at: float) -> _Side:
-        """What ended in the window of each instance of a side. Raises Unknown where it is too little to go by."""
-        compared, end, length = condition.against_baseline, at - LAG, condition.interval
-        if compared and (why := too_young(sides, side, end, length)):
-            raise Unknown(why)
-        windows = sides.window(side, end, length) if compared else {one.name: (end - length, end) for one in side}
-        found = _Side()
+    def _side(self, condition: Condition, cohorts: Cohorts, side: tuple[CohortMember, ...], at: float) -> _CohortRows:
+        """The requests that ended in the window of each instance of a cohort. Raises Unknown where they are too few."""
+        compared, end, length = condition.against_baseline, at - self._timing.lag, condition.interval
+        if compared and (reason := too_young(cohorts, side, end, length)):
+            raise Unknown(reason)
+        windows = cohorts.window(side, end, length) if compared else {one.name: (end - length, end) for one in side}
+        found = _CohortRows()
         for name, (start, until) in windows.items():
             if (rows := self._ledger.rows.get(name)) is not None:
                 there = rows.within(start, until)
@@ -117,10 +121,10 @@ class ProbeSource:
                 found.ms += [ms for ms in (rows.sent_ms if compared else rows.due_ms)[there] if not isnan(ms)]
         number = len(found.ms) if condition.measure == "latency" else found.ended
         if number < condition.requests_needed:
-            who = "the canary" if side is sides.canary else "the baseline"
+            cohort = "the canary" if side is cohorts.canary else "the baseline"
             names = ", ".join(one.name for one in side)
             raise Unknown(
-                f"{number} answers of {who} ({names}) in {length:g} s, {condition.requests_needed} are needed"
+                f"{number} answers of {cohort} ({names}) in {length:g} s, {condition.requests_needed} are needed"
             )
         return found
 
@@ -130,16 +134,16 @@ class ProbeSource:
 
 
 @dataclass
-class _Side:
+class _CohortRows:
     ended: int = 0
     broken: int = 0
     ms: list[float] = field(default_factory=list)
 
 
-def _asked(condition: Condition, sides: Cohorts) -> list[tuple[CohortMember, ...]]:
-    return [sides.canary, sides.baseline] if condition.against_baseline else [sides.canary]
+def _queried(condition: Condition, cohorts: Cohorts) -> list[tuple[CohortMember, ...]]:
+    return [cohorts.canary, cohorts.baseline] if condition.against_baseline else [cohorts.canary]
 
 
 def _percentile(values: list[float], percentile: float) -> float:
-    """The least value that this share of all does not exceed."""
+    """The least value that this share of all values does not exceed."""
     return sorted(values)[max(0, ceil(len(values) * percentile / 100) - 1)]

@@ -1,11 +1,11 @@
-"""Samples from Prometheus, or whatever speaks its HTTP API (`/api/v1/query`).
+"""Samples from Prometheus, or another server with its HTTP API (`/api/v1/query`).
 
-One finite number is an answer. No series, several series, NaN, an infinite value, a warning (part of the data could
-not be read) and an error are reasons why there is none. Prometheus itself answers with the last value for up to
-five minutes after a series has stopped, unless the target told it so: ask for `rate` or `increase` over
+One finite number is a sample. No series, several series, NaN, an infinite value, a warning (part of the data could
+not be read) and an error are reasons why there is none. Prometheus itself responds with the last value for up to
+five minutes after a series has stopped, unless the target marked it as stale: query `rate` or `increase` over
 `$interval`, which is empty as soon as the interval is.
 
-Ages: the query is evaluated for either side at the moment when its youngest instance had the age in question, so
+Ages: the query is evaluated for each cohort at the moment when its youngest instance had the age in question, so
 with a fresh baseline `[$interval]` covers the same age on both. Without one, both are evaluated at the same time.
 """
 
@@ -32,39 +32,39 @@ _SHOWN = 200  # characters of an error text that go into a reason
 
 
 class PrometheusSource:
-    """Remembers nothing, so one may serve any number of runs. `instances`: where addresses are looked up by name."""
+    """Holds no state, so one serves any number of guard runs. `instances`: name -> instance, for their addresses."""
 
     def __init__(self, client: httpx.AsyncClient, server: Prometheus, instances: Mapping[str, Instance]) -> None:
         self._client = client
         self._server = server
         self._instances = instances
 
-    async def begin(self, sides: Cohorts, at: float) -> None:
-        """Nothing to take down: every query names its own interval."""
+    async def begin(self, cohorts: Cohorts, at: float) -> None:
+        """Records nothing: every query names its own interval."""
 
-    async def measure(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
-        asked = [(sides.canary, sides.template)]
+    async def measure(self, key: str, condition: Condition, cohorts: Cohorts, at: float) -> Seen:
+        queried = [(cohorts.canary, cohorts.template)]
         if condition.against_baseline:
-            asked.append((sides.baseline, sides.old_template))
-            for side, _ in asked:
-                if why := too_young(sides, side, at, condition.interval):
-                    return Missing(at, key, why)
+            queried.append((cohorts.baseline, cohorts.old_template))
+            for side, _ in queried:
+                if reason := too_young(cohorts, side, at, condition.interval):
+                    return Missing(at, key, reason)
         try:
             async with asyncio.timeout(self._server.timeout):
-                values = [await self._ask(condition, sides, side, template, at) for side, template in asked]
+                values = [await self._query(condition, cohorts, side, template, at) for side, template in queried]
         except TimeoutError:
             return Missing(at, key, f"{self._server.url} did not answer within {self._server.timeout:g} s")
         except Unknown as error:
             return Missing(at, key, str(error))
         return Sample(at, key, values[0], values[1] if condition.against_baseline else None)
 
-    async def _ask(
-        self, condition: Condition, sides: Cohorts, side: tuple[CohortMember, ...], template: str, at: float
+    async def _query(
+        self, condition: Condition, cohorts: Cohorts, side: tuple[CohortMember, ...], template: str, at: float
     ) -> float:
         query = self._filled(condition, side, template)
         when = at
         if condition.against_baseline:
-            when = max(end for _, end in sides.window(side, at, condition.interval).values())
+            when = max(end for _, end in cohorts.window(side, at, condition.interval).values())
         try:
             answer = await self._client.post(
                 f"{self._server.url.rstrip('/')}/api/v1/query",
@@ -91,7 +91,7 @@ class PrometheusSource:
 
     def _address(self, one: CohortMember) -> str:
         if (instance := self._instances.get(one.name)) is None:
-            raise Unknown(f"the address of {one.name} is not known")  # left out, the query would be about others
+            raise Unknown(f"the address of {one.name} is not known")  # the query would match others
         return str(instance.address)
 
     def _headers(self) -> dict[str, str]:
@@ -101,7 +101,7 @@ class PrometheusSource:
 
 
 def _json(answer: httpx.Response) -> Any:
-    """The document of an answer; Prometheus explains its 4xx and 5xx in one, too."""
+    """The JSON of a response; Prometheus explains its 4xx and 5xx in JSON, too."""
     try:
         return answer.json()
     except ValueError:
@@ -109,7 +109,7 @@ def _json(answer: httpx.Response) -> Any:
 
 
 def one_number(document: Any) -> float:
-    """The one finite number of an answer. Raises Unknown, saying what it is instead."""
+    """The one finite number of a response. Raises Unknown that names the content instead."""
     try:
         if document["status"] != "success":
             raise Unknown(f"{document.get('errorType', 'error')}: {str(document.get('error', 'unknown'))[:_SHOWN]}")
@@ -131,5 +131,5 @@ def one_number(document: Any) -> float:
 
 
 def _either(names: Iterable[str]) -> str:
-    """A regular expression, to be put between double quotes, that matches exactly these."""
+    """A regular expression, for use between double quotes, that matches exactly these names."""
     return "|".join(re.sub(r"[^\w:-]", lambda special: f"[{special[0]}]", name) for name in names)

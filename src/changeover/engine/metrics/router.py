@@ -1,10 +1,10 @@
-"""Samples from the routers' own counters: exact as to which instance broke what, blind to what clients were spared.
+"""Samples from the routers' own counters: exact about instances, but blind to retries that spare the client.
 
 A router counts attempts. A request that failed on one instance and was repeated on another broke for the router and
 for no client, so these numbers may exceed the probe's. Counters only grow; one that went back, or a router that was
 there before and does not answer now, leaves a gap, and a gap is missing, not zero.
 
-Ages: counters tell differences between two looks and not what was when, so canary and baseline are compared over
+Ages: counters give differences between two looks and no times, so canary and baseline are compared over
 the same window of the clock, also where the baseline is fresh.
 """
 
@@ -18,35 +18,34 @@ from changeover.rollout.guard.cohorts import Cohorts
 from changeover.rollout.guard.evaluate import Missing, Sample, Seen
 
 ByNode = Mapping[str, Mapping[str, RequestCounts]]
-"""Router -> instance -> what it counted."""
+"""Router -> instance -> its counters."""
 
 ReadCounts = Callable[[], Awaitable[ByNode]]
-"""Asks every router. Raises Unknown when one does not answer."""
+"""Queries every router. Raises Unknown when one does not respond."""
 
 
 class RouterSource:
-    """One for each GuardRun: it remembers what was counted when the step began, and at each condition's last sample.
+    """One for each GuardRun: it holds the counters at the start of the step and at the last sample of each condition.
 
-    What an instance did between the last look and the moment it was taken out of the routers is lost with its counters:
-    less than one interval.
+    When an instance leaves the routers, its counts since the last look are lost: less than one interval.
     """
 
     def __init__(self, read: ReadCounts) -> None:
         self._read = read
         self._at_start: ByNode | None = None
-        self._unknown = "nothing was counted as the step began"
+        self._unknown = "there were no counters when the step began"
         self._last: dict[str, ByNode] = {}
         self._since_start: dict[str, RequestCounts] = {}
 
-    async def begin(self, sides: Cohorts, at: float) -> None:
+    async def begin(self, cohorts: Cohorts, at: float) -> None:
         self._last.clear()
         self._since_start.clear()
         try:
             self._at_start = await self._read()
         except Unknown as error:
-            self._at_start, self._unknown = None, f"what was counted before is not known: {error}"
+            self._at_start, self._unknown = None, f"the counters at the beginning of the step are not known: {error}"
 
-    async def measure(self, key: str, condition: Condition, sides: Cohorts, at: float) -> Seen:
+    async def measure(self, key: str, condition: Condition, cohorts: Cohorts, at: float) -> Seen:
         try:
             now = await self._read()
             before, self._last[key] = self._last.get(key, self._at_start), now
@@ -57,7 +56,7 @@ class RouterSource:
             return Missing(at, key, str(error))
         if condition.measure == "broken_requests":
             return self._broken(key, since, at)
-        return _ratio(key, condition, sides, since, at)
+        return _ratio(key, condition, cohorts, since, at)
 
     def _broken(self, key: str, since: Mapping[str, RequestCounts], at: float) -> Seen:
         so_far = _sum([self._since_start.get(key, _NONE), *since.values()])
@@ -67,10 +66,10 @@ class RouterSource:
         return Sample(at, key, so_far.broken, of=f"of {so_far.ended:,} attempts of the routers")
 
 
-def _ratio(key: str, condition: Condition, sides: Cohorts, since: Mapping[str, RequestCounts], at: float) -> Seen:
+def _ratio(key: str, condition: Condition, cohorts: Cohorts, since: Mapping[str, RequestCounts], at: float) -> Seen:
     needed = condition.requests_needed
-    asked = {"canary": sides.canary, **({"baseline": sides.baseline} if condition.against_baseline else {})}
-    found = {side: _sum(since.get(one.name, _NONE) for one in members) for side, members in asked.items()}
+    queried = {"canary": cohorts.canary, **({"baseline": cohorts.baseline} if condition.against_baseline else {})}
+    found = {side: _sum(since.get(one.name, _NONE) for one in members) for side, members in queried.items()}
     for side, counts in found.items():
         if counts.ended < needed:
             return Missing(at, key, f"{counts.ended} requests to the {side} in this interval, {needed} are needed")
@@ -93,15 +92,15 @@ def _sum(counts: Iterable[RequestCounts]) -> RequestCounts:
 
 
 def _difference(before: ByNode, now: ByNode) -> dict[str, RequestCounts]:
-    """What was counted in between, over all routers. A router or an instance that is new began at zero."""
+    """The counts in between, over all routers. A new router or instance began at zero."""
     if vanished := sorted(before.keys() - now.keys()):
-        raise Unknown(f"{vanished[0]} counted before and does not answer any more")
+        raise Unknown(f"{vanished[0]} counted before and does not respond any more")
     total: dict[str, RequestCounts] = {}
     for node, instances in now.items():
         for instance, counts in instances.items():
             old = before.get(node, {}).get(instance, _NONE)
             if counts.ok < old.ok or counts.broken < old.broken:
-                raise Unknown(f"{node} began to count anew for {instance}")
+                raise Unknown(f"{node} reset its counters of {instance}")
             new = RequestCounts(counts.ok - old.ok, counts.broken - old.broken)
             total[instance] = _sum((total.get(instance, _NONE), new))
     return total

@@ -108,17 +108,17 @@ def test_a_gap_in_the_counters_is_missing_and_not_zero() -> None:
         **BROKEN,
     )
     assert told(seen) == [
-        "e began to count anew for new",
+        "e reset its counters of new",
         "e: no answer",
         1,
-        "f counted before and does not answer any more",
+        "f counted before and does not respond any more",
         2,
     ]
 
 
 def test_a_beginning_that_is_not_known_makes_the_first_sample_missing() -> None:
     seen = asked([Unknown("e: no answer"), {"e": counts(new=(50, 1))}, {"e": counts(new=(70, 1))}], **RATIO)
-    assert told(seen) == ["what was counted before is not known: e: no answer", 0]
+    assert told(seen) == ["the counters at the beginning of the step are not known: e: no answer", 0]
 
 
 def looked(sides: Cohorts, rule: dict[str, Any]) -> list[Seen]:
@@ -127,4 +127,4 @@ def looked(sides: Cohorts, rule: dict[str, Any]) -> list[Seen]:
 
 
 def test_a_source_that_is_not_there_is_missing() -> None:
-    assert told(looked(SIDES, {"source": "router", **BROKEN})) == ["there is no router to ask"]
+    assert told(looked(SIDES, {"source": "router", **BROKEN})) == ["there is no source router"]
