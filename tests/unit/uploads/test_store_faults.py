@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.uploads.appending import Held
 from tests.unit.uploads.bucket_stores import SOON, s3_store
 from tests.unit.uploads.buckets import Fault, Service
 from tests.unit.uploads.serving import Got, Instance, content, settled
 from tests.unit.uploads.speaking import ContentRange, Ietf, Parts, Tus
-from tests.unit.uploads.test_engine import Held
 
 from changeover.uploads import FileStore
 from changeover.uploads.core.appending import Appender
