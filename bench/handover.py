@@ -45,7 +45,7 @@ from changeover.uploads.stores.store import RecordMissing
 EXAMPLES = Path(__file__).parents[1] / "examples"
 WITH, WITHOUT = EXAMPLES / "02-upload-handover/chain.yaml", EXAMPLES / "01-four-tiers/chain.yaml"
 ROLLED = ("runtime", "gateway", "l4")
-COUNTERS = ("segments", "committed", "sent_again", "resumed", "given_up")
+COUNTERS = ("segments", "committed_bytes", "resent_bytes", "resumed", "given_up")
 EVERY = 2.0
 """Seconds between two kills."""
 MANY = 4
@@ -203,9 +203,9 @@ def kill(load: Load) -> dict[str, Any]:
 def again(counted: Counter[str], kills: int) -> dict[str, Any]:
     """Bytes that were sent twice, for each kill and for each request that failed; and how large a segment was."""
     return {
-        "sent again per kill": round(counted["sent_again"] / max(1, kills)),
-        "sent again per failure": round(counted["sent_again"] / max(1, counted["resumed"])),
-        "mean segment": round(counted["committed"] / max(1, counted["segments"])),
+        "sent again per kill": round(counted["resent_bytes"] / max(1, kills)),
+        "sent again per failure": round(counted["resent_bytes"] / max(1, counted["resumed"])),
+        "mean segment": round(counted["committed_bytes"] / max(1, counted["segments"])),
     }
 
 

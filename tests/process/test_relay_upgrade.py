@@ -268,7 +268,7 @@ def test_a_relay_that_no_successor_could_reach_does_not_start(tmp_path: Path) ->
         control = tmp_path / "no-such-folder" / "control"
         where = ("--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1")
         async with relay(*where, "--control", str(control)) as process:
-            await process.says(f"error: {control}: No such file or directory. Nothing was started.")
+            await process.says(f"error: {control}: No such file or directory. The relay did not start.")
             assert await process.ends() == 2
 
     asyncio.run(go())

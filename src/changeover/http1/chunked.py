@@ -1,7 +1,8 @@
-"""Chunked bodies (RFC 9112, section 7.1): which bytes of a stream are content, found as they come.
+"""Chunked bodies (RFC 9112, section 7.1): finds the content in a stream, however the stream is cut.
 
-What is long may go past this decoder: `left` says how many bytes of content come next, and `skip` that they went.
-Trailers and extensions are read and dropped, which a recipient may do (sections 6.5 and 7.1.1).
+The content of a long chunk may bypass this decoder: `left` is the number of its bytes that come next, and `skip`
+reports that they were taken. Trailers and extensions are checked and dropped, which a recipient may do (sections 6.5
+and 7.1.1): a trailer never becomes a header. Refuses every framing that two servers could read in two ways.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from enum import Enum, auto
 MAX_LINE = 8 * 1024
 """Bytes of one line with its extensions, and of all trailers."""
 SIZES = 16
-"""Lines that are remembered."""
+"""Size lines that are remembered."""
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\0-\x08\x0a-\x1f\x7f]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0-\x08\x0a-\x1f\x7f]*")
 
 
 class BadChunk(ValueError):
-    """A body that is not chunked as it should be."""
+    """Malformed chunks."""
 
 
 class _At(Enum):
@@ -35,37 +36,37 @@ class Chunks:
 
     def __init__(self) -> None:
         self.left = 0
-        """Bytes of content that come next, before anything else does."""
+        """Bytes of content that come next."""
         self.size = 0
         """Bytes of the last chunk."""
         self.between = b""
-        """What is between its content and that of the next one, if that has the same line."""
+        """The bytes between its content and that of the next chunk, if that has the same size line."""
         self.uniform = 0
-        """Chunks in a row that had it, so far."""
+        """Chunks in a row with the same size line."""
         self._at = _At.SIZE
         self._line = b""
-        """The beginning of a line whose end has not come."""
+        """The beginning of a line whose end has not arrived."""
         self._trailers = 0
         self._sizes: dict[bytes, int] = {}
-        """Lines that were sizes: nearly always it is the same one."""
+        """Size lines and their sizes: nearly every chunk of a body has the same one."""
 
     @property
     def ended(self) -> bool:
         return self._at is _At.END
 
     def skip(self, size: int) -> None:
-        """That many bytes of `left` went past the decoder."""
+        """That many bytes of `left` bypassed the decoder."""
         self.left -= size
         if not self.left:
             self._at = _At.END_OF_CHUNK
 
     def skip_uniform(self, left: int) -> None:
-        """`left`, and then chunks as the last one was, went past; of the last of these, `left` bytes are to come."""
+        """This chunk and more chunks like it bypassed the decoder, the last of them but for `left` bytes."""
         self.left = left
         self.skip(0)
 
     def feed(self, data: bytes) -> tuple[list[memoryview], int]:
-        """The content among these bytes, and how many of them were used: all, but for what follows the body's end.
+        """The content among these bytes, and how many of them belong to the body.
 
         Raises BadChunk.
         """
@@ -91,12 +92,12 @@ class Chunks:
             line, self._line = self._line + data[place : end + 1], b""
             place = end + 1
             if not line.endswith(b"\r\n") or len(line) > MAX_LINE:
-                raise BadChunk("a line does not end as it should, or is too long")
+                raise BadChunk("a line does not end with CRLF, or is too long")
             self._take(line[:-2])
         return content, place
 
     def _take_small(self, data: bytes, view: memoryview, place: int, content: list[memoryview]) -> int:
-        """Chunks that are here whole, but for the last: where what is left begins. Nothing but speed."""
+        """Take the chunks that are here whole; returns the place after them. Only for speed."""
         find, sizes, end_of_data = data.find, self._sizes, len(data) - 2
         while (end := find(b"\r\n", place, place + 18)) > 0:
             size = sizes.get(line := data[place:end], 0)
@@ -122,7 +123,7 @@ class Chunks:
         return place
 
     def _begin(self, size: int, line: bytes) -> bytes:
-        """A chunk; what is between it and one like it."""
+        """A chunk begins; returns the bytes between it and one like it."""
         between = b"\r\n%b\r\n" % line
         self.uniform = self.uniform + 1 if between == self.between else 1
         self.size, self.between = size, between
@@ -132,7 +133,7 @@ class Chunks:
         match self._at:
             case _At.SIZE:
                 if (found := _SIZE.fullmatch(line)) is None:
-                    raise BadChunk("the size of a chunk is no number")
+                    raise BadChunk("the size of a chunk is not a number")
                 self.left = int(found[1], 16)
                 self._begin(self.left, line)
                 self._at = _At.CONTENT if self.left else _At.TRAILERS

@@ -15,7 +15,7 @@ from http import HTTPStatus
 import httptools
 
 MAX_HEAD = 64 * 1024
-"""Bytes of a head; more is refused."""
+"""Bytes of a head; a longer one is refused."""
 
 Field = tuple[bytes, bytes]
 
@@ -41,11 +41,11 @@ HOP_BY_HOP = frozenset(
 )
 """Fields that are for the next hop alone (RFC 9110, section 7.6.1, and what older software adds)."""
 _FOR_ALL = frozenset({b"host", b"content-length"})
-"""Without which the next hop reads another message: no `Connection` makes them fields of one hop."""
+"""Fields that frame or direct a message: no `Connection` option makes them fields of one hop."""
 
 
 class BadHead(ValueError):
-    """A head that is not understood, or not in one way alone. `status`: what its sender is answered."""
+    """A head that is malformed or ambiguous. `status`: of the response that refuses it."""
 
     def __init__(self, status: int, what: str) -> None:
         super().__init__(what)
@@ -57,16 +57,16 @@ class Head:
     """What requests and responses have in common."""
 
     headers: Sequence[Field]
-    """As they came; but for Host, see `read_request`, and for the Content-Length of what has none."""
+    """As received, except Host (see `read_request`) and the Content-Length of a response without content."""
     fields: dict[bytes, bytes]
-    """By lower-case name; what came twice is joined by a comma."""
+    """By lower-case name; the values of a repeated field are joined by a comma."""
     length: int | None
     """Bytes of the body; None: see `chunked`."""
     chunked: bool
     keep_alive: bool
 
     def passed_on(self, without: frozenset[bytes] = frozenset()) -> list[Field]:
-        """The fields that the next hop is to see: none that were for this one, and none of `without`."""
+        """The fields for the next hop: without those of this hop, and without `without`."""
         dropped = HOP_BY_HOP | without
         if (named := self.fields.get(b"connection")) is not None:
             dropped |= {name.strip().lower() for name in named.split(b",")} - _FOR_ALL
@@ -100,7 +100,7 @@ class ResponseHead(Head):
 
 
 class _Seen:
-    """What httptools calls back with."""
+    """Collects what the parser reports."""
 
     def __init__(self) -> None:
         self.reason = b""
@@ -120,34 +120,34 @@ class _Seen:
 def read_request(head: bytes) -> RequestHead:
     """A head with the empty line at its end. Raises BadHead.
 
-    There is one Host in it afterwards: of a target in absolute form its authority (RFC 9112, section 3.2.2), and an
-    empty one if HTTP/1.0 said nothing.
+    The result has one Host: of a target in absolute form its authority (RFC 9112, section 3.2.2), and an empty one
+    where a request of HTTP/1.0 has none.
     """
     _refuse_ambiguous(head, 431, 400)
     if (line := _REQUEST_LINE.match(head)) is None:
-        raise BadHead(400, "this is no request")
+        raise BadHead(400, "malformed request")
     method, target, version = line[1], line[2], line[3].decode()
     if version not in ("1.1", "1.0"):
-        raise BadHead(505, f"HTTP/{version} is not spoken here")
+        raise BadHead(505, f"HTTP/{version} is not supported")
     if method == b"CONNECT":
-        raise BadHead(501, "this is no tunnel")
+        raise BadHead(501, "CONNECT is not supported")
     seen = _Seen()
     try:
         httptools.HttpRequestParser(seen).feed_data(head)
     except httptools.HttpParserUpgrade:
-        pass  # not followed: `Upgrade` is for this hop alone, and this hop does not
+        pass  # not followed: a server may ignore Upgrade (RFC 9110, section 7.8)
     except httptools.HttpParserInvalidMethodError:
-        raise BadHead(501, "this method is not known here") from None
+        raise BadHead(501, "unknown method") from None
     except httptools.HttpParserError as error:
-        raise BadHead(400, f"this is no request: {error}") from error
+        raise BadHead(400, f"malformed request: {error}") from error
     if not seen.complete:
-        raise BadHead(400, "this is no request")
+        raise BadHead(400, "malformed request")
     headers, fields = seen.headers, _fields(seen.headers)
     if (host := fields.get(b"host")) is None and version == "1.0":
         host = fields[b"host"] = b""
         headers.insert(0, (b"Host", b""))
-    if host is None or _HOST.fullmatch(host) is None:  # two are joined by what none may have in it
-        raise BadHead(400, "exactly one Host is needed, which is a name or an address")
+    if host is None or _HOST.fullmatch(host) is None:  # the comma that joins two is part of no host
+        raise BadHead(400, "a request needs exactly one Host, a name or an address")
     if not target.startswith(b"/") and (method, target) != (b"OPTIONS", b"*"):
         target, host = _of_absolute(target)
         fields[b"host"] = host
@@ -169,21 +169,21 @@ def read_request(head: bytes) -> RequestHead:
 def _of_absolute(target: bytes) -> tuple[bytes, bytes]:
     """The target as origins see it, and the host."""
     if (absolute := _ABSOLUTE.fullmatch(target)) is None:
-        raise BadHead(400, "the target of the request is no path")
+        raise BadHead(400, "the target of the request is neither a path nor an http URI")
     if _HOST.fullmatch(absolute[1]) is None:
-        raise BadHead(400, "the host in the target of the request is no name and no address")
+        raise BadHead(400, "the host in the target of the request is neither a name nor an address")
     return absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2], absolute[1]
 
 
 def _refuse_ambiguous(head: bytes, too_long: int, status: int) -> None:
     if len(head) > MAX_HEAD:
-        raise BadHead(too_long, f"a head may have {MAX_HEAD} bytes")
+        raise BadHead(too_long, f"the head has more than {MAX_HEAD} bytes")
     if _is_ambiguous(head, head.count(b"\r\n")):
         raise BadHead(status, "the head has a folded line, or a lone CR, LF or NUL")
 
 
 def _is_ambiguous(head: bytes, lines: int) -> bool:
-    """Whether it has other ends than those of so many lines, or a line that goes on in the next one."""
+    """Whether it has line ends other than CRLF, or a folded line."""
     return (
         head.count(b"\n") != lines
         or head.count(b"\r") != lines
@@ -195,29 +195,31 @@ def _is_ambiguous(head: bytes, lines: int) -> bool:
 
 
 def read_response(head: bytes, method: bytes) -> ResponseHead:
-    """A head with the empty line at its end, in answer to that method. Raises BadHead, for a gateway to answer."""
+    """A head with the empty line at its end, in response to that method. Raises BadHead with a gateway's status."""
     _refuse_ambiguous(head, 502, 502)
     if (line := _STATUS_LINE.match(head)) is None:
-        raise BadHead(502, "this is no answer")
+        raise BadHead(502, "malformed response")
     seen = _Seen()
     parser = httptools.HttpResponseParser(seen)
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
-        raise BadHead(502, "the answer changes the protocol") from None
+        raise BadHead(502, "the response switches protocols") from None
     except httptools.HttpParserError as error:
-        raise BadHead(502, f"this is no answer: {error}") from error
+        raise BadHead(502, f"malformed response: {error}") from error
     if not seen.complete:
-        raise BadHead(502, "this is no answer")
+        raise BadHead(502, "malformed response")
     version, status = line[1].decode(), parser.get_status_code()
     fields, headers = _fields(seen.headers), seen.headers
     try:
         length, chunked = _framing(fields, version)
     except BadHead as error:
-        raise BadHead(502, f"the answer is ambiguous: {error}") from error
+        raise BadHead(502, f"the response is ambiguous: {error}") from error
     if method == b"HEAD" or status < 200 or status in (204, 304):  # RFC 9112, section 6.3
         length, chunked = 0, False
-    if status < 200 or status == 204:  # RFC 9110, section 8.6: there is none, and what follows is not to wait for it
+    if (
+        status < 200 or status == 204
+    ):  # RFC 9110, section 8.6: such a response has none, and a client would wait for content
         headers = [each for each in headers if each[0].lower() != b"content-length"]
     until_close = length is None and not chunked
     keep_alive = _keeps_alive(fields, version) and not until_close
@@ -239,40 +241,40 @@ def _fields(headers: Iterable[Field]) -> dict[bytes, bytes]:
 
 
 def _framing(fields: dict[bytes, bytes], version: str) -> tuple[int | None, bool]:
-    """RFC 9112, section 6.3, and its security considerations: what is ambiguous is refused, not repaired."""
-    coding, said = fields.get(b"transfer-encoding"), fields.get(b"content-length")
+    """RFC 9112, section 6.3, and its security considerations: ambiguous framing is refused, not repaired."""
+    coding, length = fields.get(b"transfer-encoding"), fields.get(b"content-length")
     if coding is not None:
-        if said is not None:
+        if length is not None:
             raise BadHead(400, "Content-Length beside Transfer-Encoding")
         if version != "1.1":
             raise BadHead(400, "Transfer-Encoding in a message of HTTP/1.0")
         if coding.lower() != b"chunked":
             raise BadHead(400, "Transfer-Encoding other than chunked")
         return None, True
-    if said is None:
+    if length is None:
         return None, False
-    if _DIGITS.fullmatch(said) is None:
+    if _DIGITS.fullmatch(length) is None:
         raise BadHead(400, "Content-Length is not one number")
-    return int(said), False
+    return int(length), False
 
 
 def _keeps_alive(fields: dict[bytes, bytes], version: str) -> bool:
-    if (said := fields.get(b"connection")) is None:
+    if (value := fields.get(b"connection")) is None:
         return version == "1.1"
-    told = {word.strip().lower() for word in said.split(b",")}
-    return b"close" not in told and (version == "1.1" or b"keep-alive" in told)
+    options = {option.strip().lower() for option in value.split(b",")}
+    return b"close" not in options and (version == "1.1" or b"keep-alive" in options)
 
 
 def format_request(method: bytes, target: bytes, headers: Iterable[Field]) -> bytes:
-    """Raises BadHead when it would be read as something else."""
+    """Raises BadHead if a recipient would read another message."""
     head = _format(b"%b %b HTTP/1.1" % (method, target), headers)
     if _REQUEST_LINE.match(head) is None:
-        raise BadHead(502, "there is no such target of a request")
+        raise BadHead(502, "the target of the request is malformed")
     return head
 
 
 def format_response(status: int, reason: bytes, headers: Iterable[Field]) -> bytes:
-    """Raises BadHead when it would be read as something else."""
+    """Raises BadHead if a recipient would read another message."""
     return _format(b"HTTP/1.1 %d %b" % (status, reason or _phrase(status)), headers)
 
 

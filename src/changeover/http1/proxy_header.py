@@ -1,4 +1,7 @@
-"""The PROXY protocol, versions 1 and 2: whose a connection is (haproxy.org/download/2.9/doc/proxy-protocol.txt)."""
+"""The PROXY protocol, versions 1 and 2: the address of the client behind a balancer.
+
+Specification: haproxy.org/download/2.9/doc/proxy-protocol.txt.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _LENGTHS = {0x1: 4, 0x2: 16}
 
 
 def read(data: bytes) -> tuple[bytes, int] | None:
-    """The client's address (empty: not told) and the bytes of the header; None: more is needed. Raises BadHead."""
+    """The client's address (empty: unknown) and the size of the header; None: more bytes are needed. Raises BadHead."""
     if data.startswith(_V2):
         return _read_v2(data)
     if len(data) < len(_V2) and (_V2.startswith(data) or b"PROXY ".startswith(data[:6])):
@@ -28,14 +31,14 @@ def read(data: bytes) -> tuple[bytes, int] | None:
     if not end and len(data) < _V1_MAX:
         return None
     if (found := _V1.fullmatch(data[:end])) is None:
-        raise BadHead(400, "the PROXY header is not understood, or does not end")
+        raise BadHead(400, "the PROXY header is malformed, or does not end")
     if found[1] is None:  # UNKNOWN
         return b"", end
     kind = ipaddress.IPv4Address if found[1] == b"4" else ipaddress.IPv6Address
     try:
         source, _ = kind(found[2].decode()), kind(found[3].decode())
     except ValueError:
-        raise BadHead(400, "the PROXY header has no address") from None
+        raise BadHead(400, "the PROXY header has no valid address") from None
     return str(source).encode(), end
 
 
@@ -44,7 +47,7 @@ def _read_v2(data: bytes) -> tuple[bytes, int] | None:
         return None
     kind, family, size = struct.unpack("!BBH", data[12:16])
     if kind >> 4 != 2 or kind & 0xF > 1:
-        raise BadHead(400, "the PROXY header is of another version")
+        raise BadHead(400, "the PROXY header has an unknown version")
     if len(data) < 16 + size:
         return None
     length = _LENGTHS.get(family >> 4)

@@ -1,8 +1,8 @@
-"""Chunks of one size in a row, which is how nearly everybody sends them, at a fraction of what reading each line costs.
+"""Chunks of one size in a row, as most clients send them, at a fraction of the cost of decoding each line.
 
-What comes is put where, if it goes on as it did, every content and every line between two of them has its fixed place.
-The lines are then compared all at once, and the contents joined. Decides nothing: where a line is another one than
-expected, all of it is left to the decoder.
+The bytes go to a buffer in which every content and every line between two contents has a fixed place, if the chunks go
+on as before. All lines are then compared at once, and the contents are joined. Decides nothing: where a line differs,
+the decoder gets all of the bytes.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from functools import lru_cache
 from changeover.http1.chunked import Chunks
 
 BYTES = 512 * 1024
-"""That are taken at once; more gains nothing (measured)."""
+"""Of the buffer; more gains nothing (measured)."""
 PLACES = 1024
-"""Chunks that are taken at once: for less than these, few bytes would be read at a time."""
+"""Chunks that the buffer holds."""
 
 _buffer = memoryview(bytearray(BYTES))
 
 
 class UniformChunks:
-    """The places. One buffer serves all bodies: nothing stays in it. `size` of a chunk at most a half of BYTES."""
+    """The places for chunks of `size` bytes, at most half of BYTES. All bodies share one buffer; it keeps no byte."""
 
     def __init__(self, size: int, between: bytes) -> None:
         self._size = size
@@ -31,16 +31,16 @@ class UniformChunks:
         self._expected = between * count
 
     def room(self, left: int) -> memoryview:
-        """Where to put what comes, the first bytes of which are the `left` last ones of a content."""
+        """Where to put the next bytes, of which the first are the last `left` ones of a content."""
         return _buffer[self._size - left : self._count * self._cell]
 
     def take(self, chunks: Chunks, count: int) -> bytes | None:
-        """The content among as many bytes as were put there; None: ask for them as they came."""
+        """The content among the first `count` bytes; None: a line differs, and the decoder has to take them."""
         begin = self._size - chunks.left
         whole, rest = divmod(begin + count, self._cell)
         last = whole * self._cell
         end = last + min(rest, self._size)
-        line = bytes(_buffer[end : last + rest])  # as much of the next one as has come
+        line = bytes(_buffer[end : last + rest])  # as much of the next one as is here
         if not self._expected.startswith(b"".join((*self._lines[:whole], line))):
             return None
         if whole:
@@ -51,9 +51,9 @@ class UniformChunks:
         chunks.feed(line)
         return content
 
-    def as_it_came(self, left: int, count: int) -> bytes:
+    def undecoded(self, left: int, count: int) -> bytes:
         return bytes(self.room(left)[:count])
 
 
 uniform_chunks = lru_cache(maxsize=4)(UniformChunks)
-"""Those that were asked for lately."""
+"""Those of the last sizes are kept."""

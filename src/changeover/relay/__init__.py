@@ -1,1 +1,1 @@
-"""The upload relay: takes plain requests, hands large bodies inward in segments, streams the rest through."""
+"""The upload relay: sends large bodies of plain requests to the upstream in segments, and streams the rest."""

@@ -1,6 +1,6 @@
 """The process of a relay: `python -m changeover.relay OPTIONS`, with the options of `changeover relay` as JSON.
 
-Apart from the command because that brings along what takes three times the memory: the command becomes this process.
+Apart from the command, whose imports take three times the memory: the command becomes this process by execv.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> int:
         admin = address(options["admin"]) if options["admin"] else None
         control = Path(options["control"]) if options["control"] else None
         if options["take_over"] and control is None:
-            raise ValueError("--take-over needs --control: where the relay that is to leave is reached")
+            raise ValueError("--take-over needs --control, the socket of the relay that is to be replaced")
         predecessor = None
         if options["take_over"] and control is not None:
             predecessor, listeners = socket_handoff.take_over(control)
@@ -52,7 +52,7 @@ def main() -> int:
         asyncio.run(_serve(config, listeners, predecessor, admin, control))
     except (ValueError, OSError) as error:
         reason = f"{error.filename or 'the address'}: {error.strerror}" if isinstance(error, OSError) else str(error)
-        print(f"error: {reason}. Nothing was started.", file=sys.stderr)
+        print(f"error: {reason}. The relay did not start.", file=sys.stderr)
         return COULD_NOT
     return 0
 
@@ -60,7 +60,7 @@ def main() -> int:
 def _listeners(addresses: list[str], *, reuse_port: bool) -> list[socket.socket]:
     passed = socket_handoff.passed_by_systemd()
     if not addresses and not passed:
-        raise ValueError("--listen is needed: where connections are taken")
+        raise ValueError("--listen is needed, unless systemd passes sockets")
     return passed + [_listener(text, reuse_port=reuse_port) for text in addresses]
 
 
@@ -76,7 +76,7 @@ def _listener(text: str, *, reuse_port: bool) -> socket.socket:
     host, port = address(text)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=reuse_port)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)  # what it accepts inherits this
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)  # inherited by accepted connections
     return sock
 
 
@@ -93,14 +93,14 @@ async def _serve(
         loop.add_signal_handler(number, server.leave)
     lame = config.lame_duck_file
     asked = AdminServer(server, lambda: not server.relay.leaving and (lame is None or not lame.exists()))
-    if admin is not None:  # a successor listens beside its predecessor until that is gone
+    if admin is not None:  # a successor listens beside its predecessor
         await asyncio.start_server(asked.serve, *admin, reuse_port=control is not None)
     succeeding = None if control is None else asyncio.ensure_future(_succeeded(control, server))
     names = ", ".join(_name(listener) for listener in listeners)
     running = asyncio.ensure_future(server.run())
-    await asyncio.sleep(0)  # from here on it takes connections
+    await asyncio.sleep(0)  # from here on it accepts connections
     if succeeding is not None and succeeding.done():
-        await succeeding  # raises: there can be no successor
+        await succeeding  # raises: the control socket could not be created
     if predecessor is not None:
         socket_handoff.report_serving(predecessor)
     print(f"relay: listening on {names}", file=sys.stderr, flush=True)

@@ -60,7 +60,7 @@ def read_uniform(stream: bytes, at_once: int) -> tuple[bytes, int, bool]:
                 content += got
                 place += len(data)
                 continue
-            assert places.as_it_came(left, len(data)) == data
+            assert places.undecoded(left, len(data)) == data
         pieces, used = chunks.feed(data)
         content += b"".join(pieces)
         place += used

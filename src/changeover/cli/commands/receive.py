@@ -1,4 +1,4 @@
-"""`changeover receive`: takes uploads in every dialect, and hands on what is finished."""
+"""`changeover receive`: receives uploads in every dialect, and forwards each completed one."""
 
 from __future__ import annotations
 
@@ -19,25 +19,29 @@ from changeover.uploads.core.engine import Engine
 from changeover.uploads.server.receive import Receiver
 
 FORWARD_TIME = 300.0
-"""Seconds that whoever finished uploads are handed on to has for an answer."""
+"""Seconds that the --forward URL has for a response."""
 
 
 def receive(
-    folder: Annotated[Path, typer.Option(help="Where uploads lie; instances share it.")] = Path("uploads"),
+    folder: Annotated[Path, typer.Option(help="Folder of the uploads; instances share it.")] = Path("uploads"),
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.", min=0, max=65535)] = 8081,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    root: Annotated[str, typer.Option(help="Path below which uploads are taken.")] = "/files",
+    root: Annotated[str, typer.Option(help="Path below which uploads are received.")] = "/files",
     forward: Annotated[
-        str, typer.Option(metavar="URL", help="Who is told of each finished upload; its answer is the client's.")
+        str, typer.Option(metavar="URL", help="URL that gets each completed upload; its response is the client's.")
     ] = "",
     max_size: Annotated[
-        float | None, typer.Option(parser=size, metavar="SIZE", help="Bytes of one upload.", show_default="no limit")
+        float | None,
+        typer.Option(parser=size, metavar="SIZE", help="Maximum size of one upload.", show_default="no limit"),
     ] = None,
-    durable: Annotated[bool, typer.Option(help="Whether what is acknowledged survives a loss of power.")] = True,
+    durable: Annotated[
+        bool, typer.Option(help="Sync to disk, so that acknowledged bytes survive a loss of power.")
+    ] = True,
 ) -> None:
-    """Take uploads: IETF resumable, tus, in parts, by Content-Range and plain. Ends politely at SIGTERM.
+    """Receive uploads: IETF resumable, tus, in parts, by Content-Range and plain.
 
-    What is finished is told to --forward as JSON (id, size, metadata, headers, attempt, and the path of the content).
+    Each completed upload is posted to --forward as JSON (id, size, metadata, headers, attempt, path of the content). At
+    SIGTERM it finishes the requests in flight and ends.
     """
     limits = Limits(max_size=None if max_size is None else int(max_size))
     try:
@@ -48,9 +52,9 @@ def receive(
 
 
 async def _serve(store: FileStore, limits: Limits, host: str, port: int, root: str, forward: str) -> None:
-    told = asyncio.Event()
+    stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with httpx.AsyncClient(timeout=FORWARD_TIME, trust_env=False) as client:
 
         async def on_complete(finished: CompletedUpload) -> Response:
@@ -64,14 +68,14 @@ async def _serve(store: FileStore, limits: Limits, host: str, port: int, root: s
             }
             if not forward:
                 return Response(201, (("Content-Type", "application/json"),), json.dumps(about).encode())
-            answer = await client.post(forward, json=about)
-            if answer.is_server_error:  # to be asked again, rather than to be kept as the answer
-                answer.raise_for_status()
-            kind = answer.headers.get("content-type", "application/octet-stream")
-            return Response(answer.status_code, (("Content-Type", kind),), answer.content)
+            response = await client.post(forward, json=about)
+            if response.is_server_error:  # raising makes the library ask again; a response would be stored for good
+                response.raise_for_status()
+            kind = response.headers.get("content-type", "application/octet-stream")
+            return Response(response.status_code, (("Content-Type", kind),), response.content)
 
         engine = Engine(store, on_complete, limits)
         async with engine.collector.running(), Receiver(engine, host, port, root=root) as receiver:
             listening = ":".join(map(str, receiver.address))
-            typer.echo(f"taking uploads at http://{listening}{root}/", err=True)
-            await told.wait()
+            typer.echo(f"receiving uploads at http://{listening}{root}/", err=True)
+            await stopped.wait()

@@ -1,7 +1,4 @@
-"""`changeover relay`: takes plain uploads, and hands them inward so that what stands behind it can be replaced.
-
-Instances are started as `python -m changeover.cli.commands.relay`, which imports nothing that only other commands need.
-"""
+"""`changeover relay`: sends the bodies of plain uploads to the upstream in segments; becomes `changeover.relay`."""
 
 from __future__ import annotations
 
@@ -20,58 +17,64 @@ DEFAULTS = RelayConfig(("", 0))
 
 def relay(
     upstream: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Who is behind: a balancer, or the application itself.")
+        str, typer.Option(metavar="HOST:PORT", help="Where requests go: a load balancer, or the application itself.")
     ],
     listen: Annotated[
         list[str] | None,
-        typer.Option(metavar="ADDRESS", help="HOST:PORT or unix:PATH to take connections at; may be repeated."),
+        typer.Option(metavar="ADDRESS", help="HOST:PORT or unix:PATH to listen on; may be repeated."),
     ] = None,
     segment: Annotated[
         list[str] | None,
         typer.Option(
             metavar="'METHOD PATH'",
-            help="Requests whose bodies are handed inward in segments, such as 'POST /upload'; may be repeated.",
+            help="Route whose bodies go to the upstream in segments, such as 'POST /upload'; may be repeated.",
         ),
     ] = None,
     replay: Annotated[
         list[str] | None,
         typer.Option(
             metavar="'METHOD PATH'",
-            help="Requests that may be sent again while their body has not been sent completely; may be repeated.",
+            help="Route whose requests are sent again if their body was not sent completely; may be repeated.",
         ),
     ] = None,
     admin: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where /livez, /readyz, /inflight and /metrics are answered.")
+        str, typer.Option(metavar="HOST:PORT", help="Address of /livez, /readyz, /inflight and /metrics.")
     ] = "",
     control: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Unix socket through which a successor gets the listeners.")
+        Path | None, typer.Option(metavar="PATH", help="Unix socket over which a successor takes the listeners.")
     ] = None,
     take_over: Annotated[
-        bool, typer.Option("--take-over", help="Take the listeners from the relay at --control, which then leaves.")
+        bool,
+        typer.Option("--take-over", help="Take the listeners from the relay at --control, which then drains and ends."),
     ] = False,
     reuse_port: Annotated[
-        bool, typer.Option("--reuse-port", help="Let several relays listen at one address, for as many cores.")
+        bool, typer.Option("--reuse-port", help="Let several relays listen on one address, one for each core.")
     ] = False,
     proxy_protocol: Annotated[
         bool, typer.Option("--proxy-protocol", help="Every connection begins with a PROXY header.")
     ] = False,
     lame_duck_file: Annotated[
-        Path | None, typer.Option(help="While this file exists, /readyz answers 503 and answers close connections.")
+        Path | None,
+        typer.Option(help="While this file exists, /readyz answers 503 and every response closes its connection."),
     ] = None,
     budget: Annotated[
-        int, typer.Option(metavar="MIB", help="MiB held and not acknowledged, for all bodies together.", min=16)
+        int, typer.Option(metavar="MIB", help="MiB for the unacknowledged bytes of all bodies.", min=16)
     ] = DEFAULTS.budget // MIB,
     patience: Annotated[
-        float, typer.Option(help="Seconds without progress until a client is told that it cannot be done.")
+        float, typer.Option(help="Seconds without progress after which the client gets an error response.")
     ] = DEFAULTS.patience,
     keepalive_time: Annotated[
-        float, typer.Option(help="Seconds that a connection inward is used; bounds the drain of what is behind.")
+        float,
+        typer.Option(help="Seconds that a connection to the upstream is used; bounds the drain of the tier behind."),
     ] = DEFAULTS.pooling.life,
     keepalive_timeout: Annotated[
-        float, typer.Option(help="Seconds that a connection inward may idle.")
+        float, typer.Option(help="Seconds that a connection to the upstream may idle.")
     ] = DEFAULTS.pooling.idle,
 ) -> None:
-    """Relay requests inward. Large bodies of --segment requests survive whatever happens behind. Ends at SIGTERM."""
+    """Relay requests to the upstream. Uploads to --segment routes survive the loss of an instance behind the relay.
+
+    At SIGTERM it finishes the requests in flight and ends.
+    """
     options = {
         "upstream": upstream,
         "listen": listen or [],

@@ -1,1 +1,1 @@
-"""The connection of a client: its requests, their bodies, the responses."""
+"""The bytes of a client: the body of its request, and the response to it."""

@@ -1,4 +1,4 @@
-"""The body of a client's request as it comes off its connection, whatever frames it: a length, or chunks."""
+"""The body of a client's request as it comes off its connection, framed by a length or by chunks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from changeover.relay.io.body_buffer import BodyBuffer
 from changeover.relay.io.epoll import Channel
 
 READ = 1024 * 1024
-"""Bytes of chunks read at once, where they are too small to go past memory: each read costs more than its chunks."""
+"""Bytes of chunks read at once, if they are too small for a splice: a read costs more than its chunks."""
 LARGE = 128 * 1024
-"""Bytes of a chunk whose content goes past memory: of these, nothing but the lines between them is read."""
+"""Bytes of a chunk whose content is spliced: only the lines between such chunks are read."""
 SMALL = 4 * 1024
 """Bytes of a chunk up to which joining costs less than an object for each (measured)."""
 UNIFORM = 4
 """Chunks of one size in a row after which more of them are expected."""
 TAKES = 8
-"""Pieces that are taken in a row, before others get their turn."""
+"""Pieces that are taken in a row before other connections get their turn."""
 
 
 class ClientGone(Exception):
@@ -36,7 +36,7 @@ class IncomingBody:
         self._chunks = Chunks() if head.chunked else None
 
     def take_whole(self) -> bytes | None:
-        """All of it, if it came along with the head: then there is nothing to be kept, or waited for."""
+        """The whole body, if it came along with the head: then it needs no buffer."""
         if self._chunks is not None or self._left > len(self.inbox):
             return None
         whole, self.inbox = self.inbox[: self._left], self.inbox[self._left :]
@@ -94,18 +94,18 @@ class IncomingBody:
         pieces, used = chunks.feed(data)
         self.inbox = data[used:]
         buffer.add_all(pieces)
-        if chunks.left and not pieces:  # a line, and what it speaks of is next
+        if chunks.left and not pieces:  # the line of a chunk, whose content is next
             self._take_content(chunks, buffer, room)
         return True
 
     def _take_uniform(self, chunks: Chunks, buffer: BodyBuffer, room: int) -> tuple[bytes, bool]:
-        """What came, if it is for the decoder; whether anything came."""
+        """The bytes that are for the decoder, if any; whether anything came."""
         left, places = chunks.left, uniform_chunks(chunks.size, chunks.between)
         count = self._channel.recv_into(places.room(left)[: room + MAX_LINE])
         if not count:
             return b"", self._nothing(count)
         if (content := places.take(chunks, count)) is None:
-            return places.as_it_came(left, count), True
+            return places.undecoded(left, count), True
         buffer.add(content)
         return b"", True
 

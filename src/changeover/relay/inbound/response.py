@@ -1,4 +1,4 @@
-"""An answer on its way from a connection inward to a client."""
+"""A response on its way from the upstream to a client, and responses of the relay itself."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from changeover.relay.outbound.upstream import UpstreamConnection, UpstreamFaile
 PIECE = 128 * 1024
 
 ABOUT_THE_UPLOAD = frozenset({b"upload-complete", b"upload-offset", b"upload-limit", b"upload-length"})
-"""Fields between the relay and whoever stores uploads, which mean nothing to a client that sent a plain request."""
+"""Fields between the relay and the upstream, which mean nothing to a client that sent a plain request."""
 
 
 def problem(status: int, detail: str, *headers: Field, **more: object) -> tuple[int, list[Field], bytes]:
     """A problem document (RFC 9457)."""
-    told = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
-    return status, [(b"Content-Type", b"application/problem+json"), *headers], json.dumps(told).encode()
+    document = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return status, [(b"Content-Type", b"application/problem+json"), *headers], json.dumps(document).encode()
 
 
 async def write(channel: Channel, waker: Waker, data: bytes, until: float) -> None:
-    """All of it. Raises OSError, and TimeoutError when the client takes nothing until then."""
+    """Send all of it. Raises OSError, and TimeoutError if the client takes nothing until then."""
     view = memoryview(data)
     while view:
         waker.clear()
@@ -50,10 +50,10 @@ async def pass_on(
     silence: float,
     without: frozenset[bytes] = frozenset(),
 ) -> bool:
-    """The whole answer, head and body; whether the client's connection can carry another one.
+    """Send the whole response; whether the client's connection can carry another one.
 
-    Raises Broken when it ends too early (what has been sent stays sent, so the client's connection must be closed),
-    OSError when the client is gone.
+    Raises UpstreamFailed if it ends too early: the client has a part of it, so its connection must be reset. Raises
+    OSError if the client is gone.
     """
     fields = response.passed_on(without)
     cut = response.until_close or (response.chunked and not chunks_understood)
@@ -61,12 +61,12 @@ async def pass_on(
         fields.append((b"Transfer-Encoding", b"chunked"))
     if close or cut:
         fields.append((b"Connection", b"close"))
-    elif not chunks_understood:  # HTTP/1.0, which waits for the end of the connection unless told (RFC 9112, C.2.2)
+    elif not chunks_understood:  # HTTP/1.0, which waits for the end of the connection without this (RFC 9112, C.2.2)
         fields.append((b"Connection", b"keep-alive"))
     out: bytes | memoryview = heads.format_response(response.status, response.reason, fields)
     chunks = Chunks() if response.chunked else None
     left, inbox, ended = response.length or 0, b"", response.length == 0
-    if not ended:  # after an answer without content, what came belongs to no answer, and stays there to be seen
+    if not ended:  # bytes after a response without content belong to none: they stay, so its connection closes
         inbox, connection.inbox = connection.inbox, b""
     quiet_since = time.monotonic()
     for step in itertools.count(1):
@@ -77,7 +77,7 @@ async def pass_on(
             inbox = b""
             if data == b"":
                 if not response.until_close:
-                    raise UpstreamFailed("the answer broke off")
+                    raise UpstreamFailed("the response broke off")
                 ended = moved = True
             elif data is not None:
                 moved = True
@@ -85,7 +85,7 @@ async def pass_on(
                     try:
                         content, used = chunks.feed(data)
                     except BadChunk as error:
-                        raise UpstreamFailed(f"the answer's body: {error}") from None
+                        raise UpstreamFailed(f"the body of the response: {error}") from None
                     connection.inbox = data[used:]
                     data = data[:used] if chunks_understood else b"".join(content)
                     ended = chunks.ended
@@ -105,7 +105,7 @@ async def pass_on(
             if step % STEPS == 0:
                 await asyncio.sleep(0)
         elif time.monotonic() - quiet_since > silence:
-            raise UpstreamFailed("the answer stood still", timeout=True)
+            raise UpstreamFailed("the response stood still", timeout=True)
         else:
             await waker.wait()
     raise AssertionError("it is returned from, or raised")

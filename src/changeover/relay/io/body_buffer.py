@@ -1,6 +1,6 @@
-"""The bytes of one body that are here and not acknowledged: in pipes where many come at once, in memory where few do.
+"""The bytes of one body that are received and not acknowledged: in pipes if many arrive at once, else in memory.
 
-Refuses to let go of a byte before it is told to, and to hold more than it may: whoever fills it asks for `room` first.
+Refuses to drop a byte that is not acknowledged. Its caller asks for `room` first, and so keeps the budget.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from changeover.relay.io.pipes import Pipe, Pipes
 Piece = bytes | bytearray | memoryview
 
 PIECE = 64 * 1024
-"""Bytes read into memory at once. Who has that many waiting is worth a splice; fewer cost less by way of memory."""
+"""Bytes read into memory at once. A socket that has as many is worth a splice; fewer cost less through memory."""
 FEW = 16 * 1024
 """A splice that moved no more than that was not worth it."""
 NARROW = 512 * 1024
@@ -24,11 +24,11 @@ CRUMB = 4 * 1024
 BLOCK = 1024 * 1024
 """Bytes of a block in memory; a pipe holds about as many."""
 IN_MEMORY = 2 * BLOCK
-"""Bytes that one body may hold while it goes by way of memory: a segment that is being sent, and the next one."""
+"""Bytes that one body may hold in memory: the segment that is being sent, and the next one."""
 
 
 class Block:
-    """A run of bytes: in a pipe, or in memory, there in pieces that are sent as they are."""
+    """A run of bytes, in a pipe or in memory. In memory, its pieces are sent as they are."""
 
     __slots__ = ("_size", "pieces", "pipe")
 
@@ -42,7 +42,7 @@ class Block:
         return self._size if self.pipe is None else self.pipe.size
 
     def add(self, data: Piece) -> None:
-        """In memory. What comes in crumbs is put together."""
+        """To memory. Small pieces are joined."""
         self._size += len(data)
         if len(data) >= CRUMB:
             self.pieces.append(data)
@@ -52,12 +52,12 @@ class Block:
             self.pieces.append(bytearray(data))
 
     def extend(self, pieces: Sequence[Piece], size: int) -> None:
-        """`size`: of all of them. None of them is a crumb."""
+        """`size`: of all pieces, none of which is small."""
         self._size += size
         self.pieces += pieces
 
     def drop(self, count: int) -> None:
-        """Forget that many bytes at the head, fewer than there are."""
+        """Drop that many bytes at the head, fewer than there are."""
         self._size -= count
         gone = 0
         while count >= len(self.pieces[gone]):
@@ -67,7 +67,7 @@ class Block:
         self.pieces[0] = memoryview(self.pieces[0])[count:]
 
     def to_memory(self, pipes: Pipes) -> None:
-        """Out of its pipe, when none can be had to send it from."""
+        """Move it out of its pipe, for there is no second pipe to send it from."""
         if self.pipe is not None:
             data = self.pipe.read()
             pipes.put(self.pipe)
@@ -75,7 +75,7 @@ class Block:
 
 
 class BufferBudget:
-    """What all bodies of one relay may hold together. An even share, between bounds, for each that is on its way."""
+    """What all bodies of one relay may hold together: an even share for each, between bounds."""
 
     def __init__(self, total: int, least: int, most: int) -> None:
         self.total = total
@@ -83,18 +83,18 @@ class BufferBudget:
         """Bytes."""
         self.bodies = 0
         self.share = most
-        """Bytes that one body may hold just now: one segment that is being sent, and the next one that comes."""
+        """Bytes that one body may hold now: the segment that is being sent, and the next one."""
         self._least, self._most = least, most
 
     def count(self, more: int) -> None:
-        """There are so many bodies more."""
+        """The number of bodies changes by `more`."""
         self.bodies += more
         full = self.bodies * self._most <= self.total
         self.share = self._most if full else max(self._least, self.total // self.bodies)
 
 
 class BodyBuffer:
-    """One body's."""
+    """The buffer of one body."""
 
     def __init__(self, pipes: Pipes, budget: BufferBudget) -> None:
         self.size = 0
@@ -102,7 +102,7 @@ class BodyBuffer:
         self._budget = budget
         self._blocks: deque[Block] = deque()
         self._sealed = 0
-        """Blocks at the head to which nothing is added any more: they are being sent."""
+        """Blocks at the head that are being sent: no byte is added to them."""
         self._many = False
         budget.count(1)
 
@@ -115,7 +115,7 @@ class BodyBuffer:
         return own if own < all_ else all_
 
     def receive(self, channel: Channel, most: int) -> int | None:
-        """Take up to `most` bytes off a socket; how many, 0 at its end, None when none are there. Raises OSError."""
+        """Take up to `most` bytes off a socket; how many, 0 at its end, None if none is here. Raises OSError."""
         count = self._splice(channel, most) if self._many else -1
         if count is not None and count < 0:
             data = channel.recv(min(most, PIECE))
@@ -129,7 +129,7 @@ class BodyBuffer:
         return count
 
     def _splice(self, channel: Channel, most: int) -> int | None:
-        """As `receive`; -1 when there is no pipe to be had."""
+        """As `receive`; -1 if no pipe is available."""
         if not channel.may_read:
             return None
         tail = self._tail()
@@ -158,7 +158,7 @@ class BodyBuffer:
         return came
 
     def _came(self, channel: Channel, pipe: Pipe, count: int, most: int) -> int:
-        """By way of a pipe."""
+        """Count bytes that a pipe took."""
         self._many = count > FEW or count == most
         self._count(count)
         if count < most:
@@ -171,12 +171,12 @@ class BodyBuffer:
         return self._blocks[-1] if len(self._blocks) > self._sealed else None
 
     def add(self, data: Piece) -> None:
-        """Take bytes that are in memory already."""
+        """Add bytes that are in memory."""
         self._in_memory().add(data)
         self._count(len(data))
 
     def add_all(self, pieces: list[memoryview]) -> None:
-        """The same of several."""
+        """Add several pieces."""
         size = sum(map(len, pieces))
         if size > CRUMB * len(pieces):
             self._in_memory().extend(pieces, size)
@@ -185,7 +185,7 @@ class BodyBuffer:
             self.add(b"".join(pieces))
 
     def _in_memory(self) -> Block:
-        """Where more of it goes."""
+        """The block that takes more bytes."""
         tail = self._tail()
         if tail is None or tail.pipe is not None or tail.size >= BLOCK:
             tail = Block()
@@ -203,7 +203,7 @@ class BodyBuffer:
         return [*self._blocks][:number]
 
     def drop(self, count: int) -> None:
-        """These many bytes at the head are acknowledged."""
+        """So many bytes at the head are acknowledged."""
         self._count(-count)
         while count:
             block = self._blocks[0]
@@ -221,7 +221,7 @@ class BodyBuffer:
                 self._pipes.put(block.pipe)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Drop everything."""
         if self.size:
             self.drop(self.size)
         self._budget.count(-1)

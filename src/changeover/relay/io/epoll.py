@@ -1,4 +1,4 @@
-"""Sockets that say when they can be used: registered once with an edge-triggered epoll, inside asyncio's loop.
+"""Readiness of sockets: each is registered once with an edge-triggered epoll inside asyncio's loop.
 
 asyncio's own way costs two system calls and a callback for every wait; a relay waits once for a few hundred kilobytes.
 So there is one descriptor in asyncio's loop, an epoll with all sockets in it, and each socket remembers whether it can
@@ -15,7 +15,7 @@ import socket
 import termios
 
 STEPS = 16
-"""Steps in a row, none of which had to wait, until others get their turn."""
+"""Steps without a wait after which other tasks get their turn."""
 
 _NOTHING = bytes(4)
 _WANTED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -25,7 +25,7 @@ _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 
 class Waker:
-    """One task that waits until any of its sockets can be used, or somebody else wakes it."""
+    """One task that waits until any of its sockets is ready, or another task wakes it."""
 
     __slots__ = ("_future", "_loop", "_woken")
 
@@ -40,7 +40,7 @@ class Waker:
             self._future.set_result(None)
 
     def clear(self) -> None:
-        """Before everything is tried: what happens from here on is not slept through."""
+        """Call it before trying the sockets: a wake-up from here on ends the next wait."""
         self._woken = False
 
     async def wait(self) -> None:
@@ -53,7 +53,7 @@ class Waker:
 
 
 class Channel:
-    """A connected socket. Who uses it is woken when it can be used again."""
+    """A connected socket. `waker` is woken when it becomes ready."""
 
     __slots__ = ("_epoll", "ended", "fd", "may_read", "may_write", "sock", "waker")
 
@@ -64,11 +64,11 @@ class Channel:
         self.may_read = True
         self.may_write = True
         self.ended = False
-        """The peer has said that it sends no more, or is gone; bytes it had sent may still be here."""
+        """The peer has closed its side or is gone; bytes that it sent before may still be here."""
         self._epoll = epoll
 
     def recv(self, size: int) -> bytes | None:
-        """What is here; b"" at the end; None when nothing is. Raises OSError."""
+        """The bytes that are here; b"" at the end; None if none is. Raises OSError."""
         if not self.may_read:
             return None
         try:
@@ -81,7 +81,7 @@ class Channel:
         return data
 
     def recv_into(self, room: memoryview) -> int | None:
-        """How much is there now, 0 at the end; None when nothing came. Raises OSError."""
+        """How many bytes were read; 0 at the end; None if none is here. Raises OSError."""
         if not self.may_read:
             return None
         try:
@@ -94,12 +94,12 @@ class Channel:
         return count
 
     def look(self) -> None:
-        """Whether more is here, after some of it was spliced away: a splice that finds nothing takes longer."""
+        """Find out whether more is here after a splice: a splice that finds nothing takes longer."""
         if not self.ended and fcntl.ioctl(self.fd, termios.FIONREAD, _NOTHING) == _NOTHING:
             self.may_read = False
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
-        """How much of it went out. Raises OSError."""
+        """How many bytes were sent. Raises OSError."""
         if not self.may_write:
             return 0
         try:
@@ -109,11 +109,11 @@ class Channel:
             return 0
 
     def shut(self) -> None:
-        """Nothing more is sent. Raises OSError."""
+        """Close the sending side. Raises OSError."""
         self.sock.shutdown(socket.SHUT_WR)
 
     def close(self, *, reset: bool = False) -> None:
-        """`reset`: nothing that is still queued may reach the peer."""
+        """`reset`: no byte that is still queued may reach the peer."""
         if self.fd < 0:
             return
         self._epoll.forget(self)
@@ -125,7 +125,7 @@ class Channel:
 
 
 class Epoll:
-    """The epoll."""
+    """The epoll of one relay, and its channels."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -151,7 +151,7 @@ class Epoll:
     def _look(self) -> None:
         for fd, events in self._poll.poll(0):
             if (channel := self._channels.get(fd)) is None:
-                continue  # closed by whom an earlier event woke
+                continue  # a task that an earlier event woke has closed it
             if events & _READABLE:
                 channel.may_read = True
             if events & _WRITABLE:

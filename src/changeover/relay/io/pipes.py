@@ -17,7 +17,7 @@ SIZE = 1024 * 1024
 LEAST = 256 * 1024
 """A pipe that the kernel gives fewer bytes is not worth having (measured: 64 KiB doubles the CPU)."""
 IDLE = 128
-"""Pipes kept for the next ones who need them: enough for a few dozen uploads at full speed (measured with 64: making
+"""Idle pipes that are kept: enough for a few dozen uploads at full speed (measured with 64: making
 them anew costs a fifth)."""
 
 _SET_SIZE = 1031  # F_SETPIPE_SZ; in fcntl since 3.10, but not on every platform mypy knows
@@ -28,7 +28,7 @@ POSSIBLE = hasattr(os, "splice") and hasattr(_libc, "tee")
 
 
 class Pipe:
-    """Both ends of one."""
+    """Both ends of a pipe."""
 
     __slots__ = ("narrow", "r", "size", "w")
 
@@ -40,13 +40,13 @@ class Pipe:
         """So few of its pages are free that a splice into it moves little: another one is to be preferred."""
 
     def fill(self, descriptor: int, most: int) -> int:
-        """From a socket; how much came, 0 at its end. Raises BlockingIOError when nothing is there, or no place."""
+        """Move bytes in from a socket; how many, 0 at its end. Raises BlockingIOError without bytes or room."""
         count = os.splice(descriptor, self.w, most, flags=_FLAGS)
         self.size += count
         return count
 
     def copy_to(self, other: Pipe) -> int:
-        """All that is in here, so that it is in both; how much that was: less when the other is too small."""
+        """Copy all bytes to another pipe; how many were copied: fewer if the other is too small."""
         count = int(_libc.tee(self.r, other.w, ctypes.c_size_t(self.size), 2))
         if count < 0:
             raise OSError(number := ctypes.get_errno(), os.strerror(number))
@@ -54,13 +54,13 @@ class Pipe:
         return count
 
     def pour(self, descriptor: int) -> int:
-        """Into a socket; how much went. Raises BlockingIOError when it takes nothing, OSError when it is broken."""
+        """Move bytes out to a socket; how many. Raises BlockingIOError if it takes none, OSError if it is broken."""
         count = os.splice(self.r, descriptor, self.size, flags=_FLAGS)
         self.size -= count
         return count
 
     def read(self) -> bytes:
-        """All that is in it, into memory."""
+        """Move all bytes to memory."""
         pieces = []
         while self.size:
             pieces.append(os.read(self.r, self.size))
@@ -73,7 +73,7 @@ class Pipe:
 
 
 class Pipes:
-    """Those that are there to be used. `refused` counts how often there was none to be had."""
+    """The pipes of one relay. `refused` counts how often the kernel gave none."""
 
     def __init__(self) -> None:
         self.refused = 0
@@ -82,7 +82,7 @@ class Pipes:
         self._nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
     def get(self) -> Pipe | None:
-        """An empty one; None when the kernel has no room for more."""
+        """An empty pipe; None if the kernel gives none."""
         if not POSSIBLE:
             return None
         if self._idle:
@@ -102,14 +102,14 @@ class Pipes:
         return None
 
     def drop(self, pipe: Pipe, count: int) -> None:
-        """Forget that many bytes at its head."""
+        """Drop that many bytes at its head."""
         while count:
             gone = os.splice(pipe.r, self._nowhere, count)
             pipe.size -= gone
             count -= gone
 
     def put(self, pipe: Pipe) -> None:
-        """Give it back, with whatever is in it."""
+        """Return a pipe; its bytes are dropped."""
         if len(self._idle) < IDLE:
             self.drop(pipe, pipe.size)
             pipe.narrow = False

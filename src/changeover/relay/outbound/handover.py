@@ -1,14 +1,13 @@
-"""One body, handed inward in segments: what to ask next of whoever stores it. Pure: answers in, requests out.
+"""One body, sent to the upstream in segments: which request comes next. Pure: responses in, requests out.
 
-    create (empty, "careful creation")  ->  append, append, ...  ->  the final answer
+    create (empty, "careful creation")  ->  append, append, ...  ->  the final response
 
-Bytes are forgotten when they are acknowledged, and not before. Whenever it is not known what became of a request, the
-offset is asked for, wherever that request is answered, and appending goes on from there; a final answer that was lost
-is asked for by an empty append at the end, to which the same answer is given again. Sections are those of
-draft-ietf-httpbis-resumable-upload.
+Bytes are dropped once they are acknowledged, not before. After a request without a response, the relay asks any
+instance for the offset, and appends from there. A final response that was lost is asked for by an empty append at the
+end, which the upstream answers with the same response. Sections are those of draft-ietf-httpbis-resumable-upload.
 
-Refuses to trust an offset that it cannot have sent, or that goes back: it belongs to another upload, or bytes that were
-acknowledged are lost. Neither can be mended by sending more.
+Refuses an offset beyond what was sent, or below what was acknowledged: it belongs to another upload, or acknowledged
+bytes are lost. Sending more repairs neither.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from changeover.uploads.protocols import ietf
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
-"""Seconds before something is tried again: doubled from the first to the longest."""
+"""Seconds before a retry, doubled from the first to the longest."""
 
 
 @dataclass(frozen=True)
 class Create:
-    """Begin the upload, with none of its bytes: a request whose answer is lost can then be made again."""
+    """Begin the upload, with none of its bytes: if the response is lost, the request can be repeated."""
 
     length: int | None
 
@@ -42,29 +41,29 @@ class Append:
 
 @dataclass(frozen=True)
 class AskOffset:
-    """HEAD: how far is it?"""
+    """Ask for the offset (HEAD)."""
 
 
 @dataclass(frozen=True)
 class Gather:
-    """More of the body has to come first."""
+    """Wait for more of the body."""
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Do nothing until then."""
+    """Wait until then."""
 
     until: float
 
 
 @dataclass(frozen=True)
 class PassOn:
-    """The answer that was just seen is the answer to the client."""
+    """Send the last response to the client."""
 
 
 @dataclass(frozen=True)
 class GiveUp:
-    """The client is told that status; what was committed is in the text."""
+    """Answer the client with this status."""
 
     status: int
     why: str
@@ -76,34 +75,34 @@ HandoverAction = Create | Append | AskOffset | Gather | Pause | PassOn | GiveUp
 class Handover:
     """One body. Times are seconds of any clock that does not go back.
 
-    `length`: of the whole, if the client said so. `patience`: seconds without progress, counted from the first failure,
-    after which it is given up.
+    `length`: of the whole body, if the client announced it. `patience`: seconds without progress, counted from the
+    first failure, after which the upload is given up.
     """
 
     def __init__(self, length: int | None, *, patience: float) -> None:
-        self.place = ""
-        """Where the upload is; empty until it is made."""
+        self.location = ""
+        """The URI of the upload; empty until it is created."""
         self.acknowledged = 0
         self.sent_again = 0
         """Bytes that had been sent before."""
         self.failures = 0
-        """In a row."""
+        """Failed requests in a row."""
         self._length = length
         self._patience = patience
         self._asked: HandoverAction = Gather()
         self._sent_to = 0
-        """What was sent may still arrive when an offset before it was told: any up to here can be true."""
+        """The end of what was sent: bytes may arrive after a lower offset was reported, so any up to here is valid."""
         self._completing = False
-        """All was asked to be stored, and to be taken for complete."""
+        """The last bytes were sent with Upload-Complete: ?1."""
         self._unsure = False
         self._end: PassOn | GiveUp | None = None
         self._failing_since = 0.0
         self._pause = FIRST_PAUSE
         self._pause_until = 0.0
-        self._last_failure = GiveUp(504, "no answer")
+        self._last_failure = GiveUp(504, "the upstream did not respond")
 
     def next(self, *, enough: bool, ended: bool, now: float) -> HandoverAction:
-        """What to do. `enough`: bytes for a segment are here; `ended`: all are, and one segment can take them."""
+        """What to do next. `enough`: a segment is here; `ended`: all bytes are, and they fit one segment."""
         self._asked = self._decide(enough, ended, now)
         return self._asked
 
@@ -114,38 +113,38 @@ class Handover:
             return self._last_failure
         if now < self._pause_until:
             return Pause(self._pause_until)
-        if not self.place:
+        if not self.location:
             return Create(self._length)
         if self._unsure:
             return AskOffset()
-        if enough or ended or self.failures:  # what was refused is here: patience is not for a slow client
+        if enough or ended or self.failures:  # the bytes that failed are here: patience does not wait for a slow client
             self._completing = self._completing or ended
             return Append(self.acknowledged, ended)
         return Gather()
 
     @property
-    def is_answered(self) -> bool:
-        """Whether the answer that was just seen is the client's."""
+    def is_responded(self) -> bool:
+        """Whether the last response is the one for the client."""
         return isinstance(self._end, PassOn)
 
-    def broke(self, failure: GiveUp, sent: int, now: float) -> None:
-        """The request that was asked for has no answer. `sent`: bytes of its body that went out all the same."""
+    def failed(self, failure: GiveUp, sent: int, now: float) -> None:
+        """The request has no response. `sent`: bytes of its body that were sent."""
         self._count(sent)
         self._fail(failure, now)
 
-    def answered(self, status: int, fields: Mapping[str, str], sent: int, now: float) -> None:
-        """The request that was asked for has this answer."""
-        said = ietf.read_response(fields)
+    def responded(self, status: int, fields: Mapping[str, str], sent: int, now: float) -> None:
+        """The request has this response."""
+        upload = ietf.read_response(fields)
         self._count(sent)
         match self._asked:
             case Create():
-                self._created(status, said, fields.get("location", ""), now)
+                self._creation_responded(status, upload, fields.get("location", ""), now)
             case AskOffset():
-                self._offset_received(status, said, now)
+                self._offset_received(status, upload, now)
             case Append() as append:
-                self._appended(append, status, said, now)
+                self._append_responded(append, status, upload, now)
             case other:
-                raise AssertionError(f"an answer, but {other} asks for none")
+                raise AssertionError(f"a response, but {other} is no request")
 
     def _count(self, sent: int) -> None:
         if isinstance(self._asked, Append):
@@ -153,73 +152,73 @@ class Handover:
             self.sent_again += min(self._sent_to, end) - self._asked.offset
             self._sent_to = max(self._sent_to, end)
 
-    def _created(self, status: int, said: ietf.ResponseFields, place: str, now: float) -> None:
+    def _creation_responded(self, status: int, upload: ietf.ResponseFields, location: str, now: float) -> None:
         """Section "Upload Creation"."""
         if status >= 500:
-            self._fail(_unable(status, "the upload could not be begun"), now)
+            self._fail(_failure(status, "the upload could not be created"), now)
         elif not 200 <= status < 300:
             self._end = PassOn()
-        elif said.complete is not False:
-            # The application took an empty request for the real one. Were the body sent now, it would act twice.
-            self._end = GiveUp(502, "whoever stores uploads does not speak of resuming them")
-        elif not _is_reference(place):
-            self._end = GiveUp(502, "the upload was begun, but not where it is")
+        elif upload.complete is not False:
+            # The application took the empty request for the whole one. It would act twice if the body followed.
+            self._end = GiveUp(502, "the upstream does not support resumable uploads on this route")
+        elif not _is_reference(location):
+            self._end = GiveUp(502, "the response to the creation of the upload has no usable Location")
         else:
-            self.place = place
-            self._goes_well()
+            self.location = location
+            self._progressed()
 
-    def _offset_received(self, status: int, said: ietf.ResponseFields, now: float) -> None:
+    def _offset_received(self, status: int, upload: ietf.ResponseFields, now: float) -> None:
         """Section "Offset Retrieval"."""
         if status in _GONE:
-            self._end = GiveUp(502, f"the upload is gone: {status}")
-        elif said.offset is None:
-            self._fail(_unable(status, "the offset was not told"), now)
-        elif said.complete and not self._is_whole(said):
-            self._end = _FOREIGN
+            self._end = GiveUp(502, f"the upload is gone: the upstream answered {status}")
+        elif upload.offset is None:
+            self._fail(_failure(status, "the upstream did not report the offset"), now)
+        elif upload.complete and not self._is_whole(upload):
+            self._end = _OTHER_UPLOAD
         else:
-            self._goes_on_at(said.offset)
+            self._continue_at(upload.offset)
 
-    def _appended(self, append: Append, status: int, said: ietf.ResponseFields, now: float) -> None:
-        """Section "Upload Append". An answer with `?1` is the application's own, whatever its status."""
-        if said.complete:
-            if append.complete and self._is_whole(said):
+    def _append_responded(self, append: Append, status: int, upload: ietf.ResponseFields, now: float) -> None:
+        """Section "Upload Append". A response with `?1` is the application's, whatever its status."""
+        if upload.complete:
+            if append.complete and self._is_whole(upload):
                 self._end, self.acknowledged = PassOn(), self._sent_to
             else:
-                self._end = _FOREIGN
+                self._end = _OTHER_UPLOAD
         elif status in _GONE:
-            self._end = GiveUp(502, f"the upload is gone: {status}")
-        elif said.offset is not None and (status < 300 or status == 409 or status >= 500):
-            if status >= 300 or said.offset == append.offset:  # nothing came of it
-                self._fail(_unable(status, "an append was refused"), now)
-            self._goes_on_at(said.offset)
+            self._end = GiveUp(502, f"the upload is gone: the upstream answered {status}")
+        elif upload.offset is not None and (status < 300 or status == 409 or status >= 500):
+            if status >= 300 or upload.offset == append.offset:  # it stored nothing
+                self._fail(_failure(status, "the upstream refused an append"), now)
+            self._continue_at(upload.offset)
         elif 400 <= status < 500 and status not in _LATER:
             self._end = PassOn()
         else:
-            self._fail(_unable(status, "an append was refused"), now)
+            self._fail(_failure(status, "the upstream refused an append"), now)
 
-    def _is_whole(self, said: ietf.ResponseFields) -> bool:
-        """Whether an upload that is said to be complete can be this one."""
-        told = {said.offset, self._length} - {None}
-        return self._completing and told <= {self._sent_to}
+    def _is_whole(self, upload: ietf.ResponseFields) -> bool:
+        """Whether an upload that the upstream calls complete can be this one."""
+        known = {upload.offset, self._length} - {None}
+        return self._completing and known <= {self._sent_to}
 
-    def _goes_on_at(self, offset: int) -> None:
+    def _continue_at(self, offset: int) -> None:
         if not self.acknowledged <= offset <= self._sent_to:
             possible = f"only {self.acknowledged} to {self._sent_to} are possible"
-            self._end = GiveUp(502, f"the upload is said to go on at byte {offset}; {possible}")
+            self._end = GiveUp(502, f"the upstream reports the offset {offset} of the upload; {possible}")
             return
         if offset > self.acknowledged:
-            self._goes_well()
+            self._progressed()
         self.acknowledged = offset
         self._unsure = False
 
-    def _goes_well(self) -> None:
+    def _progressed(self) -> None:
         self.failures, self._pause, self._pause_until = 0, FIRST_PAUSE, 0.0
 
     def _fail(self, failure: GiveUp, now: float) -> None:
-        self._last_failure, self._unsure = failure, bool(self.place)
+        self._last_failure, self._unsure = failure, bool(self.location)
         if not self.failures:
             self._failing_since = now
-        else:  # the first time, whoever is next is asked at once
+        else:  # the first retry, which the next instance gets, is immediate
             self._pause_until, self._pause = now + self._pause, min(2 * self._pause, LONGEST_PAUSE)
         self.failures += 1
 
@@ -229,16 +228,16 @@ _GONE = frozenset({403, 404, 410})
 _LATER = frozenset({408, 425, 429})
 
 
-_FOREIGN = GiveUp(502, "the upload was completed by somebody else")
+_OTHER_UPLOAD = GiveUp(502, "another client has completed the upload")
 
 
-def _is_reference(place: str) -> bool:
+def _is_reference(location: str) -> bool:
     """Whether it is a URI reference (RFC 9110, section 10.2.2), as far as it can be put into a request."""
     try:
-        return urlsplit(place).geturl() != "" and _VISIBLE.fullmatch(place) is not None
+        return urlsplit(location).geturl() != "" and _VISIBLE.fullmatch(location) is not None
     except ValueError:
         return False
 
 
-def _unable(status: int, what: str) -> GiveUp:
+def _failure(status: int, what: str) -> GiveUp:
     return GiveUp(status if status in (503, 504) else 502, f"{what}: {status}")

@@ -1,7 +1,7 @@
-"""Connections inward, and one request on one of them.
+"""Connections to the upstream, and one request on one of them.
 
-Connections are pooled, for a bounded time: what stands behind is replaced, and can be stopped when its connections are
-gone. One that was idle may be dead without anybody's fault; `fresh` tells whether that can be the reason.
+Connections are pooled for a bounded time: an instance behind the relay can be stopped once its connections are gone. An
+idle connection may have been closed meanwhile, so a retry asks for a fresh one.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from changeover.relay.io.epoll import Channel, Epoll, Waker
 from changeover.relay.io.pipes import Pipe, Pipes
 
 AT_ONCE = 64
-"""Pieces in memory that are given to the kernel at once."""
+"""Pieces in memory that one sendmsg(2) takes."""
 BUFFER = 1024 * 1024
-"""Bytes of the kernel's buffers for a connection inward."""
+"""Bytes of the kernel's send buffer of a connection."""
 
 
 class UpstreamFailed(Exception):
-    """There is no answer; the text says why. `timeout`: because nothing came for too long."""
+    """The upstream gave no response; the text names the reason. `timeout`: it was silent for too long."""
 
     def __init__(self, why: str, *, timeout: bool = False) -> None:
         super().__init__(why)
@@ -35,21 +35,21 @@ class UpstreamFailed(Exception):
 
 
 class Upstream:
-    """One address inward."""
+    """The one address that requests go to, and the pool of its connections."""
 
     def __init__(self, host: str, port: int, epoll: Epoll, pooling: Pooling) -> None:
         self.host, self.port = host, port
         self._epoll = epoll
         self._pooling = pooling
         self._idle: deque[UpstreamConnection] = deque()
-        self._nobody = Waker()
+        self._idle_waker = Waker()
 
     async def connect(self, waker: Waker, *, fresh: bool = False) -> UpstreamConnection:
-        """A connection, from the pool if one is there and `fresh` is not asked for. Raises Broken."""
+        """A connection; unless `fresh`, from the pool if it has one. Raises UpstreamFailed."""
         now = time.monotonic()
         while self._idle and not fresh:
             connection = self._idle.pop()
-            if now < connection.kept_until and not connection.channel.ended and connection.is_silent():
+            if now < connection.idle_until and not connection.channel.ended and connection.is_silent():
                 connection.channel.waker = waker
                 return connection
             connection.close()
@@ -62,7 +62,7 @@ class Upstream:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
             with contextlib.suppress(OSError):
-                # bbr paces, which costs a third of what loopback and short ways carry; reno needs no privilege
+                # bbr paces, which costs a third of the rate on short ways; reno needs no privilege
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
             async with asyncio.timeout(self._pooling.connect):
                 await asyncio.get_running_loop().sock_connect(sock, (self.host, self.port))
@@ -75,23 +75,23 @@ class Upstream:
                 ) from None
             raise
         channel = self._epoll.channel(sock, waker)
-        channel.may_read = False  # the kernel will say
+        channel.may_read = False  # epoll reports it
         return UpstreamConnection(channel, time.monotonic() + self._pooling.life)
 
-    def keep(self, connection: UpstreamConnection) -> None:
-        """For the next request, unless it is too old."""
+    def release(self, connection: UpstreamConnection) -> None:
+        """Return a connection to the pool, unless it is too old."""
         now = time.monotonic()
-        if now >= connection.dies_at or connection.channel.ended:
+        if now >= connection.expires_at or connection.channel.ended:
             connection.close()
             return
-        connection.kept_until = min(now + self._pooling.idle, connection.dies_at)
-        connection.channel.waker = self._nobody
+        connection.idle_until = min(now + self._pooling.idle, connection.expires_at)
+        connection.channel.waker = self._idle_waker
         self._idle.append(connection)
 
     def sweep(self, now: float) -> None:
-        """Close what was idle for too long, or was closed by its peer."""
+        """Close the connections that idled for too long, or that the upstream has closed."""
         for connection in [*self._idle]:
-            if now >= connection.kept_until or connection.channel.ended:
+            if now >= connection.idle_until or connection.channel.ended:
                 self._idle.remove(connection)
                 connection.close()
 
@@ -100,17 +100,17 @@ class Upstream:
 
 
 class UpstreamConnection:
-    """One connection inward."""
+    """One connection to the upstream."""
 
-    def __init__(self, channel: Channel, dies_at: float) -> None:
+    def __init__(self, channel: Channel, expires_at: float) -> None:
         self.channel = channel
-        self.dies_at = dies_at
-        self.kept_until = 0.0
+        self.expires_at = expires_at
+        self.idle_until = 0.0
         self.inbox = b""
-        """What came after the last head that was read."""
+        """Bytes after the last head."""
 
     def is_silent(self) -> bool:
-        """Whether nothing has come that nobody asked for, such as the end."""
+        """Whether the upstream has sent nothing without a request, such as the end."""
         try:
             self.channel.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -121,25 +121,25 @@ class UpstreamConnection:
         return False
 
     def recv(self, size: int) -> bytes | None:
-        """As of a Channel. Raises Broken."""
+        """As Channel.recv. Raises UpstreamFailed."""
         try:
             return self.channel.recv(size)
         except OSError as error:
-            raise UpstreamFailed(error.strerror or "the connection broke") from None
+            raise UpstreamFailed(error.strerror or "the connection to the upstream broke") from None
 
     def close(self, *, reset: bool = False) -> None:
         self.channel.close(reset=reset)
 
 
 class UpstreamRequest:
-    """One request going out, and the head of its answer coming in; `step` does what can be done without waiting."""
+    """One request, and the head of its response; `step` does what needs no wait."""
 
     def __init__(
         self, connection: UpstreamConnection, method: bytes, head: bytes, blocks: Iterable[Block], pipes: Pipes
     ) -> None:
         self.connection = connection
         self.sent = 0
-        """Bytes of the body that went out."""
+        """Bytes of the body that were sent."""
         self.response: ResponseHead | None = None
         self.more = False
         """More of the body is to be added."""
@@ -147,10 +147,10 @@ class UpstreamRequest:
         self._head = head
         self._blocks = deque(blocks)
         self._piece = self._place = 0
-        """Of the first block, in memory: which piece is next, and where in it."""
+        """The next piece of the first block in memory, and the place in it."""
         self._pipes = pipes
         self._copy: Pipe | None = None
-        """Of the first block, a pipe: what is left of it to be sent."""
+        """Of the first block, in a pipe: its bytes that are not sent yet."""
 
     @property
     def all_sent(self) -> bool:
@@ -158,7 +158,7 @@ class UpstreamRequest:
 
     @property
     def is_sent_whole(self) -> bool:
-        """Whether the request went out to its end: before that, the next one would be taken for its body."""
+        """Whether the request was sent to its end: before that, the next one would pass for its body."""
         return self.all_sent and not self.more
 
     def add(self, block: Block) -> None:
@@ -166,13 +166,13 @@ class UpstreamRequest:
         self._blocks.append(block)
 
     def step(self) -> bool:
-        """Whether anything moved. Raises Broken, and BadHead."""
+        """Whether anything moved. Raises UpstreamFailed, BadHead."""
         try:
             moved = self._send()
         except OSError as error:
-            if self._read_response():  # it was refused before it was whole
+            if self._read_response():  # the upstream has refused it before it was whole
                 return True
-            raise UpstreamFailed(error.strerror or "the connection broke") from None
+            raise UpstreamFailed(error.strerror or "the connection to the upstream broke") from None
         return self._read_response() or moved
 
     def _send(self) -> bool:
@@ -187,7 +187,7 @@ class UpstreamRequest:
         return self._send_pipe(self._copy) if not self._head else self._send_memory(None, socket.MSG_MORE)
 
     def _prepare(self, block: Block) -> None:
-        """What is sent from a pipe is gone from it, so it is sent from a copy."""
+        """Copy the pipe, for sending empties it."""
         copy = self._pipes.get()
         assert block.pipe is not None
         if copy is not None and block.pipe.copy_to(copy) == block.pipe.size:
@@ -198,7 +198,7 @@ class UpstreamRequest:
         block.to_memory(self._pipes)
 
     def _send_memory(self, block: Block | None, flags: int = 0) -> bool:
-        """The head, and of a block in memory what is left of it."""
+        """Send the head, and the rest of a block in memory."""
         pieces: list[Piece] = [] if block is None else block.pieces[self._piece : self._piece + AT_ONCE]
         if self._place:
             pieces[0] = memoryview(pieces[0])[self._place :]
@@ -218,7 +218,7 @@ class UpstreamRequest:
         return True
 
     def _went(self, block: Block, count: int) -> None:
-        """Bytes of a block in memory."""
+        """So many bytes of a block in memory were sent."""
         self.sent += count
         count += self._place
         pieces = block.pieces
@@ -248,20 +248,20 @@ class UpstreamRequest:
         if data is None:
             return False
         if not data:
-            raise UpstreamFailed("the connection was closed")
+            raise UpstreamFailed("the upstream closed the connection")
         connection.inbox += data
         while (end := connection.inbox.find(b"\r\n\r\n")) >= 0:
             response = heads.read_response(connection.inbox[: end + 4], self._method)
             connection.inbox = connection.inbox[end + 4 :]
-            if response.status >= 200:  # what is said meanwhile (RFC 9110, section 15.2) is for nobody
+            if response.status >= 200:  # interim responses (RFC 9110, section 15.2) are not passed on
                 self.response = response
                 break
         if len(connection.inbox) > heads.MAX_HEAD and self.response is None:
-            raise UpstreamFailed("the head of the answer is too long")
+            raise UpstreamFailed("the head of the response is too long")
         return True
 
     def close(self) -> None:
-        """Give back what it holds; the connection stays."""
+        """Return the pipes; the connection stays open."""
         if self._copy is not None:
             self._pipes.put(self._copy)
             self._copy = None

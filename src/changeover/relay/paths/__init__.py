@@ -1,1 +1,1 @@
-"""The two ways of a request through the relay: streamed, or handed over in segments."""
+"""The two ways of a request through the relay: streamed, or sent in segments."""

@@ -1,4 +1,4 @@
-"""One request of a client, and what the two ways of handling it share: streamed through, or handed over in segments."""
+"""A request of a client, and what both ways of handling it share: streaming it through, and sending it in segments."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from changeover.relay.outbound.handover import Handover
 from changeover.relay.outbound.upstream import Upstream, UpstreamFailed, UpstreamRequest
 
 LOOP = 8
-"""Relays that a request has passed, from which on it goes round in a circle."""
+"""A request that has passed so many relays goes round in a loop."""
 
 
 FRAMING = frozenset({b"content-length", b"expect"})
-"""Fields of a request that are said anew to the next hop."""
+"""Fields of a request that the relay sets anew for the next hop."""
 FRAMING_AND_PEER = FRAMING | {b"x-forwarded-for"}
 
 
 class RequestRefused(Exception):
-    """The relay answers by itself."""
+    """The relay itself answers, with this status and a problem document."""
 
     def __init__(self, status: int, detail: str, **more: object) -> None:
         super().__init__(detail)
@@ -36,28 +36,28 @@ class RequestRefused(Exception):
 
 
 class ClientTooSlow(RequestRefused):
-    """No byte of the body came for too long."""
+    """The client has sent no byte of the body for too long."""
 
 
 @dataclass
 class RelayCounters:
-    """What the relay has done."""
+    """Counted since the start; shown at /metrics."""
 
     requests: int = 0
     streamed: int = 0
-    handed_over: int = 0
-    """Uploads that were stored segment by segment."""
+    segmented: int = 0
+    """Uploads that were sent in segments."""
     segments: int = 0
-    received: int = 0
+    received_bytes: int = 0
     """Bytes of bodies, from clients."""
-    committed: int = 0
-    """Bytes that were acknowledged by whoever stores uploads."""
-    sent_again: int = 0
+    committed_bytes: int = 0
+    """Bytes that the upstream has acknowledged."""
+    resent_bytes: int = 0
     resumed: int = 0
-    """Requests inward that broke off, or were refused, after which an upload went on."""
+    """Upstream requests that failed, after which the upload went on."""
     replayed: int = 0
     given_up: int = 0
-    clients_gone: int = 0
+    clients_disconnected: int = 0
 
 
 @dataclass
@@ -74,7 +74,7 @@ class RelayContext:
 
 @dataclass
 class ClientRequest:
-    """One request, and where its answer goes."""
+    """One request of a client, and the connection that its response goes to."""
 
     relay: RelayContext
     client: Channel
@@ -85,15 +85,15 @@ class ClientRequest:
     peer: bytes
     started: float
     heard: float
-    """When the client was last heard of."""
+    """When the client sent its last byte."""
     closes: Callable[[], bool]
-    """Whether the connection is to be closed with the answer."""
+    """Whether the connection closes after the response."""
     continued: bool = False
-    """The client was told to go on, or did not wait to be."""
+    """100 (Continue) was sent, or is not needed any more."""
     handover: Handover | None = None
-    """Where its body is handed inward in segments."""
+    """If its body is sent in segments."""
     progressed_at: float = 0.0
-    """When somebody inward took or sent something."""
+    """When the upstream last took or sent a byte."""
     steps: int = 0
 
     @property
@@ -101,17 +101,17 @@ class ClientRequest:
         return not self.head.keep_alive or not self.body.ended or self.closes()
 
     def send_continue(self) -> None:
-        """RFC 9110, section 10.1.1: a client that waits is told once that its body is wanted."""
+        """RFC 9110, section 10.1.1: a client that waits for 100 (Continue) gets it once its body is wanted."""
         if self.head.expects and not self.continued and not self.body.received and not self.body.inbox:
             self.client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.continued = True
 
     def passed_on(self) -> list[Field]:
-        """The fields of the request as the next hop sees them, but for those that frame the body."""
+        """The fields for the next hop, without those that frame the body."""
         fields = self.head.passed_on(FRAMING if not self.peer else FRAMING_AND_PEER)
         via = self.head.fields.get(b"via", b"").count(b"changeover-")
         if via >= LOOP:
-            raise RequestRefused(508, f"this request has passed {via} relays and goes round in a circle")
+            raise RequestRefused(508, f"this request has passed {via} relays and goes round in a loop")
         fields.append((b"Via", self.relay.config.via))
         if self.peer:
             known = self.head.fields.get(b"x-forwarded-for")
@@ -119,7 +119,7 @@ class ClientRequest:
         return fields
 
     def take(self) -> bool:
-        """What has come of the body, into `kept`. Raises ClientGone, BadChunk, and TooSlow."""
+        """Move received bytes of the body to the buffer; whether any. Raises ClientGone, BadChunk, ClientTooSlow."""
         if self.body.ended:
             return False
         moved = self.body.take(self.buffer)
@@ -132,12 +132,12 @@ class ClientRequest:
     def _refuse_silence(self) -> None:
         silent = time.monotonic() - self.heard
         if silent > self.relay.config.timing.body and self.buffer.room() > 0:
-            raise ClientTooSlow(408, f"no byte of the body came for {silent:.0f} s")
+            raise ClientTooSlow(408, f"the client sent no byte of the body for {silent:.0f} s")
 
     async def step(self, outgoing: UpstreamRequest) -> None:
-        """Send what can be sent of the call, and take what the client has sent; wait if there is neither.
+        """Send what the upstream takes, and take what the client has sent; wait if neither moves.
 
-        Raises Broken, BadHead, ClientGone, BadChunk, Refused.
+        Raises UpstreamFailed, BadHead, ClientGone, BadChunk, RequestRefused.
         """
         self.waker.clear()
         inward = outgoing.connection.channel
@@ -155,20 +155,20 @@ class ClientRequest:
             if not self.body.ended:
                 self._refuse_silence()
             if time.monotonic() - self.progressed_at > self.relay.config.timing.body:
-                raise UpstreamFailed("no answer came", timeout=True)
+                raise UpstreamFailed("the upstream did not respond in time", timeout=True)
             await self.waker.wait()
         elif self.steps % STEPS == 0:
             await asyncio.sleep(0)
 
     async def response_to(self, outgoing: UpstreamRequest) -> ResponseHead:
-        """Step until there is an answer."""
+        """Step until the upstream has responded."""
         self.progressed_at = time.monotonic()
         while outgoing.response is None:
             await self.step(outgoing)
         return outgoing.response
 
     async def pass_on(self, outgoing: UpstreamRequest, without: frozenset[bytes] = frozenset()) -> bool:
-        """The call's answer, to the client; whether its connection can carry another request."""
+        """Send the upstream's response to the client; whether the client's connection can carry another request."""
         assert outgoing.response is not None
         connection = outgoing.connection
         try:
@@ -186,7 +186,7 @@ class ClientRequest:
             connection.close()
             raise
         if outgoing.response.keep_alive and outgoing.is_sent_whole and not connection.inbox:
-            self.relay.upstream.keep(connection)
+            self.relay.upstream.release(connection)
         else:
             connection.close()
         return keep

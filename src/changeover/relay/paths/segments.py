@@ -1,8 +1,8 @@
-"""A body that is handed inward in segments, by the protocol of resumable uploads (`outbound/handover.py` decides).
+"""Sends a body to the upstream in segments, by the protocol of resumable uploads (`outbound/handover.py` decides).
 
-A segment goes inward when enough of it is here, at once and at full speed: however slow its client is, an upload holds
-an instance behind the relay for milliseconds at a time. While one segment is on its way, and being made durable there,
-the next one gathers; so segments are small for slow clients, and large for fast ones.
+The relay sends a segment at full speed once it has enough bytes: however slow the client is, the upload occupies an
+instance behind the relay for milliseconds at a time. While the upstream stores one segment, the next one gathers; so
+the segments of slow clients are small, and those of fast ones large.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from changeover.relay.paths.request import ClientRequest, ClientTooSlow, Request
 from changeover.uploads.protocols import ietf
 
 REST = 64 * 1024
-"""Bytes of an answer up to which it is taken whole before anybody is given any of it."""
+"""Bytes of a response up to which the relay takes it whole before it sends any of it on."""
 
 
 async def send_in_segments(request: ClientRequest) -> bool:
-    """All of the body; whether the connection can carry another request. Raises Refused, ClientGone, BadChunk."""
-    request.relay.counters.handed_over += 1
+    """Send the body and the response; whether the connection can carry another request.
+
+    Raises RequestRefused, ClientGone, BadChunk.
+    """
+    request.relay.counters.segmented += 1
     upload = SegmentedUpload(request)
     request.handover = upload.handover
     try:
@@ -40,17 +43,17 @@ async def send_in_segments(request: ClientRequest) -> bool:
 
 
 class SegmentedUpload:
-    """One body on its way inward."""
+    """One body on its way to the upstream."""
 
     def __init__(self, request: ClientRequest) -> None:
         self.handover = Handover(request.head.length, patience=request.relay.config.patience)
         self._request = request
-        self._about: list[Field] = []
-        """What whoever authorises requests wants to see of every one of them."""
-        self._place = b""
-        """The path of the upload: how the host is called in between is the business of this connection."""
+        self._repeated_fields: list[Field] = []
+        """The client's fields that every request repeats, such as those that authorise it."""
+        self._path = b""
+        """The path of the upload; its host is the upstream, whatever name Location has for it."""
         self._outgoing: UpstreamRequest | None = None
-        """The last one, if its answer is the client's."""
+        """The last request, if its response is for the client."""
 
     async def run(self) -> bool:
         request, config, buffer = self._request, self._request.relay.config, self._request.buffer
@@ -65,9 +68,9 @@ class SegmentedUpload:
                     await asyncio.sleep(until - time.monotonic())
                 case Create(length):
                     await self._ask(b"POST", request.head.target, self._creation(length), [])
-                    self._begun()
+                    self._created()
                 case AskOffset():
-                    await self._ask(b"HEAD", self._place, self._about, [])
+                    await self._ask(b"HEAD", self._path, self._repeated_fields, [])
                 case Append(offset, complete):
                     await self._append(offset, buffer.segment(most), complete)
                 case PassOn():
@@ -79,7 +82,7 @@ class SegmentedUpload:
                         status,
                         f"{why}; {self.handover.acknowledged} bytes are stored",
                         committed=self.handover.acknowledged,
-                        **({"upload": self.handover.place} if self.handover.place else {}),
+                        **({"upload": self.handover.location} if self.handover.location else {}),
                     )
 
     async def _gather(self) -> None:
@@ -91,47 +94,49 @@ class SegmentedUpload:
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def _creation(self, length: int | None) -> list[Field]:
-        """What the client said of its request is said of the upload."""
+        """The fields that create the upload, among them those of the client's request."""
         fields = [*self._request.passed_on(), (b"Content-Length", b"0"), (b"Upload-Complete", b"?0")]
         if length is not None:
             fields.append((b"Upload-Length", b"%d" % length))
         return fields
 
-    def _begun(self) -> None:
+    def _created(self) -> None:
         described = {b"content-type", b"content-encoding", b"content-language", b"content-disposition"}
         digests = {b"content-digest", b"repr-digest"}
-        self._about = [each for each in self._request.passed_on() if each[0].lower() not in described | digests]
+        self._repeated_fields = [
+            each for each in self._request.passed_on() if each[0].lower() not in described | digests
+        ]
         try:
-            place = urlsplit(urljoin(self._request.head.target.decode("latin-1"), self.handover.place))
+            location = urlsplit(urljoin(self._request.head.target.decode("latin-1"), self.handover.location))
         except ValueError as error:
-            raise BadHead(502, f"the upload is at no place: {error}") from None
-        self._place = place._replace(scheme="", netloc="").geturl().encode("latin-1")
+            raise BadHead(502, f"the Location of the upload is malformed: {error}") from None
+        self._path = location._replace(scheme="", netloc="").geturl().encode("latin-1")
 
     async def _append(self, offset: int, blocks: list[Block], complete: bool) -> None:
         size = sum(block.size for block in blocks)
         fields = [
-            *self._about,
+            *self._repeated_fields,
             (b"Content-Type", ietf.PARTIAL.encode()),
             (b"Content-Length", b"%d" % size),
             (b"Upload-Offset", b"%d" % offset),
             (b"Upload-Complete", b"?1" if complete else b"?0"),
         ]
         self._request.relay.counters.segments += 1
-        await self._ask(b"PATCH", self._place, fields, blocks)
+        await self._ask(b"PATCH", self._path, fields, blocks)
 
     async def _ask(self, method: bytes, target: bytes, fields: list[Field], blocks: list[Block]) -> None:
         request, relay, handover = self._request, self._request.relay, self.handover
         acknowledged, again, failures = handover.acknowledged, handover.sent_again, handover.failures
-        head = heads.format_request(method, target, fields)  # what cannot be spelt now, never can be
+        head = heads.format_request(method, target, fields)  # what cannot be formatted now, never can be
         outgoing = None
         try:
             connection = await relay.upstream.connect(request.waker, fresh=handover.failures > 0)
             outgoing = UpstreamRequest(connection, method, head, blocks, relay.pipes)
             response = await request.response_to(outgoing)
-            await self._whole(outgoing)
+            await self._receive_rest(outgoing)
         except (UpstreamFailed, BadHead) as error:
             timeout = isinstance(error, UpstreamFailed) and error.timeout
-            handover.broke(
+            handover.failed(
                 GiveUp(504 if timeout else 502, str(error)), 0 if outgoing is None else outgoing.sent, time.monotonic()
             )
             if outgoing is not None:
@@ -141,52 +146,54 @@ class SegmentedUpload:
                 outgoing.connection.close(reset=True)
             raise
         else:
-            said = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.fields.items()}
-            handover.answered(response.status, said, outgoing.sent, time.monotonic())
-            if handover.is_answered:
+            response_fields = {
+                name.decode("latin-1"): value.decode("latin-1") for name, value in response.fields.items()
+            }
+            handover.responded(response.status, response_fields, outgoing.sent, time.monotonic())
+            if handover.is_responded:
                 self._outgoing = outgoing
             else:
-                self._let_go(outgoing)
+                self._drop_response(outgoing)
         finally:
             if outgoing is not None:
                 outgoing.close()
         request.buffer.drop(handover.acknowledged - acknowledged)
-        relay.counters.committed += handover.acknowledged - acknowledged
-        relay.counters.sent_again += handover.sent_again - again
+        relay.counters.committed_bytes += handover.acknowledged - acknowledged
+        relay.counters.resent_bytes += handover.sent_again - again
         relay.counters.resumed += handover.failures > failures
 
-    async def _whole(self, outgoing: UpstreamRequest) -> None:
-        """Wait for the rest of the answer, if that is short: one that breaks off can then be asked for again."""
+    async def _receive_rest(self, outgoing: UpstreamRequest) -> None:
+        """Wait for the rest of a short response: if it breaks off, the relay can ask for it again."""
         response, connection, since = outgoing.response, outgoing.connection, time.monotonic()
         assert response is not None
         while response.length is not None and len(connection.inbox) < response.length <= REST:
             self._request.waker.clear()
             data = connection.recv(REST)
             if data == b"":
-                raise UpstreamFailed("the answer broke off")
+                raise UpstreamFailed("the response broke off")
             if data is not None:
                 connection.inbox += data
             elif time.monotonic() - since > self._request.relay.config.timing.body:
-                raise UpstreamFailed("the answer stood still", timeout=True)
+                raise UpstreamFailed("the response stood still", timeout=True)
             else:
                 await self._request.waker.wait()
 
-    def _let_go(self, outgoing: UpstreamRequest) -> None:
-        """Keep the connection, without its answer, if it is at its end."""
+    def _drop_response(self, outgoing: UpstreamRequest) -> None:
+        """Drop the response, and return the connection to the pool if the response is at its end."""
         response, connection = outgoing.response, outgoing.connection
         assert response is not None
         if response.length == len(connection.inbox) and response.keep_alive and outgoing.is_sent_whole:
             connection.inbox = b""
-            self._request.relay.upstream.keep(connection)
+            self._request.relay.upstream.release(connection)
         else:
             connection.close()
 
     async def cancel(self) -> None:
-        """Nobody will go on with it: its bytes may go. What cannot be said now, the upload's own expiry does."""
-        if not self.handover.place:
+        """Cancel the upload, which no client can resume. If the cancellation fails, the upload expires."""
+        if not self.handover.location:
             return
         with contextlib.suppress(UpstreamFailed, BadHead, TimeoutError, OSError):
-            head = heads.format_request(b"DELETE", self._place, self._about)
+            head = heads.format_request(b"DELETE", self._path, self._repeated_fields)
             async with asyncio.timeout(self._request.relay.config.timing.cancel):
                 connection = await self._request.relay.upstream.connect(self._request.waker)
                 outgoing = UpstreamRequest(connection, b"DELETE", head, [], self._request.relay.pipes)

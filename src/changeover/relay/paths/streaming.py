@@ -1,9 +1,9 @@
-"""A request that goes straight through, whose body is forgotten as it is sent.
+"""Streams a request to the upstream; bytes of its body are dropped as they are sent.
 
-When its connection inward breaks before there is an answer, it goes to another instance only where that cannot make
-anything happen twice: with methods that are idempotent and requests with an Idempotency-Key; and, on routes that opted
-in because their application does nothing before a body is whole, as long as the body had not been sent completely. For
-these the body is kept, in memory and then in a file, up to a bound.
+If the upstream fails before it responds, the relay sends the request again only where that cannot repeat an effect: if
+no byte was sent, if the method is idempotent, if the request has an Idempotency-Key, or, on routes that opted in
+because their application does nothing before a body is whole, if the body was not sent completely. For these
+requests the body is kept, in memory and then in a file, up to a bound.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from changeover.relay.paths.request import ClientRequest, RequestRefused
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 """RFC 9110, section 9.2.2."""
-TRIES = 3
-"""Instances that a request is offered to."""
+ATTEMPTS = 3
+"""Attempts to send a request."""
 BATCH = 1024 * 1024
-"""Bytes that are sent before more is taken into hand."""
+"""Bytes that are sent before more are taken."""
 PIECE = 1024 * 1024
 """Bytes read from the spool at once."""
 
 
 class Spool:
-    """What was sent of a body, to be sent again: in memory, then in a file without a name, at most `most` bytes."""
+    """The sent bytes of a body, for another attempt: in memory, then in an unnamed file, at most `most`."""
 
     def __init__(self, most: int) -> None:
         self.size = 0
@@ -55,7 +55,7 @@ class Spool:
 
 
 async def stream(request: ClientRequest, whole: bytes | None = None) -> bool:
-    """Send it through; whether the connection can carry another request. Raises Refused, ClientGone, BadChunk.
+    """Stream the request; whether the connection can carry another one. Raises RequestRefused, ClientGone, BadChunk.
 
     `whole`: the body, if all of it came along with the head.
     """
@@ -66,37 +66,37 @@ async def stream(request: ClientRequest, whole: bytes | None = None) -> bool:
     spool = Spool(config.max_spool) if whole is None and head.has_body and (repeatable or opted) else None
     streaming = StreamedRequest(request, spool, whole)
     try:
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(ATTEMPTS)):
             try:
-                outgoing = await streaming.send(fresh=left < TRIES - 1)
+                outgoing = await streaming.send(fresh=left < ATTEMPTS - 1)
             except UpstreamFailed as broken:
                 safe = repeatable or not streaming.begun or (opted and not streaming.complete)
                 if not (left and safe and streaming.can_repeat):
-                    unknown = "; what became of the request is not known" if streaming.begun else ""
+                    unknown = "; it is not known whether the request was carried out" if streaming.begun else ""
                     raise RequestRefused(504 if broken.timeout else 502, f"{broken}{unknown}") from None
                 request.relay.counters.replayed += 1
-                await asyncio.sleep(0.05 * (TRIES - 1 - left))
+                await asyncio.sleep(0.05 * (ATTEMPTS - 1 - left))
             else:
                 return await request.pass_on(outgoing)
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("the last attempt returns or raises")
     finally:
         if spool is not None:
             spool.close()
 
 
 class StreamedRequest:
-    """The tries to send one request through."""
+    """The attempts to send one request."""
 
     def __init__(self, request: ClientRequest, spool: Spool | None, whole: bytes | None) -> None:
         self.begun = False
-        """Somebody may have seen some of it."""
+        """The upstream may have seen a part of it."""
         self.complete = False
-        """Somebody may have seen all of it."""
+        """The upstream may have seen all of it."""
         self._request = request
         self._spool = spool
         self._whole = whole
         self._gone = 0
-        """Bytes of the body that are not in `kept` any more."""
+        """Bytes of the body that have left the buffer."""
         head, fields = request.head, request.passed_on()
         self._in_chunks = head.chunked and not request.body.ended
         if self._in_chunks:
@@ -108,11 +108,11 @@ class StreamedRequest:
 
     @property
     def can_repeat(self) -> bool:
-        """Whether every byte that was taken off the client is still here."""
+        """Whether every byte that the client sent is still here."""
         return not self._gone or (self._spool is not None and self._spool.is_whole)
 
     async def send(self, *, fresh: bool) -> UpstreamRequest:
-        """One try; the call has its answer. Raises Broken, ClientGone."""
+        """One attempt, until the upstream has responded. Raises UpstreamFailed, ClientGone."""
         request = self._request
         connection = await request.relay.upstream.connect(request.waker, fresh=fresh)
         before = self._spool.blocks() if self._spool is not None and self._gone else []
@@ -138,12 +138,12 @@ class StreamedRequest:
         return outgoing
 
     async def _feed(self, outgoing: UpstreamRequest) -> None:
-        """All of the body, as it comes; until an answer comes before its end."""
+        """Send the body as it arrives, until its end or an early response."""
         request, buffer, body = self._request, self._request.buffer, self._request.body
         batch, outgoing.more = 0, True
         while outgoing.response is None:
             if outgoing.all_sent and batch:
-                self._forget(batch)
+                self._drop(batch)
                 batch = 0
             if not batch and buffer.size:
                 blocks = buffer.segment(BATCH)
@@ -166,7 +166,7 @@ class StreamedRequest:
             return blocks
         return [each for b in blocks for each in (Block(data=b"%x\r\n" % b.size), b, Block(data=b"\r\n"))]
 
-    def _forget(self, size: int) -> None:
+    def _drop(self, size: int) -> None:
         if self._spool is not None:
             for block in self._request.buffer.segment(size):
                 block.to_memory(self._request.relay.pipes)

@@ -1,1 +1,1 @@
-"""The relay as a process: config, listeners, admin address, hand-over of sockets."""
+"""The relay as a process: listeners, connections of clients, admin address, handoff of sockets."""

@@ -1,4 +1,4 @@
-"""What is asked of a relay beside its traffic: /livez, /readyz, /inflight and /metrics, at an address of their own."""
+"""The admin address of a relay: /livez, /readyz, /inflight and /metrics. Refuses every method but GET and HEAD."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 TIME = 10.0
-"""Seconds for one question."""
+"""Seconds for one request."""
 
 
 class AdminServer:
-    """Answers; `ready`: whether new connections are wanted."""
+    """`ready`: whether the relay wants new connections."""
 
     def __init__(self, server: RelayServer, ready: Callable[[], bool]) -> None:
         self._server = server
         self._ready = ready
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, one question."""
+        """One connection, one request."""
         try:
             async with asyncio.timeout(TIME):
                 head = heads.read_request(await reader.readuntil(b"\r\n\r\n"))
@@ -47,7 +47,7 @@ class AdminServer:
 
     def _answer(self, method: bytes, path: bytes) -> tuple[int, str, bytes]:
         if method not in (b"GET", b"HEAD"):
-            return 405, "text/plain", b"GET is what is answered here\n"
+            return 405, "text/plain", b"only GET is supported\n"
         match path:
             case b"/livez":
                 return _as_json(200, {"status": "alive"})
@@ -58,10 +58,10 @@ class AdminServer:
                 return _as_json(200, self._server.in_flight())
             case b"/metrics":
                 return 200, "text/plain; version=0.0.4; charset=utf-8", self._metrics()
-        return 404, "text/plain", b"here are /livez, /readyz, /inflight and /metrics\n"
+        return 404, "text/plain", b"this address serves /livez, /readyz, /inflight and /metrics\n"
 
     def _metrics(self) -> bytes:
-        # Imported when asked for: a relay without a Prometheus does without the memory.
+        # Imported when first requested: a relay without a Prometheus saves the memory.
         from prometheus_client import CollectorRegistry, generate_latest
 
         registry = CollectorRegistry()
@@ -78,31 +78,31 @@ class AdminServer:
             yield GaugeMetricFamily(f"changeover_relay_{name}", text, value=value)
 
     def _gauges(self) -> dict[str, tuple[str, float]]:
-        told, relay = self._server.in_flight(), self._server.relay
+        in_flight, relay = self._server.in_flight(), self._server.relay
         return {
-            "requests_in_flight": ("Requests that have no whole answer yet.", told["requests"]),
-            "connections": ("Connections of clients.", told["connections"]),
-            "uploads_in_flight": ("Requests with a body among them.", len(told["uploads"])),
-            "held_bytes": ("Bytes of bodies that are here and not acknowledged.", relay.budget.held),
-            "pipes": ("Pipes of the kernel that are in use or kept.", relay.pipes.open),
-            "pipes_refused": ("Pipes that the kernel refused; memory is used instead.", relay.pipes.refused),
+            "requests_in_flight": ("Requests without a complete response.", in_flight["requests"]),
+            "connections": ("Connections of clients.", in_flight["connections"]),
+            "uploads_in_flight": ("Requests with a body among them.", len(in_flight["uploads"])),
+            "held_bytes": ("Bytes of bodies that are received and not acknowledged.", relay.budget.held),
+            "pipes": ("Kernel pipes in use or idle.", relay.pipes.open),
+            "pipes_refused": ("Pipes that the kernel refused; memory replaces them.", relay.pipes.refused),
         }
 
 
 COUNTER_HELP = {
     "requests": "Requests of clients.",
-    "streamed": "Requests that were streamed through.",
-    "handed_over": "Uploads that were handed inward in segments.",
-    "segments": "Segments sent inward.",
-    "received": "Bytes of bodies taken off clients.",
-    "committed": "Bytes of uploads that are stored for good.",
-    "sent_again": "Bytes of uploads that were sent in vain and had to be sent again.",
-    "resumed": "Requests inward that failed and after which an upload went on.",
-    "replayed": "Requests that were streamed through and sent to another instance.",
-    "given_up": "Uploads that could not be handed over.",
-    "clients_gone": "Clients that hung up in the midst of a body.",
+    "streamed": "Requests streamed to the upstream.",
+    "segmented": "Uploads sent in segments.",
+    "segments": "Segments sent to the upstream.",
+    "received_bytes": "Bytes of bodies received from clients.",
+    "committed_bytes": "Bytes of uploads that the upstream has stored durably.",
+    "resent_bytes": "Bytes of uploads that were sent more than once.",
+    "resumed": "Upstream requests that failed, after which the upload went on.",
+    "replayed": "Streamed requests that were sent again.",
+    "given_up": "Uploads that the relay gave up.",
+    "clients_disconnected": "Clients that disconnected in the middle of a body.",
 }
 
 
-def _as_json(status: int, told: Any) -> tuple[int, str, bytes]:
-    return status, "application/json", json.dumps(told).encode()
+def _as_json(status: int, document: Any) -> tuple[int, str, bytes]:
+    return status, "application/json", json.dumps(document).encode()

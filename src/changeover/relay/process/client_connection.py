@@ -1,4 +1,8 @@
-"""One connection of a client: a head, its body, the answer, and the next head."""
+"""One connection of a client: a head, its body, the response, and the next head.
+
+Reads requests by `http1/`, as strictly as the receiver of uploads reads them. Refuses a request with a problem
+document, and then closes: what follows a refused request belongs to no request.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +35,11 @@ RESUMING = frozenset(
         b"upload-draft-interop-version",
     }
 )
-"""Fields of protocols by which a client goes on with an upload."""
+"""Fields of protocols by which a client itself resumes an upload."""
 
 
 class ClientConnection:
-    """`exchange` is the request that is under way, if one is."""
+    """`request` is the one that is under way, if one is."""
 
     def __init__(self, relay: RelayContext, channel: Channel, waker: Waker, peer: bytes) -> None:
         self.request: ClientRequest | None = None
@@ -46,14 +50,14 @@ class ClientConnection:
         self._heads = HeadBuffer()
 
     async def run(self) -> None:
-        """Until it is closed."""
+        """Serve until the connection closes."""
         try:
             if self._relay.config.proxy_protocol:
                 await self._read_proxy_header()
             while await self._request():
                 self.request = None
         except (OSError, ClientGone, BadHead):
-            pass  # to nobody
+            pass  # no client is left to answer
         finally:
             self.request = None
             self._channel.close()
@@ -75,7 +79,7 @@ class ClientConnection:
         self._heads.add(received[size:])
 
     async def _request(self) -> bool:
-        """One request; whether another one may follow."""
+        """Answer one request; whether another one may follow."""
         try:
             head = await self._head()
             if head is None:
@@ -85,7 +89,7 @@ class ClientConnection:
             return await self._refuse(error.status, str(error))
 
     async def _head(self) -> RequestHead | None:
-        """The next head; None when none comes. Raises BadHead."""
+        """The next head; None if the client closes, or idles for too long. Raises BadHead."""
         config, since, begun = self._relay.config, time.monotonic(), False
         while True:
             self.waker.clear()
@@ -122,15 +126,15 @@ class ClientConnection:
         except RequestRefused as refused:
             return await self._refuse(refused.status, str(refused), rest=not body.ended, **refused.more)
         except BadChunk as error:
-            return await self._refuse(400, f"the body: {error}")
-        except UpstreamFailed:  # in the midst of an answer: one that ends where the connection does must not look whole
+            return await self._refuse(400, f"malformed body: {error}")
+        except UpstreamFailed:  # in a response: one that ends with the connection must not look whole
             self._channel.close(reset=True)
             return False
         except ClientGone:
-            relay.counters.clients_gone += 1
+            relay.counters.clients_disconnected += 1
             raise
         finally:
-            relay.counters.received += body.received
+            relay.counters.received_bytes += body.received
             buffer.close()
         self._heads.add(body.inbox)
         if not keep:
@@ -144,7 +148,7 @@ class ClientConnection:
             return await stream(request, whole)
         if not self._is_segmented(request):
             return await stream(request)
-        # Where there is no room, what is here has to go on: if all waited for their rest, there would never be any.
+        # Without room, the bytes that are here are sent: if all bodies waited for their rest, room would never come.
         while (length is None or length < limit) and not body.ended and buffer.size < limit and buffer.room() > 0:
             request.send_continue()
             self.waker.clear()
@@ -155,7 +159,7 @@ class ClientConnection:
         return await send_in_segments(request)
 
     def _is_segmented(self, request: ClientRequest) -> bool:
-        """Not what speaks of resuming by itself: that is between its client and the application."""
+        """Whether the body is sent in segments. A client that resumes by itself does that with the application."""
         head = request.head
         if not head.has_body or not any(r.matches(head.method, head.path) for r in self._relay.config.segmented):
             return False
@@ -166,17 +170,17 @@ class ClientConnection:
         return self._relay.leaving or (lame is not None and lame.exists())
 
     async def _refuse(self, status: int, detail: str, *, rest: bool = True, **more: object) -> bool:
-        """Answer by itself, and close: what is left of the request on the wire is nobody's."""
-        told, fields, content = problem(status, detail, **more)
+        """Answer with a problem document, and close."""
+        _, fields, content = problem(status, detail, **more)
         fields += [(b"Content-Length", b"%d" % len(content)), (b"Connection", b"close")]
         method = b"" if self.request is None else self.request.head.method
-        text = heads.format_response(told, b"", fields) + (b"" if method == b"HEAD" else content)
+        text = heads.format_response(status, b"", fields) + (b"" if method == b"HEAD" else content)
         await write(self._channel, self.waker, text, time.monotonic() + self._relay.config.timing.linger)
         await self._linger(rest=rest)
         return False
 
     async def _linger(self, *, rest: bool) -> None:
-        """Closing under a client that is sending resets the connection, and takes the answer away from it."""
+        """Closing at once would reset the connection under a client that is sending, and discard the response."""
         if not rest:
             return
         until = time.monotonic() + self._relay.config.timing.linger
@@ -190,4 +194,4 @@ class ClientConnection:
                 if data is None:
                     await self.waker.wait()
                 else:
-                    await asyncio.sleep(0)  # who sends without a pause leaves no other
+                    await asyncio.sleep(0)  # a client that sends without a pause must not stop the others

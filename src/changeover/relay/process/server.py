@@ -1,8 +1,8 @@
-"""A relay as a process: where it listens, who is connected, what it says of itself, and how it leaves.
+"""The server of a relay: its listeners and connections, what is in flight, and how it drains.
 
-On SIGTERM it takes no new connection and finishes what it has, however long that takes: bounding a drain is the
-business of whoever sends the signal. Clients that idle are answered once more, with `Connection: close`: closing on
-them could meet a request that is on its way.
+On SIGTERM it accepts no new connection and finishes the requests in flight, however long they take: the sender of the
+signal bounds the drain. An idle client gets one more response, with `Connection: close`: closing its connection could
+meet a request that is on its way.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from changeover.relay.process.client_connection import ClientConnection
 BACKLOG = 2048
 """Connections the kernel may queue while the event loop is busy; a full queue is a refused client."""
 AT_ONCE = 64
-"""Connections taken before others get their turn."""
+"""Connections accepted before other tasks get their turn."""
 FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""Of accept(2): nothing can be taken until somebody leaves."""
+"""Errors of accept(2) that last until a connection closes."""
 BUFFER = 1024 * 1024
-"""Bytes of the kernel's buffer for what a client sends: more is taken at once (measured: up to a tenth)."""
+"""Bytes of the kernel's receive buffer of a client: larger reads cost up to a tenth less (measured)."""
 
 
 class RelayServer:
-    """Serves from `run` until `leave` was called and nobody is left."""
+    """Serves from `run` until `leave` is called and the last connection closes."""
 
     def __init__(self, config: RelayConfig, listeners: Sequence[socket.socket]) -> None:
         self._config = config
@@ -68,10 +68,10 @@ class RelayServer:
         return self._listeners
 
     def leave(self) -> None:
-        """Take nothing new, finish what is here."""
+        """Accept no new connection; finish the requests in flight."""
         self.relay.leaving = True
         for listener in self._listeners:
-            self._accept(listener, BACKLOG)  # who has connected and is still in its queue would be reset
+            self._accept(listener, BACKLOG)  # closing a listener resets the connections in its queue
         self.stop_listening()
         self._look_whether_over()
 
@@ -96,8 +96,8 @@ class RelayServer:
             except BlockingIOError:
                 return
             except OSError as error:  # out of descriptors, or the client is gone already
-                print(f"relay: a connection could not be taken: {error.strerror}", file=sys.stderr, flush=True)
-                if error.errno in FULL:  # who waits stays in the queue, which would call again at once
+                print(f"relay: a connection could not be accepted: {error.strerror}", file=sys.stderr, flush=True)
+                if error.errno in FULL:  # the connection stays in the queue, which would call again at once
                     self._loop.remove_reader(listener.fileno())
                     self._loop.call_later(self._config.timing.sweep, self._listen, listener)
                 return
@@ -118,17 +118,17 @@ class RelayServer:
         self._look_whether_over()
 
     async def _sweep(self) -> None:
-        """Wake everybody: each looks by itself whether it has waited for too long."""
+        """Wake every connection: each checks whether it has waited for too long."""
         while True:
             await asyncio.sleep(self._config.timing.sweep)
             self.relay.upstream.sweep(time.monotonic())
             for client in [*self._clients]:
                 client.waker.wake()
 
-    # -- what it says of itself --------------------------------------------------------------------------------------
+    # -- in flight ---------------------------------------------------------------------------------------------------
 
     def in_flight(self) -> dict[str, Any]:
-        """What would break if it stopped now."""
+        """The requests that would break if the relay stopped now."""
         now = time.monotonic()
         requests = [client.request for client in self._clients if client.request is not None]
         uploads = []

@@ -1,8 +1,8 @@
-"""How one process of a relay takes over from another on the same machine: it gets the listening sockets themselves.
+"""Handoff of the listening sockets from one process of a relay to its successor on the same machine.
 
-The socket is one, its queue is one, and both processes take from it until the old one hears that the new one serves. So
-at no moment does nobody listen, and no connection in the queue is lost, which closing one of several sockets of
-SO_REUSEPORT would do. The sockets travel over a Unix socket (SCM_RIGHTS, unix(7)); who may write to it may take over.
+Both processes accept from the same socket until the successor reports that it serves. So one of them listens at every
+moment, and no connection in the queue is lost, as it would be with several sockets of SO_REUSEPORT. The sockets are
+passed over a Unix socket (SCM_RIGHTS, unix(7)); a process that may write to it may take over.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FIRST_PASSED = 3
 
 
 def take_over(control: Path) -> tuple[socket.socket, list[socket.socket]]:
-    """The way to tell the predecessor that its successor serves, and its listeners. Raises OSError."""
+    """A connection to the predecessor, and its listeners. Raises OSError."""
     predecessor = socket.socket(socket.AF_UNIX)
     try:
         predecessor.settimeout(10)
@@ -34,18 +34,18 @@ def take_over(control: Path) -> tuple[socket.socket, list[socket.socket]]:
         raise
     if word != _HERE or not descriptors:
         predecessor.close()
-        raise OSError(0, "it hands over no listening sockets")
+        raise OSError(0, "the relay at --control passed no listening sockets")
     return predecessor, [socket.socket(fileno=descriptor) for descriptor in descriptors]
 
 
 def report_serving(predecessor: socket.socket) -> None:
-    """From here on the successor takes connections; the predecessor may stop."""
+    """The successor accepts connections from here on; the predecessor may drain."""
     with contextlib.suppress(OSError), predecessor:
         predecessor.sendall(_SERVING)
 
 
 def passed_by_systemd() -> list[socket.socket]:
-    """The sockets that systemd opened for this process; none where it was not systemd that started it."""
+    """The sockets that systemd opened for this process; none if systemd did not start it."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
     count = int(os.environ.get("LISTEN_FDS", "0"))
@@ -53,18 +53,18 @@ def passed_by_systemd() -> list[socket.socket]:
 
 
 async def offer(control: Path, listeners: Callable[[], Sequence[socket.socket]]) -> None:
-    """Return when a successor has the listeners and serves. Raises OSError when `control` cannot be made."""
+    """Return once a successor has the listeners and serves. Raises OSError if `control` cannot be created."""
     loop = asyncio.get_running_loop()
     fresh = control.with_name(f"{control.name}.{os.getpid()}")
     with socket.socket(socket.AF_UNIX) as here:
         here.setblocking(False)
         try:
             here.bind(str(fresh))
-        except OSError as error:  # which does not say for what
+        except OSError as error:  # the error of bind(2) has no file name
             raise OSError(error.errno, error.strerror or str(error), str(control)) from None
         fresh.chmod(0o600)
         here.listen()
-        fresh.rename(control)  # at once, also over that of a predecessor
+        fresh.rename(control)  # atomic, also over the socket of a predecessor
         while True:
             successor, _ = await loop.sock_accept(here)
             with successor, contextlib.suppress(OSError, TimeoutError):

@@ -1,6 +1,6 @@
-"""asyncio without the ssl that it takes along: a relay speaks no TLS, and has 4 MB less without OpenSSL.
+"""Imports asyncio without ssl: a relay has no TLS, and OpenSSL takes 4 MB.
 
-To be imported before anything else is. Whoever wants ssl for itself afterwards (prometheus_client) gets it.
+Import it first. Modules that import ssl later (prometheus_client) get it.
 """
 
 from __future__ import annotations

@@ -40,19 +40,19 @@ class Story:
         self.handover = Handover(length, patience=PATIENCE)
         self.now = 1000.0
 
-    def asks(self, step: HandoverAction, *, enough: bool = False, ended: bool = False) -> Story:
-        assert self.handover.next(enough=enough, ended=ended, now=self.now) == step
+    def asks(self, action: HandoverAction, *, enough: bool = False, ended: bool = False) -> Story:
+        assert self.handover.next(enough=enough, ended=ended, now=self.now) == action
         return self
 
     def answer(self, status: int, *, at: int | None = None, complete: bool | None = False, sent: int = 0) -> Story:
         fields = {} if at is None else {"upload-offset": str(at)}
         if complete is not None:
             fields["upload-complete"] = "?1" if complete else "?0"
-        self.handover.answered(status, fields, sent, self.now)
+        self.handover.responded(status, fields, sent, self.now)
         return self
 
-    def broke(self, failure: GiveUp = RESET, *, sent: int = 0) -> Story:
-        self.handover.broke(failure, sent, self.now)
+    def failed(self, failure: GiveUp = RESET, *, sent: int = 0) -> Story:
+        self.handover.failed(failure, sent, self.now)
         return self
 
     def later(self, seconds: float) -> Story:
@@ -60,17 +60,17 @@ class Story:
         return self
 
     def gives_up(self, status: int, *, ended: bool = True) -> GiveUp:
-        step = self.handover.next(enough=True, ended=ended, now=self.now)
-        assert isinstance(step, GiveUp)
-        assert step.status == status
-        assert not self.handover.is_answered
-        return step
+        action = self.handover.next(enough=True, ended=ended, now=self.now)
+        assert isinstance(action, GiveUp)
+        assert action.status == status
+        assert not self.handover.is_responded
+        return action
 
 
 def created(length: int | None = 300, place: str = "/uploads/1") -> Story:
     story = Story(length).asks(Create(length))
-    story.handover.answered(201, {"location": place, "upload-complete": "?0"}, 0, story.now)
-    assert story.handover.place == place
+    story.handover.responded(201, {"location": place, "upload-complete": "?0"}, 0, story.now)
+    assert story.handover.location == place
     return story
 
 
@@ -80,7 +80,7 @@ def test_the_plain_story() -> None:
     assert story.handover.acknowledged == 100
     story.asks(Gather()).asks(Append(100, True), ended=True).answer(200, at=300, complete=True, sent=200)
     story.asks(PassOn(), ended=True)
-    assert story.handover.is_answered
+    assert story.handover.is_responded
     assert (story.handover.sent_again, story.handover.failures) == (0, 0)
 
 
@@ -89,13 +89,13 @@ def test_a_body_without_a_length_ends_when_it_ends() -> None:
 
 
 def test_when_the_answer_to_the_creation_is_lost_it_is_created_again() -> None:
-    story = Story().asks(Create(300)).broke().asks(Create(300))
-    story.handover.answered(201, {"location": "/uploads/2", "upload-complete": "?0"}, 0, story.now)
+    story = Story().asks(Create(300)).failed().asks(Create(300))
+    story.handover.responded(201, {"location": "/uploads/2", "upload-complete": "?0"}, 0, story.now)
     story.asks(Append(0, False), enough=True)
 
 
 def test_after_a_reset_the_offset_is_asked_for_and_only_the_rest_is_sent_again() -> None:
-    story = created().asks(Append(0, True), ended=True).broke(sent=250).asks(AskOffset(), ended=True)
+    story = created().asks(Append(0, True), ended=True).failed(sent=250).asks(AskOffset(), ended=True)
     story.answer(204, at=180).asks(Append(180, True), ended=True)
     assert story.handover.acknowledged == 180
     story.answer(200, at=300, complete=True, sent=120).asks(PassOn())
@@ -108,7 +108,7 @@ def test_a_409_tells_the_true_offset() -> None:
 
 
 def test_what_was_sent_may_arrive_after_its_offset_was_told() -> None:
-    story = created().asks(Append(0, True), ended=True).broke(sent=300).asks(AskOffset()).answer(204, at=40)
+    story = created().asks(Append(0, True), ended=True).failed(sent=300).asks(AskOffset()).answer(204, at=40)
     story.asks(Append(40, True), ended=True).answer(409, at=300).asks(Append(300, True), ended=True)
     story.answer(200, at=300, complete=True).asks(PassOn())
 
@@ -127,7 +127,7 @@ def test_an_offset_beyond_what_was_sent_is_never_trusted(status: int) -> None:
 
 def test_an_offset_that_goes_back_is_never_trusted() -> None:
     story = created().asks(Append(0, False), enough=True).answer(204, at=100, sent=100)
-    story.asks(Append(100, False), enough=True).broke(sent=50).asks(AskOffset()).answer(204, at=99)
+    story.asks(Append(100, False), enough=True).failed(sent=50).asks(AskOffset()).answer(204, at=99)
     assert "only 100 to 150 are possible" in story.gives_up(502).why
 
 
@@ -143,7 +143,7 @@ def test_a_503_that_tells_nothing_is_followed_by_a_question() -> None:
 
 
 def test_a_final_answer_that_was_lost_is_asked_for_by_an_empty_append() -> None:
-    story = created().asks(Append(0, True), ended=True).broke(sent=300)
+    story = created().asks(Append(0, True), ended=True).failed(sent=300)
     story.asks(AskOffset()).answer(204, at=300, complete=True)
     story.asks(Append(300, True), ended=True).answer(422, at=300, complete=True).asks(PassOn())
     assert story.handover.sent_again == 0
@@ -161,7 +161,7 @@ def test_an_upload_that_is_complete_at_another_length_is_somebody_elses(at: int 
 
 def test_an_upload_that_is_complete_before_it_was_completed_is_somebody_elses() -> None:
     created().asks(Append(0, False), enough=True).answer(200, at=100, complete=True, sent=100).gives_up(502)
-    story = created().asks(Append(0, False), enough=True).broke(sent=100)
+    story = created().asks(Append(0, False), enough=True).failed(sent=100)
     story.asks(AskOffset()).answer(204, at=100, complete=True).gives_up(502)
 
 
@@ -179,9 +179,9 @@ def test_an_application_that_took_the_empty_creation_for_the_request_is_given_up
 @pytest.mark.parametrize("place", ["", "/a b", "http://[::1/a", "//[", "/\xe4", "/a\tb"])
 def test_a_creation_that_does_not_say_where_it_is_is_given_up(place: str) -> None:
     story = Story().asks(Create(300))
-    story.handover.answered(201, {"location": place, "upload-complete": "?0"}, 0, story.now)
+    story.handover.responded(201, {"location": place, "upload-complete": "?0"}, 0, story.now)
     story.gives_up(502)
-    assert story.handover.place == ""
+    assert story.handover.location == ""
 
 
 @pytest.mark.parametrize("place", ["/uploads/1", "1", "../1?a=b", "//h/1", "http://[::1]:80/uploads/1"])
@@ -197,7 +197,7 @@ def test_a_creation_that_fails_is_tried_again(complete: bool | None) -> None:
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_an_upload_that_is_gone_is_given_up(status: int) -> None:
     created().asks(Append(0, False), enough=True).answer(status, complete=None, sent=9).gives_up(502)
-    story = created().asks(Append(0, False), enough=True).broke().asks(AskOffset())
+    story = created().asks(Append(0, False), enough=True).failed().asks(AskOffset())
     story.answer(status, complete=None).gives_up(502)
 
 
@@ -214,17 +214,17 @@ def test_an_append_that_may_do_later_is_tried_again(status: int) -> None:
 
 def test_pauses_double_and_are_bounded_and_patience_ends_with_the_last_failure() -> None:
     story, pauses, began = Story(), list[float](), 1000.0
-    story.asks(Create(300)).broke()
+    story.asks(Create(300)).failed()
     while True:
         match story.handover.next(enough=False, ended=False, now=story.now):
             case Create():
-                story.broke(SILENCE)
+                story.failed(SILENCE)
             case Pause(until):
                 pauses.append(round(until - story.now, 6))
                 story.now = until
-            case step:
+            case action:
                 break
-    assert step == SILENCE
+    assert action == SILENCE
     assert pauses[:7] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
     assert set(pauses[7:]) == {LONGEST_PAUSE}
     assert PATIENCE < story.now - began <= PATIENCE + LONGEST_PAUSE
@@ -233,40 +233,40 @@ def test_pauses_double_and_are_bounded_and_patience_ends_with_the_last_failure()
 def test_pauses_begin_anew_when_something_went_well() -> None:
     story = Story()
     for _ in range(4):
-        story.asks(Create(300)).broke().later(LONGEST_PAUSE)
+        story.asks(Create(300)).failed().later(LONGEST_PAUSE)
     story.asks(Create(300))
-    story.handover.answered(201, {"location": "/1", "upload-complete": "?0"}, 0, story.now)
-    story.asks(Append(0, False), enough=True).broke().asks(AskOffset()).broke().asks(Pause(story.now + FIRST_PAUSE))
+    story.handover.responded(201, {"location": "/1", "upload-complete": "?0"}, 0, story.now)
+    story.asks(Append(0, False), enough=True).failed().asks(AskOffset()).failed().asks(Pause(story.now + FIRST_PAUSE))
 
 
 @pytest.mark.parametrize(("status", "told"), [(500, 502), (502, 502), (503, 503), (504, 504)])
 def test_what_is_given_up_in_the_end_has_the_status_of_the_last_failure(status: int, told: int) -> None:
-    story = created().asks(Append(0, False), enough=True).broke(SILENCE).asks(AskOffset())
+    story = created().asks(Append(0, False), enough=True).failed(SILENCE).asks(AskOffset())
     story.answer(status, complete=None).later(PATIENCE + 1).gives_up(told)
 
 
 def test_patience_counts_from_the_first_failure_and_not_from_the_last_byte_of_a_slow_client() -> None:
     story = created().later(10 * PATIENCE).asks(Gather()).asks(Append(0, False), enough=True)
-    story.answer(204, at=100, sent=100).later(10 * PATIENCE).asks(Append(100, False), enough=True).broke(sent=9)
+    story.answer(204, at=100, sent=100).later(10 * PATIENCE).asks(Append(100, False), enough=True).failed(sent=9)
     story.later(PATIENCE - 1).asks(AskOffset()).answer(204, at=100).asks(Append(100, False), enough=True)
 
 
 def test_what_was_refused_is_tried_again_before_more_is_waited_for() -> None:
-    story = created().asks(Append(0, False), enough=True).broke().asks(AskOffset()).answer(204, at=0)
+    story = created().asks(Append(0, False), enough=True).failed().asks(AskOffset()).answer(204, at=0)
     story.asks(Append(0, False), enough=False)
 
 
 @pytest.mark.parametrize("status", [204, 409, 503])
 def test_appends_that_make_no_progress_end(status: int) -> None:
     story, appends = created(), 0
-    while not isinstance(step := story.handover.next(enough=True, ended=False, now=story.now), GiveUp):
-        if isinstance(step, Pause):
-            story.now = step.until
+    while not isinstance(action := story.handover.next(enough=True, ended=False, now=story.now), GiveUp):
+        if isinstance(action, Pause):
+            story.now = action.until
         else:
-            assert step == Append(0, False)
+            assert action == Append(0, False)
             story.answer(status, at=0, sent=100)
             appends += 1
-    assert step.status in (502, 503)
+    assert action.status in (502, 503)
     assert appends < 30
     assert story.now - 1000 > PATIENCE
 
@@ -296,15 +296,15 @@ class Store:
     _late: tuple[int, bytes] = (0, b"")
     """Bytes that are on their way still, and where they belong."""
 
-    def ask(self, step: HandoverAction, data: bytes) -> tuple[int | None, dict[str, str], int]:
+    def ask(self, action: HandoverAction, data: bytes) -> tuple[int | None, dict[str, str], int]:
         """The status (None: no answer comes), the fields, and how many of the bytes were sent."""
         kind, size = self.faults.pop(0) if self.faults else ("fine" if self.fine else "503", 0)
         late, self._late = self._late, (0, b"")
-        status, fields, sent = self._answer(step, data, kind, min(size, len(data)))
+        status, fields, sent = self._answer(action, data, kind, min(size, len(data)))
         self._commit(*late)
-        if isinstance(step, Append):
-            self.most_sent = max(self.most_sent, step.offset + sent)
-            self._completing = self._completing or step.complete
+        if isinstance(action, Append):
+            self.most_sent = max(self.most_sent, action.offset + sent)
+            self._completing = self._completing or action.complete
         if kind != "fine" or status == 409:
             self.in_vain += sent
         if kind in LIES and "upload-offset" in fields and not (kind == "too early" and self._completing):
@@ -315,12 +315,12 @@ class Store:
         return status, fields, sent
 
     def _answer(
-        self, step: HandoverAction, data: bytes, kind: str, size: int
+        self, action: HandoverAction, data: bytes, kind: str, size: int
     ) -> tuple[int | None, dict[str, str], int]:
-        match step, kind:
+        match action, kind:
             case _, "unreached":
                 return None, {}, 0
-            case _, "429" | "503" if not isinstance(step, Create):
+            case _, "429" | "503" if not isinstance(action, Create):
                 return int(kind), {}, size
             case Create(), _:
                 made = {"location": "/1", "upload-complete": "?0"}
@@ -334,18 +334,18 @@ class Store:
                 status = {"leaves": 503, "less": 204}.get(kind)
                 return status, {} if status is None else self._at(), len(data)
             case Append(), _:
-                status, fields = self._append(step, data)
+                status, fields = self._append(action, data)
             case _:
                 status, fields = 204, self._at()
         return (None, {}, len(data)) if kind in ("lost", "reset", "late") else (status, fields, len(data))
 
-    def _append(self, step: Append, data: bytes) -> tuple[int, dict[str, str]]:
-        if step.offset != len(self.content):
+    def _append(self, action: Append, data: bytes) -> tuple[int, dict[str, str]]:
+        if action.offset != len(self.content):
             return 409, self._at()
         if self.complete and data:
             return 400, {}
         self.content += data
-        self.complete = self.complete or step.complete
+        self.complete = self.complete or action.complete
         return 200 if self.complete else 204, self._at()
 
     def _commit(self, offset: int, data: bytes) -> None:
@@ -371,10 +371,10 @@ class Life:
         arrived, kept = 0, b""
         while True:
             ended = arrived == len(self.body) and len(kept) <= MOST
-            step = self.handover.next(enough=len(kept) >= ENOUGH, ended=ended, now=self.now)
-            match step:
+            action = self.handover.next(enough=len(kept) >= ENOUGH, ended=ended, now=self.now)
+            match action:
                 case PassOn() | GiveUp():
-                    return step
+                    return action
                 case Gather():
                     assert arrived < len(self.body)
                     piece = self.body[arrived : arrived + (self.pieces.pop() if self.pieces else len(self.body))]
@@ -385,22 +385,22 @@ class Life:
                     self.now = until
                 case _:
                     before = self.handover.acknowledged
-                    self._ask(step, kept[:MOST])
+                    self._ask(action, kept[:MOST])
                     taken = self.handover.acknowledged - before
                     assert 0 <= taken <= len(kept)
                     kept = kept[taken:]
                     assert self.handover.acknowledged <= len(self.store.content)
 
-    def _ask(self, step: HandoverAction, data: bytes) -> None:
+    def _ask(self, action: HandoverAction, data: bytes) -> None:
         self.now += 0.01
         self.asked += 1
         assert self.asked < 500
-        assert data or not isinstance(step, Append) or step.complete
-        status, fields, sent = self.store.ask(step, data if isinstance(step, Append) else b"")
+        assert data or not isinstance(action, Append) or action.complete
+        status, fields, sent = self.store.ask(action, data if isinstance(action, Append) else b"")
         if status is None:
-            self.handover.broke(RESET, sent, self.now)
+            self.handover.failed(RESET, sent, self.now)
         else:
-            self.handover.answered(status, fields, sent, self.now)
+            self.handover.responded(status, fields, sent, self.now)
 
 
 bodies = st.binary(min_size=1, max_size=60)
@@ -466,22 +466,22 @@ def test_a_store_that_lies_is_not_believed(body: bytes, sizes: list[int], faults
 class Hopeful(Handover):
     """Takes what was sent for what arrived."""
 
-    def broke(self, failure: GiveUp, sent: int, now: float) -> None:
-        super().broke(failure, sent, now)
+    def failed(self, failure: GiveUp, sent: int, now: float) -> None:
+        super().failed(failure, sent, now)
         self.acknowledged = self._sent_to
 
 
 class Deaf(Handover):
     """Takes what was sent for what is told."""
 
-    def _goes_on_at(self, offset: int) -> None:
-        super()._goes_on_at(self._sent_to)
+    def _continue_at(self, offset: int) -> None:
+        super()._continue_at(self._sent_to)
 
 
 class Trusting(Handover):
     """Takes any offset that it is told."""
 
-    def _goes_on_at(self, offset: int) -> None:
+    def _continue_at(self, offset: int) -> None:
         self.acknowledged, self._unsure = offset, False
 
 
