@@ -22,7 +22,7 @@ def test_while_a_tier_is_rolled_another_roll_is_refused_and_there_is_nothing_to_
         roll = two_tiers.start("roll", "runtime", "--to", goal, "--json")
         roll.says(holder["name"], "draining")
         refused = two_tiers.run("roll", "gateway", "--to", two_tiers.other("gateway"), code=2)
-        assert f"another command is at work on this chain: roll runtime to {goal} (process " in refused.err
+        assert f"another command is working on this chain: roll runtime to {goal} (process " in refused.err
         assert "Nothing was changed; it goes on." in refused.err
         assert "Wait for it to end (`changeover status --watch`" in refused.err
         promoted = two_tiers.run("promote", code=2)

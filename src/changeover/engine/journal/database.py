@@ -179,7 +179,7 @@ class Database:
 
     def _outdated(self, version: int) -> ChangeoverError:
         return fail(
-            f"an older version of changeover is at work on this chain: its journal has format {version}, "
+            f"an older version of changeover is working on this chain: its journal has format {version}, "
             f"this version writes {FORMAT}",
             where=str(self.file),
             state="Nothing was changed; the controller of the older version goes on.",

@@ -1,4 +1,4 @@
-"""Who may write to a chain: one command at a time, and the keeper only in between."""
+"""Which process may write to a chain: one command at a time, and the keeper only in between."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 from changeover.engine.journal.journal import Journal, LeaseHeld
 from changeover.model.errors import ChangeoverError, fail
 
 KEEPER = "healing"
-"""Purpose under which the keeper holds the lease: briefly, and worth waiting for."""
-KEEPER_PATIENCE = 60.0
+"""Purpose under which the keeper holds the lease: briefly, and worth waiting for. Stored; versions share this word."""
+
+
+@dataclass(frozen=True)
+class LeaseTiming:
+    """Seconds."""
+
+    keeper_patience: float = 60.0
+    """That a command waits for the keeper, which gives up an attempt after 15 s."""
+    look: float = 0.1
+    """Between two attempts to take the lease."""
 
 
 @contextmanager
 def lease(journal: Journal, purpose: str, at: float) -> Iterator[None]:
-    """Hold the chain while the block runs. Raises ChangeoverError while somebody else does."""
+    """Hold the lease while the block runs. Raises ChangeoverError while another process holds it."""
     try:
         journal.take_lease(purpose, at)
     except LeaseHeld as held:
@@ -29,9 +39,11 @@ def lease(journal: Journal, purpose: str, at: float) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def patient_lease(journal: Journal, purpose: str, at: float) -> AsyncIterator[None]:
-    """The same, but waits for the keeper, who holds the chain only while it replaces what died."""
-    deadline = time.monotonic() + KEEPER_PATIENCE
+async def patient_lease(
+    journal: Journal, purpose: str, at: float, timing: LeaseTiming = LeaseTiming()
+) -> AsyncIterator[None]:
+    """The same, but waits for the keeper, which holds the lease only while it replaces dead instances."""
+    deadline = time.monotonic() + timing.keeper_patience
     while True:
         try:
             journal.take_lease(purpose, at)
@@ -39,7 +51,7 @@ async def patient_lease(journal: Journal, purpose: str, at: float) -> AsyncItera
         except LeaseHeld as held:
             if held.holder.purpose != KEEPER or time.monotonic() > deadline:
                 raise _held(held) from held
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(timing.look)
     try:
         yield
     finally:
@@ -48,7 +60,7 @@ async def patient_lease(journal: Journal, purpose: str, at: float) -> AsyncItera
 
 def _held(held: LeaseHeld) -> ChangeoverError:
     return fail(
-        f"another command is at work on this chain: {held}",
-        state="Nothing was changed; it goes on.",
-        next="Wait for it to end (`changeover status --watch` shows how far it is), then run this again.",
+        f"another command is working on this chain: {held}",
+        state="Nothing was changed; the other command goes on.",
+        next="Wait until it has ended (`changeover status --watch` shows its progress), then run this command again.",
     )

@@ -1,8 +1,8 @@
 """The layout of the journal's database as this version writes it.
 
 `FORMAT` is stored in the file (`PRAGMA user_version`). A new file is created from `TABLES`; an older one gets the same
-layout step by step from `migrations`, and a test compares the two. Whoever changes TABLES, or the JSON that `serialise`
-makes, raises FORMAT and adds a migration.
+layout step by step from `migrations`, and a test compares the two. A change of TABLES, or of the JSON that `serialise`
+makes, needs a higher FORMAT and a migration.
 """
 
 from __future__ import annotations

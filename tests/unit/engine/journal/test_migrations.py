@@ -316,7 +316,7 @@ def test_no_request_is_left_for_an_older_controller_that_could_not_read_it(tmp_p
     file = occupied(tmp_path)
     with closing(Journal(file)) as journal, pytest.raises(ChangeoverError) as refused:
         journal.request_action("runtime", "pause", "ann", 2000.0)
-    assert "an older version of changeover is at work on this chain" in str(refused.value)
+    assert "an older version of changeover is working on this chain" in str(refused.value)
     assert "Nothing was changed" in str(refused.value)
     assert str(file) in str(refused.value)
 
