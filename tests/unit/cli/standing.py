@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,11 @@ from typer.testing import CliRunner
 
 from changeover.cli.main import cli
 from changeover.engine.journal.journal import Journal
+from changeover.model.instance import Address
+from changeover.platforms.local.state_files import BalancerRecord, write_balancer
+
+NEVER_BORN = -1
+"""A start time that no process has: the recorded load balancer counts as dead."""
 
 CHAIN = """
 name: pair
@@ -77,4 +83,6 @@ def standing_chain(folder: Path, text: str = CHAIN) -> StandingChain:
     with chain.controlled("up") as journal:
         journal.set_chain_file(chain.file)
         journal.set_up()
+    entries = {"edge": Address("127.0.0.1", 8080), "runtime": Address("127.0.0.1", 8081)}
+    write_balancer(chain.state / "platform.json", BalancerRecord(os.getpid(), NEVER_BORN, entries, whole=True))
     return chain

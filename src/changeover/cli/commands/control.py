@@ -78,7 +78,14 @@ def _run(json: bool, tier: str, file: Path | None, state: Path, action: Action) 
     run(json, lambda output: control(output, tier, file, state, action))
 
 
-async def control(output: Output, tier: str, file: Path | None, state: Path, action: Action) -> int:
+async def control(
+    output: Output,
+    tier: str,
+    file: Path | None,
+    state: Path,
+    action: Action,
+    answer_timeout: float = ANSWER_TIMEOUT,
+) -> int:
     """Ask the running controller, or carry the action out here if none runs."""
     user = getpass.getuser()
     async with running(file, state) as found:
@@ -88,7 +95,8 @@ async def control(output: Output, tier: str, file: Path | None, state: Path, act
                 raise fail(f"there is no tier {name}", next=f"Tiers: {', '.join(t.name for t in found.chain.tiers)}.")
             holder = journal.holder()
             if holder is not None and holder.is_alive() and holder.purpose != KEEPER:
-                return await _ask_controller(output, journal, holder.pid, name, action, user)
+                answer = await _answer_of_controller(journal, holder.pid, name, action, user, answer_timeout)
+                return _print_answer(output, name, action, answer)
             moving = {row.tier for row in journal.rollouts(unfinished=True)}
             if name in moving or (journal.unfinished_release() is not None and not moving):
                 return await _take_over(output, found, journal, name, action, user)
@@ -102,18 +110,20 @@ def _tier_in_question(journal: Journal, action: Action) -> str:
     return rows[-1].tier
 
 
-async def _ask_controller(output: Output, journal: Journal, pid: int, tier: str, action: Action, user: str) -> int:
+async def _answer_of_controller(
+    journal: Journal, pid: int, tier: str, action: Action, user: str, timeout: float
+) -> str:
     number, waited = journal.request_action(tier, action.value, user, time.time()), 0.0
     while (answer := journal.answer_to(number)) is None:
-        if waited > ANSWER_TIMEOUT:
+        if waited > timeout:
             raise fail(
-                f"the controller (pid {pid}) did not respond within {ANSWER_TIMEOUT:.0f} s",
+                f"the controller (pid {pid}) did not respond within {timeout:.0f} s",
                 state="The request stays queued.",
                 next="`changeover status` shows what the controller does.",
             )
         await asyncio.sleep(0.05)
         waited += 0.05
-    return _print_answer(output, tier, action, answer)
+    return answer
 
 
 def _print_answer(output: Output, tier: str, action: Action, answer: str) -> int:

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.unit.cli.standing import StandingChain
+
+from changeover.cli.exits import COULD_NOT, DONE
+from changeover.engine.journal.records import LogLine
+
+
+def rolled(chain: StandingChain) -> int:
+    """Write one undone rollout and one that is unfinished; returns the number of the first."""
+    with chain.controlled("roll") as journal:
+        row = journal.begin_rollout(1000.0, "runtime", "v1", "v2")
+        journal.write_line(
+            1002.5, row.id, "runtime", LogLine(instance="runtime-v2-3", kind="event", text="became ready [200]")
+        )
+        journal.end_rollout(row.id, 1090.0, "undone", "runtime-v2-3 was not ready")
+        journal.begin_rollout(2000.0, "edge", "v1", "v2")
+    return row.id
+
+
+def test_without_a_journal_history_names_the_folder(tmp_path: Path) -> None:
+    refused = StandingChain(tmp_path).run("history")
+    assert refused.code == COULD_NOT
+    assert f"no journal in {tmp_path / 'state'}" in refused.err
+
+
+def test_a_chain_that_was_never_rolled_has_an_empty_history(chain: StandingChain) -> None:
+    done = chain.run("history")
+    assert (done.code, done.out) == (DONE, "No tier has been rolled.\n")
+
+
+def test_history_lists_every_rollout_with_its_outcome(chain: StandingChain) -> None:
+    rolled(chain)
+    printed = " ".join(chain.run("history").out.split())
+    assert "runtime │ v1 │ v2 │ 1970-01-01 00:16:40 │ 1m30s │ undone runtime-v2-3 was not ready" in printed
+    assert "edge │ v1 │ v2 │ 1970-01-01 00:33:20 │ - │ unfinished: `changeover resume` continues it" in printed
+
+
+def test_show_prints_the_log_of_one_rollout_with_seconds_from_its_start(chain: StandingChain) -> None:
+    number = rolled(chain)
+    printed = " ".join(chain.run("show", number).out.split())
+    assert "runtime: v1 -> v2, started 1970-01-01 00:16:40 UTC: undone" in printed
+    assert "2.50 │ runtime-v2-3 │ event │ became ready [200]" in printed
+
+
+def test_a_rollout_that_does_not_exist_is_refused(chain: StandingChain) -> None:
+    refused = chain.run("show", 7)
+    assert refused.code == COULD_NOT
+    assert "no rollout 7" in refused.err
