@@ -1,7 +1,7 @@
-"""The ports between the engine and the world. Small on purpose; extra powers are capability protocols of their own.
+"""The ports between the engine and what it acts on. Small: each further ability is a capability protocol of its own.
 
-A method that cannot find out raises `Unknown` with what it saw. Unknown is never reported as a value: whoever asks
-decides what not knowing means, and in a rollout it means waiting.
+A method that cannot find out raises `Unknown`, with what it saw. It never returns a value instead: the caller decides
+what an unknown answer means, and in a rollout it means waiting.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:  # annotations alone: what catches `Unknown` need not load the
 
 
 class Unknown(Exception):
-    """The world did not answer, or not in a way that can be trusted. The text says who and what."""
+    """No answer, or none that can be trusted. The text names what was asked, and the cause."""
 
 
 class CannotStart(Exception):
-    """An instance could not be launched; the text is the reason as its own software put it."""
+    """An instance could not be launched. The text is the reason that its software gave."""
 
 
 @dataclass(frozen=True)
@@ -64,54 +64,54 @@ class Hop(Protocol):
         """What to run for an instance in that context. `settings` is a template, as `traits.settings` parsed it."""
 
     async def ready(self, instance: Instance) -> bool:
-        """Whether the instance says that it may get traffic. No answer is no."""
+        """Whether the instance itself reports that it can take traffic. Without an answer: False."""
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
-        """Beyond the lame-duck file: make it shed pooled connections, or stop doing so. Raises Unknown."""
+        """Beyond the lame-duck file: have it close pooled connections, or keep them again. Raises Unknown."""
 
     async def in_flight(self, instance: Instance) -> InFlight:
-        """What would break if it stopped now. Raises Unknown."""
+        """What a stop at this moment would break. Raises Unknown."""
 
 
 @dataclass(frozen=True)
 class Membership:
-    """What the routers of a tier say of one instance.
+    """What the routers of a tier do with one instance.
 
-    `admitted`: every one of them sends it new requests; `removed`: none of them can. Neither: it differs, or one did
-    not say; `who` then names the first that does not agree, and `silent` is true if that one did not answer at all.
-    `sessions`: what they hold open to it, if they know. `weight`: the one that all of them have for it, if they agree.
+    `admitted`: every router sends it new requests; `removed`: no router can. Neither: they differ, or one did not
+    answer. `pending` then names the first router that differs and how, and `silent` is true if it did not answer
+    at all. `sessions`: open from the routers to the instance, where they know. `weight`: where all have the same one.
     """
 
     admitted: bool
     removed: bool
-    who: str = ""
+    pending: str = ""
     silent: bool = False
     sessions: int | None = None
     weight: int | None = None
 
 
 class Router(Protocol):
-    """Whoever holds the membership list of a tier."""
+    """The holder of a tier's membership list."""
 
     async def open(self) -> None:
-        """Bring the membership list into being, empty, where there is none. Raises Unknown."""
+        """Create an empty membership list where there is none. Raises Unknown."""
 
     async def admit(self, instance: Instance, weight: int) -> None:
-        """Begin to send it traffic; a router that cannot weigh takes no notice of the weight. Raises Unknown."""
+        """Begin to send it traffic; a router that cannot weigh ignores the weight. Raises Unknown."""
 
     async def remove(self, instance: Instance) -> None:
-        """Begin to send it nothing new; leave alone what is in flight. Raises Unknown."""
+        """Send it nothing new; requests in flight continue. Raises Unknown."""
 
     async def membership(self, names: frozenset[str]) -> Mapping[str, Membership]:
-        """What every router says of each of these names, right now. Raises Unknown when none answers."""
+        """What all routers do with each of these instances at this moment. Raises Unknown when none answers."""
 
     async def forget(self, name: str) -> None:
-        """Drop what is kept of an instance that is gone. Raises Unknown."""
+        """Delete the entry of an instance that is gone. Raises Unknown."""
 
 
 @runtime_checkable
 class CanWeigh(Protocol):
-    """A router that can give instances different shares of the requests (or connections, where it sees no requests)."""
+    """A router that can send instances different shares of the requests, or of connections if it sees none."""
 
     weighs: ClassVar[Literal["requests", "connections"]]
 
@@ -121,10 +121,10 @@ class CanWeigh(Protocol):
 
 @runtime_checkable
 class RoutesInward(Protocol):
-    """A hop that balances over the tier behind it by itself, instead of through that tier's load balancer."""
+    """A hop that balances over the tier behind it itself, instead of that tier's load balancer."""
 
     def router(self, tier: Tier, membership: str, nodes: Nodes) -> Router:
-        """The router of the tier behind, spread over `nodes`, with its member list kept in `membership`."""
+        """The router of the tier behind: all `nodes` together, with their member list in the file `membership`."""
 
 
 @runtime_checkable
@@ -176,12 +176,12 @@ Serving: TypeAlias = "Mapping[str, Mapping[str, tuple[Address, int]]]"
 
 
 class Preview(Protocol):
-    """An address of its own at which the new colour of a tier is reached before the switch."""
+    """An address of its own for the new instances of a blue-green tier, before the switch."""
 
     async def show(self, instances: Collection[Instance]) -> bool:
-        """Send what comes there to these, and begin nothing new at anybody else; whether anybody is left in its list.
+        """Send new requests to these instances alone; return whether any instance is left in its list.
 
-        Raises Unknown until all of these are seen to be shown.
+        Raises Unknown until all of these are confirmed.
         """
 
 
@@ -195,26 +195,26 @@ class Platform(Protocol):
     """Where instances and load balancers come from."""
 
     async def open(self, *, fresh: bool) -> None:
-        """Bring up what instances stand behind: load balancers, certificates, folders; what is up stays as it is.
+        """Start load balancers, and create certificates and folders. Those that are up stay as they are.
 
-        `fresh` forgets what is left of instances of an earlier run. Membership lists are empty after this; unless it
-        was fresh, what is up is not whole before `is_whole`.
+        `fresh` deletes the records of an earlier run's instances. Membership lists are empty after this; after one that
+        is not fresh, `is_open` is false until `mark_whole`.
         """
 
-    def is_whole(self) -> None:
-        """Take note that all members were admitted again. Whoever was killed before this leaves it to the next one."""
+    def mark_whole(self) -> None:
+        """Record that all members are admitted again. A controller that is killed before this leaves it to the next."""
 
     def is_open(self) -> bool:
-        """Whether what `open` brings up is there, and whole."""
+        """Whether everything that `open` starts is up, with all members admitted."""
 
     def entry(self, tier: str) -> Address:
-        """The stable address through which a tier is reached; a router's outside of the chain, where it has one."""
+        """The stable address of a tier: its load balancer's, or that of its router outside of the chain."""
 
     def router(self, tier: Tier) -> Router:
         """The tier's own load balancer."""
 
     def preview(self, tier: Tier) -> Preview | None:
-        """The tier's preview, where it is to have one."""
+        """The tier's preview, where its chain file asks for one."""
 
     def recorded(self, name: str) -> Instance | None:
         """The record of an instance, running or not."""
@@ -226,13 +226,13 @@ class Platform(Protocol):
         """Why it no longer exists, in a few words; None while it does."""
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
-        """Put the lame-duck file in its place, or take it away."""
+        """Create the lame-duck file, or delete it."""
 
     async def stop(self, instance: Instance, signal: Signals) -> None:
-        """Send the signal and return; `gone` tells when it took effect."""
+        """Send the signal and return; `gone` reports its effect."""
 
     async def kill(self, instance: Instance) -> None:
-        """End it and everything it started, now, and forget it."""
+        """End it and every process that it started, at once, and delete its record."""
 
     async def close(self) -> None:
-        """Take down what `open` brought up, and every instance that is left, recorded or not."""
+        """Stop everything that `open` started, and every instance that is left, recorded or not."""

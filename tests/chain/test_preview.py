@@ -82,7 +82,7 @@ def nobody(chain: Chain, tier: str) -> None:
 
     def gone() -> bool:
         answer = look(chain, tier)
-        return answer.status_code == 503 and answer.text == f"no new colour of {tier} waits for its switch\n"
+        return answer.status_code == 503 and answer.text == f"no new instance of {tier} waits\n"
 
     until(gone, f"a preview of {tier} with nobody behind it")
 

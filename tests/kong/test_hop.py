@@ -175,7 +175,7 @@ def test_what_it_does_and_has_in_flight_can_be_asked(node: Running) -> None:
         return told[A.name], await hop.in_flight(node.instance)
 
     said, in_flight = node.do(admitted)
-    assert "does not send it" not in said.who
+    assert "does not send it" not in said.pending
     assert (in_flight.requests, in_flight.connections) == (0, 0)
     assert targets(node) == [("127.0.0.1:21001", 100)]
 
@@ -209,7 +209,7 @@ def test_a_lame_duck_comes_back_by_a_reload_with_the_members_as_they_are(node: R
             while not await hop.ready(node.instance):
                 await asyncio.sleep(0.02)
         said = (await router.membership(frozenset([A.name])))[A.name]
-        return [*seen, "with weight" in said.who]
+        return [*seen, "with weight" in said.pending]
 
     assert node.do(there_and_back) == [False, False]
     assert targets(node) == [("127.0.0.1:21001", 9)]

@@ -136,7 +136,7 @@ def test_a_change_counts_when_every_node_works_with_it(tmp_path: Path) -> None:
         who = f"{second} (still sends it requests, with weight 100)"
         assert router.sees(A) == Membership(False, False, who)
         kong.served[1].node.due = 0.0
-        assert router.sees(A).who == f"{third} (still sends it requests, with weight 100)"
+        assert router.sees(A).pending == f"{third} (still sends it requests, with weight 100)"
         kong.served[2].node.due = 0.0
         assert router.sees(A) == REMOVED
 
@@ -151,7 +151,7 @@ def test_what_was_deleted_by_hand_is_not_removed_while_a_node_sends_to_it(cluste
     assert database is not None
     database.delay = 1e9
     router.do(lambda it: cluster.api().delete_target("runtime", str(A.address)))
-    assert "still sends it requests" in router.sees(A).who
+    assert "still sends it requests" in router.sees(A).pending
     for served in cluster.served:
         served.node.due = 0.0
     assert router.sees(A) == REMOVED
@@ -185,7 +185,7 @@ def test_an_instance_is_held_for_uploads_that_a_node_buffers(kong: Kong) -> None
     router.do(lambda it: it.admit(A, 100))
     until(lambda: router.sees(A), admitted(100))
     router.do(lambda it: it.remove(A))
-    assert router.sees(A).who == "Kong (seen for 0 s of 90 s, for uploads that it buffers)"
+    assert router.sees(A).pending == "Kong (seen for 0 s of 90 s, for uploads that it buffers)"
     router.now[0] += 90.0
     assert router.sees(A) == REMOVED
 
@@ -196,7 +196,7 @@ def test_a_node_that_is_silent_for_a_moment_does_not_make_the_wait_begin_anew(ko
     router.do(lambda it: it.admit(A, 100))
     until(lambda: router.sees(A), admitted(100))
     router.do(lambda it: it.remove(A))
-    assert "seen for 0 s" in router.sees(A).who
+    assert "seen for 0 s" in router.sees(A).pending
     router.now[0] += 60.0
     kong.served[1].fault = "500"
     assert router.sees(A).silent
@@ -293,7 +293,7 @@ def test_when_no_node_answers_each_is_named(kong: Kong) -> None:
         else:
             assert isinstance(seen, Membership)
             assert not seen.removed
-            told = seen.who
+            told = seen.pending
         assert kong.admin[0] in told
     for served in kong.served:
         served.fault = ""
@@ -335,7 +335,7 @@ def test_a_node_that_still_loads_is_left_alone_for_as_long_as_it_asks_and_then_t
         with pytest.raises(Unknown, match="still loads its last document"):
             router.do(lambda it: it.admit(A, 100))
         assert len(kong.served[1].node.asked) == asked
-        assert router.sees(A).who.startswith(f"{kong.admin[1]} (")
+        assert router.sees(A).pending.startswith(f"{kong.admin[1]} (")
         deadline = time.monotonic() + 10
         while not router.sees(A).admitted:
             with contextlib.suppress(Unknown):

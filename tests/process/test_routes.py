@@ -183,7 +183,7 @@ def test_a_body_that_is_too_large_is_refused_in_words_whether_its_length_is_told
     async def story(edge: Edge) -> None:
         for content in (BODY, chunks()):
             answer = await edge.client.post(f"http://{edge.at}/", content=content)
-            assert (answer.status_code, answer.text) == (413, "a body of at most 1.0 MB is taken at /\n")
+            assert (answer.status_code, answer.text) == (413, "The body is too large: / accepts at most 1.0 MB.\n")
             assert answer.headers["x-edge"] == "here"
         assert edge.behind.asked == []
 
@@ -199,7 +199,7 @@ def test_who_finds_no_room_on_the_disk_is_told_to_come_again_and_other_routes_go
 
             while (answer := await told()).status_code == 200:  # until both have begun
                 pass
-            said = "2 requests are under way at /upload, and there is no disk for another body: try again\n"
+            said = "/upload has reached its limit of 2 requests at once. Try again in 5 s.\n"
             assert (answer.status_code, answer.text) == (503, said)
             assert (answer.headers["retry-after"], answer.headers["x-edge"]) == ("5", "here")
             assert (await edge.client.get(f"http://{edge.at}/")).status_code == 200

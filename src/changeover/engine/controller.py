@@ -187,7 +187,7 @@ class Controller:
                 try:
                     await platform.open(fresh=False)
                     await self._readmit_all()
-                    platform.is_whole()
+                    platform.mark_whole()
                 except (ChangeoverError, CannotStart, Unknown) as error:
                     self._tell(Progress(self.now, self._world.chain.name, str(error), level="warning"))
             await asyncio.sleep(QUIET_LOOK)

@@ -121,11 +121,11 @@ class Observer:
         if said.admitted if wanted else said.removed:
             self._noted.pop(member.name, None)
             return [on.RouterConfirmed(self._now(), member.name, admitted=wanted)]
-        return self._unconfirmed(member, said.who or "its router", silent=said.silent)
+        return self._unconfirmed(member, said.pending or "its router", silent=said.silent)
 
     def _weighed(self, member: Member, said: Membership) -> list[on.Event]:
         if said.weight is None:
-            return self._unconfirmed(member, said.who or "its router", silent=said.silent)
+            return self._unconfirmed(member, said.pending or "its router", silent=said.silent)
         return [on.WeightSeen(self._now(), member.name, said.weight)]
 
     def _counted(

@@ -15,7 +15,7 @@ class RelayDefaults:
     budget: int = 512 * 1024 * 1024
     """Held and not acknowledged, for all bodies together: 16 MiB for each of 32 uploads at full speed."""
     patience: float = 60.0
-    """Without progress inward, until the client gets 503. Longer than a tier is ever without a ready instance."""
+    """Without progress inward, until the client gets an error. Longer than a tier is ever without a ready instance."""
     connection_life: float = 1.0
     """Of a connection inward. A drain behind the relay waits for it, and a new connection costs one round trip."""
     connection_idle: float = 1.0

@@ -141,7 +141,7 @@ def test_an_admission_is_confirmed_when_every_router_admits() -> None:
     ]
 
 
-@pytest.mark.parametrize("said", [REMOVED, Membership(False, False, who="HAProxy (check INI)")])
+@pytest.mark.parametrize("said", [REMOVED, Membership(False, False, pending="HAProxy (check INI)")])
 def test_an_admission_is_not_confirmed_by_anything_else(said: Membership) -> None:
     assert Around(said=said).look(member(Phase.READY)) == [on.InstanceReady(100, NAME)]
 
@@ -151,7 +151,7 @@ def test_a_removal_is_confirmed_when_no_router_lists_it(phase: Phase) -> None:
     assert Around(said=REMOVED).look(member(phase))[-1] == on.RouterConfirmed(100, NAME, admitted=False)
 
 
-@pytest.mark.parametrize("said", [ADMITTED, Membership(False, False, who="gateway-v1-1 (still lists it)")])
+@pytest.mark.parametrize("said", [ADMITTED, Membership(False, False, pending="gateway-v1-1 (still lists it)")])
 @pytest.mark.parametrize("phase", [Phase.LEAVING, Phase.FAILED])
 def test_a_removal_is_not_confirmed_by_anything_else(phase: Phase, said: Membership) -> None:
     assert not any(isinstance(event, on.RouterConfirmed) for event in Around(said=said).look(member(phase)))
@@ -231,7 +231,7 @@ def test_what_cannot_be_counted_is_not_empty() -> None:
     assert Around(in_flight=Unknown("timeout"), said=REMOVED).look(member(Phase.DRAINING)) == []
 
 
-@pytest.mark.parametrize("said", [Unknown("HAProxy is gone"), Membership(False, False, who="node 2", silent=True)])
+@pytest.mark.parametrize("said", [Unknown("HAProxy is gone"), Membership(False, False, pending="node 2", silent=True)])
 def test_silence_is_told_after_a_while_and_then_only_now_and_then(said: Membership | Unknown) -> None:
     around, waiting = Around(said=said, ready=False), member(Phase.FAILED, since=100)
     observer = around.observer(waiting)
@@ -247,7 +247,7 @@ def test_silence_is_told_after_a_while_and_then_only_now_and_then(said: Membersh
 
 
 def test_an_answer_that_is_not_the_one_waited_for_is_no_silence() -> None:
-    around = Around(said=Membership(False, False, who="HAProxy (check L7STS)"), now=100 + PATIENCE)
+    around = Around(said=Membership(False, False, pending="HAProxy (check L7STS)"), now=100 + PATIENCE)
     assert around.look(member(Phase.READY))[-1] == on.Unconfirmed(
         100 + PATIENCE, NAME, "HAProxy (check L7STS)", silent=False
     )

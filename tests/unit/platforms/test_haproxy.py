@@ -156,7 +156,7 @@ def test_a_preview_listens_at_an_address_of_its_own_and_says_when_nobody_is_ther
     assert "bind 127.0.0.1:20002" in told["frontend in.preview.address"]
     assert "default_backend in.preview" in told["frontend in.preview.address"]
     assert "http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host in" in told["backend in.preview"]
-    assert any("status 503" in line for line in told["backend in.preview.nobody"])
+    assert any("status 503" in line for line in told["backend in.preview.empty"])
     assert "listen in" not in told
 
 
@@ -293,7 +293,7 @@ def test_a_member_is_admitted_when_nothing_stands_against_it_and_its_last_check_
     ],
 )
 def test_a_member_without_a_passed_check_is_neither_in_nor_out(operational: int, check: str, who: str) -> None:
-    assert membership(lists(operational=operational, check=check)) == Membership(False, False, who=who, sessions=0)
+    assert membership(lists(operational=operational, check=check)) == Membership(False, False, pending=who, sessions=0)
 
 
 @pytest.mark.parametrize("administrative", [1, 8, 9])
@@ -346,14 +346,14 @@ def test_an_answer_that_was_cut_short_is_unknown_wherever_it_was_cut(cut: int) -
 def test_a_member_of_which_only_one_of_the_two_tables_knows_is_unknown() -> None:
     api = lists()
     api.answers["show stat"] = STAT + "\n"
-    with pytest.raises(Unknown, match="in a way not understood"):
+    with pytest.raises(Unknown, match="cannot be read"):
         membership(api)
 
 
 def test_a_table_without_the_columns_that_are_read_is_unknown() -> None:
     api = lists()
     api.answers["show stat"] = api.answers["show stat"].replace("check_status", "check_state")
-    with pytest.raises(Unknown, match="in a way not understood"):
+    with pytest.raises(Unknown, match="cannot be read"):
         membership(api)
 
 

@@ -1,1 +1,1 @@
-"""Envoy as a gateway that knows the members of the tier behind it and is told of changes without a reload."""
+"""Envoy as a gateway that balances over the tier behind it, and takes changes of its members without a reload."""

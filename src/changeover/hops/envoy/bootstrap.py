@@ -1,7 +1,7 @@
-"""Envoy's bootstrap for an instance, as JSON. Pure: settings and a context in, text out.
+"""Envoy's bootstrap for an instance, as JSON. Pure: settings and a launch context in, text out.
 
-The members of the tier behind come from a file (EDS over the file system): Envoy watches its folder and takes a renamed
-file in without a reload. That needs no discovery server that could be down while an Envoy starts.
+The members of the tier behind come from a file (EDS over the file system): Envoy watches its folder and reads a renamed
+file without a reload. That needs no discovery server, which could be down while an Envoy starts.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ def bootstrap(settings: EnvoySettings, context: LaunchContext) -> str:
 
 
 @dataclass(frozen=True)
-class Member:
-    """One instance of the tier behind, as its gateway is told of it."""
+class EnvoyEndpoint:
+    """One instance of the tier behind, as Envoy sees it."""
 
     address: Address
     control: Address
     weight: int
 
 
-def endpoints(cluster: str, members: Mapping[str, Member]) -> str:
-    """The EDS document. Instance names go in as host names, by which `/clusters` tells members apart."""
+def endpoints(cluster: str, listed: Mapping[str, EnvoyEndpoint]) -> str:
+    """The EDS document. The host names are the names of the instances: `/clusters` lists its endpoints by them."""
     hosts = [
         {
             "endpoint": {
-                "address": _socket(member.address),
-                "health_check_config": {"port_value": member.control.port},
+                "address": _socket(endpoint.address),
+                "health_check_config": {"port_value": endpoint.control.port},
                 "hostname": name,
             },
-            "load_balancing_weight": member.weight,
+            "load_balancing_weight": endpoint.weight,
         }
-        for name, member in sorted(members.items())
+        for name, endpoint in sorted(listed.items())
     ]
     resource = {
         "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
@@ -98,10 +98,10 @@ def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]
 
 
 def _sessions(context: LaunchContext) -> list[dict[str, Any]]:
-    """Affinity by cookie. The cookie names the instance, so that all nodes agree whatever their lists hold just now.
+    """Affinity by cookie. The cookie names the instance, so all nodes agree whatever their lists hold at the moment.
 
-    A hash of the cookie would move other sessions too whenever an instance comes, and again between nodes that learn
-    of it one after the other.
+    A hash of the cookie would move other sessions, too, with each new instance, and again between nodes that get the
+    new list one after the other.
     """
     assert context.inner_tier is not None
     affinity = context.inner_tier.affinity
@@ -159,10 +159,10 @@ def _cluster(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
         "common_lb_config": {
             # Otherwise Envoy, seeing most of the tier unhealthy, would send to instances that are not ready.
             "healthy_panic_threshold": {"value": 0},
-            # Otherwise its workers learn of health and weights up to a second after `/clusters` has told of them.
+            # Otherwise its workers use new health and weights up to a second after `/clusters` shows them.
             "update_merge_window": "0s",
         },
-        # A member that is taken out is out at once, not only when its health check fails too.
+        # A removed endpoint gets nothing new at once, and not only when its health check fails, too.
         "ignore_health_on_host_removal": True,
         "eds_cluster_config": {
             "eds_config": {

@@ -56,7 +56,7 @@ class Envoy:
         return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}")
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
-        """Not ready any more, and every answer carries `Connection: close`, which empties the pools in front."""
+        """Not ready any more. Every response carries `Connection: close`, which empties the pools in front."""
         await self._admin("POST", instance, "/healthcheck/fail" if on else "/healthcheck/ok")
 
     async def in_flight(self, instance: Instance) -> InFlight:

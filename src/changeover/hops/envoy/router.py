@@ -1,7 +1,7 @@
 """Every Envoy of a gateway tier as the router of the tier behind it.
 
-The member list is one file that they all watch. *Confirmed* is what each node's own `/clusters` says, so a node that
-does not answer confirms nothing.
+The member list is one file that all of them watch. *Confirmed* is the word of each node's own `/clusters`, so a node
+that does not answer confirms nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from changeover.hops.envoy.bootstrap import Member, endpoints
+from changeover.hops.envoy.bootstrap import EnvoyEndpoint, endpoints
 from changeover.kit.files import write_whole
 from changeover.kit.http import NoResponse, ask
 from changeover.model.instance import Address, Instance
@@ -37,13 +37,13 @@ class EnvoyRouter:
         self._nodes = nodes
 
     async def open(self) -> None:
-        """An Envoy does not start while its member list is missing."""
+        """Envoy does not start without its member list."""
         if not self._file.exists():
             self._write({})
 
     async def admit(self, instance: Instance, weight: int) -> None:
-        # Written also when it says so already: a node that missed or refused the last update gets another one.
-        self._write({**self._members(), instance.name: Member(instance.address, instance.control, weight)})
+        # Written without a change, too: a node that missed or refused the last update gets another one.
+        self._write({**self._members(), instance.name: EnvoyEndpoint(instance.address, instance.control, weight)})
 
     async def weigh(self, instance: Instance, weight: int) -> None:
         if instance.name in self._members():
@@ -57,8 +57,8 @@ class EnvoyRouter:
 
     async def membership(self, names: frozenset[str]) -> Mapping[str, Membership]:
         nodes = self._nodes()
-        told = await asyncio.gather(*(self._ask(node) for node in nodes))
-        by_node = dict(zip((node.name for node in nodes), told, strict=True))
+        answers = await asyncio.gather(*(self._ask(node) for node in nodes))
+        by_node = dict(zip((node.name for node in nodes), answers, strict=True))
         listed = self._members()
         return {name: _join(name, name in listed, by_node) for name in names}
 
@@ -78,25 +78,27 @@ class EnvoyRouter:
                 for host in cluster.get("host_statuses", ())
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return f"/clusters is not what it should be: {error!r}"
+            return f"/clusters did not answer as it should: {error!r}"
 
-    def _members(self) -> dict[str, Member]:
+    def _members(self) -> dict[str, EnvoyEndpoint]:
         try:
             document = json.loads(self._file.read_text())
-            found: dict[str, Member] = {}
+            found: dict[str, EnvoyEndpoint] = {}
             for group in document["resources"][0]["endpoints"]:
                 for host in group["lb_endpoints"]:
                     endpoint, weight = host["endpoint"], host["load_balancing_weight"]
                     at = endpoint["address"]["socket_address"]
                     control = Address(at["address"], endpoint["health_check_config"]["port_value"])
-                    found[endpoint["hostname"]] = Member(Address(at["address"], at["port_value"]), control, weight)
+                    found[endpoint["hostname"]] = EnvoyEndpoint(
+                        Address(at["address"], at["port_value"]), control, weight
+                    )
         except OSError as error:
             raise Unknown(f"{self._file} could not be read: {error}") from error
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise Unknown(f"{self._file} is not an endpoint list: {error!r}") from error
         return found
 
-    def _write(self, members: Mapping[str, Member]) -> None:
+    def _write(self, members: Mapping[str, EnvoyEndpoint]) -> None:
         try:
             write_whole(self._file, endpoints(self._cluster, members))
         except OSError as error:
@@ -111,9 +113,9 @@ def _gets_traffic(health: Mapping[str, Any]) -> bool:
 def _join(name: str, listed: bool, by_node: Mapping[str, _Hosts | str]) -> Membership:
     for node, hosts in by_node.items():
         if isinstance(hosts, str):
-            return Membership(False, False, who=f"{node} ({hosts})", silent=True)
+            return Membership(False, False, pending=f"{node} ({hosts})", silent=True)
         if (name in hosts) != listed or (listed and not hosts[name][0]):
             state = "does not send it traffic yet" if listed else "still lists it"
-            return Membership(False, False, who=f"{node} ({state})")
+            return Membership(False, False, pending=f"{node} ({state})")
     seen = {hosts[name][1] for hosts in by_node.values() if not isinstance(hosts, str) and name in hosts}
     return Membership(admitted=listed, removed=not listed, weight=seen.pop() if len(seen) == 1 else None)

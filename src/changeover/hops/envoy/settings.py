@@ -1,4 +1,4 @@
-"""What a template of an Envoy tier may say. Every default has its reason beside it."""
+"""The template of an Envoy tier. Every default has its reason beside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from changeover.model.units import Seconds
 
 
 class EnvoySettings(ConfigModel):
-    """A gateway over the tier behind it, whose members it is told of without a reload."""
+    """A gateway over the tier behind it. Changes of its members need no reload."""
 
     concurrency: int = Field(1, ge=1, le=64, description="Worker threads.")
     connect_timeout: Seconds = Field(2.0, gt=0, description="To an instance behind.")

@@ -1,8 +1,8 @@
-"""What an Envoy counted of the requests it sent to each instance of the tier behind it (`/clusters?format=json`).
+"""Envoy's counters of the requests it sent to each instance of the tier behind it (`/clusters?format=json`).
 
-`rq_error` holds answers with 5xx, resets, and connections that could not be made, each attempt for itself;
-`rq_total` leaves the last kind out and includes what is still under way, so the two that have ended are added up
-instead. Health checks are in neither. A counter at zero comes without its value.
+`rq_error` counts responses with 5xx, resets and failed connections, each attempt by itself. `rq_total` leaves out
+failed connections and includes requests in flight, so success and error are added up instead. Health checks are in
+neither. A counter at zero comes without its value.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ async def request_counts(
     asked = nodes()
     if not asked:
         raise Unknown(f"no Envoy in front of {cluster} carries traffic")
-    told = await asyncio.gather(*(_ask(client, cluster, node) for node in asked))
-    for counts in told:
+    answers = await asyncio.gather(*(_ask(client, cluster, node) for node in asked))
+    for counts in answers:
         if isinstance(counts, Unknown):
             raise counts
-    return {node.name: counts for node, counts in zip(asked, told, strict=True) if not isinstance(counts, Unknown)}
+    return {node.name: counts for node, counts in zip(asked, answers, strict=True) if not isinstance(counts, Unknown)}
 
 
 async def _ask(client: httpx.AsyncClient, cluster: str, node: Instance) -> Mapping[str, RequestCounts] | Unknown:
-    """Its counts, or why not: raised here, the questions to the others would be left under way."""
+    """Its counts, or why not: raised here, the error would leave the other requests running."""
     try:
         answer = await ask(client, "GET", f"http://{node.control}/clusters?format=json")
         if answer.status_code != 200:
@@ -46,7 +46,7 @@ async def _ask(client: httpx.AsyncClient, cluster: str, node: Instance) -> Mappi
 
 
 def parse(document: Any, cluster: str) -> dict[str, RequestCounts]:
-    """Counts by host name, which is the instance's name. Raises Unknown where the document is not what it should be."""
+    """Counts by host name, which is the name of the instance. Raises Unknown where the document is something else."""
     try:
         hosts = [
             host

@@ -1,4 +1,4 @@
-"""Which nginx is here, and what it can do. Refuses to guess: what a directive means depends on the version."""
+"""The installed nginx: its path, version and modules. Refuses to guess: the meaning of a directive depends on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INSTALL = "Run `make setup`, or as root: apt-get install nginx libnginx-mod-stre
 
 
 @dataclass(frozen=True)
-class Binary:
+class NginxBinary:
     """`stream_module` is the path to load, or None where stream is built in."""
 
     path: str
@@ -24,22 +24,22 @@ class Binary:
 
 
 @cache
-def find() -> Binary:
+def find() -> NginxBinary:
     """The nginx on PATH or in the sbin folders, which an ordinary user's PATH lacks. Raises ChangeoverError."""
     path = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin:/usr/local/sbin")
     if path is None:
         raise fail("nginx is not installed", next=INSTALL)
-    told = subprocess.run([path, "-V"], capture_output=True, text=True, check=True, timeout=10).stderr
-    version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", told)
+    output = subprocess.run([path, "-V"], capture_output=True, text=True, check=True, timeout=10).stderr
+    version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", output)
     if version is None:
-        raise fail(f"{path} does not say which version it is: {told.strip()[:200]}", next=INSTALL)
-    return Binary(path, tuple(map(int, version.groups())), _stream_module(told))
+        raise fail(f"{path} does not print its version: {output.strip()[:200]}", next=INSTALL)
+    return NginxBinary(path, tuple(map(int, version.groups())), _stream_module(output))
 
 
-def _stream_module(told: str) -> str | None:
-    if re.search(r"--with-stream(\s|$)", told):
+def _stream_module(output: str) -> str | None:
+    if re.search(r"--with-stream(\s|$)", output):
         return None
-    folder = re.search(r"--modules-path=(\S+)", told)
+    folder = re.search(r"--modules-path=(\S+)", output)
     module = Path(folder[1] if folder else "/usr/lib/nginx/modules") / "ngx_stream_module.so"
     if not module.exists():
         raise fail("this nginx has no stream module, which an L4 tier needs", next=INSTALL)

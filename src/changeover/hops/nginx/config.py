@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from changeover.hops.nginx.binary import Binary
+from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.settings import HttpSettings, Route, StreamSettings
 from changeover.model.instance import Address
 from changeover.model.units import human_bytes
 from changeover.ports import LaunchContext
 
 _DOLLAR = "$changeover_dollar"
-"""A variable that holds a dollar sign: nginx knows no other way to write one where variables are filled in."""
+"""A variable that holds a dollar sign: nginx has no other way to write one where it expands variables."""
 
 
-def http_conf(settings: HttpSettings, context: LaunchContext, binary: Binary, *, as_root: bool) -> str:
+def http_conf(settings: HttpSettings, context: LaunchContext, binary: NginxBinary, *, as_root: bool) -> str:
     """The L7 tier: TLS where it is the edge, routes, a pool of bounded connections to the tier behind."""
     if context.inner is None:
         raise ValueError(f"{context.tier.name}: an nginx tier needs a tier behind it")
@@ -43,8 +43,8 @@ http {{
         proxy_connect_timeout {_time(settings.connect_timeout)};
         proxy_read_timeout {_time(settings.response_timeout)};
         proxy_send_timeout {_time(settings.response_timeout)};
-        # A request that was not sent yet may go to the other entry; one that was is repeated only if its method says
-        # that it may be: nginx leaves POST, PATCH and LOCK alone.
+        # A request that was not sent yet may go to the other entry; a sent one is repeated only if its method is
+        # idempotent: nginx never repeats POST, PATCH and LOCK.
         proxy_next_upstream error timeout;
         proxy_next_upstream_tries 2;
 {"".join(_location(settings, number, route) for number, route in enumerate(settings.routes))}    }}
@@ -55,7 +55,7 @@ http {{
 """
 
 
-def stream_conf(settings: StreamSettings, context: LaunchContext, binary: Binary, *, as_root: bool) -> str:
+def stream_conf(settings: StreamSettings, context: LaunchContext, binary: NginxBinary, *, as_root: bool) -> str:
     """The L4 tier: bytes in, bytes out. Its http block holds nothing but the control server."""
     if context.inner is None:
         raise ValueError(f"{context.tier.name}: an nginx-stream tier needs a tier behind it")
@@ -81,7 +81,7 @@ http {{
 
 
 def _main(workers: int, context: LaunchContext, as_root: bool) -> str:
-    # As root nginx would give its workers to `nobody`, who cannot read this instance's folder.
+    # By default root's workers run as an unprivileged user, who cannot read this instance's folder.
     user = "user root;\n" if as_root else ""
     return f"""{user}daemon off;
 worker_processes {workers};
@@ -113,7 +113,7 @@ def _upstream(settings: HttpSettings, inner: Address) -> str:
 """
 
 
-def _listen(context: LaunchContext, binary: Binary) -> str:
+def _listen(context: LaunchContext, binary: NginxBinary) -> str:
     address = context.instance.address
     proxied = " proxy_protocol" if context.instance.proxied else ""
     if not context.outermost:
@@ -132,8 +132,8 @@ _REPEATS = {"safe-once": "error timeout", "idempotent": "error timeout non_idemp
 
 
 def _zones(settings: HttpSettings) -> str:
-    # Counted are requests and not connections, of which HTTP/2 needs one for many; those without a body as well, since
-    # HTTP/2 does not say beforehand whether one will come.
+    # It counts requests, since HTTP/2 sends many over one connection; and those without a body, too, since HTTP/2 does
+    # not announce whether a body follows.
     zones = [
         f"limit_conn_zone $server_port zone=route{number}:64k;"
         for number, route in enumerate(settings.routes)
@@ -153,14 +153,17 @@ def _location(settings: HttpSettings, number: int, route: Route) -> str:
     if largest:
         lines += [f"client_max_body_size {largest};", f"error_page 413 @large{number};"]
         refusals += _refusal(
-            settings, f"@large{number}", 413, f"a body of at most {human_bytes(largest)} is taken at {route.path}\n"
+            settings,
+            f"@large{number}",
+            413,
+            f"The body is too large: {route.path} accepts at most {human_bytes(largest)}.\n",
         )
     if buffered:
         at_once = settings.at_once(route)
         bound = f"{at_once} x {human_bytes(largest)} = {human_bytes(at_once * largest)}"
         lines += [f"limit_conn route{number} {at_once};  # on disk: {bound}", f"error_page 503 @full{number};"]
-        said = f"{at_once} requests are under way at {route.path}, and there is no disk for another body: try again\n"
-        refusals += _refusal(settings, f"@full{number}", 503, said, {"Retry-After": "5"})
+        text = f"{route.path} has reached its limit of {at_once} requests at once. Try again in 5 s.\n"
+        refusals += _refusal(settings, f"@full{number}", 503, text, {"Retry-After": "5"})
     return f"""        location {route.path} {{
 {_lines(lines, 12)}
         }}
@@ -168,11 +171,11 @@ def _location(settings: HttpSettings, number: int, route: Route) -> str:
 
 
 def _refusal(
-    settings: HttpSettings, name: str, status: int, said: str, more: Mapping[str, str] = MappingProxyType({})
+    settings: HttpSettings, name: str, status: int, text: str, more: Mapping[str, str] = MappingProxyType({})
 ) -> str:
-    """What nginx says itself when it refuses. A location with headers of its own does not inherit any."""
+    """The response of nginx itself to a request that it refuses. A location with headers of its own inherits none."""
     headers = (f"add_header {key} {_quote(value)} always;" for key, value in {**settings.headers, **more}.items())
-    lines = [*headers, "default_type text/plain;", f"return {status} {_quote(said)};"]
+    lines = [*headers, "default_type text/plain;", f"return {status} {_quote(text)};"]
     return f"""        location {name} {{
 {_lines(lines, 12)}
         }}

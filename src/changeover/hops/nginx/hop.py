@@ -1,4 +1,4 @@
-"""The two nginx hops: launched, asked, counted and stopped in the same way, they differ in what they are told to do."""
+"""The two nginx hops. They differ in their configuration; launch, readiness, counts and stop are the same."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class NginxHttp(_Nginx):
             raise Unknown(f"{instance.name}: /status is not stub_status: {answer.text[:80]!r}")
         requests = max(0, int(counts[1]) + int(counts[2]) - 1)
         connections = open_connections(instance.address.port)
-        # Without a connection there is no request: what is left is a health check on the control port.
+        # Without a connection there is no request: the rest are health checks on the control port.
         return InFlight(requests if connections else 0, connections)
 
     def disk_bytes(self, settings: HttpSettings) -> int:

@@ -1,4 +1,4 @@
-"""What a template of an nginx tier may say. Every default has its reason beside it."""
+"""The templates of nginx tiers. Every default has its reason beside it."""
 
 from __future__ import annotations
 
@@ -26,30 +26,32 @@ class Route(ConfigModel):
         "10GB",
         gt=0,
         validate_default=True,
-        description="Of a buffered route: what its bodies may take on an instance's disk. So many requests are let in "
-        "at once as bodies of the largest size fit in there; who comes then gets 503 and is told to come again.",
+        description="Of a buffered route: bytes of an instance's disk for its bodies. The route accepts as many "
+        "requests at once as bodies of the largest size fit in there; others get 503 with `Retry-After: 5`.",
     )
     retries: Literal["safe-once", "idempotent", "none"] = Field(
         "safe-once",
-        description="What is sent again, once, when the tier behind breaks off before it has answered. `safe-once`: "
-        "GET, HEAD and whatever else may be repeated by its method (RFC 9110 9.2.2), never POST or PATCH. "
-        "`idempotent`: those too; only where doing them twice is doing them once, and with `buffering: buffer`. "
-        "`none`: nothing, not even what was never sent.",
+        description="Requests that are sent again, once, when the tier behind fails before it responds. `safe-once`: "
+        "GET, HEAD and other idempotent methods (RFC 9110 9.2.2), never POST or PATCH. `idempotent`: POST and PATCH, "
+        "too; only for an application where a repeated request has no second effect, and with `buffering: buffer`. "
+        "`none`: none, not even a request that was never sent.",
     )
 
     @model_validator(mode="after")
     def _can_be_sent_again(self) -> Self:
         if self.retries == "idempotent" and self.buffering == "stream":
             raise ValueError(
-                "retries: idempotent needs the body that it would send again, and buffering: stream does not keep it. "
-                "Say buffering: buffer, or leave retries at safe-once"
+                "retries: idempotent needs the body again, and buffering: stream does not keep it. Set buffering: "
+                "buffer, or leave retries at safe-once"
             )
         return self
 
 
 class _Common(ConfigModel):
     worker_processes: int = Field(1, ge=1, le=64, description="Fixed: a count that changes on reload resets peers.")
-    connect_timeout: Seconds = Field(2.0, description="A deleted machine answers nothing; waiting longer helps nobody.")
+    connect_timeout: Seconds = Field(
+        2.0, description="A deleted machine never answers, so a longer wait gains nothing."
+    )
     snippet: str = Field("", description="Raw nginx text, put at the end of the http (or stream) block.")
 
 

@@ -1,4 +1,4 @@
-"""What a template of a relay tier may say. Every default has its reason beside it."""
+"""The template of a relay tier. Every default has its reason beside it."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ Route = Annotated[str, Field(pattern=r"^[A-Z]+ /[!-~]*$", examples=["POST /uploa
 
 
 class RelaySettings(ConfigModel):
-    """A relay in front of an application that speaks of resuming uploads; everything else is streamed through."""
+    """A relay in front of an application with resumable uploads; it streams every other request through."""
 
     segment: tuple[Route, ...] = Field(
-        description="Routes whose bodies are handed inward in segments, such as `POST /upload`. There is no default: "
-        "what stands behind must speak the protocol there. Bodies of less than 64 KiB go through as they are.",
+        description="Routes whose bodies the relay sends inward in segments, such as `POST /upload`. There is no "
+        "default: the application must support resumable uploads there. Bodies of less than 64 KiB pass unchanged.",
     )
     replay: tuple[Route, ...] = Field(
         (),
-        description="Other routes whose requests may be sent to another instance while their body has not been sent "
-        "completely. Only for applications that do nothing before a body is whole; so none, unless told.",
+        description="Other routes whose requests the relay may repeat at another instance until their body is sent "
+        "completely. Only for applications that do nothing before a body is complete.",
     )
     budget: Bytes = Field(
         f"{RELAY.budget // MIB}MiB",
         ge=16 * MIB,
-        description="Bytes held and not acknowledged, for all bodies together; beyond it clients are made to wait. At "
+        description="Bytes held and not acknowledged, for all bodies together; beyond it, clients wait. At "
         "most 16 MiB for each upload: enough for 32 at full speed, and for hundreds of slow ones.",
         validate_default=True,
     )
     patience: Seconds = Field(
         RELAY.patience,
         gt=0,
-        description="Time without progress inward until a client is told that it cannot be done. Longer than any roll "
-        "or healing leaves a tier without a ready instance, and than some applications in a row take to be found dead "
-        "in the midst of their answer (10 s each); shorter than the response_timeout of the proxies in front.",
+        description="Time without progress inward until the client gets 502, 503 or 504. Longer than a roll or a "
+        "repair leaves a tier without a ready instance, and longer than it takes to find several instances in a row "
+        "dead in the middle of a response (10 s each); shorter than the response_timeout of the proxies in front.",
     )
     keepalive_time: Seconds = Field(
         RELAY.connection_life,

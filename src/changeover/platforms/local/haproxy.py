@@ -1,9 +1,8 @@
 """HAProxy as the load balancer of every tier: one process, one listener a tier, members through its runtime API.
 
-A listener passes bytes, unless the tier's affinity is by something that only HTTP says. Membership never reloads it. A
-member that leaves is put into `drain`, or into maintenance where its own clients would go on coming: nothing new, what
-is open stays. `show stat` and `show servers state` tell what it does with each member; they are the only thing taken
-for a confirmation.
+A listener passes bytes, unless the tier's affinity needs HTTP. A change of membership never reloads it. A member that
+leaves goes into `drain`, or into maintenance where its cookie would still bring its clients: it gets nothing new, and
+open connections stay. Only `show stat` and `show servers state` confirm what HAProxy does with a member.
 """
 
 from __future__ import annotations
@@ -21,11 +20,10 @@ from typing import ClassVar, Literal
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
 from changeover.model.instance import Address, Instance
+from changeover.platforms.local.timing import TIMING, LocalTiming
 from changeover.ports import Membership, Unknown
 
 SOCKET = "haproxy.sock"
-TIMEOUT = 2.0
-"""Seconds until a runtime API that does not answer counts as silent."""
 
 
 def binary() -> str:
@@ -38,7 +36,7 @@ def binary() -> str:
 
 def config(chain: Chain, entries: Mapping[str, Address], ready_paths: Mapping[str, str]) -> str:
     """One listener for every tier in `entries`; no members yet."""
-    # Silence is the business of the tiers: a balancer that cut an idle connection would cut somebody's slow answer.
+    # Idle times are set at the tiers: a balancer that cut a silent connection would cut a slow response.
     listeners = "".join(
         f"""
 listen {tier.name}
@@ -70,10 +68,10 @@ defaults
 
 
 def _balance(tier: Tier, *, first: bool) -> str:
-    """How a listener picks a member; in HTTP mode where a request has to say it.
+    """How a listener picks a member; in HTTP mode where it depends on the request.
 
-    A member's cookie is a hash of its address, which HAProxy makes itself: one that is added while it runs cannot be
-    told one. Nothing inward is used twice in that mode, so no request meets a connection that its server just closed.
+    A member's cookie is a hash of its address, made by HAProxy: a member that is added at run time cannot be given one.
+    No connection inward is used twice in that mode, so no request meets one that its server just closed.
     """
     read = "    mode http\n    option http-server-close\n    http-reuse never\n"
     match tier.affinity.by:
@@ -91,21 +89,21 @@ def _balance(tier: Tier, *, first: bool) -> str:
 
 
 def preview_of(tier: str) -> str:
-    """What a tier's preview is called. No tier can be called so."""
+    """The name of a tier's preview. No tier can have such a name."""
     return f"{tier}.preview"
 
 
 def _preview(tier: Tier, address: Address, ready_path: str) -> str:
-    """A listener that says, in HTTP, when there is nobody to look at. What speaks TLS just finds it closed.
+    """A listener that answers 503 while no new instance waits for its switch. TLS clients find it closed then.
 
-    Not called as its backend is: `show stat` would tell of the one that comes first.
+    Its name differs from its backend's: `show stat` would show only the first of two.
     """
     name = preview_of(tier.name)
     return f"""
 frontend {name}.address
     bind {address}
     tcp-request content switch-mode http if {{ nbsrv({name}) eq 0 }}
-    use_backend {name}.nobody if {{ nbsrv({name}) eq 0 }}
+    use_backend {name}.empty if {{ nbsrv({name}) eq 0 }}
     default_backend {name}
 
 backend {name}
@@ -114,18 +112,19 @@ backend {name}
     option httpchk
     http-check send meth GET uri {ready_path} ver HTTP/1.1 hdr Host {tier.name}
 
-backend {name}.nobody
+backend {name}.empty
     mode http
     option httpclose
-    http-request return status 503 content-type text/plain string "no new colour of {tier.name} waits for its switch\\n"
+    http-request return status 503 content-type text/plain string "no new instance of {tier.name} waits\\n"
 """
 
 
 class RuntimeApi:
-    """The admin socket. An error is a text like any other answer, so callers must know what to expect."""
+    """The admin socket. An error is text like any other answer, so callers compare it with the expected one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, timing: LocalTiming = TIMING) -> None:
         self._folder = folder
+        self._timing = timing
 
     async def ask(self, command: str) -> str:
         """Raises Unknown when there is no answer."""
@@ -135,7 +134,7 @@ class RuntimeApi:
         except OSError as error:
             raise Unknown(f"HAProxy's folder is gone: {error}") from error
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(self._timing.runtime_api):
                 reader, writer = await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/{SOCKET}")
                 try:
                     writer.write(f"{command}\n".encode())
@@ -173,7 +172,7 @@ class HaproxyRouter:
             proxied = " send-proxy-v2" if instance.proxied else ""
             added = f"add server {server} {instance.address}{proxied} {check}"
             await self._do(added, expect="New server registered.")
-        if self._cookies:  # gives each member that has none the one it is to have
+        if self._cookies:  # gives a cookie to each member without one
             await self._do(f"enable dynamic-cookie backend {self._tier}")
         await self.weigh(instance, weight)
         await self._do(f"enable health {server}")
@@ -184,7 +183,7 @@ class HaproxyRouter:
 
     async def remove(self, instance: Instance) -> None:
         if instance.name in await self._servers():
-            # In `drain` whoever has the member's cookie is still sent there. Both leave alone what is in flight.
+            # In `drain`, clients with the member's cookie still reach it. Requests in flight continue in both states.
             state = "maint" if self._cookies else "drain"
             await self._do(f"set server {self._tier}/{instance.name} state {state}")
 
@@ -199,11 +198,11 @@ class HaproxyRouter:
         return {name: _membership(servers.get(name)) for name in names}
 
     async def members(self) -> Mapping[str, Membership]:
-        """What it says of everybody in its list."""
+        """Every member of its list."""
         return {name: _membership(server) for name, server in (await self._servers()).items()}
 
     async def _servers(self) -> dict[str, _Server]:
-        """What `show servers state` (state) and `show stat` (sessions, checks) say of each member."""
+        """Each member in `show servers state` (its state) and `show stat` (its sessions and checks)."""
         states = await self._table(f"show servers state {self._tier}", " ", skip=1, key="srv_name")
         counts = await self._table(f"show stat {self._tier} 4 -1", ",", skip=0, key="svname")
         try:
@@ -218,7 +217,7 @@ class HaproxyRouter:
                 for name, row in states.items()
             }
         except (KeyError, ValueError) as error:
-            raise Unknown(f"HAProxy speaks of {self._tier} in a way not understood: {error!r}") from error
+            raise Unknown(f"HAProxy's answer about {self._tier} cannot be read: {error!r}") from error
 
     async def _table(self, command: str, separator: str, *, skip: int, key: str) -> dict[str, dict[str, str]]:
         answer = await self._api.ask(command)
@@ -226,7 +225,7 @@ class HaproxyRouter:
         table = lines[skip:]
         if not table or not table[0].startswith("# "):
             raise Unknown(f"HAProxy answered `{command}` with {' '.join(lines)[:80]!r}")
-        if not answer.endswith("\n\n"):  # who stands in the part that is missing would look as if it were gone
+        if not answer.endswith("\n\n"):  # a member in the missing part would look as if it were gone
             raise Unknown(f"HAProxy's answer to `{command}` was cut short")
         return {row[key]: row for row in csv.DictReader([table[0][2:], *table[1:]], delimiter=separator)}
 
@@ -243,7 +242,7 @@ class HaproxyPreview:
         self._router = HaproxyRouter(api, tier, preview_of(tier.name))
 
     async def show(self, instances: Collection[Instance]) -> bool:
-        """Whoever leaves keeps the connections that it has; it stays in the list, and gets no other, until they end."""
+        """A leaving instance keeps its open connections: it stays in the list, without new ones, until they end."""
         wanted = {instance.name: instance for instance in instances}
         there = await self._router.members()
         for name in there.keys() - wanted.keys():
@@ -253,14 +252,14 @@ class HaproxyPreview:
             await self._router.admit(wanted[name], weight=1)
         for name, seen in (await self._router.membership(frozenset(wanted))).items():
             if not seen.admitted:
-                raise Unknown(f"{seen.who or 'HAProxy'} does not show {name} yet")
+                raise Unknown(f"{seen.pending or 'HAProxy'} does not show {name} yet")
         return bool(await self._router.members())
 
 
 @dataclass(frozen=True)
 class _Server:
     administrative: int
-    """Bits set by an operator: maintenance (0x01) or drain (0x08) among them; 0 means nothing stands against it."""
+    """Bits set by an operator: maintenance (0x01) or drain (0x08) among them; 0: none."""
     running: bool
     check: str
     """Result of the last check, such as L7OK; empty before the first one."""
@@ -277,4 +276,4 @@ def _membership(server: _Server | None) -> Membership:
     if server.running and server.check.removeprefix("* ").startswith("L7OK"):  # `* `: the next check is under way
         return Membership(True, False, sessions=server.sessions, weight=server.weight)
     state = f"HAProxy (check {server.check or 'pending'})"
-    return Membership(False, False, who=state, sessions=server.sessions)
+    return Membership(False, False, pending=state, sessions=server.sessions)

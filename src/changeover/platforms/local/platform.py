@@ -3,8 +3,8 @@
 Under the state folder:  platform.json (entries, HAProxy)   instances/NAME/ (instance.json, log, config)
                          haproxy/   tls/   shared/   members/TIER/endpoints.json
 
-An instance's folder is its record. Everything is written before it is relied on, so that a controller killed at any
-instant leaves nothing that a later one could not find.
+An instance's folder is its record. Every record is written before another step relies on it, so a later controller
+finds everything that one killed at any instant leaves.
 """
 
 from __future__ import annotations
@@ -33,14 +33,11 @@ from changeover.platforms.local.state_files import (
     write_balancer,
     write_instance,
 )
+from changeover.platforms.local.timing import TIMING, LocalTiming
 from changeover.ports import CannotStart, LaunchContext, Preview, Router, Unknown
 
 _HOST = "127.0.0.1"
 RECORD = "platform.json"
-_CHECK_TIMEOUT = 20.0
-HAPROXY_TIME = 10.0
-"""Seconds until a HAProxy that was started must answer."""
-
 
 Launch = Callable[[LaunchContext], LaunchSpec]
 """What to run for an instance in that context."""
@@ -50,7 +47,13 @@ class LocalPlatform:
     """One chain on this machine. `external`: addresses of tiers that a router outside of the chain balances over."""
 
     def __init__(
-        self, chain: Chain, state: Path, hops: KnownHops, launch: Launch, external: Mapping[str, Address]
+        self,
+        chain: Chain,
+        state: Path,
+        hops: KnownHops,
+        launch: Launch,
+        external: Mapping[str, Address],
+        timing: LocalTiming = TIMING,
     ) -> None:
         self._chain = chain
         self._state = state
@@ -59,10 +62,11 @@ class LocalPlatform:
         self._external = external
         self._routed = frozenset(routing_tiers(chain, hops))
         """Tiers that the hop in front balances over. They get no listener of their own."""
-        self._api = haproxy.RuntimeApi(state / "haproxy")
+        self._timing = timing
+        self._api = haproxy.RuntimeApi(state / "haproxy", timing)
         self._reserved: set[int] = set()
 
-    # -- what instances stand behind -----------------------------------------------------------------------------
+    # -- load balancer and folders -----------------------------------------------------------------------------
 
     async def open(self, *, fresh: bool) -> None:
         record = self._record()
@@ -75,24 +79,24 @@ class LocalPlatform:
             (self._state / name).mkdir(exist_ok=True)
         self._state.chmod(0o700)
         tls.ensure(self._state / "tls")
-        # One that was started but not yet recorded holds the same ports, with no members behind them.
+        # A HAProxy that was started and not yet recorded holds the same ports, without members.
         self._end_unrecorded(self._state / "haproxy")
         entries = self._entries({} if record is None else record.entries, fresh=fresh)
         ready_paths = {tier.name: self._hops[tier.kind].ready_path for tier in self._chain.tiers}
         folder = self._state / "haproxy"
         write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, ready_paths))
         command = (haproxy.binary(), "-f", "haproxy.cfg", "-db")
-        await _check((*command, "-c"), folder, {})
+        await _check((*command, "-c"), folder, {}, self._timing.check)
         pid, born = process.spawn(command, cwd=folder, log=folder / "log", env={})
         write_balancer(self._state / RECORD, BalancerRecord(pid, born, entries, whole=fresh))
         await self._wait_for_haproxy(pid, born, folder / "log")
 
-    def is_whole(self) -> None:
+    def mark_whole(self) -> None:
         if (record := self._record()) is not None:
             write_balancer(self._state / RECORD, replace(record, whole=True))
 
     def _entries(self, before: Mapping[str, Address], *, fresh: bool) -> dict[str, Address]:
-        """Where each listener is to be. What is up stays where it was: the tier in front has it in its settings."""
+        """The address of each listener. Known ones stay: the tier in front has them in its configuration."""
         entries: dict[str, Address] = {}
         for name, wanted in self._listeners():
             known = before.get(name)
@@ -113,7 +117,7 @@ class LocalPlatform:
         return entries
 
     def _listeners(self) -> Iterator[tuple[str, Address]]:
-        """Every address that HAProxy listens on; port 0 where any will do."""
+        """Every address that HAProxy listens on; port 0 where any free one will do."""
         for number, tier in enumerate(self._chain.tiers):
             if tier.name not in self._routed and tier.name not in self._external:
                 yield tier.name, Address.parse(self._chain.listen) if number == 0 else Address(_HOST, 0)
@@ -121,7 +125,7 @@ class LocalPlatform:
                 yield haproxy.preview_of(tier.name), Address.parse(tier.update.preview)
 
     async def _wait_for_haproxy(self, pid: int, born: int, log: Path) -> None:
-        deadline = time.monotonic() + HAPROXY_TIME
+        deadline = time.monotonic() + self._timing.balancer_start
         while True:
             if not process.is_alive(pid, born):
                 raise fail("HAProxy did not start", where=str(log), state=_tail(log))
@@ -208,7 +212,7 @@ class LocalPlatform:
         for path, text in launch.files.items():
             write_whole(folder / path, text)
         if launch.check:
-            await _check(launch.check, folder, launch.env)
+            await _check(launch.check, folder, launch.env, self._timing.check)
         try:
             pid, born = process.spawn(launch.argv, cwd=folder, log=folder / "log", env=launch.env)
         except OSError as error:
@@ -271,7 +275,7 @@ class LocalPlatform:
             process.kill_session(pid, born, folder)
 
     def _reserve_port(self) -> int:
-        """A port that nobody has, nor any instance that is just being made or is down for the moment."""
+        """A free port that no instance has, also not one that is being created or is down for the moment."""
         port = sockets.free_port(_HOST, self._reserved | self._taken())
         self._reserved.add(port)
         return port
@@ -284,8 +288,8 @@ class LocalPlatform:
         return taken
 
 
-async def _check(command: tuple[str, ...], folder: Path, env: Mapping[str, str]) -> None:
-    """Let the software look at its own configuration first. Raises CannotStart with what it said."""
+async def _check(command: tuple[str, ...], folder: Path, env: Mapping[str, str], timeout: float) -> None:
+    """Have the software check its own configuration. Raises CannotStart with its output."""
 
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -296,7 +300,7 @@ async def _check(command: tuple[str, ...], folder: Path, env: Mapping[str, str])
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=_CHECK_TIMEOUT,
+            timeout=timeout,
         )
 
     try:

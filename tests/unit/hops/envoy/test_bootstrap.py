@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.hops.places import BEHIND, instance, place, tier
 
-from changeover.hops.envoy.bootstrap import Member, bootstrap, endpoints
+from changeover.hops.envoy.bootstrap import EnvoyEndpoint, bootstrap, endpoints
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.model.instance import Address
 
@@ -116,8 +116,8 @@ def test_a_header_says_what_the_template_says(value: str) -> None:
 
 def test_the_member_list_has_every_instance_by_its_name() -> None:
     members = {
-        "runtime-v2-3": Member(Address("127.0.0.1", 21002), Address("127.0.0.1", 22002), 10),
-        "runtime-v1-1": Member(Address("127.0.0.1", 21001), Address("127.0.0.1", 22001), 90),
+        "runtime-v2-3": EnvoyEndpoint(Address("127.0.0.1", 21002), Address("127.0.0.1", 22002), 10),
+        "runtime-v1-1": EnvoyEndpoint(Address("127.0.0.1", 21001), Address("127.0.0.1", 22001), 90),
     }
     (resource,) = json.loads(endpoints("runtime", members))["resources"]
     assert resource["cluster_name"] == "runtime"

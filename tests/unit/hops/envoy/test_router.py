@@ -183,14 +183,14 @@ def test_it_is_removed_when_no_node_lists_it(gateway: Gateway) -> None:
 def test_one_node_that_does_not_send_to_it_yet_is_enough_to_wait(gateway: Gateway, behind: Answer) -> None:
     gateway.run(admit(A))
     gateway.answers = {22001: clusters(runtime_v1_1=HEALTHY), 22002: behind}
-    assert gateway.membership() == Membership(False, False, who="gateway-v1-2 (does not send it traffic yet)")
+    assert gateway.membership() == Membership(False, False, pending="gateway-v1-2 (does not send it traffic yet)")
 
 
 @pytest.mark.parametrize("health", [HEALTHY, FAILING])
 def test_one_node_that_still_lists_it_is_enough_to_wait(gateway: Gateway, health: Mapping[str, Any]) -> None:
     """Also where its health check fails: it may pass again."""
     gateway.answers = {22001: clusters(runtime_v1_1=health), 22002: clusters()}
-    assert gateway.membership() == Membership(False, False, who="gateway-v1-1 (still lists it)")
+    assert gateway.membership() == Membership(False, False, pending="gateway-v1-1 (still lists it)")
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -200,7 +200,7 @@ def test_a_node_that_does_not_answer_confirms_nothing(gateway: Gateway, wanted: 
     gateway.answers = {22001: clusters(runtime_v1_1=HEALTHY) if wanted else clusters(), 22002: silent}
     said = gateway.membership()
     assert (said.admitted, said.removed, said.silent) == (False, False, True)
-    assert said.who.startswith("gateway-v1-2 (GET http://127.0.0.1:22002/clusters?format=json: ConnectTimeout")
+    assert said.pending.startswith("gateway-v1-2 (GET http://127.0.0.1:22002/clusters?format=json: ConnectTimeout")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_an_answer_that_makes_no_sense_confirms_nothing(gateway: Gateway, answer
     gateway.answers[22002] = lambda: answer
     said = gateway.membership()
     assert (said.admitted, said.removed, said.silent) == (False, False, True)
-    assert said.who.startswith("gateway-v1-2 (")
+    assert said.pending.startswith("gateway-v1-2 (")
 
 
 @pytest.mark.parametrize("flag", ["failed_outlier_check", "pending_dynamic_removal", "pending_active_hc", "a_new_one"])

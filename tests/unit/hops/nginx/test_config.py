@@ -9,22 +9,24 @@ from pydantic import ValidationError
 from tests.unit.hops.nginx.nginx_text import Directive, parse
 from tests.unit.hops.places import instance, place, tier
 
-from changeover.hops.nginx.binary import Binary
+from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.config import http_conf, stream_conf
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
 
-OLD = Binary("/usr/sbin/nginx", (1, 22, 1), "/modules/ngx_stream_module.so")
-NEW = Binary("/usr/sbin/nginx", (1, 27, 4), None)
+OLD = NginxBinary("/usr/sbin/nginx", (1, 22, 1), "/modules/ngx_stream_module.so")
+NEW = NginxBinary("/usr/sbin/nginx", (1, 27, 4), None)
 
 
 PLAIN, PLAIN_STREAM = HttpSettings(), StreamSettings()
 
 
-def http(settings: HttpSettings = PLAIN, binary: Binary = OLD, *, as_root: bool = False, **said: object) -> Directive:
+def http(
+    settings: HttpSettings = PLAIN, binary: NginxBinary = OLD, *, as_root: bool = False, **said: object
+) -> Directive:
     return parse(http_conf(settings, place(**said), binary, as_root=as_root))
 
 
-def stream(settings: StreamSettings = PLAIN_STREAM, binary: Binary = OLD, *, as_root: bool = False) -> Directive:
+def stream(settings: StreamSettings = PLAIN_STREAM, binary: NginxBinary = OLD, *, as_root: bool = False) -> Directive:
     return parse(stream_conf(settings, place(), binary, as_root=as_root))
 
 
@@ -134,7 +136,7 @@ def test_an_old_nginx_takes_http2_with_its_address_and_a_new_one_by_itself() -> 
 
 @pytest.mark.parametrize(("version", "directive"), [((1, 25, 0), False), ((1, 25, 1), True)])
 def test_the_change_came_with_1_25_1(version: tuple[int, ...], directive: bool) -> None:
-    server = serving(http(outermost=True, binary=Binary("nginx", version, None)))
+    server = serving(http(outermost=True, binary=NginxBinary("nginx", version, None)))
     assert bool(server.all("http2")) is directive
 
 
@@ -179,7 +181,7 @@ def test_the_disk_of_a_buffered_route_is_reckoned_and_bounds_its_requests() -> N
             {"buffering": "buffer", "max_body": "5MB", "disk": "4MB"},
             "4.0 MB of disk, which does not hold one body of 5",
         ),
-        ({"retries": "idempotent"}, "Say buffering: buffer, or leave retries at safe-once"),
+        ({"retries": "idempotent"}, "Set buffering: buffer, or leave retries at safe-once"),
     ],
 )
 def test_a_route_that_cannot_keep_what_it_says_is_refused(route: dict[str, str], problem: str) -> None:
