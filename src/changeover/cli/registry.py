@@ -42,8 +42,8 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "simulate": Entry("simulate", "Simulate a rollout in virtual time: duration, instances, uploads that it cuts."),
         "schema": Entry("schema", "Print the JSON Schema of a chain file."),
         "render": Entry("render", "Print Kong's declarative configuration for a chain."),
-        "receive": Entry("receive", "Take uploads: IETF resumable, tus, in parts, by Content-Range and plain."),
-        "relay": Entry("relay", "Relay requests inward."),
+        "receive": Entry("receive", "Receive uploads: IETF resumable, tus, in parts, by Content-Range and plain."),
+        "relay": Entry("relay", "Relay requests to the upstream."),
         "app": Entry("app", "Serve the example application until SIGTERM, then finish its requests and exit."),
         "keep": Entry("keep", "Replace instances that die, for as long as the chain is up.", hidden=True),
     }

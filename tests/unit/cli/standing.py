@@ -66,10 +66,13 @@ class StandingChain:
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return Ran(result.exit_code, result.stdout, " ".join(result.stderr.split()))
 
+    def journal(self) -> contextlib.closing[Journal]:
+        return contextlib.closing(Journal(self.state / "journal.db"))
+
     @contextlib.contextmanager
     def controlled(self, purpose: str) -> Iterator[Journal]:
         """While the block lasts, this process is the controller of the chain."""
-        with contextlib.closing(Journal(self.state / "journal.db")) as journal:
+        with self.journal() as journal:
             journal.take_lease(purpose, time.time())
             yield journal
             journal.release_lease()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 
 import pytest
@@ -12,7 +11,6 @@ from tests.unit.cli.standing import StandingChain
 from changeover.cli.commands.control import control
 from changeover.cli.exits import COULD_NOT
 from changeover.cli.rendering.output import Output
-from changeover.engine.journal.journal import Journal
 from changeover.model.errors import ChangeoverError
 from changeover.rollout.tier.actions import Action
 
@@ -44,7 +42,7 @@ def test_a_controller_that_does_not_respond_is_named_and_the_request_stays_queue
     with chain.controlled("roll runtime to v2"):
         with pytest.raises(ChangeoverError) as refused:
             asyncio.run(asking)
-        with contextlib.closing(Journal(chain.state / "journal.db")) as journal:
+        with chain.journal() as journal:
             (request,) = journal.action_requests()
     assert f"the controller (pid {os.getpid()}) did not respond within 0 s" in str(refused.value)
     assert "The request stays queued." in str(refused.value)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from changeover.cli.rendering.status import picture
+
+DOWN: dict[str, Any] = {
+    "chain": "pair",
+    "up": False,
+    "edge_url": None,
+    "ca_file": None,
+    "active_command": None,
+    "load_balancer_running": False,
+    "keeper_pid": None,
+    "tiers": [],
+    "instances": [],
+}
+TIER = {
+    "name": "runtime",
+    "kind": "app",
+    "size": 2,
+    "template": "v2",
+    "status": "rolling",
+    "serving": 1,
+    "canary_share": {"unit": "requests", "target_percent": 10, "actual_percent": 9.8},
+    "preview": "127.0.0.1:9090",
+}
+IN_FLIGHT = {"requests": 3, "connections": 5, "uploads": [{}], "bytes_left": 10}
+UP = {
+    **DOWN,
+    "up": True,
+    "edge_url": "https://127.0.0.1:8443",
+    "ca_file": "ca.pem",
+    "load_balancer_running": True,
+    "keeper_pid": 7,
+    "tiers": [TIER],
+    "instances": [
+        {
+            "name": f"runtime-{template}-1",
+            "tier": "runtime",
+            "template": template,
+            "phase": phase,
+            "address": "127.0.0.1:9001",
+            "in_flight": in_flight,
+            "drain_seconds_left": left,
+        }
+        for template, phase, in_flight, left in [
+            ("v1", "draining", IN_FLIGHT, 41.6),
+            ("v2", "admitted", None, None),
+        ]
+    ],
+}
+
+
+def printed(data: dict[str, Any]) -> str:
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(picture(data))
+    return " ".join(captured.get().split())
+
+
+def test_a_chain_that_is_down_is_one_line() -> None:
+    assert printed(DOWN) == "pair down"
+
+
+def test_instances_are_grouped_by_tier_and_template() -> None:
+    text = printed(UP)
+    assert "pair up at https://127.0.0.1:8443 (CA ca.pem)" in text
+    assert text.index("runtime app 1 of 2 serving rolling") < text.index("v1") < text.index("runtime-v2-1")
+
+
+def test_a_draining_instance_shows_what_is_in_flight_and_its_deadline() -> None:
+    assert "draining 127.0.0.1:9001 requests 3, uploads 1, connections 5 deadline in 42 s" in printed(UP)
+
+
+def test_counts_that_are_unknown_are_not_shown_as_none() -> None:
+    assert "admitted 127.0.0.1:9001 in flight unknown" in printed(UP)
+
+
+def test_a_canary_shows_its_share_and_a_tier_its_preview() -> None:
+    text = printed(UP)
+    assert "v2 gets 9.8 % of requests (target 10 %)" in text
+    assert "preview at 127.0.0.1:9090" in text
