@@ -1,19 +1,16 @@
-"""What a durable commit costs when many uploads commit at once, and how far they share the flushes of the disk.
+"""The cost of a durable commit when many uploads commit concurrently, and how many commits share a flush of the disk.
 
-Every upload writes 64 KB and commits them, data and record, again and again, on its own: through the store as it is,
-and, as the control, with one thread to wait for the disk, where no two syncs can meet. Flushes are counted by the disk
-itself, where it says so (Linux, /sys/dev/block). Rounds are interleaved, figures are medians. Written to
-results/commits.json.
+Each upload repeatedly writes 64 KB and commits data and record: through the store as it is and, as the control, with a
+single thread that waits for the disk, so that no two syncs overlap. The kernel counts the flushes of the disk
+(/sys/dev/block). The rounds are interleaved, the figures are medians. Written to results/commits.json.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,6 +21,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from shared import write_results
 
 from changeover.uploads import FileStore
 from changeover.uploads.core.manifest import Manifest
@@ -34,18 +32,18 @@ from changeover.uploads.stores.store import RecordVersion, Store
 AT_ONCE = (1, 8, 64, 256)
 ROUNDS = 5
 COMMITS = 4
-"""Of every upload, in a round."""
+"""Commits of each upload in a round."""
 SIZE = 64_000
 
 
 @dataclass(frozen=True)
 class Round:
     per_second: float
-    """Commits."""
+    """Commits per second."""
     flushes: float | None
-    """Of the disk, for each commit."""
+    """Flushes of the disk for each commit."""
     cpu: float
-    """Seconds, for each commit."""
+    """CPU seconds for each commit."""
 
 
 @contextmanager
@@ -87,11 +85,11 @@ async def measured(folder: Path, at_once: int) -> Round:
 
 
 def flushed(folder: Path) -> int | None:
-    """Flushes that the disk below the folder has done (Documentation/block/stat.rst)."""
+    """Flushes of the disk below the folder so far (Documentation/block/stat.rst)."""
     device = folder.stat().st_dev
     try:
-        told = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
-        return int(told[15])
+        fields = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
+        return int(fields[15])
     except (OSError, IndexError):
         return None
 
@@ -125,10 +123,7 @@ def main() -> None:
             str(at_once), kind, f"{row['commits_per_second']:.0f}", shown, f"{1e3 * row['cpu_seconds_per_commit']:.2f}"
         )
     Console().print(table)
-    place = Path(__file__).parent / "results" / "commits.json"
-    place.parent.mkdir(exist_ok=True)
-    place.write_text(json.dumps({"results": results}, indent=2) + "\n")
-    print(f"written to {place}", file=sys.stderr)
+    write_results("commits", {"results": results}, console)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""Slow uploads while what stands behind the relay is replaced, and while it is killed: what is lost, and what waits.
+"""Slow uploads while the tiers behind the relay are rolled, and while applications are killed: losses and drain times.
 
-Three runs over the chains of the examples, each under the probe, which reads every upload back and asks how often it
-was stored: the tiers behind the relay rolled one after the other while 16 uploads of 50 MB are in flight, each taking
-60 s; the same in the chain without a relay; and, with it, an application that has a segment of an upload in its hands
-killed every 2 s for two minutes. A drain is the time from the confirmed removal of an instance until nothing was in
-flight on it.
+Three runs with the chains of the examples. The probe reads every upload back and counts its copies. First the tiers
+behind the relay are rolled one after another, with 16 uploads of 50 MB in flight that take 60 s each. Then the same in
+the chain without a relay. Then, with the relay, every 2 s for two minutes an application that receives a segment is
+killed. A drain is the time from the confirmed removal of an instance until nothing is in flight on it.
 
-Where applications are killed there are four of them: it takes longer to replace two than to kill them, so of two there
-would mostly be none, and what would be measured is an outage.
+The run with kills has four applications: replacing two takes longer than killing them, so that with two the figures
+would be those of an outage.
 
-`bench/handover.py --sample` does with 4 uploads of 20 MB in 15 s each, and 20 s of killing.
+`bench/handover.py --sample` uses 4 uploads of 20 MB in 15 s each, and 20 s of kills.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ import os
 import re
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,6 +34,7 @@ import httpx
 import yaml
 from rich.console import Console
 from rich.table import Table
+from shared import RunningChain, write_results
 
 from changeover.probe.ledger import read_ledger
 from changeover.uploads import FileStore
@@ -49,11 +48,11 @@ COUNTERS = ("segments", "committed_bytes", "resent_bytes", "resumed", "given_up"
 EVERY = 2.0
 """Seconds between two kills."""
 MANY = 4
-"""Applications where they are killed."""
+"""Applications in the run with kills."""
 
 
 @dataclass(frozen=True)
-class Load:
+class UploadTraffic:
     """`size` in MB, times in seconds."""
 
     uploads: int = 16
@@ -62,67 +61,45 @@ class Load:
     killing: int = 120
 
 
-class Chain:
-    """One chain that is up, in a folder of its own."""
+class Chain(RunningChain):
+    """A chain of the examples, with its relays and applications."""
 
     def __init__(self, folder: Path, file: Path, size: int = 2) -> None:
-        self._folder = folder
-        said = yaml.safe_load(file.read_text())
-        said["tiers"][-1]["size"] = size
-        (folder / "chain.yaml").write_text(yaml.safe_dump(said, sort_keys=False))
-
-    def __enter__(self) -> Chain:
-        self.run("up", "-f", "chain.yaml")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.run("down")
-
-    def run(self, *words: str) -> Any:
-        """One command, as JSON."""
-        argv = [sys.executable, "-m", "changeover", *words, "--json"]
-        done = subprocess.run(argv, cwd=self._folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
-        return json.loads(done.stdout)
+        chain = yaml.safe_load(file.read_text())
+        chain["tiers"][-1]["size"] = size
+        super().__init__(folder, chain)
 
     def instances(self, tier: str) -> list[dict[str, Any]]:
         return [one for one in self.run("status")["instances"] if one["tier"] == tier]
 
-    def holder(self, client: httpx.Client) -> int | None:
-        """The process of an application that has an upload in its hands just now; None if none is seen for a while."""
+    def receiving(self, client: httpx.Client) -> int | None:
+        """The process of an application that receives a segment at the moment; None after EVERY seconds without one."""
         until = time.monotonic() + EVERY
         while time.monotonic() < until:
-            # As its platform has recorded them: `status` takes longer than a segment is in anybody's hands.
-            for file in self._folder.glob(".changeover/instances/runtime-*/instance.json"):
-                with contextlib.suppress(OSError, ValueError, httpx.HTTPError):  # gone, or not there yet
-                    told = json.loads(file.read_text())
-                    control = told["control"]
-                    answer = client.get(f"http://{control['host']}:{control['port']}/inflight")
-                    if answer.json()["uploads"]:
-                        return int(told["pid"])
+            # The platform's records, because `status` takes longer than the reception of a segment.
+            for file in self.folder.glob(".changeover/instances/runtime-*/instance.json"):
+                with contextlib.suppress(OSError, ValueError, httpx.HTTPError):  # exited, or not started yet
+                    record = json.loads(file.read_text())
+                    control = record["control"]
+                    response = client.get(f"http://{control['host']}:{control['port']}/inflight")
+                    if response.json()["uploads"]:
+                        return int(record["pid"])
         return None
 
     @contextlib.contextmanager
-    def uploads(self, load: Load) -> Iterator[dict[str, Any]]:
-        """All of them in flight, begun anew when they end; after the block what came of them."""
-        said = ("--uploads", load.uploads, "--upload-size", f"{load.size}MB", "--upload-time", f"{load.seconds}s")
-        argv = [sys.executable, "-m", "changeover", "probe", "--json", "--rate", 5, "--connections", 2, *said]
-        verdict: dict[str, Any] = {}
-        with subprocess.Popen(
-            [*map(str, argv)], cwd=self._folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as probe:
-            assert probe.stderr is not None
-            next(line for line in probe.stderr if f" {load.uploads} in flight" in line)
-            try:
-                yield verdict
-            finally:
-                probe.send_signal(signal.SIGTERM)
-                verdict |= told(json.loads(probe.communicate()[0]), self._folder)
+    def uploads(self, traffic: UploadTraffic) -> Iterator[dict[str, Any]]:
+        """Keep all uploads in flight during the block. Then fill in the part of the verdict about uploads."""
+        options = ("--rate", 5, "--connections", 2, "--upload-size", f"{traffic.size}MB")
+        found: dict[str, Any] = {}
+        with self.probing(*options, "--upload-time", f"{traffic.seconds}s", uploads=traffic.uploads) as verdict:
+            yield found
+        found |= about_uploads(verdict, self.folder)
 
     def attempts(self) -> Counter[int]:
-        """How many complete uploads the application was asked about how often, as their records tell."""
+        """Attempts of the handler for a complete upload -> number of uploads, from the stored records."""
 
         async def read() -> Counter[int]:
-            store, found = FileStore(self._folder / ".changeover/shared/files"), Counter[int]()
+            store, found = FileStore(self.folder / ".changeover/shared/files"), Counter[int]()
             async for id in store.ids():
                 with contextlib.suppress(RecordMissing):
                     found[decode((await store.read(id))[0]).attempts] += 1
@@ -131,7 +108,7 @@ class Chain:
         return asyncio.run(read())
 
     def relays(self) -> Counter[str]:
-        """What all relays have counted."""
+        """The sum of the counters of all relays."""
         total: Counter[str] = Counter()
         for one in self.instances("relay"):
             text = httpx.get(f"http://{one['control']}/metrics", trust_env=False).text
@@ -142,8 +119,8 @@ class Chain:
         return total
 
 
-def told(verdict: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Of the verdict, what is about uploads."""
+def about_uploads(verdict: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The part of the verdict about uploads."""
     counts = verdict["counts"]
     rows = [row for row in read_ledger(folder / verdict["ledger"]) if row.kind == "upload" and row.outcome != "ok"]
     return {
@@ -157,10 +134,10 @@ def told(verdict: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def roll(file: Path, load: Load) -> dict[str, Any]:
-    """Every tier of ROLLED to its next template while the uploads are in flight."""
+def roll(file: Path, traffic: UploadTraffic) -> dict[str, Any]:
+    """Roll every tier of ROLLED to its next template while the uploads are in flight."""
     with tempfile.TemporaryDirectory() as folder, Chain(Path(folder), file) as chain:
-        with chain.uploads(load) as verdict:
+        with chain.uploads(traffic) as verdict:
             rolled = {tier: chain.run("roll", tier, "--to", "v2") for tier in ROLLED}
         counted = chain.relays() if file is WITH else Counter()
         attempts = chain.attempts()
@@ -182,15 +159,15 @@ def roll(file: Path, load: Load) -> dict[str, Any]:
     }
 
 
-def kill(load: Load) -> dict[str, Any]:
-    """Whoever has a segment in its hands, again and again."""
+def kill(traffic: UploadTraffic) -> dict[str, Any]:
+    """Kill applications that receive a segment, again and again."""
     kills = 0
     with tempfile.TemporaryDirectory() as folder, Chain(Path(folder), WITH, MANY) as chain:
-        with chain.uploads(load) as verdict, httpx.Client(trust_env=False, timeout=0.5) as client:
+        with chain.uploads(traffic) as verdict, httpx.Client(trust_env=False, timeout=0.5) as client:
             before = chain.relays()
-            until = time.monotonic() + load.killing
+            until = time.monotonic() + traffic.killing
             while (began := time.monotonic()) < until:
-                if (pid := chain.holder(client)) is not None:
+                if (pid := chain.receiving(client)) is not None:
                     os.kill(pid, signal.SIGKILL)
                     kills += 1
                 time.sleep(max(0.0, began + EVERY - time.monotonic()))
@@ -201,7 +178,7 @@ def kill(load: Load) -> dict[str, Any]:
 
 
 def again(counted: Counter[str], kills: int) -> dict[str, Any]:
-    """Bytes that were sent twice, for each kill and for each request that failed; and how large a segment was."""
+    """Bytes sent twice for each kill and for each failed request, and the mean size of a segment."""
     return {
         "sent again per kill": round(counted["resent_bytes"] / max(1, kills)),
         "sent again per failure": round(counted["resent_bytes"] / max(1, counted["resumed"])),
@@ -210,27 +187,26 @@ def again(counted: Counter[str], kills: int) -> dict[str, Any]:
 
 
 def most(one: dict[str, Any]) -> str:
-    """How often the application was asked about an upload, at most; without the relay nobody counts that."""
+    """Most attempts of the handler for one upload; there are no such records without the relay."""
     return str(max(one["handler attempts"])) if one["relays"] else "-"
 
 
 def main() -> None:
-    load = Load(uploads=4, size=20, seconds=15, killing=20) if "--sample" in sys.argv[1:] else Load()
+    traffic = (
+        UploadTraffic(uploads=4, size=20, seconds=15, killing=20) if "--sample" in sys.argv[1:] else UploadTraffic()
+    )
     console = Console()
-    console.print(f"{load.uploads} uploads of {load.size} MB, {load.seconds} s each", style="dim")
-    found: dict[str, Any] = {"load": vars(load)}
-    results = Path(__file__).parent / "results" / "handover.json"
-    results.parent.mkdir(exist_ok=True)
+    console.print(f"{traffic.uploads} uploads of {traffic.size} MB, {traffic.seconds} s each", style="dim")
+    found: dict[str, Any] = {"load": vars(traffic)}
     for name, measured in (
-        ("with the relay", lambda: roll(WITH, load)),
-        ("killed", lambda: kill(load)),
-        ("without it", lambda: roll(WITHOUT, load)),
+        ("with the relay", lambda: roll(WITH, traffic)),
+        ("killed", lambda: kill(traffic)),
+        ("without it", lambda: roll(WITHOUT, traffic)),
     ):
         found[name] = measured()
-        results.write_text(json.dumps(found, indent=1))
         console.print(f"{name}: {found[name]['summary']}", style="dim")
     rolls = Table(
-        "rolled", "uploads", "lost", "twice", "asked at most", "drain s, median", *(f"{tier} s" for tier in ROLLED)
+        "rolled", "uploads", "lost", "twice", "most attempts", "drain s, median", *(f"{tier} s" for tier in ROLLED)
     )
     for name in ("with the relay", "without it"):
         one = found[name]
@@ -238,12 +214,12 @@ def main() -> None:
         rolls.add_row(name, *map(str, row), *(f"{one['seconds'][tier]:.0f}" for tier in ROLLED))
     one = found["killed"]
     kills = Table(
-        "killed", "uploads", "lost", "twice", "asked at most", "failed requests", "bytes again per failure", "segment"
+        "killed", "uploads", "lost", "twice", "most attempts", "failed requests", "bytes again per failure", "segment"
     )
     row = (one["kills"], one["uploads"], one["lost"], one["duplicated"], most(one), one["relays"]["resumed"])
     kills.add_row(*map(str, row), f"{one['sent again per failure']:,}", f"{one['mean segment']:,}")
     console.print(rolls, kills)
-    console.print(f"written to {results}", style="dim")
+    write_results("handover", found, console)
 
 
 if __name__ == "__main__":

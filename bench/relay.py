@@ -1,26 +1,25 @@
-"""What the relay costs, beside the proxies one would put in its place and beside no proxy at all, in one run.
+"""The cost of the relay beside other proxies and beside no proxy, in one run.
 
-Every peer takes the same plain POSTs from the same load and sends them to the same sink, each as one worker on one
-thread; only the relay keeps what is not acknowledged yet, and could send it again. Rounds are interleaved, every figure
-is of a peer started afresh, and medians are told. Other work on the machine shows in the absolute figures, and most in
-those of the whole machine: trust the ratios.
+Every peer receives the same plain POSTs from the same load and forwards them to the same sink, with one worker on one
+thread. Only the relay keeps unacknowledged bytes and could resend them. The rounds are interleaved, each figure comes
+from a newly started peer, and the output shows medians. Other work on the machine changes the absolute figures;
+compare ratios.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from proxies import network, report
 from proxies.load import CONGESTION, Case
 from proxies.measure import Failed, Figures, measure, sink
 from proxies.peers import HAPROXIES, PEERS, RELAY, Peer
 from rich.console import Console
+from shared import write_results
 
 MB = 1_000_000
 CASES = (
@@ -53,7 +52,7 @@ def main() -> None:
     peers = [peer for peer in PEERS if peer.name in wanted and not peer.missing()]
     for peer in PEERS:
         if peer.name in wanted and peer not in peers:
-            console.print(f"left out, for it is not installed: {peer.name}", style="yellow")
+            console.print(f"skipped, because it is not installed: {peer.name}", style="yellow")
 
     default = network.DEFAULT.read_text().strip()
     senders = CONGESTION.decode() if network.enter(CONGESTION.decode()) else default
@@ -73,15 +72,12 @@ def main() -> None:
     aims = [aim for case in cases for aim in report.aims(case, results[case.name])]
     for text, kept in aims:
         console.print(f"{'kept  ' if kept else 'missed'} {text}", style="green" if kept else "red")
-    place = Path(__file__).parent / "results" / "relay.json"
-    place.parent.mkdir(exist_ok=True)
     conditions = {
         "rounds": len(rounds[cases[0].name]),
         "processors": os.cpu_count(),
         "congestion control": {"load": CONGESTION.decode(), "peers": senders, "machine's default": default},
     }
-    place.write_text(json.dumps({**conditions, "medians": results, "aims": aims}, indent=1))
-    console.print(f"written to {place}", style="dim")
+    write_results("relay", {**conditions, "medians": results, "aims": aims}, console)
 
 
 def _rounds(console: Console, cases: Sequence[Case], peers: Sequence[Peer], rounds: int) -> Mapping[str, report.Rounds]:

@@ -1,15 +1,15 @@
-"""How long an upload is in the way of its own continuation, and of the end of a process.
+"""How long an append in flight delays the continuation of its upload, and the exit of a process.
 
-A request for the offset of an upload whose append is under way: at the same process, at another one that shares the
-folder, and at another one that shares a bucket (moto's server on this machine). Beside it the same question when nobody
-holds the upload, and the append that goes on from there. Then the seconds from SIGTERM to the end of a process, with
-uploads in flight whose clients go on sending slowly. Rounds of the places are interleaved; all appends are durable.
+A client requests the offset of an upload while an append to it is in flight: at the same process, at a process that
+shares the folder, and at a process that shares a bucket (moto's server on this machine). The control is the same
+request without an append in flight. Then the client appends from that offset. The second part measures the seconds
+from SIGTERM to the exit of a process while clients slowly send uploads. The rounds are interleaved; all appends are
+durable.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import selectors
@@ -28,14 +28,15 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from shared import write_results
 
 from changeover.kit import sockets
 
 ROUNDS = 50
 ENDS = 10
-"""Rounds of the ends of a process."""
+"""Exits of a process."""
 AT_ONCE = 20
-"""Uploads in flight at an end."""
+"""Uploads in flight at an exit."""
 WHOLE = os.urandom(200_000)
 PARTIAL = "application/partial-upload"
 REPOSITORY = Path(__file__).parents[1]
@@ -57,17 +58,17 @@ def process(*words: str, stderr: int) -> Iterator[subprocess.Popen[str]]:
 
 @contextlib.contextmanager
 def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """One of the program's own servers of uploads, and its port."""
+    """One of this program's upload servers, and its port."""
     with process(sys.executable, "-m", "changeover", *words, stderr=subprocess.PIPE) as one:
         assert one.stderr is not None
-        told = re.search(r"127\.0\.0\.1:(\d+)", one.stderr.readline())
-        assert told is not None, "it did not start"
-        yield one, int(told[1])
+        address = re.search(r"127\.0\.0\.1:(\d+)", one.stderr.readline())
+        assert address is not None, "the server did not start"
+        yield one, int(address[1])
 
 
 @contextlib.contextmanager
 def on_bucket(url: str) -> Iterator[int]:
-    """The server of the crash tests, which can be given a bucket, and its port."""
+    """The server of the crash tests with a bucket, and its port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         words = [sys.executable, "-m", "tests.process.uploads_server", f"s3+{url}", str(listening.fileno())]
         os.set_inheritable(listening.fileno(), True)
@@ -113,15 +114,15 @@ def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) ->
 
 
 @contextlib.contextmanager
-def under_way(port: int, place: str) -> Iterator[socket.socket]:
-    """An append of which half has been sent, and whose server has taken the upload."""
+def half_sent(port: int, place: str) -> Iterator[socket.socket]:
+    """An append that is half sent, after the server has accepted it."""
     with socket.create_connection(("127.0.0.1", port), 30) as connection:
         connection.sendall(
             f"PATCH {place} HTTP/1.1\r\nHost: bench\r\nContent-Type: {PARTIAL}\r\nContent-Length: {len(WHOLE)}\r\n"
             "Upload-Offset: 0\r\nUpload-Complete: ?1\r\nExpect: 100-continue\r\n\r\n".encode()
         )
-        asked = connection.recv(1000)
-        assert b" 100 " in asked, asked
+        interim = connection.recv(1000)
+        assert b" 100 " in interim, interim
         connection.sendall(WHOLE[: len(WHOLE) // 2])
         yield connection
 
@@ -131,20 +132,20 @@ def begun(port: int, root: str) -> str:
 
 
 def take_over(old: int, new: int, root: str, seen: Seconds) -> None:
-    """One round: begun at one port, gone on with at another."""
+    """One round: create the upload at one port, continue it at the other."""
     place = begun(old, root)
     started = time.perf_counter()
     ask(new, "HEAD", place)
-    seen["offset, nobody there"].append(time.perf_counter() - started)
-    with under_way(old, place) as connection:
+    seen["offset, no append"].append(time.perf_counter() - started)
+    with half_sent(old, place) as connection:
         started = time.perf_counter()
         status, headers = ask(new, "HEAD", place)
         seen["offset, taken over"].append(time.perf_counter() - started)
         assert status == 204, status
         offset = int(headers["upload-offset"])
-        said = {"upload_offset": str(offset), "upload_complete": "?1", "content_type": PARTIAL}
+        headers_sent = {"upload_offset": str(offset), "upload_complete": "?1", "content_type": PARTIAL}
         started = time.perf_counter()
-        status, headers = ask(new, "PATCH", place, WHOLE[offset:], **said)
+        status, headers = ask(new, "PATCH", place, WHOLE[offset:], **headers_sent)
         seen["append from there"].append(time.perf_counter() - started)
         assert status < 300, status
         with contextlib.suppress(OSError):
@@ -156,14 +157,14 @@ def take_over(old: int, new: int, root: str, seen: Seconds) -> None:
 
 
 def end(command: str, folder: Path) -> float:
-    """Seconds from SIGTERM to the end."""
+    """Seconds from SIGTERM to the exit."""
     option = {"receive": "--folder", "app": "--shared"}[command]
     with (
         serving(command, "--port", "0", option, str(folder)) as (server, port),
         contextlib.ExitStack() as clients,
         selectors.DefaultSelector() as ready,
     ):
-        connections = [clients.enter_context(under_way(port, begun(port, "/files/"))) for _ in range(AT_ONCE)]
+        connections = [clients.enter_context(half_sent(port, begun(port, "/files/"))) for _ in range(AT_ONCE)]
         for connection in connections:
             ready.register(connection, selectors.EVENT_READ)
         server.terminate()
@@ -201,7 +202,7 @@ def main() -> None:
             for number in range(ROUNDS):
                 console.print(f"round {number + 1} of {ROUNDS}", style="dim")
                 for name, (old, new, root) in places.items():
-                    kinds = ("offset, nobody there", "offset, taken over", "append from there")
+                    kinds = ("offset, no append", "offset, taken over", "append from there")
                     take_over(old, new, root, seen.setdefault(name, {kind: [] for kind in kinds}))
         for number in range(ENDS):
             for command in ("receive", "app"):
@@ -210,21 +211,17 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     figures = {
-        **{f"{name}: {kind}": told(times) for name, kinds in seen.items() for kind, times in kinds.items()},
-        **{f"end of {name}, {AT_ONCE} uploads in flight": told(times) for name, times in ends.items()},
+        **{f"{name}: {kind}": milliseconds(times) for name, kinds in seen.items() for kind, times in kinds.items()},
+        **{f"end of {name}, {AT_ONCE} uploads in flight": milliseconds(times) for name, times in ends.items()},
     }
     table = Table("milliseconds", "median", "p99", "longest")
     for name, row in figures.items():
         table.add_row(name, *(f"{value:.1f}" for value in row.values()))
     console.print(table)
-    results = Path(__file__).parent / "results" / "takeover.json"
-    results.parent.mkdir(exist_ok=True)
-    results.write_text(json.dumps({"rounds": ROUNDS, "ends": ENDS, "milliseconds": figures}, indent=1))
-    console.print(f"written to {results}", style="dim")
+    write_results("takeover", {"rounds": ROUNDS, "ends": ENDS, "milliseconds": figures}, console)
 
 
-def told(times: list[float]) -> dict[str, float]:
-    """Milliseconds."""
+def milliseconds(times: list[float]) -> dict[str, float]:
     ordered = sorted(1000 * one for one in times)
     return {
         "median": round(statistics.median(ordered), 2),

@@ -1,15 +1,15 @@
-"""What it costs to take uploads: this library beside other servers, in one run.
+"""The cost of receiving uploads: this library beside other servers, in one run.
 
     python bench/uploads.py              50 MB at 1, 8 and 64 at once, 1 GB at 1 and 8; slow and half-made uploads
     python bench/uploads.py --sample     one round of 50 MB at 8 at once; fewer slow and half-made uploads
 
-CPU seconds per GB (user and system, of all processes of the server), GB/s, and peak memory of the same processes.
-Rounds are interleaved and figures are medians; trust the ratios, since the machine is shared and its disk is what it
-is. @tus/server, tuspyserver and nginx never sync; `durable` is this library as it is set up by default, `page cache`
-leaves out the syncs too. All take what is sent to them by tus in two requests, but nginx, which takes a plain PUT.
+CPU seconds per GB (user and system, of all processes of the server), GB/s, and peak memory of the same processes. The
+rounds are interleaved and the figures are medians. Compare the ratios: the machine and its disk are shared.
+@tus/server, tuspyserver and nginx never sync; `durable` is the default of this library, `page cache` does not sync
+either. All receive tus uploads in two requests, except nginx, which receives a plain PUT.
 
-Then 1,000 clients that send a little at a time, for what an upload in flight costs; and 10,000 that went away in the
-midst of their uploads, for what it costs to collect what they left. Written to results/uploads.json.
+Then 1,000 clients send slowly, for the cost of an upload in flight, and 10,000 clients disconnect during their
+uploads, for the cost of their collection. Written to results/uploads.json.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from pathlib import Path
 import load
 from rich.console import Console
 from rich.table import Table
+from shared import write_results
 
 from changeover.hops.nginx import binary
 from changeover.kit import process, sockets
@@ -47,7 +48,7 @@ CONSOLE = Console(width=120)
 
 @dataclass(frozen=True)
 class Server:
-    """A receiver: its command for a folder and a port, what it is told, and the dialect it is spoken to in."""
+    """A receiver: its command for a folder and a port, whether it syncs, and the dialect of its clients."""
 
     name: str
     command: Callable[[Path, int], tuple[str, ...]]
@@ -57,7 +58,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Kind:
-    """A load: bytes of an upload, how many side by side, how many each client sends one after the other."""
+    """Traffic: bytes of an upload, concurrent uploads, and successive uploads of each client."""
 
     size: int
     at_once: int
@@ -69,12 +70,12 @@ class Kind:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is done."""
+    """The extent of a run."""
 
     rounds: int
     kinds: tuple[Kind, ...]
     once: tuple[Kind, ...]
-    """In the first round alone: what writes a whole disk."""
+    """In the first round only, because it fills the disk."""
     slow: int
     half_made: int
 
@@ -138,7 +139,7 @@ SERVERS = (
 
 
 class Running:
-    """A server that runs: what it has used of the machine."""
+    """A running server and its use of the machine."""
 
     def __init__(self, pid: int, port: int, data: Path) -> None:
         self.pid = pid
@@ -165,13 +166,13 @@ def running(server: Server) -> Iterator[Running]:
     data, port = folder / "data", sockets.free_port("127.0.0.1")
     data.mkdir()
     env = {"FOLDER": str(data), "PYTHONPATH": str(HERE), **({"DURABLE": "1"} if server.durable else {})}
-    pid, born = process.spawn(server.command(folder, port), cwd=folder, log=folder / "log", env=env)
+    pid, start = process.spawn(server.command(folder, port), cwd=folder, log=folder / "log", env=env)
     try:
         _wait_for(port, folder / "log")
         load.upload(port, server.dialect, 1_000_000, 1, 1)
         yield Running(pid, port, data)
     finally:
-        process.kill_session(pid, born)
+        process.kill_session(pid, start)
         shutil.rmtree(folder)
 
 
@@ -197,7 +198,7 @@ def _family(pid: int) -> Iterator[int]:
 
 
 def measure(server: Server, kind: Kind) -> dict[str, float]:
-    """One round: start the server, send, read its counters, end it."""
+    """One round: start the server, send uploads, read its counters, stop it."""
     with running(server) as it:
         before, started = it.cpu(), time.perf_counter()
         load.upload(it.port, server.dialect, kind.size, kind.at_once, kind.each)
@@ -249,7 +250,7 @@ def slow(server: Server, count: int) -> dict[str, float]:
 
 
 def half_made(count: int) -> dict[str, float]:
-    """Clients that send 10 kB of an upload and go away; then a collection, after all have expired."""
+    """Clients send 10 kB of an upload and disconnect; then a collection removes the expired uploads."""
     with running(RECEIVE_CACHED) as it:
 
         def client(_: int) -> None:
@@ -262,14 +263,14 @@ def half_made(count: int) -> dict[str, float]:
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(client, range(count)))
         after = it.memory("VmRSS")
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, __file__, "--collect", it.data], capture_output=True, text=True, check=True
         )
-    return {"half-made uploads": count, "MB more in the server": after - before, **json.loads(told.stdout)}
+    return {"half-made uploads": count, "MB more in the server": after - before, **json.loads(done.stdout)}
 
 
 async def collect(folder: Path) -> None:
-    """In a process of its own, so that its memory is that of a collection; prints what it took."""
+    """Collect in a separate process, so that its memory is that of a collection; prints the figures."""
 
     async def never(_: CompletedUpload) -> Response:
         raise AssertionError
@@ -278,16 +279,16 @@ async def collect(folder: Path) -> None:
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     collected = await engine.collector.collect()
     after = resource.getrusage(resource.RUSAGE_SELF)
-    told = {
+    figures = {
         "collected": collected,
         "seconds": time.perf_counter() - started,
         "CPU s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         "MB more in the collector": (after.ru_maxrss - before.ru_maxrss) / 1000,
     }
-    print(json.dumps(told))
+    print(json.dumps(figures))
 
 
-# -- telling ---------------------------------------------------------------------------------------------------------
+# -- output ----------------------------------------------------------------------------------------------------------
 
 
 def show(title: str, rows: dict[str, dict[str, float]]) -> None:
@@ -314,11 +315,8 @@ def main() -> None:
     show("slow uploads", slowly)
     half = {"collection": half_made(plan.half_made)}
     show("half-made uploads", half)
-    results = HERE / "results" / "uploads.json"
-    results.parent.mkdir(exist_ok=True)
-    told = {"conditions": conditions, "medians": figures, "slow uploads": slowly, "half-made uploads": half}
-    results.write_text(json.dumps(told, indent=1))
-    CONSOLE.print(f"written to {results}", style="dim")
+    found = {"conditions": conditions, "medians": figures, "slow uploads": slowly, "half-made uploads": half}
+    write_results("uploads", found, CONSOLE)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Load: many plain POSTs over kept connections, from one thread, with as little work for a byte as there can be.
 
-Bodies come from one buffer that stays in the processor's cache and are not looked at by anybody: this is for measuring,
-not for proving. Refuses an answer that is no success, comes early or not at all: a figure of failed requests is none.
+All bodies come from one buffer in the processor's cache, and no side checks them: this measures and does not verify.
+Refuses a response that is not a success, early or missing: failed requests would falsify the figures.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class _Client:
         self.send()
 
     def send(self) -> None:
-        """One piece at most, so that nobody starves; asks to be called again while there is more."""
+        """Send at most one piece, so that every client gets its turn; wait for EPOLLOUT while there is more."""
         with contextlib.suppress(BlockingIOError):
             self._view = self._view[self._socket.send(self._view) :]
         if not self._view and self._next < len(self._pieces):

@@ -1,7 +1,7 @@
 """Rounds in, medians and ratios out: as rows for JSON, as tables, and beside what was aimed at.
 
-A ratio is taken inside each round and the median of those is told: the peers of one round saw the same machine. CPU is
-per GB, or per request where bodies are small.
+Ratios compare the peers of one round, because these had the same machine; the report shows the median of the rounds.
+CPU is per GB, or per request for small bodies.
 """
 
 from __future__ import annotations

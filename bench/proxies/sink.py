@@ -99,26 +99,26 @@ class Chunks:
 
 
 def answer(method: bytes, path: bytes, fields: dict[bytes, bytes], length: int) -> bytes:
-    """What a request is answered with once all of it is here."""
+    """The response to a complete request."""
     global created
     complete = fields.get(b"upload-complete")
     if method == b"HEAD":
-        told = b"Upload-Offset: %d\r\nUpload-Complete: ?0\r\nCache-Control: no-store\r\n" % offsets[path]
-        return b"HTTP/1.1 204 No Content\r\n%b\r\n" % told
+        fields_sent = b"Upload-Offset: %d\r\nUpload-Complete: ?0\r\nCache-Control: no-store\r\n" % offsets[path]
+        return b"HTTP/1.1 204 No Content\r\n%b\r\n" % fields_sent
     if complete is None:
         return b"HTTP/1.1 201 Created\r\nContent-Length: 3\r\n\r\nok\n"
     if method == b"POST":
         created += 1
         path = b"/files/%d" % created
         offsets[path] = length
-        told = b"Location: %b\r\nUpload-Offset: %d\r\nUpload-Complete: ?0\r\n" % (path, length)
-        return b"HTTP/1.1 201 Created\r\n%bContent-Length: 0\r\n\r\n" % told
+        fields_sent = b"Location: %b\r\nUpload-Offset: %d\r\nUpload-Complete: ?0\r\n" % (path, length)
+        return b"HTTP/1.1 201 Created\r\n%bContent-Length: 0\r\n\r\n" % fields_sent
     assert offsets[path] == int(fields[b"upload-offset"]), f"append at {fields}, not at {offsets[path]}"
     offsets[path] += length
     if complete == b"?0":
         return b"HTTP/1.1 204 No Content\r\nUpload-Offset: %d\r\nUpload-Complete: ?0\r\n\r\n" % offsets[path]
-    told = b"Upload-Offset: %d\r\nUpload-Complete: ?1\r\n" % offsets.pop(path)
-    return b"HTTP/1.1 201 Created\r\n%bContent-Length: 3\r\n\r\nok\n" % told
+    fields_sent = b"Upload-Offset: %d\r\nUpload-Complete: ?1\r\n" % offsets.pop(path)
+    return b"HTTP/1.1 201 Created\r\n%bContent-Length: 3\r\n\r\nok\n" % fields_sent
 
 
 def main(port: int) -> None:
