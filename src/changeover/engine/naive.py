@@ -1,13 +1,13 @@
-"""The control: replace instances the way a plain restart does. It must break requests, or the prober proves nothing.
+"""The control of the demo: replace instances by plain restarts. It must break requests, or the probe proves nothing.
 
 Stop, then start in the same place: no lame duck, no removal from a router, no drain, one instance after the other. TERM
-first, as init systems do by default, and KILL after STOP_TIMEOUT.
+first, as init systems do by default, and KILL after a timeout.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from signal import SIGTERM
 from typing import Protocol
 
@@ -18,9 +18,17 @@ from changeover.model.chain import Tier
 from changeover.model.errors import fail
 from changeover.model.instance import Instance
 
-STOP_TIMEOUT = 5.0
-"""Seconds between TERM and KILL: what Debian's nginx unit gives."""
-START_TIMEOUT = 30.0
+
+@dataclass(frozen=True)
+class RestartTiming:
+    """Seconds."""
+
+    stop: float = 5.0
+    """Between TERM and KILL, as in Debian's unit of nginx."""
+    start: float = 30.0
+    """Until an instance must be ready again."""
+    look: float = 0.02
+    """Between two looks at an instance that stops or starts."""
 
 
 class Restarts(Protocol):
@@ -30,7 +38,13 @@ class Restarts(Protocol):
 
 
 async def restart_tier(
-    world: ChainRuntime, platform: Restarts, journal: Journal, tier: Tier, goal: str, tell: ProgressListener
+    world: ChainRuntime,
+    platform: Restarts,
+    journal: Journal,
+    tier: Tier,
+    goal: str,
+    on_progress: ProgressListener,
+    timing: RestartTiming = RestartTiming(),
 ) -> None:
     """Restart every instance of a tier with another template, in place. Raises ChangeoverError if one stays down."""
     clock = Clock()
@@ -40,14 +54,14 @@ async def restart_tier(
         instance = world.platform.recorded(member.name)
         if instance is None:
             continue
-        tell(Progress(clock.now(), tier.name, "stopped and started again", instance.name))
-        await _stop(world, instance)
+        on_progress(Progress(clock.now(), tier.name, "stopped and started again", instance.name))
+        await _stop(world, instance, timing)
         instance = await platform.start(replace(instance, template=goal), tier)
-        async with asyncio.timeout(START_TIMEOUT):
+        async with asyncio.timeout(timing.start):
             while not await world.hops[tier.name].ready(instance):
                 if (reason := world.platform.gone(instance)) is not None:
-                    raise fail(f"{instance.name} did not come back: {reason}")
-                await asyncio.sleep(0.05)
+                    raise fail(f"{instance.name} did not start again: {reason}")
+                await asyncio.sleep(timing.look)
         member.template = goal
         journal.write_member(tier.name, member)
     if course is not None:
@@ -55,12 +69,12 @@ async def restart_tier(
     journal.end_rollout(row.id, clock.now(), "completed", "restarted in place")
 
 
-async def _stop(world: ChainRuntime, instance: Instance) -> None:
+async def _stop(world: ChainRuntime, instance: Instance, timing: RestartTiming) -> None:
     await world.platform.stop(instance, SIGTERM)
     try:
-        async with asyncio.timeout(STOP_TIMEOUT):
+        async with asyncio.timeout(timing.stop):
             while world.platform.gone(instance) is None:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(timing.look)
     except TimeoutError:
         pass
     await world.platform.kill(instance)

@@ -78,7 +78,7 @@ class Journal(JournalReader):
                 raise fail(
                     "this controller no longer holds the lease of the chain: another one has taken over",
                     state="This controller has stopped; the other one goes on.",
-                    next="`changeover status` shows which process is at work.",
+                    next="`changeover status` shows which process holds the lease.",
                 )
             yield
 

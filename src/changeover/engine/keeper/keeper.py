@@ -1,7 +1,7 @@
 """The keeper: stays behind after `up`, replaces instances that died, and otherwise leaves the chain alone.
 
-It looks without the lease and takes it only when something died and nobody else is at work. A rollout that nobody
-finished is not its business: it would have to guess which way to go.
+It looks without the lease, and takes the lease only when an instance died and no command holds it. It leaves an
+unfinished rollout alone: it would have to guess which way the operator wants to go.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal, LeaseHeld
@@ -17,15 +18,26 @@ from changeover.engine.runtime import ChainRuntime, ProgressListener
 from changeover.kit.clock import Clock
 from changeover.rollout.members.phases import Phase
 
-LOOK = 0.5
-"""Seconds between two looks."""
-HEAL_TIME = 15.0
-"""Seconds until the lease is given up between two attempts: a template that cannot be healed must not keep out the
-rollout that would cure it. The pause between attempts is in the journal, and goes on."""
+
+@dataclass(frozen=True)
+class KeeperTiming:
+    """Seconds."""
+
+    look: float = 0.5
+    """Between two looks at the chain."""
+    heal: float = 15.0
+    """For one attempt; then the keeper gives back the lease until the next look. A template that does not start must
+    not keep out the rollout that replaces it. The pause between starts is in the journal, and goes on."""
 
 
-async def keep(world: ChainRuntime, journal: Journal, tell: ProgressListener, changed: Callable[[], bool]) -> None:
-    """Heal for as long as the chain is up and still the one that `world` was made from."""
+async def keep(
+    world: ChainRuntime,
+    journal: Journal,
+    on_progress: ProgressListener,
+    changed: Callable[[], bool],
+    timing: KeeperTiming = KeeperTiming(),
+) -> None:
+    """Heal until the chain is down, or `changed` reports that its file is another one than `world` was made from."""
     while journal.is_up() and not changed():
         if _something_died(world, journal) and not journal.rollouts(unfinished=True):
             try:
@@ -34,19 +46,19 @@ async def keep(world: ChainRuntime, journal: Journal, tell: ProgressListener, ch
                 pass
             else:
                 try:
-                    await _heal(world, journal, tell)
+                    await _heal(world, journal, on_progress, timing)
                 finally:
                     journal.release_lease()
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(timing.look)
 
 
-async def _heal(world: ChainRuntime, journal: Journal, tell: ProgressListener) -> None:
+async def _heal(world: ChainRuntime, journal: Journal, on_progress: ProgressListener, timing: KeeperTiming) -> None:
     world.instances.clear()
-    controller = Controller(world, journal, tell)
+    controller = Controller(world, journal, on_progress)
     async with controller.tending():
-        await asyncio.sleep(LOOK)  # one look of every tier, so that what died is known to have died
+        await asyncio.sleep(timing.look)  # one look at every tier, so that the controller sees which instances died
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HEAL_TIME):
+            async with asyncio.timeout(timing.heal):
                 await controller.settle()
 
 
