@@ -18,7 +18,7 @@ _NAME = r"[A-Za-z0-9_.-]{1,64}"
 
 
 @dataclass(frozen=True)
-class By:
+class AffinityRule:
     """How a balancer recognises a client. `name` is the name of the cookie or the header, otherwise empty.
 
     `cookie`: the balancer sets it with its first response. `header`: clients send it.
@@ -31,23 +31,23 @@ class By:
         return f"{{{self.by}: {self.name}}}" if self.name else self.by
 
 
-def _parse(value: Any) -> By:
+def _parse(value: Any) -> AffinityRule:
     match value:
-        case By():
+        case AffinityRule():
             return value
         case "none" | "client-ip":
-            return By(value)
+            return AffinityRule(value)
         case {"cookie": str(name), **others} if not others and re.fullmatch(_NAME, name):
-            return By("cookie", name)
+            return AffinityRule("cookie", name)
         case {"header": str(name), **others} if not others and re.fullmatch(_NAME, name):
-            return By("header", name)
+            return AffinityRule("header", name)
     raise ValueError(
         "one of none, client-ip, {cookie: NAME} and {header: NAME} is needed; a name is 1 to 64 letters, digits, "
         "dashes, dots and underscores"
     )
 
 
-def _serialise(affinity: By) -> str | Mapping[str, str]:
+def _serialise(affinity: AffinityRule) -> str | Mapping[str, str]:
     return {affinity.by: affinity.name} if affinity.name else affinity.by
 
 
@@ -57,7 +57,7 @@ def _schema(by: str) -> dict[str, Any]:
 
 
 Affinity = Annotated[
-    By,
+    AffinityRule,
     PlainValidator(_parse),
     PlainSerializer(_serialise),
     WithJsonSchema({"anyOf": [{"enum": ["none", "client-ip"]}, _schema("cookie"), _schema("header")]}),

@@ -1,7 +1,7 @@
 """The chain as its author wrote it: tiers, templates, health, drain, update.
 
-Cross-field rules live in the validators here and nowhere else. What a template's settings may hold is the business of
-the hop that runs it (`hops/*/settings.py`); `wiring` joins the two.
+Rules within one tier are validators here; rules between tiers are in `chain_rules`. The schema of a template belongs to
+the hop that runs it (`HopTraits.settings`), and `chainfile` checks all of them in one pass.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class Drain(ConfigModel):
     deadline: Seconds = Field(
         600.0,
         gt=0,
-        description="From confirmed removal. A 50 MB upload at 1 Mb/s takes 400 s. The drain ends as soon as "
-        "nothing is left; this is only the backstop.",
+        description="From confirmed removal. A 50 MB upload at 1 Mb/s takes 400 s. The drain ends as soon as nothing "
+        "is in flight; this is only its limit.",
     )
     policy: Literal["wait", "cut"] = Field(
         "wait",
-        description="At the deadline: `wait` goes on draining and says so; `cut` stops the instance and reports "
-        "what was cut.",
+        description="At the deadline: `wait` goes on draining and reports it; `cut` stops the instance and reports "
+        "the requests that it cut.",
     )
 
 
@@ -63,7 +63,7 @@ class Step(ConfigModel):
         None,
         ge=1,
         le=100,
-        description="Percent of the traffic for the new template; of instances if it cannot be weighed.",
+        description="Percent of the traffic for the new template; of the instances if its router cannot weigh.",
     )
     pause: Seconds | Literal["until-promoted"] | None = Field(
         None, description="Stay for a time, or `until-promoted`: until `changeover promote`."
@@ -71,7 +71,7 @@ class Step(ConfigModel):
     analyse: Seconds | None = Field(
         None,
         gt=0,
-        description="Stay while the guard watches, and go on when it has passed; pause after this.",
+        description="Stay while the guard samples, and go on when it has passed; pause after this time.",
     )
 
     @model_validator(mode="after")
@@ -82,7 +82,7 @@ class Step(ConfigModel):
 
 
 def _shares_rise(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """A canary goes forward, step by step: what takes traffic back is an undo, and it drains."""
+    """A canary goes forward, step by step: only an undo takes traffic back, and it drains."""
     highest = 0
     for number, step in enumerate(steps, start=1):
         if (share := step.set_weight) is not None:
@@ -109,24 +109,24 @@ class Update(ConfigModel):
     )
     baseline: Literal["serving", "fresh"] = Field(
         "serving",
-        description="Of a canary: whom `against_baseline` compares it with: the old instances that serve, or as many "
-        "new ones of the old template, created with it in the place of the oldest. A canary of two minutes compared "
-        "with instances of two weeks is found slow for being young.",
+        description="Of a canary: the instances that `against_baseline` compares it with. `serving`: the old ones that "
+        "serve; `fresh`: as many new ones of the old template, created with the canary in place of the oldest. A "
+        "canary two minutes old is slower than instances two weeks old because it is young.",
     )
     bake: Seconds = Field(
         30.0,
-        description="Of blue-green: how long the old colour is kept warm after the switch, for an instant undo. Its "
-        "drain deadline counts from the end of that.",
+        description="Of blue-green: how long the old instances stay ready after the switch, for an instant undo. Their "
+        "drain deadline counts from the end of that time.",
     )
     switch: Literal["when-ready", "when-promoted"] = Field(
         "when-ready",
-        description="Of blue-green: all traffic goes over as soon as the new colour is ready, or waits until "
+        description="Of blue-green: all traffic moves as soon as the new instances are ready, or waits for "
         "`changeover promote`.",
     )
     preview: Annotated[str, AfterValidator(_address)] | None = Field(
         None,
-        description="Of blue-green: address at which the new colour is reached before the switch, and nobody after it. "
-        "Port 0 takes any free one; `status` tells which. It listens from `up` on.",
+        description="Of blue-green: address of the new instances before the switch; after it, no instance answers "
+        "there. Port 0 takes any free one; `status` shows it. It listens from `up` on.",
     )
     guard: tuple[Name, ...] = Field(
         (),
@@ -134,7 +134,7 @@ class Update(ConfigModel):
         "shipped ones, `no-broken-requests` and, of the last tier alone, `latency-not-worse`.",
     )
     order: Literal["age", "in-flight"] = Field(
-        "age", description="Who leaves first: the oldest instance, or the one with least in flight."
+        "age", description="Which instance leaves first: the oldest, or the one with least in flight."
     )
     max_surge: Count = Field(1, description="Instances above `size`; a percentage is rounded up.")
     max_unavailable: Count = Field(0, description="Serving instances below `size`; a percentage is rounded down.")
@@ -142,17 +142,15 @@ class Update(ConfigModel):
     progress_deadline: Seconds = Field(
         60.0,
         gt=0,
-        description="An instance that does not serve after this long is replaced; if no other one got to serve in that "
-        "time either, the rollout is undone. Drains do not count.",
+        description="An instance that does not serve after this long is replaced. If no other instance began to serve "
+        "in that time either, the rollout is undone. Drains do not count.",
     )
 
 
 class Tier(ConfigModel):
     """One hop of the chain: `size` identical instances made from one of the `templates`."""
 
-    name: Name = Field(
-        description="By which commands, balancers and messages know it; its instances are named after it."
-    )
+    name: Name = Field(description="Its name in commands, balancers and messages, and in the names of its instances.")
     kind: str = Field(description="The software it runs.")
     size: int = Field(2, ge=1, le=1000, description="Instances serving when nothing is being rolled.")
     templates: Mapping[Name, Mapping[str, Any]] = Field(
@@ -162,13 +160,13 @@ class Tier(ConfigModel):
         "none",
         validate_default=True,
         description="What keeps a client at one instance: `none`; `client-ip`; `{cookie: NAME}`, which the balancer of "
-        "the tier sets itself; `{header: NAME}`, which clients send. docs/affinity.md.",
+        "the tier sets; `{header: NAME}`, which clients send. docs/affinity.md.",
     )
     health: Health = Health()
     drain: Drain = Drain()
     update: Update = Update()
     router: Mapping[str, Any] | None = Field(
-        None, description="What balances over this tier, where that is not a tier of the chain: docs/kong.md."
+        None, description="The router of this tier, where it is not a tier of the chain: docs/kong.md."
     )
 
     @property
@@ -187,9 +185,9 @@ class Tier(ConfigModel):
         return resolve_count(self.update.max_unavailable, self.size, up=False)
 
     @model_validator(mode="after")
-    def _has_whom_to_ask(self) -> Self:
+    def _has_a_guard_to_analyse(self) -> Self:
         if any(step.analyse is not None for step in self.update.steps) and not self.update.guard:
-            raise ValueError("an `analyse` step needs a guard to ask: name one in update.guard")
+            raise ValueError("an `analyse` step needs a guard: name one in update.guard")
         return self
 
     @model_validator(mode="after")
@@ -205,14 +203,14 @@ class Tier(ConfigModel):
 class Chain(ConfigModel):
     """The ordered tiers a request crosses, edge first."""
 
-    name: Name = Field("chain", description="What messages and reports call it.")
+    name: Name = Field("chain", description="Its name in messages and reports.")
     listen: Annotated[str, AfterValidator(_address)] = Field(
         "127.0.0.1:0",
-        description="Where clients reach the edge. Port 0 takes any free one; `status` tells which.",
+        description="Address of the edge, for clients. Port 0 takes any free one; `status` shows it.",
     )
     tiers: tuple[Tier, ...] = Field(min_length=1, description="Edge first, the application last.")
-    hooks: tuple[Hook, ...] = Field((), description="What is run or asked at points of a rollout: docs/hooks.md.")
-    notify: tuple[Notify, ...] = Field((), description="Who is told how a rollout goes: docs/hooks.md.")
+    hooks: tuple[Hook, ...] = Field((), description="Commands and requests at points of a rollout: docs/hooks.md.")
+    notify: tuple[Notify, ...] = Field((), description="Receivers of notifications about rollouts: docs/hooks.md.")
 
     def tier(self, name: str) -> Tier | None:
         """The tier of that name, or None."""
@@ -226,12 +224,12 @@ class Chain(ConfigModel):
 
     @property
     def asks_for_clients(self) -> bool:
-        """Whether a tier behind the first one must be told who the client is."""
+        """Whether a tier behind the first one needs the address of the client."""
         return any(tier.affinity.by == "client-ip" for tier in self.tiers[1:])
 
     @property
     def inside_out(self) -> tuple[Tier, ...]:
-        """The order in which a chain starts and rolls: what is behind is ready before what is in front."""
+        """The order in which a chain starts and rolls: a tier is ready before the tier in front of it."""
         return tuple(reversed(self.tiers))
 
     guards: tuple[Guard, ...] = Field((), description="Guards of this chain's own, beside the shipped ones.")
@@ -266,6 +264,6 @@ class Chain(ConfigModel):
 
 
 def content_hash(kind: str, settings: BaseModel) -> str:
-    """Identify a template by what it says: 12 hex digits over its kind and its settings with all defaults filled in."""
+    """Identify a template: 12 hex digits over its kind and its settings, with all defaults filled in."""
     text = json.dumps([kind, settings.model_dump(mode="json")], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

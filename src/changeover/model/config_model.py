@@ -1,4 +1,4 @@
-"""What every part of a chain file has in common. A file of its own, so that parts can stand in several."""
+"""What every part of a chain file has in common. Apart, since the parts are in several modules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Headers = Mapping[
     Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")],
     Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")],
 ]
-"""HTTP headers, name to value. No software here could be told of any other without its own quoting being broken."""
+"""HTTP headers, name to value. Any other character would break the quoting of some software's configuration."""
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]

@@ -51,7 +51,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Upload:
-    """A request body on its way: bytes here so far, and in all where the client said so (Content-Length)."""
+    """A request body in flight: bytes received so far, and expected in all if the client sent Content-Length."""
 
     received: int
     expected: int | None
@@ -64,7 +64,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class InFlight:
-    """What would break if the instance stopped now.
+    """What a stop at this moment would break.
 
     `requests` is None where a hop sees no request boundaries (L4). `connections` counts what is open on the
     instance's own address, idle or not.

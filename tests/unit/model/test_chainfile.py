@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 from changeover.model import chainfile
-from changeover.model.affinity import By
+from changeover.model.affinity import AffinityRule
 from changeover.model.chain import Chain
 from changeover.model.config_model import ConfigModel
 from changeover.model.errors import ChangeoverError
@@ -69,13 +69,13 @@ def test_a_good_file_gives_a_chain_and_its_settings() -> None:
 @pytest.mark.parametrize(
     ("said", "affinity"),
     [
-        ("none", By()),
-        ("client-ip", By("client-ip")),
-        ("{cookie: connect.sid}", By("cookie", "connect.sid")),
-        ("{header: X-User}", By("header", "X-User")),
+        ("none", AffinityRule()),
+        ("client-ip", AffinityRule("client-ip")),
+        ("{cookie: connect.sid}", AffinityRule("cookie", "connect.sid")),
+        ("{header: X-User}", AffinityRule("header", "X-User")),
     ],
 )
-def test_affinity_is_said_in_a_word_or_with_a_name_and_written_as_it_is_read(said: str, affinity: By) -> None:
+def test_affinity_is_said_in_a_word_or_with_a_name_and_written_as_it_is_read(said: str, affinity: AffinityRule) -> None:
     chain = read(tier(f"kind: app\ntemplates: {{v1: {{}}}}\naffinity: {said}")).chain
     assert chain.tiers[0].affinity == affinity
     assert Chain.model_validate(chain.model_dump(mode="json")) == chain

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from changeover.hops.envoy.settings import EnvoySettings
-from changeover.model.affinity import By
+from changeover.model.affinity import AffinityRule
 from changeover.model.instance import Address
 from changeover.ports import LaunchContext
 
@@ -118,7 +118,7 @@ def _sessions(context: LaunchContext) -> list[dict[str, Any]]:
     return [{"name": "sessions", "typed_config": filter}]
 
 
-def _hashed_by(affinity: By) -> str | None:
+def _hashed_by(affinity: AffinityRule) -> str | None:
     """The header that decides, by consistent hashing, where a request goes."""
     return {"header": affinity.name, "client-ip": "x-forwarded-for"}.get(affinity.by)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from changeover.hops.kong.settings import KongSettings
-from changeover.model.affinity import By
+from changeover.model.affinity import AffinityRule
 from changeover.model.chain import Tier
 from changeover.model.instance import Address
 
@@ -103,7 +103,7 @@ def buffers(document: Mapping[str, Any]) -> bool:
     return any(route.get("request_buffering", True) for route in (*routes, *(document.get("routes") or ())))
 
 
-def _affinity(affinity: By) -> Document:
+def _affinity(affinity: AffinityRule) -> Document:
     """Kong hashes the client's address, header or cookie; it sets the cookie where there is none."""
     match affinity.by:
         case "none":
