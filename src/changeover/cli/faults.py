@@ -23,7 +23,7 @@ def report(error: Exception, words: Sequence[str]) -> int:
     """Write the report, print where it lies, and return the exit code. `words` is the command line."""
     try:
         kept = f"The traceback is in {_write(error, words)}."
-    except OSError as refused:
+    except (OSError, metadata.PackageNotFoundError) as refused:
         kept = f"The report with the traceback could not be written: {refused}."
     problem = Problem(
         what=f"fault of this program: {type(error).__name__}: {error}",

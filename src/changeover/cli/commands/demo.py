@@ -7,15 +7,9 @@ loop with the controller that it judges.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json as jsonlib
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +26,7 @@ from changeover.cli.commands.up import start as start_chain
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.options.traffic import ConnectionsOption, RateOption, SizeOption, TimeOption, UploadsOption
+from changeover.cli.probe_process import Traffic, probing
 from changeover.cli.rendering.demo import data, picture
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.lease import patient_lease
@@ -40,20 +35,6 @@ from changeover.engine.release.release import Rolled, roll
 from changeover.engine.runtime import ProgressListener
 from changeover.kit.files import write_whole
 from changeover.model.errors import fail
-
-_TRAFFIC_TIMEOUT = 60.0
-"""Seconds within which all planned uploads must be in flight."""
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """The traffic that the demo sends."""
-
-    rate: float
-    connections: int
-    uploads: int
-    upload_size: int
-    upload_seconds: float
 
 
 def demo(
@@ -90,7 +71,7 @@ async def _demo(output: Output, file: Path | None, state: Path, traffic: Traffic
             watch("starting the chain")
             await start_chain(found, source, on_progress)
             try:
-                async with _probing(state, traffic, lambda line: watch(line)) as prober:
+                async with probing(state, traffic, lambda line: watch(line)) as prober:
                     rolls = await _roll_all(found, on_progress, naive)
                     verdict = await prober.verdict()
             finally:
@@ -118,85 +99,6 @@ async def _roll_all(found: wiring.Wired, on_progress: ProgressListener, naive: b
                 if one.finish.outcome != "completed":
                     raise fail(f"{tier.name} did not reach {goal}: {one.finish.reason}", exit_code=exits.ROLLED_BACK)
     return done
-
-
-class _Prober:
-    """The probe's process."""
-
-    def __init__(self, process: Process, show: Callable[[str], None]) -> None:
-        self._process = process
-        self._show = show
-        self._flows = asyncio.Event()
-        self._last = ""
-        self._reading = asyncio.gather(self._read_progress(), self._read_result())
-
-    async def flows(self, uploads: int) -> None:
-        """Wait until all planned uploads are in flight."""
-        self._wanted = f" {uploads} in flight"
-        gone = asyncio.ensure_future(self._process.wait())
-        seen = asyncio.ensure_future(self._flows.wait())
-        await asyncio.wait({gone, seen}, timeout=_TRAFFIC_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-        if not self._flows.is_set():
-            raise fail(
-                f"the probe did not have its uploads in flight within {_TRAFFIC_TIMEOUT:.0f} s", state=self._last
-            )
-        gone.cancel()
-
-    async def verdict(self) -> dict[str, Any]:
-        """Stop the traffic, let it finish and read back, and return the verdict."""
-        self._process.terminate()
-        _, text = await self._reading
-        await self._process.wait()
-        try:
-            return dict(jsonlib.loads(text))
-        except ValueError:
-            raise fail("the probe ended without a verdict", state=self._last) from None
-
-    async def end(self) -> None:
-        """End the process in whatever state it is."""
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.wait()
-        await asyncio.gather(self._reading, return_exceptions=True)
-
-    async def _read_progress(self) -> None:
-        assert self._process.stderr is not None
-        async for raw in self._process.stderr:
-            self._last = raw.decode().rstrip()
-            self._show(self._last)
-            if self._wanted in self._last:
-                self._flows.set()
-
-    async def _read_result(self) -> str:
-        assert self._process.stdout is not None
-        return (await self._process.stdout.read()).decode()
-
-    _wanted = "in flight"
-
-
-@asynccontextmanager
-async def _probing(state: Path, traffic: Traffic, show: Callable[[str], None]) -> AsyncIterator[_Prober]:
-    options = {
-        "--rate": traffic.rate,
-        "--connections": traffic.connections,
-        "--uploads": traffic.uploads,
-        "--upload-size": traffic.upload_size,
-        "--upload-time": f"{traffic.upload_seconds}s",
-        "--state": state,
-    }
-    words = [str(word) for pair in options.items() for word in pair]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "changeover", "probe", "--json", *words),
-        stdout=PIPE,
-        stderr=PIPE,
-        start_new_session=True,  # Ctrl-C reaches this command alone, which then ends the probe
-    )
-    prober = _Prober(process, show)
-    try:
-        await prober.flows(traffic.uploads)
-        yield prober
-    finally:
-        await prober.end()
 
 
 @contextlib.contextmanager

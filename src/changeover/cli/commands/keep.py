@@ -42,9 +42,8 @@ async def _keep(output: Output, state: Path) -> int:
                         found.world, journal, output.progress_since(since), partial(_changed, state, stamp)
                     )
         except (ChangeoverError, CannotStart, Unknown, OSError, sqlite3.Error) as error:
-            output.err.print(
-                f"{error}; retrying", markup=False
-            )  # a full disk is temporary; a keeper that exits is not replaced
+            # A full disk is temporary, and a keeper that exits is not replaced.
+            output.err.print(f"{error}; retrying", markup=False)
             await asyncio.sleep(RETRY_AFTER)
 
 

@@ -1,4 +1,4 @@
-"""A chain's status as a tree of tiers, versions and instances."""
+"""A chain's status as a tree of tiers, templates and instances."""
 
 from __future__ import annotations
 
