@@ -38,7 +38,7 @@ async def test_the_example_in_fastapi_limits_validates_tells_and_counts(tmp_path
         assert (await client.post("/files/", headers=begin)).status_code == 403
         client.headers["X-User"] = "ann"
         wrong = await client.post("/files/", headers={**begin, "Content-Type": "text/html"})
-        assert (wrong.status_code, wrong.json()["detail"]) == (415, "only pictures are taken here")
+        assert (wrong.status_code, wrong.json()["detail"]) == (415, "only pictures are accepted here")
         begun = [await client.post("/files/", content=b"hel", headers=begin) for _ in range(11)]
         assert [each.status_code for each in begun] == [201] * 10 + [429]
         place = begun[0].headers["location"]
