@@ -21,21 +21,21 @@ from changeover.http1.head import MAX_HEAD, RequestHead
 from changeover.relay.config import RelayConfig, RelayTiming
 from changeover.relay.process.server import RelayServer
 from changeover.uploads.core.errors import BadRequest
-from changeover.uploads.dialects.http import HttpResponse
+from changeover.uploads.dialects.http import DialectResponse
 from changeover.uploads.server.body import ReceiveTiming, RequestBody
 from changeover.uploads.server.connection import Connection
 
 Address = tuple[str, int]
 
 
-async def describe(head: RequestHead, body: RequestBody) -> HttpResponse:
+async def describe(head: RequestHead, body: RequestBody) -> DialectResponse:
     """The request, as JSON."""
     try:
         content = b"".join([bytes(piece) async for piece in body])
     except BadRequest:
-        return HttpResponse(400)
+        return DialectResponse(400)
     fields = (head.method, head.target, head.fields[b"host"], content)
-    return HttpResponse(200, (), json.dumps([each.decode("latin-1") for each in fields]).encode())
+    return DialectResponse(200, (), json.dumps([each.decode("latin-1") for each in fields]).encode())
 
 
 @asynccontextmanager

@@ -13,12 +13,12 @@ from changeover.uploads.core.digests import REPR, of_content
 from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import AlreadyComplete, BadRequest, Interrupted, WrongOffset
 from changeover.uploads.core.manifest import Manifest, UploadState
-from changeover.uploads.dialects.http import HttpRequest, HttpResponse, problem, replayed
+from changeover.uploads.dialects.http import DialectRequest, DialectResponse, problem, replayed
 from changeover.uploads.protocols import content_range, tus
 from changeover.uploads.protocols.errors import MalformedField
 
 
-async def create(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def create(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Create an upload."""
     headers = request.kept_headers
     if (kind := request.headers.get("x-upload-content-type")) is not None:
@@ -31,10 +31,10 @@ async def create(engine: Engine, request: HttpRequest) -> HttpResponse:
     manifest = await engine.create(
         NewUpload("content-range", request.owner, request.method, target, headers, length=length)
     )
-    return HttpResponse(200, (("Location", request.url(manifest.id)),))
+    return DialectResponse(200, (("Location", request.url(manifest.id)),))
 
 
-async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Append bytes, or respond with the offset. Without a range the body is the whole upload, as `curl -T` sends it."""
     try:
         range = content_range.read(request.headers.get("content-range") or _whole(request.announced))
@@ -66,7 +66,7 @@ def _whole(size: int | None) -> str:
     return f"bytes 0-{size - 1}/{size}" if size else "bytes */0"
 
 
-async def _take(engine: Engine, request: HttpRequest, offset: int, length: int | None) -> Manifest:
+async def _take(engine: Engine, request: DialectRequest, offset: int, length: int | None) -> Manifest:
     return await engine.append(
         request.id,
         request.owner,
@@ -89,14 +89,14 @@ async def _at_most(size: int, body: AsyncIterator[bytes]) -> AsyncIterator[bytes
         yield piece
 
 
-async def _progress(engine: Engine, request: HttpRequest, manifest: Manifest) -> HttpResponse:
+async def _progress(engine: Engine, request: DialectRequest, manifest: Manifest) -> DialectResponse:
     if manifest.state is UploadState.RECEIVING:
         return _incomplete(manifest.offset)
     return replayed(await engine.completion.response(manifest.id, request.owner))
 
 
-def _incomplete(offset: int) -> HttpResponse:
-    return HttpResponse(308, _range(offset))
+def _incomplete(offset: int) -> DialectResponse:
+    return DialectResponse(308, _range(offset))
 
 
 def _range(offset: int) -> tuple[tuple[str, str], ...]:

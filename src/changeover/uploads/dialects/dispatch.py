@@ -6,12 +6,12 @@ from changeover.uploads.core.engine import Engine
 from changeover.uploads.core.errors import BadRequest, NotFound
 from changeover.uploads.core.manifest import UploadState
 from changeover.uploads.dialects import content_range, ietf, parts, plain, tus
-from changeover.uploads.dialects.http import HttpRequest, HttpResponse, problem
+from changeover.uploads.dialects.http import DialectRequest, DialectResponse, problem
 from changeover.uploads.protocols import digest
 from changeover.uploads.protocols import ietf as ietf_fields
 
 
-async def dispatch(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def dispatch(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Respond to a request in its dialect. Raises UploadError, ClientDisconnected."""
     headers, method = request.headers, request.method
     if method == "OPTIONS":
@@ -29,8 +29,8 @@ async def dispatch(engine: Engine, request: HttpRequest) -> HttpResponse:
     return await ietf.handle(engine, request)
 
 
-def _options(engine: Engine) -> HttpResponse:
-    return HttpResponse(
+def _options(engine: Engine) -> DialectResponse:
+    return DialectResponse(
         204,
         (
             *tus.options(engine),
@@ -42,7 +42,7 @@ def _options(engine: Engine) -> HttpResponse:
     )
 
 
-async def _begin(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def _begin(engine: Engine, request: DialectRequest) -> DialectResponse:
     """A request to the collection, which begins an upload."""
     if ietf_fields.is_spoken(request.headers):
         return await ietf.handle(engine, request)
@@ -58,7 +58,7 @@ async def _begin(engine: Engine, request: HttpRequest) -> HttpResponse:
     return await plain.handle(engine, request)
 
 
-async def _content(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def _content(engine: Engine, request: DialectRequest) -> DialectResponse:
     manifest = await engine.find(request.id, request.owner)
     if manifest.state is UploadState.RECEIVING:
         raise NotFound("this upload is not complete")
@@ -67,4 +67,4 @@ async def _content(engine: Engine, request: HttpRequest) -> HttpResponse:
         ("Content-Type", "application/octet-stream"),
         ("X-Content-Type-Options", "nosniff"),
     )
-    return HttpResponse(200, headers, stream=engine.store.pieces(manifest.id, manifest.segments))
+    return DialectResponse(200, headers, stream=engine.store.pieces(manifest.id, manifest.segments))

@@ -31,7 +31,7 @@ CONTENT_HEADERS = ("content-type", "content-encoding", "content-language", "cont
 
 
 @dataclass(frozen=True)
-class HttpRequest:
+class DialectRequest:
     """One request. `root` is the path of the library, such as `/files`; `rest` is the path below it."""
 
     method: str
@@ -85,7 +85,7 @@ class HttpRequest:
 
 
 @dataclass(frozen=True)
-class HttpResponse:
+class DialectResponse:
     """One response."""
 
     status: int
@@ -103,24 +103,26 @@ def phrase(status: int) -> str:
         return ""
 
 
-def problem(status: int, detail: str, *headers: tuple[str, str], type: str = "", **more: Any) -> HttpResponse:
+def problem(status: int, detail: str, *headers: tuple[str, str], type: str = "", **more: Any) -> DialectResponse:
     """A problem document (RFC 9457)."""
     content = {**({"type": type} if type else {}), "title": phrase(status), "status": status, "detail": detail, **more}
-    return HttpResponse(status, (("Content-Type", "application/problem+json"), *headers), json.dumps(content).encode())
+    return DialectResponse(
+        status, (("Content-Type", "application/problem+json"), *headers), json.dumps(content).encode()
+    )
 
 
-def json_response(status: int, content: Any, *headers: tuple[str, str]) -> HttpResponse:
-    return HttpResponse(status, (("Content-Type", "application/json"), *headers), json.dumps(content).encode())
+def json_response(status: int, content: Any, *headers: tuple[str, str]) -> DialectResponse:
+    return DialectResponse(status, (("Content-Type", "application/json"), *headers), json.dumps(content).encode())
 
 
-def replayed(response: Response, *headers: tuple[str, str]) -> HttpResponse:
+def replayed(response: Response, *headers: tuple[str, str]) -> DialectResponse:
     """The handler's response, with fields of the dialect. A `Location` of the handler replaces that of the dialect."""
     has_location = any(name.lower() == "location" for name, _ in response.headers)
     more = [each for each in headers if not (has_location and each[0] == "Location")]
-    return HttpResponse(response.status, (*response.headers, *more), response.body)
+    return DialectResponse(response.status, (*response.headers, *more), response.body)
 
 
-def error_response(error: UploadError) -> HttpResponse:
+def error_response(error: UploadError) -> DialectResponse:
     """The response to an error for which the dialect specifies none."""
     match error:
         case BadRequest():

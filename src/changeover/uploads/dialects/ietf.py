@@ -21,13 +21,13 @@ from changeover.uploads.core.errors import (
     WrongOffset,
 )
 from changeover.uploads.core.manifest import Manifest, UploadState
-from changeover.uploads.dialects.http import HttpRequest, HttpResponse, error_response, problem, replayed
+from changeover.uploads.dialects.http import DialectRequest, DialectResponse, error_response, problem, replayed
 from changeover.uploads.protocols import ietf
 from changeover.uploads.protocols.errors import MalformedField
 from changeover.uploads.protocols.ietf import Interop, RequestFields
 
 
-async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Respond to a request of this dialect. Raises UploadError where the draft specifies no response."""
     try:
         fields = ietf.read(request.headers)
@@ -43,7 +43,7 @@ async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
                 return await _append(engine, request, fields)
             case "DELETE":
                 await engine.cancel(request.id, request.owner)
-                return HttpResponse(204)
+                return DialectResponse(204)
         return problem(405, f"{request.method} is not allowed on an upload", ("Allow", "HEAD, GET, PATCH, DELETE"))
     except WrongOffset as error:
         return problem(
@@ -63,7 +63,7 @@ async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
         return _interrupted(fields.interop, error)
 
 
-async def _create(engine: Engine, request: HttpRequest, fields: RequestFields) -> HttpResponse:
+async def _create(engine: Engine, request: DialectRequest, fields: RequestFields) -> DialectResponse:
     """Section "Upload Creation". Any method; the request has the whole body, a part of it, or none."""
     if fields.complete is None:
         raise BadRequest("Upload-Complete is needed to create an upload")
@@ -85,13 +85,13 @@ async def _create(engine: Engine, request: HttpRequest, fields: RequestFields) -
         except Interrupted as error:  # the client does not know the URL yet
             return _interrupted(fields.interop, error, place)
     if manifest.state is UploadState.RECEIVING:
-        return HttpResponse(
+        return DialectResponse(
             201, (place, *_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest))
         )
     return await _final(engine, request, manifest, fields.interop, place)
 
 
-async def _offset(engine: Engine, request: HttpRequest, fields: RequestFields) -> HttpResponse:
+async def _offset(engine: Engine, request: DialectRequest, fields: RequestFields) -> DialectResponse:
     """Section "Offset Retrieval": interrupts an append in progress, so that the offset stays correct."""
     if fields.interop.bare and (fields.offset is not None or fields.complete is not None):
         raise BadRequest("an offset retrieval has neither Upload-Offset nor Upload-Complete")
@@ -100,7 +100,7 @@ async def _offset(engine: Engine, request: HttpRequest, fields: RequestFields) -
     if manifest.state is UploadState.COMPLETE:
         await engine.completion.response(manifest.id, request.owner)
     length = () if manifest.length is None else (("Upload-Length", str(manifest.length)),)
-    return HttpResponse(
+    return DialectResponse(
         204,
         (
             ("Upload-Offset", str(manifest.offset)),
@@ -112,7 +112,7 @@ async def _offset(engine: Engine, request: HttpRequest, fields: RequestFields) -
     )
 
 
-async def _append(engine: Engine, request: HttpRequest, fields: RequestFields) -> HttpResponse:
+async def _append(engine: Engine, request: DialectRequest, fields: RequestFields) -> DialectResponse:
     """Section "Upload Append"."""
     if fields.offset is None or fields.complete is None:
         raise BadRequest("Upload-Offset and Upload-Complete are needed to append")
@@ -127,11 +127,11 @@ async def _append(engine: Engine, request: HttpRequest, fields: RequestFields) -
         response = error_response(error)
         return replace(response, headers=(*response.headers, *_at(fields.interop, fields.offset)))
     if manifest.state is UploadState.RECEIVING:
-        return HttpResponse(204, (*_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest)))
+        return DialectResponse(204, (*_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest)))
     return await _final(engine, request, manifest, fields.interop)
 
 
-def _length(request: HttpRequest, fields: RequestFields, offset: int) -> int | None:
+def _length(request: DialectRequest, fields: RequestFields, offset: int) -> int | None:
     """Section "Length": from Upload-Length, from the size of the last request, or from both, which must agree."""
     if not fields.complete or request.announced is None:
         return fields.length
@@ -143,7 +143,7 @@ def _length(request: HttpRequest, fields: RequestFields, offset: int) -> int | N
 
 async def _take(
     engine: Engine,
-    request: HttpRequest,
+    request: DialectRequest,
     fields: RequestFields,
     id: str,
     offset: int,
@@ -170,8 +170,8 @@ async def _take(
 
 
 async def _append_to_complete(
-    engine: Engine, request: HttpRequest, fields: RequestFields, offset: int, error: AlreadyComplete
-) -> HttpResponse:
+    engine: Engine, request: DialectRequest, fields: RequestFields, offset: int, error: AlreadyComplete
+) -> DialectResponse:
     """An append to a complete upload. An empty one at its end asks again for a lost response."""
     manifest = await engine.find(request.id, request.owner)
     if offset != manifest.offset:
@@ -182,13 +182,13 @@ async def _append_to_complete(
 
 
 async def _final(
-    engine: Engine, request: HttpRequest, manifest: Manifest, interop: Interop, *more: tuple[str, str]
-) -> HttpResponse:
+    engine: Engine, request: DialectRequest, manifest: Manifest, interop: Interop, *more: tuple[str, str]
+) -> DialectResponse:
     response = await engine.completion.response(manifest.id, request.owner)
     return replayed(response, *more, ("Upload-Offset", str(manifest.offset)), ietf.complete(interop, True))
 
 
-def _interrupted(interop: Interop, error: Interrupted, *more: tuple[str, str]) -> HttpResponse:
+def _interrupted(interop: Interop, error: Interrupted, *more: tuple[str, str]) -> DialectResponse:
     """Not complete, and a server error: the client asks for the offset and continues (section "Client Behavior")."""
     return problem(503, str(error), *more, *_at(interop, error.offset), ("Retry-After", "0"))
 

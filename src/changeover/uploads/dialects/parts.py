@@ -17,7 +17,7 @@ from changeover.uploads.core.digests import of_content
 from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import BadRequest, Interrupted
 from changeover.uploads.core.manifest import UploadPart, UploadState
-from changeover.uploads.dialects.http import HttpRequest, HttpResponse, json_response, problem, replayed
+from changeover.uploads.dialects.http import DialectRequest, DialectResponse, json_response, problem, replayed
 
 MAX_PARTS = 10_000
 """Parts of one upload, numbered from 1."""
@@ -25,14 +25,14 @@ MAX_LIST = 1_000_000
 """Bytes of the list of parts that completes an upload."""
 
 
-async def create(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def create(engine: Engine, request: DialectRequest) -> DialectResponse:
     target = request.root + request.rest
     manifest = await engine.create(NewUpload("parts", request.owner, request.method, target, request.kept_headers))
     url = request.url(manifest.id)
     return json_response(201, {"id": manifest.id, "url": url}, ("Location", url))
 
 
-async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Respond to a request for `ID/parts`, `ID/parts/N` or `ID/complete`. Raises UploadError."""
     try:
         match request.method, request.below.split("/"):
@@ -61,14 +61,14 @@ def _part_json(number: int, part: UploadPart) -> dict[str, int]:
     return {"part": number, "size": part.size}
 
 
-async def _complete(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def _complete(engine: Engine, request: DialectRequest) -> DialectResponse:
     manifest = await engine.find(request.id, request.owner)
     if manifest.state is UploadState.RECEIVING:
         await engine.parts.assemble(request.id, request.owner, await _order(request))
     return replayed(await engine.completion.response(request.id, request.owner))
 
 
-async def _order(request: HttpRequest) -> list[int] | None:
+async def _order(request: DialectRequest) -> list[int] | None:
     body = b""
     async for piece in request.body:
         body += piece

@@ -5,10 +5,10 @@ from __future__ import annotations
 from changeover.uploads.core.digests import of_content
 from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import Interrupted
-from changeover.uploads.dialects.http import HttpRequest, HttpResponse, problem, replayed
+from changeover.uploads.dialects.http import DialectRequest, DialectResponse, problem, replayed
 
 
-async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Receive the body, and send the handler's response. Raises UploadError."""
     verify = of_content(request.headers)
     manifest = await engine.create(

@@ -23,23 +23,23 @@ from changeover.uploads.core.errors import (
     WrongOffset,
 )
 from changeover.uploads.core.manifest import Manifest, UploadState
-from changeover.uploads.dialects.http import HttpRequest, HttpResponse, error_response, problem
+from changeover.uploads.dialects.http import DialectRequest, DialectResponse, error_response, problem
 from changeover.uploads.protocols import tus
 from changeover.uploads.protocols.errors import MalformedField
 
 _RESUMABLE = ("Tus-Resumable", tus.VERSION)
 
 
-async def handle(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Respond to a request of this dialect. Every response has `Tus-Resumable` (section "Headers")."""
     try:
         response = await _handle(engine, request)
     except UploadError as error:
         response = error_response(error)
-    return HttpResponse(response.status, (_RESUMABLE, *response.headers), response.body)
+    return DialectResponse(response.status, (_RESUMABLE, *response.headers), response.body)
 
 
-async def _handle(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def _handle(engine: Engine, request: DialectRequest) -> DialectResponse:
     method = request.headers.get("x-http-method-override", request.method).upper()
     if request.headers.get("tus-resumable") != tus.VERSION:
         # Section "Versioning": 412, and the request must not be processed.
@@ -58,14 +58,14 @@ async def _handle(engine: Engine, request: HttpRequest) -> HttpResponse:
                 return await _append(engine, request)
             case "DELETE":
                 await engine.cancel(request.id, request.owner)
-                return HttpResponse(204)
+                return DialectResponse(204)
         return problem(405, f"{method} is not allowed on an upload", ("Allow", "HEAD, PATCH, DELETE"))
     except MalformedField as error:
         raise BadRequest(str(error)) from error
     except WrongOffset as error:
         return problem(409, str(error), ("Upload-Offset", str(error.expected)))
     except ChecksumMismatch as error:
-        return HttpResponse(460, (("Content-Type", "text/plain"),), str(error).encode())
+        return DialectResponse(460, (("Content-Type", "text/plain"),), str(error).encode())
     except Interrupted as error:
         return problem(503, str(error), ("Upload-Offset", str(error.offset)), ("Retry-After", "0"))
 
@@ -82,7 +82,7 @@ def options(engine: Engine) -> tuple[tuple[str, str], ...]:
     )
 
 
-async def _create(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def _create(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Extension "Creation", with a body where the request has one ("Creation With Upload")."""
     headers = request.headers
     length = tus.number(headers, "upload-length")
@@ -122,10 +122,10 @@ async def _create(engine: Engine, request: HttpRequest) -> HttpResponse:
                 await _take(engine, request, manifest.id, 0, verify)
         manifest = await engine.find(manifest.id, request.owner)
     await _handle_completed(engine, request, manifest)
-    return HttpResponse(201, (place, ("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
+    return DialectResponse(201, (place, ("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
 
 
-def _named(request: HttpRequest, url: str) -> str:
+def _named(request: DialectRequest, url: str) -> str:
     """The id in the relative or absolute URL of a partial upload. Raises BadRequest."""
     path = urlsplit(urljoin(request.base + "/", url)).path
     if not path.startswith(request.base + "/"):
@@ -133,7 +133,7 @@ def _named(request: HttpRequest, url: str) -> str:
     return path.removeprefix(request.base + "/").strip("/")
 
 
-async def _offset(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def _offset(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Section "HEAD"; interrupts an append in progress, so that the offset stays correct."""
     manifest = await engine.find(request.id, request.owner)
     if not manifest.is_concatenation:  # clients do not append to a final upload
@@ -143,7 +143,7 @@ async def _offset(engine: Engine, request: HttpRequest) -> HttpResponse:
     known = ("Upload-Defer-Length", "1") if manifest.length is None else ("Upload-Length", str(manifest.length))
     metadata = (("Upload-Metadata", tus.spell_metadata(manifest.metadata)),) if manifest.metadata else ()
     concat = (("Upload-Concat", manifest.concat),) if manifest.concat else ()
-    return HttpResponse(
+    return DialectResponse(
         200,
         (
             ("Upload-Offset", str(manifest.offset)),
@@ -156,7 +156,7 @@ async def _offset(engine: Engine, request: HttpRequest) -> HttpResponse:
     )
 
 
-async def _append(engine: Engine, request: HttpRequest) -> HttpResponse:
+async def _append(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Section "PATCH"."""
     if request.headers.get("content-type") != tus.PATCH_TYPE:
         return problem(415, f"the content type of a PATCH must be {tus.PATCH_TYPE}")
@@ -175,15 +175,17 @@ async def _append(engine: Engine, request: HttpRequest) -> HttpResponse:
         if not await request.is_empty():
             raise  # an empty one asks again for a lost response
     await _handle_completed(engine, request, manifest)
-    return HttpResponse(204, (("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
+    return DialectResponse(204, (("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
 
 
-def _verify(request: HttpRequest) -> ContentVerifier | None:
+def _verify(request: DialectRequest) -> ContentVerifier | None:
     checksum = request.headers.get("upload-checksum")
     return of_content(request.headers) if checksum is None else _ChecksumVerifier(tus.checksum(checksum))
 
 
-async def _take(engine: Engine, request: HttpRequest, id: str, offset: int, verify: ContentVerifier | None) -> Manifest:
+async def _take(
+    engine: Engine, request: DialectRequest, id: str, offset: int, verify: ContentVerifier | None
+) -> Manifest:
     length = tus.number(request.headers, "upload-length")
     return await engine.append(
         id,
@@ -197,7 +199,7 @@ async def _take(engine: Engine, request: HttpRequest, id: str, offset: int, veri
     )
 
 
-async def _handle_completed(engine: Engine, request: HttpRequest, manifest: Manifest) -> None:
+async def _handle_completed(engine: Engine, request: DialectRequest, manifest: Manifest) -> None:
     """Call the handler before the last response. Its response is not sent: tus specifies the statuses."""
     if manifest.state is not UploadState.RECEIVING and manifest.needs_handler:
         await engine.completion.response(manifest.id, request.owner)

@@ -1,1 +1,1 @@
-"""What carries the dialects: an ASGI application, and a server without ASGI."""
+"""Servers of the dialects: an ASGI application, and a server without ASGI."""

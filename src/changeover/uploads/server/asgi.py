@@ -21,7 +21,7 @@ from changeover.uploads.core.events import EventListener
 from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.dialects.dispatch import dispatch
-from changeover.uploads.dialects.http import HttpRequest, HttpResponse, error_response
+from changeover.uploads.dialects.http import DialectRequest, DialectResponse, error_response
 from changeover.uploads.stores.store import Store
 
 Authorise = Callable[[Scope], str | Awaitable[str]]
@@ -86,9 +86,9 @@ class Uploads:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
 
-    async def _respond(self, scope: Scope, body: _Content) -> HttpResponse:
+    async def _respond(self, scope: Scope, body: _Content) -> DialectResponse:
         try:
-            request = HttpRequest(
+            request = DialectRequest(
                 method=scope["method"],
                 root=scope.get("root_path", ""),
                 rest=_rest(scope),

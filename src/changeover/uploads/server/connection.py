@@ -16,7 +16,7 @@ from typing import cast
 from changeover.http1.head import BadHead, RequestHead, format_response, read_request
 from changeover.http1.head_buffer import HeadBuffer
 from changeover.uploads.core.errors import ClientDisconnected
-from changeover.uploads.dialects.http import HttpResponse, problem
+from changeover.uploads.dialects.http import DialectResponse, problem
 from changeover.uploads.server.body import SHARED, ReceiveTiming, RequestBody
 
 _LOG = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 HEAD = 64 * 1024
 """Bytes that are read at once while a head is expected."""
 
-Respond = Callable[[RequestHead, RequestBody], Awaitable[HttpResponse]]
+Respond = Callable[[RequestHead, RequestBody], Awaitable[DialectResponse]]
 """Answers one request. Raises ClientDisconnected."""
 
 
@@ -166,7 +166,7 @@ class Connection(asyncio.BufferedProtocol):
         self._write(problem(status, detail), b"close")
         self._close()
 
-    def _write(self, response: HttpResponse, connection: bytes, *, with_content: bool = True) -> None:
+    def _write(self, response: DialectResponse, connection: bytes, *, with_content: bool = True) -> None:
         fields = [
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in response.headers
         ]

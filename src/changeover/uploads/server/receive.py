@@ -17,7 +17,7 @@ from changeover.http1.head import RequestHead
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.core.errors import ClientDisconnected, UploadError
 from changeover.uploads.dialects.dispatch import dispatch
-from changeover.uploads.dialects.http import HttpRequest, HttpResponse, error_response, problem
+from changeover.uploads.dialects.http import DialectRequest, DialectResponse, error_response, problem
 from changeover.uploads.server.body import ReceiveTiming, RequestBody
 from changeover.uploads.server.connection import Connection
 
@@ -71,19 +71,19 @@ class Receiver:
         host, port = self._server.sockets[0].getsockname()[:2]
         return host, port
 
-    async def _respond(self, head: RequestHead, body: RequestBody) -> HttpResponse:
+    async def _respond(self, head: RequestHead, body: RequestBody) -> DialectResponse:
         root, method = self._root, head.method.decode()
         path, _, query = head.target.decode("latin-1").partition("?")
         if path == "/metrics" and method == "GET":
             kind = ("Content-Type", prometheus_client.CONTENT_TYPE_LATEST)
-            return HttpResponse(200, (kind,), prometheus_client.generate_latest())
+            return DialectResponse(200, (kind,), prometheus_client.generate_latest())
         if path != root and not path.startswith(root + "/"):
             return problem(404, f"uploads are at {root}")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.fields.items()}
         try:
             content = cast("AsyncIterator[bytes]", body)
             return await dispatch(
-                self.engine, HttpRequest(method, root, path[len(root) :], query, headers, content, "")
+                self.engine, DialectRequest(method, root, path[len(root) :], query, headers, content, "")
             )
         except UploadError as error:
             return error_response(error)
