@@ -1,0 +1,151 @@
+"""A release moves tiers from the inside out, one at a time, and goes back as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from tests.unit.engine.fake_chain import FakePlatform, chain, runtime
+
+from changeover.engine.controller import Controller
+from changeover.engine.journal.journal import Journal
+from changeover.engine.lifecycle import LifecycleTiming, bring_up
+from changeover.engine.release.release import Released, carry_on, check_roll, find, is_there, roll
+from changeover.engine.runtime import ChainRuntime, Progress
+from changeover.model.errors import ChangeoverError
+from changeover.rollout.tier.actions import Action
+
+
+def ignore(_: Progress) -> None: ...
+
+
+@pytest.fixture
+def world(held: Journal, platform: FakePlatform) -> ChainRuntime:
+    """A chain of three tiers that is up."""
+    found = runtime(chain("edge", "gateway", "app"), platform)
+    asyncio.run(bring_up(found, held, ignore, LifecycleTiming(admission_looks=1)))
+    platform.events.clear()
+    return found
+
+
+def rolled(world: ChainRuntime, journal: Journal, **targets: str) -> Released:
+    return asyncio.run(roll(world, journal, targets, ignore))
+
+
+def way(done: Released) -> list[tuple[str, str, str, str]]:
+    return [(one.row.tier, one.row.from_template, one.row.to_template, one.finish.outcome) for one in done.parts]
+
+
+def test_tiers_are_rolled_from_the_inside_out(world: ChainRuntime, held: Journal, platform: FakePlatform) -> None:
+    done = rolled(world, held, edge="v2", gateway="v2", app="v2")
+    assert done.outcome == "completed"
+    assert way(done) == [(tier, "v1", "v2", "completed") for tier in ("app", "gateway", "edge")]
+    assert platform.running == ["app-v2-2", "edge-v2-2", "gateway-v2-2"]
+    assert platform.events == [
+        f"{act} {tier}-{instance}"
+        for tier in ("app", "gateway", "edge")
+        for act, instance in (("create", "v2-2"), ("stop", "v1-1"))
+    ]
+    assert held.unfinished_release() is None
+
+
+def test_a_tier_that_is_at_its_target_is_left_alone(world: ChainRuntime, held: Journal) -> None:
+    rolled(world, held, gateway="v2")
+    done = rolled(world, held, gateway="v2", app="v2")
+    assert way(done) == [("app", "v1", "v2", "completed")]
+
+
+def test_a_tier_that_fails_takes_back_those_before_it_last_one_first(
+    world: ChainRuntime, held: Journal, platform: FakePlatform
+) -> None:
+    platform.broken.add(("edge", "v2"))
+    done = rolled(world, held, edge="v2", gateway="v2", app="v2")
+    assert done.outcome == "undone"
+    assert way(done) == [
+        ("app", "v1", "v2", "completed"),
+        ("gateway", "v1", "v2", "completed"),
+        ("edge", "v1", "v2", "undone"),
+        ("gateway", "v2", "v1", "completed"),
+        ("app", "v2", "v1", "completed"),
+    ]
+    assert [name.split("-")[1] for name in platform.running] == ["v1"] * 3
+    assert all(row.hooks_done for row in held.rollouts() if row.tier == "edge" and row.to_template == "v2")
+
+
+def test_a_hook_before_a_tier_that_fails_stops_the_release(held: Journal, platform: FakePlatform) -> None:
+    hooks = [{"point": "before_tier", "name": "freeze", "command": ["false"]}]
+    world = runtime(chain("app", hooks=hooks), platform)
+    asyncio.run(bring_up(world, held, ignore, LifecycleTiming(admission_looks=1)))
+    done = rolled(world, held, app="v2")
+    assert done.outcome == "failed"
+    assert done.parts[0].finish.reason == "before_tier hook freeze ended with exit code 1"
+    assert platform.running == ["app-v1-1"]
+
+
+def interrupted(world: ChainRuntime, journal: Journal, **targets: str) -> None:
+    """A controller that was killed when it had rolled the first tier of a release, and no other."""
+    now = journal.latest()
+    journal.begin_release(now, targets, dict.fromkeys(targets, "v1"))
+    journal.begin_rollout(now, "app", "v1", "v2")
+
+    async def move() -> None:
+        controller = Controller(world, journal, ignore)
+        async with controller.tending():
+            await controller.move("app", "v2")
+
+    asyncio.run(move())
+    assert journal.rollouts(unfinished=True) == []
+
+
+def test_a_release_whose_controller_was_killed_is_carried_on(world: ChainRuntime, held: Journal) -> None:
+    interrupted(world, held, app="v2", gateway="v2")
+    done = asyncio.run(carry_on(world, held, ignore))
+    assert done.outcome == "completed"
+    assert way(done) == [("app", "v1", "v2", "completed"), ("gateway", "v1", "v2", "completed")]
+
+
+def test_or_taken_back_when_the_operator_aborts_it(world: ChainRuntime, held: Journal, platform: FakePlatform) -> None:
+    interrupted(world, held, app="v2", gateway="v2")
+    done = asyncio.run(carry_on(world, held, ignore, Action.ABORT, "ann"))
+    assert done.outcome == "undone"
+    assert way(done) == [("app", "v1", "v2", "completed"), ("app", "v2", "v1", "completed")]
+    assert platform.running == ["app-v1-3", "edge-v1-1", "gateway-v1-1"]
+
+
+def test_another_release_waits_until_the_unfinished_one_is_over(world: ChainRuntime, held: Journal) -> None:
+    held.begin_release(200.0, {"app": "v2"}, {"app": "v1"})
+    check_roll(world, held, {"app": "v2"})
+    with pytest.raises(ChangeoverError, match=r"an earlier rollout \(app to v2\) was not finished"):
+        check_roll(world, held, {"edge": "v2"})
+
+
+def test_a_release_that_goes_back_is_not_begun_again(world: ChainRuntime, held: Journal) -> None:
+    held.undo_release(held.begin_release(200.0, {"app": "v2"}, {"app": "v1"}), "ann asked to abort")
+    with pytest.raises(ChangeoverError, match="was not finished"):
+        check_roll(world, held, {"app": "v2"})
+
+
+def test_a_template_in_use_must_not_change(world: ChainRuntime, held: Journal) -> None:
+    changed = replace(world, hashes={**world.hashes, "app": {"v1": "other", "v2": "v2"}})
+    with pytest.raises(ChangeoverError, match="Template v1 of tier app was changed while instances of it are running"):
+        check_roll(changed, held, {"edge": "v2"})
+    removed = replace(world, hashes={**world.hashes, "app": {"v2": "v2"}})
+    with pytest.raises(ChangeoverError, match="Template v1 of tier app was removed"):
+        check_roll(removed, held, {"edge": "v2"})
+
+
+def test_a_tier_is_there_when_it_is_whole_and_at_rest(world: ChainRuntime, held: Journal) -> None:
+    tier = world.chain.tier("app")
+    assert is_there(held, tier, "v1")
+    assert not is_there(held, tier, "v2")
+    assert not is_there(held, None, "v1")
+    larger = chain("app", size=2).tier("app")
+    assert not is_there(held, larger, "v1")
+
+
+def test_a_tier_or_a_template_that_does_not_exist_is_named_with_those_that_do(world: ChainRuntime) -> None:
+    with pytest.raises(ChangeoverError, match=r"there is no tier db\n.*edge, gateway, app"):
+        find(world, "db", "v1")
+    with pytest.raises(ChangeoverError, match=r"tier app has no template v9\n.*v1, v2"):
+        find(world, "app", "v9")
