@@ -9,7 +9,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from tests.unit.http1.reading import MORE_LENIENT, STRICTER, Reading, Seen, cuts, decisions, read, read_by_h11, streams
 
-often = settings(max_examples=20 * settings().max_examples)
+often = settings(max_examples=8 * settings().max_examples)
 
 
 def origin(seen: Seen) -> Seen:

@@ -1,0 +1,96 @@
+"""The body of a request off its connection: the same content for every framing and every cut, and nothing beyond it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from changeover.http1.chunked import BadChunk
+from changeover.http1.head import read_request
+from changeover.relay.inbound.incoming_body import LARGE, SMALL, ClientGone, IncomingBody
+from changeover.relay.io.body_buffer import BodyBuffer, BufferBudget
+from changeover.relay.io.epoll import Epoll, Waker
+from changeover.relay.io.pipes import Pipes
+
+MB = 1_000_000
+NEXT = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+async def taken(framing: bytes, inbox: bytes, pieces: list[bytes]) -> tuple[bytes, bytes]:
+    """The content of a body, and what follows it. Raises ClientGone, BadChunk."""
+    epoll, pipes = Epoll(), Pipes()
+    ours, theirs = socket.socketpair()
+    channel = epoll.channel(ours, Waker())
+    buffer = BodyBuffer(pipes, BufferBudget(100 * MB, MB, 100 * MB))
+    head = read_request(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
+    body = IncomingBody(channel, head, inbox)
+    sending = asyncio.ensure_future(asyncio.to_thread(_send, theirs, pieces))
+    try:
+        while not body.ended:
+            channel.waker.clear()
+            if not body.take(buffer):
+                await channel.waker.wait()
+        await sending
+        after = body.inbox + (channel.recv(MB) or b"" if channel.may_read else b"")
+        for block in buffer.segment(100 * MB):
+            block.to_memory(pipes)
+        content = b"".join(bytes(piece) for block in buffer.segment(100 * MB) for piece in block.pieces)
+        assert body.received == len(content)
+        return content, after
+    finally:
+        channel.close()
+        await asyncio.wait([sending])
+        sending.exception()
+        buffer.close()
+        pipes.close()
+        epoll.close()
+
+
+def _send(sock: socket.socket, pieces: list[bytes]) -> None:
+    with sock:
+        for piece in pieces:
+            sock.sendall(piece)
+
+
+def in_chunks(content: bytes, size: int) -> bytes:
+    pieces = [content[place : place + size] for place in range(0, len(content), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+@settings(max_examples=25)
+@given(
+    st.sampled_from([0, 1, 100, 70_000, 1_500_000]),
+    st.sampled_from([0, 7, SMALL, 20_000, LARGE, 400_000]),
+    st.lists(st.integers(0, 2_000_000), max_size=4),
+    st.integers(0, 40),
+)
+def test_the_content_is_the_same_however_it_is_framed_and_cut(
+    size: int, chunk: int, cuts: list[int], with_head: int
+) -> None:
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    framing = b"Transfer-Encoding: chunked" if chunk else b"Content-Length: %d" % size
+    if chunk and size // chunk > 20_000:
+        chunk = 20_000
+    stream = (in_chunks(content, chunk) if chunk else content) + NEXT
+    places = sorted({0, *(min(cut, len(stream)) for cut in cuts), len(stream)})
+    pieces = [stream[begin:end] for begin, end in itertools.pairwise(places)]
+    inbox, pieces[0] = pieces[0][:with_head], pieces[0][with_head:]
+    assert asyncio.run(taken(framing, inbox, pieces)) == (content, NEXT)
+
+
+@pytest.mark.parametrize(
+    ("framing", "stream"), [(b"Content-Length: 5", b"hell"), (b"Transfer-Encoding: chunked", b"5\r\nh")]
+)
+def test_a_body_that_breaks_off_is_not_whole(framing: bytes, stream: bytes) -> None:
+    with pytest.raises(ClientGone):
+        asyncio.run(taken(framing, b"", [stream]))
+
+
+def test_malformed_chunks_are_refused() -> None:
+    with pytest.raises(BadChunk):
+        asyncio.run(taken(b"Transfer-Encoding: chunked", b"", [b"5\r\nhello!\r\n0\r\n\r\n"]))
