@@ -26,13 +26,14 @@ from changeover.hops.kong.timing import KongTiming
 from changeover.kit.http import NoResponse, ask, is_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.chain import Tier
-from changeover.model.chainfile import ParsedChain
 from changeover.model.hop_traits import HopTraits, KnownHops
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext, Nodes, Serving, Unknown
 
 if TYPE_CHECKING:
     import httpx
+
+    from changeover.model.chainfile import ParsedChain
 
 TIMING = KongTiming()
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from changeover.hops.kong.document import KongTarget, document, with_targets
 from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.settings import KongRoute, KongSettings
-from changeover.model.chainfile import ParsedChain
 from changeover.model.hop_traits import KnownHops
 from changeover.ports import Serving
+
+if TYPE_CHECKING:
+    from changeover.model.chainfile import ParsedChain
 
 
 def render(parsed: ParsedChain, hops: KnownHops, serving: Serving) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import yaml
-
 from changeover.hops.kong.admin_api import AdminApi, NodeBusy
 from changeover.hops.kong.document import KongTarget, with_targets
 from changeover.kit.files import write_whole
@@ -146,6 +144,8 @@ class FileTargets:
             if now < self._not_before.get(node.name, now):
                 raise Unknown(f"{node.name} still loads its last document")
             assert node.base is not None
+            import yaml  # here: a command that needs only the traits of the hops imports no YAML
+
             try:
                 before = yaml.safe_load(node.base.read_text())
                 wanted = with_targets(before, self._upstream, self._read())
