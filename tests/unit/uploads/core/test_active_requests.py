@@ -74,3 +74,31 @@ async def test_who_leaves_does_not_wait_for_a_disk_for_ever(store: FileStore) ->
         await instance.engine.leave()
     disk.release()
     assert (await old).status == 503
+
+
+async def test_a_plain_upload_that_is_created_during_the_shutdown_ends_like_any_other(store: FileStore) -> None:
+    disk = Faulty(store)
+    instance = Instance(disk)
+    disk.hold("read")  # between its creation and its first byte
+    task = asyncio.create_task(instance.got("POST", "/", b"hello"))
+    await settled(lambda: disk.waiting)
+    await instance.engine.leave()
+    disk.release()
+    assert (await task).status == 200
+
+
+async def test_a_part_is_refused_during_the_shutdown(instance: Instance) -> None:
+    id = (await instance.got("POST", "/?parts")).id
+    await instance.engine.leave()
+    assert (await instance.got("PUT", f"/{id}/parts/1", b"hello")).status == 503
+
+
+async def test_a_plain_upload_whose_record_is_still_on_its_way_at_the_shutdown_ends_too(store: FileStore) -> None:
+    disk = Faulty(store)
+    instance = Instance(disk)
+    disk.hold("create")
+    task = asyncio.create_task(instance.got("POST", "/", b"hello"))
+    await settled(lambda: disk.waiting)
+    await instance.engine.leave()
+    disk.release()
+    assert (await task).status == 200
