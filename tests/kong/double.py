@@ -279,22 +279,22 @@ class Node:
                 return NOT_FOUND
             case ["nope"]:
                 return NOT_FOUND
-        said: Entity = {}
+        given: Entity = {}
         if method in ("POST", "PUT", "PATCH") and not path.endswith("healthy"):
             read = _said(kind, body)
             if read is None:
                 return UNPARSED
-            said = read
+            given = read
         match method, parts:
             case "POST", ["upstreams" | "services" as what]:
-                return self._create(what, said, {})
+                return self._create(what, given, {})
             case "GET", ["upstreams"]:
                 return Answer(200, {"next": None, "data": list(self._data["upstreams"].values())[::-1]})
             case "POST", ["services", service, "routes"]:
                 found = self._find("services", service)
-                return self._create("routes", said, {"service": {"id": found["id"]}}) if found else NOT_FOUND
+                return self._create("routes", given, {"service": {"id": found["id"]}}) if found else NOT_FOUND
             case _, ["upstreams", name, *rest]:
-                return self._on_upstream(method, name, rest, asked, said)
+                return self._on_upstream(method, name, rest, asked, given)
         raise NotRecorded(f"{method} {path}")
 
     def _is_down(self) -> bool:
@@ -307,7 +307,7 @@ class Node:
     def _find(self, kind: str, key: str) -> Entity | None:
         return next((one for one in self._data[kind].values() if key in (one["id"], one["name"])), None)
 
-    def _on_upstream(self, method: str, name: str, rest: list[str], asked: Mapping[str, str], said: Entity) -> Answer:
+    def _on_upstream(self, method: str, name: str, rest: list[str], asked: Mapping[str, str], given: Entity) -> Answer:
         upstream = self._find("upstreams", name)
         if method == "DELETE" and not rest:
             if upstream is not None:
@@ -319,13 +319,13 @@ class Node:
             case "GET", []:
                 return Answer(200, upstream)
             case "PATCH", []:
-                return self._patch("upstreams", upstream, said)
+                return self._patch("upstreams", upstream, given)
             case "GET", ["health"]:
                 return self._balancer(upstream) if "balancer_health" in asked else self._health(upstream)
             case _, ["health"]:
                 return NOT_ALLOWED
             case "POST", ["targets"]:
-                return self._create("targets", said, {"upstream": {"id": upstream["id"]}})
+                return self._create("targets", given, {"upstream": {"id": upstream["id"]}})
             case "GET", ["targets"]:
                 return self._page(name, self._listed(upstream["id"])[::-1], asked)
             case "GET", ["targets", "all"]:
@@ -333,10 +333,10 @@ class Node:
             case "OPTIONS", ["targets", *one]:
                 return Answer(204, None, {"Allow": ALLOWED["target" if one else "targets"]})
             case _, ["targets", key, *more]:
-                return self._on_target(method, upstream, key, more, said)
+                return self._on_target(method, upstream, key, more, given)
         raise NotRecorded(f"{method} /upstreams/{name}/{'/'.join(rest)}")
 
-    def _on_target(self, method: str, upstream: Entity, key: str, more: list[str], said: Entity) -> Answer:
+    def _on_target(self, method: str, upstream: Entity, key: str, more: list[str], given: Entity) -> Answer:
         listed = self._listed(upstream["id"])
         target = next((one for one in listed if key in (one["id"], one["target"])), None)
         if target is None:
@@ -345,7 +345,7 @@ class Node:
             case "GET", []:
                 return Answer(200, target)
             case "PATCH" | "PUT", []:
-                return self._patch("targets", target, said)
+                return self._patch("targets", target, given)
             case "DELETE", []:
                 return self._write(lambda data: data["targets"].pop(target["id"]), "remove", "targets", 204)
             case "PUT", [*_, "healthy" | "unhealthy" as state]:
@@ -367,12 +367,12 @@ class Node:
             body["next"] = f"/upstreams/{name}/targets?offset={start + size}"  # without the size that was asked for
         return Answer(200, body)
 
-    def _create(self, kind: str, said: Entity, owner: Entity) -> Answer:
+    def _create(self, kind: str, given: Entity, owner: Entity) -> Answer:
         if self.database is None:
             return self._unsupported("create", kind)
-        if wrong := violations(kind, said):
+        if wrong := violations(kind, given):
             return Answer(400, schema_violation(wrong))
-        entity = self._entity(kind, said, owner, str(uuid.uuid4()))
+        entity = self._entity(kind, given, owner, str(uuid.uuid4()))
         key = "target" if kind == "targets" else "name"
         same = (one for one in self._data[kind].values() if one[key] == entity[key] and owner.items() <= one.items())
         if any(same):
@@ -380,17 +380,17 @@ class Node:
             return Answer(409, unique_violation(fields))
         return self._write(lambda data: data[kind].update({entity["id"]: entity}), "create", kind, 201, entity)
 
-    def _entity(self, kind: str, said: Entity, owner: Entity, key: str) -> Entity:
+    def _entity(self, kind: str, given: Entity, owner: Entity, key: str) -> Entity:
         now = round(self.clock(), 3) if kind == "targets" else int(self.clock())
-        return {**filled(kind, said), **owner, "id": key, "created_at": now, "updated_at": now}
+        return {**filled(kind, given), **owner, "id": key, "created_at": now, "updated_at": now}
 
-    def _patch(self, kind: str, entity: Entity, said: Entity) -> Answer:
+    def _patch(self, kind: str, entity: Entity, given: Entity) -> Answer:
         if self.database is None:
             return self._unsupported("update", kind)
-        if wrong := violations(kind, said, whole=False):
+        if wrong := violations(kind, given, whole=False):
             return Answer(400, schema_violation(wrong))
         now = round(self.clock(), 3) if kind == "targets" else int(self.clock())
-        new = {**merged(entity, said), "updated_at": now}
+        new = {**merged(entity, given), "updated_at": now}
         return self._write(lambda data: data[kind].update({entity["id"]: new}), "update", kind, 200, new)
 
     def _write(self, change: Callable[[Any], Any], verb: str, kind: str, status: int, body: Any = None) -> Answer:
@@ -473,69 +473,69 @@ class Node:
             self.loading -= 1
             message = "Currently loading previous configuration"
             return Answer(429, {"message": message}, {"Retry-After": "1"})
-        said: Any = yaml.safe_load(body) if "yaml" in kind else _said(kind, body)
-        if not isinstance(said, dict):
+        given: Any = yaml.safe_load(body) if "yaml" in kind else _said(kind, body)
+        if not isinstance(given, dict):
             return UNPARSED
-        if isinstance(text := said.get("config"), str):
+        if isinstance(text := given.get("config"), str):
             # Only a document that comes as a string is compared with the one before.
             digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
             if asked.get("check_hash") and digest == self.said_hash:
                 return Answer(304)
             self.said_hash = digest
-            said = yaml.safe_load(text)
-        return self.load(said, flat="flatten_errors" in asked)
+            given = yaml.safe_load(text)
+        return self.load(given, flat="flatten_errors" in asked)
 
-    def load(self, said: Entity, *, flat: bool = False) -> Answer:
+    def load(self, given: Entity, *, flat: bool = False) -> Answer:
         """Replace everything."""
-        fields, errors = _invalid(said)
+        fields, errors = _invalid(given)
         if fields or errors:
             found = {} if flat and errors else fields
-            told: Entity = {
+            reported: Entity = {
                 "code": 14,
                 "name": "invalid declarative configuration",
                 "fields": found,
                 "message": f"declarative config is invalid: {lua(found)}",
             }
-            return Answer(400, {**told, **({"flattened_errors": errors} if flat else {})})
+            return Answer(400, {**reported, **({"flattened_errors": errors} if flat else {})})
         data = empty()
-        for service in said.get("services") or ():
+        for service in given.get("services") or ():
             own = self._add(data, "services", service, {}, "routes")
             for route in service.get("routes") or ():
                 self._add(data, "routes", route, {"service": {"id": own}})
-        for upstream in said.get("upstreams") or ():
+        for upstream in given.get("upstreams") or ():
             own = self._add(data, "upstreams", upstream, {}, "targets")
             for target in upstream.get("targets") or ():
                 self._add(data, "targets", target, {"upstream": {"id": own}})
-        text = json.dumps(said, sort_keys=True).encode()
+        text = json.dumps(given, sort_keys=True).encode()
         self.hash = hashlib.md5(text, usedforsecurity=False).hexdigest()
         self._take(data)
         return Answer(201, {kind: found for kind, found in data.items() if found})
 
-    def _add(self, data: dict[str, dict[str, Entity]], kind: str, said: Entity, owner: Entity, *inner: str) -> str:
-        own = {name: value for name, value in said.items() if name not in inner}
+    def _add(self, data: dict[str, dict[str, Entity]], kind: str, given: Entity, owner: Entity, *inner: str) -> str:
+        own = {name: value for name, value in given.items() if name not in inner}
         # The same name is the same id, whenever it is loaded.
         key = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{owner}/{own.get('name', own.get('target'))}"))
         data[kind][key] = self._entity(kind, own, owner, key)
         return key
 
     def _dumped(self) -> str:
-        said = {kind: list(found.values()) for kind, found in self.known.items() if found}
-        return yaml.safe_dump({"_format_version": "3.0", "_transform": False, **said}, sort_keys=False)
+        given = {kind: list(found.values()) for kind, found in self.known.items() if found}
+        return yaml.safe_dump({"_format_version": "3.0", "_transform": False, **given}, sort_keys=False)
 
 
-def _invalid(said: Entity) -> tuple[Entity, list[Entity]]:
+def _invalid(given: Entity) -> tuple[Entity, list[Entity]]:
     """What is wrong with a document: as it nests, and one after the other."""
     fields: Entity = {}
     errors: list[Entity] = []
-    if "_format_version" not in said:
+    if "_format_version" not in given:
         fields["_format_version"] = "required field missing"
-    elif said["_format_version"] not in ("1.1", "2.1", "3.0"):
+    elif given["_format_version"] not in ("1.1", "2.1", "3.0"):
         fields["_format_version"] = "expected one of: 1.1, 2.1, 3.0"
     known = {"_format_version", "_transform", "services", "upstreams"}
-    fields |= dict.fromkeys(said.keys() - known, "unknown field")
+    fields |= dict.fromkeys(given.keys() - known, "unknown field")
     for kind, inner in (("services", "routes"), ("upstreams", "targets")):
         found = []
-        for one in said.get(kind) or ():
+        for one in given.get(kind) or ():
             wrong = violations(kind, {name: value for name, value in one.items() if name != inner})
             if wrong:
                 errors.append(_flattened(kind, one, wrong))
@@ -569,5 +569,5 @@ def _said(kind: str, body: bytes) -> Entity | None:
         form = {name: values[-1] for name, values in parse_qs(body.decode()).items()}
         # A form has no types: numbers are taken for such.
         return {name: int(value) if re.fullmatch(r"-?\d+", value) else value for name, value in form.items()}
-    said = _json(body)
-    return said if isinstance(said, dict) else None
+    given = _json(body)
+    return given if isinstance(given, dict) else None

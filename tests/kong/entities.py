@@ -146,17 +146,17 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 _REQUIRED = {"services": ("host",), "routes": (), "upstreams": ("name",), "targets": ("target",)}
 
 
-def violations(kind: str, said: Mapping[str, Any], *, whole: bool = True) -> dict[str, Any]:
+def violations(kind: str, given: Mapping[str, Any], *, whole: bool = True) -> dict[str, Any]:
     """Field -> what is wrong with it; empty when nothing is. `whole`: required fields must be there."""
-    found = _violations(SCHEMAS[kind], said)
+    found = _violations(SCHEMAS[kind], given)
     if whole:
-        found |= {name: "required field missing" for name in _REQUIRED[kind] if said.get(name) is None}
+        found |= {name: "required field missing" for name in _REQUIRED[kind] if given.get(name) is None}
     return found
 
 
-def _violations(schema: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+def _violations(schema: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, value in said.items():
+    for name, value in given.items():
         known = schema.get(name)
         if known is None:
             found[name] = "unknown field"
@@ -171,30 +171,30 @@ def _violations(schema: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str,
     return found
 
 
-def filled(kind: str, said: Mapping[str, Any]) -> Entity:
+def filled(kind: str, given: Mapping[str, Any]) -> Entity:
     """With every default."""
-    entity = _filled(SCHEMAS[kind], said)
+    entity = _filled(SCHEMAS[kind], given)
     if kind == "targets" and ":" not in entity["target"]:
         entity["target"] += ":8000"
     return entity
 
 
-def _filled(schema: Mapping[str, Any], said: Mapping[str, Any]) -> Entity:
+def _filled(schema: Mapping[str, Any], given: Mapping[str, Any]) -> Entity:
     return {
-        name: (said[name] if said.get(name) is not None else json.loads(json.dumps(known[0])))
+        name: (given[name] if given.get(name) is not None else json.loads(json.dumps(known[0])))
         if isinstance(known, tuple)
-        else _filled(known, said.get(name) or {})
+        else _filled(known, given.get(name) or {})
         for name, known in schema.items()
     }
 
 
-def merged(old: Entity, said: Mapping[str, Any]) -> Entity:
+def merged(old: Entity, given: Mapping[str, Any]) -> Entity:
     """A PATCH: records are merged, everything else is replaced."""
     return {
         **old,
         **{
             name: merged(old[name], value) if isinstance(value, dict) and isinstance(old.get(name), dict) else value
-            for name, value in said.items()
+            for name, value in given.items()
         },
     }
 
@@ -209,8 +209,8 @@ def lua(value: Any) -> str:
 
 
 def schema_violation(fields: Mapping[str, Any]) -> Entity:
-    told = "; ".join(f"{name}: {value if isinstance(value, str) else lua(value)}" for name, value in fields.items())
-    return {"code": 2, "name": "schema violation", "fields": fields, "message": f"schema violation ({told})"}
+    reported = "; ".join(f"{name}: {value if isinstance(value, str) else lua(value)}" for name, value in fields.items())
+    return {"code": 2, "name": "schema violation", "fields": fields, "message": f"schema violation ({reported})"}
 
 
 def unique_violation(fields: Mapping[str, Any]) -> Entity:

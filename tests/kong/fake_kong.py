@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.kong.double import Node
-from tests.kong.serving import CohortMember
+from tests.kong.serving import ServedNode
 
 NEEDED = {
     "prefix", "database", "declarative_config", "proxy_listen", "status_listen", "admin_listen", "admin_gui_listen",
@@ -34,17 +34,17 @@ def fail(why: str) -> NoReturn:
 
 
 def read_conf(file: str) -> dict[str, str]:
-    said = dict(line.split(" = ", 1) for line in Path(file).read_text().splitlines())
-    if missing := NEEDED - said.keys():
+    given = dict(line.split(" = ", 1) for line in Path(file).read_text().splitlines())
+    if missing := NEEDED - given.keys():
         fail(f"{file} lacks {sorted(missing)}")
-    if unknown := said.keys() - KNOWN:
-        fail(f"{file} has {sorted(unknown)}, which nobody knows")
+    if unknown := given.keys() - KNOWN:
+        fail(f"{file} has {sorted(unknown)}, which Kong does not know")
     for name, value in (("database", "off"), ("nginx_daemon", "off"), ("admin_gui_listen", "off")):
-        if said[name] != value:
-            fail(f"{name} is {said[name]}, and must be {value}")
-    if not Path(said["prefix"]).is_absolute() or " " in said["prefix"]:
-        fail(f"prefix {said['prefix']} cannot be used")
-    return said
+        if given[name] != value:
+            fail(f"{name} is {given[name]}, and must be {value}")
+    if not Path(given["prefix"]).is_absolute() or " " in given["prefix"]:
+        fail(f"prefix {given['prefix']} cannot be used")
+    return given
 
 
 def pid_file(prefix: str) -> Path:
@@ -61,8 +61,8 @@ def running(prefix: str) -> int:
     return pid
 
 
-def address(said: str) -> tuple[str, int]:
-    host, _, port = said.split()[0].rpartition(":")
+def address(given: str) -> tuple[str, int]:
+    host, _, port = given.split()[0].rpartition(":")
     return host, int(port)
 
 
@@ -71,10 +71,10 @@ async def serve(conf: dict[str, str]) -> None:
     document = Path(conf["declarative_config"])
     if (answer := node.load(json.loads(document.read_text()))).status != 201:
         fail(f"{document}: {answer.body}")
-    places = [address(conf[f"{which}_listen"]) for which in ("admin", "status", "proxy")]
-    hosts, ports = zip(*places, strict=True)
+    contexts = [address(conf[f"{which}_listen"]) for which in ("admin", "status", "proxy")]
+    hosts, ports = zip(*contexts, strict=True)
     kept = conf["nginx_proxy_keepalive_time"]
-    served = CohortMember(node, ports=ports, hosts=hosts, keepalive_time=int(kept.removesuffix("ms")) / 1000)
+    served = ServedNode(node, ports=ports, hosts=hosts, keepalive_time=int(kept.removesuffix("ms")) / 1000)
     over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def reload() -> None:
@@ -115,12 +115,12 @@ def main(*words: str) -> None:
         fail(f"{stray} would win over the file")
     match words:
         case ("start", "--conf", conf, "--prefix", prefix):
-            said = read_conf(conf)
-            if said["prefix"] != prefix:
+            given = read_conf(conf)
+            if given["prefix"] != prefix:
                 fail(f"prefix {prefix} is not that of {conf}")
             if running(prefix):
                 fail(f"Kong is already running in {prefix}")
-            asyncio.run(serve(said))
+            asyncio.run(serve(given))
         case ("quit", "--prefix", prefix, "--timeout", seconds) if int(seconds) > 0:
             quit(prefix, int(seconds))
         case ("stop", "--prefix", prefix):

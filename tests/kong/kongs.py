@@ -23,7 +23,7 @@ import httpx
 import pytest
 from tests.chain.chains import REPOSITORY
 from tests.kong.double import Database, Node
-from tests.kong.serving import Beside, CohortMember, beside
+from tests.kong.serving import Beside, ServedNode, beside
 
 from changeover.hops.kong.admin_access import AdminAccess
 from changeover.hops.kong.admin_api import AdminApi, PageLimits
@@ -58,14 +58,14 @@ class Kong:
     folder: Path = field(default_factory=Path)
 
     @property
-    def served(self) -> list[CohortMember]:
+    def served(self) -> list[ServedNode]:
         assert self.double is not None
         return list(self.double.served)
 
     def api(self, node: int = 0, limits: PageLimits = LIMITS) -> AdminApi:
         return AdminApi(AdminAccess(token_env=TOKEN if os.environ.get(TOKEN) else ""), self.admin[node], limits)
 
-    def said(self, **said: Any) -> dict[str, Any]:
+    def given(self, **given: Any) -> dict[str, Any]:
         """A tier's `router`."""
         plain: dict[str, Any] = {
             "kind": "kong",
@@ -78,14 +78,14 @@ class Kong:
             plain["document"] = str(self.folder / "kong.json")
         if os.environ.get(TOKEN):
             plain["token_env"] = TOKEN
-        return {**plain, **said}
+        return {**plain, **given}
 
 
 @contextmanager
 def double(folder: Path, nodes: int, *, database: bool, delay: float = 0.0) -> Iterator[Kong]:
     """A Kong of that many nodes. `delay`: seconds until a change has come to the others."""
     shared = Database(delay)
-    served = [CohortMember(Node(shared if database else None)) for _ in range(nodes)]
+    served = [ServedNode(Node(shared if database else None)) for _ in range(nodes)]
     with beside(*served) as running:
         yield Kong(
             tuple(one.admin_url for one in served),
@@ -158,8 +158,8 @@ def plain_document(upstream: str = "runtime", ready_path: str | None = "/readyz"
     return document(upstream, BEHIND, KongSettings.model_validate(settings), ready_path)
 
 
-def tier(said: dict[str, Any], **more: Any) -> Tier:
-    plain = {"name": "runtime", "kind": "app", "templates": {"v1": {}}, "drain": {"deadline": "90s"}, "router": said}
+def tier(given: dict[str, Any], **more: Any) -> Tier:
+    plain = {"name": "runtime", "kind": "app", "templates": {"v1": {}}, "drain": {"deadline": "90s"}, "router": given}
     return Tier.model_validate({**plain, **more})
 
 
@@ -170,7 +170,7 @@ def instance(number: int, port: int) -> Instance:
 
 @dataclass
 class Steered:
-    """A router whose time is told to it."""
+    """A router whose clock the test sets."""
 
     router: KongRouter
     now: list[float]
@@ -182,8 +182,8 @@ class Steered:
         return run(self.router.membership(frozenset([one.name])))[one.name]
 
 
-def steered(kong: Kong, ready_path: str | None = None, **said: Any) -> Steered:
+def steered(kong: Kong, ready_path: str | None = None, **given: Any) -> Steered:
     now = [1000.0]
-    described = kong.said(**said)
+    described = kong.given(**given)
     settings, members = ExternalKong.model_validate(described), kong.folder / "members.json"
     return Steered(external_router(tier(described), settings, ready_path, members, lambda: now[0], AT_ONCE), now)

@@ -26,7 +26,7 @@ from tests.kong.double import JSON, OCCURRED, SERVER, Answer, Node, NotRecorded
 HOST = "127.0.0.1"
 PATIENCE = 20.0
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Trusts nobody, and costs nothing: reading what the system trusts takes as long as a whole test."""
+"""Trusts no authority, and costs nothing: reading what the system trusts takes as long as a whole test."""
 ADMIN = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Credentials": "true", "X-Kong-Admin-Latency": "5"}
 HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"}
 FOREIGN = "<html><body>It works! You sent: {headers}</body></html>"
@@ -82,7 +82,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 @dataclass
-class CohortMember:
+class ServedNode:
     """One node with its listeners. `fault`: what its Admin API does instead of answering."""
 
     node: Node
@@ -139,8 +139,8 @@ class CohortMember:
             case "500":
                 return await _answer(send, OCCURRED)
             case "foreign":
-                told = FOREIGN.format(headers=headers)
-                return await _answer(send, Answer(200, told, {"Content-Type": "text/html"}))
+                reported = FOREIGN.format(headers=headers)
+                return await _answer(send, Answer(200, reported, {"Content-Type": "text/html"}))
             case "other":
                 return await _answer(send, Answer(200, {"status": "UP", "headers": headers}))
         if self.token and headers.get("kong-admin-token") != self.token:
@@ -201,14 +201,14 @@ class CohortMember:
             request.headers.pop("content-length", None)
         answer = await self._client.send(request, stream=True)
         try:
-            told = [(name, value) for name, value in answer.headers.raw if name.lower() not in HOP_BY_HOP]
-            told += [(b"Via", f"1.1 {SERVER}".encode()), (b"X-Kong-Request-Id", request_id.encode())]
-            told += [(b"X-Kong-Upstream-Latency", b"1"), (b"X-Kong-Proxy-Latency", b"0")]
+            reported = [(name, value) for name, value in answer.headers.raw if name.lower() not in HOP_BY_HOP]
+            reported += [(b"Via", f"1.1 {SERVER}".encode()), (b"X-Kong-Request-Id", request_id.encode())]
+            reported += [(b"X-Kong-Upstream-Latency", b"1"), (b"X-Kong-Proxy-Latency", b"0")]
             if self._is_old(scope["client"]):
-                told.append((b"Connection", b"close"))
+                reported.append((b"Connection", b"close"))
             if "server" not in answer.headers:
-                told.append((b"Server", SERVER.encode()))
-            await send({"type": "http.response.start", "status": answer.status_code, "headers": told})
+                reported.append((b"Server", SERVER.encode()))
+            await send({"type": "http.response.start", "status": answer.status_code, "headers": reported})
             async for piece in answer.aiter_raw():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
@@ -292,7 +292,7 @@ async def _told(send: Any, status: int, message: str, request_id: str) -> None:
 class Beside:
     """An event loop in a thread of its own, for nodes that a test speaks to."""
 
-    def __init__(self, served: Sequence[CohortMember]) -> None:
+    def __init__(self, served: Sequence[ServedNode]) -> None:
         self.served = served
         self.closing: list[Callable[[], Coroutine[Any, Any, None]]] = [one.close for one in served]
         self._loop = asyncio.new_event_loop()
@@ -344,7 +344,7 @@ def named(*names: str) -> Iterator[tuple[int, ...]]:
 
 
 @contextmanager
-def beside(*served: CohortMember) -> Iterator[Beside]:
+def beside(*served: ServedNode) -> Iterator[Beside]:
     """These nodes, up. After the block nothing of them is left, and they must not have been asked the unknown."""
     found = Beside(served)
     found.start()

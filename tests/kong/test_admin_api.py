@@ -10,7 +10,7 @@ import pytest
 import trustme
 from tests.kong.double import Database, Node
 from tests.kong.kongs import Kong, double, plain_document, run
-from tests.kong.serving import CohortMember, beside
+from tests.kong.serving import ServedNode, beside
 
 from changeover.hops.kong.admin_access import AdminAccess
 from changeover.hops.kong.admin_api import AdminApi, PageLimits, StoredTarget
@@ -74,7 +74,7 @@ def test_without_an_upstream_there_is_nothing_to_tell(kong: Kong) -> None:
             run(question)
 
 
-def test_a_refusal_is_told_in_the_words_of_kong(kong: Kong) -> None:
+def test_a_refusal_is_reported_with_the_reason_of_kong(kong: Kong) -> None:
     with pytest.raises(Unknown, match=r"answered 400: schema violation \(weight: value should be between 0 and 65535"):
         run(kong.api().set_target("runtime", "127.0.0.1:1", 65536, ()))
     with pytest.raises(Unknown, match="only available when Kong is configured to not use a database"):
@@ -108,7 +108,7 @@ def test_a_node_without_a_database_takes_documents_and_no_targets(tmp_path: Path
 
 
 @pytest.mark.parametrize("fault", ["foreign", "other", "500", ""])
-def test_a_token_is_sent_and_never_told(kong: Kong, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+def test_a_token_is_sent_and_never_printed(kong: Kong, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     """Not even when a page repeats it."""
     monkeypatch.setenv(VARIABLE, TOKEN)
     served = kong.served[0]
@@ -132,7 +132,7 @@ def test_without_a_token_kong_says_so_and_with_it_it_answers(kong: Kong, monkeyp
 
 
 @pytest.mark.parametrize(("value", "why"), [(None, "is not set"), ("", "is not set"), ("a\nb", "no header can carry")])
-def test_a_token_that_cannot_be_sent_is_told_by_the_name_of_its_variable(
+def test_a_token_that_cannot_be_sent_is_reported_by_the_name_of_its_variable(
     kong: Kong, monkeypatch: pytest.MonkeyPatch, value: str | None, why: str
 ) -> None:
     if value is not None:
@@ -151,7 +151,7 @@ def test_a_certificate_authority_and_a_client_certificate(tmp_path: Path) -> Non
     authority.cert_pem.write_to_path(ca)
     stranger.cert_pem.write_to_path(other)
     authority.issue_cert("client@example.org").private_key_and_cert_chain_pem.write_to_path(own)
-    with beside(CohortMember(Node(Database()), tls=context)) as running:
+    with beside(ServedNode(Node(Database()), tls=context)) as running:
         url = running.served[0].admin_url
         assert run(AdminApi(AdminAccess(ca=ca, certificate=own), url).has_database())
         with pytest.raises(Unknown, match="certificate verify failed"):

@@ -27,7 +27,7 @@ A, B = instance(1, 21001), instance(2, 21002)
 PATIENCE = 30.0
 """Seconds for what a real Kong does every five."""
 REQUESTS = 400
-SHAPES = ["a cluster with a database", "nodes that are told all they know"]
+SHAPES = ["a cluster with a database", "nodes without a database"]
 
 
 @pytest.fixture(params=["here"] if REAL else SHAPES)
@@ -146,8 +146,8 @@ def test_readiness_is_at_the_status_listener_and_nowhere_else(kong: Kong) -> Non
     assert httpx.get(f"{kong.admin[0]}/status/ready", headers=headers, trust_env=False).status_code == 404
     if not kong.status:
         pytest.skip("CHANGEOVER_KONG_STATUS does not say where it is")
-    if not kong.database:  # one that was told nothing yet is not ready
+    if not kong.database:  # one without a configuration is not ready
         for node in range(len(kong.admin)):
             run(kong.api(node).load(plain_document()))
-    told = httpx.get(f"http://{kong.status}/status/ready", trust_env=False)
-    assert (told.status_code, told.json()) == (200, {"message": "ready"})
+    reported = httpx.get(f"http://{kong.status}/status/ready", trust_env=False)
+    assert (reported.status_code, reported.json()) == (200, {"message": "ready"})

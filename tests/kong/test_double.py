@@ -16,14 +16,14 @@ import httpx
 import pytest
 import yaml
 from tests.kong.double import Database, Node
-from tests.kong.serving import Beside, CohortMember, Listener, beside
+from tests.kong.serving import Beside, Listener, ServedNode, beside
 
 RECORDED = [json.loads(line) for line in (Path(__file__).parent / "recorded.jsonl").read_text().splitlines()]
 RUNS = sorted({one["run"] for one in RECORDED})
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 HASH = re.compile(r"(?!0{32})[0-9a-f]{32}")
 JSON = "application/json; charset=utf-8"
-Said = dict[str, Any]
+Described = dict[str, Any]
 
 
 class Replay:
@@ -32,11 +32,11 @@ class Replay:
     def __init__(self, database: Database | None) -> None:
         self.now = 1_795_390_944.0
         self.node = Node(database, clock=lambda: self.now)
-        self.served = CohortMember(self.node, checks=False)
+        self.served = ServedNode(self.node, checks=False)
         self.ids: dict[str, str] = {}
         self.client = httpx.Client(trust_env=False)
 
-    def play(self, steps: list[Said], before: Callable[[Said], None] = lambda step: None) -> None:
+    def play(self, steps: list[Described], before: Callable[[Described], None] = lambda step: None) -> None:
         with beside(self.served) as running, self.client:
             targets = self._targets(running)
             start = self.now
@@ -73,7 +73,7 @@ class Replay:
                     self.node.checked(key, target["target"], True)
         self.now = until
 
-    def _ask(self, step: Said) -> None:
+    def _ask(self, step: Described) -> None:
         listener: Listener = getattr(self.served, step["on"])
         headers = {"Content-Type": step["type"]} if "type" in step else {}
         url = f"http://127.0.0.1:{listener.port}{step['path']}"
@@ -86,19 +86,19 @@ class Replay:
                 assert answer.headers.get(name) == wanted.get(name), (step["name"], name)
         assert ("close" in answer.headers.get("Connection", "")) == ("Connection" in wanted), step["name"]
         assert answer.headers["Server"] == "kong/3.9.1"
-        told = json.loads(answer.text) if isinstance(step["answer"], dict) else answer.text
-        assert shape(told) == shape(step["answer"]), step["name"]
-        self._learn(step["answer"], told)
+        reported = json.loads(answer.text) if isinstance(step["answer"], dict) else answer.text
+        assert shape(reported) == shape(step["answer"]), step["name"]
+        self._learn(step["answer"], reported)
 
-    def _learn(self, recorded: Any, told: Any) -> None:
+    def _learn(self, recorded: Any, reported: Any) -> None:
         """Whom the recording means by an id."""
-        if isinstance(recorded, dict) and isinstance(told, dict):
-            if "id" in recorded and "id" in told:
-                self.ids[recorded["id"]] = told["id"]
-            for name in recorded.keys() & told.keys():
-                self._learn(recorded[name], told[name])
-        elif isinstance(recorded, list) and isinstance(told, list):
-            for one, other in zip(recorded, told, strict=False):
+        if isinstance(recorded, dict) and isinstance(reported, dict):
+            if "id" in recorded and "id" in reported:
+                self.ids[recorded["id"]] = reported["id"]
+            for name in recorded.keys() & reported.keys():
+                self._learn(recorded[name], reported[name])
+        elif isinstance(recorded, list) and isinstance(reported, list):
+            for one, other in zip(recorded, reported, strict=False):
                 self._learn(one, other)
 
 
@@ -112,17 +112,17 @@ def _target(name: str) -> Any:
     return application
 
 
-def shape(told: Any) -> Any:
+def shape(reported: Any) -> Any:
     """An answer without what is another one every time."""
-    if isinstance(told, dict):
-        if told and all(UUID.fullmatch(key) for key in told):
-            return sorted((shape(one) for one in told.values()), key=lambda one: one.get("target", one.get("name")))
-        return {key: _field(key, value) for key, value in told.items()}
-    if isinstance(told, list):
-        return [shape(one) for one in told]
-    if isinstance(told, str):
-        return HASH.sub("HASH", UUID.sub("UUID", "\n".join(line.strip() for line in told.strip().splitlines())))
-    return told
+    if isinstance(reported, dict):
+        if reported and all(UUID.fullmatch(key) for key in reported):
+            return sorted((shape(one) for one in reported.values()), key=lambda one: one.get("target", one.get("name")))
+        return {key: _field(key, value) for key, value in reported.items()}
+    if isinstance(reported, list):
+        return [shape(one) for one in reported]
+    if isinstance(reported, str):
+        return HASH.sub("HASH", UUID.sub("UUID", "\n".join(line.strip() for line in reported.strip().splitlines())))
+    return reported
 
 
 def _field(key: str, value: Any) -> Any:
@@ -141,7 +141,7 @@ def _field(key: str, value: Any) -> Any:
             return shape(value)
 
 
-def _unordered(document: Said) -> Said:
+def _unordered(document: Described) -> Described:
     """Entities of a dump come in any order, and name their owner by its id alone."""
     return {
         kind: sorted((_named(one) for one in found), key=str) if isinstance(found, list) else found
@@ -149,7 +149,7 @@ def _unordered(document: Said) -> Said:
     }
 
 
-def _named(entity: Said) -> Said:
+def _named(entity: Described) -> Described:
     return {
         name: value["id"] if name in ("service", "upstream") and isinstance(value, dict) else value
         for name, value in sorted(entity.items())
@@ -159,7 +159,7 @@ def _named(entity: Said) -> Said:
 # -- the recording -----------------------------------------------------------------------------------------------------
 
 
-def steps(run: str) -> list[Said]:
+def steps(run: str) -> list[Described]:
     return [one for one in RECORDED if one["run"] == run]
 
 
@@ -173,8 +173,8 @@ SETUP = [one for one in steps("database") if one["name"].startswith(("upstream-c
 
 
 def test_with_a_database(in_service: Replay) -> None:
-    def before(step: Said) -> None:
-        if step["name"] == "both-unhealthy-a":  # whoever recorded gave both their weight back, and did not record that
+    def before(step: Described) -> None:
+        if step["name"] == "both-unhealthy-a":  # the recording gave both their weight back, and did not record that
             assert in_service.node.database is not None
             for target in in_service.node.database.data["targets"].values():
                 target["weight"] = 100
@@ -188,7 +188,7 @@ def test_with_documents() -> None:
 
 
 def test_draining_ends_with_a_reload(in_service: Replay) -> None:
-    def before(step: Said) -> None:
+    def before(step: Described) -> None:
         if step["name"] == "status-ready-draining-after-reload":
             in_service.node.draining = False
 
@@ -199,7 +199,7 @@ def test_a_node_whose_database_is_down_goes_on_serving(in_service: Replay) -> No
     database = in_service.node.database
     assert database is not None
 
-    def before(step: Said) -> None:
+    def before(step: Described) -> None:
         if step["run"] == "database down":
             database.reachable = "back" in step["name"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.kong.kongs import AT_ONCE, have_kong, install, run
-from tests.unit.hops.places import BEHIND, instance, place, tier
+from tests.unit.hops.contexts import BEHIND, instance, launch_context, tier
 
 from changeover.hops.kong.config import kong_conf, run_script
 from changeover.hops.kong.hop import Kong
@@ -28,10 +28,10 @@ from changeover.ports import LaunchContext, Unknown
 A = instance("runtime-v1-1", 21001, 21001)
 
 
-def settled(directory: str = "/state/instances/gateway-v1-1", **said: Any) -> LaunchContext:
+def settled(directory: str = "/state/instances/gateway-v1-1", **given: Any) -> LaunchContext:
     one = Instance("gateway-v1-1", "gateway", "v1", Address("127.0.0.1", 20001), Address("127.0.0.1", 20002))
     owner = tier("kong", name="gateway", drain={"deadline": "90500ms"})
-    return place(**{"instance": Instance(**{**vars(one), "directory": directory}), "tier": owner, **said})
+    return launch_context(**{"instance": Instance(**{**vars(one), "directory": directory}), "tier": owner, **given})
 
 
 def conf(where: LaunchContext, *, as_root: bool = False, **settings: Any) -> dict[str, str]:
@@ -43,28 +43,28 @@ def conf(where: LaunchContext, *, as_root: bool = False, **settings: Any) -> dic
 
 
 def test_a_node_can_be_drained() -> None:
-    said = conf(settled(), keepalive_time="4s", upstream_keepalive_timeout="30s")
-    assert said["status_listen"] == "127.0.0.1:20002"
-    assert said["proxy_listen"] == "127.0.0.1:20001 backlog=16384"
-    assert said["admin_listen"] == "127.0.0.2:20002"
-    assert said["admin_gui_listen"] == "off"
-    assert said["nginx_main_worker_shutdown_timeout"] == "91s"
-    assert said["nginx_proxy_keepalive_time"] == "4000ms"
-    assert said["upstream_keepalive_idle_timeout"] == "30"
-    assert (said["database"], said["declarative_config"]) == ("off", "/state/instances/gateway-v1-1/kong.json")
+    given = conf(settled(), keepalive_time="4s", upstream_keepalive_timeout="30s")
+    assert given["status_listen"] == "127.0.0.1:20002"
+    assert given["proxy_listen"] == "127.0.0.1:20001 backlog=16384"
+    assert given["admin_listen"] == "127.0.0.2:20002"
+    assert given["admin_gui_listen"] == "off"
+    assert given["nginx_main_worker_shutdown_timeout"] == "91s"
+    assert given["nginx_proxy_keepalive_time"] == "4000ms"
+    assert given["upstream_keepalive_idle_timeout"] == "30"
+    assert (given["database"], given["declarative_config"]) == ("off", "/state/instances/gateway-v1-1/kong.json")
 
 
-def test_it_is_told_to_quit_with_the_deadline_of_the_drain_and_never_with_its_own() -> None:
+def test_it_quits_with_the_deadline_of_the_drain_and_never_with_its_own() -> None:
     text = run_script("/usr/local/bin/kong", settled())
     assert "trap '/usr/local/bin/kong quit --prefix /state/instances/gateway-v1-1 --timeout 91' QUIT" in text
 
 
-def test_who_the_client_is_is_believed_of_the_tier_in_front_alone() -> None:
+def test_only_the_tier_in_front_may_name_the_client() -> None:
     assert conf(settled())["trusted_ips"] == "127.0.0.0/8"
     assert "trusted_ips" not in conf(settled(outermost=True))
 
 
-def test_workers_of_root_stay_root_since_nobody_else_may_look_into_the_state_folder() -> None:
+def test_workers_of_root_stay_root_since_no_other_user_may_read_the_state_folder() -> None:
     assert conf(settled(), as_root=True)["nginx_user"] == "root root"
     assert "nginx_user" not in conf(settled())
 
@@ -77,8 +77,8 @@ def test_a_folder_in_which_kong_cannot_work_is_refused(directory: str) -> None:
 
 def test_its_document_has_the_routes_and_no_members() -> None:
     routes = [{"path": "/"}, {"path": "/upload", "buffering": "buffer"}]
-    said = document(settled(), retries=2, connect_timeout="500ms", routes=routes)
-    (service,), (upstream,) = said["services"], said["upstreams"]
+    given = document(settled(), retries=2, connect_timeout="500ms", routes=routes)
+    (service,), (upstream,) = given["services"], given["upstreams"]
     assert (service["retries"], service["connect_timeout"], service["read_timeout"]) == (2, 500, 300_000)
     assert [(one["paths"], one["request_buffering"]) for one in service["routes"]] == [
         (["/"], False),
@@ -103,8 +103,8 @@ def launch(where: LaunchContext, **settings: Any) -> LaunchSpec:
 def document(where: LaunchContext, **settings: Any) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setattr("changeover.hops.kong.binary.find", lambda: "kong")
-        said: dict[str, Any] = json.loads(launch(where, **settings).files["kong.json"])
-        return said
+        given: dict[str, Any] = json.loads(launch(where, **settings).files["kong.json"])
+        return given
 
 
 # -- a node that runs ----------------------------------------------------------------------------------------------
@@ -137,8 +137,8 @@ class Running:
         return run(done())
 
     def ready(self) -> bool:
-        told: bool = self.do(lambda hop, _: hop.ready(self.instance))
-        return told
+        reported: bool = self.do(lambda hop, _: hop.ready(self.instance))
+        return reported
 
     def until(self, look: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + 30
@@ -171,17 +171,17 @@ def targets(node: Running) -> list[tuple[str, int]]:
 def test_what_it_does_and_has_in_flight_can_be_asked(node: Running) -> None:
     async def admitted(hop: Kong, router: Any) -> Any:
         await router.admit(A, 100)
-        told = await router.membership(frozenset([A.name]))
-        return told[A.name], await hop.in_flight(node.instance)
+        reported = await router.membership(frozenset([A.name]))
+        return reported[A.name], await hop.in_flight(node.instance)
 
-    said, in_flight = node.do(admitted)
-    assert "does not send it" not in said.pending
+    given, in_flight = node.do(admitted)
+    assert "does not send it" not in given.pending
     assert (in_flight.requests, in_flight.connections) == (0, 0)
     assert targets(node) == [("127.0.0.1:21001", 100)]
 
 
-def test_who_came_while_a_node_was_starting_is_known_to_it_before_it_is_ready(node: Running) -> None:
-    node.carrying = ()  # nobody tells it
+def test_a_member_that_came_while_a_node_was_starting_is_known_to_it_before_it_is_ready(node: Running) -> None:
+    node.carrying = ()  # the router pushes nothing to it
     node.do(lambda _, router: router.admit(A, 7))
     assert ("127.0.0.1:21001", 7) not in targets(node)
     assert node.ready()
@@ -208,8 +208,8 @@ def test_a_lame_duck_comes_back_by_a_reload_with_the_members_as_they_are(node: R
         async with asyncio.timeout(20):
             while not await hop.ready(node.instance):
                 await asyncio.sleep(0.02)
-        said = (await router.membership(frozenset([A.name])))[A.name]
-        return [*seen, "with weight" in said.pending]
+        given = (await router.membership(frozenset([A.name])))[A.name]
+        return [*seen, "with weight" in given.pending]
 
     assert node.do(there_and_back) == [False, False]
     assert targets(node) == [("127.0.0.1:21001", 9)]
@@ -229,7 +229,7 @@ def test_a_node_that_does_not_answer_is_unknown(tmp_path: Path) -> None:
     run(asked())
 
 
-def test_a_node_that_buffers_holds_whoever_leaves_for_the_deadline_of_its_drain(tmp_path: Path) -> None:
+def test_a_node_that_buffers_holds_a_leaving_instance_for_the_deadline_of_its_drain(tmp_path: Path) -> None:
     (tmp_path / "kong.json").write_text(json.dumps(document(settled(), routes=[{"buffering": "buffer"}])))
     one = Instance(**{**vars(settled().instance), "directory": str(tmp_path)})
     router = Kong(httpx.AsyncClient()).router(BEHIND, str(tmp_path / "members.json"), lambda: (one,))
@@ -238,7 +238,7 @@ def test_a_node_that_buffers_holds_whoever_leaves_for_the_deadline_of_its_drain(
     assert router._hold() == 0.0
 
 
-def test_it_ends_when_it_is_told_to_quit(node: Running) -> None:
+def test_it_ends_on_its_stop_signal(node: Running) -> None:
     process.send(node.pid, node.born, Kong.traits.stop_signal)
     node.until(lambda: not node.is_alive(), "still there")
     assert "Kong stopped (gracefully)" in (node.folder / "log").read_text()

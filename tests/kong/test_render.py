@@ -14,19 +14,19 @@ from tests.kong.kongs import REAL, Kong, any_kong, run
 from tests.kong.test_tier import with_kong
 from tests.unit.json_page import insist
 
-Said = dict[str, Any]
+Described = dict[str, Any]
 
 
-def rendered(file: Path) -> Said:
-    told: Said = json.loads(here("render", "kong", "-f", file, "--state", file.parent / "no state", "--json").out)
-    return told
+def rendered(file: Path) -> Described:
+    found: Described = json.loads(here("render", "kong", "-f", file, "--state", file.parent / "no state", "--json").out)
+    return found
 
 
-def routed(said: Said) -> None:
+def routed(given: Described) -> None:
     """A change: the runtime is behind a Kong outside of the chain, whose routes buffer uploads."""
-    said["tiers"] = [tier_of(said, "runtime")]
+    given["tiers"] = [tier_of(given, "runtime")]
     router = {"kind": "kong", "admin": ["http://127.0.0.1:8001"], "proxy": "127.0.0.1:8000", "upstream": "Reels.v1"}
-    said["tiers"][0] |= {"router": router, "affinity": {"header": "X-User"}}
+    given["tiers"][0] |= {"router": router, "affinity": {"header": "X-User"}}
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def test_yaml_and_json_say_the_same() -> None:
 
 
 def test_a_router_outside_of_the_chain_decides_the_name_and_the_buffering(tmp_path: Path) -> None:
-    told = rendered(chain_file(tmp_path, routed))
-    (service,), (upstream,) = told["services"], told["upstreams"]
+    reported = rendered(chain_file(tmp_path, routed))
+    (service,), (upstream,) = reported["services"], reported["upstreams"]
     assert service["host"] == upstream["name"] == "Reels.v1"
     assert [route["request_buffering"] for route in service["routes"]] == [True]
     assert (upstream["algorithm"], upstream["hash_on"]) == ("consistent-hashing", "header")
@@ -64,14 +64,14 @@ def test_a_router_outside_of_the_chain_decides_the_name_and_the_buffering(tmp_pa
 
 
 def test_only_what_is_known_can_be_rendered() -> None:
-    said = here("render", "haproxy", "-f", EXAMPLE, code=2).err
-    assert "there is nothing to render for haproxy\n  There is: kong." in said
+    given = here("render", "haproxy", "-f", EXAMPLE, code=2).err
+    assert "there is nothing to render for haproxy\n  There is: kong." in given
 
 
 def test_a_kong_of_the_chain_is_configured_as_its_first_template_says(tmp_path: Path) -> None:
-    def buffered(said: Said) -> None:
-        with_kong(said)
-        tier_of(said, "gateway")["templates"]["v1"] = {"retries": 4, "routes": [{"path": "/x", "buffering": "buffer"}]}
+    def buffered(given: Described) -> None:
+        with_kong(given)
+        tier_of(given, "gateway")["templates"]["v1"] = {"retries": 4, "routes": [{"path": "/x", "buffering": "buffer"}]}
 
     (service,) = rendered(chain_file(tmp_path, buffered))["services"]
     assert service["retries"] == 4

@@ -30,8 +30,8 @@ class Behind:
     chain: Chain
 
     def write(self, **router: Any) -> Path:
-        """The chain's file: an application alone, with that said of its router."""
-        said = {
+        """The chain's file: an application alone, with that router."""
+        given = {
             "name": "behind-kong",
             "tiers": [
                 {
@@ -41,12 +41,12 @@ class Behind:
                     "health": {"interval": "200ms", "rise": 1, "fall": 2},
                     "drain": {"deadline": "60s"},
                     "update": {"min_ready": "100ms", "progress_deadline": "60s"},
-                    "router": self.kong.said(**router),
+                    "router": self.kong.given(**router),
                     "templates": {"v1": {"version": "v1"}, "v2": {"version": "v2"}},
                 }
             ],
         }
-        self.chain.file.write_text(yaml.safe_dump(said, sort_keys=False))
+        self.chain.file.write_text(yaml.safe_dump(given, sort_keys=False))
         return self.chain.file
 
     def traffic(self) -> Command:
@@ -93,7 +93,7 @@ def test_the_runtime_is_rolled_behind_kong_and_nothing_is_lost(behind: Behind) -
     for served in behind.kong.served:
         seen = served.node.weights
         first = next(number for number, weights in enumerate(seen) if any(weights.values()))
-        assert all(any(weights.values()) for weights in seen[first:]), "there was a time when nobody was sent to"
+        assert all(any(weights.values()) for weights in seen[first:]), "at one moment no instance had weight"
 
 
 only_double = pytest.mark.skipif(bool(REAL), reason="takes hold of the double")
@@ -112,7 +112,7 @@ def test_while_one_node_does_not_confirm_the_rollout_waits_for_it_and_goes_on_wh
     double.do(second.admin.open())
     roll.says("ready: no confirmation from", f"{second.admin_url} (GET", "answered 500: An unexpected error occurred")
     serving = {one["name"] for one in chain.instances("runtime", phase="admitted")}
-    assert serving == before, "nobody may leave before the new one is known to all"
+    assert serving == before, "no instance may leave before the new one is known to all"
     second.fault = ""
     assert roll.end(0).json["outcome"] == "completed"
     assert probe.signal(signal.SIGTERM).end().code == 0
@@ -151,8 +151,8 @@ def test_a_kong_that_does_not_answer_keeps_the_chain_from_coming_up(tmp_path: Pa
     nobody = f"127.0.0.1:{sockets.free_port('127.0.0.1')}"
     kong = Kong((f"http://{nobody}",), nobody, nobody, database=True, folder=tmp_path)
     behind = Behind(kong, Chain(tmp_path, tmp_path / "chain.yaml"))
-    told = behind.chain.here("up", "-f", behind.write(), code=2)
-    assert f"error: GET http://{nobody}/status: All connection attempts failed" in told.err
+    reported = behind.chain.here("up", "-f", behind.write(), code=2)
+    assert f"error: GET http://{nobody}/status: All connection attempts failed" in reported.err
     assert not running_in(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""When the nodes of a Kong are taken to agree, and what is said of one that does not."""
+"""When the nodes of a Kong count as agreed, and what names one that differs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def until(sees: Callable[[], Membership], wanted: Membership) -> None:
 def test_an_instance_is_admitted_weighed_removed_and_forgotten(kong: Kong) -> None:
     router = steered(kong)
     router.do(lambda it: it.open())
-    router.do(lambda it: it.open())  # and again, after somebody was killed before he had noted it
+    router.do(lambda it: it.open())  # and again, after a controller that was killed before it recorded this
     router.do(lambda it: it.admit(A, 100))
     until(lambda: router.sees(A), admitted(100))
     router.do(lambda it: it.weigh(A, 7))
@@ -78,7 +78,7 @@ def test_an_instance_is_admitted_weighed_removed_and_forgotten(kong: Kong) -> No
     assert weights(kong) == [{"127.0.0.1:21002": 100}] * 3
 
 
-def test_whoever_is_not_a_member_is_not_weighed_and_is_removed_already(kong: Kong) -> None:
+def test_an_instance_that_is_not_a_member_is_not_weighed_and_is_removed_already(kong: Kong) -> None:
     router = steered(kong)
     router.do(lambda it: it.open())
     router.do(lambda it: it.admit(B, 100))
@@ -100,7 +100,7 @@ def test_an_address_that_is_used_anew_belongs_to_the_new_instance(kong: Kong) ->
     assert weights(kong) == [{"127.0.0.1:21001": 100}] * 3
 
 
-def test_targets_of_somebody_else_are_left_alone(cluster: Kong) -> None:
+def test_targets_of_other_software_are_left_alone(cluster: Kong) -> None:
     router = steered(cluster)
     router.do(lambda it: it.open())
     router.do(lambda it: cluster.api().set_target("runtime", "127.0.0.1:9", 5, ()))
@@ -110,7 +110,7 @@ def test_targets_of_somebody_else_are_left_alone(cluster: Kong) -> None:
     assert weights(cluster) == [{"127.0.0.1:9": 5}] * 3
 
 
-def test_asking_twice_for_the_same_makes_nobody_build_its_balancer_anew(kong: Kong) -> None:
+def test_the_same_request_twice_makes_no_node_build_its_balancer_anew(kong: Kong) -> None:
     router = steered(kong)
     router.do(lambda it: it.open())
     router.do(lambda it: it.admit(A, 100))
@@ -174,7 +174,7 @@ def test_with_one_address_for_a_cluster_its_time_to_spread_is_waited_for(cluster
     assert router.sees(A) == REMOVED
 
 
-def test_unless_told_one_address_spreads_for_ten_seconds_and_several_do_not(cluster: Kong) -> None:
+def test_by_default_one_address_propagates_for_ten_seconds_and_several_do_not(cluster: Kong) -> None:
     assert steered(cluster, propagation=None, admin=[cluster.admin[0]]).router._propagation() == 10.0
     assert steered(cluster, propagation=None).router._propagation() == 0.0
 
@@ -217,8 +217,8 @@ def test_one_node_at_two_addresses_confirms_for_itself_alone(cluster: Kong) -> N
 # -- health --------------------------------------------------------------------------------------------------------
 
 
-def test_whom_a_node_finds_unhealthy_is_not_admitted(cluster: Kong) -> None:
-    router = steered(cluster, ready_path="/readyz")  # nobody listens there
+def test_an_instance_that_a_node_finds_unhealthy_is_not_admitted(cluster: Kong) -> None:
+    router = steered(cluster, ready_path="/readyz")  # no server listens there
     router.do(lambda it: it.open())
     router.do(lambda it: it.admit(A, 100))
     until(lambda: router.sees(A), Membership(False, False, f"{cluster.admin[0]} (finds it unhealthy)"))
@@ -230,7 +230,7 @@ def test_whom_a_node_finds_unhealthy_is_not_admitted(cluster: Kong) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "given"),
     [
         ("down", "All connection attempts failed"),
         ("slow", "ReadTimeout"),
@@ -240,7 +240,7 @@ def test_whom_a_node_finds_unhealthy_is_not_admitted(cluster: Kong) -> None:
     ],
 )
 def test_a_node_that_does_not_say_is_waited_for_by_name_until_it_is_back(
-    kong: Kong, fault: str, said: str, monkeypatch: pytest.MonkeyPatch
+    kong: Kong, fault: str, given: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "TIMEOUT", 0.5)
     router = steered(kong)
@@ -253,7 +253,7 @@ def test_a_node_that_does_not_say_is_waited_for_by_name_until_it_is_back(
     if fault == "down":
         kong.double.do(one.admin.close())
     one.fault = fault if fault != "down" else ""
-    if kong.database:  # another node can be told; one that has no database has to be told itself
+    if kong.database:  # another node takes the change; without a database each node must get it itself
         router.do(lambda it: it.remove(A))
     else:
         with pytest.raises(Unknown, match=re.escape(kong.admin[1])):
@@ -265,7 +265,7 @@ def test_a_node_that_does_not_say_is_waited_for_by_name_until_it_is_back(
     assert isinstance(event, on.Unconfirmed)
     assert event.silent
     assert event.who.startswith(f"{kong.admin[1]} (")
-    assert said in event.who
+    assert given in event.who
     one.fault = ""
     if fault == "down":
         kong.double.do(one.admin.open())
@@ -289,12 +289,12 @@ def test_when_no_node_answers_each_is_named(kong: Kong) -> None:
         try:
             seen = step()
         except Unknown as error:
-            told = str(error)
+            reported = str(error)
         else:
             assert isinstance(seen, Membership)
             assert not seen.removed
-            told = seen.pending
-        assert kong.admin[0] in told
+            reported = seen.pending
+        assert kong.admin[0] in reported
     for served in kong.served:
         served.fault = ""
     router.do(lambda it: it.remove(A))
@@ -315,7 +315,7 @@ def test_while_the_database_is_down_nothing_is_confirmed(cluster: Kong) -> None:
 
 
 def test_what_an_earlier_chain_left_is_taken_out_before_another_begins(cluster: Kong) -> None:
-    """Its processes are gone, and nobody knows what listens at their addresses by now."""
+    """Its processes are gone, and other software may listen at their addresses by now."""
     steered(cluster).do(lambda it: it.open())
     run(cluster.api().set_target("runtime", "127.0.0.1:9", 5, ("somebody's",)))
     steered(cluster).do(lambda it: it.admit(A, 100))
@@ -323,7 +323,7 @@ def test_what_an_earlier_chain_left_is_taken_out_before_another_begins(cluster: 
     assert weights(cluster) == [{"127.0.0.1:9": 5}] * 3
 
 
-def test_a_node_that_still_loads_is_left_alone_for_as_long_as_it_asks_and_then_told_again(tmp_path: Path) -> None:
+def test_a_node_that_still_loads_gets_the_pause_that_it_asks_for_and_then_the_next_document(tmp_path: Path) -> None:
     (tmp_path / "kong.json").write_text(json.dumps(plain_document(ready_path=None)))
     with double(tmp_path, 2, database=False) as kong:
         router = steered(kong)

@@ -12,17 +12,17 @@ import pytest
 from tests.chain.chains import Chain, Command, SlowUpload, chain_file, running_in, tier_of
 from tests.kong.kongs import have_kong
 
-Said = dict[str, Any]
+Described = dict[str, Any]
 
 
-def with_kong(said: Said) -> None:
+def with_kong(given: Described) -> None:
     """A change: a chain of a Kong and an application."""
-    gateway, runtime = tier_of(said, "gateway"), tier_of(said, "runtime")
+    gateway, runtime = tier_of(given, "gateway"), tier_of(given, "runtime")
     gateway |= {"kind": "kong", "size": 1, "templates": {"v1": {}, "v2": {"retries": 2}}}
     for template in gateway["templates"].values():
         template["keepalive_time"] = "500ms"
     runtime["size"] = 1
-    said["tiers"] = [gateway, runtime]
+    given["tiers"] = [gateway, runtime]
 
 
 @pytest.fixture(scope="module")
@@ -85,15 +85,15 @@ def test_what_is_rendered_while_it_is_up_has_the_instances_that_serve(chain: Cha
     assert {one["tags"][0]: one["target"] for one in upstream["targets"]} == serving
 
 
-def test_without_a_kong_the_chain_is_not_started_and_it_is_told_where_to_get_one(
+def test_without_a_kong_the_chain_is_not_started_and_the_error_names_its_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if shutil.which("kong", path="/usr/local/bin:/usr/bin"):
         pytest.skip("there is one")
     monkeypatch.setenv("PATH", "/usr/sbin:/usr/bin:/bin:/sbin")
     chain = Chain(tmp_path, chain_file(tmp_path, with_kong))
-    told = chain.here("up", "-f", chain.file, code=2)
-    assert "a tier of kind kong needs the program kong, which is not installed" in told.err
-    assert "Install Kong Gateway 3.9 or newer from its package" in told.err
-    assert "`kind: envoy`, which needs nothing" in told.err
+    reported = chain.here("up", "-f", chain.file, code=2)
+    assert "a tier of kind kong needs the program kong, which is not installed" in reported.err
+    assert "Install Kong Gateway 3.9 or newer from its package" in reported.err
+    assert "`kind: envoy`, which needs nothing" in reported.err
     assert not running_in(tmp_path)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.unit.hops import places
+from tests.unit.hops import contexts
 
 from changeover import wiring
 from changeover.hops.envoy.hop import Envoy
@@ -96,10 +96,10 @@ class Client:
         writer.write("\r\n".join([*lines, *([f"Cookie: {jar}"] if jar else []), "", ""]).encode())
         first, headers = _parse(await reader.readuntil(b"\r\n\r\n"))
         assert first.split()[1] == "200", first
-        if said := headers.get("set-cookie"):
-            self.set_cookie = said
+        if given := headers.get("set-cookie"):
+            self.set_cookie = given
             if self.keeps_cookies:
-                name, _, value = said.partition(";")[0].partition("=")
+                name, _, value = given.partition(";")[0].partition("=")
                 self.cookies[name] = value.strip('"')
         return (await reader.readexactly(int(headers["content-length"]))).decode()
 
@@ -140,9 +140,9 @@ class Balancer:
         """Who answers each of them, whichever node it asks; the same one at all of them."""
         found = []
         for client in clients:
-            told = [await client.get(at) for at in self.at]
-            assert len(set(told)) == 1 or not client.keeps_cookies, told
-            found.append(told[-1])
+            reported = [await client.get(at) for at in self.at]
+            assert len(set(reported)) == 1 or not client.keeps_cookies, reported
+            found.append(reported[-1])
         return found
 
 
@@ -185,7 +185,7 @@ async def through_haproxy(
 
 @asynccontextmanager
 async def through_envoys(folder: Path, tier: Tier, *, nodes: int = 2, proxied: bool = False) -> AsyncIterator[Balancer]:
-    """Several Envoys in front of `tier`, told of its members by one file."""
+    """Several Envoys in front of `tier`, with their members in one file."""
     membership = folder / "members" / "endpoints.json"
     membership.parent.mkdir()
     async with wiring.client() as client, AsyncExitStack() as stack, asyncio.timeout(60):
@@ -198,15 +198,15 @@ async def through_envoys(folder: Path, tier: Tier, *, nodes: int = 2, proxied: b
             ports = [sockets.free_port(HOST, taken)]
             ports.append(sockets.free_port(HOST, taken | {*ports}))
             taken |= {*ports}
-            node = replace(places.instance(f"gateway-v1-{number}", *ports), proxied=proxied)
-            place = places.place(
+            node = replace(contexts.instance(f"gateway-v1-{number}", *ports), proxied=proxied)
+            launch_context = contexts.launch_context(
                 instance=node,
-                tier=places.tier("envoy"),
+                tier=contexts.tier("envoy"),
                 inner=None,
                 inner_tier=tier,
                 membership=str(membership),
             )
-            launch = hop.launch(EnvoySettings(), place)
+            launch = hop.launch(EnvoySettings(), launch_context)
             home = folder / node.name
             home.mkdir()
             for name, text in launch.files.items():

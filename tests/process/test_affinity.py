@@ -19,8 +19,8 @@ BALANCERS = pytest.mark.parametrize("start", [through_haproxy, through_envoys], 
 
 def tier(affinity: str | dict[str, str]) -> Tier:
     health = {"interval": "50ms", "rise": 1, "fall": 2}
-    said = {"name": "web", "kind": "app", "templates": {"v1": {}}, "health": health, "affinity": affinity}
-    return Tier.model_validate(said)
+    given = {"name": "web", "kind": "app", "templates": {"v1": {}}, "health": health, "affinity": affinity}
+    return Tier.model_validate(given)
 
 
 Story = Callable[[Balancer, list[Web], list[Instance]], Awaitable[None]]
@@ -111,7 +111,7 @@ async def moves_by_hash_alone(balancer: Balancer, clients: list[Client], instanc
 
 
 @BALANCERS
-def test_by_header_who_sends_the_same_goes_to_the_same(tmp_path: Path, start: Start) -> None:
+def test_by_header_clients_with_the_same_value_stay_together(tmp_path: Path, start: Start) -> None:
     async def story(balancer: Balancer, webs: list[Web], instances: list[Instance]) -> None:
         await moves_by_hash_alone(balancer, [Client({"X-User": f"user{n}"}) for n in range(40)], instances)
 
@@ -135,7 +135,7 @@ def test_by_address_the_first_tier_goes_by_that_of_the_connection(tmp_path: Path
     run(tmp_path, through_haproxy, "client-ip", story, first=True)
 
 
-def test_the_first_tier_is_told_the_address_of_the_client_and_passes_it_on(tmp_path: Path) -> None:
+def test_the_first_tier_gets_the_address_of_the_client_and_passes_it_on(tmp_path: Path) -> None:
     async def story(balancer: Balancer, webs: list[Web], instances: list[Instance]) -> None:
         (envoy,) = balancer.nodes
         gateway = tier("none").model_copy(update={"name": envoy.tier})
@@ -153,7 +153,7 @@ def test_the_first_tier_is_told_the_address_of_the_client_and_passes_it_on(tmp_p
 
 
 @BALANCERS
-def test_without_affinity_nobody_stays(tmp_path: Path, start: Start) -> None:
+def test_without_affinity_no_client_stays(tmp_path: Path, start: Start) -> None:
     async def story(balancer: Balancer, webs: list[Web], instances: list[Instance]) -> None:
         client = Client({"X-User": "user", "X-Forwarded-For": "10.0.0.1"})
         assert {await client.get(at) for at in balancer.at * 12} == {"web-v1-0", "web-v1-1"}

@@ -18,7 +18,7 @@ from types import MappingProxyType
 import httpx
 import pytest
 from tests.kong.kongs import have_kong
-from tests.unit.hops import conforming, places
+from tests.unit.hops import conforming, contexts
 from tests.unit.hops.toy import Toy
 
 from changeover import wiring
@@ -53,15 +53,15 @@ async def running(kind: str, folder: Path, client: httpx.AsyncClient) -> AsyncIt
     tls.ensure(folder / "tls")
     ports = [sockets.free_port(HOST, set())]
     ports.append(sockets.free_port(HOST, set(ports)) if made.traits.own_control else ports[0])
-    instance = replace(places.instance("edge-v1-1", *ports), directory=str(home))
+    instance = replace(contexts.instance("edge-v1-1", *ports), directory=str(home))
     if isinstance(hop, RoutesInward):
-        await hop.router(places.BEHIND, str(members), lambda: (instance,)).open()
+        await hop.router(contexts.BEHIND, str(members), lambda: (instance,)).open()
     launch = hop.launch(
         conforming.smallest(made),
         conforming.context(
             made,
             instance=instance,
-            tier=places.tier(kind, drain={"deadline": "5s"}),
+            tier=contexts.tier(kind, drain={"deadline": "5s"}),
             outermost=True,
             shared=str(folder / "shared"),
             lame_duck=str(home / "lame-duck"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 from tests.process.balanced import HOST, PATIENCE, started
-from tests.unit.hops import places
+from tests.unit.hops import contexts
 
 from changeover import wiring
 from changeover.hops.nginx.hop import NginxHttp
@@ -99,12 +99,12 @@ def run(folder: Path, story: Story, *routes: Mapping[str, Any], proxied: bool = 
         server = await asyncio.start_server(behind.serve, HOST, 0)
         async with server, wiring.client() as control, httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             port = sockets.free_port(HOST)
-            instance = replace(places.instance(port=port, control=sockets.free_port(HOST, {port})), proxied=proxied)
+            instance = replace(contexts.instance(port=port, control=sockets.free_port(HOST, {port})), proxied=proxied)
             inner = Address(*server.sockets[0].getsockname()[:2])
-            place = places.place(instance=instance, inner=inner, lame_duck=str(folder / "lame-duck"))
+            context = contexts.launch_context(instance=instance, inner=inner, lame_duck=str(folder / "lame-duck"))
             hop = NginxHttp(control)
             settings = HttpSettings.model_validate({"routes": routes, "headers": {"X-Edge": "here"}})
-            launch = hop.launch(settings, place)
+            launch = hop.launch(settings, context)
             (folder / "nginx.conf").write_text(launch.files["nginx.conf"])
             async with started(folder, *launch.argv), asyncio.timeout(PATIENCE):
                 while not await hop.ready(instance):
@@ -145,8 +145,8 @@ def test_a_request_whose_connection_broke_is_sent_again_once_if_its_method_or_it
             body = b"" if method == "GET" else BODY
             edge.behind.cuts, edge.behind.asked = cuts, []
             answer = await edge.client.request(method, f"http://{edge.at}{path}", content=body)
-            told = answer.status_code, edge.behind.asked
-            assert told == (status, [(method, len(body))] * times), (path, method, cuts)
+            reported = answer.status_code, edge.behind.asked
+            assert reported == (status, [(method, len(body))] * times), (path, method, cuts)
 
     run(tmp_path, story, {"path": "/stream"}, BUFFERED, TWICE, NEVER)
 
@@ -176,7 +176,7 @@ def test_a_buffered_body_passes_on_nothing_before_the_last_byte_has_come(tmp_pat
     run(tmp_path, story, BUFFERED)
 
 
-def test_a_body_that_is_too_large_is_refused_in_words_whether_its_length_is_told_or_not(tmp_path: Path) -> None:
+def test_a_body_that_is_too_large_is_refused_with_a_text_whether_its_length_is_sent_or_not(tmp_path: Path) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield BODY
 
@@ -190,17 +190,17 @@ def test_a_body_that_is_too_large_is_refused_in_words_whether_its_length_is_told
     run(tmp_path, story, {**BUFFERED, "max_body": "1MB"})
 
 
-def test_who_finds_no_room_on_the_disk_is_told_to_come_again_and_other_routes_go_on(tmp_path: Path) -> None:
+def test_requests_over_the_limit_of_a_buffered_route_get_503_and_other_routes_go_on(tmp_path: Path) -> None:
     async def story(edge: Edge) -> None:
         async with edge.begun("/upload", len(BODY)) as first, edge.begun("/upload", len(BODY)) as second:
 
-            async def told() -> httpx.Response:
+            async def reported() -> httpx.Response:
                 return await edge.client.post(f"http://{edge.at}/upload", content=BODY)
 
-            while (answer := await told()).status_code == 200:  # until both have begun
+            while (answer := await reported()).status_code == 200:  # until both have begun
                 pass
-            said = "/upload has reached its limit of 2 requests at once. Try again in 5 s.\n"
-            assert (answer.status_code, answer.text) == (503, said)
+            given = "/upload has reached its limit of 2 requests at once. Try again in 5 s.\n"
+            assert (answer.status_code, answer.text) == (503, given)
             assert (answer.headers["retry-after"], answer.headers["x-edge"]) == ("5", "here")
             assert (await edge.client.get(f"http://{edge.at}/")).status_code == 200
             while edge.on_disk < 2 * 1024**2:  # of each, what came after the first MiB or all of it
@@ -208,7 +208,7 @@ def test_who_finds_no_room_on_the_disk_is_told_to_come_again_and_other_routes_go
             assert edge.on_disk <= 2 * len(BODY)
             assert b" 200 " in await first()
             assert b" 200 " in await second()
-        assert (await told()).status_code == 200
+        assert (await reported()).status_code == 200
         while edge.on_disk:
             await asyncio.sleep(0)
 
@@ -218,7 +218,7 @@ def test_who_finds_no_room_on_the_disk_is_told_to_come_again_and_other_routes_go
 # -- who the client is -----------------------------------------------------------------------------------------------
 
 
-def test_the_client_that_a_proxy_header_names_is_passed_on_and_who_names_itself_is_not(tmp_path: Path) -> None:
+def test_the_client_that_a_proxy_header_names_is_passed_on_and_one_that_names_itself_is_not(tmp_path: Path) -> None:
     async def story(edge: Edge) -> None:
         reader, writer = await asyncio.open_connection(edge.at.host, edge.at.port)
         with contextlib.closing(writer):

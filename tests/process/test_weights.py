@@ -1,4 +1,4 @@
-"""The share that a router gives an instance is the one it was told, at HAProxy and at Envoy.
+"""The share that a router gives an instance is the one it was set to, at HAProxy and at Envoy.
 
 The bound is the exact binomial one, two-sided, with one false alarm in a million: requests that were drawn one by one
 would keep to it, and a round robin by weight lies far within.

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(ROOT.glob("examples/*/chain.yaml"))
 
 
-def told(file: Path) -> str:
+def reported(file: Path) -> str:
     with pytest.raises(ChangeoverError) as error:
         wiring.read_chain(file)
     assert error.value.exit_code == 2
@@ -51,7 +51,7 @@ def test_the_first_example_is_the_chain_of_the_readme() -> None:
 
 def test_what_is_wrong_between_tiers_is_reported_with_its_line(tmp_path: Path) -> None:
     file = write(tmp_path, "edge: nginx", "gateway: envoy")
-    assert told(file) == (
+    assert reported(file) == (
         f"{file}:3: tiers.1.kind: envoy sends requests to the tier behind it, and gateway is the last tier\n"
         "  End the chain with a tier of kind app."
     )
@@ -59,15 +59,15 @@ def test_what_is_wrong_between_tiers_is_reported_with_its_line(tmp_path: Path) -
 
 def test_a_file_that_is_not_there_is_named_with_what_to_do(tmp_path: Path) -> None:
     file = tmp_path / "nowhere.yaml"
-    assert told(file) == f"{file}: the chain file cannot be read: No such file or directory\n  Name one with -f."
+    assert reported(file) == f"{file}: the chain file cannot be read: No such file or directory\n  Name one with -f."
 
 
 def test_a_file_that_is_not_text_is_named_too(tmp_path: Path) -> None:
     file = tmp_path / "chain.yaml"
     file.write_bytes(b"\xff\xfe\x00")
-    assert "the chain file cannot be read: it is not text" in told(file)
+    assert "the chain file cannot be read: it is not text" in reported(file)
 
 
-def test_a_mistake_in_a_file_is_told_with_its_path_and_line(tmp_path: Path) -> None:
+def test_a_mistake_in_a_file_is_reported_with_its_path_and_line(tmp_path: Path) -> None:
     file = write(tmp_path, "edge: ngnix", "runtime: app")
-    assert told(file).startswith(f"{file}:2: tiers.0.kind: no kind of tier is named ngnix\n  Did you mean nginx?")
+    assert reported(file).startswith(f"{file}:2: tiers.0.kind: no kind of tier is named ngnix\n  Did you mean nginx?")

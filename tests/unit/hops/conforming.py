@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import httpx
-from tests.unit.hops.places import instance, place, tier
+from tests.unit.hops.contexts import instance, launch_context, tier
 
 from changeover.hops import registry
 from changeover.model.config_model import ConfigModel
@@ -42,7 +42,7 @@ def context(hop: type[Hop], **changes: Any) -> LaunchContext:
         plain |= {"inner": None}
     else:
         plain |= {"inner": Address("127.0.0.1", 20100)}
-    return place(**{**plain, **changes})
+    return launch_context(**{**plain, **changes})
 
 
 def ask(

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 from tests.kong.kongs import have_kong
 from tests.unit.hops.conforming import KINDS, ask, context, not_http, silence, smallest
-from tests.unit.hops.places import instance
+from tests.unit.hops.contexts import instance
 
 from changeover.hops import registry
 from changeover.ports import (

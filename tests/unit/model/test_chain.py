@@ -1,4 +1,4 @@
-"""What a chain knows of itself, and by what a template is told from another."""
+"""Questions to a chain, and the hash that identifies a template."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from changeover.hops.nginx.settings import HttpSettings
 from changeover.model.chain import Chain, Tier, content_hash
 
 
-def tier(name: str = "runtime", **said: Any) -> dict[str, Any]:
-    return {"name": name, "kind": "app", "templates": {"v1": {}}, **said}
+def tier(name: str = "runtime", **given: Any) -> dict[str, Any]:
+    return {"name": name, "kind": "app", "templates": {"v1": {}}, **given}
 
 
 def chain(*names: str) -> Chain:
@@ -24,7 +24,7 @@ def test_a_chain_is_started_and_rolled_from_the_inside_out() -> None:
     assert [tier.name for tier in chain("edge", "l4", "runtime").inside_out] == ["runtime", "l4", "edge"]
 
 
-def test_each_tier_sends_its_requests_to_the_next_and_the_last_to_nobody() -> None:
+def test_each_tier_sends_its_requests_to_the_next_and_the_last_to_none() -> None:
     whole = chain("edge", "l4", "runtime")
     inner = [whole.inner(tier.name) for tier in whole.tiers]
     assert [tier.name if tier else None for tier in inner] == ["l4", "runtime", None]

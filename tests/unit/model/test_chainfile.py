@@ -1,4 +1,4 @@
-"""Every mistake in a chain file is told with its line, its key and what would be right."""
+"""Every mistake in a chain file is reported with its line, its key and the right form."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def read(text: str) -> chainfile.ParsedChain:
 
 
 def problems(text: str) -> list[str]:
-    with pytest.raises(ChangeoverError) as told:
+    with pytest.raises(ChangeoverError) as reported:
         read(text)
-    assert told.value.exit_code == 2
-    return [str(problem) for problem in told.value.problems]
+    assert reported.value.exit_code == 2
+    return [str(problem) for problem in reported.value.problems]
 
 
 def tier(text: str) -> str:
@@ -60,14 +60,14 @@ GOOD = tier("kind: app\ntemplates: {v1: {}}")
 
 
 def test_a_good_file_gives_a_chain_and_its_settings() -> None:
-    told = read(tier("kind: web\nsize: 3\ntemplates:\n  v1: {timeout: 2m}\n  v2: {body_size: 50MB}"))
-    assert [(tier.name, tier.kind, tier.size) for tier in told.chain.tiers] == [("edge", "web", 3)]
-    assert told.settings["edge"]["v1"] == WebSettings(timeout="2m")
-    assert told.settings["edge"]["v2"] == WebSettings(body_size=50_000_000)
+    reported = read(tier("kind: web\nsize: 3\ntemplates:\n  v1: {timeout: 2m}\n  v2: {body_size: 50MB}"))
+    assert [(tier.name, tier.kind, tier.size) for tier in reported.chain.tiers] == [("edge", "web", 3)]
+    assert reported.settings["edge"]["v1"] == WebSettings(timeout="2m")
+    assert reported.settings["edge"]["v2"] == WebSettings(body_size=50_000_000)
 
 
 @pytest.mark.parametrize(
-    ("said", "affinity"),
+    ("given", "affinity"),
     [
         ("none", AffinityRule()),
         ("client-ip", AffinityRule("client-ip")),
@@ -75,8 +75,8 @@ def test_a_good_file_gives_a_chain_and_its_settings() -> None:
         ("{header: X-User}", AffinityRule("header", "X-User")),
     ],
 )
-def test_affinity_is_said_in_a_word_or_with_a_name_and_written_as_it_is_read(said: str, affinity: AffinityRule) -> None:
-    chain = read(tier(f"kind: app\ntemplates: {{v1: {{}}}}\naffinity: {said}")).chain
+def test_affinity_is_a_word_or_has_a_name_and_is_written_as_it_is_read(given: str, affinity: AffinityRule) -> None:
+    chain = read(tier(f"kind: app\ntemplates: {{v1: {{}}}}\naffinity: {given}")).chain
     assert chain.tiers[0].affinity == affinity
     assert Chain.model_validate(chain.model_dump(mode="json")) == chain
 
@@ -166,12 +166,12 @@ def test_affinity_is_said_in_a_word_or_with_a_name_and_written_as_it_is_read(sai
         ),
     ],
 )
-def test_a_wrong_value_is_told_with_its_line_its_key_and_what_would_be_right(text: str, problem: str) -> None:
-    (told,) = problems(tier(text))
-    assert told.startswith(problem)
+def test_a_wrong_value_is_reported_with_its_line_its_key_and_the_right_form(text: str, problem: str) -> None:
+    (reported,) = problems(tier(text))
+    assert reported.startswith(problem)
 
 
-def test_every_problem_is_told_at_once_also_of_several_templates() -> None:
+def test_all_problems_are_reported_at_once_also_of_several_templates() -> None:
     text = tier("kind: app\ntemplates:\n  v1: {versio: x}\n  v2: {version: [1]}")
     assert [problem.split(":")[1] for problem in problems(text)] == ["5", "6"]
 
@@ -197,9 +197,9 @@ def test_a_list_that_is_empty_is_called_so() -> None:
         ("name: x\nlisten: here\n" + GOOD, "chain.yaml:2: listen: an address is needed, such as 127.0.0.1:8443"),
     ],
 )
-def test_what_is_wrong_with_the_whole_is_told_too(text: str, problem: str) -> None:
-    (told,) = problems(text)
-    assert told.startswith(problem)
+def test_a_problem_of_the_whole_file_is_reported_too(text: str, problem: str) -> None:
+    (reported,) = problems(text)
+    assert reported.startswith(problem)
 
 
 def test_two_tiers_of_one_name_are_refused() -> None:
@@ -225,9 +225,9 @@ def test_two_tiers_of_one_name_are_refused() -> None:
         ("&a [*a]", "chain.yaml: this is nested too deeply, or in itself"),
     ],
 )
-def test_what_is_not_yaml_or_means_nothing_in_it_is_told_with_its_line(text: str, problem: str) -> None:
-    (told,) = problems(text)
-    assert told.startswith(problem)
+def test_text_that_is_not_yaml_is_reported_with_its_line(text: str, problem: str) -> None:
+    (reported,) = problems(text)
+    assert reported.startswith(problem)
 
 
 def test_a_key_that_is_given_twice_is_refused_and_both_places_are_named() -> None:
@@ -237,7 +237,7 @@ def test_a_key_that_is_given_twice_is_refused_and_both_places_are_named() -> Non
 
 
 def test_a_merged_template_says_what_the_other_says_but_for_its_own_keys() -> None:
-    told = read(
+    reported = read(
         tier("""
             kind: web
             templates:
@@ -246,7 +246,7 @@ def test_a_merged_template_says_what_the_other_says_but_for_its_own_keys() -> No
               v3: {timeout: 3s, <<: *v1}
         """)
     )
-    assert told.settings["edge"] == {
+    assert reported.settings["edge"] == {
         "v1": WebSettings(timeout="1s", body_size="1MB"),
         "v2": WebSettings(timeout="2s", body_size="1MB"),
         "v3": WebSettings(timeout="3s", body_size="1MB"),
@@ -254,7 +254,7 @@ def test_a_merged_template_says_what_the_other_says_but_for_its_own_keys() -> No
 
 
 def test_a_merged_template_can_be_merged_or_repeated_again() -> None:
-    told = read(
+    reported = read(
         tier("""
             kind: web
             templates:
@@ -264,11 +264,11 @@ def test_a_merged_template_can_be_merged_or_repeated_again() -> None:
               v4: {<<: *v2, body_size: 4MB}
         """)
     )
-    assert told.settings["edge"]["v3"] == WebSettings(timeout="2s")
-    assert told.settings["edge"]["v4"] == WebSettings(timeout="2s", body_size="4MB")
+    assert reported.settings["edge"]["v3"] == WebSettings(timeout="2s")
+    assert reported.settings["edge"]["v4"] == WebSettings(timeout="2s", body_size="4MB")
 
 
-def test_a_mistake_in_what_was_merged_is_told_where_it_stands() -> None:
+def test_a_mistake_in_a_merged_part_is_reported_where_it_stands() -> None:
     text = tier("""
         kind: web
         templates:

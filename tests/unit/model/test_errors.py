@@ -5,17 +5,17 @@ from __future__ import annotations
 from changeover.model.errors import ChangeoverError, Problem, fail
 
 
-def test_a_problem_is_told_in_three_lines() -> None:
+def test_a_problem_is_printed_in_three_lines() -> None:
     problem = Problem("max_surge is 0", "chain.yaml:7", "Nothing was changed.", "Set it to 1.")
     assert str(problem) == "chain.yaml:7: max_surge is 0\n  Nothing was changed.\n  Set it to 1."
 
 
-def test_what_is_not_known_is_not_told() -> None:
+def test_empty_parts_of_a_problem_are_left_out() -> None:
     assert str(Problem("no such tier")) == "no such tier"
     assert str(Problem("no such tier", next="There are: a, b.")) == "no such tier\n  There are: a, b."
 
 
-def test_several_problems_are_told_one_below_the_other() -> None:
+def test_several_problems_are_printed_one_below_the_other() -> None:
     error = ChangeoverError(Problem("one"), Problem("two", "x"))
     assert str(error) == "one\nx: two"
     assert [problem.what for problem in error.problems] == ["one", "two"]

@@ -15,8 +15,8 @@ from changeover.model.hooks import LONGEST_VARIABLE, Hook, HookPayload, Notify, 
 PAYLOAD = HookPayload(chain="shop", rollout=7, tier="gateway", from_template="v1", to_template="v2", at=1.5)
 
 
-def hook(**said: Any) -> Hook:
-    return Hook.model_validate({"point": "before_tier", **said})
+def hook(**given: Any) -> Hook:
+    return Hook.model_validate({"point": "before_tier", **given})
 
 
 # -- as they are written ---------------------------------------------------------------------------------------------
@@ -27,14 +27,14 @@ def test_defaults() -> None:
     assert Notify(url="env:X").at == (Point.ON_FAILURE, Point.ON_COMPLETION)
 
 
-@pytest.mark.parametrize("said", [{}, {"command": ["true"], "webhook": "http://host"}])
-def test_a_hook_is_exactly_one_thing(said: dict[str, Any]) -> None:
+@pytest.mark.parametrize("given", [{}, {"command": ["true"], "webhook": "http://host"}])
+def test_a_hook_is_exactly_one_thing(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="exactly one"):
-        hook(**said)
+        hook(**given)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "given",
     [
         {"command": []},
         {"command": "rm -rf /"},
@@ -45,9 +45,9 @@ def test_a_hook_is_exactly_one_thing(said: dict[str, Any]) -> None:
         {"command": ["true"], "shell": True},
     ],
 )
-def test_what_a_hook_cannot_be(said: dict[str, Any]) -> None:
+def test_what_a_hook_cannot_be(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        hook(**said)
+        hook(**given)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_anything_else_is_none(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["slack://a/b/c", "json://host", "mailto://a:b@c", "env:NAME"])
-def test_somebody_to_notify_is_an_address_or_a_variable(url: str) -> None:
+def test_a_receiver_of_notifications_is_an_address_or_a_variable(url: str) -> None:
     assert Notify(url=url).url == url
 
 

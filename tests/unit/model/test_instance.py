@@ -46,15 +46,15 @@ def test_an_instance_is_busy_while_stopping_it_could_break_a_request(in_flight: 
         (InFlight(1, 1, (Upload(5_000_000, None, 1.0),)), "1 upload, 1 connection"),
     ],
 )
-def test_what_is_in_flight_is_told_in_words(in_flight: InFlight, text: str) -> None:
+def test_in_flight_is_printed_in_words(in_flight: InFlight, text: str) -> None:
     assert str(in_flight) == text
 
 
 def test_the_bytes_left_are_unknown_when_one_upload_did_not_say() -> None:
-    told, untold = Upload(10, 30, 1.0), Upload(10, None, 1.0)
-    assert InFlight(1, 1, (told,)).bytes_left == 20
-    assert InFlight(2, 2, (told, untold)).bytes_left is None
+    reported, untold = Upload(10, 30, 1.0), Upload(10, None, 1.0)
+    assert InFlight(1, 1, (reported,)).bytes_left == 20
+    assert InFlight(2, 2, (reported, untold)).bytes_left is None
 
 
-def test_an_upload_that_sent_more_than_it_said_has_nothing_left() -> None:
+def test_an_upload_that_sent_more_than_it_announced_has_nothing_left() -> None:
     assert Upload(50, 40, 1.0).left == 0

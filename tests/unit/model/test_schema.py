@@ -28,22 +28,22 @@ def models(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 PROPERTIES = [
-    pytest.param(said, id=f"{model}.{name}")
+    pytest.param(given, id=f"{model}.{name}")
     for model, found in models(SCHEMA)
-    for name, said in found["properties"].items()
+    for name, given in found["properties"].items()
 ]
 
 
-@pytest.mark.parametrize("said", PROPERTIES)
-def test_every_key_of_a_chain_file_says_what_it_is_for(said: dict[str, Any]) -> None:
-    assert said.get("description") or resolve(said).get("description")
+@pytest.mark.parametrize("given", PROPERTIES)
+def test_every_key_of_a_chain_file_says_what_it_is_for(given: dict[str, Any]) -> None:
+    assert given.get("description") or resolve(given).get("description")
 
 
 def test_every_default_is_in_the_schema() -> None:
     for model, found in models(SCHEMA):
         required = set(found.get("required", ()))
-        for name, said in found["properties"].items():
-            assert (name in required) != ("default" in said), f"{model}.{name}"
+        for name, given in found["properties"].items():
+            assert (name in required) != ("default" in given), f"{model}.{name}"
 
 
 def test_the_schema_knows_every_kind_of_tier_and_what_its_templates_may_say() -> None:
@@ -51,9 +51,9 @@ def test_the_schema_knows_every_kind_of_tier_and_what_its_templates_may_say() ->
     assert tier["properties"]["kind"]["enum"] == sorted(registry.known_hops())
     cases = {case["if"]["properties"]["kind"]["const"]: case["then"] for case in tier["allOf"]}
     for kind, traits in registry.known_hops().items():
-        said = resolve(cases[kind]["properties"]["templates"]["additionalProperties"])
-        assert set(said["properties"]) == set(traits.settings.model_fields)
-        assert said["additionalProperties"] is False
+        given = resolve(cases[kind]["properties"]["templates"]["additionalProperties"])
+        assert set(given["properties"]) == set(traits.settings.model_fields)
+        assert given["additionalProperties"] is False
 
 
 def test_the_schema_refers_to_nothing_that_is_not_in_it() -> None:
@@ -97,9 +97,9 @@ def check(value: Any, at: dict[str, Any], where: str) -> None:
 
 
 def schema_of(key: str, at: dict[str, Any]) -> dict[str, Any] | None:
-    patterns = [said for pattern, said in at.get("patternProperties", {}).items() if re.search(pattern, key)]
+    patterns = [given for pattern, given in at.get("patternProperties", {}).items() if re.search(pattern, key)]
     found = [at.get("properties", {}).get(key), *patterns, at.get("additionalProperties")]
-    known = next((said for said in found if said), None)
+    known = next((given for given in found if given), None)
     return ANYTHING if known is True else known
 
 

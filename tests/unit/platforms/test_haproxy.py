@@ -1,4 +1,4 @@
-"""What HAProxy is told, and when it is taken to agree. Its answers were recorded from HAProxy 2.6.12."""
+"""HAProxy's configuration, its commands, and what counts as confirmed. Answers were recorded from HAProxy 2.6.12."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STAT = (
     "bck,chkfail,chkdown,lastchg,downtime,qlimit,pid,iid,sid,throttle,lbtot,tracked,type,rate,rate_lim,rate_max,"
     "check_status,check_code,check_duration,hrsp_1xx,\n"
 )
-"""Shortened at the end: HAProxy goes on with 60 columns that nobody here reads."""
+"""Shortened at the end: HAProxy goes on with 60 columns that no code here reads."""
 
 
 def state_row(name: str, operational: int, administrative: int, weight: int = 1) -> str:
@@ -43,7 +43,7 @@ def stat_row(name: str, status: str, check: str, sessions: int = 0, queued: int 
 
 
 class Recorded(RuntimeApi):
-    """Answers as it was told to, and remembers what it was asked."""
+    """Gives the answers that a test sets, and records the commands."""
 
     def __init__(self, state: str = STATE + "\n", stat: str = STAT + "\n", **answers: str) -> None:
         self.answers = {
@@ -83,8 +83,8 @@ def lists(
 
 def tier(affinity: str | dict[str, str] = "none") -> Tier:
     health = {"interval": "250ms", "rise": 3, "fall": 4}
-    said = {"name": "web", "kind": "app", "templates": {"v1": {}}, "health": health, "affinity": affinity}
-    return Tier.model_validate(said)
+    given = {"name": "web", "kind": "app", "templates": {"v1": {}}, "health": health, "affinity": affinity}
+    return Tier.model_validate(given)
 
 
 def run(api: RuntimeApi, step: Callable[[HaproxyRouter], Any]) -> Any:
@@ -145,26 +145,26 @@ def test_members_are_asked_where_their_hop_answers_and_for_as_long_as_their_tier
     assert "timeout check 2000ms" in CONFIG["listen l4"]
 
 
-def test_it_passes_bytes_and_cuts_nobody_for_being_silent() -> None:
+def test_it_passes_bytes_and_cuts_no_silent_connection() -> None:
     assert "mode tcp" in CONFIG["defaults"]
     assert {"timeout client 1h", "timeout server 1h"} <= set(CONFIG["defaults"])
 
 
-def test_a_preview_listens_at_an_address_of_its_own_and_says_when_nobody_is_there() -> None:
+def test_a_preview_listens_at_an_address_of_its_own_and_answers_503_while_it_is_empty() -> None:
     entries = {"in.preview": Address("127.0.0.1", 20002)}
-    told = sections(config(chain(), entries, {"edge": "/readyz", "l4": "/ready", "in": "/readyz"}))
-    assert "bind 127.0.0.1:20002" in told["frontend in.preview.address"]
-    assert "default_backend in.preview" in told["frontend in.preview.address"]
-    assert "http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host in" in told["backend in.preview"]
-    assert any("status 503" in line for line in told["backend in.preview.empty"])
-    assert "listen in" not in told
+    reported = sections(config(chain(), entries, {"edge": "/readyz", "l4": "/ready", "in": "/readyz"}))
+    assert "bind 127.0.0.1:20002" in reported["frontend in.preview.address"]
+    assert "default_backend in.preview" in reported["frontend in.preview.address"]
+    assert "http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host in" in reported["backend in.preview"]
+    assert any("status 503" in line for line in reported["backend in.preview.empty"])
+    assert "listen in" not in reported
 
 
 def test_only_its_owner_may_command_it() -> None:
     assert "stats socket unix@haproxy.sock mode 600 level admin" in CONFIG["global"]
 
 
-# -- what is told --------------------------------------------------------------------------------------------------
+# -- commands -----------------------------------------------------------------------------------------------------
 
 
 def test_a_new_member_is_added_with_its_checks_and_then_let_in() -> None:
@@ -197,8 +197,8 @@ def test_what_leaves_gets_nothing_new_and_keeps_what_it_has() -> None:
 def test_a_member_with_clients_of_its_own_gets_a_cookie_and_loses_them_when_it_leaves() -> None:
     api = Recorded(add_server="New server registered.\n\n")
     listed = lists()
-    for said, step in ((api, "admit"), (listed, "remove")):
-        router = HaproxyRouter(said, tier({"cookie": "route"}), "web")
+    for given, step in ((api, "admit"), (listed, "remove")):
+        router = HaproxyRouter(given, tier({"cookie": "route"}), "web")
         asyncio.run(router.admit(replace(WEB, proxied=True), 1) if step == "admit" else router.remove(WEB))
     assert api.changes[0].startswith("add server web/web-v1-1 127.0.0.1:25556 send-proxy-v2 check ")
     assert api.changes[1] == "enable dynamic-cookie backend web"
@@ -211,7 +211,7 @@ def show(api: RuntimeApi, *instances: Instance) -> bool:
     return asyncio.run(HaproxyPreview(api, tier).show(instances))
 
 
-def test_who_is_shown_already_is_left_alone_and_anybody_else_gets_nothing_new() -> None:
+def test_a_shown_instance_is_left_alone_and_every_other_gets_nothing_new() -> None:
     api = lists("another")
     api.answers["del server"] = "Server still has connections attached to it, cannot remove it.\n"
     assert show(api) is True
@@ -222,7 +222,7 @@ def test_who_is_shown_already_is_left_alone_and_anybody_else_gets_nothing_new() 
     assert show(Recorded()) is False
 
 
-def test_who_is_not_seen_to_be_shown_is_unknown_and_one_that_clings_keeps_nobody_from_being_shown() -> None:
+def test_an_unconfirmed_instance_is_unknown_and_a_lingering_one_does_not_delay_others() -> None:
     api = lists("another")
     api.answers |= {"add server": "New server registered.\n", "del server": "Server still has connections\n"}
     with pytest.raises(Unknown, match="does not show web-v1-1 yet"):
@@ -230,7 +230,7 @@ def test_who_is_not_seen_to_be_shown_is_unknown_and_one_that_clings_keeps_nobody
     assert "set server in.preview/web-v1-1 state ready" in api.changes
 
 
-def test_removing_and_forgetting_somebody_who_is_not_there_does_nothing() -> None:
+def test_removing_and_forgetting_an_absent_instance_does_nothing() -> None:
     api = Recorded()
     run(api, lambda router: router.remove(WEB))
     run(api, lambda router: router.forget(WEB.name))
@@ -305,7 +305,7 @@ def test_a_member_that_drains_or_is_in_maintenance_is_out_whatever_its_checks_sa
     assert found == Membership(False, True, sessions=2)
 
 
-def test_somebody_it_does_not_know_is_out() -> None:
+def test_an_instance_that_it_does_not_list_is_removed() -> None:
     assert membership(lists("web-v1-2")) == Membership(False, True, sessions=0)
 
 
@@ -334,7 +334,7 @@ def test_an_answer_that_is_no_table_is_unknown(state: str, stat: str) -> None:
 
 @pytest.mark.parametrize("cut", range(1, 200, 7))
 def test_an_answer_that_was_cut_short_is_unknown_wherever_it_was_cut(cut: int) -> None:
-    """Otherwise whoever stood in the part that is missing would look as if it had been removed."""
+    """Otherwise a member in the missing part would look as if it had been removed."""
     whole = lists()
     state, stat = whole.answers["show servers state"], whole.answers["show stat"]
     with pytest.raises(Unknown):
@@ -362,6 +362,6 @@ def test_a_folder_that_is_gone_is_unknown(tmp_path: Any) -> None:
         asyncio.run(RuntimeApi(tmp_path / "gone").ask("show info"))
 
 
-def test_a_socket_that_nobody_listens_on_is_unknown(tmp_path: Any) -> None:
+def test_a_socket_without_a_listener_is_unknown(tmp_path: Any) -> None:
     with pytest.raises(Unknown, match="HAProxy did not answer `show info`"):
         asyncio.run(RuntimeApi(tmp_path).ask("show info"))

@@ -8,19 +8,19 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.unit.hops.places import instance, place
+from tests.unit.hops.contexts import instance, launch_context
 
 from changeover.hops.app.hop import App
 from changeover.hops.app.settings import AppSettings
 from changeover.model.instance import InFlight, LaunchSpec, Upload
 from changeover.ports import Unknown
 
-PLACE = place(instance=instance("runtime-v2-3", 21000, 21000), inner=None, inner_tier=None)
+CONTEXT = launch_context(instance=instance("runtime-v2-3", 21000, 21000), inner=None, inner_tier=None)
 
 
 def launch(**settings: Any) -> LaunchSpec:
     nobody = httpx.AsyncClient(transport=httpx.MockTransport(silent))
-    return App(nobody).launch(AppSettings.model_validate(settings), PLACE)
+    return App(nobody).launch(AppSettings.model_validate(settings), CONTEXT)
 
 
 def ask(what: Callable[[App], Any], answer: Callable[[httpx.Request], httpx.Response]) -> Any:
@@ -32,7 +32,7 @@ def ask(what: Callable[[App], Any], answer: Callable[[httpx.Request], httpx.Resp
 
 
 def in_flight(answer: httpx.Response) -> InFlight:
-    found: InFlight = ask(lambda app: app.in_flight(PLACE.instance), lambda _: answer)
+    found: InFlight = ask(lambda app: app.in_flight(CONTEXT.instance), lambda _: answer)
     return found
 
 
@@ -93,11 +93,11 @@ def test_the_environment_is_what_the_template_says() -> None:
 
 @pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False), (404, False), (302, False)])
 def test_only_200_is_ready(status: int, ready: bool) -> None:
-    assert ask(lambda app: app.ready(PLACE.instance), lambda _: httpx.Response(status)) is ready
+    assert ask(lambda app: app.ready(CONTEXT.instance), lambda _: httpx.Response(status)) is ready
 
 
 def test_no_answer_is_not_ready() -> None:
-    assert ask(lambda app: app.ready(PLACE.instance), silent) is False
+    assert ask(lambda app: app.ready(CONTEXT.instance), silent) is False
 
 
 def test_what_is_in_flight_is_what_it_says() -> None:
@@ -126,4 +126,4 @@ def test_an_answer_that_makes_no_sense_is_unknown_and_never_empty(answer: httpx.
 
 def test_no_answer_is_unknown_and_never_empty() -> None:
     with pytest.raises(Unknown, match="/inflight: too slow"):
-        ask(lambda app: app.in_flight(PLACE.instance), silent)
+        ask(lambda app: app.in_flight(CONTEXT.instance), silent)

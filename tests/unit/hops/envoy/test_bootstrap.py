@@ -1,4 +1,4 @@
-"""What an Envoy is told."""
+"""The bootstrap of an Envoy."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.hops.places import BEHIND, instance, place, tier
+from tests.unit.hops.contexts import BEHIND, instance, launch_context, tier
 
 from changeover.hops.envoy.bootstrap import EnvoyEndpoint, bootstrap, endpoints
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.model.instance import Address
 
-PLACE = place(instance=instance("gateway-v1-1"), tier=tier("envoy"), inner=None)
+CONTEXT = launch_context(instance=instance("gateway-v1-1"), tier=tier("envoy"), inner=None)
 
 
-def told(**settings: Any) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(bootstrap(EnvoySettings.model_validate(settings), PLACE))
+def made(**settings: Any) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(bootstrap(EnvoySettings.model_validate(settings), CONTEXT))
     return document
 
 
@@ -38,7 +38,7 @@ def routes(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_it_serves_and_is_controlled_at_addresses_of_its_own() -> None:
-    document = told()
+    document = made()
     served = document["static_resources"]["listeners"][0]["address"]["socket_address"]
     assert served == {"address": "127.0.0.1", "port_value": 20001}
     assert document["admin"]["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 20002}
@@ -49,7 +49,7 @@ def test_it_serves_and_is_controlled_at_addresses_of_its_own() -> None:
 
 
 def test_the_members_behind_come_from_a_file_whose_folder_is_watched() -> None:
-    found = cluster(told())
+    found = cluster(made())
     assert (found["name"], found["type"]) == ("runtime", "EDS")
     assert found["eds_cluster_config"]["eds_config"]["path_config_source"] == {
         "path": "/state/members/runtime/endpoints.json",
@@ -58,28 +58,28 @@ def test_the_members_behind_come_from_a_file_whose_folder_is_watched() -> None:
 
 
 def test_members_are_checked_as_their_tier_says() -> None:
-    (check,) = cluster(told())["health_checks"]
+    (check,) = cluster(made())["health_checks"]
     assert check["http_health_check"] == {"path": "/readyz"}
     assert (check["interval"], check["no_traffic_interval"], check["timeout"]) == ("0.250s", "0.250s", "1.000s")
     assert (check["healthy_threshold"], check["unhealthy_threshold"]) == (3, 4)
 
 
 def test_nothing_is_sent_to_a_member_that_is_not_ready_or_was_taken_out() -> None:
-    found = cluster(told())
+    found = cluster(made())
     assert found["common_lb_config"]["healthy_panic_threshold"] == {"value": 0}
     assert found["ignore_health_on_host_removal"] is True
 
 
 def test_an_envoy_without_anything_behind_it_is_refused() -> None:
     with pytest.raises(ValueError, match="edge: an envoy tier needs a tier behind it"):
-        bootstrap(EnvoySettings(), place(inner_tier=None))
+        bootstrap(EnvoySettings(), launch_context(inner_tier=None))
 
 
 # -- what may be sent again, and how long things may take ----------------------------------------------------------
 
 
 def test_only_a_safe_request_is_sent_again_after_it_reached_an_instance() -> None:
-    safe, other = routes(told())
+    safe, other = routes(made())
     (method,) = safe["match"]["headers"]
     assert method == {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
     assert set(safe["route"]["retry_policy"]["retry_on"].split(",")) == {"connect-failure", "refused-stream", "reset"}
@@ -88,14 +88,14 @@ def test_only_a_safe_request_is_sent_again_after_it_reached_an_instance() -> Non
 
 
 def test_every_request_finds_a_route_and_none_is_cut_for_being_slow() -> None:
-    for route in routes(told()):
+    for route in routes(made()):
         assert route["match"]["prefix"] == "/"
         assert route["route"]["cluster"] == BEHIND.name
         assert route["route"]["timeout"] == "0s"  # Envoy's default would be 15 s for a whole answer
 
 
 def test_silence_is_bounded_as_the_settings_say() -> None:
-    document = told(idle_timeout="1h", stream_idle_timeout="5m", upstream_idle_timeout="30s", connect_timeout="250ms")
+    document = made(idle_timeout="1h", stream_idle_timeout="5m", upstream_idle_timeout="30s", connect_timeout="250ms")
     assert manager(document)["common_http_protocol_options"]["idle_timeout"] == "3600.000s"
     assert manager(document)["stream_idle_timeout"] == "300.000s"
     assert cluster(document)["connect_timeout"] == "0.250s"
@@ -106,7 +106,7 @@ def test_silence_is_bounded_as_the_settings_say() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
 def test_a_header_says_what_the_template_says(value: str) -> None:
     """`%` begins a command in Envoy's header values; doubled, it is a percent sign."""
-    (added,) = manager(told(headers={"X-Odd": value}))["route_config"]["response_headers_to_add"]
+    (added,) = manager(made(headers={"X-Odd": value}))["route_config"]["response_headers_to_add"]
     assert added["header"]["key"] == "X-Odd"
     assert added["header"]["value"].split("%%") == value.split("%")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.unit.hops.places import instance
+from tests.unit.hops.contexts import instance
 
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.model.instance import Instance
@@ -161,8 +161,8 @@ def test_weights_stand_in_the_list_and_can_be_changed(gateway: Gateway) -> None:
 def test_a_weight_is_known_once_all_nodes_have_the_same(gateway: Gateway) -> None:
     gateway.run(admit(A))
     gateway.answers = {22001: clusters(runtime_v1_1=HEALTHY), 22002: clusters(7, runtime_v1_1=HEALTHY)}
-    said = gateway.membership()
-    assert (said.admitted, said.weight) == (True, None)
+    given = gateway.membership()
+    assert (given.admitted, given.weight) == (True, None)
 
 
 # -- what counts as confirmed --------------------------------------------------------------------------------------
@@ -198,9 +198,9 @@ def test_a_node_that_does_not_answer_confirms_nothing(gateway: Gateway, wanted: 
     if wanted:
         gateway.run(admit(A))
     gateway.answers = {22001: clusters(runtime_v1_1=HEALTHY) if wanted else clusters(), 22002: silent}
-    said = gateway.membership()
-    assert (said.admitted, said.removed, said.silent) == (False, False, True)
-    assert said.pending.startswith("gateway-v1-2 (GET http://127.0.0.1:22002/clusters?format=json: ConnectTimeout")
+    given = gateway.membership()
+    assert (given.admitted, given.removed, given.silent) == (False, False, True)
+    assert given.pending.startswith("gateway-v1-2 (GET http://127.0.0.1:22002/clusters?format=json: ConnectTimeout")
 
 
 @pytest.mark.parametrize(
@@ -218,9 +218,9 @@ def test_a_node_that_does_not_answer_confirms_nothing(gateway: Gateway, wanted: 
 )
 def test_an_answer_that_makes_no_sense_confirms_nothing(gateway: Gateway, answer: httpx.Response) -> None:
     gateway.answers[22002] = lambda: answer
-    said = gateway.membership()
-    assert (said.admitted, said.removed, said.silent) == (False, False, True)
-    assert said.pending.startswith("gateway-v1-2 (")
+    given = gateway.membership()
+    assert (given.admitted, given.removed, given.silent) == (False, False, True)
+    assert given.pending.startswith("gateway-v1-2 (")
 
 
 @pytest.mark.parametrize("flag", ["failed_outlier_check", "pending_dynamic_removal", "pending_active_hc", "a_new_one"])
@@ -231,7 +231,7 @@ def test_any_flag_against_a_member_means_that_it_gets_no_traffic(gateway: Gatewa
     assert not gateway.membership().admitted
 
 
-def test_with_nobody_in_front_the_list_itself_is_all_there_is(gateway: Gateway) -> None:
+def test_without_a_gateway_in_front_the_list_alone_decides(gateway: Gateway) -> None:
     """While a chain starts, the tier behind is ready first; every Envoy begins with this list."""
     gateway.nodes = ()
     gateway.run(admit(A))

@@ -16,24 +16,24 @@ PLAIN: dict[str, Any] = {"kind": "kong", "admin": ["http://10.0.0.7:8001"], "pro
 APP = {"name": "runtime", "kind": "app", "templates": {"v1": {}}}
 
 
-def read(folder: Path, *outer: dict[str, Any], **said: Any) -> ExternalKong:
+def read(folder: Path, *outer: dict[str, Any], **given: Any) -> ExternalKong:
     file = folder / "chain.yaml"
-    file.write_text(yaml.safe_dump({"tiers": [*outer, {**APP, "router": {**PLAIN, **said}}]}))
+    file.write_text(yaml.safe_dump({"tiers": [*outer, {**APP, "router": {**PLAIN, **given}}]}))
     router = wiring.read_chain(file)[0].routers["runtime"]
     assert isinstance(router, ExternalKong)
     return router
 
 
-def refused(folder: Path, *outer: dict[str, Any], **said: Any) -> str:
+def refused(folder: Path, *outer: dict[str, Any], **given: Any) -> str:
     with pytest.raises(ChangeoverError) as error:
-        read(folder, *outer, **said)
+        read(folder, *outer, **given)
     assert error.value.exit_code == 2
     return str(error.value)
 
 
-def test_what_is_not_said_is_what_breaks_nothing(tmp_path: Path) -> None:
+def test_the_defaults_break_nothing(tmp_path: Path) -> None:
     router = read(tmp_path)
-    assert router.request_buffering, "as Kong does unless it is told otherwise"
+    assert router.request_buffering, "as Kong does by default"
     assert router.propagation_seconds == 10.0
 
 
@@ -46,13 +46,13 @@ def test_time_to_spread_is_waited_for_with_one_address_and_not_with_every_node(t
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) -> None:
-    told = refused(tmp_path, admin=["http://me:hunter22@10.0.0.7:8001"])
-    assert "tiers.0.router.admin.0: a password here would appear in messages" in told
-    assert "hunter22" not in told
+    reported = refused(tmp_path, admin=["http://me:hunter22@10.0.0.7:8001"])
+    assert "tiers.0.router.admin.0: a password here would appear in messages" in reported
+    assert "hunter22" not in reported
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("given", "why"),
     [
         ({"admin": []}, "router.admin"),
         ({"admin": ["10.0.0.7:8001"]}, "an address such as http://10.0.0.7:8001 is needed"),
@@ -65,8 +65,8 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) ->
         ({"token_env": "not a variable"}, "router.token_env"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(tmp_path: Path, said: dict[str, Any], why: str) -> None:
-    assert why in refused(tmp_path, **said)
+def test_a_mistake_is_reported_with_its_place(tmp_path: Path, given: dict[str, Any], why: str) -> None:
+    assert why in refused(tmp_path, **given)
 
 
 def test_a_hop_that_sends_to_an_address_sends_to_the_proxy(tmp_path: Path) -> None:

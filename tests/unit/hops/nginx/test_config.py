@@ -1,4 +1,4 @@
-"""What nginx is told, read back as nginx would read it."""
+"""The configuration of nginx, parsed as nginx would parse it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from tests.unit.hops.contexts import instance, launch_context, tier
 from tests.unit.hops.nginx.nginx_text import Directive, parse
-from tests.unit.hops.places import instance, place, tier
 
 from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.config import http_conf, stream_conf
@@ -21,13 +21,13 @@ PLAIN, PLAIN_STREAM = HttpSettings(), StreamSettings()
 
 
 def http(
-    settings: HttpSettings = PLAIN, binary: NginxBinary = OLD, *, as_root: bool = False, **said: object
+    settings: HttpSettings = PLAIN, binary: NginxBinary = OLD, *, as_root: bool = False, **given: object
 ) -> Directive:
-    return parse(http_conf(settings, place(**said), binary, as_root=as_root))
+    return parse(http_conf(settings, launch_context(**given), binary, as_root=as_root))
 
 
 def stream(settings: StreamSettings = PLAIN_STREAM, binary: NginxBinary = OLD, *, as_root: bool = False) -> Directive:
-    return parse(stream_conf(settings, place(), binary, as_root=as_root))
+    return parse(stream_conf(settings, launch_context(), binary, as_root=as_root))
 
 
 def serving(conf: Directive) -> Directive:
@@ -108,9 +108,9 @@ def test_the_stream_passes_bytes_to_the_tier_behind() -> None:
 
 def test_a_proxy_without_anything_behind_it_is_refused() -> None:
     with pytest.raises(ValueError, match="edge: an nginx tier needs a tier behind it"):
-        http_conf(PLAIN, place(inner=None), OLD, as_root=False)
+        http_conf(PLAIN, launch_context(inner=None), OLD, as_root=False)
     with pytest.raises(ValueError, match="edge: an nginx-stream tier needs a tier behind it"):
-        stream_conf(PLAIN_STREAM, place(inner=None), OLD, as_root=False)
+        stream_conf(PLAIN_STREAM, launch_context(inner=None), OLD, as_root=False)
 
 
 # -- TLS -----------------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_the_disk_of_a_buffered_route_is_reckoned_and_bounds_its_requests() -> N
     assert location(server, "/").value("client_max_body_size") == ("5000000",)
     assert location(server, "/").all("limit_conn") == []
     assert settings.disk == 1_000_000_000
-    assert "# on disk: 20 x 50.0 MB = 1.0 GB" in http_conf(settings, place(), OLD, as_root=False)
+    assert "# on disk: 20 x 50.0 MB = 1.0 GB" in http_conf(settings, launch_context(), OLD, as_root=False)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import typer
 from pydantic import ValidationError
-from tests.unit.hops.places import place
+from tests.unit.hops.contexts import launch_context
 
 from changeover.cli.commands.relay import relay
 from changeover.hops.relay.hop import Relay
@@ -20,8 +20,8 @@ from changeover.uploads.core.timing import UploadTiming
 
 def options(**settings: Any) -> dict[str, Any]:
     """What the process is started with, option by option."""
-    said = RelaySettings.model_validate({"segment": ["POST /upload"], **settings})
-    _, *module, text = Relay(httpx.AsyncClient()).launch(said, place()).argv
+    given = RelaySettings.model_validate({"segment": ["POST /upload"], **settings})
+    _, *module, text = Relay(httpx.AsyncClient()).launch(given, launch_context()).argv
     assert module == ["-m", "changeover.relay"]
     found: dict[str, Any] = json.loads(text)
     return found
@@ -84,4 +84,4 @@ def test_it_waits_until_others_than_an_application_that_died_were_asked() -> Non
 
 def test_it_stands_in_front_of_something() -> None:
     with pytest.raises(ValueError, match="needs a tier behind it"):
-        Relay(httpx.AsyncClient()).launch(RelaySettings(segment=()), place(inner=None, inner_tier=None))
+        Relay(httpx.AsyncClient()).launch(RelaySettings(segment=()), launch_context(inner=None, inner_tier=None))

@@ -1,4 +1,4 @@
-"""Instances and the places where they stand, with everything that does not matter filled in."""
+"""Instances and their launch contexts, with everything that does not matter filled in."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ BEHIND = Tier.model_validate(
 )
 
 
-def tier(kind: str = "nginx", **said: Any) -> Tier:
-    return Tier.model_validate({"name": "edge", "kind": kind, "templates": {"v1": {}}, **said})
+def tier(kind: str = "nginx", **given: Any) -> Tier:
+    return Tier.model_validate({"name": "edge", "kind": kind, "templates": {"v1": {}}, **given})
 
 
 def instance(name: str = "edge-v1-1", port: int = 20001, control: int = 20002) -> Instance:
@@ -28,8 +28,8 @@ def instance(name: str = "edge-v1-1", port: int = 20001, control: int = 20002) -
     return Instance(name, tier_name, template, Address("127.0.0.1", port), Address("127.0.0.1", control))
 
 
-def place(**said: Any) -> LaunchContext:
-    """The place of an edge instance in front of `runtime`, changed by `said`."""
+def launch_context(**given: Any) -> LaunchContext:
+    """The launch context of an edge instance in front of `runtime`, changed by `given`."""
     plain: dict[str, Any] = {
         "instance": instance(),
         "tier": tier(drain={"deadline": "2m"}),
@@ -42,4 +42,4 @@ def place(**said: Any) -> LaunchContext:
         "inner_traits": App.traits,
         "membership": "/state/members/runtime/endpoints.json",
     }
-    return LaunchContext(**{**plain, **said})
+    return LaunchContext(**{**plain, **given})
