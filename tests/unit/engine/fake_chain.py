@@ -82,6 +82,14 @@ class FakePlatform:
         address = Address("127.0.0.1", 1)
         return self._instances.setdefault(name, Instance(name, tier.name, template, address, address))
 
+    async def start(self, instance: Instance, tier: Tier) -> Instance:
+        """Start it again in its place; from a broken template it ends at once."""
+        self.events.append(f"start {instance.name} {instance.template}")
+        self._instances[instance.name] = instance
+        if (tier.name, instance.template) not in self.broken:
+            self._gone.discard(instance.name)
+        return instance
+
     def gone(self, instance: Instance) -> str | None:
         return "it ended" if instance.name in self._gone else None
 
@@ -101,17 +109,18 @@ class FakePlatform:
 
 
 class FakeHop:
-    """Ready at once, idle always."""
+    """Ready while it runs, idle always."""
 
     traits: ClassVar[HopTraits] = TRAITS
 
-    def __init__(self, client: object = None) -> None: ...
+    def __init__(self, client: object = None, platform: FakePlatform | None = None) -> None:
+        self._platform = platform
 
     def launch(self, settings: object, context: LaunchContext) -> LaunchSpec:
         raise NotImplementedError
 
     async def ready(self, instance: Instance) -> bool:
-        return True
+        return self._platform is None or instance.name in self._platform.running
 
     async def lame_duck(self, instance: Instance, on: bool) -> None: ...
 
@@ -150,7 +159,7 @@ def runtime(of: Chain, platform: FakePlatform, routers: Mapping[str, FakeRouter]
     return ChainRuntime(
         chain=of,
         platform=platform,
-        hops={tier.name: FakeHop() for tier in of.tiers},
+        hops={tier.name: FakeHop(platform=platform) for tier in of.tiers},
         routers=routers or {tier.name: FakeRouter() for tier in of.tiers},
         hashes=hashes,
         hashes_in_use=lambda: hashes,
