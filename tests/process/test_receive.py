@@ -1,4 +1,4 @@
-"""The receive path over real connections: what goes past the parser, and what must not."""
+"""The receiver of uploads over real connections. test_readers.py has the malformed requests that it refuses."""
 
 from __future__ import annotations
 
@@ -8,102 +8,20 @@ import json
 import os
 import sys
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+from tests.process.received import PARTIAL, PATIENCE, Client, Server, serving
 
 from changeover.uploads import CompletedUpload, FileStore, Limits, Response, UploadEvent
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.server.body import BUFFER, ReceiveTiming
 from changeover.uploads.server.connection import HEAD
 from changeover.uploads.server.receive import Receiver
-
-PATIENCE = 20.0
-PARTIAL = "application/partial-upload"
-
-
-@dataclass(frozen=True)
-class Got:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-class Client:
-    """One connection, spoken to by hand."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    async def send(self, *pieces: bytes) -> None:
-        for piece in pieces:
-            self._writer.write(piece)
-            await self._writer.drain()
-
-    async def begin(self, method: str, path: str, **headers: object) -> None:
-        lines = [f"{method} {path} HTTP/1.1", "Host: x"]
-        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-        await self.send("\r\n".join(lines).encode() + b"\r\n\r\n")
-
-    async def got(self, *, head: bool = False) -> Got:
-        async with asyncio.timeout(PATIENCE):
-            raw = await self._reader.readuntil(b"\r\n\r\n")
-            first, *lines = raw.decode().splitlines()
-            pairs = (line.partition(": ") for line in lines if line)
-            headers = {name.lower(): value for name, _, value in pairs}
-            size = 0 if head else int(headers.get("content-length", 0))
-            return Got(int(first.split()[1]), headers, await self._reader.readexactly(size))
-
-    async def ask(self, method: str, path: str, body: bytes = b"", **headers: object) -> Got:
-        await self.begin(method, path, content_length=len(body), **headers)
-        await self.send(body)
-        return await self.got(head=method == "HEAD")
-
-    async def is_closed(self) -> bool:
-        async with asyncio.timeout(PATIENCE):
-            return await self._reader.read(1) == b""
-
-    def half_close(self) -> None:
-        self._writer.write_eof()
-
-    def hang_up(self) -> None:
-        self._writer.transport.abort()
-
-
-class Server:
-    def __init__(self, receiver: Receiver, finished: list[CompletedUpload]) -> None:
-        self.receiver = receiver
-        self.finished = finished
-
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
-        reader, writer = await asyncio.open_connection(*self.receiver.address)
-        try:
-            yield Client(reader, writer)
-        finally:
-            writer.transport.abort()
-
-
-@asynccontextmanager
-async def serving(
-    folder: Path, limits: Limits | None = None, *, status: int = 201, timing: ReceiveTiming | None = None
-) -> AsyncIterator[Server]:
-    finished: list[CompletedUpload] = []
-
-    async def on_complete(one: CompletedUpload) -> Response:
-        finished.append(one)
-        return Response(status, (), (await one.digest()).encode())
-
-    store = FileStore(folder, durable=False)
-    async with Receiver(Engine(store, on_complete, limits), "127.0.0.1", 0, timing=timing) as receiver:
-        yield Server(receiver, finished)
-
 
 Run = Callable[[Any], Any]
 
@@ -214,29 +132,6 @@ def test_what_a_client_that_hung_up_had_sent_is_kept_and_gone_on_with(tmp_path: 
                 more = {"upload_offset": start, "upload_complete": "?1", "content_type": PARTIAL}
                 assert (await client.ask("PATCH", place, body[start:], **more)).status == 201
                 assert await content(client, server.finished[0].id) == body
-
-    run(go())
-
-
-def test_what_is_no_request_is_refused_and_the_connection_closed(tmp_path: Path, run: Run) -> None:
-    bad = {
-        b"GET / HTTP/1.1\r\nHost: x\r\nBad Header: 1\r\n\r\n": 400,
-        b"\x16\x03\x01\x02\x00\x01\x00": 400,
-        b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello": 400,
-        b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": 400,
-        b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n": 400,
-        b"GET /files/ HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 2 * HEAD: 431,
-        b"GET /elsewhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n": 404,
-    }
-
-    async def go() -> None:
-        async with serving(tmp_path) as server:
-            for request, status in bad.items():
-                async with server.client() as client:
-                    await client.send(request)
-                    assert (await client.got()).status == status, request
-                    assert await client.is_closed()
-            assert not server.finished
 
     run(go())
 

@@ -1,0 +1,94 @@
+"""The receiver of uploads over real connections: a server in this loop, and a client whose bytes the test chooses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from changeover.uploads import CompletedUpload, FileStore, Limits, Response
+from changeover.uploads.core.engine import Engine
+from changeover.uploads.server.body import ReceiveTiming
+from changeover.uploads.server.receive import Receiver
+
+PATIENCE = 20.0
+PARTIAL = "application/partial-upload"
+
+
+@dataclass(frozen=True)
+class Got:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Client:
+    """One connection, spoken to by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def send(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self._writer.write(piece)
+            await self._writer.drain()
+
+    async def begin(self, method: str, path: str, **headers: object) -> None:
+        lines = [f"{method} {path} HTTP/1.1", "Host: x"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        await self.send("\r\n".join(lines).encode() + b"\r\n\r\n")
+
+    async def got(self, *, head: bool = False) -> Got:
+        async with asyncio.timeout(PATIENCE):
+            raw = await self._reader.readuntil(b"\r\n\r\n")
+            first, *lines = raw.decode().splitlines()
+            pairs = (line.partition(": ") for line in lines if line)
+            headers = {name.lower(): value for name, _, value in pairs}
+            size = 0 if head else int(headers.get("content-length", 0))
+            return Got(int(first.split()[1]), headers, await self._reader.readexactly(size))
+
+    async def ask(self, method: str, path: str, body: bytes = b"", **headers: object) -> Got:
+        await self.begin(method, path, content_length=len(body), **headers)
+        await self.send(body)
+        return await self.got(head=method == "HEAD")
+
+    async def is_closed(self) -> bool:
+        async with asyncio.timeout(PATIENCE):
+            return await self._reader.read(1) == b""
+
+    def half_close(self) -> None:
+        self._writer.write_eof()
+
+    def hang_up(self) -> None:
+        self._writer.transport.abort()
+
+
+class Server:
+    def __init__(self, receiver: Receiver, finished: list[CompletedUpload]) -> None:
+        self.receiver = receiver
+        self.finished = finished
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        reader, writer = await asyncio.open_connection(*self.receiver.address)
+        try:
+            yield Client(reader, writer)
+        finally:
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, limits: Limits | None = None, *, status: int = 201, timing: ReceiveTiming | None = None
+) -> AsyncIterator[Server]:
+    finished: list[CompletedUpload] = []
+
+    async def on_complete(one: CompletedUpload) -> Response:
+        finished.append(one)
+        return Response(status, (), (await one.digest()).encode())
+
+    store = FileStore(folder, durable=False)
+    async with Receiver(Engine(store, on_complete, limits), "127.0.0.1", 0, timing=timing) as receiver:
+        yield Server(receiver, finished)
