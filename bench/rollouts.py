@@ -22,8 +22,8 @@ from rich.table import Table
 from shared import RunningChain, write_results
 
 from changeover.model.units import resolve_count
-from changeover.rollout.simulation.lower_bound import floor
-from changeover.rollout.tier.state import RolloutSettings
+from changeover.rollout.simulation.lower_bound import lower_bound
+from changeover.rollout.tier.settings import RolloutSettings
 
 SIZES = (3, 10, 30)
 SURGES: tuple[int | str, ...] = (1, "25%")
@@ -89,7 +89,7 @@ def least_time(size: int, surge: int | str, rolled: Mapping[str, Any], *, stops:
         drain_deadline=600.0,
         cut_at_deadline=False,
     )
-    return floor(rules, starts, drains)
+    return lower_bound(rules, starts, drains)
 
 
 def main() -> None:

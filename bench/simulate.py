@@ -22,13 +22,14 @@ from rich.console import Console
 from rich.table import Table
 from shared import write_results
 
-from changeover.rollout.simulation.distributions import Around
-from changeover.rollout.simulation.simulate import SimulatedTier, Simulation
-from changeover.rollout.tier.state import RolloutSettings
+from changeover.rollout.simulation.distributions import LogNormal
+from changeover.rollout.simulation.model import SimulatedTier
+from changeover.rollout.simulation.simulate import Simulation
+from changeover.rollout.tier.settings import RolloutSettings
 
 SIZES = (100, 1_000, 10_000, 100_000)
 ROUNDS = 2
-WORLD = SimulatedTier(start=Around(10.0, 1.5), lifetime=30 * 86_400.0)
+WORLD = SimulatedTier(start=LogNormal(10.0, 1.5), lifetime=30 * 86_400.0)
 
 
 def rules(size: int) -> RolloutSettings:

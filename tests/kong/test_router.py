@@ -13,7 +13,8 @@ import pytest
 from tests.kong.kongs import Kong, double, instance, plain_document, run, steered
 from tests.unit.engine.test_observe import Around, member
 
-from changeover.engine.observe import PATIENCE, Observer
+from changeover.engine.observe import Observer
+from changeover.engine.timing import EngineTiming
 from changeover.kit import http
 from changeover.model.instance import Instance
 from changeover.ports import Membership, Unknown
@@ -260,12 +261,12 @@ def test_a_node_that_does_not_say_is_waited_for_by_name_until_it_is_back(
             router.do(lambda it: it.remove(A))
     observer = engine.observer(leaving, router=router.router)
     assert confirmations(observer, leaving) == []
-    engine.now += PATIENCE
+    engine.now += EngineTiming().unconfirmed_after
     (event,) = confirmations(observer, leaving)
     assert isinstance(event, on.Unconfirmed)
     assert event.silent
-    assert event.who.startswith(f"{kong.admin[1]} (")
-    assert given in event.who
+    assert event.source.startswith(f"{kong.admin[1]} (")
+    assert given in event.source
     one.fault = ""
     if fault == "down":
         kong.double.do(one.admin.open())

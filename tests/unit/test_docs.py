@@ -33,13 +33,15 @@ from changeover.probe.ledger_row import LedgerRow
 from changeover.relay.process.admin import COUNTER_HELP
 from changeover.rollout import commands, events
 from changeover.rollout.guard.evaluate import VERDICTS
-from changeover.rollout.members.phases import Phase, mermaid
-from changeover.rollout.tier import actions
+from changeover.rollout.members import phases
+from changeover.rollout.members.phases import Phase
+from changeover.rollout.tier import actions, transitions
 
 ROOT = Path(__file__).parents[2]
 README, CHINESE = (ROOT / "README.md").read_text(), (ROOT / "README.zh.md").read_text()
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
-PHASES = re.compile(r"(<!-- phases -->\n```mermaid\n).*?(```\n<!-- /phases -->)", re.DOTALL)
+DIAGRAMS = {"phases": phases.mermaid, "tier": transitions.mermaid}
+"""Diagrams in ARCHITECTURE.md, by the name of their markers."""
 
 
 def visible_commands() -> list[str]:
@@ -66,19 +68,23 @@ def test_both_readmes_show_the_same_commands_and_sections() -> None:
         assert english == chinese, pattern
 
 
-def test_the_phase_diagram_is_the_table() -> None:
+@pytest.mark.parametrize("name", DIAGRAMS)
+def test_the_diagram_is_the_table(name: str) -> None:
     """Written anew with CHANGEOVER_WRITE_DOCS=1."""
-    wanted = PHASES.sub(lambda m: m[1] + mermaid() + "\n" + m[2], ARCHITECTURE)
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    between = re.compile(rf"(<!-- {name} -->\n```mermaid\n).*?(```\n<!-- /{name} -->)", re.DOTALL)
+    wanted, found = between.subn(lambda m: m[1] + DIAGRAMS[name]() + "\n" + m[2], page)
+    assert found == 1
     if os.environ.get("CHANGEOVER_WRITE_DOCS"):
         (ROOT / "ARCHITECTURE.md").write_text(wanted)
     else:
-        assert wanted == ARCHITECTURE, "run this test with CHANGEOVER_WRITE_DOCS=1"
+        assert wanted == page, "run this test with CHANGEOVER_WRITE_DOCS=1"
 
 
 PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("cli.md", "exits"): lambda: table(("code", "meaning"), exit_codes().items()),
     ("cli.md", "commands"): lambda: "\n".join(map(command_text, visible_commands())),
-    ("actions.md", "states"): lambda: members(actions.State),
+    ("actions.md", "states"): lambda: members(actions.TierStatus),
     ("actions.md", "phases"): lambda: members(Phase),
     ("actions.md", "actions"): lambda: actions.table() + "\n",
     ("kong.md", "router"): lambda: settings(ExternalKong),
@@ -175,7 +181,7 @@ def test_every_page_is_named_in_both_readmes() -> None:
 
 
 def test_every_state_has_an_answer_to_every_action() -> None:
-    assert set(actions.ANSWERS) == {(state, action) for state in actions.State for action in actions.Action}
+    assert set(actions.ANSWERS) == {(state, action) for state in actions.TierStatus for action in actions.Action}
 
 
 @pytest.mark.parametrize("kind", [events.Event, commands.Command])

@@ -16,7 +16,8 @@ from changeover.ports import CanWeigh, Unknown
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.strategies import canary
-from changeover.rollout.tier.context import TierContext
+from changeover.rollout.tier import context
+from changeover.rollout.tier.actions import status_of
 
 
 async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
@@ -25,7 +26,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
     now = Clock(not_before=journal.latest()).now()  # the controllers' clock, which never goes back
     tiers, instances = [], []
     for tier in found.chain.tiers:
-        course = journal.course(tier.name)
+        state = journal.tier(tier.name)
         members = list(journal.fleet(tier.name)) if up else []
         instances += await asyncio.gather(*(_instance(found, tier.name, member, now) for member in members))
         tiers.append(
@@ -33,8 +34,8 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
                 "name": tier.name,
                 "kind": tier.kind,
                 "size": tier.size,
-                "template": course.goal if course else None,
-                "status": course.status.value if course else None,
+                "template": state.goal if state else None,
+                "status": status_of(state.state).value if state else None,
                 "serving": sum(m.phase is Phase.ADMITTED for m in members),
                 "canary_share": _canary_share(found, tier, journal) if up else None,
                 "preview": str(shown) if up and (shown := found.platform.preview_entry(tier.name)) else None,
@@ -58,16 +59,13 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
 def _canary_share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] | None:
     """The share of the new template at a canary step: the target, and what the routers have. None otherwise."""
     router = found.world.routers[tier.name]
-    course, weighs = journal.course(tier.name), isinstance(router, CanWeigh)
-    if course is None:
+    state, settings = journal.tier(tier.name), rollout_settings(tier, weighed=isinstance(router, CanWeigh))
+    if state is None or context.canary_step(settings, state) is None:
         return None
-    here = TierContext(rollout_settings(tier, weighed=weighs), course, journal.fleet(tier.name))
-    if here.step is None:
-        return None
-    actual = canary.actual_share(here.fleet, course.goal)
+    actual = canary.actual_share(journal.fleet(tier.name), state.goal)
     return {
-        "unit": router.weighs if isinstance(router, CanWeigh) and here.rules.beside else "instances",
-        "target_percent": here.share,
+        "unit": router.weighs if isinstance(router, CanWeigh) and settings.canary_beside_all else "instances",
+        "target_percent": context.share(settings, state),
         "actual_percent": None if actual is None else round(actual, 1),
     }
 

@@ -1,24 +1,20 @@
-"""The controller: one machine for every tier, fed with what is seen, its commands performed.
+"""The controller: one machine for every tier, fed with what is observed, its decisions written down and performed.
 
-Every step goes observe -> decide -> write down -> perform. The machines decide; this file never does. Commands of one
-instance are performed one after the other, those of different instances side by side. What fails is not retried here:
-the machine asks again for what it does not see.
+Every step goes observe -> decide -> write down -> perform. The machines decide; this file never does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from signal import SIGKILL
 
 from changeover.engine.guardian import guard
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import LogLine, RolloutRow
 from changeover.engine.observe import Observer
+from changeover.engine.performer import Performer
 from changeover.engine.preview import show, until_shown
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener, rollout_settings
 from changeover.kit.clock import Clock
@@ -28,68 +24,60 @@ from changeover.model.hooks import Point
 from changeover.ports import CannotStart, CanWeigh, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout.members.fleet import Fleet, Moved
+from changeover.rollout.members.fleet import Fleet
 from changeover.rollout.members.phases import UNSETTLED, Phase
-from changeover.rollout.tier.actions import ANSWERS, Action
+from changeover.rollout.tier.actions import ANSWERS, Action, Answer
+from changeover.rollout.tier.decision import Decision
 from changeover.rollout.tier.machine import Machine
-from changeover.rollout.tier.state import Course, Status
-
-BUSY_LOOK = 0.03
-"""Seconds between two looks at a tier in which something is to happen: what bounds the time from an instance's last
-request to its stop."""
-DROP_TRIES = 20
-"""Looks, at the end, until a router that still holds sessions of a gone instance is left to its list."""
-HEAR = 0.1
-"""Seconds between two looks for what other commands ask."""
-LAST_LOOK = 0.01
-"""Seconds between the first look that finds a draining instance empty and the next one, which must confirm it."""
-QUIET_LOOK = 0.5
-"""Seconds between two looks at a tier at rest."""
+from changeover.rollout.tier.state import TierState
 
 
 class Controller:
-    """Tends all tiers of a chain for as long as `tending` is open. The journal's lease must be held."""
+    """Runs all tiers of a chain for as long as `tending` is open. The journal's lease must be held."""
 
-    def __init__(self, world: ChainRuntime, journal: Journal, tell: ProgressListener) -> None:
-        self._world = world
+    def __init__(self, runtime: ChainRuntime, journal: Journal, on_progress: ProgressListener) -> None:
+        self._runtime = runtime
+        self._timing = runtime.timing
         self._journal = journal
-        self._tell = tell
+        self._on_progress = on_progress
         self._clock = Clock(not_before=journal.latest())
-        self.machines = {tier.name: self._load(tier) for tier in world.chain.tiers}
-        self._observers = {
-            tier.name: Observer(
-                world.hops[tier.name],
-                world.routers[tier.name],
-                world.platform,
-                world.instances,
-                self._clock.now,
-                fall=tier.health.fall,
-                by_load=tier.update.order == "in-flight",
-            )
-            for tier in world.chain.tiers
-        }
+        self.machines = {tier.name: self._load(tier) for tier in runtime.chain.tiers}
+        self._observers = {tier.name: self._observer(tier) for tier in runtime.chain.tiers}
         self._finished: dict[str, asyncio.Future[do.Finish]] = {}
-        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._pending: dict[str, list[do.Command]] = defaultdict(list)
-        self._forget: dict[str, str] = {}
         self.before_step: Callable[[str, do.StepReached], Awaitable[str]] | None = None
-        """Asked before a step of that tier is taken; answers why it must not be, or nothing."""
+        """Called before a step of that tier begins; returns why it must not begin, or nothing."""
         self._tasks = asyncio.TaskGroup()
-        self._tenders: list[asyncio.Task[None]] = []
+        self._loops: list[asyncio.Task[None]] = []
+        self._performer = Performer(runtime, self._tasks, self._feed, self._clock.now)
 
     def _load(self, tier: Tier) -> Machine:
-        rules = rollout_settings(
+        runtime = self._runtime
+        settings = rollout_settings(
             tier,
-            weighed=isinstance(self._world.routers[tier.name], CanWeigh),
-            ask_first=any(hook.point is Point.BEFORE_STEP for hook in self._world.chain.hooks),
+            weighed=isinstance(runtime.routers[tier.name], CanWeigh),
+            ask_first=any(hook.point is Point.BEFORE_STEP for hook in runtime.chain.hooks),
         )
-        machine = Machine(rules, self._journal.course(tier.name) or Course(tier.first), self._journal.fleet(tier.name))
+        state = self._journal.tier(tier.name) or TierState(tier.first)
+        machine = Machine(settings, state, self._journal.fleet(tier.name))
         for member in machine.fleet:
             member.patience_from = max(member.patience_from, self.now)  # nobody looked while there was no controller
-            if (instance := self._world.platform.recorded(member.name)) is not None:
-                self._world.instances[member.name] = instance
-        self._note_carrying(tier.name, machine.fleet)
+            if (instance := runtime.platform.recorded(member.name)) is not None:
+                runtime.instances[member.name] = instance
+        self._update_carrying(tier.name, machine.fleet)
         return machine
+
+    def _observer(self, tier: Tier) -> Observer:
+        runtime, name = self._runtime, tier.name
+        return Observer(
+            runtime.hops[name],
+            runtime.routers[name],
+            runtime.platform,
+            runtime.instances,
+            self._clock.now,
+            fall=tier.health.fall,
+            by_load=tier.update.order == "in-flight",
+            timing=runtime.timing,
+        )
 
     @property
     def now(self) -> float:
@@ -99,122 +87,120 @@ class Controller:
 
     @asynccontextmanager
     async def tending(self) -> AsyncIterator[Controller]:
-        """Keep watching and acting while the block runs. An error in it stops everything and is raised from here."""
+        """Observe and act while the block runs. An error in it stops everything and is raised from here."""
         try:
             async with self._tasks:
                 self._take_up()
                 for tier in filter(self._started, self.machines):
                     self._begin_tending(tier)
-                for minding in (self._hear(), self._mind_platform()):
-                    self._tenders.append(self._tasks.create_task(minding))
+                for loop in (self._answer_requests(), self._watch_platform()):
+                    self._loops.append(self._tasks.create_task(loop))
                 try:
                     yield self
-                    await self._drop_last()
+                    await self._performer.drop_last()
                 finally:
-                    for task in self._tenders:
+                    for task in self._loops:
                         task.cancel()
         except BaseExceptionGroup as group:
             raise _first(group) from group
 
     async def move(self, tier: str, goal: str, strategy: Strategy | None = None) -> do.Finish:
-        """Take one tier to a template and wait until it is at rest there, or back. Its rollout must be open."""
+        """Take one tier to a template and wait until its rollout has ended. The rollout must be in the journal."""
         fresh = not self._started(tier)
         self._finished[tier] = asyncio.get_running_loop().create_future()
         self._feed(tier, on.Started(self.now, goal, strategy))
         if fresh:
             self._begin_tending(tier)
+        return await self._end_of(tier)
+
+    async def carry(self, row: RolloutRow, action: Action | None = None, requester: str = "") -> do.Finish:
+        """Carry a rollout that has begun to its end, with a request first; raises ChangeoverError if it is refused."""
+        self._finished[row.tier] = asyncio.get_running_loop().create_future()
+        awaiting = self.machines[row.tier].tier.awaiting
+        if awaiting is not None:  # the hooks may not have run, or their answer may have been lost
+            self._tasks.create_task(self._ask_hooks(row.tier, do.StepReached(awaiting.step, awaiting.done)))
+            action = None if action is Action.RESUME else action
+        if action is not None and not (answer := self.request(row.tier, action, requester)).done:
+            raise fail(f"{action} {row.tier}: {answer.text}")
+        return await self._end_of(row.tier)
+
+    async def _end_of(self, tier: str) -> do.Finish:
         finish = await self._finished[tier]
         del self._finished[tier]
         return finish
 
-    async def carry(self, row: RolloutRow, action: Action | None = None, who: str = "") -> do.Finish:
-        """Carry a rollout that has begun to its end, after asking something of it first. Raises ChangeoverError."""
-        self._finished[row.tier] = asyncio.get_running_loop().create_future()
-        machine = self.machines[row.tier]
-        if machine.asking is not None:  # whoever was asked may not have heard it, or not been heard
-            self._tasks.create_task(self._ask_leave(row.tier, machine.asking))
-            action = None if action is Action.RESUME else action
-        if action is not None and (answer := self.ask(row.tier, action, who)).startswith("no: "):
-            raise fail(f"{action} {row.tier}: {answer.removeprefix('no: ')}")
-        finish = await self._finished[row.tier]
-        del self._finished[row.tier]
-        return finish
-
     def is_moving(self, tier: str) -> bool:
         """Whether its rollout has begun; one that is open may still wait for the hooks before it."""
-        return self.machines[tier].course.status in (Status.ROLLING, Status.UNDOING)
+        return self.machines[tier].tier.moving
 
     async def settle(self) -> None:
-        """Wait until every tier is at rest with all its instances serving, behind load balancers that know them."""
-        while not (self._world.platform.is_open() and all(map(self._at_rest, self.machines.values()))):
-            await asyncio.sleep(BUSY_LOOK)
+        """Wait until every tier rests with all its instances serving, behind load balancers that know them."""
+        while not (self._runtime.platform.is_open() and all(map(_is_settled, self.machines.values()))):
+            await asyncio.sleep(self._timing.busy_look)
 
-    def _at_rest(self, machine: Machine) -> bool:
-        return machine.fleet.serving == machine.rules.size == len(machine.fleet.members)
+    def request(self, tier: str, action: Action, requester: str) -> Answer:
+        """Ask an action of a tier."""
+        machine = self.machines.get(tier)
+        if machine is None:
+            return Answer(False, f"there is no tier {tier}")
+        answer = ANSWERS[machine.status, action]
+        decision = self._feed(tier, on.ActionRequested(self.now, action, requester))
+        refused = [command.reason for command in decision.commands if isinstance(command, do.Refuse)]
+        return Answer(False, refused[0]) if refused else answer
 
-    # -- one tier ------------------------------------------------------------------------------------------------
+    # -- the loops -----------------------------------------------------------------------------------------------
 
     def _started(self, tier: str) -> bool:
-        return bool(self.machines[tier].fleet.members) or self._journal.course(tier) is not None
+        return bool(self.machines[tier].fleet.members) or self._journal.tier(tier) is not None
 
     def _take_up(self) -> None:
-        """What an earlier controller had decided but may not have done: launches without a record."""
+        """Launch what an earlier controller decided to create but did not record."""
         for tier, machine in self.machines.items():
             for member in list(machine.fleet):
-                if member.name in self._world.instances:
+                if member.name in self._runtime.instances:
                     continue
                 if member.phase is Phase.CREATING:
-                    self._start(tier, [do.CreateInstance(member.name, member.template)])
+                    self._performer.start(tier, [do.CreateInstance(member.name, member.template)])
                 else:
                     self._feed(tier, on.InstanceGone(self.now, member.name, "there is no record of it"))
                     self._feed(tier, on.RouterConfirmed(self.now, member.name, admitted=False))
 
-    async def _hear(self) -> None:
-        """Answer what other commands ask of this controller through the journal."""
+    async def _answer_requests(self) -> None:
+        """Answer the requests that other commands leave in the journal."""
         while True:
             for request in self._journal.action_requests():
-                self._journal.answer(request.id, self.ask(request.tier, request.action, request.requested_by))
-            await asyncio.sleep(HEAR)
+                self._journal.answer(request.id, self.request(request.tier, request.action, request.requested_by))
+            await asyncio.sleep(self._timing.request_look)
 
-    async def _mind_platform(self) -> None:
-        """A load balancer that died is started again, with the members it had."""
-        platform = self._world.platform
+    async def _watch_platform(self) -> None:
+        """Start a load balancer that died again, with the members it had."""
+        platform, chain = self._runtime.platform, self._runtime.chain.name
         while True:
             if not platform.is_open():
-                self._tell(
-                    Progress(self.now, self._world.chain.name, "load balancer gone; started again", level="warning")
-                )
+                self._on_progress(Progress(self.now, chain, "load balancer gone; started again", level="warning"))
                 try:
                     await platform.open(fresh=False)
                     await self._readmit_all()
                     platform.mark_whole()
                 except (ChangeoverError, CannotStart, Unknown) as error:
-                    self._tell(Progress(self.now, self._world.chain.name, str(error), level="warning"))
-            await asyncio.sleep(QUIET_LOOK)
+                    self._on_progress(Progress(self.now, chain, str(error), level="warning"))
+            await asyncio.sleep(self._timing.resting_look)
 
     async def _readmit_all(self) -> None:
         for tier, machine in self.machines.items():
             for member in machine.fleet.where(Phase.READY, Phase.ADMITTED):
-                if (instance := self._world.instances.get(member.name)) is not None:
-                    await self._world.routers[tier].admit(instance, member.weight)
-
-    def ask(self, tier: str, action: Action, who: str) -> str:
-        """Ask something of a tier; what comes of it, in words. `no: …` when it is not done."""
-        machine = self.machines.get(tier)
-        if machine is None:
-            return f"no: there is no tier {tier}"
-        answer = ANSWERS[machine.state, action]
-        refused = [c.reason for c in self._feed(tier, on.Asked(self.now, action, who)) if isinstance(c, do.Refuse)]
-        return f"no: {refused[0]}" if refused else answer.says
+                if (instance := self._runtime.instances.get(member.name)) is not None:
+                    await self._runtime.routers[tier].admit(instance, member.weight)
 
     def _begin_tending(self, tier: str) -> None:
-        self._tenders.append(self._tasks.create_task(self._tend(tier)))
-        if (by := self._world.guarding.get(tier)) is not None:
-            guarding = guard(self.machines[tier], by, partial(self._feed, tier), lambda: self.now)
-            self._tenders.append(self._tasks.create_task(guarding))
-        if (preview := self._world.previews.get(tier)) is not None:
-            showing = show(self.machines[tier], preview, self._world.instances)
-            self._tenders.append(self._tasks.create_task(showing))
+        runtime, machine = self._runtime, self.machines[tier]
+        self._loops.append(self._tasks.create_task(self._tend(tier)))
+        if (guarding := runtime.guarding.get(tier)) is not None:
+            watching = guard(machine, guarding, partial(self._feed, tier), lambda: self.now, self._timing)
+            self._loops.append(self._tasks.create_task(watching))
+        if (preview := runtime.previews.get(tier)) is not None:
+            showing = show(machine, preview, runtime.instances, self._timing)
+            self._loops.append(self._tasks.create_task(showing))
 
     async def _tend(self, tier: str) -> None:
         machine = self.machines[tier]
@@ -222,17 +208,17 @@ class Controller:
             for event in await self._look(tier, machine):
                 self._feed(tier, event)
             self._feed(tier, on.Tick(self.now))
-            await self._drop_forgotten(tier)
-            await asyncio.sleep(_pause(machine))
+            await self._performer.drop_gone(tier)
+            await asyncio.sleep(self._until_next_look(machine))
 
     async def _look(self, tier: str, machine: Machine) -> list[on.Event]:
         """What is seen of the tier, less what is no longer so.
 
-        An answer of a router or a count is worth nothing when, between question and answer, the instance moved or a
-        command was on its way to it: an admission that is still under way would undo the removal that was just seen.
+        A router's answer or a count is dropped when the instance moved, or a command was on its way to it, between
+        question and answer: an admission that is still under way would undo the removal that was just seen.
         """
         before = {member.name: member.phase for member in machine.fleet.where(*UNSETTLED)}
-        busy = set(self._pending)
+        busy = self._performer.busy
         events = await self._observers[tier].look(machine.fleet)
 
         def holds(event: on.Event) -> bool:
@@ -240,166 +226,90 @@ class Controller:
                 return True
             member = machine.fleet.get(event.name)
             stayed = member is not None and before.get(event.name, Phase.ADMITTED) is member.phase
-            return stayed and event.name not in busy and event.name not in self._pending
+            return stayed and event.name not in busy and event.name not in self._performer.busy
 
         return [event for event in events if holds(event)]
 
-    def _feed(self, tier: str, event: on.Event) -> list[do.Command]:
+    def _until_next_look(self, machine: Machine) -> float:
+        """Seconds; fewer the nearer something is to happen."""
+        if any(member.quiet for member in machine.fleet.where(Phase.DRAINING)):
+            return self._timing.last_look
+        busy = machine.tier.moving or machine.fleet.count(UNSETTLED)
+        return self._timing.busy_look if busy else self._timing.resting_look
+
+    # -- one step ------------------------------------------------------------------------------------------------
+
+    def _feed(self, tier: str, event: on.Event) -> Decision:
+        """Have the machine decide, write the decision down, then begin to perform it."""
         machine = self.machines[tier]
-        before = machine.course
-        commands = machine.handle(event)
-        moved, machine.fleet.moved = machine.fleet.moved, []
-        touched, machine.fleet.touched = machine.fleet.touched, {}
-        if not commands and not moved and not touched and machine.course == before:
-            return commands
-        created = [machine.fleet.members[c.name] for c in commands if isinstance(c, do.CreateInstance)]
-        created += touched.values()
-        performed = [c for c in commands if not isinstance(c, do.WakeAt)]
-        finish = next((c for c in commands if isinstance(c, do.Finish)), None)
+        decision = machine.handle(event)
+        if decision.is_empty:
+            return decision
+        finish = next((command for command in decision.commands if isinstance(command, do.Finish)), None)
         ended = None if finish is None else (finish.outcome, finish.reason)
-        lines = _lines(event, moved, performed)
-        self._journal.write_step(event.at, tier, machine.course, moved, created, lines, ended)
-        self._note_carrying(tier, machine.fleet)
-        for move in moved:
-            self._tell(Progress(event.at, tier, f"{move.before} -> {move.after}", move.member.name, moved=move))
-        self._start(tier, performed)
-        for move in moved:
+        changed = [*(move.member for move in decision.moved), *decision.touched]
+        self._journal.write_step(event.at, tier, decision.state, changed, _lines(event, decision), ended)
+        self._update_carrying(tier, machine.fleet)
+        for move in decision.moved:
+            text = f"{move.before} -> {move.after}"
+            self._on_progress(Progress(event.at, tier, text, move.member.name, moved=move))
+        self._start(tier, decision)
+        for move in decision.moved:
             if move.after is Phase.GONE:
-                self._forget[move.member.name] = tier
-        return commands
+                self._performer.forget(tier, move.member.name)
+        return decision
 
-    def _note_carrying(self, tier: str, fleet: Fleet) -> None:
-        self._world.carrying[tier] = frozenset(m.name for m in fleet if m.phase in _CARRYING)
-
-    # -- performing ----------------------------------------------------------------------------------------------
-
-    def _start(self, tier: str, commands: Iterable[do.Command]) -> None:
-        by_instance: dict[str, list[do.Command]] = defaultdict(list)
-        for command in commands:
+    def _start(self, tier: str, decision: Decision) -> None:
+        acts = []
+        for command in decision.commands:
             match command:
                 case do.Note():
-                    self._tell(Progress(self.now, tier, command.text, command.name, command.level))
+                    self._on_progress(Progress(self.now, tier, command.text, command.name, command.level))
+                case do.Refuse():
+                    self._on_progress(Progress(self.now, tier, command.reason, level="warning"))
                 case do.Finish():
                     future = self._finished.get(tier)
                     if future is not None and not future.done():
                         future.set_result(command)
                 case do.StepReached():
-                    self._tasks.create_task(self._ask_leave(tier, command))
-                case do.Refuse():
-                    self._tell(Progress(self.now, tier, command.reason, level="warning"))
+                    self._tasks.create_task(self._ask_hooks(tier, command))
+                case do.WakeAt():
+                    pass  # a tick comes with every look
                 case _:
-                    by_instance[getattr(command, "name", "")].append(command)
-        for name, batch in by_instance.items():
-            new = [command for command in batch if command not in self._pending.get(name, ())]
-            if new:
-                self._pending[name] += new
-                self._tasks.create_task(self._perform(tier, name, new))
+                    acts.append(command)
+        self._performer.start(tier, acts)
 
-    async def _ask_leave(self, tier: str, reached: do.StepReached) -> None:
-        """Have the step allowed or refused by whoever is to be asked first."""
+    async def _ask_hooks(self, tier: str, reached: do.StepReached) -> None:
+        """Have the hooks allow the step, or object to it."""
         if self.before_step is None:
             return
-        if (preview := self._world.previews.get(tier)) is not None:
-            await until_shown(self.machines[tier], preview, self._world.instances)
-        against = await self.before_step(tier, reached)
-        self._feed(tier, on.Allowed(self.now, against))
+        if (preview := self._runtime.previews.get(tier)) is not None:
+            await until_shown(self.machines[tier], preview, self._runtime.instances, self._timing)
+        objection = await self.before_step(tier, reached)
+        self._feed(tier, on.StepAllowed(self.now, objection))
 
-    async def _perform(self, tier: str, name: str, commands: Iterable[do.Command]) -> None:
-        async with self._locks[name]:
-            for command in commands:
-                try:
-                    with contextlib.suppress(Unknown):  # not seen to have worked, so the machine will ask again
-                        await self._do(tier, command)
-                finally:
-                    self._pending[name].remove(command)
-                    if not self._pending[name]:
-                        del self._pending[name]
-
-    async def _do(self, tier: str, command: do.Command) -> None:
-        world = self._world
-        if isinstance(command, do.CreateInstance):
-            await self._create(tier, command)
-            return
-        instance = world.instances.get(getattr(command, "name", ""))
-        if instance is None:
-            return
-        match command:
-            case do.Admit():
-                await world.routers[tier].admit(instance, command.weight)
-            case do.SetWeight():
-                router = world.routers[tier]
-                if isinstance(router, CanWeigh):
-                    await router.weigh(instance, command.weight)
-            case do.Remove():
-                await world.routers[tier].remove(instance)
-            case do.LameDuck():
-                await world.platform.lame_duck(instance, command.on)
-                await world.hops[tier].lame_duck(instance, command.on)
-            case do.Stop():
-                await world.platform.stop(instance, SIGKILL if command.kill else world.hops[tier].traits.stop_signal)
-                self._feed(tier, on.StopSent(self.now, command.name))
-
-    async def _create(self, tier: str, command: do.CreateInstance) -> None:
-        world = self._world
-        owner = world.chain.tier(tier)
-        assert owner is not None
-        try:
-            if command.template not in owner.templates:
-                raise CannotStart(f"template {command.template} is not in the chain file any more")
-            world.instances[command.name] = await world.platform.create(command.name, owner, command.template)
-        except (CannotStart, ChangeoverError, OSError) as error:
-            self._feed(tier, on.InstanceGone(self.now, command.name, str(error)))
-            self._feed(tier, on.RouterConfirmed(self.now, command.name, admitted=False))
-
-    async def _drop_last(self) -> None:
-        """What went at the very end is dropped before the controller leaves, unless a router holds on to it."""
-        for _ in range(DROP_TRIES):
-            for tier in self.machines:
-                await self._drop_forgotten(tier)
-            if not self._forget:
-                return
-            await asyncio.sleep(BUSY_LOOK)
-
-    async def _drop_forgotten(self, tier: str) -> None:
-        """Gone instances leave the routers' lists and take with them what they may have left running."""
-        for name in [name for name, owner in self._forget.items() if owner == tier]:
-            try:
-                if (instance := self._world.instances.get(name)) is not None:
-                    await self._world.platform.kill(instance)
-                await self._world.routers[tier].forget(name)
-            except Unknown:
-                continue
-            self._forget.pop(name, None)
-            self._world.instances.pop(name, None)
-            self._locks.pop(name, None)
-
-
-def _pause(machine: Machine) -> float:
-    """Seconds until the next look; shorter the nearer something is to happen."""
-    if any(member.quiet for member in machine.fleet.where(Phase.DRAINING)):
-        return LAST_LOOK
-    moving = machine.course.status in (Status.ROLLING, Status.UNDOING)
-    return BUSY_LOOK if moving or machine.fleet.count(UNSETTLED) else QUIET_LOOK
+    def _update_carrying(self, tier: str, fleet: Fleet) -> None:
+        self._runtime.carrying[tier] = frozenset(member.name for member in fleet if member.phase in _CARRYING)
 
 
 _CARRYING = frozenset({Phase.WARMING, Phase.READY, Phase.ADMITTED, Phase.LEAVING, Phase.DRAINING})
-"""Phases in which an instance may pass requests on, and so must have learnt of every change behind it."""
+"""Phases in which an instance may pass requests on, and so must know of every change behind it."""
 
 
-def _lines(event: on.Event, moved: Iterable[Moved], commands: Iterable[do.Command]) -> list[LogLine]:
+def _is_settled(machine: Machine) -> bool:
+    return machine.fleet.serving == machine.settings.size == len(machine.fleet.members)
+
+
+def _lines(event: on.Event, decision: Decision) -> list[LogLine]:
     lines = []
     if not isinstance(event, on.Tick):
         lines.append(LogLine("event", repr(event), getattr(event, "name", "")))
-    lines += [LogLine("phase", f"{m.before} -> {m.after}: {m.cause}", m.member.name) for m in moved]
-    for command in commands:
-        kind = "note" if isinstance(command, do.Note) else "command"
-        lines.append(
-            LogLine(
-                kind,
-                command.text if isinstance(command, do.Note) else repr(command),
-                getattr(command, "name", ""),
-            )
-        )
+    lines += [LogLine("phase", f"{m.before} -> {m.after}: {m.cause}", m.member.name) for m in decision.moved]
+    for command in decision.commands:
+        if isinstance(command, do.Note):
+            lines.append(LogLine("note", command.text, command.name))
+        elif not isinstance(command, do.WakeAt):
+            lines.append(LogLine("command", repr(command), getattr(command, "name", "")))
     return lines
 
 

@@ -1,8 +1,8 @@
-"""Asks the guards of a tier for as long as it is rolled, and tells the machine what they make of it.
+"""Runs the guards of a tier for as long as it is rolled, and feeds their verdicts to the machine.
 
-A new run begins with every step and every pause that ends. While a step analyses, its run may pass and so end the
-step; otherwise the guards only watch, and can only object. Decides nothing: what a verdict means is the machine's
-business, and what a sample means is the guard's.
+A guard run begins with every step, and with every pause that ends. While a step analyses, its run may pass and so end
+the step; otherwise the guards only watch, and can only object. Decides nothing: the machine decides what a verdict
+means, and the guard what a sample means.
 """
 
 from __future__ import annotations
@@ -12,56 +12,60 @@ from collections.abc import Callable
 
 from changeover.engine.metrics.source import begin, look
 from changeover.engine.runtime import Guarding
+from changeover.engine.timing import EngineTiming
 from changeover.rollout import events as on
 from changeover.rollout.guard.cohorts import cohorts_of
 from changeover.rollout.guard.evaluate import GuardRun
 from changeover.rollout.members.phases import Phase
-from changeover.rollout.tier.actions import State
 from changeover.rollout.tier.machine import Machine
+from changeover.rollout.tier.state import Rollout
 
-LOOK = 0.2
-"""Seconds between two looks for a rollout, and for a condition that is due."""
+Feed = Callable[[on.Event], object]
 
 
-async def guard(machine: Machine, by: Guarding, feed: Callable[[on.Event], object], now: Callable[[], float]) -> None:
+async def guard(machine: Machine, by: Guarding, feed: Feed, now: Callable[[], float], timing: EngineTiming) -> None:
     """Guard one tier until cancelled."""
     while True:
-        await asyncio.sleep(LOOK)
-        if _is_guarded(machine):
-            await _guard_step(machine, by, feed, now)
+        await asyncio.sleep(timing.guard_look)
+        if (rollout := _guarded(machine)) is not None:
+            await _guard_step(machine, rollout, by, feed, now, timing)
 
 
-def _is_guarded(machine: Machine) -> bool:
-    course = machine.course
-    going = course.previous is not None and machine.state in (State.ROLLING, State.HOLDING)
-    return going and machine.fleet.count((Phase.ADMITTED,), course.goal) > 0
+def _guarded(machine: Machine) -> Rollout | None:
+    """The rollout, if there are new instances and old ones to compare, and it is not stopped."""
+    tier = machine.tier
+    if tier.rollout is None or tier.previous is None or tier.stopped:
+        return None
+    return tier.rollout if machine.fleet.count((Phase.ADMITTED,), tier.goal) > 0 else None
 
 
 async def _guard_step(
     machine: Machine,
+    rollout: Rollout,
     by: Guarding,
-    feed: Callable[[on.Event], object],
+    feed: Feed,
     now: Callable[[], float],
+    timing: EngineTiming,
 ) -> None:
-    """Ask until the step is over, somebody pauses it, or there is a verdict to tell."""
-    course, began = machine.course, now()
+    """Take samples until the step is over, the rollout is stopped, or there is a verdict."""
+    goal, step, began = machine.tier.goal, machine.step_key, now()
     analyses = machine.step is not None and machine.step.kind == "analyse"
     sources = by.sources()
     # SciPy, which compares, takes most of a second to import: not in the loop that looks at drains.
     run = await asyncio.to_thread(GuardRun, by.guards, began, watch=not analyses)
 
-    sides = cohorts_of(
+    cohorts = cohorts_of(
         machine.fleet,
-        template=course.goal,
-        old_template=course.previous or "",
+        template=goal,
+        old_template=rollout.previous or "",
         step_began=began,
-        before_first=course.before_first,
+        serial_before=rollout.serial_before,
     )
-    await begin(run, sources, sides)
-    while _is_guarded(machine) and (machine.course.goal, machine.course.step) == (course.goal, course.step):
-        for seen in await look(run, sources, sides, now()):
-            verdict = run.take(seen)
+    await begin(run, sources, cohorts)
+    while _guarded(machine) is not None and (machine.tier.goal, machine.step_key) == (goal, step):
+        for sample in await look(run, sources, cohorts, now()):
+            verdict = run.take(sample)
             if verdict.state in ("failed", "inconclusive", "passed"):
-                feed(on.GuardSaid(now(), verdict.state, verdict.reason))
+                feed(on.GuardJudged(now(), verdict.state, verdict.reason))
                 return
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(timing.guard_look)

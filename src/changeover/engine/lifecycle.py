@@ -7,7 +7,7 @@ import contextlib
 import time
 from dataclasses import dataclass
 
-from changeover.engine.controller import BUSY_LOOK, Controller
+from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener
 from changeover.model.errors import fail
@@ -87,7 +87,7 @@ async def _until_admitted(world: ChainRuntime, controller: Controller, timing: L
                     next="Run `changeover up` again; if it fails again, look into the logs of the router.",
                 )
             agreed = 0 if missing else agreed + 1
-            await asyncio.sleep(BUSY_LOOK)
+            await asyncio.sleep(world.timing.busy_look)
 
 
 async def take_down(

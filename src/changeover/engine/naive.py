@@ -48,8 +48,8 @@ async def restart_tier(
 ) -> None:
     """Restart every instance of a tier with another template, in place. Raises ChangeoverError if one stays down."""
     clock = Clock()
-    course = journal.course(tier.name)
-    row = journal.begin_rollout(clock.now(), tier.name, course.goal if course else "", goal)
+    state = journal.tier(tier.name)
+    row = journal.begin_rollout(clock.now(), tier.name, state.goal if state else "", goal)
     for member in journal.fleet(tier.name):
         instance = world.platform.recorded(member.name)
         if instance is None:
@@ -64,8 +64,8 @@ async def restart_tier(
                 await asyncio.sleep(timing.look)
         member.template = goal
         journal.write_member(tier.name, member)
-    if course is not None:
-        journal.write_step(clock.now(), tier.name, replace(course, goal=goal), (), (), ())
+    if state is not None:
+        journal.write_step(clock.now(), tier.name, replace(state, goal=goal), (), ())
     journal.end_rollout(row.id, clock.now(), "completed", "restarted in place")
 
 

@@ -1,4 +1,4 @@
-"""What is seen of a tier in one look, as events. Looks only at what could have changed; unknown yields no event."""
+"""Observes a tier: what one look sees, as events. It asks only what could have changed; unknown yields no event."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from changeover.engine.timing import EngineTiming
 from changeover.model.instance import Instance
 from changeover.ports import Hop, Membership, Platform, Router, Unknown
 from changeover.rollout import events as on
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.members.phases import Phase
-
-PATIENCE = 3.0
-"""Seconds without a confirmation until somebody is told, and between two such notes."""
-
-SERVING_LOOK = 0.25
-"""Seconds between two questions to an instance that serves, whether it still can."""
 
 _ASKS_READINESS = frozenset({Phase.CREATING, Phase.WARMING, Phase.READY, Phase.ADMITTED})
 _ASKS_ROUTER = frozenset({Phase.READY, Phase.LEAVING, Phase.DRAINING, Phase.FAILED})
@@ -24,7 +19,7 @@ _COUNTS = frozenset({Phase.LEAVING, Phase.DRAINING})
 
 
 class Observer:
-    """Eyes on one tier."""
+    """Observes one tier."""
 
     def __init__(
         self,
@@ -36,7 +31,9 @@ class Observer:
         *,
         fall: int = 1,
         by_load: bool = False,
+        timing: EngineTiming = EngineTiming(),  # noqa: B008 (frozen)
     ) -> None:
+        self._timing = timing
         self._hop = hop
         self._router = router
         self._platform = platform
@@ -51,8 +48,8 @@ class Observer:
     async def look(self, fleet: Fleet) -> list[on.Event]:
         """Everything seen. Members whose launch is still under way are not looked at.
 
-        Each member is asked what its phase at the beginning of the look calls for; whoever feeds the events to the
-        machine must drop those of members that have moved meanwhile.
+        Each member is asked what its phase at the beginning of the look calls for. The caller must drop the events of
+        members that have moved meanwhile.
         """
         seen = [(m, m.phase, self._instances[m.name]) for m in fleet.where(*Phase) if m.name in self._instances]
         asked = frozenset(m.name for m, phase, _ in seen if phase in _ASKS_ROUTER or _weight_open(m))
@@ -84,11 +81,11 @@ class Observer:
         return events
 
     def _is_time(self, member: Member, phase: Phase) -> bool:
-        """Whoever serves is asked now and then: asking all of them at every look would slow the looks that matter."""
+        """Whether the readiness of the instance is to be checked at this look."""
         if phase is not Phase.ADMITTED:
             return True
         now = self._now()
-        if now - self._asked.get(member.name, -SERVING_LOOK) < SERVING_LOOK:
+        if now - self._asked.get(member.name, -self._timing.serving_look) < self._timing.serving_look:
             return False
         self._asked[member.name] = now
         return True
@@ -97,7 +94,7 @@ class Observer:
         if phase is not Phase.ADMITTED:
             seen = on.InstanceReady if ready else on.InstanceUnready
             return [seen(self._now(), member.name)]
-        # One answer that was late is no reason to take an instance for lost; its routers do not either.
+        # One late answer does not make an instance lost; its routers tolerate as many.
         misses = self._misses[member.name] = 0 if ready else self._misses.get(member.name, 0) + 1
         return [on.InstanceUnready(self._now(), member.name)] if misses >= self._fall else []
 
@@ -109,43 +106,43 @@ class Observer:
         except Unknown as error:
             return str(error)
 
-    def _routed(self, member: Member, phase: Phase, told: Mapping[str, Membership] | str) -> list[on.Event]:
+    def _routed(self, member: Member, phase: Phase, routers: Mapping[str, Membership] | str) -> list[on.Event]:
         if phase is Phase.DRAINING:
             return []
-        if isinstance(told, str):
-            return self._unconfirmed(member, told, silent=True)
-        said = told[member.name]
+        if isinstance(routers, str):
+            return self._unconfirmed(member, routers, silent=True)
+        membership = routers[member.name]
         if phase is Phase.ADMITTED:
-            return self._weighed(member, said)
+            return self._weighed(member, membership)
         wanted = phase is Phase.READY
-        if said.admitted if wanted else said.removed:
+        if membership.admitted if wanted else membership.removed:
             self._noted.pop(member.name, None)
             return [on.RouterConfirmed(self._now(), member.name, admitted=wanted)]
-        return self._unconfirmed(member, said.pending or "its router", silent=said.silent)
+        return self._unconfirmed(member, membership.pending or "its router", silent=membership.silent)
 
-    def _weighed(self, member: Member, said: Membership) -> list[on.Event]:
-        if said.weight is None:
-            return self._unconfirmed(member, said.pending or "its router", silent=said.silent)
-        return [on.WeightSeen(self._now(), member.name, said.weight)]
+    def _weighed(self, member: Member, membership: Membership) -> list[on.Event]:
+        if membership.weight is None:
+            return self._unconfirmed(member, membership.pending or "its router", silent=membership.silent)
+        return [on.WeightSeen(self._now(), member.name, membership.weight)]
 
     def _counted(
-        self, member: Member, phase: Phase, event: on.InFlightSeen, told: Mapping[str, Membership] | str
+        self, member: Member, phase: Phase, event: on.InFlightSeen, routers: Mapping[str, Membership] | str
     ) -> list[on.Event]:
-        """Add what routers hold open; without their word an instance is not known to be empty."""
+        """Add the sessions that routers hold open; unless they answer, an instance is not known to be empty."""
         if phase is Phase.ADMITTED:
             return [event]
-        if isinstance(told, str):
-            return self._unconfirmed(member, told, silent=True)
-        seen, sessions = event.in_flight, told[event.name].sessions or 0
+        if isinstance(routers, str):
+            return self._unconfirmed(member, routers, silent=True)
+        seen, sessions = event.in_flight, routers[event.name].sessions or 0
         return [replace(event, in_flight=replace(seen, connections=max(seen.connections, sessions)))]
 
-    def _unconfirmed(self, member: Member, who: str, *, silent: bool) -> list[on.Event]:
+    def _unconfirmed(self, member: Member, source: str, *, silent: bool) -> list[on.Event]:
         now = self._now()
         since = max(member.since, self._noted.get(member.name, 0.0))
-        if now - since < PATIENCE:
+        if now - since < self._timing.unconfirmed_after:
             return []
         self._noted[member.name] = now
-        return [on.Unconfirmed(now, member.name, who, silent)]
+        return [on.Unconfirmed(now, member.name, source, silent)]
 
 
 def _weight_open(member: Member) -> bool:

@@ -1,7 +1,7 @@
-"""Shows the new colour of a tier at its preview address, for as long as it is ready and waits for the switch.
+"""Shows the new instances of a tier at its preview address, while they are ready and wait for the switch.
 
-Whom to show is asked of the machine at every look, so that whoever takes over a rollout, or starts the load balancer
-again, finds the same. Decides nothing, and nothing waits for it but the hooks before the switch.
+Every look asks the machine which instances to show: the preview is right again after another controller took over, or
+after the load balancer restarted. Decides nothing; only the hooks before the switch wait for it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 
+from changeover.engine.timing import EngineTiming
 from changeover.model.instance import Instance
 from changeover.ports import Preview, Unknown
 from changeover.rollout.tier.machine import Machine
 
-LOOK = 0.2
-"""Seconds between two looks."""
 
-
-async def show(machine: Machine, preview: Preview, instances: Mapping[str, Instance]) -> None:
+async def show(machine: Machine, preview: Preview, instances: Mapping[str, Instance], timing: EngineTiming) -> None:
     """Keep one tier's preview until cancelled."""
     listed = True
     while True:
@@ -28,16 +26,18 @@ async def show(machine: Machine, preview: Preview, instances: Mapping[str, Insta
                 listed = await preview.show(_found(names, instances))
             except Unknown:
                 listed = True
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(timing.preview_look)
 
 
-async def until_shown(machine: Machine, preview: Preview, instances: Mapping[str, Instance]) -> None:
-    """Wait until whoever waits for the switch is seen at the preview."""
+async def until_shown(
+    machine: Machine, preview: Preview, instances: Mapping[str, Instance], timing: EngineTiming
+) -> None:
+    """Wait until the instances that wait for the switch are shown at the preview."""
     while names := machine.held_back:
         with contextlib.suppress(Unknown):
             await preview.show(_found(names, instances))
             return
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(timing.preview_look)
 
 
 def _found(names: Sequence[str], instances: Mapping[str, Instance]) -> list[Instance]:

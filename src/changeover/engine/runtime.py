@@ -6,10 +6,11 @@ Commands that only read a chain import this module and not the controller. Refus
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from changeover.engine.timing import EngineTiming
 from changeover.model import chain
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
@@ -17,7 +18,7 @@ from changeover.model.guard import Guard
 from changeover.model.instance import Instance
 from changeover.ports import Hop, Platform, Preview, Router
 from changeover.rollout.members.fleet import Moved
-from changeover.rollout.tier.state import RolloutSettings, Step
+from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
 
 if TYPE_CHECKING:
     from changeover.engine.journal.journal import Journal
@@ -70,6 +71,7 @@ class ChainRuntime:
     """Tiers whose new instances can be looked at before the switch."""
     carrying: dict[str, frozenset[str]]
     """Tier -> names of the instances that may carry traffic now; the controller keeps it up to date."""
+    timing: EngineTiming = field(default=EngineTiming())
 
 
 def rollout_settings(tier: Tier, *, weighed: bool, ask_first: bool = False) -> RolloutSettings:
@@ -95,12 +97,12 @@ def rollout_settings(tier: Tier, *, weighed: bool, ask_first: bool = False) -> R
     )
 
 
-def _canary_step(step: chain.Step) -> Step:
+def _canary_step(step: chain.Step) -> CanaryStep:
     if step.set_weight is not None:
-        return Step("share", share=step.set_weight)
+        return CanaryStep("share", share=step.set_weight)
     if step.analyse is not None:
-        return Step("analyse", stay=step.analyse)
-    return Step("pause", stay=step.pause if isinstance(step.pause, float) else None)
+        return CanaryStep("analyse", stay=step.analyse)
+    return CanaryStep("pause", stay=step.pause if isinstance(step.pause, float) else None)
 
 
 def check_templates(runtime: ChainRuntime, journal: Journal) -> None:

@@ -1,4 +1,4 @@
-"""What the engine is to do. Every command may be performed twice with the effect of once."""
+"""What the engine is to do. A command performed twice has the effect of one performed once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CreateInstance(Command):
 
 @dataclass(frozen=True)
 class Admit(Command):
-    """Let every router of the tier send it traffic, with that weight where they can weigh."""
+    """Have every router of the tier send traffic to the instance, with that weight where routers have weights."""
 
     name: str
     weight: int = 100
@@ -29,7 +29,7 @@ class Admit(Command):
 
 @dataclass(frozen=True)
 class SetWeight(Command):
-    """Give an instance that gets traffic another share of it."""
+    """Change the share of the traffic that an admitted instance gets."""
 
     name: str
     weight: int
@@ -37,14 +37,14 @@ class SetWeight(Command):
 
 @dataclass(frozen=True)
 class Refuse(Command):
-    """What was asked is not done; `reason` says why not."""
+    """The request of an operator is refused; `reason` says why."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class LameDuck(Command):
-    """Make the instance answer `not ready` and shed pooled connections (`on`), or stop doing so."""
+    """Have the instance answer `not ready` and close pooled connections (`on`), or stop doing so."""
 
     name: str
     on: bool
@@ -52,14 +52,14 @@ class LameDuck(Command):
 
 @dataclass(frozen=True)
 class Remove(Command):
-    """Take it out of every router of the tier. What it has in flight stays untouched."""
+    """Take the instance out of every router of the tier. Its requests in flight go on."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Stop(Command):
-    """End the process: with the hop's graceful signal, or (`kill`) at once and with everything it started."""
+    """End the process: with the hop's graceful signal, or (`kill`) with SIGKILL, with every process it started."""
 
     name: str
     kill: bool = False
@@ -74,7 +74,7 @@ class WakeAt(Command):
 
 @dataclass(frozen=True)
 class Note(Command):
-    """Something a person should read."""
+    """A message to the operator."""
 
     text: str
     name: str = ""
@@ -83,9 +83,9 @@ class Note(Command):
 
 @dataclass(frozen=True)
 class StepReached(Command):
-    """A step of the strategy is next; `done` is the one before it. Empty: none, at the first and after the last.
+    """`step` of the strategy is next, `done` is the one before it. Empty: there is none.
 
-    Where the rules say so nothing new is begun until somebody has allowed it: a hook that must be asked first.
+    Where the settings say `ask_first`, nothing new begins until the hooks allow it (`StepAllowed`).
     """
 
     step: str
@@ -94,7 +94,7 @@ class StepReached(Command):
 
 @dataclass(frozen=True)
 class Finish(Command):
-    """The tier has come to rest. `undone`: it serves the template it came from again; `reason` says why."""
+    """The rollout has ended. `undone`: the tier runs the template it came from again; `reason` says why."""
 
     outcome: Literal["completed", "undone", "failed"]
     reason: str = ""

@@ -1,4 +1,4 @@
-"""What the engine saw, or somebody asked for. `at` is in seconds on the engine's clock, the only time there is here."""
+"""What the engine observed, and what operators, hooks and the guard decided. `at`: seconds on the engine's clock."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ class Event:
 
 @dataclass(frozen=True)
 class Started(Event):
-    """Move the tier to template `goal`; None for `strategy` takes the one in the rules."""
+    """Move the tier to template `goal`; `strategy` None: the one of the settings."""
 
     goal: str
     strategy: Strategy | None = None
 
 
 @dataclass(frozen=True)
-class Asked(Event):
-    """Somebody asks for something; `rollout/actions.py` says what comes of it. `roll` is asked by Started."""
+class ActionRequested(Event):
+    """An operator asks for an action; `tier/actions.py` says what follows. `roll` is requested by Started."""
 
     action: Action
-    who: str = "somebody"
-    why: str = ""
+    requester: str = "an operator"
+    reason: str = ""
 
 
 @dataclass(frozen=True)
-class Allowed(Event):
-    """Those who are asked before a step is taken have answered: `against` says why it must not be, or nothing."""
+class StepAllowed(Event):
+    """The hooks have answered whether the next step may begin: `objection` is why not; empty when it may."""
 
-    against: str = ""
+    objection: str = ""
 
 
 @dataclass(frozen=True)
-class GuardSaid(Event):
-    """What the guard makes of the samples so far. `failed` undoes, `inconclusive` pauses, `passed` ends an analysis."""
+class GuardJudged(Event):
+    """The verdict of the guard on the samples so far: `failed` undoes, `inconclusive` pauses, `passed` ends an
+    analysis."""
 
     verdict: Literal["passed", "failed", "inconclusive"]
     reason: str
@@ -57,21 +58,21 @@ class WeightSeen(Event):
 
 @dataclass(frozen=True)
 class InstanceReady(Event):
-    """The instance answers its readiness check."""
+    """The instance passes its readiness check."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class InstanceUnready(Event):
-    """It answers that it is not ready, or does not answer."""
+    """The instance fails its readiness check, or does not answer it."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class InstanceGone(Event):
-    """There is no such process, or no longer. `reason` is what is known of why."""
+    """The process does not exist, or no longer. `reason`: what is known of the cause."""
 
     name: str
     reason: str = ""
@@ -87,20 +88,18 @@ class RouterConfirmed(Event):
 
 @dataclass(frozen=True)
 class Unconfirmed(Event):
-    """Nothing is known for a while now of what is waited for; `who` says whose answer is missing, and how.
-
-    It moves nothing: unknown is never taken for yes.
-    """
+    """A confirmation has been missing for a while. It moves nothing: unknown is never taken for yes."""
 
     name: str
-    who: str
+    source: str
+    """The router or instance whose answer is missing, and what it answers instead."""
     silent: bool
-    """Nobody answered at all, as against an answer that is not the one waited for."""
+    """The source did not answer at all, as against an answer that does not confirm."""
 
 
 @dataclass(frozen=True)
 class InFlightSeen(Event):
-    """What the instance has in flight."""
+    """The requests, connections and uploads that the instance has in flight."""
 
     name: str
     in_flight: InFlight

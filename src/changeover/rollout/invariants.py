@@ -14,7 +14,7 @@ from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members.fleet import Fleet
 from changeover.rollout.members.phases import Phase
-from changeover.rollout.tier.state import RolloutSettings
+from changeover.rollout.tier.settings import RolloutSettings
 
 
 class Violation(AssertionError):

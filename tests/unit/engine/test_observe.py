@@ -9,13 +9,15 @@ from typing import Any, cast
 
 import pytest
 
-from changeover.engine.observe import PATIENCE, Observer
+from changeover.engine.observe import Observer
+from changeover.engine.timing import EngineTiming
 from changeover.model.instance import Address, InFlight, Instance
 from changeover.ports import Hop, Membership, Platform, Router, Unknown
 from changeover.rollout import events as on
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.members.phases import Phase
 
+UNCONFIRMED_AFTER = EngineTiming().unconfirmed_after
 NAME = "web-v1-1"
 IDLE = InFlight(0, 0)
 ADMITTED, REMOVED = Membership(True, False, sessions=0), Membership(False, True, sessions=0)
@@ -237,26 +239,26 @@ def test_silence_is_told_after_a_while_and_then_only_now_and_then(said: Membersh
     observer = around.observer(waiting)
     who = "HAProxy is gone" if isinstance(said, Unknown) else "node 2"
     told = []
-    for tenth in range(round(PATIENCE * 25)):
+    for tenth in range(round(UNCONFIRMED_AFTER * 25)):
         around.now = 100 + tenth / 10
         told += around.look(waiting, observer=observer)
     assert told == [
-        on.Unconfirmed(100 + PATIENCE, NAME, who, silent=True),
-        on.Unconfirmed(100 + 2 * PATIENCE, NAME, who, silent=True),
+        on.Unconfirmed(100 + UNCONFIRMED_AFTER, NAME, who, silent=True),
+        on.Unconfirmed(100 + 2 * UNCONFIRMED_AFTER, NAME, who, silent=True),
     ]
 
 
 def test_an_answer_that_is_not_the_one_waited_for_is_no_silence() -> None:
-    around = Around(said=Membership(False, False, pending="HAProxy (check L7STS)"), now=100 + PATIENCE)
+    around = Around(said=Membership(False, False, pending="HAProxy (check L7STS)"), now=100 + UNCONFIRMED_AFTER)
     assert around.look(member(Phase.READY))[-1] == on.Unconfirmed(
-        100 + PATIENCE, NAME, "HAProxy (check L7STS)", silent=False
+        100 + UNCONFIRMED_AFTER, NAME, "HAProxy (check L7STS)", silent=False
     )
 
 
 def test_a_count_that_is_missing_is_told_with_its_reason() -> None:
-    around = Around(in_flight=Unknown("web-v1-1: timeout"), said=REMOVED, now=100 + PATIENCE)
+    around = Around(in_flight=Unknown("web-v1-1: timeout"), said=REMOVED, now=100 + UNCONFIRMED_AFTER)
     assert around.look(member(Phase.DRAINING)) == [
-        on.Unconfirmed(100 + PATIENCE, NAME, "web-v1-1: timeout", silent=True)
+        on.Unconfirmed(100 + UNCONFIRMED_AFTER, NAME, "web-v1-1: timeout", silent=True)
     ]
 
 

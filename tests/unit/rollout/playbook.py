@@ -23,7 +23,8 @@ from changeover.rollout import events as on
 from changeover.rollout.invariants import Watch
 from changeover.rollout.members.fleet import Fleet
 from changeover.rollout.tier.machine import Machine
-from changeover.rollout.tier.state import Course, RolloutSettings, Step
+from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
+from changeover.rollout.tier.state import TierState
 
 A, B = "web-v1-1", "web-v1-2"
 """The instances that serve when a story begins."""
@@ -55,12 +56,12 @@ class Script:
         self.machine = machine
         self._watch = watch
         self._story: list[str] = []
-        self._given: list[do.Command] = []
+        self._given: Sequence[do.Command] = ()
 
     def event(self, event: on.Event) -> Script:
         """Tell the machine. What it gives must be taken up by `expect` before the next event."""
         self.finish()
-        self._given = self.machine.handle(event)
+        self._given = self.machine.handle(event).commands
         self._story.append(repr(event))
         self._watch.step(event, self._given)
         return self
@@ -69,7 +70,7 @@ class Script:
         """Exactly these commands, in this order, followed from the last event."""
         asked_to_wake = any(isinstance(one, do.WakeAt) for one in expected)
         given = [one for one in self._given if asked_to_wake or not isinstance(one, do.WakeAt)]
-        self._given = []
+        self._given = ()
         if list(expected) != given:
             raise AssertionError(self._difference(expected, given))
         return self
@@ -80,15 +81,15 @@ class Script:
 
     def change_rules(self, size: int) -> None:
         """The chain file was changed and read anew."""
-        rules = replace(self.machine.rules, size=size)
+        rules = replace(self.machine.settings, size=size)
         self._watch.rules = rules
-        self.machine = Machine(rules, self.machine.course, self.machine.fleet)
+        self.machine = Machine(rules, self.machine.tier, self.machine.fleet)
 
     def restart(self) -> None:
         """Another controller takes over, from what was written down."""
         self.finish()
         members = [replace(m, times=dict(m.times), in_flight=None, quiet=0) for m in self.machine.fleet]
-        self.machine = Machine(self.machine.rules, self.machine.course, Fleet(members))
+        self.machine = Machine(self.machine.settings, self.machine.tier, Fleet(members))
 
     # -- longer steps --------------------------------------------------------------------------------------------
 
@@ -114,7 +115,7 @@ class Script:
 
     @property
     def status(self) -> str:
-        return self.machine.course.status.value
+        return self.machine.status.value
 
     def phases(self) -> dict[str, str]:
         """Where every instance stands."""
@@ -149,7 +150,7 @@ def script(
     policy: Literal["wait", "cut"] = "wait",
     progress_deadline: float = 60.0,
     strategy: Strategy = "rolling",
-    steps: tuple[Step, ...] = (),
+    steps: tuple[CanaryStep, ...] = (),
     bake: float = 0.0,
     weighed: bool = False,
     hold: bool = False,
@@ -161,7 +162,7 @@ def script(
     rules = RolloutSettings("web", size, surge, unavailable, min_ready, progress_deadline, deadline, policy == "cut")
     rules = replace(rules, strategy=strategy, steps=steps, bake=bake, weighed=weighed, hold=hold, ask_first=ask_first)
     rules = replace(rules, fresh_baseline=fresh)
-    s = Script(Machine(rules, Course(running or "v1", not_before=-900), Fleet()), Watch(rules))
+    s = Script(Machine(rules, TierState(running or "v1", not_before=-900), Fleet()), Watch(rules))
     if running is not None:
         names = [f"web-{running}-{n}" for n in range(1, size + 1)]
         s.event(on.Started(-900, running)).expect(*(do.CreateInstance(name, running) for name in names))

@@ -6,7 +6,6 @@ All of them live through the same story, in which the sound machine is never com
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -17,18 +16,19 @@ from changeover.model.instance import InFlight
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.invariants import Violation
-from changeover.rollout.members import instances
 from changeover.rollout.members.fleet import Fleet
 from changeover.rollout.members.phases import STAYING, Phase
 from changeover.rollout.tier.actions import Action
+from changeover.rollout.tier.decision import Decision
 from changeover.rollout.tier.machine import Machine
-from changeover.rollout.tier.state import Course, RolloutSettings
+from changeover.rollout.tier.settings import RolloutSettings, RolloutTiming
+from changeover.rollout.tier.state import TierState
 
 WAITS = RolloutSettings("web", 3, 1, 0, min_ready=1.0, progress_deadline=60, drain_deadline=3.0, cut_at_deadline=False)
 CUTS = replace(WAITS, cut_at_deadline=True)
 IDLE = InFlight(0, 0)
 
-Make = Callable[[RolloutSettings, Course, Fleet], Machine]
+Make = Callable[[RolloutSettings, TierState, Fleet], Machine]
 
 
 def story(world: World) -> None:
@@ -45,7 +45,7 @@ def story(world: World) -> None:
                 box.sick = not box.listed and round_ % 5 == 0
             world.router_silent = round_ % 7 < 2
             if not aborted and world.machine.fleet.count((Phase.DRAINING,)):
-                world.tell(on.Asked(world.now, Action.ABORT, why="errors went up"))
+                world.tell(on.ActionRequested(world.now, Action.ABORT, reason="errors went up"))
                 aborted = True
             world.go_on()
     world.settle()
@@ -63,16 +63,33 @@ def test_the_sound_machine_lives_through_the_story(rules: RolloutSettings) -> No
 
 
 def misreads(**wrong: float) -> Make:
-    return lambda rules, course, fleet: Machine(replace(rules, **wrong), course, fleet)  # type: ignore[arg-type]
+    return lambda rules, tier, fleet: Machine(replace(rules, **wrong), tier, fleet)  # type: ignore[arg-type]
+
+
+def with_commands(decision: Decision, *commands: do.Command) -> Decision:
+    """The decision, with other commands."""
+    return replace(decision, commands=commands)
+
+
+def both(first: Decision, second: Decision) -> Decision:
+    """Two decisions in a row as one."""
+    return Decision(
+        first.commands + second.commands,
+        first.moved + second.moved,
+        first.touched + second.touched,
+        second.state,
+        first.state_changed or second.state_changed,
+    )
 
 
 class TakesReadyForServing(Machine):
-    def handle(self, event: on.Event) -> list[do.Command]:
-        answer = super().handle(event)
-        for command in list(answer):
-            if isinstance(command, do.Admit) and self.course.goal != "v1":
-                answer += super().handle(on.RouterConfirmed(event.at, command.name, admitted=True))
-        return answer
+    def handle(self, event: on.Event) -> Decision:
+        decision = super().handle(event)
+        for command in decision.commands:
+            if isinstance(command, do.Admit) and self.tier.goal != "v1":
+                confirmed = on.RouterConfirmed(event.at, command.name, admitted=True)
+                decision = both(decision, super().handle(confirmed))
+        return decision
 
 
 class _CountsOnlyTheStaying(Fleet):
@@ -81,12 +98,12 @@ class _CountsOnlyTheStaying(Fleet):
         return self.count(STAYING)
 
 
-def forgets_the_draining(rules: RolloutSettings, course: Course, fleet: Fleet) -> Machine:
-    return Machine(rules, course, _CountsOnlyTheStaying(fleet))
+def forgets_the_draining(rules: RolloutSettings, tier: TierState, fleet: Fleet) -> Machine:
+    return Machine(rules, tier, _CountsOnlyTheStaying(fleet))
 
 
 class TakesSilenceForYes(Machine):
-    def handle(self, event: on.Event) -> list[do.Command]:
+    def handle(self, event: on.Event) -> Decision:
         if isinstance(event, on.Unconfirmed):
             member = self.fleet.get(event.name)
             if member is not None and member.phase is Phase.LEAVING:
@@ -95,35 +112,39 @@ class TakesSilenceForYes(Machine):
 
 
 class StopsWhatItAskedToRemove(Machine):
-    def handle(self, event: on.Event) -> list[do.Command]:
-        answer = super().handle(event)
-        return answer + [do.Stop(command.name) for command in answer if isinstance(command, do.Remove)]
+    def handle(self, event: on.Event) -> Decision:
+        decision = super().handle(event)
+        stops = [do.Stop(command.name) for command in decision.commands if isinstance(command, do.Remove)]
+        return with_commands(decision, *decision.commands, *stops)
 
 
 class DoesNotCount(Machine):
-    def handle(self, event: on.Event) -> list[do.Command]:
+    def handle(self, event: on.Event) -> Decision:
         return super().handle(replace(event, in_flight=IDLE) if isinstance(event, on.InFlightSeen) else event)
 
 
 class CountsWhatItSawBeforeTheRemoval(Machine):
-    def handle(self, event: on.Event) -> list[do.Command]:
-        answer = super().handle(event)
+    def handle(self, event: on.Event) -> Decision:
+        decision = super().handle(event)
         member = self.fleet.get(getattr(event, "name", ""))
         if isinstance(event, on.RouterConfirmed) and member is not None and member.in_flight == IDLE:
-            for _ in range(instances.QUIET_OBSERVATIONS):
-                answer += super().handle(on.InFlightSeen(event.at, event.name, IDLE))
-        return answer
+            for _ in range(self.settings.timing.quiet_observations):
+                decision = both(decision, super().handle(on.InFlightSeen(event.at, event.name, IDLE)))
+        return decision
 
 
 class DeafToUnready(Machine):
-    def handle(self, event: on.Event) -> list[do.Command]:
-        return [] if isinstance(event, on.InstanceUnready) else super().handle(event)
+    def handle(self, event: on.Event) -> Decision:
+        if isinstance(event, on.InstanceUnready):
+            return Decision((), (), (), self.tier, state_changed=False)
+        return super().handle(event)
 
 
 class AdmitsWhatComesBackUnseen(Machine):
-    def handle(self, event: on.Event) -> list[do.Command]:
-        answer = super().handle(event)
-        return answer + [do.Admit(c.name) for c in answer if isinstance(c, do.LameDuck) and not c.on]
+    def handle(self, event: on.Event) -> Decision:
+        decision = super().handle(event)
+        back = [c.name for c in decision.commands if isinstance(c, do.LameDuck) and not c.on]
+        return with_commands(decision, *decision.commands, *map(do.Admit, back))
 
 
 FLOOR = "1: serving instances never fall below"
@@ -161,25 +182,23 @@ def test_a_broken_machine_is_caught_by_the_watch(sentence: str, rules: RolloutSe
 class NamesByChance(Machine):
     created = 0
 
-    def handle(self, event: on.Event) -> list[do.Command]:
-        answer = super().handle(event)
-        for command in answer:
+    def handle(self, event: on.Event) -> Decision:
+        decision = super().handle(event)
+        for command in decision.commands:
             if isinstance(command, do.CreateInstance):
                 NamesByChance.created += 1
-        return [*answer, do.Note(f"{NamesByChance.created} created so far")]
+        return with_commands(decision, *decision.commands, do.Note(f"{NamesByChance.created} created so far"))
 
 
-IN_THE_WORLD: list[tuple[str, AbstractContextManager[object], RolloutSettings, Make]] = [
-    ("3: web-.* is stopped with", patch.object(instances, "QUIET_OBSERVATIONS", 1), WAITS, Machine),
-    ("7: the same journal", nullcontext(), WAITS, NamesByChance),
+IN_THE_WORLD: list[tuple[str, RolloutSettings, Make]] = [
+    ("3: web-.* is stopped with", replace(WAITS, timing=RolloutTiming(quiet_observations=1)), Machine),
+    ("7: the same journal", WAITS, NamesByChance),
 ]
 
 
-@pytest.mark.parametrize(("words", "broken", "rules", "make"), IN_THE_WORLD)
-def test_a_broken_machine_breaks_something_in_the_world(
-    words: str, broken: AbstractContextManager[object], rules: RolloutSettings, make: Make
-) -> None:
-    with broken, pytest.raises(Violation, match=f"^{words}"):
+@pytest.mark.parametrize(("words", "rules", "make"), IN_THE_WORLD)
+def test_a_broken_machine_breaks_something_in_the_world(words: str, rules: RolloutSettings, make: Make) -> None:
+    with pytest.raises(Violation, match=f"^{words}"):
         story(World(rules, make))
 
 
@@ -192,7 +211,7 @@ def aborted_while_one_old_instance_is_slow_to_come_back(world: World) -> None:
     world.tell(on.Started(world.now, "v2"))
     while not world.machine.fleet.count((Phase.DRAINING,)):
         world.go_on()
-    world.tell(on.Asked(world.now, Action.ABORT, why="errors went up"))
+    world.tell(on.ActionRequested(world.now, Action.ABORT, reason="errors went up"))
     old[0].sick = True
     world.go_on(10)
     old[0].sick = False

@@ -15,7 +15,7 @@ from changeover.model.chain import Strategy
 from changeover.rollout import events as on
 from changeover.rollout.members.phases import EXISTING, Phase
 from changeover.rollout.tier.actions import Action
-from changeover.rollout.tier.state import RolloutSettings, Step
+from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
 
 WHICH = st.integers(0, 11)
 """Picks an instance, whoever is there."""
@@ -23,11 +23,11 @@ WHICH = st.integers(0, 11)
 
 STRATEGIES: list[Strategy] = ["rolling", "rolling", "canary", "blue-green"]
 STEPS = (
-    Step("share", 10),
-    Step("pause", stay=5.0),
-    Step("share", 50),
-    Step("pause"),
-    Step("analyse", stay=20.0),
+    CanaryStep("share", 10),
+    CanaryStep("pause", stay=5.0),
+    CanaryStep("share", 50),
+    CanaryStep("pause"),
+    CanaryStep("analyse", stay=20.0),
 )
 TEMPLATES = st.sampled_from(["v1", "v2", "v3"])
 
@@ -113,11 +113,11 @@ class OneTier(RuleBasedStateMachine):
 
     @rule(action=st.sampled_from([action for action in Action if action is not Action.ROLL]))
     def something_is_asked_for(self, action: Action) -> None:
-        self.world.tell(on.Asked(self.world.now, action, why="changed my mind"))
+        self.world.tell(on.ActionRequested(self.world.now, action, reason="changed my mind"))
 
     @rule(verdict=st.sampled_from(["passed", "failed", "inconclusive"]))
     def the_guard_has_seen_enough(self, verdict: Literal["passed", "failed", "inconclusive"]) -> None:
-        self.world.tell(on.GuardSaid(self.world.now, verdict, "numbers"))
+        self.world.tell(on.GuardJudged(self.world.now, verdict, "numbers"))
 
     # -- traffic -------------------------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ from changeover.rollout.events import Started
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.simulation.rehearsal import Rehearsal, rehearse
-from changeover.rollout.simulation.upload_forecast import fate, needs
-from changeover.rollout.tier.state import Course, RolloutSettings, Step
+from changeover.rollout.simulation.upload_forecast import seconds_left, upload_outcome
+from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
+from changeover.rollout.tier.state import TierState
 
 NOW = 1_000_000.0
 
@@ -37,7 +38,7 @@ def planned(by: RolloutSettings, *, drains: dict[str, float] | None = None, star
     fleet = Fleet(
         Member(f"web-v1-{n}", "v1", n, Phase.ADMITTED, times=dict(at), served=True) for n in range(1, by.size + 1)
     )
-    course = Course("v1", serial=by.size)
+    course = TierState("v1", serial=by.size)
     waits = drains or {}
     return rehearse(by, course, fleet, Started(NOW, "v2"), start=start, drain=lambda name, _: waits.get(name, 0.0))
 
@@ -64,7 +65,7 @@ def test_a_plan_names_every_instance_and_every_time_of_the_rollout_to_come() -> 
         "42 stop v1-2",
         "42 finish completed",
     ]
-    assert (plan.seconds, plan.floor, plan.peak, plan.outcome) == (42.0, 12.0, 3, "completed")
+    assert (plan.seconds, plan.lower_bound, plan.peak, plan.outcome) == (42.0, 12.0, 3, "completed")
     assert plan.leaves == {"web-v1-1": 6.0, "web-v1-2": 42.0}
 
 
@@ -74,47 +75,52 @@ def test_a_drain_that_is_cut_at_its_deadline_takes_no_longer_than_the_deadline()
 
 
 def test_a_canary_says_what_it_waits_for_and_takes_it_to_come_at_once() -> None:
-    steps = (Step("share", share=50), Step("pause"), Step("pause", stay=30.0), Step("analyse", stay=60.0))
+    steps = (
+        CanaryStep("share", share=50),
+        CanaryStep("pause"),
+        CanaryStep("pause", stay=30.0),
+        CanaryStep("analyse", stay=60.0),
+    )
     plan = planned(rules(strategy="canary", steps=steps))
     assert plan.outcome == "completed"
-    assert plan.waits_for == ("somebody to promote step 2", "the guard at step 4, at most 60 s")
+    assert plan.waits_for == ("an operator to promote step 2", "the guard at step 4, at most 60 s")
     assert [line for line in told(plan) if "step" in line] == [
         "0 step set weight 50 %",
         "6 step pause until promoted",
-        "6 wait somebody to promote step 2",
+        "6 wait an operator to promote step 2",
         "6 step pause 30 s",
         "36 step analyse 60 s",
         "36 wait the guard at step 4, at most 60 s",
     ]
-    assert plan.floor == pytest.approx(plan.seconds) == 42.0
+    assert plan.lower_bound == pytest.approx(plan.seconds) == 42.0
 
 
 def test_blue_green_has_both_colours_at_once_and_bakes() -> None:
     plan = planned(rules(strategy="blue-green", bake=10.0))
     assert (plan.peak, plan.outcome) == (4, "completed")
-    assert plan.seconds >= plan.floor == 16.0
+    assert plan.seconds >= plan.lower_bound == 16.0
     assert plan.leaves.keys() == {"web-v1-1", "web-v1-2"}
 
 
 def test_what_a_switch_waits_for_is_told_and_takes_no_time() -> None:
     plan = planned(rules(strategy="blue-green", bake=10.0, hold=True, ask_first=True))
-    assert plan.waits_for == ("the hooks before step 1", "somebody to promote step 1")
+    assert plan.waits_for == ("the hooks before step 1", "an operator to promote step 1")
     assert (plan.outcome, plan.seconds) == ("completed", 16.0)
 
 
 def test_a_rollout_that_can_come_to_no_end_says_so() -> None:
     plan = planned(rules(size=1, drain_deadline=20.0), drains={"web-v1-1": inf})
-    assert plan.outcome == "it comes to no end"
+    assert plan.outcome == "it never ends"
 
 
 UPLOAD = Upload(received=10_000_000, expected=50_000_000, seconds=20.0)
 
 
 def test_what_an_upload_still_needs_is_told_by_the_rate_it_has_had() -> None:
-    assert needs(UPLOAD) == 80.0
-    assert needs(Upload(0, 50_000_000, 20.0)) == inf
-    assert needs(Upload(10_000_000, None, 20.0)) is None, "it never said how long it is"
-    assert needs(Upload(10_000_000, 50_000_000, 0.2)) is None, "too young to have a rate"
+    assert seconds_left(UPLOAD) == 80.0
+    assert seconds_left(Upload(0, 50_000_000, 20.0)) == inf
+    assert seconds_left(Upload(10_000_000, None, 20.0)) is None, "it never said how long it is"
+    assert seconds_left(Upload(10_000_000, 50_000_000, 0.2)) is None, "too young to have a rate"
 
 
 @pytest.mark.parametrize(
@@ -130,4 +136,4 @@ def test_what_an_upload_still_needs_is_told_by_the_rate_it_has_had() -> None:
     ],
 )
 def test_an_upload_is_cut_only_where_the_drain_ends_before_it(ends: float | None, cut: bool, becomes: str) -> None:
-    assert fate(ends, leaves=10.0, deadline=30.0, cut=cut) == becomes
+    assert upload_outcome(ends, leaves=10.0, deadline=30.0, cut=cut) == becomes

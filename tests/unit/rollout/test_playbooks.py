@@ -24,25 +24,25 @@ from changeover.rollout.commands import (
     WakeAt,
 )
 from changeover.rollout.events import (
-    Allowed,
-    Asked,
+    ActionRequested,
     Event,
-    GuardSaid,
+    GuardJudged,
     InFlightSeen,
     InstanceGone,
     InstanceReady,
     InstanceUnready,
     RouterConfirmed,
     Started,
+    StepAllowed,
     StopSent,
     Tick,
     Unconfirmed,
     WeightSeen,
 )
-from changeover.rollout.members.instances import MAX_BACKOFF, STOP_GRACE
-from changeover.rollout.tier.actions import ANSWERS, Action, State
-from changeover.rollout.tier.state import Step
+from changeover.rollout.tier.actions import ANSWERS, Action, TierStatus
+from changeover.rollout.tier.settings import CanaryStep, RolloutTiming
 
+TIMING = RolloutTiming()
 UPLOAD = InFlight(requests=1, connections=1, uploads=(Upload(12_700_000, 25_000_000, 60.0),))
 
 
@@ -124,7 +124,7 @@ def test_asking_again_for_the_same_goal_changes_nothing() -> None:
     with script() as s:
         s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
         s.event(Started(1, "v2"))
-        assert s.machine.course.previous == "v1"
+        assert s.machine.tier.previous == "v1"
 
 
 # -- readiness -----------------------------------------------------------------------------------------------------
@@ -255,8 +255,8 @@ def test_an_instance_that_does_not_end_after_its_stop_signal_is_killed() -> None
         s.event(InFlightSeen(6, A, IDLE))
         s.event(InFlightSeen(7, A, IDLE)).expect(Stop(A))
         s.event(StopSent(7, A))
-        s.event(Tick(7 + STOP_GRACE - 0.1))
-        s.event(Tick(7 + STOP_GRACE)).expect(Said("killed", A), Stop(A, kill=True))
+        s.event(Tick(7 + TIMING.stop_grace - 0.1))
+        s.event(Tick(7 + TIMING.stop_grace)).expect(Said("killed", A), Stop(A, kill=True))
         s.event(InstanceGone(18, A)).expect(CreateInstance(D, "v2"))
 
 
@@ -284,7 +284,9 @@ def test_commands_without_visible_effect_are_given_again() -> None:
 def test_an_instance_that_comes_back_is_told_so_until_it_is_ready() -> None:
     with script() as s:
         draining(s)
-        s.event(Asked(6, Action.ABORT, why="changed my mind")).expect(Said("going back"), LameDuck(A, on=False))
+        s.event(ActionRequested(6, Action.ABORT, reason="changed my mind")).expect(
+            Said("going back"), LameDuck(A, on=False)
+        )
         s.event(Tick(7.9))
         s.event(Tick(8)).expect(LameDuck(A, on=False))
         s.event(InstanceReady(9, A))
@@ -327,8 +329,7 @@ def test_a_router_that_says_no_does_not_delay_for_ever() -> None:
         s.event(Tick(60)).expect(
             *leaving(C),
             Note(
-                "going back from v2 to v1: web-v2-3 was not healthy in the eyes of its router after 60 s "
-                "(progress_deadline)",
+                "going back from v2 to v1: web-v2-3 was not healthy at its router after 60 s (progress_deadline)",
                 level="warning",
             ),
         )
@@ -351,7 +352,7 @@ def test_old_instances_serve_again_before_new_ones_leave() -> None:
     with script(size=2, surge=1) as s:
         draining(s)
         s.event(InFlightSeen(6, A, BUSY))
-        s.event(Asked(7, Action.ABORT, why="errors went up")).expect(
+        s.event(ActionRequested(7, Action.ABORT, reason="errors went up")).expect(
             Note("going back from v2 to v1: errors went up", level="warning"), LameDuck(A, on=False)
         )
         s.event(InFlightSeen(8, A, IDLE))
@@ -368,7 +369,7 @@ def test_every_old_instance_that_can_come_back_serves_again_before_any_new_one_l
         s.event(Tick(2)).expect(Admit(C), Admit(D))
         s.event(RouterConfirmed(3, C, admitted=True)).expect(*leaving(A))
         s.event(RouterConfirmed(3, D, admitted=True)).expect(*leaving(B))
-        s.event(Asked(4, Action.ABORT, why="errors went up")).expect(
+        s.event(ActionRequested(4, Action.ABORT, reason="errors went up")).expect(
             Said("going back"), LameDuck(A, on=False), LameDuck(B, on=False)
         )
         s.event(InstanceReady(4.5, A))
@@ -404,7 +405,7 @@ def test_an_instance_that_was_told_to_stop_does_not_come_back() -> None:
         draining(s)
         s.event(InFlightSeen(6, A, IDLE))
         s.event(InFlightSeen(7, A, IDLE)).expect(Stop(A))
-        s.event(Asked(8, Action.ABORT, why="errors went up")).expect(Said("going back"))
+        s.event(ActionRequested(8, Action.ABORT, reason="errors went up")).expect(Said("going back"))
         s.event(StopSent(8, A))
         s.event(InstanceGone(9, A)).expect(CreateInstance("web-v1-4", "v1"))
         s.serve("web-v1-4", at=10).expect(*leaving(C))
@@ -545,7 +546,7 @@ def test_going_back_by_hand_cannot_be_aborted_into_nothing() -> None:
     with script(size=2, surge=1) as s:
         draining(s)
         s.event(Started(6, "v1")).expect(LameDuck(A, on=False))
-        s.event(Asked(7, Action.ABORT, why="which way now?")).expect(Finish("failed", "which way now?"))
+        s.event(ActionRequested(7, Action.ABORT, reason="which way now?")).expect(Finish("failed", "which way now?"))
         s.serve(A, at=7).expect(*leaving(C))
         s.leave(C, at=9)
         assert s.phases() == {A: "admitted", B: "admitted"}
@@ -553,10 +554,10 @@ def test_going_back_by_hand_cannot_be_aborted_into_nothing() -> None:
 
 def test_nobody_can_abort_a_tier_at_rest_nor_an_undoing() -> None:
     with script() as s:
-        s.event(Asked(0, Action.ABORT)).expect(Refuse(ANSWERS[State.RESTING, Action.ABORT].says))
+        s.event(ActionRequested(0, Action.ABORT)).expect(Refuse(ANSWERS[TierStatus.RESTING, Action.ABORT].text))
         s.event(Started(1, "v2")).expect(CreateInstance(C, "v2"))
-        s.event(Asked(2, Action.ABORT, why="errors went up")).expect(Said("going back"), *leaving(C))
-        s.event(Asked(3, Action.ABORT)).expect(Refuse(ANSWERS[State.UNDOING, Action.ABORT].says))
+        s.event(ActionRequested(2, Action.ABORT, reason="errors went up")).expect(Said("going back"), *leaving(C))
+        s.event(ActionRequested(3, Action.ABORT)).expect(Refuse(ANSWERS[TierStatus.UNDOING, Action.ABORT].text))
         s.drop(C, at=4).expect(Finish("undone", "errors went up"))
 
 
@@ -568,7 +569,7 @@ def test_a_new_goal_in_the_middle_of_a_roll_keeps_the_way_back_to_what_was_whole
         draining(s)
         s.event(Started(6, "v3"))  # no room yet: A still drains
         s.leave(A, at=7).expect(CreateInstance("web-v3-4", "v3"))
-        s.event(Asked(8, Action.ABORT, why="v3 is worse")).expect(
+        s.event(ActionRequested(8, Action.ABORT, reason="v3 is worse")).expect(
             Note("going back from v3 to v1: v3 is worse", level="warning"), *leaving("web-v3-4")
         )
         s.drop("web-v3-4", at=9).expect(CreateInstance("web-v1-5", "v1"))
@@ -588,7 +589,7 @@ def test_going_back_by_hand_takes_the_old_instances_in_again() -> None:
 # -- in steps, and paused ------------------------------------------------------------------------------------------
 
 
-HALF = (Step("share", 50), Step("pause"))
+HALF = (CanaryStep("share", 50), CanaryStep("pause"))
 
 
 def test_an_old_instance_that_dies_beside_a_canary_is_replaced_by_one_of_its_own() -> None:
@@ -606,7 +607,9 @@ def test_a_canary_without_room_beside_the_old_instances_takes_the_place_of_some(
 
 
 def test_all_of_the_traffic_is_rolled_to_for_there_is_no_room_beside_all_old_instances() -> None:
-    with script(size=2, surge=1, strategy="canary", steps=(Step("share", 100), Step("pause")), weighed=True) as s:
+    with script(
+        size=2, surge=1, strategy="canary", steps=(CanaryStep("share", 100), CanaryStep("pause")), weighed=True
+    ) as s:
         s.event(Started(0, "v2")).expect(StepReached("set weight 100 %", ""), CreateInstance(C, "v2"))
         s.serve(C, at=1).expect(*leaving(A))
         s.leave(A, at=3).expect(CreateInstance(D, "v2"))
@@ -615,7 +618,9 @@ def test_all_of_the_traffic_is_rolled_to_for_there_is_no_room_beside_all_old_ins
 
 
 def test_a_fresh_baseline_comes_with_the_canary_and_takes_the_place_of_the_oldest() -> None:
-    with script(size=2, surge=1, strategy="canary", steps=(Step("share", 50), Step("pause")), fresh=True) as s:
+    with script(
+        size=2, surge=1, strategy="canary", steps=(CanaryStep("share", 50), CanaryStep("pause")), fresh=True
+    ) as s:
         young = "web-v1-4"
         s.event(Started(0, "v2")).expect(StepReached("set weight 50 %", ""), CreateInstance(C, "v2"))
         s.serve(C, at=1).expect(*leaving(A))
@@ -623,8 +628,8 @@ def test_a_fresh_baseline_comes_with_the_canary_and_takes_the_place_of_the_oldes
         s.serve(young, at=4).expect(*leaving(B))
         s.leave(B, at=6).expect(Said("step 1 of 2 done"), StepReached("pause until promoted", "set weight 50 %"))
         assert s.phases() == {C: "admitted", young: "admitted"}
-        s.event(Asked(7, Action.PROMOTE)).expect(
-            StepReached("", "pause until promoted"), Said("promote, asked by"), CreateInstance("web-v2-5", "v2")
+        s.event(ActionRequested(7, Action.PROMOTE)).expect(
+            StepReached("", "pause until promoted"), Said("promote, requested by"), CreateInstance("web-v2-5", "v2")
         )
 
 
@@ -671,23 +676,23 @@ def test_a_new_colour_is_admitted_the_moment_it_is_whole() -> None:
 
 def test_a_time_to_wait_in_a_step_asks_to_be_woken_however_the_step_was_come_to() -> None:
     steps = (
-        Step("pause", stay=30),
-        Step("pause"),
-        Step("pause", stay=40),
-        Step("analyse", stay=50),
-        Step("pause", stay=60),
+        CanaryStep("pause", stay=30),
+        CanaryStep("pause"),
+        CanaryStep("pause", stay=40),
+        CanaryStep("analyse", stay=50),
+        CanaryStep("pause", stay=60),
     )
     says = tuple(map(str, steps))
     with script(strategy="canary", steps=steps) as s:
         s.event(Started(0, "v2")).expect(StepReached(says[0], ""), WakeAt(30))
-        s.event(Asked(10, Action.PAUSE)).expect(Said("paused"))
-        s.event(Asked(20, Action.RESUME)).expect(WakeAt(50), Said("resume, asked by somebody"))
+        s.event(ActionRequested(10, Action.PAUSE)).expect(Said("paused"))
+        s.event(ActionRequested(20, Action.RESUME)).expect(WakeAt(50), Said("resume, requested by an operator"))
         s.event(Tick(50)).expect(Said("step 1 of 5 done"), StepReached(says[1], says[0]))
-        s.event(Asked(60, Action.PROMOTE)).expect(
-            StepReached(says[2], says[1]), WakeAt(100), Said("promote, asked by somebody")
+        s.event(ActionRequested(60, Action.PROMOTE)).expect(
+            StepReached(says[2], says[1]), WakeAt(100), Said("promote, requested by an operator")
         )
         s.event(Tick(100)).expect(Said("step 3 of 5 done"), StepReached(says[3], says[2]), WakeAt(150))
-        s.event(GuardSaid(140, "passed", "numbers")).expect(
+        s.event(GuardJudged(140, "passed", "numbers")).expect(
             Said("analysis passed"), StepReached(says[4], says[3]), WakeAt(200)
         )
 
@@ -737,7 +742,9 @@ def test_a_warm_colour_that_is_wanted_back_has_no_deadline_until_it_leaves_again
             Said("kept warm for 100 s"), StepReached("", "switch to v2")
         )
         s.event(InFlightSeen(34, a, UPLOAD))
-        s.event(Asked(90, Action.ABORT, why="errors went up")).expect(Said("going back"), LameDuck(a, on=False))
+        s.event(ActionRequested(90, Action.ABORT, reason="errors went up")).expect(
+            Said("going back"), LameDuck(a, on=False)
+        )
         s.serve(a, at=91).expect(*leaving(b))
         s.leave(b, at=93).expect(Finish("undone", "errors went up"))
 
@@ -758,9 +765,9 @@ def test_a_switch_that_waits_to_be_promoted_waits_for_as_long_as_it_takes() -> N
         complete(s)
         s.expect(Said("waits for `promote`"), StepReached("switch to v2", ""))
         s.event(Tick(9000))
-        assert (s.machine.state, s.machine.held_back) == (State.HOLDING, [GREEN])
-        s.event(Asked(9001, Action.RESUME)).expect(Refuse("it waits for `promote`"))
-        s.event(Asked(9002, Action.PROMOTE)).expect(Said("promote, asked by somebody"), Admit(GREEN))
+        assert (s.machine.status, s.machine.held_back) == (TierStatus.HOLDING, [GREEN])
+        s.event(ActionRequested(9001, Action.RESUME)).expect(Refuse("it waits for `promote`"))
+        s.event(ActionRequested(9002, Action.PROMOTE)).expect(Said("promote, requested by an operator"), Admit(GREEN))
         assert s.machine.held_back == []
         s.event(RouterConfirmed(9004, GREEN, admitted=True)).expect(*leaving(BLUE))
 
@@ -769,36 +776,38 @@ def test_whoever_is_to_be_asked_is_asked_before_the_switch_and_may_object() -> N
     with script(**COLOURS, ask_first=True) as s:
         complete(s)
         s.expect(StepReached("switch to v2", ""))
-        s.event(Allowed(3, "smoke")).expect(Said("paused: smoke"))
+        s.event(StepAllowed(3, "smoke")).expect(Said("paused: smoke"))
         s.restart()
         s.event(Tick(9000))
-        assert (s.machine.state, s.machine.held_back) == (State.PAUSED, [GREEN])
-        s.event(Asked(9001, Action.PROMOTE)).expect(Said("promote, asked by somebody"), Admit(GREEN))
+        assert (s.machine.status, s.machine.held_back) == (TierStatus.PAUSED, [GREEN])
+        s.event(ActionRequested(9001, Action.PROMOTE)).expect(Said("promote, requested by an operator"), Admit(GREEN))
 
 
 def test_a_pause_while_somebody_is_asked_outlasts_the_answer() -> None:
     with script(**COLOURS, ask_first=True) as s:
         complete(s)
         s.expect(StepReached("switch to v2", ""))
-        s.event(Asked(3, Action.PAUSE, why="lunch")).expect(Said("paused: lunch"))
-        s.event(Allowed(4))
+        s.event(ActionRequested(3, Action.PAUSE, reason="lunch")).expect(Said("paused: lunch"))
+        s.event(StepAllowed(4))
         s.event(Tick(9000))
-        s.event(Asked(9001, Action.RESUME)).expect(Said("resume, asked by somebody"), Admit(GREEN))
+        s.event(ActionRequested(9001, Action.RESUME)).expect(Said("resume, requested by an operator"), Admit(GREEN))
 
 
 def test_a_resume_is_not_the_answer_of_whoever_is_asked() -> None:
     with script(**COLOURS, ask_first=True) as s:
         complete(s)
         s.expect(StepReached("switch to v2", ""))
-        s.event(Asked(3, Action.RESUME)).expect(Said("resume, asked by somebody"))
+        s.event(ActionRequested(3, Action.RESUME)).expect(Said("resume, requested by an operator"))
         s.restart()
-        assert s.machine.asking == StepReached("switch to v2", "")  # for whoever takes over to ask again
-        s.event(Allowed(4)).expect(Admit(GREEN))
-        s.event(Allowed(5))  # a second answer is none
+        awaiting = s.machine.tier.awaiting  # the next controller asks the hooks again
+        assert awaiting is not None
+        assert (awaiting.step, awaiting.done) == ("switch to v2", "")
+        s.event(StepAllowed(4)).expect(Admit(GREEN))
+        s.event(StepAllowed(5))  # a second answer is none
 
 
 def test_after_the_last_step_it_is_said_that_it_was_taken() -> None:
-    with script(size=1, strategy="canary", steps=(Step("pause", stay=30),)) as s:
+    with script(size=1, strategy="canary", steps=(CanaryStep("pause", stay=30),)) as s:
         s.event(Started(0, "v2")).expect(StepReached("pause 30 s", ""))
         s.event(Tick(30)).expect(
             Said("step 1 of 1 done"), StepReached("", "pause 30 s"), CreateInstance("web-v2-2", "v2")
@@ -811,7 +820,7 @@ def test_an_old_instance_that_dies_before_the_switch_is_replaced_also_while_paus
             complete(s)
             s.expect(Said("waits for `promote`"), StepReached("switch to v2", ""))
             if pause:
-                s.event(Asked(3, Action.PAUSE, why="lunch")).expect(Said("paused: lunch"))
+                s.event(ActionRequested(3, Action.PAUSE, reason="lunch")).expect(Said("paused: lunch"))
             s.event(InstanceGone(4, BLUE)).expect(Said("died", BLUE), Remove(BLUE), CreateInstance("web-v1-3", "v1"))
             s.event(RouterConfirmed(4, BLUE, admitted=False))
             s.serve("web-v1-3", at=5)
@@ -829,24 +838,24 @@ def test_what_is_turned_round_on_its_way_back_is_healed_and_paused_no_more() -> 
         s.event(Started(0, "v2")).expect(CreateInstance(b, "v2"))
         s.serve(b, at=1).expect(*leaving(a))
         s.event(Started(3, "v1")).expect(LameDuck(a, on=False))
-        s.event(Asked(4, Action.PAUSE, why="lunch")).expect(Said("paused: lunch"))
-        s.event(GuardSaid(5, "failed", "numbers")).expect(Finish("failed", "guard: numbers"))
+        s.event(ActionRequested(4, Action.PAUSE, reason="lunch")).expect(Said("paused: lunch"))
+        s.event(GuardJudged(5, "failed", "numbers")).expect(Finish("failed", "guard: numbers"))
         s.serve(a, at=6).expect(*leaving(b))
 
 
 def test_a_rollout_stays_paused_when_another_controller_takes_over() -> None:
     with script(size=2, surge=1) as s:
         s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
-        s.event(Asked(1, Action.PAUSE, why="lunch")).expect(Said("paused: lunch"))
+        s.event(ActionRequested(1, Action.PAUSE, reason="lunch")).expect(Said("paused: lunch"))
         s.restart()
         s.serve(C, at=2)  # it is let in, but nobody leaves for it
-        s.event(Asked(9, Action.RESUME)).expect(Said("resume, asked by somebody"), *leaving(A))
+        s.event(ActionRequested(9, Action.RESUME)).expect(Said("resume, requested by an operator"), *leaving(A))
 
 
 def test_what_dies_while_paused_is_replaced_from_the_old_template_and_ever_less_often() -> None:
     with script(size=2, surge=1) as s:
         s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
-        s.event(Asked(0, Action.PAUSE, why="lunch")).expect(Said("paused: lunch"))
+        s.event(ActionRequested(0, Action.PAUSE, reason="lunch")).expect(Said("paused: lunch"))
         s.event(InstanceGone(0, A)).expect(Said("died", A), Remove(A))
         s.event(RouterConfirmed(0, A, admitted=False))
         s.event(InstanceGone(0, C)).expect(Said("did not start", C), WakeAt(1), Remove(C))
@@ -876,7 +885,7 @@ def test_an_instance_at_rest_that_keeps_failing_is_tried_again_ever_less_often()
         s.event(InstanceGone(0, A)).expect(Said("died", A), Remove(A), CreateInstance("web-v1-3", "v1"))
         s.event(RouterConfirmed(0, A, admitted=False))
         now = 0.0
-        for serial, pause in enumerate((1, 2, 4, 8, 16, MAX_BACKOFF, MAX_BACKOFF), start=3):
+        for serial, pause in enumerate((1, 2, 4, 8, 16, TIMING.max_backoff, TIMING.max_backoff), start=3):
             dead, following = f"web-v1-{serial}", f"web-v1-{serial + 1}"
             s.event(InstanceGone(now, dead)).expect(Said("did not start", dead), WakeAt(now + pause), Remove(dead))
             s.event(RouterConfirmed(now, dead, admitted=False))
@@ -900,7 +909,9 @@ def test_an_instance_at_rest_that_hangs_at_its_start_is_replaced_by_another() ->
 def test_an_old_instance_that_does_not_come_back_is_replaced() -> None:
     with script(size=2, surge=1, progress_deadline=60) as s:
         draining(s)
-        s.event(Asked(100, Action.ABORT, why="errors went up")).expect(Said("going back"), LameDuck(A, on=False))
+        s.event(ActionRequested(100, Action.ABORT, reason="errors went up")).expect(
+            Said("going back"), LameDuck(A, on=False)
+        )
         for at in range(102, 160, 2):
             s.event(Tick(at)).expect(LameDuck(A, on=False))
         s.event(Tick(160)).expect(*leaving(A), Said(f"{A} was not ready after 60 s", A))

@@ -11,7 +11,7 @@ def member(name: str, template: str, serial: int, created: float, admitted: floa
 
 
 def sides(*members: Member) -> Cohorts:
-    return cohorts_of(Fleet(members), template="v2", old_template="v1", step_began=1100.0, before_first=8)
+    return cohorts_of(Fleet(members), template="v2", old_template="v1", step_began=1100.0, serial_before=8)
 
 
 def test_old_instances_created_for_the_rollout_are_the_baseline() -> None:

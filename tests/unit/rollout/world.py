@@ -7,7 +7,7 @@ what `engine.observe` would; what is said of an instance confirms nothing while 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -17,9 +17,10 @@ from changeover.rollout import events as on
 from changeover.rollout.invariants import Violation, Watch
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.members.phases import Phase
-from changeover.rollout.tier.actions import Action, State
+from changeover.rollout.tier.actions import Action, TierStatus
 from changeover.rollout.tier.machine import Machine
-from changeover.rollout.tier.state import Course, RolloutSettings, Status
+from changeover.rollout.tier.settings import RolloutSettings
+from changeover.rollout.tier.state import Resting, TierState, Undoing
 
 START_TIME = 1.0
 """Seconds a process needs to start."""
@@ -65,17 +66,17 @@ class Box:
 class Chapter:
     """What one controller was told, from what it found in its journal."""
 
-    course: Course
+    tier: TierState
     members: list[Member]
     events: list[on.Event] = field(default_factory=list)
-    answers: list[list[do.Command]] = field(default_factory=list)
+    answers: list[tuple[do.Command, ...]] = field(default_factory=list)
 
 
 class World:
     """One tier and everything around it."""
 
     def __init__(
-        self, rules: RolloutSettings, make: Callable[[RolloutSettings, Course, Fleet], Machine] = Machine
+        self, rules: RolloutSettings, make: Callable[[RolloutSettings, TierState, Fleet], Machine] = Machine
     ) -> None:
         self.rules = rules
         self.now = 0.0
@@ -88,7 +89,7 @@ class World:
         self._watch = Watch(rules)
         self._queue: list[do.Command] = []
         self._journal: dict[str, Member] = {}
-        self._course = Course("v1")
+        self._tier = TierState("v1")
         self._templates: dict[str, str] = {}
         self._admitted: set[str] = set()
         self._coming_back: set[str] = set()
@@ -99,20 +100,15 @@ class World:
 
     def tell(self, event: on.Event) -> None:
         """One step of the controller: decide, be watched, write down, begin to perform."""
-        before = self.machine.course
-        commands = self.machine.handle(event)
+        decision = self.machine.handle(event)
+        commands = decision.commands
         self.chapter.events.append(event)
         self.chapter.answers.append(commands)
         self._watch.step(event, commands)
         self._check_who_leaves_first(event, commands)
-        moved, self.machine.fleet.moved = self.machine.fleet.moved, []
-        created = [command.name for command in commands if isinstance(command, do.CreateInstance)]
-        if commands or moved or self.machine.fleet.touched or self.machine.course != before:
-            self._course = self.machine.course
-            new = [self.machine.fleet.members[name] for name in created]
-            touched, self.machine.fleet.touched = self.machine.fleet.touched.values(), {}
-            for member in [*(move.member for move in moved), *new, *touched]:
-                self._journal[member.name] = _copy(member)
+        self._tier = decision.state
+        for member in [*(move.member for move in decision.moved), *decision.touched]:
+            self._journal[member.name] = _copy(member)
         self.finished += [command for command in commands if isinstance(command, do.Finish)]
         self._queue += [command for command in commands if isinstance(command, _PERFORMED)]
 
@@ -180,8 +176,8 @@ class World:
         members = [member for member in self._journal.values() if member.phase is not Phase.GONE]
         for member in members:
             member.patience_from = max(member.patience_from, self.now)  # nobody looked while there was no controller
-        self.chapter = Chapter(self._course, [_copy(member) for member in members])
-        self.machine = self._make(self.rules, self._course, Fleet(map(_copy, members)))
+        self.chapter = Chapter(self._tier, [_copy(member) for member in members])
+        self.machine = self._make(self.rules, self._tier, Fleet(map(_copy, members)))
 
     # -- the processes -------------------------------------------------------------------------------------------
 
@@ -279,7 +275,7 @@ class World:
         if box.alive and box.listed:
             raise Violation(f"3: {box.name} is stopped while its router lists it")
 
-    def _check_who_leaves_first(self, event: on.Event, commands: list[do.Command]) -> None:
+    def _check_who_leaves_first(self, event: on.Event, commands: Sequence[do.Command]) -> None:
         """6: the old instances are re-admitted before new ones are drained."""
         match event:
             case on.RouterConfirmed(admitted=True):
@@ -290,17 +286,17 @@ class World:
             case on.InstanceGone():
                 self._admitted.discard(event.name)
                 self._coming_back.discard(event.name)
-        if self.machine.course.status is not Status.UNDOING:
+        if not isinstance(self.machine.tier.state, Undoing):
             self._coming_back.clear()
         for command in commands:
             match command:
                 case do.CreateInstance(name, template):
                     self._templates[name] = template
-                case do.LameDuck(name, on=False) if self.machine.course.status is Status.UNDOING:
+                case do.LameDuck(name, on=False) if isinstance(self.machine.tier.state, Undoing):
                     self._coming_back.add(name)
                 case do.Remove(name):
                     self._coming_back.discard(name)
-                    new = self._templates[name] != self.machine.course.goal
+                    new = self._templates[name] != self.machine.tier.goal
                     if name in self._admitted and new and self._coming_back:
                         raise Violation(f"6: {name} is drained before {', '.join(self._coming_back)} came back")
                     self._admitted.discard(name)
@@ -308,9 +304,9 @@ class World:
     def check_replay(self) -> None:
         """7: the same journal gives the same commands."""
         chapter = self.chapter
-        again = self._make(self.rules, chapter.course, Fleet(map(_copy, chapter.members)))
+        again = self._make(self.rules, chapter.tier, Fleet(map(_copy, chapter.members)))
         for event, answer in zip(chapter.events, chapter.answers, strict=True):
-            if again.handle(event) != answer:
+            if again.handle(event).commands != answer:
                 raise Violation(f"7: the same journal gives the same commands, but not at {event}")
 
     def settle(self) -> None:
@@ -325,25 +321,25 @@ class World:
                 return
             self._help_on()
         phases = {member.name: str(member.phase) for member in self.machine.fleet}
-        raise Violation(f"6: a safe state is reached, but not from {self.machine.course} with {phases}")
+        raise Violation(f"6: a safe state is reached, but not from {self.machine.tier} with {phases}")
 
     def _help_on(self) -> None:
         """A person who wants it done, and a guard that is content."""
-        match self.machine.state:
-            case State.FAILED:
-                self.tell(on.Asked(self.now, Action.RETRY))
-            case State.PAUSED:
-                self.tell(on.Asked(self.now, Action.RESUME))
-            case State.HOLDING:
-                self.tell(on.Asked(self.now, Action.PROMOTE))
-            case State.ROLLING if self.machine.step is not None and self.machine.step.kind == "analyse":
-                self.tell(on.GuardSaid(self.now, "passed", "all is well"))
+        match self.machine.status:
+            case TierStatus.FAILED:
+                self.tell(on.ActionRequested(self.now, Action.RETRY))
+            case TierStatus.PAUSED:
+                self.tell(on.ActionRequested(self.now, Action.RESUME))
+            case TierStatus.HOLDING:
+                self.tell(on.ActionRequested(self.now, Action.PROMOTE))
+            case TierStatus.ROLLING if self.machine.step is not None and self.machine.step.kind == "analyse":
+                self.tell(on.GuardJudged(self.now, "passed", "all is well"))
 
     @property
     def at_rest(self) -> bool:
-        course = self.machine.course
-        whole = [box for box in self.boxes.values() if box.template == course.goal and box.listed and box.ready]
-        return course.status is Status.RESTING and len(whole) == len(self.boxes) == self.rules.size and not self._queue
+        tier = self.machine.tier
+        whole = [box for box in self.boxes.values() if box.template == tier.goal and box.listed and box.ready]
+        return isinstance(tier.state, Resting) and len(whole) == len(self.boxes) == self.rules.size and not self._queue
 
 
 _PERFORMED = do.CreateInstance | do.Admit | do.SetWeight | do.LameDuck | do.Remove | do.Stop

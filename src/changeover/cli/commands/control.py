@@ -27,7 +27,7 @@ from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.release.release import carry_on, pause_unattended
 from changeover.model.errors import fail
-from changeover.rollout.tier.actions import ANSWERS, Action, State
+from changeover.rollout.tier.actions import ANSWERS, Action, Answer, TierStatus
 
 ANSWER_TIMEOUT = 10.0
 """Seconds that the controller has to respond."""
@@ -112,7 +112,7 @@ def _tier_in_question(journal: Journal, action: Action) -> str:
 
 async def _answer_of_controller(
     journal: Journal, pid: int, tier: str, action: Action, user: str, timeout: float
-) -> str:
+) -> Answer:
     number, waited = journal.request_action(tier, action.value, user, time.time()), 0.0
     while (answer := journal.answer_to(number)) is None:
         if waited > timeout:
@@ -126,10 +126,10 @@ async def _answer_of_controller(
     return answer
 
 
-def _print_answer(output: Output, tier: str, action: Action, answer: str) -> int:
-    if answer.startswith("no: "):
-        raise fail(f"{action} {tier}: {answer.removeprefix('no: ')}", state="Nothing was changed.")
-    output.result({"tier": tier, "action": action.value, "answer": answer}, f"{tier}: {answer}")
+def _print_answer(output: Output, tier: str, action: Action, answer: Answer) -> int:
+    if not answer.done:
+        raise fail(f"{action} {tier}: {answer.text}", state="Nothing was changed.")
+    output.result({"tier": tier, "action": action.value, "answer": answer.text}, f"{tier}: {answer.text}")
     return exits.DONE
 
 
@@ -148,12 +148,12 @@ async def _take_over(
 
 
 async def _at_rest(output: Output, found: wiring.Wired, journal: Journal, tier: str, action: Action) -> int:
-    course = journal.course(tier)
-    goal = None if course is None else {Action.UNDO: course.before, Action.RETRY: course.tried}.get(action)
-    answer = ANSWERS[State.RESTING, action]
+    rested = journal.tier(tier)
+    goal = None if rested is None else {Action.UNDO: rested.undo_to, Action.RETRY: rested.retry_to}.get(action)
+    answer = ANSWERS[TierStatus.RESTING, action]
     if not answer.done or goal is None:
         raise fail(
-            f"{action} {tier}: {answer.says if not answer.done else 'the tier has no earlier rollout'}",
+            f"{action} {tier}: {answer.text if not answer.done else 'the tier has no earlier rollout'}",
             state="Nothing was changed.",
         )
     return await roll_targets(output, found, journal, {tier: goal}, "rolling" if action is Action.UNDO else None)

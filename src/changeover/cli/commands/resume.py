@@ -35,7 +35,7 @@ async def _resume(output: Output, file: Path | None, state: Path) -> int:
                 if release is None:
                     output.result({"outcome": "nothing to do", "rolls": []}, "No rollout is unfinished. Nothing to do.")
                     return exits.DONE
-                paused = any((course := journal.course(t.name)) and course.paused for t in found.chain.tiers)
+                paused = any((tier := journal.tier(t.name)) and tier.paused for t in found.chain.tiers)
                 action = Action.RESUME if paused else None
                 start_keeper(found.state, journal)
                 released = await carry_on(found.world, journal, output.progress_since(time.time()), action, "resume")

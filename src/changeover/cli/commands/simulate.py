@@ -28,9 +28,10 @@ from changeover.model.errors import fail
 from changeover.model.units import human_seconds
 from changeover.ports import CanWeigh, Router
 from changeover.rollout.invariants import Violation
-from changeover.rollout.simulation.distributions import Load, Spread
-from changeover.rollout.simulation.simulate import Result, SimulatedTier, Simulation
-from changeover.rollout.tier.state import RolloutSettings
+from changeover.rollout.simulation.distributions import Distribution, TrafficModel
+from changeover.rollout.simulation.model import SimulatedTier, SimulationResult
+from changeover.rollout.simulation.simulate import Simulation
+from changeover.rollout.tier.settings import RolloutSettings
 
 USUAL = SimulatedTier()
 PROGRESS_AFTER = 2.0
@@ -70,35 +71,35 @@ def simulate(
     uploads_per_second: Annotated[
         float, typer.Option(min=0, help="New uploads per second at each instance.")
     ] = USUAL.uploads.rate,
-    upload_size: Annotated[Spread, SIZE.option(USUAL.uploads.work, "Size of an upload.")] = USUAL.uploads.work,
+    upload_size: Annotated[Distribution, SIZE.option(USUAL.uploads.work, "Size of an upload.")] = USUAL.uploads.work,
     client_rate: Annotated[
-        Spread, RATE.option(USUAL.uploads.pace, "Rate at which a client sends an upload.")
+        Distribution, RATE.option(USUAL.uploads.pace, "Rate at which a client sends an upload.")
     ] = USUAL.uploads.pace,
     requests_per_second: Annotated[
         float, typer.Option(min=0, help="Other requests per second at each instance.")
     ] = USUAL.requests.rate,
     request_time: Annotated[
-        Spread,
+        Distribution,
         TIME.option(
             USUAL.requests.work,
             "Duration of such a request; for a tier drained by connections, the lifetime of a connection.",
         ),
     ] = USUAL.requests.work,
     start_time: Annotated[
-        Spread, TIME.option(USUAL.start, "Time from creating an instance until it is ready.")
+        Distribution, TIME.option(USUAL.start, "Time from creating an instance until it is ready.")
     ] = USUAL.start,
     start_failures: Annotated[
         float, typer.Option(min=0, max=1, help="Share of starts that fail, such as 0.01.")
     ] = USUAL.start_failures,
     failures: Annotated[float, _time("Mean time between failures of one instance, such as 720h.", "never")] = 0.0,
     confirm_time: Annotated[
-        Spread, TIME.option(USUAL.confirm, "Time until every router has confirmed a change.")
+        Distribution, TIME.option(USUAL.confirm, "Time until every router has confirmed a change.")
     ] = USUAL.confirm,
     stop_time: Annotated[
-        Spread, TIME.option(USUAL.stop, "Time from the stop signal until the instance has exited.")
+        Distribution, TIME.option(USUAL.stop, "Time from the stop signal until the instance has exited.")
     ] = USUAL.stop,
     verdict_time: Annotated[
-        Spread,
+        Distribution,
         TIME.option(USUAL.verdict, "Time until a guard or an operator passes a canary step."),
     ] = USUAL.verdict,
     look: Annotated[
@@ -126,8 +127,8 @@ def simulate(
         stop=stop_time,
         verdict=verdict_time,
         look=look,
-        uploads=Load(uploads_per_second, upload_size, client_rate),
-        requests=Load(requests_per_second, request_time),
+        uploads=TrafficModel(uploads_per_second, upload_size, client_rate),
+        requests=TrafficModel(requests_per_second, request_time),
     )
     change = Change(
         size,
@@ -198,7 +199,7 @@ def rules(tier: Tier, router: Router) -> RolloutSettings:
 
 async def _rollouts(
     output: Output, fleet: RolloutSettings, world: SimulatedTier, seed: int, runs: int
-) -> tuple[Result, ...]:
+) -> tuple[SimulationResult, ...]:
     found = []
     with _no_collector(), ExitStack() as shown:
         status, began = None, time.monotonic()

@@ -10,7 +10,7 @@ import typer
 
 from changeover.cli.options.values import seconds, size
 from changeover.model.units import human_bytes, human_seconds
-from changeover.rollout.simulation.distributions import Around, Between, Fixed, Spread
+from changeover.rollout.simulation.distributions import Constant, Distribution, LogNormal, Uniform
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Unit:
     read: Callable[[str | float], float]
     write: Callable[[float], str]
 
-    def option(self, usual: Spread, help: str) -> Any:
+    def option(self, usual: Distribution, help: str) -> Any:
         """A typer option whose help shows the default as the user would write it."""
         return typer.Option(parser=self.parse, metavar=self.metavar, help=help, show_default=self.spell(usual))
 
-    def parse(self, text: str | Spread) -> Spread:
+    def parse(self, text: str | Distribution) -> Distribution:
         """A distribution from an option's text; a default is passed through. Raises typer.BadParameter."""
         if not isinstance(text, str):
             return text
@@ -34,24 +34,24 @@ class Unit:
             low, high = self.read(first), self.read(second)
             if not 0 < low <= high:
                 raise typer.BadParameter("in LOW..HIGH, LOW must be above 0 and HIGH at least LOW")
-            return Between(low, high)
+            return Uniform(low, high)
         first, around, second = text.partition("~")
         value = self.read(first)
         if not around:
-            return Fixed(value)
+            return Constant(value)
         factor = _number(second)
         if factor is None or factor < 1 or not value:
             raise typer.BadParameter("in MEDIAN~FACTOR, MEDIAN must be above 0 and FACTOR a number of at least 1")
-        return Around(value, factor)
+        return LogNormal(value, factor)
 
-    def spell(self, spread: Spread) -> str:
+    def spell(self, spread: Distribution) -> str:
         """A distribution as the user would write it; `parse` reads it back."""
         match spread:
-            case Fixed(value):
+            case Constant(value):
                 return self.write(value)
-            case Between(low, high):
+            case Uniform(low, high):
                 return f"{self.write(low)}..{self.write(high)}"
-            case Around(median, factor):
+            case LogNormal(median, factor):
                 return f"{self.write(median)}~{factor:g}"
             case _:
                 return str(spread)

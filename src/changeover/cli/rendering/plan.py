@@ -14,7 +14,7 @@ from rich.text import Text
 from changeover.engine.release.plan import Plan, TierPlan
 from changeover.model.units import human_bytes, human_seconds
 from changeover.rollout.simulation.rehearsal import Planned
-from changeover.rollout.simulation.upload_forecast import Passing
+from changeover.rollout.simulation.upload_forecast import PassingUpload
 
 Disk = Mapping[str, Mapping[str, int]]
 """Tier -> template -> bytes of disk: `Wired.disk`."""
@@ -35,10 +35,10 @@ def data(made: Plan, disk: Disk) -> dict[str, Any]:
             {**_tier_data(one), "buffered_bytes_limit": one.rehearsal.peak * _disk(one, disk)} for one in made.tiers
         ],
         "max_instances": made.peak,
-        "lower_bound_seconds": _rounded(made.floor),
+        "lower_bound_seconds": _rounded(made.lower_bound),
         "seconds": _rounded(made.seconds),
         "uploads": [_upload_data(one) for one in made.uploads],
-        "uploads_cut": sum(one.fate == "cut" for one in made.uploads),
+        "uploads_cut": sum(one.outcome == "cut" for one in made.uploads),
         "instances_without_counts": list(made.silent),
     }
 
@@ -53,7 +53,7 @@ def _tier_data(one: TierPlan) -> dict[str, Any]:
         "size": one.size,
         "max_instances": one.rehearsal.peak,
         "starts_at_seconds": _rounded(one.begins),
-        "lower_bound_seconds": _rounded(one.rehearsal.floor),
+        "lower_bound_seconds": _rounded(one.rehearsal.lower_bound),
         "seconds": _rounded(one.rehearsal.seconds) if ends else None,
         "waits_for": list(one.rehearsal.waits_for),
         "steps": [
@@ -68,16 +68,16 @@ def _tier_data(one: TierPlan) -> dict[str, Any]:
     }
 
 
-def _upload_data(one: Passing) -> dict[str, Any]:
+def _upload_data(one: PassingUpload) -> dict[str, Any]:
     return {
         "tier": one.tier,
         "instance": one.instance,
         "received": one.upload.received,
         "expected": one.upload.expected,
         "age_seconds": _rounded(one.upload.seconds),
-        "remaining_seconds": None if one.needs in (None, inf) else _rounded(one.needs),
+        "remaining_seconds": None if one.seconds_left in (None, inf) else _rounded(one.seconds_left),
         "drain_starts_in_seconds": _rounded(one.leaves),
-        "expected_outcome": one.fate,
+        "expected_outcome": one.outcome,
     }
 
 
@@ -94,9 +94,9 @@ def picture(made: Plan, disk: Disk) -> RenderableType:
     for one in made.tiers:
         way = (one.tier, one.from_template, one.to_template, one.rehearsal.strategy)
         ends = one.rehearsal.seconds if one.rehearsal.outcome == "completed" else None
-        whole.add_row(*way, f"{one.rehearsal.peak} for {one.size}", _time(one.rehearsal.floor), _time(ends))
+        whole.add_row(*way, f"{one.rehearsal.peak} for {one.size}", _time(one.rehearsal.lower_bound), _time(ends))
     if len(made.tiers) > 1:
-        whole.add_row("together", "", "", "", f"{made.peak} in total", _time(made.floor), _time(made.seconds))
+        whole.add_row("together", "", "", "", f"{made.peak} in total", _time(made.lower_bound), _time(made.seconds))
     steps = Table("time", "tier", "action", "instances", title="Steps", title_justify="left")
     for one in made.tiers:
         for row in _rows(one):
@@ -131,7 +131,7 @@ def _rows(one: TierPlan) -> Iterator[tuple[str, ...]]:
 
 
 def _uploads(made: Plan) -> Iterator[RenderableType]:
-    troubled = [one for one in made.uploads if one.fate in ("cut", "held", "unknown")]
+    troubled = [one for one in made.uploads if one.outcome in ("cut", "held", "unknown")]
     fine = len(made.uploads) - len(troubled)
     if troubled:
         table = Table(
@@ -142,7 +142,7 @@ def _uploads(made: Plan) -> Iterator[RenderableType]:
         for one in troubled:
             table.add_row(*_upload(one))
         yield table
-    cut = sum(one.fate == "cut" for one in troubled)
+    cut = sum(one.outcome == "cut" for one in troubled)
     summary = (
         f"{cut} of {len(made.uploads)} uploads in flight would be cut." if made.uploads else "No upload is in flight."
     )
@@ -151,14 +151,14 @@ def _uploads(made: Plan) -> Iterator[RenderableType]:
         yield Text(f"Requests in flight are unknown for: {', '.join(made.silent)}.", style="yellow")
 
 
-_FATES = {"cut": "cut at the drain deadline", "held": "kept beyond the drain deadline", "unknown": "unknown"}
+_OUTCOMES = {"cut": "cut at the drain deadline", "held": "kept beyond the drain deadline", "unknown": "unknown"}
 
 
-def _upload(one: Passing) -> tuple[str, ...]:
+def _upload(one: PassingUpload) -> tuple[str, ...]:
     upload = one.upload
     whole = "?" if upload.expected is None else human_bytes(upload.expected)
     rate = f"{human_bytes(upload.received / upload.seconds)}/s" if upload.seconds else "-"
-    takes = {None: "?", inf: "never ends"}.get(one.needs) or human_seconds(round(one.needs or 0.0))
+    takes = {None: "?", inf: "never ends"}.get(one.seconds_left) or human_seconds(round(one.seconds_left or 0.0))
     way = f"{human_bytes(upload.received)} of {whole}"
     return (
         one.tier,
@@ -167,5 +167,5 @@ def _upload(one: Passing) -> tuple[str, ...]:
         rate,
         takes,
         human_seconds(round(one.leaves, 1)),
-        _FATES[one.fate],
+        _OUTCOMES[one.outcome],
     )

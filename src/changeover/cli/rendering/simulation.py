@@ -14,8 +14,8 @@ from rich.text import Text
 
 from changeover.cli.options.distributions import RATE, SIZE, TIME
 from changeover.model.units import human_seconds
-from changeover.rollout.simulation.simulate import Result, SimulatedTier
-from changeover.rollout.tier.state import RolloutSettings
+from changeover.rollout.simulation.model import SimulatedTier, SimulationResult
+from changeover.rollout.tier.settings import RolloutSettings
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class SimulatedRollouts:
     """All simulated rollouts of one tier."""
 
     rules: RolloutSettings
-    results: tuple[Result, ...]
+    results: tuple[SimulationResult, ...]
 
     @property
     def clean(self) -> bool:
@@ -47,7 +47,7 @@ class SimulatedRollouts:
 
 _MEANS = {
     "seconds": "seconds",
-    "floor": "lower_bound_seconds",
+    "lower_bound": "lower_bound_seconds",
     "ratio": "ratio_to_lower_bound",
     "cut_uploads": "cut_uploads",
     "cut_requests": "cut_requests",
@@ -175,7 +175,7 @@ _ROWS: dict[str, Callable[[SimulatedRollouts], str]] = {
     "strategy": lambda one: one.rules.strategy,
     "instances + surge": _instances,
     "duration": _takes,
-    "lower bound": lambda one: _duration(one.mean("floor")),
+    "lower bound": lambda one: _duration(one.mean("lower_bound")),
     "ratio to lower bound": _ratio,
     "most instances": lambda one: f"{max(r.peak for r in one.results):,}",
     "fewest serving": lambda one: f"{min(r.fewest for r in one.results):,}",

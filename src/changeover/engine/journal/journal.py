@@ -11,15 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from changeover.engine.journal import serialise
+from changeover.engine.journal import serialise, tier_state
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.journal.records import Holder, KeeperProcess, LogLine, RolloutRow
 from changeover.engine.journal.schema import FORMAT
 from changeover.kit import process
 from changeover.model.chain import Strategy
 from changeover.model.errors import fail
-from changeover.rollout.members.fleet import Member, Moved
-from changeover.rollout.tier.state import Course
+from changeover.rollout.members.fleet import Member
+from changeover.rollout.tier.actions import Answer
+from changeover.rollout.tier.state import TierState
 
 
 class LeaseHeld(Exception):
@@ -120,22 +121,20 @@ class Journal(JournalReader):
         self,
         at: float,
         tier: str,
-        course: Course,
-        moved: Iterable[Moved],
-        added: Iterable[Member],
+        state: TierState,
+        changed: Iterable[Member],
         lines: Iterable[LogLine],
         ended: tuple[str, str] | None = None,
     ) -> None:
-        """One step of one tier, whole: the tier's state, the members that moved, the commands about to be performed.
+        """One step of one tier, whole: the tier's state, the members that changed, the commands about to be performed.
 
         `ended`: outcome and reason, when the step ends the tier's rollout.
         """
         with self._write():
             row = self._db.one("select max(id) as id from rollouts where ended is null and tier = ?", tier)
             rollout = None if row is None else row["id"]
-            self._db.execute("insert or replace into tiers values (?, ?)", tier, serialise.dump_tier(course))
-            changed = {move.member.name: move.member for move in moved} | {member.name: member for member in added}
-            for member in changed.values():
+            self._db.execute("insert or replace into tiers values (?, ?)", tier, tier_state.dump_tier(state))
+            for member in {member.name: member for member in changed}.values():
                 self._put_member(tier, member)
             for line in lines:
                 self._put_line(at, rollout, tier, line)
@@ -252,7 +251,9 @@ class Journal(JournalReader):
             )
             return int(done.lastrowid or 0)
 
-    def answer(self, number: int, text: str) -> None:
+    def answer(self, number: int, answer: Answer) -> None:
         """Answer a request."""
         with self._write():
-            self._db.execute("update action_requests set answer = ? where id = ?", text, number)
+            self._db.execute(
+                "update action_requests set answer = ? where id = ?", serialise.dump_answer(answer), number
+            )

@@ -16,6 +16,8 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from changeover.engine.journal.courses import tier_of
+
 Migration = Callable[[sqlite3.Connection], None]
 
 
@@ -74,7 +76,17 @@ def _complete_unversioned(db: sqlite3.Connection) -> None:
         db.execute("update tiers set course = ? where tier = ?", (json.dumps(complete), tier))
 
 
-MIGRATIONS: Sequence[Migration] = (_to_1,)
+def _to_2(db: sqlite3.Connection) -> None:
+    """A tier has one state by name, and an answer says by a value of its own whether the action was done."""
+    for tier, course in _json_column(db, "tiers", "tier", "state"):
+        db.execute("update tiers set state = ? where tier = ?", (json.dumps(tier_of(course)), tier))
+    answers = db.execute("select id, answer from action_requests where answer is not null").fetchall()
+    for number, text in answers:
+        answer = {"done": not text.startswith("no: "), "text": text.removeprefix("no: ")}
+        db.execute("update action_requests set answer = ? where id = ?", (json.dumps(answer), number))
+
+
+MIGRATIONS: Sequence[Migration] = (_to_1, _to_2)
 """Step n takes format n to format n + 1."""
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from changeover.engine.journal import serialise
+from changeover.engine.journal import serialise, tier_state
 from changeover.engine.journal.database import Database
 from changeover.engine.journal.records import ActionRequest, Holder, KeeperProcess, LogRow, Release, RolloutRow
 from changeover.rollout.members.fleet import Fleet, Member
-from changeover.rollout.tier.actions import Action
-from changeover.rollout.tier.state import Course
+from changeover.rollout.tier.actions import Action, Answer
+from changeover.rollout.tier.state import TierState
 
 
 class JournalReader:
@@ -53,10 +53,10 @@ class JournalReader:
 
     # -- tiers and instances -----------------------------------------------------------------------------------------
 
-    def course(self, tier: str) -> Course | None:
+    def tier(self, tier: str) -> TierState | None:
         """The state of a tier; None when it was never started."""
         row = self._db.one("select state from tiers where tier = ?", tier)
-        return None if row is None else self._db.parse(serialise.load_tier, row["state"])
+        return None if row is None else self._db.parse(tier_state.load_tier, row["state"])
 
     def fleet(self, tier: str) -> Fleet:
         """The members of a tier that are not gone."""
@@ -123,10 +123,12 @@ class JournalReader:
         )
         return [ActionRequest(row["id"], row["tier"], Action(row["action"]), row["requested_by"]) for row in rows]
 
-    def answer_to(self, number: int) -> str | None:
+    def answer_to(self, number: int) -> Answer | None:
         """The answer to a request; None while there is none."""
         row = self._db.one("select answer from action_requests where id = ?", number)
-        return None if row is None else row["answer"]
+        if row is None or row["answer"] is None:
+            return None
+        return self._db.parse(serialise.load_answer, row["answer"])
 
     def log(self, rollout: int) -> list[LogRow]:
         """What happened in a rollout, oldest first."""

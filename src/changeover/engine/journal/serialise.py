@@ -1,4 +1,5 @@
 """What the journal stores, as JSON with words of its own: a field that is renamed in Python keeps its word in the file.
+The state of a tier is in `tier_state`.
 
 Every word here is part of the journal's format (`schema.FORMAT`). Refuses what it does not know: a journal of an older
 format has been migrated before anything of it is read here.
@@ -13,62 +14,7 @@ from typing import Any
 from changeover.engine.journal.records import KeeperProcess
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
-from changeover.rollout.tier.state import Course, Status
-
-
-def dump_tier(course: Course) -> str:
-    return json.dumps(
-        {
-            "goal": course.goal,
-            "previous": course.previous,
-            "status": course.status.value,
-            "reason": course.reason,
-            "serial": course.serial,
-            "failures": course.failures,
-            "admitted_at": course.admitted_at,
-            "not_before": course.not_before,
-            "deaths": course.deaths,
-            "admissions": course.admissions,
-            "before_first": course.before_first,
-            "strategy": course.strategy,
-            "step": course.step,
-            "step_at": course.step_at,
-            "asked": course.asked,
-            "promoted": course.promoted,
-            "asking": course.asking,
-            "after": course.after,
-            "paused": course.paused,
-            "before": course.before,
-            "tried": course.tried,
-        }
-    )
-
-
-def load_tier(text: str) -> Course:
-    stored: dict[str, Any] = json.loads(text)
-    return Course(
-        goal=stored["goal"],
-        previous=stored["previous"],
-        status=Status(stored["status"]),
-        reason=stored["reason"],
-        serial=stored["serial"],
-        failures=stored["failures"],
-        admitted_at=stored["admitted_at"],
-        not_before=stored["not_before"],
-        deaths=stored["deaths"],
-        admissions=stored["admissions"],
-        before_first=stored["before_first"],
-        strategy=stored["strategy"],
-        step=stored["step"],
-        step_at=stored["step_at"],
-        asked=stored["asked"],
-        promoted=stored["promoted"],
-        asking=stored["asking"],
-        after=stored["after"],
-        paused=stored["paused"],
-        before=stored["before"],
-        tried=stored["tried"],
-    )
+from changeover.rollout.tier.actions import Answer
 
 
 def dump_member(member: Member) -> str:
@@ -132,3 +78,12 @@ def dump_keeper(keeper: KeeperProcess) -> str:
 def load_keeper(text: str) -> KeeperProcess:
     stored: dict[str, int] = json.loads(text)
     return KeeperProcess(stored["pid"], stored["born"], stored["journal_format"])
+
+
+def dump_answer(answer: Answer) -> str:
+    return json.dumps({"done": answer.done, "text": answer.text})
+
+
+def load_answer(text: str) -> Answer:
+    stored: dict[str, Any] = json.loads(text)
+    return Answer(done=stored["done"], text=stored["text"])

@@ -68,7 +68,7 @@ def _something_died(world: ChainRuntime, journal: Journal) -> bool:
     for tier in world.chain.tiers:
         fleet = journal.fleet(tier.name)
         if fleet.count((Phase.ADMITTED,)) < tier.size:
-            return journal.course(tier.name) is not None
+            return journal.tier(tier.name) is not None
         for member in fleet:
             instance = world.platform.recorded(member.name)
             if instance is None or world.platform.gone(instance) is not None:

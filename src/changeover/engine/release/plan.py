@@ -20,8 +20,8 @@ from changeover.ports import Unknown
 from changeover.rollout.events import Started
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.simulation.rehearsal import Rehearsal, rehearse
-from changeover.rollout.simulation.upload_forecast import Passing, fate, needs
-from changeover.rollout.tier.state import Course
+from changeover.rollout.simulation.upload_forecast import PassingUpload, seconds_left, upload_outcome
+from changeover.rollout.tier.state import TierState
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Plan:
     tiers: tuple[TierPlan, ...]
     peak: int
     """Most instances of the whole chain that exist at once."""
-    uploads: tuple[Passing, ...]
+    uploads: tuple[PassingUpload, ...]
     """Every upload in flight now that passes through what is rolled; in the first tier whose rollout it meets, which
     lets it end or cuts it."""
     silent: tuple[str, ...]
     """Instances that did not say what they have in flight."""
 
     @property
-    def floor(self) -> float:
+    def lower_bound(self) -> float:
         """Seconds it would take if nothing were in flight."""
-        return sum(one.rehearsal.floor for one in self.tiers)
+        return sum(one.rehearsal.lower_bound for one in self.tiers)
 
     @property
     def seconds(self) -> float | None:
@@ -79,13 +79,13 @@ async def make(
         _check_whole(journal, tier)
     seen = {tier.name: await _in_flight(world, journal, tier) for tier in world.chain.tiers}
     planned: list[TierPlan] = []
-    uploads: list[Passing] = []
+    uploads: list[PassingUpload] = []
     over: set[int] = set()
     for tier in moving:
         begins = sum(one.rehearsal.seconds for one in planned)
-        ends = [(name, up, needs(up)) for name, up in _uploads(world, tier, seen) if id(up) not in over]
+        ends = [(name, up, seconds_left(up)) for name, up in _uploads(world, tier, seen) if id(up) not in over]
         rehearsal = _rehearse(world, journal, tier, targets[tier.name], strategy, at, begins, ends)
-        came_from = _course(journal, tier).goal
+        came_from = _tier_state(journal, tier).goal
         planned.append(TierPlan(tier.name, came_from, targets[tier.name], tier.size, begins, rehearsal))
         met = _passing(tier, begins, rehearsal, ends)
         over |= {id(one.upload) for one in met}
@@ -115,8 +115,8 @@ def _check_whole(journal: Journal, tier: Tier) -> None:
         )
 
 
-def _course(journal: Journal, tier: Tier) -> Course:
-    return journal.course(tier.name) or Course(tier.first)
+def _tier_state(journal: Journal, tier: Tier) -> TierState:
+    return journal.tier(tier.name) or TierState(tier.first)
 
 
 async def _in_flight(world: ChainRuntime, journal: Journal, tier: Tier) -> dict[str, InFlight | None]:
@@ -182,7 +182,7 @@ def _rehearse(
 
     return rehearse(
         settings_of(world, tier),
-        _course(journal, tier),
+        _tier_state(journal, tier),
         journal.fleet(tier.name),
         Started(at, goal, strategy),
         start=median(starts or [0.0]),
@@ -192,12 +192,12 @@ def _rehearse(
 
 def _passing(
     tier: Tier, begins: float, rehearsal: Rehearsal, ends: list[tuple[str | None, Upload, float | None]]
-) -> list[Passing]:
-    becomes = partial(fate, deadline=tier.drain.deadline, cut=tier.drain.policy == "cut")
+) -> list[PassingUpload]:
+    becomes = partial(upload_outcome, deadline=tier.drain.deadline, cut=tier.drain.policy == "cut")
     first = min(rehearsal.leaves.values(), default=inf)
     found = []
     for instance, upload, end in ends:
         leaves = begins + (first if instance is None else rehearsal.leaves.get(instance, inf))
         if leaves < inf:
-            found.append(Passing(tier.name, instance, upload, leaves, end, becomes(end, leaves)))
+            found.append(PassingUpload(tier.name, instance, upload, leaves, end, becomes(end, leaves)))
     return found

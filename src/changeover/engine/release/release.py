@@ -21,8 +21,8 @@ from changeover.model.errors import fail
 from changeover.model.hooks import HookPayload, Point
 from changeover.rollout.commands import Finish, StepReached
 from changeover.rollout.members.fleet import Member
-from changeover.rollout.tier.actions import Action
-from changeover.rollout.tier.state import Status
+from changeover.rollout.tier.actions import Action, Answer
+from changeover.rollout.tier.state import Resting
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def is_there(journal: Journal, tier: Tier | None, goal: str) -> bool:
     """Whether the tier is at rest at that template, whole."""
     if tier is None:
         return False
-    course = journal.course(tier.name)
+    state = journal.tier(tier.name)
     members = list(journal.fleet(tier.name))
     return (
-        course is not None
-        and course.status is Status.RESTING
+        state is not None
+        and isinstance(state.state, Resting)
         and all(m.template == goal and m.phase == "admitted" for m in members)
         and len(members) == tier.size
     )
@@ -100,7 +100,7 @@ async def roll(
     """
     check_roll(world, journal, goals)
     controller = Controller(world, journal, tell)
-    came_from = {tier: controller.machines[tier].course.goal for tier in goals}
+    came_from = {tier: controller.machines[tier].tier.goal for tier in goals}
     journal.begin_release(controller.now, goals, came_from, strategy)
     return await _Releasing(world, journal, controller, tell).run()
 
@@ -113,11 +113,13 @@ async def carry_on(
     return await _Releasing(world, journal, Controller(world, journal, tell), tell).run(action, who)
 
 
-async def pause_unattended(world: ChainRuntime, journal: Journal, tier: str, tell: ProgressListener, who: str) -> str:
-    """Pause a rollout whose controller has ended, so that whoever resumes it finds it paused. Needs the lease."""
+async def pause_unattended(
+    world: ChainRuntime, journal: Journal, tier: str, tell: ProgressListener, requester: str
+) -> Answer:
+    """Pause a rollout whose controller has ended: `resume` finds it paused. Needs the lease."""
     controller = Controller(world, journal, tell)
     async with controller.tending():
-        return controller.ask(tier, Action.PAUSE, who)
+        return controller.request(tier, Action.PAUSE, requester)
 
 
 class _Releasing:
@@ -201,7 +203,7 @@ class _Releasing:
 
     async def _move(self, tier: str, goal: str, by: Strategy | None) -> None:
         controller = self._controller
-        came_from = controller.machines[tier].course.goal
+        came_from = controller.machines[tier].tier.goal
         row = self._journal.begin_rollout(controller.now, tier, came_from, goal)
         try:
             await self._hooks.run(Point.BEFORE_TIER, self._payload(row))

@@ -22,7 +22,7 @@ from changeover.model.hooks import Point
 from changeover.ports import CanWeigh
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
-from changeover.rollout.tier.state import RolloutSettings
+from changeover.rollout.tier.settings import RolloutSettings
 
 FORMAT = 1
 """Raised when the meaning of a saved plan changes. Plans of another format are refused: to plan again is cheap."""
@@ -121,10 +121,10 @@ def basis_of(
     for name, template in targets.items():
         tier = world.chain.tier(name)
         assert tier is not None
-        course = journal.course(name)
+        state = journal.tier(name)
         members = sorted(journal.fleet(name), key=lambda member: member.serial)
         found |= {
-            f"the template of {name}": f"{course.goal if course else tier.first} -> {template}",
+            f"the template of {name}": f"{state.goal if state else tier.first} -> {template}",
             f"the content of template {template} of {name}": world.hashes[name][template],
             f"the instances of {name}": ", ".join(as_listed(member) for member in members),
             f"the rollout settings of {name}": digest(_stored_settings(settings_of(world, tier))),

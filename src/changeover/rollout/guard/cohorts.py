@@ -48,10 +48,10 @@ class Cohorts:
         return {one.name: (one.admitted_at + age - length, one.admitted_at + age) for one in side}
 
 
-def cohorts_of(fleet: Fleet, *, template: str, old_template: str, step_began: float, before_first: int) -> Cohorts:
-    """Who gets traffic as a step begins. `before_first`: serial of the last instance from before the rollout."""
+def cohorts_of(fleet: Fleet, *, template: str, old_template: str, step_began: float, serial_before: int) -> Cohorts:
+    """Who gets traffic as a step begins. `serial_before`: serial of the last instance from before the rollout."""
     baseline = _admitted(fleet, old_template)
-    fresh = [member for member in baseline if member.serial > before_first]
+    fresh = [member for member in baseline if member.serial > serial_before]
     return Cohorts(
         step_began,
         template,

@@ -92,12 +92,10 @@ class Fleet:
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
         self.members: dict[str, Member] = {}
-        self.moved: list[Moved] = []
-        """What moved since the list was last emptied; the engine writes it down after every step."""
-        self.touched: dict[str, Member] = {}
-        """Who changed without moving since this was last emptied."""
-        self.joined: list[Member] = []
-        """Who became one of those that are to stay, since the list was last emptied."""
+        self._moved: list[Moved] = []
+        self._touched: dict[str, Member] = {}
+        self._joined: list[Member] = []
+        self._weights_unseen: set[str] = set()
         self._at: dict[tuple[Phase, str], dict[str, Member]] = defaultdict(dict)
         self._templates: dict[str, None] = {}
         # Heaps that are cleaned when they are read: an entry whose member has moved on since is passed over.
@@ -117,9 +115,25 @@ class Fleet:
 
     def add(self, member: Member) -> None:
         self.members[member.name] = member
+        self._touched[member.name] = member
         self._file(member)
+        if member.weight != member.weight_seen:
+            self._weights_unseen.add(member.name)
         if member.phase in STAYING:
-            self.joined.append(member)
+            self._joined.append(member)
+
+    def take_changes(self) -> tuple[tuple[Moved, ...], tuple[Member, ...]]:
+        """Steps along the phase table, and members that are new or changed without one, since the last call."""
+        if not (self._moved or self._touched):
+            return (), ()
+        moved, self._moved = tuple(self._moved), []
+        touched, self._touched = tuple(self._touched.values()), {}
+        return moved, touched
+
+    def take_joined(self) -> list[Member]:
+        """Members that became one of those that are to stay, since the last call."""
+        joined, self._joined = self._joined, []
+        return joined
 
     def _file(self, member: Member) -> None:
         self._templates[member.template] = None
@@ -152,14 +166,37 @@ class Fleet:
 
     def touch(self, member: Member) -> None:
         """Have a member written down that changed without moving."""
-        self.touched[member.name] = member
+        self._touched[member.name] = member
+
+    def set_weight(self, member: Member, weight: int) -> None:
+        """Give a member the weight that its routers are to have."""
+        member.weight = weight
+        self._weigh(member)
+
+    def see_weight(self, member: Member, weight: int) -> None:
+        """Take in the weight that the routers of a member have."""
+        if member.weight_seen != weight:
+            member.weight_seen = weight
+            self._weigh(member)
+
+    def _weigh(self, member: Member) -> None:
+        self.touch(member)
+        if member.weight == member.weight_seen:
+            self._weights_unseen.discard(member.name)
+        else:
+            self._weights_unseen.add(member.name)
+
+    @property
+    def weights_seen(self) -> bool:
+        """Whether every weight that was given has been seen at the routers."""
+        return not self._weights_unseen
 
     def move(self, member: Member, cause: Cause, at: float) -> bool:
         """Walk one row of the table; False when the table has none for this phase."""
         to = TABLE.get((member.phase, cause))
         if to is None:
             return False
-        self.moved.append(Moved(member, member.phase, to, cause))
+        self._moved.append(Moved(member, member.phase, to, cause))
         group = self._at[member.phase, member.template]
         del group[member.name]
         if not group:  # looking through an emptied dict costs as much as when it was full
@@ -169,10 +206,11 @@ class Fleet:
         if to is Phase.GONE:
             del self.members[member.name]
             self._returning[member.template].discard(member.name)
+            self._weights_unseen.discard(member.name)
         else:
             self._file(member)
-            if to in STAYING and self.moved[-1].before not in STAYING:
-                self.joined.append(member)
+            if to in STAYING and self._moved[-1].before not in STAYING:
+                self._joined.append(member)
         return True
 
     def where(self, *phases: Phase, template: str | None = None, other_than: str | None = None) -> Iterator[Member]:
@@ -234,12 +272,15 @@ class Fleet:
 
     def count(self, phases: Iterable[Phase], template: str | None = None, other_than: str | None = None) -> int:
         """How many there are, without touching them."""
-        found = 0
-        for version in self._templates if template is None else (template,):
-            if version != other_than:
-                for phase in phases:
-                    found += len(self._at.get((phase, version), _NOBODY))
-        return found
+        at = self._at
+        if template is not None:
+            found = 0
+            for phase in phases:
+                if (group := at.get((phase, template))) is not None:
+                    found += len(group)
+            return found
+        versions = [version for version in self._templates if version != other_than]
+        return sum([len(at[key]) for phase in phases for version in versions if (key := (phase, version)) in at])
 
     @property
     def existing(self) -> int:

@@ -1,64 +1,75 @@
-"""Which weight every instance has at its routers, and whether they have been seen to have it."""
+"""Which weight every instance is to have at its routers. While the share stays the same, only new instances are
+looked at."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from changeover.rollout import events as on
-from changeover.rollout.members.fleet import DEFAULT_WEIGHT, Member
-from changeover.rollout.members.instances import Instances
+from changeover.rollout.members.fleet import DEFAULT_WEIGHT, Fleet, Member
+from changeover.rollout.members.lifecycle import Commands, command
 from changeover.rollout.members.phases import STAYING, Phase
 from changeover.rollout.strategies import canary
-from changeover.rollout.tier.context import TierContext
+from changeover.rollout.tier.context import Context, canary_step, share, target
+from changeover.rollout.tier.state import TierState
 
 
-class Weights:
-    """Gives weights as the share of the moment asks for, and looks at nobody while that stays the same."""
+@dataclass(frozen=True)
+class GivenWeights:
+    """The weights that instances of the goal and all others were given last."""
 
-    def __init__(self, here: TierContext, instances: Instances) -> None:
-        self._here = here
-        self._instances = instances
-        self._weighing = any(member.weight != DEFAULT_WEIGHT for member in here.fleet)
-        self._given: tuple[str, int, int] | None = None
-        """The goal, and the weights that its instances and the others have been given."""
-        self._unseen = {member.name for member in here.fleet if member.weight != member.weight_seen}
+    goal: str
+    new: int
+    old: int
 
     @property
-    def seen(self) -> bool:
-        """Whether every weight that was given has been seen."""
-        return not self._unseen
+    def equal(self) -> bool:
+        """Every instance gets the same share."""
+        return self.new == self.old == DEFAULT_WEIGHT
 
-    def give(self, at: float) -> None:
-        """Give every serving instance the weight that the share of the moment asks for."""
-        joined, self._here.fleet.joined = self._here.fleet.joined, []
-        if not self._here.rules.weighed:
-            return
-        new = old = DEFAULT_WEIGHT
-        if self._here.step is not None and 0 < self._here.share < 100:
-            new, old = canary.weights(self._here.fleet, self._here.want, self._here.share)
-        elif not self._weighing:
-            return
-        self._weighing = (new, old) != (DEFAULT_WEIGHT, DEFAULT_WEIGHT)
-        given, self._given = self._given, (self._here.course.goal, new, old)
-        for member in joined if given == self._given else self._here.fleet.where(*STAYING):
-            weight = new if member.template == self._here.course.goal else old
-            if weight != member.weight:
-                member.weight = weight
-                self._here.fleet.touch(member)
-                self._unseen.add(member.name)
-                if member.phase is Phase.ADMITTED:
-                    self._instances.ask(member, at)
-                    self._here.fleet.retime([member])
 
-    def see(self, member: Member, event: on.WeightSeen) -> None:
-        """Take in the weight that every router has for a member."""
-        if member.weight_seen != event.weight:
-            member.weight_seen = event.weight
-            self._here.fleet.touch(member)
-        if member.weight == event.weight:
-            self._unseen.discard(member.name)
-        else:
-            self._unseen.add(member.name)
-            self._here.fleet.retime([member])
+def given_before(tier: TierState, fleet: Fleet) -> GivenWeights | None:
+    """What the instances show of the weights that were given; None: they have weights that do not say which."""
+    if any(member.weight != DEFAULT_WEIGHT for member in fleet):
+        return None
+    return GivenWeights(tier.goal, DEFAULT_WEIGHT, DEFAULT_WEIGHT)
 
-    def forget(self, member: Member) -> None:
-        """It is gone."""
-        self._unseen.discard(member.name)
+
+def next_weights(context: Context, tier: TierState, given: GivenWeights | None) -> GivenWeights | None:
+    """The weights that the share of the moment asks for."""
+    settings = context.settings
+    percent = share(settings, tier)
+    if canary_step(settings, tier) is not None and 0 < percent < 100:
+        return GivenWeights(tier.goal, *canary.weights(context.fleet, target(settings, tier), percent))
+    if given is not None and given.equal:
+        return given
+    return GivenWeights(tier.goal, DEFAULT_WEIGHT, DEFAULT_WEIGHT)
+
+
+def give(
+    context: Context,
+    tier: TierState,
+    given: GivenWeights | None,
+    wanted: GivenWeights | None,
+    joined: Iterable[Member],
+    at: float,
+) -> Commands:
+    """Give instances the wanted weights: all of them when the weights change, else those that joined."""
+    if wanted is None or (wanted.equal and wanted is given):
+        return
+    fleet = context.fleet
+    for member in joined if wanted == given else fleet.where(*STAYING):
+        weight = wanted.new if member.template == tier.goal else wanted.old
+        if weight != member.weight:
+            fleet.set_weight(member, weight)
+            if member.phase is Phase.ADMITTED:
+                yield from command(context, tier, member, at)
+                fleet.retime([member])
+
+
+def see(fleet: Fleet, member: Member, event: on.WeightSeen) -> None:
+    """Take in the weight that every router has for the instance."""
+    fleet.see_weight(member, event.weight)
+    if member.weight != event.weight:
+        fleet.retime([member])

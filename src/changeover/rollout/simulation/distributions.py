@@ -23,7 +23,7 @@ class Random(Protocol):
         ...
 
 
-class Spread(Protocol):
+class Distribution(Protocol):
     """A distribution of positive numbers that can also be drawn by weight.
 
     `draw(random, weight)` takes each value x in proportion to x ** weight: with weight 1 a value that is twice as large
@@ -40,7 +40,7 @@ class Spread(Protocol):
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Constant:
     """Always the same."""
 
     value: float
@@ -53,7 +53,7 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Between:
+class Uniform:
     """Evenly between two values; `low` is above 0."""
 
     low: float
@@ -76,7 +76,7 @@ class Between:
 
 
 @dataclass(frozen=True)
-class Around:
+class LogNormal:
     """Log-normal: half lies below `median`, two thirds between median / factor and median * factor.
 
     What people wait for is spread like this: sizes of files, speeds of lines, times to start.
@@ -96,12 +96,12 @@ class Around:
         return self.median * exp(weight * self._sigma**2 + random.gauss(0.0, self._sigma))
 
 
-def waiting(random: Random, mean: float) -> float:
+def waiting_time(random: Random, mean: float) -> float:
     """Time until the next of events that come at random, on average one in `mean`."""
     return -mean * log(1.0 - random.random())
 
 
-def how_many(random: Random, mean: float) -> int:
+def poisson(random: Random, mean: float) -> int:
     """How many of them there are where `mean` are expected (Poisson)."""
     number = 0
     while mean > 0:
@@ -115,12 +115,12 @@ def how_many(random: Random, mean: float) -> int:
 
 
 @dataclass(frozen=True)
-class Load:
+class TrafficModel:
     """Requests that come to one serving instance at random: `rate` a second, each taking work / pace seconds."""
 
     rate: float
-    work: Spread
-    pace: Spread = Fixed(1.0)
+    work: Distribution
+    pace: Distribution = Constant(1.0)
 
     @property
     def at_once(self) -> float:
@@ -140,7 +140,7 @@ class Load:
         or fewer while a tier is being rolled (a share of surge / size at most), and nobody retries.
         """
         left = []
-        for _ in range(how_many(random, self.at_once)):
+        for _ in range(poisson(random, self.at_once)):
             seconds = self.work.draw(random, 1) / self.pace.draw(random, -1)
             done = random.random()
             if done * seconds < age:

@@ -1,8 +1,8 @@
-"""What a rollout is going to do, found out by doing it in virtual time with the tier as it is just now.
+"""What a rollout will do, found by doing it in virtual time with the tier as it is now.
 
-The same Machine is asked; the names, the order and the times are those it will give the engine. Nothing fails here,
-routers confirm at once, people promote at once and guards pass at once: chance is the business of `simulate`. Uploads
-that begin later are left out; those in flight now go on at the rate they have had so far.
+The same Machine decides; the names, the order and the times are those that the engine will get. Nothing fails here,
+routers confirm at once, operators promote at once and guards pass at once: `simulate` has the chances. Uploads that
+begin later are left out; those in flight now go on at the rate that they have had so far.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from changeover.model.instance import InFlight
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members.fleet import Fleet
-from changeover.rollout.members.instances import QUIET_OBSERVATIONS, RETRY
 from changeover.rollout.members.phases import Phase
-from changeover.rollout.simulation.lower_bound import floor
-from changeover.rollout.tier.actions import Action, State
+from changeover.rollout.simulation.lower_bound import lower_bound
+from changeover.rollout.tier.actions import Action, TierStatus
 from changeover.rollout.tier.machine import Machine
-from changeover.rollout.tier.state import Course, RolloutSettings
+from changeover.rollout.tier.settings import RolloutSettings
+from changeover.rollout.tier.state import Holding, Stepping, TierState
 
-MOST_BEATS = 20
-"""Ticks in a row that nothing comes of, after which a rollout counts as one that waits for ever."""
+MAX_IDLE_TICKS = 20
+"""Ticks in a row without effect, after which a rollout counts as one that never ends."""
 
 _BUSY = InFlight(requests=1, connections=1)
 _IDLE = InFlight(requests=0, connections=0)
@@ -47,50 +47,50 @@ class Planned:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """The rollout of one tier as it would go. Times in seconds from its beginning."""
+    """The rollout of one tier as it would go. Times are seconds from its beginning."""
 
     strategy: Strategy
     planned: tuple[Planned, ...]
     leaves: Mapping[str, float]
-    """When each instance begins to leave that does."""
+    """When each instance that leaves begins to leave."""
     seconds: float
-    floor: float
-    """What it would take if nothing at all were in flight."""
+    lower_bound: float
+    """The time it would take if nothing were in flight."""
     peak: int
     waits_for: tuple[str, ...]
-    """What was taken to happen at once and in truth takes as long as it takes: promotions, analyses, hooks."""
+    """What the rehearsal takes to happen at once although it takes time: promotions, analyses, hooks."""
     outcome: str
-    """`completed`, or why it comes to no end."""
+    """`completed`, or why it never ends."""
 
 
 def rehearse(
-    rules: RolloutSettings,
-    course: Course,
+    settings: RolloutSettings,
+    tier: TierState,
     fleet: Fleet,
     started: on.Started,
     *,
     start: float,
     drain: Callable[[str, float], float],
 ) -> Rehearsal:
-    """Do it. `course` and `fleet` are those of a tier at rest; `fleet` is used up.
+    """Rehearse a rollout. `tier` and `fleet` are those of a resting tier; `fleet` is changed.
 
     `start`: seconds from creating an instance until it is ready. `drain(name, at)`: seconds that an instance of that
     name needs to get empty when it begins to leave `at` seconds after the beginning.
     """
-    return _Rehearsal(rules, course, fleet, started, start, drain).run()
+    return _Rehearsal(settings, tier, fleet, started, start, drain).run()
 
 
 class _Rehearsal:
     def __init__(
         self,
-        rules: RolloutSettings,
-        course: Course,
+        settings: RolloutSettings,
+        tier: TierState,
         fleet: Fleet,
         started: on.Started,
         start: float,
         drain: Callable[[str, float], float],
     ) -> None:
-        self._machine = Machine(rules, course, fleet)
+        self._machine = Machine(settings, tier, fleet)
         self._began = self._now = started.at
         self._start, self._drain = start, drain
         self._coming: list[tuple[float, int, on.Event]] = []
@@ -103,16 +103,18 @@ class _Rehearsal:
         self._peak = fleet.existing
         self._finish: do.Finish | None = None
         self._feed(started)
-        self._strategy = self._machine.course.strategy
+        rollout = self._machine.tier.rollout
+        self._strategy: Strategy = "rolling" if rollout is None else rollout.strategy
 
     def run(self) -> Rehearsal:
-        beats = 0
-        while self._finish is None and beats < MOST_BEATS:
+        settings, idle = self._machine.settings, 0
+        while self._finish is None and idle < MAX_IDLE_TICKS:
             if self._coming:
                 self._now, _, event = heappop(self._coming)
-                beats = 0
+                idle = 0
             else:
-                self._now, event, beats = self._now + RETRY, on.Tick(self._now + RETRY), beats + 1
+                self._now += settings.timing.retry
+                event, idle = on.Tick(self._now), idle + 1
             self._feed(event)
             if isinstance(event, on.Tick):
                 self._look()
@@ -121,27 +123,25 @@ class _Rehearsal:
             planned=tuple(self._planned),
             leaves=self._leaves,
             seconds=self._now - self._began,
-            floor=self._floor(),
+            lower_bound=self._lower_bound(),
             peak=self._peak,
             waits_for=tuple(self._waits_for),
-            outcome=self._finish.outcome if self._finish else self._machine.course.paused or "it comes to no end",
+            outcome=self._finish.outcome if self._finish else self._machine.tier.paused or "it never ends",
         )
 
-    def _floor(self) -> float:
-        rules = replace(self._machine.rules, strategy=self._strategy)
-        pauses = [step.stay for step in rules.steps if step.kind == "pause" and step.stay is not None]
+    def _lower_bound(self) -> float:
+        settings = replace(self._machine.settings, strategy=self._strategy)
+        pauses = [step.stay for step in settings.steps if step.kind == "pause" and step.stay is not None]
         starts = [self._start] * sum(one.what == "create" for one in self._planned)
         held = sum(pauses) if self._strategy == "canary" else 0.0
-        return held + floor(rules, starts, [0.0] * len(self._leaves))
+        return held + lower_bound(settings, starts, [0.0] * len(self._leaves))
 
     def _feed(self, event: on.Event) -> None:
-        commands = self._machine.handle(event)
-        self._machine.fleet.moved.clear()
-        self._machine.fleet.touched.clear()
+        commands = self._machine.handle(event).commands
         self._peak = max(self._peak, self._machine.fleet.existing)
         for command in commands:
             if isinstance(command, do.Note) and isinstance(event, on.Started):
-                self._plan("note", command.text)  # the strategy that was asked for is not possible; others repeat steps
+                self._plan("note", command.text)  # the requested strategy is not possible; later notes repeat steps
             self._perform(command)
         self._let_pass()
 
@@ -154,10 +154,10 @@ class _Rehearsal:
                 self._plan("create", template, name)
                 self._later(on.InstanceReady(now + self._start, name))
             case do.Admit(name, weight):
-                self._plan("admit", f"with weight {weight}" if self._machine.rules.weighed else "", name)
+                self._plan("admit", f"with weight {weight}" if self._machine.settings.weighed else "", name)
                 self._weights[name] = weight
                 self._later(on.RouterConfirmed(now, name, admitted=True))
-                if self._machine.rules.weighed:
+                if self._machine.settings.weighed:
                     self._later(on.WeightSeen(now, name, weight))
             case do.SetWeight(name, weight):
                 if self._weights.get(name) != weight:
@@ -189,19 +189,22 @@ class _Rehearsal:
 
     def _look(self) -> None:
         for member in list(self._machine.fleet.where(Phase.DRAINING)):
-            for _ in range(QUIET_OBSERVATIONS):
+            for _ in range(self._machine.settings.timing.quiet_observations):
                 seen = _IDLE if self._now >= self._empty[member.name] else _BUSY
                 self._feed(on.InFlightSeen(self._now, member.name, seen))
 
     def _let_pass(self) -> None:
-        """What others decide is decided at once, and said to have been waited for."""
-        machine, step, number = self._machine, self._machine.step, self._machine.course.step + 1
-        if machine.asking is not None:
-            self._wait_for(f"the hooks before step {number}", on.Allowed(self._now))
-        elif machine.state is State.HOLDING:
-            self._wait_for(f"somebody to promote step {number}", on.Asked(self._now, Action.PROMOTE))
+        """Decide at once what operators, hooks and guards decide, and note that it was waited for."""
+        machine, step = self._machine, self._machine.step
+        position = machine.tier.position
+        number = position.step + 1 if isinstance(position, Stepping | Holding) else 1
+        if machine.tier.awaiting is not None:
+            self._wait_for(f"the hooks before step {number}", on.StepAllowed(self._now))
+        elif machine.status is TierStatus.HOLDING:
+            promote = on.ActionRequested(self._now, Action.PROMOTE)
+            self._wait_for(f"an operator to promote step {number}", promote)
         elif step is not None and step.kind == "analyse":
-            passed = on.GuardSaid(self._now, "passed", "taken to pass")
+            passed = on.GuardJudged(self._now, "passed", "taken to pass")
             self._wait_for(f"the guard at step {number}, at most {step.stay:g} s", passed)
 
     def _wait_for(self, what: str, answer: on.Event) -> None:

@@ -11,36 +11,34 @@ from changeover.model.instance import Upload
 TOO_YOUNG = 1.0
 """Seconds an upload must have been under way before its rate says anything."""
 
-Fate = Literal["ends", "drained", "held", "cut", "unknown"]
+UploadOutcome = Literal["ends", "drained", "held", "cut", "unknown"]
 """`ends` before its instance leaves; `drained` within the deadline; `held`: the drain waits for it beyond the deadline;
 `cut` at the deadline; `unknown`: it did not say how long it is, or is too young to have a rate."""
 
 
 @dataclass(frozen=True)
-class Passing:
-    """An upload that passes through a tier that is going to be rolled.
-
-    `instance` is None where the tier does not see uploads one by one: then it is on some instance of it. `leaves` and
-    `needs` are seconds from now: until that instance (or the first one) begins to leave, and until the upload has ended
-    (None: unknown).
-    """
+class PassingUpload:
+    """An upload that passes through a tier that is going to be rolled. Times are seconds from now."""
 
     tier: str
     instance: str | None
+    """None where the tier does not see uploads one by one: the upload is on some instance of it."""
     upload: Upload
     leaves: float
-    needs: float | None
-    fate: Fate
+    """Until the instance begins to leave; without one, until the first instance of the tier does."""
+    seconds_left: float | None
+    """Until the upload has ended; None: unknown."""
+    outcome: UploadOutcome
 
 
-def needs(upload: Upload) -> float | None:
+def seconds_left(upload: Upload) -> float | None:
     """Seconds until it has ended at the mean rate it has had so far; inf when it stands still; None when unknown."""
     if upload.left is None or upload.seconds < TOO_YOUNG:
         return None
     return upload.left * upload.seconds / upload.received if upload.received else inf
 
 
-def fate(ends: float | None, leaves: float, deadline: float, *, cut: bool) -> Fate:
+def upload_outcome(ends: float | None, leaves: float, deadline: float, *, cut: bool) -> UploadOutcome:
     """What becomes of an upload that ends in `ends` seconds, on an instance that begins to leave in `leaves`.
 
     `deadline`: seconds that a drain may take; `cut`: whether it is cut then, or waited for.

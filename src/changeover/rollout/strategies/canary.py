@@ -21,53 +21,53 @@ FULL_WEIGHT = 256
 """The largest weight that every router takes (HAProxy's limit). The heaviest instance gets it, the others less."""
 
 
-def instances(share: int, want: Target, *, weighed: bool) -> tuple[int, int]:
+def instances(share: int, wanted: Target, *, weighed: bool) -> tuple[int, int]:
     """How many new and how many old instances a share (percent of traffic) needs: no new one only for none of it.
 
     Also where the router can weigh there is no old instance beside all of the traffic, nor would there be room.
     """
-    exact = want.size * share / 100
+    exact = wanted.size * share / 100
     if weighed and share < 100:
-        return min(max(1, want.surge), ceil(exact)), want.size
+        return min(max(1, wanted.surge), ceil(exact)), wanted.size
     new = max(1, round(exact)) if share else 0
-    return new, want.size - new
+    return new, wanted.size - new
 
 
-def moves(fleet: Fleet, want: Target, *, share: int, weighed: bool, fresh: int | None = None) -> NextActions:
+def next_actions(fleet: Fleet, wanted: Target, *, share: int, weighed: bool, fresh: int | None = None) -> NextActions:
     """The next moves towards that share. `fresh`: how large the fresh baseline is; None where none is wanted."""
-    new, kept = instances(share, want, weighed=weighed)
-    missing = new - fleet.staying(want.goal)
-    room = want.size + want.surge - fleet.existing
+    new, kept = instances(share, wanted, weighed=weighed)
+    missing = new - fleet.staying(wanted.goal)
+    room = wanted.size + wanted.surge - fleet.existing
     create = max(0, min(missing, room))
-    old = fleet.count(STAYING, other_than=want.goal)
+    old = fleet.count(STAYING, other_than=wanted.goal)
     young = 0 if fresh is None else min(new, kept) - fresh
     heal = max(0, min(max(kept - old, young), room - create))
     too_many = old - kept
     if young > 0 and not heal and too_many == 0:
         too_many = 1  # the canary has taken all the room there is: the oldest makes some
-    spare = min(fleet.serving - (want.size - want.unavailable), too_many)
+    spare = min(fleet.serving - (wanted.size - wanted.unavailable), too_many)
     if fresh is not None:
-        want = replace(want, by_load=False)  # whoever is fresh has least in flight, and is to stay
-    retire = rolling.first_to_go(fleet, spare, want, other_than=want.goal)
+        wanted = replace(wanted, by_load=False)  # whoever is fresh has least in flight, and is to stay
+    retire = rolling.first_to_go(fleet, spare, wanted, other_than=wanted.goal)
     return NextActions((), create, heal, tuple(retire))
 
 
-def arrived(fleet: Fleet, want: Target, *, share: int, weighed: bool, fresh: int | None = None) -> bool:
+def arrived(fleet: Fleet, wanted: Target, *, share: int, weighed: bool, fresh: int | None = None) -> bool:
     """Whether the share is reached: the instances serve, and nobody is on the move."""
-    new, old = instances(share, want, weighed=weighed)
+    new, old = instances(share, wanted, weighed=weighed)
     serving = (Phase.ADMITTED,)
     return (
-        fleet.count(serving, want.goal) == new
-        and fleet.count(serving, other_than=want.goal) == old
+        fleet.count(serving, wanted.goal) == new
+        and fleet.count(serving, other_than=wanted.goal) == old
         and len(fleet.members) == new + old
         and (fresh is None or fresh >= min(new, old))
     )
 
 
-def weights(fleet: Fleet, want: Target, share: int) -> tuple[int, int]:
+def weights(fleet: Fleet, wanted: Target, share: int) -> tuple[int, int]:
     """The weight of each new and of each old instance, so that the new ones together get `share` percent."""
-    new = max(1, fleet.staying(want.goal))
-    old = max(1, fleet.count(STAYING, other_than=want.goal))
+    new = max(1, fleet.staying(wanted.goal))
+    old = max(1, fleet.count(STAYING, other_than=wanted.goal))
     for_new, for_old = share / new, (100 - share) / old
     scale = FULL_WEIGHT / max(for_new, for_old)
     return max(1, round(for_new * scale)), max(1, round(for_old * scale))

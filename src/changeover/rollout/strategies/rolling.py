@@ -13,30 +13,30 @@ from changeover.rollout.members.phases import Phase
 from changeover.rollout.strategies.next_actions import NextActions, Target
 
 
-def moves(fleet: Fleet, want: Target) -> NextActions:
+def next_actions(fleet: Fleet, wanted: Target) -> NextActions:
     """The next moves; none when there is nothing to do but wait."""
-    goal = want.goal
-    missing = want.size - fleet.staying(goal)
+    goal = wanted.goal
+    missing = wanted.size - fleet.staying(goal)
     can_return = (m for m in fleet.where(Phase.LEAVING, Phase.DRAINING, template=goal) if not m.given_up)
     readmit = [m.name for m in islice(can_return, max(0, missing))]
-    room = want.size + want.surge - fleet.existing
+    room = wanted.size + wanted.surge - fleet.existing
     create = max(0, min(missing - len(readmit), room))
 
     # What never got traffic can leave at once; what serves leaves only while enough others serve. The old ones
     # that come back on an undo are waited for, so that the new side is never drained before the old one is back. New
     # ones that are about to serve are not: in a large fleet there is always one, and nothing old would ever leave.
     retire = [m.name for m in fleet.where(Phase.CREATING, Phase.WARMING, Phase.READY, other_than=goal)]
-    spare = fleet.serving - (want.size - want.unavailable)
+    spare = fleet.serving - (wanted.size - wanted.unavailable)
     if not readmit and not fleet.returning(goal):
-        retire += first_to_go(fleet, spare, want, other_than=goal)
+        retire += first_to_go(fleet, spare, wanted, other_than=goal)
         surplus = min(-missing, spare - fleet.count((Phase.ADMITTED,), other_than=goal))
-        retire += first_to_go(fleet, surplus, want, template=goal)
+        retire += first_to_go(fleet, surplus, wanted, template=goal)
     return NextActions(tuple(readmit), create, retire=tuple(retire))
 
 
 def first_to_go(
-    fleet: Fleet, limit: int, want: Target, *, template: str | None = None, other_than: str | None = None
+    fleet: Fleet, limit: int, wanted: Target, *, template: str | None = None, other_than: str | None = None
 ) -> list[str]:
     """Which of those that serve leave first: the oldest, or whoever has least in flight."""
-    first = fleet.first(limit, by_load=want.by_load, template=template, other_than=other_than)
+    first = fleet.first(limit, by_load=wanted.by_load, template=template, other_than=other_than)
     return [member.name for member in first]

@@ -1,7 +1,7 @@
-"""What a person may ask of a tier, and what comes of it in every state: the whole table, as data.
+"""What an operator may ask of a tier, and what the tier answers in every status: the whole table, as data.
 
-`machine` obeys it, the command line prints it, and docs/actions.md is made from it. A pair without a row would be a
-state in which nobody knows what happens; a test sees to it that there is none.
+`requests` obeys it, the command line prints it, and docs/actions.md is made from it. A test checks that every pair has
+a row.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from changeover.rollout.tier.state import State, StateName
+from changeover.rollout.tier.transitions import name_of
 
-class State(StrEnum):
-    """A tier as somebody who asks finds it."""
 
-    RESTING = "resting"  # nothing is being rolled
+class TierStatus(StrEnum):
+    """A tier as an operator sees it."""
+
+    RESTING = "resting"  # no rollout is under way
     ROLLING = "rolling"  # on its way to a template
     HOLDING = "holding"  # on its way, at a step that waits for `promote`
-    PAUSED = "paused"  # on its way, stopped by somebody or by the guard
+    PAUSED = "paused"  # on its way, stopped by an operator, the guard or a hook that is being asked
     UNDOING = "undoing"  # on its way back
-    FAILED = "failed"  # could not be started, and there is nothing to go back to
+    FAILED = "failed"  # could not be started, and has no template to go back to
 
 
 class Action(StrEnum):
-    """What may be asked."""
+    """What an operator may ask for."""
 
     ROLL = "roll"
     PAUSE = "pause"
@@ -38,88 +41,110 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether it is done, and what that means or why not."""
+    """What a tier answers to a request: whether it is done, and what that means or why not."""
 
     done: bool
-    says: str
+    text: str
 
 
-S, A = State, Action
-_GO_BACK = Answer(
-    True, "turns round: the old instances are re-admitted first, then the new ones are drained and stopped"
+N, T, A = StateName, TierStatus, Action
+STATUSES: Mapping[StateName, TierStatus] = MappingProxyType(
+    {
+        N.RESTING: T.RESTING,
+        N.ROLLING: T.ROLLING,
+        N.STEPPING: T.ROLLING,
+        N.HOLDING: T.HOLDING,
+        N.PREPARING: T.ROLLING,
+        N.PREPARED: T.HOLDING,
+        N.SWITCHING: T.ROLLING,
+        N.BAKING: T.ROLLING,
+        N.FINISHING: T.ROLLING,
+        N.AWAITING_PERMISSION: T.PAUSED,
+        N.PAUSED: T.PAUSED,
+        N.UNDOING: T.UNDOING,
+        N.FAILED: T.FAILED,
+    }
 )
-_NOTHING = Answer(False, "nothing is being rolled")
-_ON_ITS_WAY = Answer(False, "a rollout is on its way: abort it first, or let it end")
-_GOING_BACK = Answer(False, "the tier is going back already; that goes on")
+
+
+def status_of(state: State) -> TierStatus:
+    return STATUSES[name_of(state)]
+
+
+_BACK = Answer(True, "turns back: the old instances are re-admitted first, then the new ones are drained and stopped")
+_NOTHING = Answer(False, "no rollout is under way")
+_UNDER_WAY = Answer(False, "a rollout is under way: abort it first, or let it end")
+_GOING_BACK = Answer(False, "the tier is already going back; that goes on")
 _NO_WAY_BACK = Answer(
     False, "the tier could not be started and there is no template to go back to; roll it to another one"
 )
+_OTHER = Answer(True, "goes to the other template; the way back still leads to the last complete one")
+_PROMOTE = Answer(True, "skips the step it is at and goes on")
+_PROMOTE_FULL = Answer(True, "skips all remaining steps and rolls the rest")
 
-ANSWERS: Mapping[tuple[State, Action], Answer] = MappingProxyType(
+ANSWERS: Mapping[tuple[TierStatus, Action], Answer] = MappingProxyType(
     {
-        (S.RESTING, A.ROLL): Answer(True, "rolls to the template"),
-        (S.RESTING, A.PAUSE): _NOTHING,
-        (S.RESTING, A.RESUME): _NOTHING,
-        (S.RESTING, A.PROMOTE): _NOTHING,
-        (S.RESTING, A.PROMOTE_FULL): _NOTHING,
-        (S.RESTING, A.ABORT): Answer(False, "nothing is being rolled; `undo` takes back the rollout that ended last"),
-        (S.RESTING, A.UNDO): Answer(
-            True, "rolls back to the template before the last completed rollout, draining as ever"
+        (T.RESTING, A.ROLL): Answer(True, "rolls to the template"),
+        (T.RESTING, A.PAUSE): _NOTHING,
+        (T.RESTING, A.RESUME): _NOTHING,
+        (T.RESTING, A.PROMOTE): _NOTHING,
+        (T.RESTING, A.PROMOTE_FULL): _NOTHING,
+        (T.RESTING, A.ABORT): Answer(False, "no rollout is under way; `undo` takes back the last completed one"),
+        (T.RESTING, A.UNDO): Answer(True, "rolls back to the template before the last completed rollout, with drains"),
+        (T.RESTING, A.RETRY): Answer(True, "rolls again to the template of the last rollout that was undone"),
+        (T.ROLLING, A.ROLL): _OTHER,
+        (T.ROLLING, A.PAUSE): Answer(
+            True, "begins nothing new; drains under way go on to their end; instances that die are replaced"
         ),
-        (S.RESTING, A.RETRY): Answer(True, "rolls again to the template of the last rollout that was undone"),
-        (S.ROLLING, A.ROLL): Answer(True, "goes to the other template; the way back still leads to the last whole one"),
-        (S.ROLLING, A.PAUSE): Answer(
-            True, "begins nothing new; drains under way go on to their end; what dies is replaced"
-        ),
-        (S.ROLLING, A.RESUME): Answer(False, "it is not paused; it goes on"),
-        (S.ROLLING, A.PROMOTE): Answer(True, "takes the step it is at as passed"),
-        (S.ROLLING, A.PROMOTE_FULL): Answer(True, "skips all steps that are left and rolls the rest"),
-        (S.ROLLING, A.ABORT): _GO_BACK,
-        (S.ROLLING, A.UNDO): _GO_BACK,
-        (S.ROLLING, A.RETRY): _ON_ITS_WAY,
-        (S.HOLDING, A.ROLL): Answer(True, "goes to the other template; the way back still leads to the last whole one"),
-        (S.HOLDING, A.PAUSE): Answer(True, "stays where it is until it is resumed or promoted"),
-        (S.HOLDING, A.RESUME): Answer(False, "it waits for `promote`"),
-        (S.HOLDING, A.PROMOTE): Answer(True, "takes the step it is at as passed"),
-        (S.HOLDING, A.PROMOTE_FULL): Answer(True, "skips all steps that are left and rolls the rest"),
-        (S.HOLDING, A.ABORT): _GO_BACK,
-        (S.HOLDING, A.UNDO): _GO_BACK,
-        (S.HOLDING, A.RETRY): _ON_ITS_WAY,
-        (S.PAUSED, A.ROLL): Answer(True, "goes to the other template, and goes on"),
-        (S.PAUSED, A.PAUSE): Answer(True, "stays paused"),
-        (S.PAUSED, A.RESUME): Answer(True, "goes on where it stopped"),
-        (S.PAUSED, A.PROMOTE): Answer(True, "takes the step it is at as passed, and goes on"),
-        (S.PAUSED, A.PROMOTE_FULL): Answer(True, "skips all steps that are left and rolls the rest"),
-        (S.PAUSED, A.ABORT): _GO_BACK,
-        (S.PAUSED, A.UNDO): _GO_BACK,
-        (S.PAUSED, A.RETRY): _ON_ITS_WAY,
-        (S.UNDOING, A.ROLL): Answer(True, "goes to the other template; the way back is the one it was going back to"),
-        (S.UNDOING, A.PAUSE): Answer(False, "the way back to a safe state is not paused"),
-        (S.UNDOING, A.RESUME): Answer(False, "it is not paused; it goes on"),
-        (S.UNDOING, A.PROMOTE): _GOING_BACK,
-        (S.UNDOING, A.PROMOTE_FULL): _GOING_BACK,
-        (S.UNDOING, A.ABORT): _GOING_BACK,
-        (S.UNDOING, A.UNDO): _GOING_BACK,
-        (S.UNDOING, A.RETRY): Answer(True, "turns round once more, to the template it was coming from"),
-        (S.FAILED, A.ROLL): Answer(True, "rolls to the template"),
-        (S.FAILED, A.PAUSE): _NOTHING,
-        (S.FAILED, A.RESUME): _NOTHING,
-        (S.FAILED, A.PROMOTE): _NOTHING,
-        (S.FAILED, A.PROMOTE_FULL): _NOTHING,
-        (S.FAILED, A.ABORT): _NO_WAY_BACK,
-        (S.FAILED, A.UNDO): _NO_WAY_BACK,
-        (S.FAILED, A.RETRY): Answer(True, "tries the same template again"),
+        (T.ROLLING, A.RESUME): Answer(False, "it is not paused; it goes on"),
+        (T.ROLLING, A.PROMOTE): _PROMOTE,
+        (T.ROLLING, A.PROMOTE_FULL): _PROMOTE_FULL,
+        (T.ROLLING, A.ABORT): _BACK,
+        (T.ROLLING, A.UNDO): _BACK,
+        (T.ROLLING, A.RETRY): _UNDER_WAY,
+        (T.HOLDING, A.ROLL): _OTHER,
+        (T.HOLDING, A.PAUSE): Answer(True, "stays where it is until it is resumed or promoted"),
+        (T.HOLDING, A.RESUME): Answer(False, "it waits for `promote`"),
+        (T.HOLDING, A.PROMOTE): _PROMOTE,
+        (T.HOLDING, A.PROMOTE_FULL): _PROMOTE_FULL,
+        (T.HOLDING, A.ABORT): _BACK,
+        (T.HOLDING, A.UNDO): _BACK,
+        (T.HOLDING, A.RETRY): _UNDER_WAY,
+        (T.PAUSED, A.ROLL): Answer(True, "goes to the other template, and goes on"),
+        (T.PAUSED, A.PAUSE): Answer(True, "stays paused"),
+        (T.PAUSED, A.RESUME): Answer(True, "goes on where it stopped"),
+        (T.PAUSED, A.PROMOTE): _PROMOTE,
+        (T.PAUSED, A.PROMOTE_FULL): _PROMOTE_FULL,
+        (T.PAUSED, A.ABORT): _BACK,
+        (T.PAUSED, A.UNDO): _BACK,
+        (T.PAUSED, A.RETRY): _UNDER_WAY,
+        (T.UNDOING, A.ROLL): Answer(True, "goes to the other template; the way back is the one it was going back to"),
+        (T.UNDOING, A.PAUSE): Answer(False, "the way back to a safe state is not paused"),
+        (T.UNDOING, A.RESUME): Answer(False, "it is not paused; it goes on"),
+        (T.UNDOING, A.PROMOTE): _GOING_BACK,
+        (T.UNDOING, A.PROMOTE_FULL): _GOING_BACK,
+        (T.UNDOING, A.ABORT): _GOING_BACK,
+        (T.UNDOING, A.UNDO): _GOING_BACK,
+        (T.UNDOING, A.RETRY): Answer(True, "turns once more, to the template it came from"),
+        (T.FAILED, A.ROLL): Answer(True, "rolls to the template"),
+        (T.FAILED, A.PAUSE): _NOTHING,
+        (T.FAILED, A.RESUME): _NOTHING,
+        (T.FAILED, A.PROMOTE): _NOTHING,
+        (T.FAILED, A.PROMOTE_FULL): _NOTHING,
+        (T.FAILED, A.ABORT): _NO_WAY_BACK,
+        (T.FAILED, A.UNDO): _NO_WAY_BACK,
+        (T.FAILED, A.RETRY): Answer(True, "tries the same template again"),
     }
 )
 
 
 def table() -> str:
-    """The table as Markdown, a section for every state."""
+    """The table as Markdown, a section for every status."""
     parts = []
-    for state in State:
+    for status in TierStatus:
         rows = [
-            f"| `{action}` | {'yes' if ANSWERS[state, action].done else 'no'} | {ANSWERS[state, action].says} |"
+            f"| `{action}` | {'yes' if ANSWERS[status, action].done else 'no'} | {ANSWERS[status, action].text} |"
             for action in Action
         ]
-        parts.append("\n".join([f"### {state}", "", "| asked | done | what happens |", "|---|---|---|", *rows]))
+        parts.append("\n".join([f"### {status}", "", "| request | done | what happens |", "|---|---|---|", *rows]))
     return "\n\n".join(parts)

@@ -1,104 +1,101 @@
-"""What all parts of the machine look at and change: rules, course, fleet, and what follows from the event at hand."""
+"""What a decision depends on besides the tier's state and the event: settings, instances, and the gates of the moment.
+
+Everything here is a question; nothing is decided and nothing changes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from dataclasses import dataclass
 from math import inf
-from typing import Literal
 
 from changeover.rollout import commands as do
-from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.members.phases import STAYING
 from changeover.rollout.strategies import blue_green
-from changeover.rollout.strategies.next_actions import NextActions, Target
-from changeover.rollout.tier.state import Course, RolloutSettings, Status, Step
+from changeover.rollout.strategies.next_actions import Target
+from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
+from changeover.rollout.tier.state import Baking, Holding, Prepared, Preparing, Stepping, TierState
+
+Transition = Generator[do.Command, None, TierState]
+"""A function of state and event: it yields the commands that follow and returns the next state."""
 
 
-class TierContext:
-    """One tier as it stands. Decides nothing."""
+@dataclass(frozen=True)
+class Context:
+    """One tier around its state."""
 
-    def __init__(self, rules: RolloutSettings, course: Course, fleet: Fleet) -> None:
-        self.rules = rules
-        self.course = course
-        self.fleet = fleet
-        self.moves = NextActions()
-        """What the strategy said last."""
-        self.out: list[do.Command] = []
-        """The commands that follow from the event at hand."""
+    settings: RolloutSettings
+    fleet: Fleet
+    """The machine owns it and changes it in place: it is indexed, for tiers of ten thousand instances."""
+    admit: bool = True
+    """Whether ready instances of the goal may get traffic now."""
+    warm: bool = False
+    """Whether drained instances of the previous template are kept running."""
 
-    def say(self, *commands: do.Command) -> None:
-        """Have something done."""
-        self.out += commands
+    def holds_back(self, tier: TierState, member: Member) -> bool:
+        """The instance waits for the others of its template before it gets traffic."""
+        return not self.admit and member.template == tier.goal
 
-    def note(self, text: str, name: str = "", level: Literal["info", "warning"] = "info") -> None:
-        """Have somebody read something."""
-        self.say(do.Note(text, name, level))
+    def keeps_warm(self, tier: TierState, member: Member) -> bool:
+        """The instance is kept running, drained, while a rollout may still go back to it."""
+        return self.warm and member.template == tier.previous
 
-    @property
-    def step(self) -> Step | None:
-        """The canary step it is at, if it is at one."""
-        course = self.course
-        if course.status is not Status.ROLLING or course.strategy != "canary" or course.previous is None:
-            return None
-        return self.rules.steps[course.step] if course.step < len(self.rules.steps) else None
 
-    @property
-    def share(self) -> int:
-        """The percentage of the traffic that the goal is to have just now."""
-        if self.step is None:
-            return 100
-        shares = [step.share for step in self.rules.steps[: self.course.step + 1] if step.kind == "share"]
-        return shares[-1] if shares else 0
+def target(settings: RolloutSettings, tier: TierState) -> Target:
+    """What strategies are asked with."""
+    return Target(tier.goal, settings.size, settings.surge, settings.unavailable, settings.by_load)
 
-    @property
-    def want(self) -> Target:
-        """What strategies are asked with."""
-        rules = self.rules
-        return Target(self.course.goal, rules.size, rules.surge, rules.unavailable, rules.by_load)
 
-    @property
-    def fresh(self) -> int | None:
-        """How many instances of the old template that were created for this rollout stay; None: none are wanted."""
-        if not self.rules.fresh_baseline:
-            return None
-        course, old = self.course, f"{self.rules.tier}-{self.course.previous}"
-        created = (self.fleet.get(f"{old}-{n}") for n in range(course.before_first + 1, course.serial + 1))
-        return sum(member is not None and member.phase in STAYING for member in created)
+def step_at(settings: RolloutSettings, index: int) -> CanaryStep | None:
+    """The canary step with that index; None after the last."""
+    return settings.steps[index] if index < len(settings.steps) else None
 
-    @property
-    def stopped(self) -> bool:
-        """Nothing new is begun: it is paused, or leave to take a step is waited for."""
-        return bool(self.course.paused or self.course.asking)
 
-    @property
-    def holds(self) -> bool:
-        """It waits for somebody to promote it."""
-        if (step := self.step) is not None:
-            return step.kind == "pause" and step.stay is None
-        return self.holds_switch and blue_green.complete(self.fleet, self.want)
+def canary_step(settings: RolloutSettings, tier: TierState) -> CanaryStep | None:
+    """The canary step that the tier is at, stopped or not."""
+    position = tier.position
+    return step_at(settings, position.step) if isinstance(position, (Stepping, Holding)) else None
 
-    @property
-    def holds_switch(self) -> bool:
-        """There is to be no switch of colours before somebody promotes it."""
-        return self._before_switch and self.rules.hold and not self.course.promoted
 
-    @property
-    def waits_to_switch(self) -> bool:
-        """The new colour waits for somebody: to promote the switch, or to resume what was paused before it."""
-        return self._before_switch and (self.stopped or self.holds)
+def share(settings: RolloutSettings, tier: TierState) -> int:
+    """The percentage of the traffic that the goal is to get now."""
+    position = tier.position
+    if not isinstance(position, (Stepping, Holding)) or step_at(settings, position.step) is None:
+        return 100
+    shares = [step.share for step in settings.steps[: position.step + 1] if step.kind == "share"]
+    return shares[-1] if shares else 0
 
-    @property
-    def _before_switch(self) -> bool:
-        return self.course.strategy == "blue-green" and self.course.step == 0
 
-    @property
-    def bakes(self) -> bool:
-        """All traffic goes to the new colour, and the old one is kept warm."""
-        return self.course.strategy == "blue-green" and self.course.step == 1
+def fresh_baseline(settings: RolloutSettings, tier: TierState, fleet: Fleet) -> int | None:
+    """How many instances of the old template were created for this rollout and stay; None: no baseline is wanted."""
+    if not settings.fresh_baseline or tier.rollout is None:
+        return None
+    old = f"{settings.tier}-{tier.rollout.previous}"
+    created = (fleet.get(f"{old}-{n}") for n in range(tier.rollout.serial_before + 1, tier.serial + 1))
+    return sum(member is not None and member.phase in STAYING for member in created)
 
-    @property
-    def step_ends(self) -> float:
-        """When time alone brings what it waits for where it is."""
-        if self.bakes:
-            return self.course.step_at + self.rules.bake
-        step = self.step
-        return inf if step is None or step.stay is None else self.course.step_at + step.stay
+
+def step_ends(settings: RolloutSettings, tier: TierState) -> float:
+    """When time alone ends what the tier waits for; infinity where it does not."""
+    match tier.position:
+        case Baking(since=since):
+            return since + settings.bake
+        case Stepping(step=index, since=since):
+            step = step_at(settings, index)
+            return inf if step is None or step.stay is None else since + step.stay
+        case _:
+            return inf
+
+
+def holds_switch(settings: RolloutSettings, tier: TierState) -> bool:
+    """Of blue-green: only `promote` may begin the switch."""
+    position = tier.position
+    return settings.hold and (
+        isinstance(position, Prepared) or (isinstance(position, Preparing) and not position.promoted)
+    )
+
+
+def is_complete(settings: RolloutSettings, tier: TierState, fleet: Fleet) -> bool:
+    """Of blue-green: all new instances are ready."""
+    return blue_green.complete(fleet, target(settings, tier))

@@ -1,12 +1,10 @@
-"""The rollout of one tier as a state machine: `handle(event)` returns the commands that follow from it.
+"""The rollout of one tier as a state machine: `handle(event)` returns the Decision that follows from it.
 
-Rule 1: nothing but `handle` changes the state, and only through the phase table.
-Rule 2: the same events give the same commands. Time comes with the events; names come from a counter.
+Rule 1: nothing but `handle` changes the tier, and only by the two tables: `tier.transitions` and `members.phases`.
+Rule 2: the same events give the same decisions. Time comes with the events; names come from a counter.
 
-Its parts share one `situation`: `heading` says where the tier goes, `instances` what becomes of each, `weights` what
-share of the traffic they get. Here they are joined with the strategies.
-
-A tier at rest is the same machine with nothing to replace: that is how a dead instance is healed.
+`steps` and `requests` move the tier, `lifecycle` the instances, `weights` the shares; here they are joined with the
+strategies. A resting tier is the same machine with nothing to replace: that is how a dead instance is healed.
 """
 
 from __future__ import annotations
@@ -15,134 +13,178 @@ from dataclasses import replace
 
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
+from changeover.rollout.members import lifecycle, weights
 from changeover.rollout.members.fleet import Fleet
-from changeover.rollout.members.instances import Instances
 from changeover.rollout.members.phases import STAYING, Phase
-from changeover.rollout.members.weights import Weights
 from changeover.rollout.strategies import blue_green, canary, rolling
 from changeover.rollout.strategies.next_actions import NextActions
-from changeover.rollout.tier.actions import State
-from changeover.rollout.tier.context import TierContext
-from changeover.rollout.tier.state import Course, RolloutSettings, Status, Step
-from changeover.rollout.tier.transitions import Heading
+from changeover.rollout.tier import requests, steps
+from changeover.rollout.tier.actions import TierStatus, status_of
+from changeover.rollout.tier.context import (
+    Context,
+    Transition,
+    canary_step,
+    fresh_baseline,
+    share,
+    target,
+)
+from changeover.rollout.tier.decision import Decision
+from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
+from changeover.rollout.tier.state import (
+    Baking,
+    Failed,
+    Finishing,
+    Holding,
+    Prepared,
+    Preparing,
+    Rolling,
+    StateName,
+    Stepping,
+    Switching,
+    TierState,
+)
+from changeover.rollout.tier.transitions import name_of
+
+BLUE_GREEN = (Preparing, Prepared, Switching, Baking, Finishing)
+AT_A_STEP = (Stepping, Holding, Preparing, Prepared, Switching, Baking)
+"""States that fleet and time lead on to the next one."""
 
 
 class Machine:
-    """One tier. `fleet` and `course` are all the state there is; both are written to the journal after every step."""
+    """One tier. `fleet` and `tier` are all that is to be stored; everything else is derived from them."""
 
-    def __init__(self, rules: RolloutSettings, course: Course, fleet: Fleet) -> None:
-        self._here = TierContext(rules, course, fleet)
-        self._heading = Heading(self._here)
-        self._instances = Instances(self._here, self._heading)
-        self._weights = Weights(self._here, self._instances)
-        self._here.moves = self._next_moves()
-
-    @property
-    def rules(self) -> RolloutSettings:
-        return self._here.rules
-
-    @property
-    def course(self) -> Course:
-        return self._here.course
+    def __init__(self, settings: RolloutSettings, tier: TierState, fleet: Fleet) -> None:
+        fleet.take_changes()
+        self.settings = settings
+        self.fleet = fleet
+        context = Context(settings, fleet)
+        self.tier = steps.align_switch(context, steps.align(settings, tier))
+        actions = self._next_actions(self.tier)
+        self._context = replace(context, admit=actions.admit, warm=actions.warm)
+        self._given = weights.given_before(self.tier, fleet)
 
     @property
-    def fleet(self) -> Fleet:
-        return self._here.fleet
+    def step(self) -> CanaryStep | None:
+        """The canary step that the tier is at, stopped or not."""
+        return canary_step(self.settings, self.tier)
 
     @property
-    def step(self) -> Step | None:
-        """The canary step it is at, if it is at one."""
-        return self._here.step
+    def step_key(self) -> tuple[StateName, int]:
+        """Changes whenever the tier gets to another step, and not when it is paused or resumed there."""
+        position = self.tier.position
+        if isinstance(position, (Stepping, Holding)):
+            return StateName.STEPPING, position.step
+        if isinstance(position, (Baking, Finishing)):
+            return name_of(position), 0
+        return StateName.ROLLING, 0
 
     @property
-    def state(self) -> State:
-        """The tier as somebody who asks for something finds it."""
-        return self._heading.state
-
-    @property
-    def asking(self) -> do.StepReached | None:
-        """The step that somebody is being asked to allow."""
-        return self._heading.asking
+    def status(self) -> TierStatus:
+        """The tier as an operator sees it."""
+        return status_of(self.tier.state)
 
     @property
     def held_back(self) -> list[str]:
-        """Instances that are ready and wait for the switch to their colour: whom a preview shows."""
-        return [member.name for member in self.fleet.where(Phase.READY) if self._instances.holds_back(member)]
+        """Names of the instances that are ready and wait for the switch: those that a preview shows."""
+        ready = self.fleet.where(Phase.READY)
+        return [member.name for member in ready if self._context.holds_back(self.tier, member)]
 
-    def handle(self, event: on.Event) -> list[do.Command]:
-        """Take in one event and say what follows from it."""
-        self._here.out = []
+    def handle(self, event: on.Event) -> Decision:
+        """Decide what follows from one event."""
+        before = self.tier
+        commands: list[do.Command] = []
+        transition = self._transition(before, event)
+        while True:
+            try:
+                commands.append(next(transition))
+            except StopIteration as end:
+                self.tier = end.value
+                break
+        moved, touched = self.fleet.take_changes()
+        changed = self.tier is not before and self.tier != before
+        return Decision(tuple(commands), moved, touched, self.tier, changed)
+
+    def _transition(self, tier: TierState, event: on.Event) -> Transition:
+        context = self._context
         match event:
             case on.Started():
-                self._heading.start(event)
-            case on.Asked():
-                self._heading.answer(event)
-            case on.Allowed():
-                self._heading.allow(event)
-            case on.GuardSaid():
-                self._heading.heed(event)
+                tier = yield from steps.start(context, tier, event)
+            case on.ActionRequested():
+                tier = yield from requests.answer(context, tier, event)
+            case on.StepAllowed():
+                tier = yield from steps.allow(context, tier, event)
+            case on.GuardJudged():
+                tier = yield from steps.heed(context, tier, event)
             case on.Tick():
-                self._instances.tick(event.at)
+                tier = yield from lifecycle.tick(context, tier, event.at)
             case _:
-                self._see(event)
-        if self.course.status is not Status.FAILED:
-            self._move_on(event.at)
-        return self._here.out
+                member = self.fleet.get(getattr(event, "name", ""))
+                if isinstance(event, on.WeightSeen) and member is not None:
+                    weights.see(self.fleet, member, event)
+                elif member is not None:
+                    tier = yield from lifecycle.observe(context, tier, member, event)
+        if isinstance(tier.state, Failed):
+            return tier
+        return (yield from self._go_on(tier, event.at))
 
-    def _see(self, event: on.Event) -> None:
-        member = self.fleet.get(getattr(event, "name", ""))
-        if member is None:
-            return
-        if isinstance(event, on.WeightSeen):
-            self._weights.see(member, event)
-        else:
-            self._instances.see(member, event)
-        if member.phase is Phase.GONE:
-            self._weights.forget(member)
+    def _go_on(self, tier: TierState, at: float) -> Transition:
+        """Take the steps that are reached, and the next actions of the strategy."""
+        if isinstance(tier.state, AT_A_STEP):
+            tier = yield from steps.advance(self._context, tier, at, weights_seen=self.fleet.weights_seen)
+        before, actions = self._context, self._next_actions(tier)
+        if (actions.admit, actions.warm) != (before.admit, before.warm):
+            self._context = replace(before, admit=actions.admit, warm=actions.warm)
+        context = self._context
+        if actions.admit and not before.admit:
+            yield from lifecycle.admit_waiting(context, tier, at)
+        for name in actions.readmit:
+            yield from lifecycle.readmit(context, tier, self.fleet.members[name], at)
+        for name in actions.retire:
+            yield from lifecycle.retire(context, tier, self.fleet.members[name], at)
+        if actions.warm != before.warm:
+            yield from lifecycle.time_drains(context, tier, at)
+        if at >= tier.not_before:
+            for template in [_source(tier)] * actions.create + [tier.previous or tier.goal] * actions.heal:
+                tier = yield from lifecycle.create(context, tier, template, at)
+        joined = self.fleet.take_joined()
+        if self.settings.weighed:
+            given, self._given = self._given, weights.next_weights(context, tier, self._given)
+            yield from weights.give(context, tier, given, self._given, joined, at)
+        if steps.has_arrived(context, tier):
+            tier = yield from steps.arrive(tier)
+        return tier
 
-    def _move_on(self, at: float) -> None:
-        self._heading.advance(at, weighed=self._weights.seen)
-        before = self._here.moves
-        moves = self._here.moves = self._next_moves()
-        if moves.admit and not before.admit:
-            self._instances.let_in(at)
-        for name in moves.readmit:
-            self._instances.readmit(self.fleet.members[name], at)
-        for name in moves.retire:
-            self._instances.retire(self.fleet.members[name], at)
-        if moves.warm != before.warm:
-            self._instances.time_drains(at)
-        if at >= self.course.not_before:
-            old = self.course.previous or self.course.goal
-            for template in [self._source()] * moves.create + [old] * moves.heal:
-                self._instances.create(template, at)
-        self._weights.give(at)
-        self._heading.rest()
+    def _next_actions(self, tier: TierState) -> NextActions:
+        actions = self._actions_of_strategy(tier)
+        return self._heal_only(tier, actions) if tier.stopped else actions
 
-    def _source(self) -> str:
-        """What to create from. While paused, what died is replaced from the side that is known to be good."""
-        return (self._here.stopped and self.course.previous) or self.course.goal
+    def _actions_of_strategy(self, tier: TierState) -> NextActions:
+        settings, fleet, wanted = self.settings, self.fleet, target(self.settings, tier)
+        position = tier.position
+        if position is None or isinstance(position, Rolling):
+            return rolling.next_actions(fleet, wanted)
+        if isinstance(position, BLUE_GREEN):
+            phase: blue_green.SwitchPhase = "before"
+            if isinstance(position, (Baking, Finishing)):
+                phase = "baking" if isinstance(position, Baking) else "after"
+            hold = isinstance(position, (Preparing, Prepared))
+            return blue_green.next_actions(fleet, wanted, phase=phase, hold=hold)
+        if canary_step(settings, tier) is not None:
+            fresh, beside = fresh_baseline(settings, tier, fleet), settings.canary_beside_all
+            percent = share(settings, tier)
+            return canary.next_actions(fleet, wanted, share=percent, weighed=beside, fresh=fresh)
+        return rolling.next_actions(fleet, wanted)
 
-    def _next_moves(self) -> NextActions:
-        moves = self._moves_of_strategy()
-        return self._heal_only(moves) if self._here.stopped else moves
+    def _heal_only(self, tier: TierState, actions: NextActions) -> NextActions:
+        """While the tier is stopped nothing begins, a switch neither. Instances that died are replaced all the same."""
+        wanted = target(self.settings, tier)
+        if isinstance(tier.position, BLUE_GREEN) and not blue_green.begun(self.fleet, wanted):
+            return replace(actions, create=0, admit=False)
+        missing = wanted.size - self.fleet.count(STAYING)
+        room = wanted.size + wanted.surge - self.fleet.existing
+        return replace(actions, readmit=(), retire=(), create=max(0, min(missing, room)), heal=0)
 
-    def _moves_of_strategy(self) -> NextActions:
-        course, want = self.course, self._here.want
-        if course.status is Status.ROLLING and course.previous is not None:
-            if course.strategy == "blue-green":
-                return blue_green.moves(self.fleet, want, step=course.step, hold=self._here.holds_switch)
-            if self.step is not None:
-                share, fresh = self._here.share, self._here.fresh
-                return canary.moves(self.fleet, want, share=share, weighed=self.rules.beside, fresh=fresh)
-        return rolling.moves(self.fleet, want)
 
-    def _heal_only(self, moves: NextActions) -> NextActions:
-        """While paused nothing is begun, a switch of colours neither; what died is replaced all the same."""
-        want = self._here.want
-        if self.course.strategy == "blue-green" and not blue_green.begun(self.fleet, want):
-            return replace(moves, create=0, admit=False)
-        short = want.size - self.fleet.count(STAYING)
-        room = want.size + want.surge - self.fleet.existing
-        create = max(0, min(short, room))
-        return replace(moves, readmit=(), retire=(), create=create, heal=0)
+def _source(tier: TierState) -> str:
+    """The template to create from. While stopped, instances that died are replaced from the one known to be good."""
+    return (tier.stopped and tier.previous) or tier.goal

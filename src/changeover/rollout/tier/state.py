@@ -1,102 +1,249 @@
-"""What the chain file says of one tier, in numbers, and where the tier is going: data, and nothing that decides."""
+"""The state of one tier: a tagged union, in which every state holds only the fields that mean something in it.
+
+`transitions` has the table by which a tier gets from one state to the next. Refuses to decide anything.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Self
 
 from changeover.model.chain import Strategy
 
 
-class Status(StrEnum):
-    RESTING = "resting"  # at its goal, or healing towards it
-    ROLLING = "rolling"  # on its way to a new goal
-    UNDOING = "undoing"  # on its way back
-    FAILED = "failed"  # its goal cannot be reached and there is nothing to go back to
+class StateName(StrEnum):
+    """The states that the transition table knows."""
+
+    RESTING = "resting"  # at its template; what dies is replaced
+    ROLLING = "rolling"  # replaces instances, with no step left to take
+    STEPPING = "stepping"  # canary: at a step that time, weights or the guard end
+    HOLDING = "holding"  # canary: at a step that `promote` ends
+    PREPARING = "preparing"  # blue-green: creates the new instances beside the old ones
+    PREPARED = "prepared"  # blue-green: the new instances are complete; the switch waits for `promote`
+    SWITCHING = "switching"  # blue-green: admits the new instances, then takes the old ones out
+    BAKING = "baking"  # blue-green: the new instances get all traffic; the old ones are kept running
+    FINISHING = "finishing"  # blue-green: no step is left; the old instances drain and stop
+    AWAITING_PERMISSION = "awaiting_permission"  # hooks are asked whether the next step may begin
+    PAUSED = "paused"  # an operator, the guard or a hook stopped it
+    UNDOING = "undoing"  # goes back to the template it came from
+    FAILED = "failed"  # could not start, and has no template to go back to
 
 
 @dataclass(frozen=True)
-class Step:
-    """One step of a canary, in numbers. `share` in percent; `stay` in seconds, None: until promoted."""
+class Rollout:
+    """What every state of a rollout on its way forward shares. A resting tier has none of it."""
 
-    kind: Literal["share", "pause", "analyse"]
-    share: int = 0
-    stay: float | None = None
-
-    def __str__(self) -> str:
-        if self.kind == "share":
-            return f"set weight {self.share} %"
-        return f"{self.kind} " + ("until promoted" if self.stay is None else f"{self.stay:g} s")
-
-
-@dataclass(frozen=True)
-class RolloutSettings:
-    """What the chain file says of one tier, in numbers: instances and seconds."""
-
-    tier: str
-    size: int
-    surge: int
-    unavailable: int
-    min_ready: float
-    progress_deadline: float
-    drain_deadline: float
-    cut_at_deadline: bool
+    previous: str | None
+    """The template to go back to; None: the tier never was complete."""
     strategy: Strategy = "rolling"
-    steps: tuple[Step, ...] = ()
-    bake: float = 0.0
-    by_load: bool = False
-    ask_first: bool = False
-    """Whether somebody is to be asked before each step is taken."""
-    weighed: bool = False
-    """Whether every router of the tier can give instances different shares of the requests."""
-    hold: bool = False
-    """Of blue-green: whether the switch waits until somebody promotes it."""
-    fresh_baseline: bool = False
-    """Of a canary: whether as many instances of the old template are created anew, to be compared with."""
+    """The strategy it began with."""
+    serial_before: int = 0
+    """The highest serial before this rollout: instances above it were created for the rollout."""
+    admissions: int = 0
+    """Instances of the goal that served when the rollout began, and admissions of such instances since."""
+    deaths: int = 0
+    """Instances of the goal that were lost within the progress deadline of their admission."""
+
+
+@dataclass(frozen=True)
+class Resting:
+    """At its template, or healing towards it."""
+
+
+class _Forward:
+    """On its way to its goal."""
+
+
+class _Position(_Forward):
+    @property
+    def position(self) -> Self:
+        """Where the rollout is."""
+        return self
+
+
+@dataclass(frozen=True)
+class Rolling(_Position):
+    rollout: Rollout
+
+
+@dataclass(frozen=True)
+class Stepping(_Position):
+    rollout: Rollout
+    step: int
+    """Index in the settings' steps."""
+    since: float
+    """When the wait of this step began."""
+
+
+@dataclass(frozen=True)
+class Holding(_Position):
+    rollout: Rollout
+    step: int
+    since: float
+
+
+@dataclass(frozen=True)
+class Preparing(_Position):
+    rollout: Rollout
+    announced: bool = False
+    """Whether the new instances were complete once and the switch was announced to the hooks."""
+    promoted: bool = False
+    """Whether an operator promoted the switch before it could begin."""
+
+
+@dataclass(frozen=True)
+class Prepared(_Position):
+    rollout: Rollout
+
+
+@dataclass(frozen=True)
+class Switching(_Position):
+    rollout: Rollout
+
+
+@dataclass(frozen=True)
+class Baking(_Position):
+    rollout: Rollout
+    since: float
+
+
+@dataclass(frozen=True)
+class Finishing(_Position):
+    rollout: Rollout
+
+
+Position = Rolling | Stepping | Holding | Preparing | Prepared | Switching | Baking | Finishing
+"""Where a rollout on its way forward is."""
+
+
+@dataclass(frozen=True)
+class AwaitingPermission(_Forward):
+    """Nothing new begins until the hooks allow the next step."""
+
+    step: str
+    """The step that the hooks are asked about, in words."""
+    done: str
+    """The step before it, in words; empty before the first."""
+    resume_to: Position
 
     @property
-    def beside(self) -> bool:
-        """Whether a canary stands beside all old instances, weighted. Without surge there is no room for it there."""
-        return self.weighed and self.surge > 0
+    def rollout(self) -> Rollout:
+        return self.resume_to.rollout
+
+    @property
+    def position(self) -> Position:
+        """Where the rollout goes on."""
+        return self.resume_to.position
 
 
 @dataclass(frozen=True)
-class Course:
-    """Where the tier is going. `previous` is the way back (None: it never was whole); `reason` why it was taken."""
+class Paused(_Forward):
+    """Nothing new begins until an operator resumes it. Drains go on, and instances that die are replaced."""
+
+    reason: str
+    resume_to: Position | AwaitingPermission
+
+    @property
+    def rollout(self) -> Rollout:
+        return self.resume_to.rollout
+
+    @property
+    def position(self) -> Position:
+        """Where the rollout goes on."""
+        return self.resume_to.position
+
+
+Forward = Position | AwaitingPermission | Paused
+"""A rollout on its way to its goal."""
+
+
+@dataclass(frozen=True)
+class Undoing:
+    reason: str
+    admissions: int = 0
+    """Instances of the goal that served when it turned back, and admissions of such instances since."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    reason: str
+
+
+State = Resting | Forward | Undoing | Failed
+
+
+@dataclass(frozen=True)
+class TierState:
+    """One tier: its state, and what all states share. The journal stores exactly this, and the instances."""
 
     goal: str
-    previous: str | None = None
-    status: Status = Status.RESTING
-    reason: str = ""
+    """The template that the tier is to run."""
+    state: State = Resting()
     serial: int = 0
+    """The highest serial that an instance was given. Names are never reused."""
     failures: int = 0
-    """Starts that failed, less those that went well since."""
+    """Failed starts, less the admissions since."""
     admitted_at: float = 0.0
     """When an instance of the goal was admitted last."""
     not_before: float = 0.0
-    deaths: int = 0
-    """Instances of the goal that were lost within the progress deadline of their admission, in this rollout."""
-    admissions: int = 0
-    """How many instances of the goal served when it was set, and how often one was admitted since."""
-    before_first: int = 0
-    """The serial before that of the first instance that was created for this rollout."""
-    strategy: Strategy = "rolling"
-    step: int = 0
-    """Of a canary: the step it is at. Of blue-green: 0 until the switch, 1 while baking, 2 after."""
-    step_at: float = 0.0
-    """When that step began to be waited in."""
-    asked: bool = False
-    """Of blue-green: whether the switch was announced, to whoever is to be asked first."""
-    promoted: bool = False
-    """Of blue-green: whether somebody promoted the switch."""
-    asking: str = ""
-    """The step that is not taken before somebody who is being asked has allowed it; empty while nobody is."""
-    after: str = ""
-    """The step before that one."""
-    paused: str = ""
-    """Who or what paused it, and why; empty while it goes on."""
-    before: str | None = None
-    """The template before the last completed rollout: where `undo` leads."""
-    tried: str | None = None
-    """The template of the last rollout that was undone: what `retry` tries again."""
+    """Backoff: no instance is created before this time."""
+    undo_to: str | None = None
+    """The template before the last completed rollout: `undo` leads there."""
+    retry_to: str | None = None
+    """The template of the last rollout that was undone: `retry` leads there."""
+
+    @property
+    def forward(self) -> Forward | None:
+        """The state, when a rollout is on its way to its goal."""
+        return self.state if isinstance(self.state, _Forward) else None
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """The rollout that is on its way to its goal."""
+        forward = self.forward
+        return None if forward is None else forward.rollout
+
+    @property
+    def position(self) -> Position | None:
+        """Where the rollout is, whether or not it is stopped there."""
+        forward = self.forward
+        return None if forward is None else forward.position
+
+    @property
+    def previous(self) -> str | None:
+        """The template that a rollout on its way forward goes back to."""
+        rollout = self.rollout
+        return None if rollout is None else rollout.previous
+
+    @property
+    def moving(self) -> bool:
+        """A rollout is on its way, forward or back."""
+        return self.forward is not None or isinstance(self.state, Undoing)
+
+    @property
+    def stopped(self) -> bool:
+        """Nothing new begins: it is paused, or awaits permission."""
+        return isinstance(self.state, (Paused, AwaitingPermission))
+
+    @property
+    def paused(self) -> str:
+        """Why it is paused; empty while it is not."""
+        return self.state.reason if isinstance(self.state, Paused) else ""
+
+    @property
+    def awaiting(self) -> AwaitingPermission | None:
+        """The permission that it awaits, paused or not."""
+        inner = self.state.resume_to if isinstance(self.state, Paused) else self.state
+        return inner if isinstance(inner, AwaitingPermission) else None
+
+
+def with_rollout(state: Forward, rollout: Rollout) -> Forward:
+    """The same state with other facts of its rollout."""
+    if isinstance(state, Paused):
+        inner = with_rollout(state.resume_to, rollout)
+        assert not isinstance(inner, Paused)
+        return replace(state, resume_to=inner)
+    if isinstance(state, AwaitingPermission):
+        return replace(state, resume_to=replace(state.resume_to, rollout=rollout))
+    return replace(state, rollout=rollout)

@@ -4,23 +4,23 @@ import pytest
 import typer
 
 from changeover.cli.options.distributions import RATE, SIZE, TIME, Unit
-from changeover.rollout.simulation.distributions import Around, Between, Fixed, Spread
+from changeover.rollout.simulation.distributions import Constant, Distribution, LogNormal, Uniform
 
 
 @pytest.mark.parametrize(
     ("unit", "text", "spread"),
     [
-        (TIME, "10s", Fixed(10.0)),
-        (TIME, "0s", Fixed(0.0)),
-        (TIME, "500ms..1m30s", Between(0.5, 90.0)),
-        (TIME, "10s~1.5", Around(10.0, 1.5)),
-        (SIZE, "50MB", Fixed(50e6)),
-        (SIZE, "1MB..2.5GB", Between(1e6, 2.5e9)),
-        (RATE, "1MB/s~2", Around(1e6, 2.0)),
-        (RATE, "200kB/s..2MB/s", Between(2e5, 2e6)),
+        (TIME, "10s", Constant(10.0)),
+        (TIME, "0s", Constant(0.0)),
+        (TIME, "500ms..1m30s", Uniform(0.5, 90.0)),
+        (TIME, "10s~1.5", LogNormal(10.0, 1.5)),
+        (SIZE, "50MB", Constant(50e6)),
+        (SIZE, "1MB..2.5GB", Uniform(1e6, 2.5e9)),
+        (RATE, "1MB/s~2", LogNormal(1e6, 2.0)),
+        (RATE, "200kB/s..2MB/s", Uniform(2e5, 2e6)),
     ],
 )
-def test_a_spread_is_read_and_written_back(unit: Unit, text: str, spread: Spread) -> None:
+def test_a_spread_is_read_and_written_back(unit: Unit, text: str, spread: Distribution) -> None:
     assert unit.parse(text) == spread
     assert unit.spell(spread) == text
     assert unit.parse(spread) is spread

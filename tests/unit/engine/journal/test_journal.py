@@ -18,9 +18,10 @@ from changeover.model.errors import ChangeoverError
 from changeover.model.instance import InFlight
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.members.phases import Cause, Phase
-from changeover.rollout.tier.state import Course, Status
+from changeover.rollout.tier.actions import Answer
+from changeover.rollout.tier.state import Rolling, Rollout, TierState
 
-RESTING = Course("v1")
+RESTING = TierState("v1")
 
 
 @pytest.fixture
@@ -52,8 +53,8 @@ def bury_holder(file: Path) -> None:
     database.close()
 
 
-def step(journal: Journal, *added: Member, course: Course = RESTING, tier: str = "web") -> None:
-    journal.write_step(101.0, tier, course, [], added, [LogLine("note", "hello", "web-v1-1")])
+def step(journal: Journal, *added: Member, state: TierState = RESTING, tier: str = "web") -> None:
+    journal.write_step(101.0, tier, state, added, [LogLine("note", "hello", "web-v1-1")])
 
 
 # -- who may write -------------------------------------------------------------------------------------------------
@@ -94,10 +95,10 @@ def test_whoever_was_taken_over_writes_nothing_any_more(journal: Journal, other:
     bury_holder(file)
     other.take_lease("second", 101.0)
     with pytest.raises(ChangeoverError, match="no longer holds the lease of the chain: another one has taken over"):
-        step(journal, Member("web-v1-2", "v1", 2), course=replace(RESTING, goal="v9"))
+        step(journal, Member("web-v1-2", "v1", 2), state=replace(RESTING, goal="v9"))
     with pytest.raises(ChangeoverError, match="no longer holds the lease"):
         journal.begin_rollout(102.0, "web", "v1", "v9")
-    assert other.course("web") == RESTING
+    assert other.tier("web") == RESTING
     assert [member.name for member in other.fleet("web")] == ["web-v1-1"]
     assert other.rollouts() == []
 
@@ -112,8 +113,8 @@ def test_a_question_may_be_left_without_a_lease(journal: Journal, other: Journal
     (request,) = journal.action_requests()
     assert (request.id, request.tier, request.action, request.requested_by) == (number, "web", "abort", "me")
     assert other.answer_to(number) is None
-    journal.answer(number, "done")
-    assert other.answer_to(number) == "done"
+    journal.answer(number, Answer(True, "done"))
+    assert other.answer_to(number) == Answer(True, "done")
     assert journal.action_requests() == []
 
 
@@ -122,9 +123,9 @@ def test_a_question_may_be_left_without_a_lease(journal: Journal, other: Journal
 
 def test_a_step_is_there_whole_for_everybody(journal: Journal, other: Journal) -> None:
     number = journal.begin_rollout(100.5, "web", "v1", "v2").id
-    course = Course("v2", "v1", Status.ROLLING, reason="why not", serial=7, failures=2, not_before=103.5)
-    step(journal, Member("web-v2-7", "v2", 7), course=course)
-    assert other.course("web") == course
+    state = TierState("v2", Rolling(Rollout("v1")), serial=7, failures=2, not_before=103.5)
+    step(journal, Member("web-v2-7", "v2", 7), state=state)
+    assert other.tier("web") == state
     assert [member.name for member in other.fleet("web")] == ["web-v2-7"]
     assert [(row.at, row.instance, row.kind, row.text) for row in other.log(number)] == [
         (101.0, "web-v1-1", "note", "hello")
@@ -139,8 +140,8 @@ def test_a_step_that_fails_half_way_leaves_nothing(journal: Journal, other: Jour
 
     step(journal, Member("web-v1-1", "v1", 1))
     with pytest.raises(RuntimeError):
-        journal.write_step(102.0, "web", Course("v2"), [], [Member("web-v2-2", "v2", 2)], lines())
-    assert other.course("web") == RESTING
+        journal.write_step(102.0, "web", TierState("v2"), [Member("web-v2-2", "v2", 2)], lines())
+    assert other.tier("web") == RESTING
     assert [member.name for member in other.fleet("web")] == ["web-v1-1"]
     assert other.latest() == 101.0
     step(journal)  # and the next one can be written
@@ -153,7 +154,7 @@ def test_a_member_that_moved_is_where_it_moved_to(journal: Journal, other: Journ
         fleet.move(fleet.members["web-v1-1"], cause, 105.0)
     for cause in (Cause.EXITED, Cause.REMOVAL_CONFIRMED):
         fleet.move(fleet.members["web-v1-2"], cause, 106.0)
-    journal.write_step(106.0, "web", RESTING, fleet.moved, [], [])
+    journal.write_step(106.0, "web", RESTING, [move.member for move in fleet.take_changes()[0]], [])
     (member,) = other.fleet("web")
     assert (member.name, member.phase, member.since) == ("web-v1-1", Phase.READY, 105.0)
     assert [member.phase for member in other.members_since("web", 106.0)] == [Phase.GONE]
@@ -266,7 +267,7 @@ def test_a_chain_that_was_taken_down_has_no_instances_and_nothing_under_way(jour
     journal.begin_rollout(100.0, "web", "v1", "v2")
     step(journal, Member("web-v1-1", "v1", 1))
     journal.clear_tiers(150.0)
-    assert journal.course("web") is None
+    assert journal.tier("web") is None
     assert list(journal.fleet("web")) == []
     (row,) = journal.rollouts()
     assert (row.ended, row.outcome, row.reason) == (150.0, "failed", "the chain was taken down")
@@ -284,7 +285,7 @@ def test_the_chain_file_and_the_keeper_are_recorded(journal: Journal, other: Jou
 
 def test_an_empty_journal_knows_nothing(file: Path) -> None:
     journal = Journal(file)
-    assert (journal.holder(), journal.course("web"), journal.rollouts(), journal.latest()) == (None, None, [], 0.0)
+    assert (journal.holder(), journal.tier("web"), journal.rollouts(), journal.latest()) == (None, None, [], 0.0)
     journal.close()
 
 
@@ -296,11 +297,11 @@ def test_a_full_disk_stops_the_step_and_says_so(journal: Journal, other: Journal
     (pages,) = journal._db.execute("pragma page_count").fetchone()
     journal._db.execute(f"pragma max_page_count = {pages}")
     with pytest.raises(ChangeoverError, match="the journal could not be written: database or disk is full") as told:
-        journal.write_step(102.0, "web", Course("v2"), [], [], [LogLine("note", "x" * 100_000)])
+        journal.write_step(102.0, "web", TierState("v2"), [], [LogLine("note", "x" * 100_000)])
     assert "The last decision was not carried out" in str(told.value)
     journal._db.execute(f"pragma max_page_count = {pages + 100}")
     step(journal)  # once there is room, it goes on
-    assert other.course("web") == RESTING
+    assert other.tier("web") == RESTING
 
 
 def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(file: Path) -> None:
@@ -328,7 +329,7 @@ def test_a_damaged_journal_is_told_when_it_is_read(journal: Journal, file: Path)
     damaged = Journal(file)
     for read in (
         lambda: damaged.fleet("web"),
-        lambda: damaged.course("web"),
+        lambda: damaged.tier("web"),
         lambda: damaged.rollouts(),
         lambda: damaged.holder(),
         lambda: damaged.tier_state(),

@@ -1,0 +1,32 @@
+"""How often the engine looks, and how long it waits. Passed in with the runtime, so that tests give other numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EngineTiming:
+    """Seconds, unless a field says otherwise."""
+
+    busy_look: float = 0.03
+    """Between two looks at a tier in which something is to happen: it bounds the time from an instance's last request
+    to its stop."""
+    last_look: float = 0.01
+    """Between the first look that finds a draining instance empty and the next one, which must confirm it."""
+    resting_look: float = 0.5
+    """Between two looks at a resting tier: an instance that died is noticed within this time, at little cost."""
+    serving_look: float = 0.25
+    """Between two readiness checks of a serving instance. To check all of them at every look would slow down the looks
+    at instances that drain."""
+    request_look: float = 0.1
+    """Between two looks for requests of other commands: operators do not notice less."""
+    guard_look: float = 0.2
+    """Between two looks for a rollout to guard, and for a condition that is due."""
+    preview_look: float = 0.2
+    """Between two looks at which instances a preview shows."""
+    unconfirmed_after: float = 3.0
+    """Without a confirmation until the operator is warned, and between two such warnings: routers confirm in one
+    second or two."""
+    drop_looks: int = 20
+    """Looks, at the end, until a router that still holds sessions of a gone instance is left to its list."""

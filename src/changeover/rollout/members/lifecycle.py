@@ -1,0 +1,312 @@
+"""The life of each instance: what was observed, what time brings, and the commands whose effect it waits for.
+
+A command whose effect was not observed is given again after `timing.retry`. Only an observation moves an instance to
+its next phase, never the fact that a command was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import inf
+
+from changeover.rollout import commands as do
+from changeover.rollout import events as on
+from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.phases import STARTING, Cause, Phase
+from changeover.rollout.tier.context import Context, Transition
+from changeover.rollout.tier.state import Resting, TierState, Undoing, with_rollout
+from changeover.rollout.tier.steps import undo
+from changeover.rollout.tier.transitions import StateCause, enter
+
+Commands = Iterator[do.Command]
+
+# -- what was observed ---------------------------------------------------------------------------------------------
+
+
+def observe(context: Context, tier: TierState, member: Member, event: on.Event) -> Transition:
+    """Act on an observation of one instance."""
+    fleet = context.fleet
+    match event:
+        case on.InstanceReady():
+            if fleet.move(member, Cause.BECAME_READY, event.at):
+                yield do.WakeAt(event.at + context.settings.min_ready)
+                yield from _warm_up(context, tier, member, event.at)
+        case on.InstanceUnready():
+            served = member.phase is Phase.ADMITTED
+            if fleet.move(member, Cause.BECAME_UNREADY, event.at) and served:
+                member.patience_from = event.at
+                yield do.Note("is not ready any more", member.name, "warning")
+                reason = f"{member.name} served and is not ready any more"
+                return (yield from _count_death(context, tier, member, reason, event.at))
+        case on.InstanceGone():
+            return (yield from _end(context, tier, member, event))
+        case on.RouterConfirmed(admitted=True):
+            if fleet.move(member, Cause.ADMISSION_CONFIRMED, event.at):
+                member.served = True
+                return _count_admission(tier, event.at) if member.template == tier.goal else tier
+        case on.RouterConfirmed(admitted=False):
+            if fleet.move(member, Cause.REMOVAL_CONFIRMED, event.at) and member.phase is Phase.DRAINING:
+                yield from _begin_drain(context, tier, member, event.at)
+        case on.Unconfirmed() if not context.holds_back(tier, member):
+            if event.silent:
+                member.patience_from = event.at
+            yield do.Note(f"{member.phase}: no confirmation from {event.source}; waiting", member.name, "warning")
+        case on.InFlightSeen():
+            yield from _count_in_flight(context, tier, member, event)
+        case on.StopSent():
+            fleet.move(member, Cause.STOP_SENT, event.at)
+    return tier
+
+
+def _count_admission(tier: TierState, at: float) -> TierState:
+    failures = 0 if isinstance(tier.state, Resting) else max(0, tier.failures - 1)
+    state = tier.state
+    if tier.forward is not None:
+        rollout = tier.forward.rollout
+        state = with_rollout(tier.forward, replace(rollout, admissions=rollout.admissions + 1))
+    elif isinstance(state, Undoing):
+        state = replace(state, admissions=state.admissions + 1)
+    return replace(tier, state=state, failures=failures, admitted_at=at)
+
+
+def _end(context: Context, tier: TierState, member: Member, event: on.InstanceGone) -> Transition:
+    was, reason = member.phase, event.reason or "the process ended"
+    if not context.fleet.move(member, Cause.EXITED, event.at):
+        return tier
+    if was in STARTING and not member.served:
+        tier = yield from _count_failure(context, tier, member, f"{member.name} did not start: {reason}", event.at)
+    elif was is not Phase.STOPPING:
+        yield do.Note(f"died while {was}: {reason}", member.name, "warning")
+        why = f"{member.name} died while {was}: {reason}"
+        tier = yield from _count_death(context, tier, member, why, event.at)
+    if member.phase is Phase.FAILED:
+        yield do.Remove(member.name)
+        member.asked_at = event.at
+    return tier
+
+
+def _count_death(context: Context, tier: TierState, member: Member, reason: str, at: float) -> Transition:
+    """Count a lost instance that served. If most of the new ones are lost soon, their template is not fit to serve.
+
+    Most, and not just some: of ten thousand a few die early whatever they run.
+    """
+    soon = at < member.times.get(Phase.ADMITTED, at) + context.settings.progress_deadline
+    if not soon or tier.forward is None or member.template != tier.goal:
+        return tier
+    rollout = tier.forward.rollout
+    rollout = replace(rollout, deaths=rollout.deaths + 1)
+    tier = replace(tier, state=with_rollout(tier.forward, rollout))
+    if rollout.deaths >= max(context.settings.timing.max_failures, rollout.admissions / 2):
+        tier = yield from undo(context, tier, reason)
+    return tier
+
+
+def _count_failure(context: Context, tier: TierState, member: Member, reason: str, at: float) -> Transition:
+    """Count a failed start; undo the rollout when too many fail, and wait ever longer between attempts."""
+    yield do.Note(reason, member.name, "warning")
+    if member.template not in (tier.goal, tier.previous):
+        return tier
+    timing = context.settings.timing
+    failures, starting = tier.failures + 1, context.fleet.count(STARTING, member.template)
+    hopeless = failures >= max(timing.max_failures, starting / 2)
+    tier = replace(tier, failures=failures)
+    if tier.forward is not None and member.template == tier.goal and not tier.stopped:
+        if not hopeless:
+            return tier
+        tier = yield from undo(context, tier, reason)
+    elif isinstance(tier.state, Undoing) and hopeless:
+        # There is nowhere else to go: the tier is left to healing, and the rollout ends.
+        tier = enter(tier, StateCause.BARRED, Resting())
+        yield do.Finish("failed", f"the way back is barred too: {reason}")
+    if member.template in (tier.goal, tier.previous) and failures > starting:
+        not_before = at + min(timing.max_backoff, 2.0 ** min(failures - 1, 10))
+        tier = replace(tier, not_before=not_before)
+        yield do.WakeAt(not_before)
+    return tier
+
+
+# -- draining ------------------------------------------------------------------------------------------------------
+
+
+def _begin_drain(context: Context, tier: TierState, member: Member, at: float) -> Commands:
+    member.quiet = 0
+    if Phase.READY not in member.times:
+        # No router ever sent it a request, so nothing is in flight. An instance that never got ready may never count.
+        context.fleet.move(member, Cause.EMPTIED, at)
+        yield from command(context, tier, member, at)
+    elif not context.keeps_warm(tier, member):
+        yield _set_deadline(context, member, at)
+
+
+def _set_deadline(context: Context, member: Member, at: float) -> do.Command:
+    member.deadline = at + context.settings.drain_deadline
+    return do.WakeAt(member.deadline)
+
+
+def _count_in_flight(context: Context, tier: TierState, member: Member, event: on.InFlightSeen) -> Commands:
+    context.fleet.see(member, event.in_flight)
+    if event.in_flight.busy:
+        member.quiet = 0
+        if member.phase in (Phase.LEAVING, Phase.DRAINING):
+            member.last_busy = event.at
+        yield from _check_deadline(context, tier, member, event.at)
+    elif member.phase is Phase.DRAINING:
+        member.quiet += 1
+        empty = member.quiet >= context.settings.timing.quiet_observations
+        if empty and not context.keeps_warm(tier, member) and context.fleet.move(member, Cause.EMPTIED, event.at):
+            yield from command(context, tier, member, event.at)
+
+
+def _check_deadline(context: Context, tier: TierState, member: Member, at: float) -> Commands:
+    if member.phase is not Phase.DRAINING or member.deadline is None or at < member.deadline or member.overdue:
+        return
+    left = member.in_flight or "what could not be counted"
+    if context.settings.cut_at_deadline:
+        yield do.Note(f"drain deadline passed: cutting {left}", member.name, "warning")
+        member.cut = str(member.in_flight or "unknown")
+        context.fleet.move(member, Cause.DEADLINE_CUT, at)
+        yield from command(context, tier, member, at)
+    else:
+        member.overdue = True
+        yield do.Note(f"drain deadline passed: still waiting for {left}", member.name, "warning")
+
+
+def time_drains(context: Context, tier: TierState, at: float) -> Commands:
+    """Suspend the deadlines of instances that are kept warm, and start those of instances that no longer are."""
+    draining = list(context.fleet.where(Phase.DRAINING))
+    for member in draining:
+        if context.keeps_warm(tier, member):
+            member.deadline = None
+        elif member.deadline is None:
+            yield _set_deadline(context, member, at)
+        context.fleet.touch(member)
+    context.fleet.retime(draining)
+
+
+# -- what time brings ----------------------------------------------------------------------------------------------
+
+
+def tick(context: Context, tier: TierState, at: float) -> Transition:
+    """Act on the time that has passed."""
+
+    def due_from(member: Member) -> float:
+        return _due_from(context, tier, member)
+
+    for member in context.fleet.due(at, due_from):
+        match member.phase:
+            case Phase.CREATING | Phase.READY:
+                tier = yield from _check_start(context, tier, member, at)
+            case Phase.WARMING:
+                yield from _warm_up(context, tier, member, at)
+            case Phase.DRAINING:
+                yield from _check_deadline(context, tier, member, at)
+        if at >= member.asked_at + context.settings.timing.retry:
+            yield from command(context, tier, member, at)
+    return tier
+
+
+def _due_from(context: Context, tier: TierState, member: Member) -> float:
+    """From when on a Tick may concern the instance. Whatever `tick` compares with `at` belongs in here."""
+    settings, timing = context.settings, context.settings.timing
+    retry = member.asked_at + timing.retry
+    match member.phase:
+        case Phase.READY if context.holds_back(tier, member):
+            return inf
+        case Phase.CREATING | Phase.READY:
+            patience = member.patience_from + settings.progress_deadline
+            commanded = member.phase is Phase.READY or Phase.LEAVING in member.times
+            return min(patience, retry) if commanded else patience
+        case Phase.WARMING:
+            return member.since + settings.min_ready
+        case Phase.ADMITTED if member.weight != member.weight_seen:
+            return retry
+        case Phase.DRAINING:
+            return inf if member.deadline is None or member.overdue else member.deadline
+        case Phase.STOPPING:
+            return max(retry, member.since + timing.stop_grace)
+        case Phase.LEAVING | Phase.DRAINED | Phase.FAILED:
+            return retry
+        case _:
+            return inf
+
+
+def _warm_up(context: Context, tier: TierState, member: Member, at: float) -> Commands:
+    long_enough = at >= member.since + context.settings.min_ready
+    if long_enough and context.fleet.move(member, Cause.READY_LONG_ENOUGH, at):
+        yield from command(context, tier, member, at)
+
+
+def _check_start(context: Context, tier: TierState, member: Member, at: float) -> Transition:
+    if at < member.patience_from + context.settings.progress_deadline:
+        return tier
+    waited = at - member.patience_from
+    missing = "ready" if member.phase is Phase.CREATING else "healthy at its router"
+    reason = f"{member.name} was not {missing} after {waited:.0f} s (progress_deadline)"
+    member.given_up = True
+    yield from retire(context, tier, member, at)
+    if tier.forward is not None and member.template == tier.goal and tier.admitted_at <= member.patience_from:
+        return (yield from undo(context, tier, reason))  # nor was any other in all that time
+    return (yield from _count_failure(context, tier, member, reason, at))
+
+
+# -- what is to happen ---------------------------------------------------------------------------------------------
+
+
+def create(context: Context, tier: TierState, template: str, at: float) -> Transition:
+    """Create an instance from that template."""
+    serial = tier.serial + 1
+    name = f"{context.settings.tier}-{template}-{serial}"
+    times = {"created": at, Phase.CREATING: at}
+    context.fleet.add(Member(name, template, serial, times=times, patience_from=at, asked_at=at))
+    yield do.CreateInstance(name, template)
+    yield do.WakeAt(at + context.settings.progress_deadline)
+    return replace(tier, serial=serial)
+
+
+def admit_waiting(context: Context, tier: TierState, at: float) -> Commands:
+    """Admit the instances that waited for others. Their start is measured from now: the wait was not their fault."""
+    waited = list(context.fleet.where(Phase.READY))
+    for member in waited:
+        member.patience_from = at
+        yield from command(context, tier, member, at)
+    context.fleet.retime(waited)
+
+
+def retire(context: Context, tier: TierState, member: Member, at: float) -> Commands:
+    """Have the instance leave."""
+    if context.fleet.move(member, Cause.RETIRED, at):
+        yield from command(context, tier, member, at)
+
+
+def readmit(context: Context, tier: TierState, member: Member, at: float) -> Commands:
+    """Have a leaving instance come back."""
+    if context.fleet.move(member, Cause.READMITTED, at):
+        member.deadline, member.overdue, member.quiet = None, False, 0
+        member.patience_from = at
+        yield from command(context, tier, member, at)
+
+
+def command(context: Context, tier: TierState, member: Member, at: float) -> Commands:
+    """Give, or give again, the commands whose effect the instance's phase waits for."""
+    grace = context.settings.timing.stop_grace
+    match member.phase:
+        case Phase.CREATING if Phase.LEAVING in member.times:
+            yield do.LameDuck(member.name, on=False)
+        case Phase.READY if not context.holds_back(tier, member):
+            yield do.Admit(member.name, member.weight)
+        case Phase.ADMITTED:
+            yield do.SetWeight(member.name, member.weight)
+        case Phase.LEAVING:
+            yield do.LameDuck(member.name, on=True)
+            yield do.Remove(member.name)
+        case Phase.FAILED:
+            yield do.Remove(member.name)
+        case Phase.DRAINED:
+            yield do.Stop(member.name, kill=bool(member.cut))
+        case Phase.STOPPING if at >= member.since + grace:
+            yield do.Note(f"killed: still running {grace:.0f} s after its stop signal, nothing in flight", member.name)
+            yield do.Stop(member.name, kill=True)
+        case _:
+            return
+    member.asked_at = at

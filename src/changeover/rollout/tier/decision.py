@@ -1,0 +1,27 @@
+"""What follows from one event: all that the engine, the simulator and the rehearsal need of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from changeover.rollout import commands as do
+from changeover.rollout.members.fleet import Member, Moved
+from changeover.rollout.tier.state import TierState
+
+
+@dataclass(frozen=True)
+class Decision:
+    commands: tuple[do.Command, ...]
+    """To be performed, in this order, after the decision was written down."""
+    moved: tuple[Moved, ...]
+    """Steps of instances along the phase table."""
+    touched: tuple[Member, ...]
+    """Instances that are new, or changed without a step."""
+    state: TierState
+    """The tier after the event."""
+    state_changed: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing changed and nothing is to be done."""
+        return not (self.commands or self.moved or self.touched or self.state_changed)

@@ -1,0 +1,79 @@
+"""What the chain file says of one tier, in numbers, and how patient the core is. Refuses to decide anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from changeover.model.chain import Strategy
+
+
+@dataclass(frozen=True)
+class CanaryStep:
+    """One step of a canary, in numbers. `share` in percent; `stay` in seconds, None: until promoted."""
+
+    kind: Literal["share", "pause", "analyse"]
+    share: int = 0
+    stay: float | None = None
+
+    def __str__(self) -> str:
+        if self.kind == "share":
+            return f"set weight {self.share} %"
+        return f"{self.kind} " + ("until promoted" if self.stay is None else f"{self.stay:g} s")
+
+    @property
+    def holds(self) -> bool:
+        """Only `promote` ends this step."""
+        return self.kind == "pause" and self.stay is None
+
+
+@dataclass(frozen=True)
+class RolloutTiming:
+    """How long the core waits, and how often it looks, before it acts. Chain files do not set these."""
+
+    retry: float = 2.0
+    """Seconds after which a command without visible effect is given again: longer than any command takes."""
+    quiet_observations: int = 2
+    """Empty observations in a row before an instance counts as drained. One is not enough: a proxy's worker threads
+    learn of a removal a moment after its main thread has confirmed it, and may still open one last connection."""
+    stop_grace: float = 10.0
+    """Seconds from the stop signal to SIGKILL. An instance that is stopped has nothing in flight, so it loses none."""
+    max_failures: int = 3
+    """Fewest failed starts that undo a rollout. When many instances start at once it takes half of them, so that a few
+    random failures undo nothing; each admission makes up for one failure."""
+    max_backoff: float = 30.0
+    """Longest pause, in seconds, between two attempts to replace an instance of a resting tier that keeps failing: an
+    operator who fixed the cause does not wait longer than this."""
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """The chain file's settings of one tier. Counts are instances, times are seconds."""
+
+    tier: str
+    size: int
+    surge: int
+    unavailable: int
+    min_ready: float
+    progress_deadline: float
+    drain_deadline: float
+    cut_at_deadline: bool
+    strategy: Strategy = "rolling"
+    steps: tuple[CanaryStep, ...] = ()
+    bake: float = 0.0
+    by_load: bool = False
+    """Whether the instances with the fewest requests in flight leave first, instead of the oldest."""
+    ask_first: bool = False
+    """Whether hooks are asked before each step."""
+    weighed: bool = False
+    """Whether every router of the tier can give instances different shares of the requests."""
+    hold: bool = False
+    """Of blue-green: whether the switch waits for `promote`."""
+    fresh_baseline: bool = False
+    """Of a canary: whether as many instances of the old template are created anew, to compare with."""
+    timing: RolloutTiming = field(default=RolloutTiming())
+
+    @property
+    def canary_beside_all(self) -> bool:
+        """Whether a canary runs beside all old instances, weighted. Without surge there is no room for it there."""
+        return self.weighed and self.surge > 0
