@@ -23,7 +23,7 @@ from changeover.relay.process.server import RelayServer
 from changeover.uploads.core.errors import BadRequest
 from changeover.uploads.dialects.http import DialectResponse
 from changeover.uploads.server.body import ReceiveTiming, RequestBody
-from changeover.uploads.server.connection import Connection
+from changeover.uploads.server.connection import ReceiverConnection
 
 Address = tuple[str, int]
 
@@ -41,10 +41,10 @@ async def describe(head: RequestHead, body: RequestBody) -> DialectResponse:
 @asynccontextmanager
 async def receiving() -> AsyncIterator[Address]:
     """The connections of `receive`, without an engine behind them."""
-    connections: set[Connection] = set()
+    connections: set[ReceiverConnection] = set()
     timing = ReceiveTiming(linger=0.5)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(describe, connections, timing), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: ReceiverConnection(describe, connections, timing), "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()
         for connection in [*connections]:

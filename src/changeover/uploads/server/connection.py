@@ -28,10 +28,10 @@ Respond = Callable[[RequestHead, RequestBody], Awaitable[DialectResponse]]
 """Answers one request. Raises ClientDisconnected."""
 
 
-class Connection(asyncio.BufferedProtocol):
+class ReceiverConnection(asyncio.BufferedProtocol):
     """Is in `connections` for as long as it is open."""
 
-    def __init__(self, respond: Respond, connections: set[Connection], timing: ReceiveTiming) -> None:
+    def __init__(self, respond: Respond, connections: set[ReceiverConnection], timing: ReceiveTiming) -> None:
         self.closed = asyncio.Event()
         self._respond = respond
         self._connections = connections

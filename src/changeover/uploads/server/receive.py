@@ -19,7 +19,7 @@ from changeover.uploads.core.errors import ClientDisconnected, UploadError
 from changeover.uploads.dialects.dispatch import dispatch
 from changeover.uploads.dialects.http import DialectRequest, DialectResponse, error_response, problem
 from changeover.uploads.server.body import ReceiveTiming, RequestBody
-from changeover.uploads.server.connection import Connection
+from changeover.uploads.server.connection import ReceiverConnection
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,14 +36,17 @@ class Receiver:
         self.engine = engine
         self._root = root
         self._timing = timing or ReceiveTiming()
-        self._connections: set[Connection] = set()
+        self._connections: set[ReceiverConnection] = set()
         self._host, self._port = host, port
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Receiver:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self._respond, self._connections, self._timing), self._host, self._port, backlog=BACKLOG
+            lambda: ReceiverConnection(self._respond, self._connections, self._timing),
+            self._host,
+            self._port,
+            backlog=BACKLOG,
         )
         return self
 
