@@ -95,5 +95,5 @@ def test_without_a_kong_the_chain_is_not_started_and_the_error_names_its_package
     reported = chain.here("up", "-f", chain.file, code=2)
     assert "a tier of kind kong needs the program kong, which is not installed" in reported.err
     assert "Install Kong Gateway 3.9 or newer from its package" in reported.err
-    assert "`kind: envoy`, which needs nothing" in reported.err
+    assert "or use `kind: envoy` instead" in reported.err
     assert not running_in(tmp_path)

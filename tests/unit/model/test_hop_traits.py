@@ -1,0 +1,20 @@
+"""What follows from the traits of the hops of a chain."""
+
+from __future__ import annotations
+
+from tests.unit.model.known_hops import HOPS, traits
+
+from changeover.model.chain import Chain
+from changeover.model.hop_traits import routing_tiers
+
+
+def test_a_tier_is_routed_by_the_hop_in_front_only_where_that_balances_itself() -> None:
+    kinds = {"edge": "tls-proxy", "gateway": "balancer", "l4": "byte-proxy", "runtime": "server"}
+    tiers = [{"name": name, "kind": kind, "templates": {"v1": {}}} for name, kind in kinds.items()]
+    routing = routing_tiers(Chain.model_validate({"tiers": tiers}), HOPS)
+    assert {inner: outer.name for inner, outer in routing.items()} == {"l4": "gateway"}
+
+
+def test_readiness_at_the_serving_address_is_that_of_a_hop_without_a_control_listener() -> None:
+    assert traits("one", own_control=False).shared_ready_path == "/ready"
+    assert traits("other", own_control=True).shared_ready_path is None
