@@ -41,7 +41,7 @@ from changeover.engine.metrics.probe import ProbeSource, ProbeTiming
 from changeover.engine.metrics.source import look
 from changeover.model.guard import LATENCY_NOT_WORSE, NO_BROKEN_REQUESTS, SHIPPED, Condition, Guard
 from changeover.rollout.guard.cohorts import CohortMember, Cohorts
-from changeover.rollout.guard.evaluate import GuardRun, Verdict
+from changeover.rollout.guard.evaluate import GuardRun, GuardVerdict
 
 CANARIES = 100
 STATES = ("passed", "failed", "inconclusive")
@@ -142,7 +142,7 @@ COHORTS = Cohorts(BEGAN, "v2", (CohortMember("canary", BEGAN),), "v1", (CohortMe
 
 @dataclass(frozen=True)
 class Judged:
-    verdict: Verdict
+    verdict: GuardVerdict
     seconds: float
     naive: bool
     """Whether the naive control raised an alarm over the same traffic."""
@@ -273,7 +273,7 @@ def real(ledger: Path, a: str, b: str, interval: float) -> None:
     Console().print(table)
 
 
-async def _replay(guard: Guard, reader: LedgerReader, cohorts: Cohorts) -> tuple[Verdict, float]:
+async def _replay(guard: Guard, reader: LedgerReader, cohorts: Cohorts) -> tuple[GuardVerdict, float]:
     run = GuardRun((guard,), cohorts.since)
     source = {"probe": ProbeSource(reader, ProbeTiming(stale=math.inf))}
     while run.verdict.state == "running" and (at := run.next_at) is not None:

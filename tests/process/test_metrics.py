@@ -32,7 +32,7 @@ from changeover.model.instance import Address, Instance
 from changeover.ports import Unknown
 from changeover.probe.ledger import Ledger
 from changeover.rollout.guard.cohorts import CohortMember, Cohorts
-from changeover.rollout.guard.evaluate import GuardRun, Missing, Sample, Seen, Verdict
+from changeover.rollout.guard.evaluate import GuardRun, GuardVerdict, Missing, Sample, Seen
 
 BEGAN = 1000.0
 FRESH = Cohorts(BEGAN, "v2", (CohortMember("app-v2-4", 992.0),), "v1", (CohortMember("app-v1-3", 990.0),), fresh=True)
@@ -417,7 +417,7 @@ class Traffic:
 
 def judged(
     guards: Sequence[Guard], path: Path, traffic: Traffic, *, silent_after: float = 1e9
-) -> tuple[Verdict, float]:
+) -> tuple[GuardVerdict, float]:
     """Seconds of traffic, each followed by a look, until there is a verdict; and how many it took."""
     run = GuardRun(guards, BEGAN)
     sources: dict[str, MetricSource] = {"probe": ProbeSource(LedgerReader(path))}

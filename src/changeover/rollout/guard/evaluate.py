@@ -22,8 +22,8 @@ from changeover.model.guard import Condition, Guard
 if TYPE_CHECKING:
     from changeover.rollout.guard.comparison import Comparison
 
-State = Literal["running", "passed", "failed", "inconclusive"]
-VERDICTS: Mapping[State, str] = MappingProxyType(
+GuardStatus = Literal["running", "passed", "failed", "inconclusive"]
+VERDICTS: Mapping[GuardStatus, str] = MappingProxyType(
     {
         "running": "goes on asking",
         "passed": "ends a step that analyses; elsewhere only allows",
@@ -32,7 +32,7 @@ VERDICTS: Mapping[State, str] = MappingProxyType(
     }
 )
 """What comes of each."""
-_OUTRANKING: tuple[State, ...] = ("failed", "inconclusive")
+_OUTRANKING: tuple[GuardStatus, ...] = ("failed", "inconclusive")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Standing:
     """Where one condition stands."""
 
     key: str
-    state: State
+    state: GuardStatus
     reason: str
     dry_run: bool
     taken: int
@@ -85,10 +85,10 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GuardVerdict:
     """What the conditions come to together. `failed`: undo. `inconclusive`: pause. `running`: ask on."""
 
-    state: State
+    state: GuardStatus
     reason: str
     conditions: tuple[Standing, ...]
 
@@ -131,30 +131,30 @@ class GuardRun:
         soonest = min((asked.next_at for asked in self._asked.values()), default=inf)
         return None if soonest == inf else soonest
 
-    def take(self, seen: Seen) -> Verdict:
+    def take(self, seen: Seen) -> GuardVerdict:
         """Take in what came of one question, and say where everything stands."""
         self._asked[seen.key].take(seen)
         return self.verdict
 
-    def conclude(self) -> Verdict:
+    def conclude(self) -> GuardVerdict:
         """The step is over: what is still running passes if it saw enough for that, else it is inconclusive."""
         for asked in self._asked.values():
             asked.conclude()
         return self.verdict
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> GuardVerdict:
         """Where everything stands."""
         standings = tuple(asked.standing for asked in self._asked.values())
         deciding = [one for one in standings if not one.dry_run]
         for state in _OUTRANKING:
             if found := [one for one in deciding if one.state == state]:
-                return Verdict(state, _reasons(found), standings)
+                return GuardVerdict(state, _reasons(found), standings)
         waited_for = deciding or standings  # with nothing but dry runs, they are at least run
         if running := [one for one in waited_for if one.state == "running"]:
-            return Verdict("running", _reasons(running), standings)
+            return GuardVerdict("running", _reasons(running), standings)
         nothing = "" if deciding else "nothing decides here, all is dry_run; "
-        return Verdict("passed", nothing + _reasons(deciding), standings)
+        return GuardVerdict("passed", nothing + _reasons(deciding), standings)
 
 
 @dataclass
@@ -165,7 +165,7 @@ class _Asked:
     condition: Condition
     began: float
     watch: bool
-    state: State = "running"
+    state: GuardStatus = "running"
     reason: str = ""
     next_at: float = field(init=False)
     last: Sample | None = None
@@ -287,14 +287,14 @@ class _Asked:
         else:
             self._settle(*self._outcome())
 
-    def _outcome(self) -> tuple[State, str]:
+    def _outcome(self) -> tuple[GuardStatus, str]:
         """What a round without a failure comes to."""
         if self.comparison is not None and self._looks_worse and self.bad == 0:
             return "inconclusive", f"{self._compared}: worse, unless it is chance"
         tolerated = f"; {self.bad} of {len(self.samples)} samples were bad, which is tolerated" if self.bad else ""
         return "passed", (self._compared or (self._shown(self.last) if self.last else "")) + tolerated
 
-    def _settle(self, state: State, reason: str) -> None:
+    def _settle(self, state: GuardStatus, reason: str) -> None:
         self.state, self.reason = state, reason
 
     # -- in words ------------------------------------------------------------------------------------------------

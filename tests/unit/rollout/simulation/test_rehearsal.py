@@ -6,12 +6,10 @@ from math import inf
 
 import pytest
 
-from changeover.model.instance import Upload
 from changeover.rollout.events import Started
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.simulation.rehearsal import Rehearsal, rehearse
-from changeover.rollout.simulation.upload_forecast import seconds_left, upload_outcome
 from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
 from changeover.rollout.tier.state import TierState
 
@@ -111,29 +109,3 @@ def test_what_a_switch_waits_for_is_told_and_takes_no_time() -> None:
 def test_a_rollout_that_can_come_to_no_end_says_so() -> None:
     plan = planned(rules(size=1, drain_deadline=20.0), drains={"web-v1-1": inf})
     assert plan.outcome == "it never ends"
-
-
-UPLOAD = Upload(received=10_000_000, expected=50_000_000, seconds=20.0)
-
-
-def test_what_an_upload_still_needs_is_told_by_the_rate_it_has_had() -> None:
-    assert seconds_left(UPLOAD) == 80.0
-    assert seconds_left(Upload(0, 50_000_000, 20.0)) == inf
-    assert seconds_left(Upload(10_000_000, None, 20.0)) is None, "it never said how long it is"
-    assert seconds_left(Upload(10_000_000, 50_000_000, 0.2)) is None, "too young to have a rate"
-
-
-@pytest.mark.parametrize(
-    ("ends", "cut", "becomes"),
-    [
-        (9.0, True, "ends"),
-        (11.0, True, "drained"),
-        (39.0, True, "drained"),
-        (41.0, True, "cut"),
-        (41.0, False, "held"),
-        (inf, True, "cut"),
-        (None, True, "unknown"),
-    ],
-)
-def test_an_upload_is_cut_only_where_the_drain_ends_before_it(ends: float | None, cut: bool, becomes: str) -> None:
-    assert upload_outcome(ends, leaves=10.0, deadline=30.0, cut=cut) == becomes

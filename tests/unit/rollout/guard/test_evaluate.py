@@ -11,7 +11,7 @@ import pytest
 
 from changeover.model.guard import LATENCY_NOT_WORSE, NO_BROKEN_REQUESTS, SHIPPED, Condition, Guard
 from changeover.rollout.guard.comparison import compare
-from changeover.rollout.guard.evaluate import GuardRun, Missing, Sample, Verdict
+from changeover.rollout.guard.evaluate import GuardRun, GuardVerdict, Missing, Sample
 
 BASE: dict[str, Any] = {"source": "probe", "measure": "broken_requests", "at_most": 0, "interval": "1s", "count": 3}
 RATIO: dict[str, Any] = {**BASE, "measure": "error_ratio", "at_most": 0.01}
@@ -30,7 +30,7 @@ def guarded(*conditions: dict[str, Any], watch: bool = False) -> GuardRun:
     return GuardRun([Guard(name="g", conditions=tuple(named))], began=100.0, watch=watch)
 
 
-def feed(run: GuardRun, values: Iterable[float | str | tuple[float, float]], key: str = "g/a") -> Verdict:
+def feed(run: GuardRun, values: Iterable[float | str | tuple[float, float]], key: str = "g/a") -> GuardVerdict:
     """One answer a second: a value, a pair of canary and baseline, or, as text, why there is none."""
     for at, value in enumerate(values, start=103):
         match value:
