@@ -48,7 +48,7 @@ class Plan:
     """Every upload in flight now that passes through what is rolled; in the first tier whose rollout it meets, which
     lets it end or cuts it."""
     silent: tuple[str, ...]
-    """Instances that did not say what they have in flight."""
+    """Instances that did not report their requests in flight."""
 
     @property
     def lower_bound(self) -> float:
@@ -70,9 +70,9 @@ async def make(
     if (release := journal.unfinished_release()) is not None:
         way = ", ".join(f"{tier} to {template}" for tier, template in release.to_templates.items())
         raise fail(
-            f"a rollout ({way}) is under way, or was when its controller ended",
+            f"a rollout ({way}) is not finished",
             state="Nothing was planned.",
-            next="Wait for its end, carry it there with `changeover resume`, or take it back with `changeover abort`.",
+            next="Wait for its end, finish it with `changeover resume`, or take it back with `changeover abort`.",
         )
     moving = [t for t in world.chain.inside_out if t.name in targets and not is_there(journal, t, targets[t.name])]
     for tier in moving:
@@ -120,7 +120,7 @@ def _tier_state(journal: Journal, tier: Tier) -> TierState:
 
 
 async def _in_flight(world: ChainRuntime, journal: Journal, tier: Tier) -> dict[str, InFlight | None]:
-    """Of every instance that serves; None where it does not say."""
+    """Of every serving instance; None for those that do not report it."""
 
     async def ask(name: str) -> InFlight | None:
         instance = world.platform.recorded(name)
@@ -173,7 +173,7 @@ def _rehearse(
         for m in members
         if m.phase is Phase.GONE and m.times.keys() >= {Phase.DRAINED, Phase.LEAVING} and not m.cut
     ]
-    # Who sees no uploads is drained by connections, which are kept open idle: that takes as long as it took before.
+    # A hop that sees no uploads drains until its connections are closed, idle ones too: assume the usual time.
     usual = 0.0 if world.hops[tier.name].traits.sees_uploads else median(drains or [0.0])
 
     def drain(name: str, after: float) -> float:

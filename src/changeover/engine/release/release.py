@@ -1,7 +1,7 @@
 """A release: tiers moved to other templates one after the other, from the inside out, and taken back as a whole.
 
-What is decided of one tier is decided by its machine; here it is only which tier is next, and that hooks are asked.
-Whatever is said here of the order in which things are written is what `resume` goes by after a crash.
+The machine of a tier decides how that tier moves. This module decides which tier is next, and runs the hooks. It writes
+each fact to the journal before the next act, in an order from which `resume` goes on after a crash.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from changeover.rollout.tier.state import Resting
 
 @dataclass(frozen=True)
 class Rolled:
-    """What came of one rollout, with every instance that had a part in it."""
+    """The outcome of one rollout, with every instance that took part in it."""
 
     row: RolloutRow
     finish: Finish
@@ -38,14 +38,14 @@ class Rolled:
 
 @dataclass(frozen=True)
 class Released:
-    """What came of a release: the rollouts of its tiers in order, those that took one back included."""
+    """The outcome of a release: the rollouts of its tiers in order, those that took one back included."""
 
     outcome: Outcome
     parts: tuple[Rolled, ...]
 
 
 def find(world: ChainRuntime, tier: str, goal: str) -> Tier:
-    """The tier, if it and the template exist. Raises ChangeoverError that lists what there is."""
+    """The tier, if it and the template exist. Raises ChangeoverError that lists those that do."""
     found = world.chain.tier(tier)
     if found is None:
         names = ", ".join(t.name for t in world.chain.tiers)
@@ -70,62 +70,64 @@ def is_there(journal: Journal, tier: Tier | None, goal: str) -> bool:
     )
 
 
-def check_roll(world: ChainRuntime, journal: Journal, goals: Mapping[str, str]) -> None:
+def check_roll(world: ChainRuntime, journal: Journal, targets: Mapping[str, str]) -> None:
     """Whether a rollout may begin, or go on. Raises ChangeoverError when it may not.
 
     An unfinished release is carried on by asking for the same again; anything else must wait.
     """
     check_templates(world, journal)
     release = journal.unfinished_release()
-    if release is not None and (release.undo_reason is not None or dict(release.to_templates) != dict(goals)):
+    if release is not None and (release.undo_reason is not None or dict(release.to_templates) != dict(targets)):
         way = ", ".join(f"{tier} to {goal}" for tier, goal in release.to_templates.items())
         raise fail(
             f"an earlier rollout ({way}) was not finished",
-            state="Its instances serve, old and new.",
-            next="Carry it to its end with `changeover resume`, or take it back with `changeover abort`.",
+            state="Nothing was changed. Its instances serve, old and new.",
+            next="Finish it with `changeover resume`, or take it back with `changeover abort`.",
         )
 
 
 async def roll(
     world: ChainRuntime,
     journal: Journal,
-    goals: Mapping[str, str],
-    tell: ProgressListener,
+    targets: Mapping[str, str],
+    on_progress: ProgressListener,
     strategy: Strategy | None = None,
 ) -> Released:
     """Move tiers to templates as one release, from the inside out, one at a time. The lease must be held.
 
-    When one tier does not get there, those that did are taken back too, the last one first. Raises ChangeoverError
-    when it cannot begin.
+    When one tier does not reach its template, the tiers that did are taken back, the last one first. Raises
+    ChangeoverError when the release cannot begin.
     """
-    check_roll(world, journal, goals)
-    controller = Controller(world, journal, tell)
-    came_from = {tier: controller.machines[tier].tier.goal for tier in goals}
-    journal.begin_release(controller.now, goals, came_from, strategy)
-    return await _Releasing(world, journal, controller, tell).run()
+    check_roll(world, journal, targets)
+    controller = Controller(world, journal, on_progress)
+    came_from = {tier: controller.machines[tier].tier.goal for tier in targets}
+    journal.begin_release(controller.now, targets, came_from, strategy)
+    return await _Releasing(world, journal, controller, on_progress).run()
 
 
 async def carry_on(
-    world: ChainRuntime, journal: Journal, tell: ProgressListener, action: Action | None = None, who: str = ""
+    world: ChainRuntime, journal: Journal, on_progress: ProgressListener, action: Action | None = None, who: str = ""
 ) -> Released:
-    """Carry what is unfinished to its end, after asking `action` of it. The lease must be held."""
+    """Finish an unfinished release, after an action that the operator asks for. The lease must be held."""
     check_templates(world, journal)
-    return await _Releasing(world, journal, Controller(world, journal, tell), tell).run(action, who)
+    return await _Releasing(world, journal, Controller(world, journal, on_progress), on_progress).run(action, who)
 
 
 async def pause_unattended(
-    world: ChainRuntime, journal: Journal, tier: str, tell: ProgressListener, requester: str
+    world: ChainRuntime, journal: Journal, tier: str, on_progress: ProgressListener, requester: str
 ) -> Answer:
     """Pause a rollout whose controller has ended: `resume` finds it paused. Needs the lease."""
-    controller = Controller(world, journal, tell)
+    controller = Controller(world, journal, on_progress)
     async with controller.tending():
         return controller.request(tier, Action.PAUSE, requester)
 
 
 class _Releasing:
-    """The release that is open, carried to its end."""
+    """Carries the unfinished release to its end."""
 
-    def __init__(self, world: ChainRuntime, journal: Journal, controller: Controller, tell: ProgressListener) -> None:
+    def __init__(
+        self, world: ChainRuntime, journal: Journal, controller: Controller, on_progress: ProgressListener
+    ) -> None:
         self._world = world
         self._journal = journal
         self._controller = controller
@@ -134,16 +136,16 @@ class _Releasing:
         self._hooks = HookRunner(
             world.chain.hooks,
             world.chain.notify,
-            tell,
-            self._keep,
+            on_progress,
+            self._record,
             now=lambda: controller.now,
             folder=world.folder,
         )
         controller.before_step = self._before_step
 
     async def run(self, action: Action | None = None, who: str = "") -> Released:
-        """Ask `action` of what is under way first; then go on, forward or back."""
-        # In this order: while the last message goes out, what dies is replaced.
+        """Apply `action` to the tier in motion first; then go on, forward or back."""
+        # In this order: the controller still replaces dead instances while the last message is sent.
         async with self._controller.tending(), self._hooks:
             await self._take_up(action, who)
             release = self._open()
@@ -166,13 +168,13 @@ class _Releasing:
         return release
 
     async def _take_up(self, action: Action | None, who: str) -> None:
-        """Carry what an earlier controller had begun."""
+        """Finish the rollouts that an earlier controller began."""
         release = self._open()
         rows = [row for row in self._journal.rollouts() if row.started >= release.started]
         begun = [row for row in rows if row.ended is not None or self._controller.is_moving(row.tier)]
         if action is not None and all(row.ended is not None for row in begun):
             if action not in (Action.ABORT, Action.UNDO):
-                raise fail(f"{action}: no tier has begun to move", next="Carry it to its end with `changeover resume`.")
+                raise fail(f"{action}: no tier has begun to move", next="Finish it with `changeover resume`.")
             self._journal.undo_release(release.id, f"{who} asked to {action}")
         for row in begun:
             if row.ended is not None:
@@ -188,10 +190,10 @@ class _Releasing:
                 await self._move(tier, release.to_templates[tier], release.strategy)
 
     async def _go_back(self, release: Release, why: str) -> None:
-        """Take back what was moved, the last tier first."""
+        """Take back the tiers that moved, the last one first."""
         self._journal.undo_release(release.id, why)
         for row in self._journal.rollouts(unfinished=True):
-            if row.to_template == release.to_templates.get(row.tier):  # it was open, and will not begin any more
+            if row.to_template == release.to_templates.get(row.tier):  # it waited for a hook, and never begins
                 self._journal.end_rollout(row.id, self._controller.now, "undone", why)
                 await self._ended(row, Finish("undone", why))
         for tier in reversed(self._outward):
@@ -214,7 +216,7 @@ class _Releasing:
         await self._ended(row, finish)
 
     async def _ended(self, row: RolloutRow, finish: Finish) -> None:
-        """Take note of a rollout that has ended, and tell the hooks, unless they were told before a crash."""
+        """Add an ended rollout to the outcome, and run the hooks after it unless they ran before a crash."""
         members = tuple(self._journal.members_since(row.tier, row.started))
         seconds = (row.ended or self._controller.now) - row.started
         serving = self._controller.machines[row.tier].fleet.serving
@@ -244,5 +246,5 @@ class _Releasing:
         name, now = self._world.chain.name, self._controller.now
         return HookPayload(name, row.id, row.tier, row.from_template, row.to_template, now, **more)
 
-    def _keep(self, about: HookPayload, text: str) -> None:
+    def _record(self, about: HookPayload, text: str) -> None:
         self._journal.write_line(self._controller.now, about.rollout, about.tier, LogLine("hook", text))
