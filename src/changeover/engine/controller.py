@@ -60,7 +60,7 @@ class Controller:
         state = self._journal.tier(tier.name) or TierState(tier.first)
         machine = Machine(settings, state, self._journal.fleet(tier.name))
         for member in machine.fleet:
-            member.patience_from = max(member.patience_from, self.now)  # nobody looked while there was no controller
+            member.patience_from = max(member.patience_from, self.now)  # no controller observed it in the meantime
             if (instance := runtime.platform.recorded(member.name)) is not None:
                 runtime.instances[member.name] = instance
         self._update_carrying(tier.name, machine.fleet)

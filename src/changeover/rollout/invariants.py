@@ -25,7 +25,7 @@ class Violation(AssertionError):
 class _Known:
     ready_since: float | None = None
     offered: bool = False
-    """A router was told to send to it, whether or not it ever did."""
+    """The controller asked a router to admit it, even if the router never sent traffic."""
     admitted: bool = False
     removed_at: float | None = None
     busy: bool | None = None

@@ -26,7 +26,7 @@ class CohortMember:
 
 @dataclass(frozen=True)
 class Cohorts:
-    """What a step of a rollout puts side by side. Fixed for the step: who is admitted later belongs to the next one."""
+    """The instances that a step of a rollout compares. Fixed for the step: later admissions belong to the next one."""
 
     since: float
     """When the step began."""
@@ -49,7 +49,10 @@ class Cohorts:
 
 
 def cohorts_of(fleet: Fleet, *, template: str, old_template: str, step_began: float, serial_before: int) -> Cohorts:
-    """Who gets traffic as a step begins. `serial_before`: serial of the last instance from before the rollout."""
+    """The instances with traffic at the start of a step.
+
+    `serial_before`: serial of the last instance from before the rollout.
+    """
     baseline = _admitted(fleet, old_template)
     fresh = [member for member in baseline if member.serial > serial_before]
     return Cohorts(

@@ -20,7 +20,7 @@ DEFAULT_WEIGHT = 100
 """Weight of an instance when all are to get the same."""
 
 _TAKES_NO_MACHINE = frozenset(Phase) - EXISTING
-_NOBODY: Mapping[str, Member] = MappingProxyType({})
+_NO_MEMBERS: Mapping[str, Member] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -100,7 +100,7 @@ class Fleet:
         self._templates: dict[str, None] = {}
         # Heaps that are cleaned when they are read: an entry whose member has moved on since is passed over.
         self._by_age: dict[str, _Queue] = defaultdict(list)
-        self._by_load: dict[str, _Queue] | None = None  # until somebody asks for it
+        self._by_load: dict[str, _Queue] | None = None  # built at the first request for it
         self._by_time: list[tuple[float, int, str]] = []
         self._untimed: dict[str, Member] = {}
         self._returning: dict[str, set[str]] = defaultdict(set)
@@ -221,7 +221,7 @@ class Fleet:
         for phase in phases:
             for version in self._templates if template is None else (template,):
                 if version != other_than:
-                    yield from self._at.get((phase, version), _NOBODY).values()
+                    yield from self._at.get((phase, version), _NO_MEMBERS).values()
 
     def first(
         self, limit: int, *, by_load: bool = False, template: str | None = None, other_than: str | None = None
@@ -252,22 +252,22 @@ class Fleet:
         return self._by_load
 
     def due(self, at: float, when: Callable[[Member], float]) -> list[Member]:
-        """Those with whom time has something to do by now, oldest first.
+        """Members whose time has come, oldest first.
 
-        `when` says from which time on; it is asked when a member has taken a step, and when the time it said has come.
-        In between its answer may change only towards later, unless `retime` is told.
+        `when` returns the time of a member. The fleet calls it after each step of the member and at the returned time.
+        In between the result may only become later, unless `retime` is called.
         """
         for member in self._untimed.values():
             if member.name in self.members and (time := when(member)) < inf:
                 heappush(self._by_time, (time, member.serial, member.name))
         self._untimed = {}
         while self._by_time and self._by_time[0][0] <= at:
-            if (said := self.members.get(heappop(self._by_time)[2])) is not None:
-                self._untimed[said.name] = said
+            if (found := self.members.get(heappop(self._by_time)[2])) is not None:
+                self._untimed[found.name] = found
         return sorted((m for m in self._untimed.values() if when(m) <= at), key=lambda m: m.serial)
 
     def retime(self, members: Iterable[Member]) -> None:
-        """Something may be due with them earlier than was said."""
+        """These members may be due earlier than `when` returned."""
         self._untimed.update((member.name, member) for member in members)
 
     def count(self, phases: Iterable[Phase], template: str | None = None, other_than: str | None = None) -> int:

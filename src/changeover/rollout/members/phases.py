@@ -23,7 +23,7 @@ class Phase(StrEnum):
     LEAVING = "leaving"  # lame duck; not yet confirmed out of every router
     DRAINING = "draining"  # gets nothing new; finishing what it has
     DRAINED = "drained"  # nothing left (or cut at the deadline); to be stopped
-    STOPPING = "stopping"  # told to stop; still there
+    STOPPING = "stopping"  # the stop signal is sent; the process still runs
     GONE = "gone"  # out of everything
     FAILED = "failed"  # died or never started; still to be taken out of its routers
 
@@ -40,7 +40,7 @@ class Cause(StrEnum):
     READMITTED = "readmitted"
     EMPTIED = "nothing in flight"
     DEADLINE_CUT = "deadline passed, policy cut"
-    STOP_SENT = "told to stop"
+    STOP_SENT = "stop signal sent"
     EXITED = "process ended"
 
 
@@ -53,7 +53,7 @@ TABLE: Mapping[tuple[Phase, Cause], Phase] = MappingProxyType(
         (P.WARMING, C.READY_LONG_ENOUGH): P.READY,
         (P.READY, C.BECAME_UNREADY): P.CREATING,
         (P.READY, C.ADMISSION_CONFIRMED): P.ADMITTED,
-        # Its routers leave out what is not ready: whatever was confirmed, it serves nobody now.
+        # Routers exclude an instance that is not ready: it gets no traffic now, even after a confirmed admission.
         (P.ADMITTED, C.BECAME_UNREADY): P.CREATING,
         # Also what never got traffic leaves by the same road: an admission may have been asked and half performed.
         (P.CREATING, C.RETIRED): P.LEAVING,
@@ -61,7 +61,7 @@ TABLE: Mapping[tuple[Phase, Cause], Phase] = MappingProxyType(
         (P.READY, C.RETIRED): P.LEAVING,
         (P.ADMITTED, C.RETIRED): P.LEAVING,
         (P.LEAVING, C.REMOVAL_CONFIRMED): P.DRAINING,
-        # Undo: what has not been told to stop can come back. It must show readiness again first.
+        # Undo: an instance without a stop signal can return. It must become ready again first.
         (P.LEAVING, C.READMITTED): P.CREATING,
         (P.DRAINING, C.READMITTED): P.CREATING,
         (P.DRAINING, C.EMPTIED): P.DRAINED,

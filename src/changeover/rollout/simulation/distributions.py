@@ -1,7 +1,6 @@
 """Chance as an argument: spreads of times, sizes and speeds, and what is in flight on an instance at any moment.
 
-Nothing here draws on its own: whoever simulates brings the source of randomness, and the same source in the same state
-gives the same draws.
+The caller passes the source of randomness, so that the same source in the same state gives the same draws.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class Distribution(Protocol):
     """A distribution of positive numbers that can also be drawn by weight.
 
     `draw(random, weight)` takes each value x in proportion to x ** weight: with weight 1 a value that is twice as large
-    is met twice as often, as a long upload is by whoever looks at an instance at a random moment.
+    is drawn twice as often, as a long upload is observed more often at a random moment.
     """
 
     def mean(self, power: int = 1) -> float:
@@ -137,7 +136,7 @@ class TrafficModel:
         would have begun before the instance served never came, and leaving them out is exact as well.
 
         What it leaves out: an instance's rate is taken as constant, though the same traffic falls on more instances
-        or fewer while a tier is being rolled (a share of surge / size at most), and nobody retries.
+        or fewer while a tier is being rolled (a share of surge / size at most), and clients do not retry.
         """
         left = []
         for _ in range(poisson(random, self.at_once)):

@@ -39,7 +39,7 @@ def seconds_left(upload: Upload) -> float | None:
 
 
 def upload_outcome(ends: float | None, leaves: float, deadline: float, *, cut: bool) -> UploadOutcome:
-    """What becomes of an upload that ends in `ends` seconds, on an instance that begins to leave in `leaves`.
+    """The outcome of an upload that ends in `ends` seconds, on an instance that begins to leave in `leaves`.
 
     `deadline`: seconds that a drain may take; `cut`: whether it is cut then, or waited for.
     """

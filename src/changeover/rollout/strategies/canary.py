@@ -47,13 +47,13 @@ def next_actions(fleet: Fleet, wanted: Target, *, share: int, weighed: bool, fre
         too_many = 1  # the canary has taken all the room there is: the oldest makes some
     spare = min(fleet.serving - (wanted.size - wanted.unavailable), too_many)
     if fresh is not None:
-        wanted = replace(wanted, by_load=False)  # whoever is fresh has least in flight, and is to stay
+        wanted = replace(wanted, by_load=False)  # the fresh instances have the fewest requests, and must stay
     retire = rolling.first_to_go(fleet, spare, wanted, other_than=wanted.goal)
     return NextActions((), create, heal, tuple(retire))
 
 
 def arrived(fleet: Fleet, wanted: Target, *, share: int, weighed: bool, fresh: int | None = None) -> bool:
-    """Whether the share is reached: the instances serve, and nobody is on the move."""
+    """Whether the share is reached: the instances serve, and none is changing its phase."""
     new, old = instances(share, wanted, weighed=weighed)
     serving = (Phase.ADMITTED,)
     return (

@@ -37,6 +37,6 @@ def next_actions(fleet: Fleet, wanted: Target) -> NextActions:
 def first_to_go(
     fleet: Fleet, limit: int, wanted: Target, *, template: str | None = None, other_than: str | None = None
 ) -> list[str]:
-    """Which of those that serve leave first: the oldest, or whoever has least in flight."""
+    """The serving instances that leave first: the oldest, or those with the fewest requests in flight."""
     first = fleet.first(limit, by_load=wanted.by_load, template=template, other_than=other_than)
     return [member.name for member in first]
