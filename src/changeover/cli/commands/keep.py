@@ -31,6 +31,8 @@ async def _keep(output: Output, state: Path) -> int:
     since = time.time()
     while True:
         try:
+            if not (state / "chain.yaml").exists():  # the state folder was removed, and with it the chain
+                return exits.DONE
             stamp = _stamp(state)
             async with as_it_runs(state) as found:
                 if found is None:
