@@ -120,11 +120,11 @@ def head(chain: Chain, place: str) -> httpx.Response:
         return client.head(place)
 
 
-def to_themselves(said: Said) -> None:
+def to_themselves(status: Said) -> None:
     """A change: every instance has a folder for uploads of its own."""
     words = "-m changeover.example_app --host {host} --port {port} --instance {name} --version-label {version}"
     command = [sys.executable, *words.split(), "--shared", "{shared}/{name}", "--lame-duck-file", "{lame_duck}"]
-    for each in tier_of(said, "runtime")["templates"].values():
+    for each in tier_of(status, "runtime")["templates"].values():
         each["command"] = command
 
 
@@ -181,23 +181,23 @@ def id_of(place: str) -> str:
 def assert_all_arrived(chain: Chain, places: dict[Uploading, str], killer: Killer, before: set[str]) -> None:
     """Insist that each client's upload is there once, as it was sent, and that no client's end left it unanswered."""
     assert answered(chain) - before == {id_of(place) for place in places.values()}
-    chain.until(lambda told: whole(told, killer.killed), "new instances in the place of those that were killed")
+    chain.until(lambda status: whole(status, killer.killed), "new instances in the place of those that were killed")
     for upload, place in places.items():
         assert_arrived(chain, place, upload.data, 1 + killer.interrupted_handlers[id_of(place)])
 
 
 def assert_arrived(chain: Chain, place: str, data: bytes, attempts: int) -> None:
-    """Insist that an upload is those bytes, that the application was told so, and how often it was asked."""
+    """Insist that an upload is those bytes, that the handler got them, and how often it was called."""
     path, size = httpx.URL(place).path, str(len(data))
     headers = {"Upload-Offset": size, "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
-    with chain.client() as asking:
-        told = asking.patch(path, headers=headers).json()
-    assert (told.get("bytes"), told.get("sha256")) == (len(data), hashlib.sha256(data).hexdigest()), told
-    assert told["attempt"] == attempts
+    with chain.client() as client:
+        status = client.patch(path, headers=headers).json()
+    assert (status.get("bytes"), status.get("sha256")) == (len(data), hashlib.sha256(data).hexdigest()), status
+    assert status["attempt"] == attempts
 
     def elsewhere() -> httpx.Response | None:
         answer = chain.get(f"{path}/content")
-        return answer if answer.headers["x-changeover-instance"] != told["instance"] else None
+        return answer if answer.headers["x-changeover-instance"] != status["instance"] else None
 
     assert until(elsewhere, "another instance to answer").content == data
 
@@ -221,9 +221,9 @@ def answered(chain: Chain) -> set[str]:
     return {one.id for one in manifests(chain) if one.state is UploadState.DONE}
 
 
-def whole(told: Said, killed: list[int]) -> bool:
+def whole(status: Said, killed: list[int]) -> bool:
     """Whether the tier is complete again, in the eyes of every router."""
-    runtime = [instance for instance in told["instances"] if instance["tier"] == "runtime"]
+    runtime = [instance for instance in status["instances"] if instance["tier"] == "runtime"]
     return len(runtime) == 2 and all(i["phase"] == "admitted" and i["pid"] not in killed for i in runtime)
 
 

@@ -102,8 +102,8 @@ def test_any_instance_tells_of_an_upload_and_gives_it_back(app: App, other: App)
     answer = app.post(body)
     assert answer.status_code == 201
     record = answer.json()
-    told = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), "ref": None}
-    assert record == {**told, "id": record["id"], "version": "v1", "instance": "runtime-1"}
+    expected = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), "ref": None}
+    assert record == {**expected, "id": record["id"], "version": "v1", "instance": "runtime-1"}
 
     location = answer.headers["location"]
     assert other.get(location).json() == {
@@ -140,8 +140,8 @@ def test_an_upload_in_pieces_is_one_like_any_other_and_stored_once(app: App, oth
     answer = app.client.patch(place, content=body[1_000_000:], headers=append)
     assert answer.status_code == 201
     record = answer.json()
-    told = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), "ref": "in-pieces"}
-    assert record == {**told, "id": record["id"], "version": "v1", "instance": "runtime-1"}
+    expected = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), "ref": "in-pieces"}
+    assert record == {**expected, "id": record["id"], "version": "v1", "instance": "runtime-1"}
     location = answer.headers["location"]
     assert location == f"/upload/{record['id']}"
     assert other.get(location).json() == {**record, "served_by": {"version": "v1", "instance": "runtime-2"}}

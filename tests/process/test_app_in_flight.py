@@ -97,7 +97,7 @@ def test_a_health_checker_does_not_hold_up_a_drain_but_a_pooled_connection_does(
         for path in ("/livez", "/readyz", "/inflight"):
             checker.ask(path)
         pooled.ask("/hello")
-        # Silent has sent nothing, and nobody knows what it will carry.
+        # Silent has sent nothing; its first request may be one of a client.
         assert own.inflight() == {"requests": 0, "gets": 0, "uploads": [], "connections": 2}
         silent.ask("/livez")
         assert own.inflight()["connections"] == 1

@@ -83,14 +83,14 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @dataclass
 class Client:
-    """Uploads one thing after the other, in pieces, and remembers what it was told."""
+    """Uploads one thing after the other, in pieces, and remembers what was acknowledged."""
 
     server: Server
     chance: random.Random
     alive: Callable[[], bool] = lambda: True
     place: str = ""
     whole: bytes = b""
-    told: int = 0
+    acknowledged: int = 0
     sent: int = 0
     """The furthest byte that can be there."""
     answer: bytes = b""
@@ -122,7 +122,7 @@ class Client:
 
     def begin(self) -> None:
         self.whole = self.chance.randbytes(self.chance.randrange(1, 40_000))
-        self.told = self.sent = 0
+        self.acknowledged = self.sent = 0
         status, headers, _ = self.ask("POST", "/", upload_complete="?0")
         assert status == 201
         self.place = headers["location"]
@@ -131,23 +131,25 @@ class Client:
         status, headers, _ = self.ask("HEAD", self.place)
         assert status == 204, f"an upload is gone: {status}"
         offset = int(headers["upload-offset"])
-        assert self.told <= offset <= self.sent, self._acknowledged(offset)
-        self.told = offset
+        assert self.acknowledged <= offset <= self.sent, self._acknowledged(offset)
+        self.acknowledged = offset
         return offset
 
     def _acknowledged(self, offset: int) -> str:
-        return f"acknowledged: {self.told} of {self.sent}; there: {offset}"
+        return f"acknowledged: {self.acknowledged} of {self.sent}; there: {offset}"
 
     def append(self, offset: int) -> None:
         end = min(len(self.whole), offset + self.chance.randrange(0, 20_000))
-        said = {"upload_offset": str(offset), "upload_complete": f"?{end == len(self.whole):d}"}
+        headers_sent = {"upload_offset": str(offset), "upload_complete": f"?{end == len(self.whole):d}"}
         self.sent = max(self.sent, end)
         piece = self.whole[offset:end]
-        status, headers, body = self.ask("PATCH", self.place, piece, content_type="application/partial-upload", **said)
+        status, headers, body = self.ask(
+            "PATCH", self.place, piece, content_type="application/partial-upload", **headers_sent
+        )
         if status == 503:
-            return  # whoever asked the application died just now: again
+            return  # the process that called the handler has just died: again
         assert int(headers["upload-offset"]) == end, self._acknowledged(int(headers["upload-offset"]))
-        self.told = end
+        self.acknowledged = end
         if headers["upload-complete"] == "?1":
             assert (status, body.split()[0].decode()) == (200, hashlib.sha256(self.whole).hexdigest())
             self.answer = body

@@ -1,4 +1,4 @@
-"""`changeover receive` whose files may not grow: in every dialect its client is told, and goes on when they may."""
+"""`changeover receive` whose files may not grow: in every dialect clients get an error, and continue afterwards."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def receive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receive]:
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
-        told = re.search(r"http://[\d.]+:\d+", process.stderr.readline())
-        assert told is not None
-        with httpx.Client(base_url=told[0], trust_env=False) as client:
+        found = re.search(r"http://[\d.]+:\d+", process.stderr.readline())
+        assert found is not None
+        with httpx.Client(base_url=found[0], trust_env=False) as client:
             yield Receive(process, client)
     finally:
         process.kill()

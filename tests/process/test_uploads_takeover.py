@@ -1,4 +1,4 @@
-"""Uploads of processes that fall asleep, or are told to leave, in the midst of them."""
+"""Uploads of processes that sleep or shut down during them."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_a_holder_that_sleeps_is_waited_for_by_nobody_and_has_lost_the_upload_wh
         with under_way(a.port, place, WHOLE[:10]) as connection:
             kill(sleeper, signal.SIGSTOP)
             offset = int(new.ask("HEAD", place)[1]["upload-offset"])
-            said = {"upload_offset": str(offset), "upload_complete": "?1", "content_type": PARTIAL}
-            assert new.ask("PATCH", place, WHOLE[offset:], **said)[0] == 200
+            headers = {"upload_offset": str(offset), "upload_complete": "?1", "content_type": PARTIAL}
+            assert new.ask("PATCH", place, WHOLE[offset:], **headers)[0] == 200
             kill(sleeper, signal.SIGCONT)
             connection.sendall(WHOLE[10:])
             status, _ = answer(connection)
@@ -102,9 +102,9 @@ def test_who_is_told_to_stop_does_not_wait_for_uploads_that_can_go_on_elsewhere(
     )
     assert server.stderr is not None
     try:
-        told = re.search(r"127\.0\.0\.1:(\d+)", server.stderr.readline())
-        assert told is not None
-        port = int(told[1])
+        found = re.search(r"127\.0\.0\.1:(\d+)", server.stderr.readline())
+        assert found is not None
+        port = int(found[1])
         with contextlib.ExitStack() as clients:
             connections = []
             for _ in range(5):

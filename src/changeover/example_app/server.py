@@ -52,7 +52,7 @@ async def serve(config: AppConfig) -> None:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        # As uvicorn's default headers they are also on what it answers by itself, such as a 400.
+        # As default headers of uvicorn they are also in its own responses, such as a 400.
         headers=[("X-Changeover-Instance", config.instance), ("X-Changeover-Version", config.version)],
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE,

@@ -19,8 +19,8 @@ async def begun(instance: Instance, body: bytes = b"", **headers: str) -> str:
 
 
 async def append(instance: Instance, id: str, offset: int, body: bytes | Sending, *, complete: bool = True) -> Got:
-    said = {"upload_offset": str(offset), "upload_complete": f"?{complete:d}", "content_type": PARTIAL}
-    return await instance.got("PATCH", f"/{id}", body, **said)
+    headers = {"upload_offset": str(offset), "upload_complete": f"?{complete:d}", "content_type": PARTIAL}
+    return await instance.got("PATCH", f"/{id}", body, **headers)
 
 
 async def offset_of(instance: Instance, id: str) -> int:
@@ -37,7 +37,7 @@ async def under_way(instance: Instance, id: str, offset: int, body: bytes) -> tu
 
 
 class Held:
-    """An application that answers when it is told to."""
+    """A handler that returns when the test lets it."""
 
     def __init__(self, answer: bytes = b"thanks") -> None:
         self.go_on = asyncio.Event()

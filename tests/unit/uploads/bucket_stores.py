@@ -1,4 +1,4 @@
-"""Stores in the bucket of a service of `buckets`, for whoever must not wait until moto has been imported."""
+"""Stores in the bucket of a service of `buckets`, for processes that must not wait for the import of moto."""
 
 from __future__ import annotations
 

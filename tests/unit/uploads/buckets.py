@@ -232,12 +232,12 @@ class Google:
                 entries.add(prefix + head + found)
         rest = sorted(entry for entry in entries if entry > unquote(query.get("continuation-token", "")))
         page, more = rest[:PAGE], rest[PAGE:]
-        told = "".join(self._entry(entry) for entry in page)
+        listing = "".join(self._entry(entry) for entry in page)
         if more:
-            told += f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>"
-        told = f"<ListBucketResult><IsTruncated>{str(bool(more)).lower()}</IsTruncated>{told}</ListBucketResult>"
-        start("200 OK", [("Content-Type", "application/xml"), ("Content-Length", str(len(told.encode())))])
-        return [told.encode()]
+            listing += f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>"
+        listing = f"<ListBucketResult><IsTruncated>{str(bool(more)).lower()}</IsTruncated>{listing}</ListBucketResult>"
+        start("200 OK", [("Content-Type", "application/xml"), ("Content-Length", str(len(listing.encode())))])
+        return [listing.encode()]
 
     def _entry(self, entry: str) -> str:
         if (there := self._objects.get(entry)) is None:

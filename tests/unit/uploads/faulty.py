@@ -13,7 +13,7 @@ class Killed(BaseException):
 
 
 class Faulty:
-    """`swap` is a call on its way to the store, `swapped` one that has happened and of which nobody has heard yet."""
+    """`swap` is a call on its way to the store; `swapped` has happened, and its response is outstanding."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -70,8 +70,8 @@ class Upload:
     dialect: Ietf | ContentRange
     id: str
     whole: bytes
-    told: int = 0
-    """The highest offset that any response told."""
+    acknowledged: int = 0
+    """The highest offset in any response."""
     seen: int = 0
     """The offset in the store, when it was last looked at."""
     answer: bytes | None = None
@@ -88,7 +88,7 @@ class Request:
     left: bytes = b""
     """Bytes of the body that are still to be sent."""
     open: bool = False
-    told_before: int = 0
+    acknowledged_before: int = 0
     cancels: bool = False
     too_late: bool = False
     """Begun after a cancellation was confirmed."""
@@ -137,7 +137,7 @@ class Machine(RuleBasedStateMachine):
         return Response(200, (), b"answer %d" % next(self.numbers))
 
     def unheard(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """What a task of nobody's raised."""
+        """An exception of a task that no other task awaits."""
         if not isinstance(context.get("exception"), Killed):
             self.wrong.append(str(context))
 
@@ -147,7 +147,7 @@ class Machine(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     def settle(self) -> None:
-        """Until nothing goes on without time passing, or somebody else doing something."""
+        """Run until nothing happens without time passing or another action."""
 
         async def idle() -> None:
             while self.loop._ready:  # type: ignore[attr-defined]
@@ -162,7 +162,9 @@ class Machine(RuleBasedStateMachine):
     def begin(self, upload: Upload, where: int, ask: Ask, **more: Any) -> Request:
         body = Sending()
         task = self.loop.create_task(self.instances[where].ask(ask.method, ask.path, body, **ask.headers))
-        request = Request(upload, where, task, body, told_before=upload.told, too_late=upload.cancelled, **more)
+        request = Request(
+            upload, where, task, body, acknowledged_before=upload.acknowledged, too_late=upload.cancelled, **more
+        )
         if not request.open:
             body.end()
         self.requests.append(request)
@@ -185,9 +187,11 @@ class Machine(RuleBasedStateMachine):
         manifest, content = self.look(upload)
         offset = upload.dialect.offset(got)
         if offset is not None:
-            assert offset >= request.told_before, f"an offset went back from {request.told_before} to {offset}"
+            assert offset >= request.acknowledged_before, (
+                f"an offset went back from {request.acknowledged_before} to {offset}"
+            )
             assert offset <= len(content), f"{offset} bytes were acknowledged, and {len(content)} are there"
-            upload.told = max(upload.told, offset)
+            upload.acknowledged = max(upload.acknowledged, offset)
         if upload.dialect.answered(got, len(upload.whole)):
             assert manifest.state is UploadState.DONE
             assert manifest.response is not None
@@ -233,7 +237,7 @@ class Machine(RuleBasedStateMachine):
     def append(self, one: int, where: int, off: int, size: int, sent: int) -> None:
         upload = self.uploads[one % len(self.uploads)]
         length = len(upload.whole)
-        first = min(max(upload.told + off, 0), length)
+        first = min(max(upload.acknowledged + off, 0), length)
         last = min(first + size, length)
         ask = upload.dialect.append(upload.id, first, last, length)
         request = self.begin(upload, where, ask, left=upload.whole[first:last], open=True)
@@ -349,7 +353,7 @@ class Machine(RuleBasedStateMachine):
                 assert upload.cancelling
                 continue
             assert content == upload.whole[: len(content)]
-            assert len(content) >= max(upload.told, upload.seen)
+            assert len(content) >= max(upload.acknowledged, upload.seen)
             upload.seen = len(content)
             if manifest.state is not UploadState.RECEIVING:
                 assert content == upload.whole

@@ -23,8 +23,8 @@ class Ietf:
         return Ask("POST", "/", {"upload_complete": "?0"})
 
     def append(self, id: str, first: int, last: int, length: int) -> Ask:
-        said = {"upload_offset": str(first), "upload_complete": f"?{last == length:d}"}
-        return Ask("PATCH", f"/{id}", {**said, "content_type": "application/partial-upload"})
+        headers = {"upload_offset": str(first), "upload_complete": f"?{last == length:d}"}
+        return Ask("PATCH", f"/{id}", {**headers, "content_type": "application/partial-upload"})
 
     def ask(self, id: str, length: int) -> Ask:
         return Ask("HEAD", f"/{id}", {})
@@ -58,8 +58,8 @@ class ContentRange:
         return Ask("POST", "/?uploadType=resumable", {})
 
     def append(self, id: str, first: int, last: int, length: int) -> Ask:
-        told = f"bytes {first}-{last - 1}/{length}" if last > first else f"bytes */{length}"
-        return Ask("PUT", f"/{id}", {"content_range": told})
+        value = f"bytes {first}-{last - 1}/{length}" if last > first else f"bytes */{length}"
+        return Ask("PUT", f"/{id}", {"content_range": value})
 
     def ask(self, id: str, length: int) -> Ask:
         return Ask("PUT", f"/{id}", {"content_range": "bytes */*"})
@@ -84,8 +84,8 @@ class Parts:
         return Ask("GET", f"/{id}/parts", {})
 
     def offset(self, got: Got) -> int | None:
-        told = json.loads(got.body)
-        return sum(part["size"] for part in told["parts"]) if "parts" in told else None
+        value = json.loads(got.body)
+        return sum(part["size"] for part in value["parts"]) if "parts" in value else None
 
     def answered(self, got: Got, length: int) -> bool:
         return got.status == 200

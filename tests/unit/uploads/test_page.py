@@ -42,8 +42,8 @@ async def test_the_example_in_fastapi_limits_validates_tells_and_counts(tmp_path
         begun = [await client.post("/files/", content=b"hel", headers=begin) for _ in range(11)]
         assert [each.status_code for each in begun] == [201] * 10 + [429]
         place = begun[0].headers["location"]
-        told = {"Upload-Offset": "3", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
-        assert (await client.patch(place, content=b"lo", headers=told)).text == "ann sent 5 bytes"
+        headers = {"Upload-Offset": "3", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
+        assert (await client.patch(place, content=b"lo", headers=headers)).text == "ann sent 5 bytes"
         await there["uploads"].wait_until_idle()
         assert (await client.get(f"/progress/{place.rpartition('/')[2]}")).json() == 5
         assert (
@@ -57,5 +57,5 @@ async def test_the_example_with_a_route_of_its_own_tells_where_an_upload_is_foun
         begun = await client.post("/photos", headers={"Upload-Complete": "?0", "X-Album": "summer"})
         place = begun.headers["location"]
         assert place.startswith("/files/")
-        told = {"Upload-Offset": "0", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
-        assert (await client.patch(place, content=b"hello", headers=told)).text == "/photos: summer"
+        headers = {"Upload-Offset": "0", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
+        assert (await client.patch(place, content=b"hello", headers=headers)).text == "/photos: summer"

@@ -1,4 +1,4 @@
-"""A store that fails in the midst of an upload, in every dialect: its client is told, and goes on when it is mended.
+"""A store that fails during an upload, in every dialect: its client gets an error, and continues when it is repaired.
 
 Each test lets the fault begin at one call after the other, until an upload gets through before it: so it has met every
 call there is. Of a bucket, whose requests take longer, only `make fuzz` meets every one. What the stores themselves
@@ -44,7 +44,7 @@ every_dialect = pytest.mark.parametrize(
 
 
 class Client:
-    """Uploads WHOLE in two requests, and goes on from what it is told."""
+    """Uploads WHOLE in two requests, and continues from the offset in a response."""
 
     def __init__(self, instance: Instance, dialect: Any) -> None:
         self.instance = instance
@@ -96,12 +96,12 @@ class Client:
         await self.instance.engine.completion.wait_until_idle()
 
 
-def check_told(got: Got, status: int, *words: str) -> None:
-    """A problem document with that status, which says what the store said, and when to come again if that is of use."""
+def check_problem(got: Got, status: int, *words: str) -> None:
+    """A problem document with that status, the store's reason, and `Retry-After` where a retry helps."""
     assert (got.status, got.headers.get("content-type")) == (status, "application/problem+json"), got
-    told = json.loads(got.body)
-    assert told["status"] == status
-    assert all(word in told["detail"] for word in words), told
+    document = json.loads(got.body)
+    assert document["status"] == status
+    assert all(word in document["detail"] for word in words), document
     assert ("retry-after" in got.headers) == (status == 503)
 
 
@@ -110,7 +110,7 @@ def check_told(got: Got, status: int, *words: str) -> None:
 
 @contextlib.contextmanager
 def failing(monkeypatch: pytest.MonkeyPatch, name: str, number: int, after: int) -> Iterator[list[str]]:
-    """From the call after that many on; EIO is told once, as Linux does. Yields those that failed."""
+    """From the call after that many on; EIO is reported once, as by Linux. Yields those that failed."""
     original, left = getattr(os, name), count(-after)
     met: list[str] = []
 
@@ -148,7 +148,7 @@ async def test_a_disk_that_fails_is_told_and_the_upload_goes_on_when_it_is_mende
             got = await client.rest(FIRST)
             if not met:
                 break
-            check_told(got, status, os.strerror(number))
+            check_problem(got, status, os.strerror(number))
             assert (await client.ask()).status in (200, 204, 308, status)
         await client.goes_on()
     await client.is_done(got)
@@ -166,13 +166,13 @@ async def test_a_disk_that_fails_a_plain_upload_is_told_and_it_can_be_sent_again
             got = await instance.got("POST", "/", WHOLE)
             if not met:
                 break
-            check_told(got, status, os.strerror(number))
+            check_problem(got, status, os.strerror(number))
         assert (again := await instance.got("POST", "/", WHOLE)).status == 200
         assert await content(instance, again.id) == WHOLE
         await instance.engine.completion.wait_until_idle()
     assert after > 1
     assert [await content(instance, one.id) for one in instance.finished] == [WHOLE] * len(instance.finished)
-    clock[0] += 1e9  # what nobody will go on with is not there for ever
+    clock[0] += 1e9  # an abandoned upload does not stay for ever
     await instance.engine.collector.collect()
     assert {id async for id in store.ids()} == {one.id for one in instance.finished}
 
@@ -195,15 +195,15 @@ async def test_an_answer_that_cannot_be_kept_is_told_and_kept_when_it_can(
     """And the application is not asked again, however long that takes, nor is anybody left waiting."""
     instance = Instance(FileStore(tmp_path), application := Held(), timing=QUICK)
     got = await instance.got("POST", "/", upload_complete="?0")
-    said = {"upload_complete": "?1", "content_type": "application/partial-upload"}
-    asking = asyncio.create_task(instance.got("PATCH", f"/{got.id}", WHOLE, upload_offset="0", **said))
+    headers = {"upload_complete": "?1", "content_type": "application/partial-upload"}
+    request = asyncio.create_task(instance.got("PATCH", f"/{got.id}", WHOLE, upload_offset="0", **headers))
     await settled(lambda: instance.finished)
     with failing(monkeypatch, "link", errno.ENOSPC, 0):
         application.go_on.set()
-        check_told(await asking, 507)
+        check_problem(await request, 507)
         for _ in range(3):
-            check_told(await instance.got("PATCH", f"/{got.id}", upload_offset=str(len(WHOLE)), **said), 507)
-    again = await instance.got("PATCH", f"/{got.id}", upload_offset=str(len(WHOLE)), **said)
+            check_problem(await instance.got("PATCH", f"/{got.id}", upload_offset=str(len(WHOLE)), **headers), 507)
+    again = await instance.got("PATCH", f"/{got.id}", upload_offset=str(len(WHOLE)), **headers)
     assert (again.status, again.body, len(instance.finished)) == (200, b"thanks", 1)
 
 
@@ -231,7 +231,7 @@ async def test_a_bucket_that_fails_is_told_and_the_upload_goes_on_when_it_is_men
             if not beginning.passed.is_set():
                 break
             if got.status == 503:
-                check_told(got, 503, str(fault.status), fault.code)
+                check_problem(got, 503, str(fault.status), fault.code)
                 assert (await client.ask()).status in (200, 204, 308, 503)
         await client.goes_on()
     await client.is_done(got)
@@ -269,6 +269,6 @@ async def test_what_a_slow_bucket_does_after_its_client_was_told_is_no_harm(s3: 
     slow = Fault("PUT", held=threading.Event(), done=True)
     with s3.failing(slow):
         client.instance = hasty
-        check_told(await client.rest(FIRST), 503, "no response: Timeout")
+        check_problem(await client.rest(FIRST), 503, "no response: Timeout")
         client.instance = patient
     await client.goes_on()

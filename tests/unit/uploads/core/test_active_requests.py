@@ -35,7 +35,7 @@ async def test_who_leaves_takes_nothing_new(instance: Instance) -> None:
         await instance.got("POST", "/", upload_complete="?0"),
     ):
         assert (got.status, got.headers["retry-after"]) == (503, "1")
-    assert await offset_of(instance, id) == 0  # asking is still answered
+    assert await offset_of(instance, id) == 0  # an offset retrieval still succeeds
 
 
 async def test_who_leaves_does_not_wait_for_the_answer_another_one_gets(store: FileStore) -> None:
@@ -57,9 +57,9 @@ async def test_who_leaves_waits_for_its_application(store: FileStore) -> None:
     application = Held()
     instance = Instance(store, application)
     async with instance.app.running():
-        asking = asyncio.create_task(instance.got("POST", "/", b"hello"))
+        request = asyncio.create_task(instance.got("POST", "/", b"hello"))
         await settled(lambda: instance.finished)
-        asking.cancel()
+        request.cancel()
         asyncio.get_running_loop().call_later(0.05, application.go_on.set)
     assert (await instance.engine.find(instance.finished[0].id, "")).state is UploadState.DONE
 

@@ -76,8 +76,8 @@ async def test_no_byte_is_lost_of_a_client_that_hangs_up_again_and_again(instanc
         body = Sending()
         body.send(whole[at : at + 7])
         body.hang_up()
-        said = {"upload_offset": str(at), "upload_complete": "?1", "content_type": PARTIAL}
-        assert await instance.ask("PATCH", f"/{id}", body, **said) is None
+        headers = {"upload_offset": str(at), "upload_complete": "?1", "content_type": PARTIAL}
+        assert await instance.ask("PATCH", f"/{id}", body, **headers) is None
         at = min(at + 7, len(whole))
         assert await offset_of(instance, id) == at
     assert (await append(instance, id, at, b"")).status == 200

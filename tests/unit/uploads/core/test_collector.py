@@ -96,8 +96,8 @@ async def test_what_the_application_failed_on_is_asked_again_and_holds_no_collec
 
 async def test_pieces_of_a_whole_are_not_for_the_application(store: FileStore) -> None:
     instance = Instance(store)
-    said = {"tus_resumable": "1.0.0", "upload_concat": "partial", "upload_length": "5"}
-    await instance.got("POST", "/", b"hello", content_type="application/offset+octet-stream", **said)
+    headers = {"tus_resumable": "1.0.0", "upload_concat": "partial", "upload_length": "5"}
+    await instance.got("POST", "/", b"hello", content_type="application/offset+octet-stream", **headers)
     await instance.engine.collector.collect()
     assert not instance.finished
 

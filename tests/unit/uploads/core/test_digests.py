@@ -20,11 +20,11 @@ PROBLEMS = "https://iana.org/assignments/http-problem-types#"
 every_algorithm = pytest.mark.parametrize("algorithm", digest.ALGORITHMS)
 
 
-def said(body: bytes, algorithm: str = "sha-256") -> str:
+def digest_field(body: bytes, algorithm: str = "sha-256") -> str:
     return f"{algorithm}=:{b64encode(hashlib.new(digest.ALGORITHMS[algorithm], body).digest()).decode()}:"
 
 
-def told(got: Got) -> dict[str, Any]:
+def document(got: Got) -> dict[str, Any]:
     assert got.headers["content-type"] == "application/problem+json"
     found: dict[str, Any] = json.loads(got.body)
     return found
@@ -35,8 +35,8 @@ async def begun(instance: Instance, body: bytes = b"", **headers: str) -> str:
 
 
 async def append(instance: Instance, id: str, at: int, body: bytes | Sending, complete: str, **more: str) -> Got:
-    said = {"upload_offset": str(at), "upload_complete": complete, "content_type": PARTIAL, **more}
-    return await instance.got("PATCH", f"/{id}", body, **said)
+    digest_field = {"upload_offset": str(at), "upload_complete": complete, "content_type": PARTIAL, **more}
+    return await instance.got("PATCH", f"/{id}", body, **digest_field)
 
 
 # -- Content-Digest --------------------------------------------------------------------------------------------------
@@ -44,25 +44,25 @@ async def append(instance: Instance, id: str, at: int, body: bytes | Sending, co
 
 @every_algorithm
 async def test_content_that_is_what_its_digest_says_is_taken(instance: Instance, algorithm: str) -> None:
-    id = await begun(instance, b"he", content_digest=said(b"he", algorithm))
-    assert (await append(instance, id, 2, b"llo", "?1", content_digest=said(b"llo", algorithm))).status == 200
+    id = await begun(instance, b"he", content_digest=digest_field(b"he", algorithm))
+    assert (await append(instance, id, 2, b"llo", "?1", content_digest=digest_field(b"llo", algorithm))).status == 200
     assert await content(instance, id) == b"hello"
 
 
 @every_algorithm
 async def test_content_that_is_not_is_not_appended_and_the_upload_goes_on(instance: Instance, algorithm: str) -> None:
     id = await begun(instance, b"he")
-    got = await append(instance, id, 2, b"llo", "?1", content_digest=said(b"LLO", algorithm))
+    got = await append(instance, id, 2, b"llo", "?1", content_digest=digest_field(b"LLO", algorithm))
     assert (got.status, got.headers["upload-offset"], got.headers["upload-complete"]) == (400, "2", "?0")
-    problem = told(got)
+    problem = document(got)
     assert problem["type"] == PROBLEMS + "digest-mismatching-value"
-    assert f"{problem['algorithm']}={problem['provided-digest']}" == said(b"LLO", algorithm)
-    assert (await append(instance, id, 2, b"llo", "?1", content_digest=said(b"llo"))).status == 200
+    assert f"{problem['algorithm']}={problem['provided-digest']}" == digest_field(b"LLO", algorithm)
+    assert (await append(instance, id, 2, b"llo", "?1", content_digest=digest_field(b"llo"))).status == 200
     assert await content(instance, id) == b"hello"
 
 
 async def test_one_digest_of_several_that_is_wrong_is_enough(instance: Instance) -> None:
-    both = f"{said(b'hello')}, {said(b'HELLO', 'sha-512')}"
+    both = f"{digest_field(b'hello')}, {digest_field(b'HELLO', 'sha-512')}"
     assert (await instance.got("POST", "/", b"hello", content_digest=both)).status == 400
 
 
@@ -73,14 +73,14 @@ async def test_a_first_request_with_another_digest_leaves_nothing(
     store: FileStore, tmp_path: Path, begins: dict[str, str]
 ) -> None:
     instance = Instance(store)
-    got = await instance.got("POST", "/", b"hello", content_digest=said(b"HELLO"), **begins)
-    assert told(got)["type"] == PROBLEMS + "digest-mismatching-value"
+    got = await instance.got("POST", "/", b"hello", content_digest=digest_field(b"HELLO"), **begins)
+    assert document(got)["type"] == PROBLEMS + "digest-mismatching-value"
     assert not list(tmp_path.glob("*/*"))
     assert not instance.finished
 
 
 async def test_a_part_and_a_range_and_a_tus_patch_are_checked_too(instance: Instance) -> None:
-    wrong, right = {"content_digest": said(b"HELLO")}, {"content_digest": said(b"hello")}
+    wrong, right = {"content_digest": digest_field(b"HELLO")}, {"content_digest": digest_field(b"hello")}
     part = f"/{(await instance.got('POST', '/?parts')).id}/parts/1"
     assert (await instance.got("PUT", part, b"hello", **wrong)).status == 400
     assert json.loads((await instance.got("GET", part.rpartition("/")[0])).body) == {"parts": []}
@@ -106,7 +106,7 @@ async def test_nothing_unchecked_is_kept_of_a_client_that_hung_up(instance: Inst
     body.send(b"ll")
     body.hang_up()
     more = {"upload_offset": "2", "upload_complete": "?1", "content_type": PARTIAL}
-    assert await instance.ask("PATCH", f"/{id}", body, **more, content_digest=said(b"llo")) is None
+    assert await instance.ask("PATCH", f"/{id}", body, **more, content_digest=digest_field(b"llo")) is None
     assert (await instance.got("HEAD", f"/{id}")).headers["upload-offset"] == "2"
 
 
@@ -132,7 +132,7 @@ async def test_a_digest_that_cannot_be_read_is_refused_and_leaves_nothing(
     instance: Instance, tmp_path: Path, field: str, text: str, type: str | None, begins: dict[str, str]
 ) -> None:
     got = await instance.got("POST", "/", b"hello", **{field: text}, **begins)
-    assert (got.status, told(got).get("type")) == (400, type)
+    assert (got.status, document(got).get("type")) == (400, type)
     assert not list(tmp_path.glob("*/*"))
 
 
@@ -144,7 +144,7 @@ async def test_a_digest_that_cannot_be_read_is_refused_and_leaves_nothing(
 async def test_an_upload_that_is_what_its_digest_says_is_handed_on(
     instance: Instance, algorithm: str, when: str
 ) -> None:
-    about = {"repr_digest": said(b"hello", algorithm)}
+    about = {"repr_digest": digest_field(b"hello", algorithm)}
     id = await begun(instance, b"he", **(about if when == "at the beginning" else {}))
     got = await append(instance, id, 2, b"llo", "?1", **({} if when == "at the beginning" else about))
     assert (got.status, len(instance.finished)) == (200, 1)
@@ -155,22 +155,22 @@ async def test_an_upload_that_is_what_its_digest_says_is_handed_on(
 async def test_an_upload_that_is_not_is_never_handed_on_and_is_gone(
     instance: Instance, algorithm: str, when: str
 ) -> None:
-    about = {"repr_digest": said(b"HELLO", algorithm)}
+    about = {"repr_digest": digest_field(b"HELLO", algorithm)}
     id = await begun(instance, b"he", **(about if when == "at the beginning" else {}))
     got = await append(instance, id, 2, b"llo", "?1", **({} if when == "at the beginning" else about))
-    assert (got.status, told(got)["type"]) == (400, PROBLEMS + "digest-mismatching-value")
+    assert (got.status, document(got)["type"]) == (400, PROBLEMS + "digest-mismatching-value")
     assert not instance.finished
     assert (await instance.got("HEAD", f"/{id}")).status == 404
     assert (await instance.got("GET", f"/{id}/content")).status == 404
 
 
 async def test_the_digest_that_came_last_is_the_one_that_holds(instance: Instance) -> None:
-    id = await begun(instance, b"he", repr_digest=said(b"HELLO"))
-    assert (await append(instance, id, 2, b"llo", "?1", repr_digest=said(b"hello"))).status == 200
+    id = await begun(instance, b"he", repr_digest=digest_field(b"HELLO"))
+    assert (await append(instance, id, 2, b"llo", "?1", repr_digest=digest_field(b"hello"))).status == 200
 
 
 async def test_the_whole_is_checked_in_the_other_dialects_that_can_say_it(instance: Instance) -> None:
-    wrong = {"repr_digest": said(b"HELLO")}
+    wrong = {"repr_digest": digest_field(b"HELLO")}
     assert (await instance.got("POST", "/", b"hello", **wrong)).status == 400
     id = (await instance.got("POST", "/?parts", **wrong)).id
     await instance.got("PUT", f"/{id}/parts/1", b"hello")
@@ -188,7 +188,7 @@ async def test_an_upload_of_many_segments_is_checked_as_one(store: FileStore) ->
             body.send(piece)
             await asyncio.sleep(0)
         body.end()
-        got = await instance.got("POST", "/", body, upload_complete="?1", repr_digest=said(digest_of))
+        got = await instance.got("POST", "/", body, upload_complete="?1", repr_digest=digest_field(digest_of))
         assert got.status == status
 
 

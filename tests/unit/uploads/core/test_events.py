@@ -1,4 +1,4 @@
-"""What an application is asked before an upload is made, and told while it lives."""
+"""The hook before the creation of an upload, and the events during its life."""
 
 from __future__ import annotations
 

@@ -21,24 +21,24 @@ class Client:
         self.instance = instance
         self.version = version
 
-    def said(self, complete: bool | None) -> dict[str, str]:
-        told = {"upload_draft_interop_version": str(self.version)}
+    def fields(self, complete: bool | None) -> dict[str, str]:
+        document = {"upload_draft_interop_version": str(self.version)}
         if complete is not None and self.version == 3:
-            told["upload_incomplete"] = "?0" if complete else "?1"
+            document["upload_incomplete"] = "?0" if complete else "?1"
         elif complete is not None:
-            told["upload_complete"] = "?1" if complete else "?0"
-        return told
+            document["upload_complete"] = "?1" if complete else "?0"
+        return document
 
     async def create(self, body: bytes | Sending = b"", *, complete: bool = False, **more: str) -> Got:
-        return await self.instance.got("POST", "/", body, **self.said(complete), **more)
+        return await self.instance.got("POST", "/", body, **self.fields(complete), **more)
 
     async def append(self, id: str, offset: int, body: bytes | Sending, *, complete: bool = False, **more: str) -> Got:
         kind = {"content_type": PARTIAL} if self.version > 5 else {}
         at = {"upload_offset": str(offset)}
-        return await self.instance.got("PATCH", f"/{id}", body, **{**kind, **at, **self.said(complete), **more})
+        return await self.instance.got("PATCH", f"/{id}", body, **{**kind, **at, **self.fields(complete), **more})
 
     async def head(self, id: str, **more: str) -> Got:
-        return await self.instance.got("HEAD", f"/{id}", **self.said(None), **more)
+        return await self.instance.got("HEAD", f"/{id}", **self.fields(None), **more)
 
     def is_complete(self, got: Got) -> bool:
         if self.version == 3:
@@ -46,7 +46,7 @@ class Client:
         return got.headers["upload-complete"] == "?1"
 
 
-def told(got: Got) -> Mapping[str, Any]:
+def document(got: Got) -> Mapping[str, Any]:
     """A problem document."""
     assert got.headers["content-type"] == "application/problem+json"
     found: Mapping[str, Any] = json.loads(got.body)

@@ -185,8 +185,8 @@ async def test_no_name_of_a_file_is_a_path(tmp_path: Path, trick: str) -> None:
     (tmp_path / "secret").write_bytes(b"private key")
     before = outside(tmp_path)
     instance = Instance(FileStore(tmp_path / "store", durable=False))
-    told = f"filename {base64.b64encode(trick.encode()).decode()}"
-    id = (await instance.got("POST", "/", **TUS, upload_length="5", upload_metadata=told)).id
+    metadata = f"filename {base64.b64encode(trick.encode()).decode()}"
+    id = (await instance.got("POST", "/", **TUS, upload_length="5", upload_metadata=metadata)).id
     await ask(instance, id, FINISH["tus"][0])
     assert instance.finished[0].metadata == {"filename": trick}
     named = f'attachment; filename="{trick.encode("ascii", "replace").decode()}"'
@@ -297,6 +297,6 @@ async def test_no_field_whatever_it_says_is_more_than_the_library_can_answer(
     if got.status >= 400:
         check_problem(got, got.status)
     if got.status < 300 and "location" in got.headers:
-        method, below, body, said = FINISH.get(dialect, [("HEAD", "", b"", {})])[0]
-        again = await instance.got(method, f"/{got.id}{below}", body, **{**said, name: value})
+        method, below, body, fields = FINISH.get(dialect, [("HEAD", "", b"", {})])[0]
+        again = await instance.got(method, f"/{got.id}{below}", body, **{**fields, name: value})
         assert again.status < 500

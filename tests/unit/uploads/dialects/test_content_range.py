@@ -24,8 +24,8 @@ class Client:
         assert got.status == 200
         return got.id
 
-    async def put(self, id: str, told: str, body: bytes | Sending = b"") -> Got:
-        return await self.instance.got("PUT", f"/{id}", body, content_range=f"bytes {told}")
+    async def put(self, id: str, value: str, body: bytes | Sending = b"") -> Got:
+        return await self.instance.got("PUT", f"/{id}", body, content_range=f"bytes {value}")
 
 
 async def test_bytes_come_in_ranges_until_all_are_here(client: Client) -> None:
@@ -74,10 +74,10 @@ async def test_bytes_from_elsewhere_are_answered_with_how_far_it_is(client: Clie
     assert (got.status, got.headers["range"]) == (308, "bytes=0-2")
 
 
-@pytest.mark.parametrize("told", ["0-4", "4-0/5", "0-5/5", "a-b/c", "0-4/5, 5-6/7", "-1-4/5"])
-async def test_a_range_that_cannot_be_read_is_refused(client: Client, told: str) -> None:
+@pytest.mark.parametrize("value", ["0-4", "4-0/5", "0-5/5", "a-b/c", "0-4/5, 5-6/7", "-1-4/5"])
+async def test_a_range_that_cannot_be_read_is_refused(client: Client, value: str) -> None:
     id = await client.create()
-    assert (await client.put(id, told, b"hello")).status == 400
+    assert (await client.put(id, value, b"hello")).status == 400
 
 
 async def test_a_range_that_its_body_contradicts_is_refused(client: Client) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.unit.uploads.dialects.ietf_client import PARTIAL, Client, every_version, told
+from tests.unit.uploads.dialects.ietf_client import PARTIAL, Client, document, every_version
 from tests.unit.uploads.serving import Instance, Sending, content, settled
 
 from changeover.uploads import Limits
@@ -74,7 +74,7 @@ async def test_without_the_version_field_the_newest_is_meant(instance: Instance)
 async def test_a_version_that_is_not_spoken_is_refused(instance: Instance) -> None:
     got = await instance.got("POST", "/", b"hello", upload_complete="?1", upload_draft_interop_version="4")
     assert got.status == 400
-    assert "3, 5, 6, 8, 9" in told(got)["detail"]
+    assert "3, 5, 6, 8, 9" in document(got)["detail"]
     assert not instance.finished
 
 
@@ -94,7 +94,7 @@ async def test_no_interim_response_is_ever_sent(store: Store, version: int) -> N
     body.send(b"hello")
     body.end()
     instance = Instance(store)
-    headers = Client(instance, version).said(True)
+    headers = Client(instance, version).fields(True)
     await instance.app(
         {
             "type": "http",
@@ -186,7 +186,7 @@ async def test_the_size_of_a_whole_request_is_the_length(client: Client) -> None
 async def test_two_ways_to_say_the_length_must_agree(client: Client) -> None:
     got = await client.create(b"hello", complete=True, upload_length="6")
     assert (got.status, got.headers["upload-complete"]) == (400, "?0")
-    assert told(got)["type"].endswith("#inconsistent-upload-length")
+    assert document(got)["type"].endswith("#inconsistent-upload-length")
     assert "upload-limit" in got.headers
     assert not client.instance.finished
 
@@ -195,7 +195,7 @@ async def test_another_length_than_before_is_refused_and_ends_the_upload(client:
     id = (await client.create(b"he", upload_length="5")).id
     got = await client.append(id, 2, b"l", upload_length="6")
     assert got.status == 400
-    assert told(got)["type"].endswith("#inconsistent-upload-length")
+    assert document(got)["type"].endswith("#inconsistent-upload-length")
     assert (await client.head(id)).status == 404
 
 
@@ -203,7 +203,7 @@ async def test_more_bytes_than_the_length_are_refused_and_end_the_upload(client:
     """'Rejecting the request once the offset exceeds the length, marking the upload resource invalid'."""
     id = (await client.create(upload_length="3")).id
     got = await client.append(id, 0, b"hello")
-    assert told(got)["type"].endswith("#inconsistent-upload-length")
+    assert document(got)["type"].endswith("#inconsistent-upload-length")
     assert (await client.head(id)).status == 404
 
 
@@ -229,7 +229,7 @@ async def test_all_bytes_are_not_enough_to_be_complete(client: Client) -> None:
 async def test_the_offset_is_told_and_not_to_be_cached(instance: Instance, version: int, method: str) -> None:
     client = Client(instance, version)
     id = (await client.create(b"hel")).id
-    got = await instance.got(method, f"/{id}", **client.said(None))
+    got = await instance.got(method, f"/{id}", **client.fields(None))
     assert (got.status, got.headers["upload-offset"], got.headers["cache-control"]) == (204, "3", "no-store")
     assert not client.is_complete(got)
 
@@ -247,11 +247,11 @@ async def test_an_upload_that_is_complete_says_so(instance: Instance, version: i
 async def test_a_question_that_carries_an_offset_is_refused_where_the_draft_says_so(
     instance: Instance, version: int, status: int
 ) -> None:
-    """'The server MUST reject requests with either of these fields', said the drafts until -05."""
+    """'The server MUST reject requests with either of these fields', in the drafts until -05."""
     client = Client(instance, version)
     id = (await client.create()).id
     assert (await client.head(id, upload_offset="0")).status == status
-    got = await instance.got("HEAD", f"/{id}", **client.said(False))
+    got = await instance.got("HEAD", f"/{id}", **client.fields(False))
     assert got.status == status
 
 
@@ -273,7 +273,7 @@ async def test_what_cannot_be_an_id_is_not_found(client: Client, id: str) -> Non
 async def test_a_cancelled_upload_is_gone(instance: Instance, version: int) -> None:
     client = Client(instance, version)
     id = (await client.create(b"hel")).id
-    assert (await instance.got("DELETE", f"/{id}", **client.said(None))).status == 204
+    assert (await instance.got("DELETE", f"/{id}", **client.fields(None))).status == 204
     assert (await client.head(id)).status == 404
     assert (await client.append(id, 3, b"lo", complete=True)).status == 404
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.unit.uploads.dialects.ietf_client import PARTIAL, Client, every_version, told
+from tests.unit.uploads.dialects.ietf_client import PARTIAL, Client, document, every_version
 from tests.unit.uploads.serving import Instance, Sending, content, settled
 
 from changeover.uploads import CompletedUpload, FileStore, Response
@@ -40,7 +40,7 @@ async def test_bytes_for_another_offset_are_refused_with_the_right_one(instance:
     got = await client.append(id, 2, b"llo", complete=True)
     assert (got.status, got.headers["upload-offset"]) == (409, "3")
     assert not client.is_complete(got)
-    problem = told(got)
+    problem = document(got)
     assert problem["type"] == "https://iana.org/assignments/http-problem-types#mismatching-upload-offset"
     assert (problem["expected-offset"], problem["provided-offset"]) == (3, 2)
     assert (await client.append(id, 3, b"lo", complete=True)).status == 200
@@ -103,7 +103,7 @@ async def test_what_had_arrived_before_the_client_hung_up_is_kept(instance: Inst
     body.send(b"hel")
     body.hang_up()
     kind = {"content_type": PARTIAL}
-    assert await instance.ask("PATCH", f"/{id}", body, upload_offset="0", **kind, **client.said(True)) is None
+    assert await instance.ask("PATCH", f"/{id}", body, upload_offset="0", **kind, **client.fields(True)) is None
     assert (await client.head(id)).headers["upload-offset"] == "3"
     assert not instance.finished
 
@@ -148,7 +148,7 @@ async def test_more_bytes_for_a_complete_upload_are_refused(
     id = (await client.create(b"hello", complete=True)).id
     got = await client.append(id, 5, b"!", complete=True)
     assert got.status == 400
-    assert told(got).get("type", "").rpartition("#")[2] == (problem or "")
+    assert document(got).get("type", "").rpartition("#")[2] == (problem or "")
     assert await content(instance, id) == b"hello"
 
 

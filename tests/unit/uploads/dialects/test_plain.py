@@ -22,7 +22,7 @@ async def test_the_body_is_the_upload_and_the_answer_is_the_applications(instanc
 
 
 async def test_a_client_that_hung_up_leaves_nothing(instance: Instance, tmp_path: Path) -> None:
-    """It was told of no place from which to go on."""
+    """It does not know a URL at which to continue."""
     body = Sending()
     body.send(b"hel")
     body.hang_up()
@@ -66,7 +66,7 @@ async def test_content_is_given_out_only_when_it_is_complete(instance: Instance)
 
 
 async def test_an_upload_belongs_to_who_made_it(store: FileStore) -> None:
-    """Somebody else's is not told apart from one that never was."""
+    """The response is the same as for an upload that never existed."""
 
     def authorise(scope: Scope) -> str:
         user: bytes = dict(scope["headers"])[b"user"]
@@ -87,10 +87,10 @@ async def test_an_upload_belongs_to_who_made_it(store: FileStore) -> None:
 
 
 async def test_who_may_not_upload_is_told_so_before_a_byte_is_kept(store: FileStore, tmp_path: Path) -> None:
-    async def nobody(_: Scope) -> str:
+    async def no_owner(_: Scope) -> str:
         raise Forbidden("log in first")
 
-    got = await Instance(store, authorise=nobody).got("POST", "/", b"hello")
+    got = await Instance(store, authorise=no_owner).got("POST", "/", b"hello")
     assert (got.status, b"log in first" in got.body) == (403, True)
     assert not list(tmp_path.iterdir())
 

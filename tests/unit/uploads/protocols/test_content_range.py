@@ -16,26 +16,26 @@ sizes = st.integers(0, 10**18 - 1)
 @given(st.text(max_size=30) | st.from_regex(r"bytes [\d*-]{0,9}/[\d*]{0,9}", fullmatch=True))
 def test_whatever_comes_is_read_or_malformed(text: str) -> None:
     try:
-        told = content_range.read(text)
+        found = content_range.read(text)
     except MalformedField:
         return
-    assert (told.first is None) == (told.last is None)
-    assert told.size >= 0
-    assert told.length is None or told.last is None or told.last < told.length
+    assert (found.first is None) == (found.last is None)
+    assert found.size >= 0
+    assert found.length is None or found.last is None or found.last < found.length
 
 
 @given(sizes, sizes, st.none() | sizes)
 def test_a_range_is_read_as_it_is_spelt(first: int, last: int, length: int | None) -> None:
     assume(first <= last and (length is None or last < length))
-    told = content_range.read(f"bytes {first}-{last}/{'*' if length is None else length}")
-    assert told == ContentRange(first, last, length)
-    assert told.size == last - first + 1
+    found = content_range.read(f"bytes {first}-{last}/{'*' if length is None else length}")
+    assert found == ContentRange(first, last, length)
+    assert found.size == last - first + 1
 
 
 @given(st.none() | sizes)
 def test_a_question_is_read_as_it_is_spelt(length: int | None) -> None:
-    told = content_range.read(f"bytes */{'*' if length is None else length}")
-    assert (told, told.size) == (ContentRange(None, None, length), 0)
+    found = content_range.read(f"bytes */{'*' if length is None else length}")
+    assert (found, found.size) == (ContentRange(None, None, length), 0)
 
 
 @pytest.mark.parametrize("text", ["", "bytes", "items 0-1/2", "bytes 0-1", "bytes 2-1/5", "bytes 0-5/5", "bytes ٣-٤/*"])

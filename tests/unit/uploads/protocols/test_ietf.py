@@ -68,13 +68,13 @@ def test_a_request_without_any_field_does_not_speak_it() -> None:
 
 @given(st.dictionaries(names, texts))
 def test_whatever_an_answer_says_is_an_offset_or_nothing(headers: dict[str, str]) -> None:
-    said = ietf.read_response(headers)
-    assert said.offset is None or said.offset >= 0
-    assert said.complete in (None, True, False)
+    fields = ietf.read_response(headers)
+    assert fields.offset is None or fields.offset >= 0
+    assert fields.complete in (None, True, False)
 
 
 @pytest.mark.parametrize(
-    ("complete", "offset", "said"),
+    ("complete", "offset", "fields"),
     [
         ("?1", "100", ietf.ResponseFields(True, 100)),
         ("?0", "0", ietf.ResponseFields(False, 0)),
@@ -87,6 +87,6 @@ def test_whatever_an_answer_says_is_an_offset_or_nothing(headers: dict[str, str]
     ],
 )
 def test_an_answer_is_read_by_its_types_and_what_is_not_of_them_is_nothing(
-    complete: str, offset: str, said: ietf.ResponseFields
+    complete: str, offset: str, fields: ietf.ResponseFields
 ) -> None:  # RFC 9651, section 3.3
-    assert ietf.read_response({"upload-complete": complete, "upload-offset": offset}) == said
+    assert ietf.read_response({"upload-complete": complete, "upload-offset": offset}) == fields

@@ -24,8 +24,8 @@ async def test_it_is_found_where_all_uploads_are(store: FileStore, dialect: str)
 
 async def test_its_handler_sees_the_route_and_the_fields_that_it_asked_for(store: FileStore) -> None:
     instance = Instance(store, base_path="/files", keep_headers=("X-Album", "X-Absent"))
-    said = {"x_album": "summer", "x_other": "1", "content_type": "image/png"}
-    got = await instance.got("POST", "", root="/photos", upload_complete="?0", **said)
+    headers = {"x_album": "summer", "x_other": "1", "content_type": "image/png"}
+    got = await instance.got("POST", "", root="/photos", upload_complete="?0", **headers)
     append = {"upload_offset": "0", "upload_complete": "?1", "content_type": "application/partial-upload"}
     assert (await instance.got("PATCH", f"/{got.id}", b"hello", **append)).status == 200
     (finished,) = instance.finished

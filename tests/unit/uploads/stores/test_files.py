@@ -211,7 +211,7 @@ def test_processes_that_count_in_one_record_give_no_number_twice(tmp_path: Path)
         for process in counting:
             process.kill()
             process.wait()
-    # A swap that held and was gone on from at once may be told as lost: its number is nobody's, but never two people's.
+    # A swap that was superseded at once may be reported as lost: a number may be unused, but never used twice.
     assert len(won) == len(set(won)) == 3 * rounds
     assert int(asyncio.run(store.read(ID))[0]) >= 3 * rounds
     assert len(records(tmp_path)) == 1
@@ -286,10 +286,10 @@ async def test_a_record_that_cannot_be_written_leaves_everything_as_it_was(
     for ask in (store.swap(ID, b"1", version), store.create(ID + "-2", b"0")):
         with monkeypatch.context() as patched:
             failing(patched, call, number)
-            with pytest.raises(StoreUnavailable) as told:
+            with pytest.raises(StoreUnavailable) as caught:
                 await ask
-        assert told.value.full is full
-        assert os.strerror(number) in str(told.value)
+        assert caught.value.full is full
+        assert os.strerror(number) in str(caught.value)
     assert await store.read(ID) == (b"0", version)
     assert await ids(store) == [ID]
     assert records(tmp_path) == ["record.1"]
@@ -317,9 +317,9 @@ async def test_bytes_that_cannot_be_written_are_not_committed_and_what_was_stays
     writer = store.writer(ID, "2")
     with monkeypatch.context() as patched:
         failing(patched, call, number)
-        told = await refusal(writer, b"lost")
+        caught = await refusal(writer, b"lost")
     writer.close()
-    assert told.full is full
+    assert caught.full is full
     assert await content(store, kept) == b"kept"
     assert await content(store, [*kept, *await written(store, "3", b" and on")]) == b"kept and on"
 

@@ -57,17 +57,17 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "said"), FAULTS)
+@pytest.mark.parametrize(("fault", "reason"), FAULTS)
 @asynchronous
 async def test_a_service_that_fails_is_unavailable_says_why_and_loses_nothing(
-    service: Service, make: Make, fault: Fault, said: str
+    service: Service, make: Make, fault: Fault, reason: str
 ) -> None:
     store = make()
     version = await store.create(ID, b"0")
     kept = await written(store, "1", b"kept")
     writer = store.writer(ID, "2")
     writer.write(b"lost")
-    asking: list[Callable[[], Awaitable[Any]]] = [
+    calls: list[Callable[[], Awaitable[Any]]] = [
         lambda: store.create(ID + "-2", b"0"),
         lambda: store.read(ID),
         lambda: store.swap(ID, b"1", version),
@@ -77,11 +77,11 @@ async def test_a_service_that_fails_is_unavailable_says_why_and_loses_nothing(
         lambda: store.drop(ID),
     ]
     with service.failing(fault):
-        for ask in asking:
-            with pytest.raises(StoreUnavailable, match=said) as told:
+        for ask in calls:
+            with pytest.raises(StoreUnavailable, match=reason) as caught:
                 await ask()
-            assert service.url not in str(told.value)
-            assert not told.value.full
+            assert service.url not in str(caught.value)
+            assert not caught.value.full
     assert await ids(store) == [ID]
     assert await store.read(ID) == (b"0", version)
     assert await content(store, [*kept, *await written(store, "3", b" and on")]) == b"kept and on"
@@ -110,9 +110,9 @@ async def test_a_service_that_does_not_answer_in_time_is_unavailable(service: Se
 async def test_a_service_without_room_is_full(service: Service, make: Make, status: int, code: str) -> None:
     store = make()
     await store.create(ID, b"0")
-    with service.failing(Fault("PUT", status=status, code=code)), pytest.raises(StoreUnavailable) as told:
+    with service.failing(Fault("PUT", status=status, code=code)), pytest.raises(StoreUnavailable) as caught:
         await written(store, "1", b"bytes")
-    assert told.value.full
+    assert caught.value.full
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
@@ -284,12 +284,12 @@ async def test_a_record_that_is_not_one_is_not_misread(service: Service, make: M
 
 
 def test_the_library_is_there_without_the_one_for_buckets() -> None:
-    told = subprocess.run(
+    caught = subprocess.run(
         [sys.executable, "-c", "import sys; sys.modules['obstore'] = None; import changeover.uploads; "
          "import changeover.uploads.stores.objects"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert told.stderr.splitlines()[-1] == (
+    assert caught.stderr.splitlines()[-1] == (
         "ModuleNotFoundError: stores in buckets need obstore: pip install 'changeover[objects]'"
     )
 
@@ -316,12 +316,12 @@ async def test_an_upload_goes_on_at_another_instance_and_its_answer_is_the_same_
     whole = secrets.token_bytes(10_000)
     id = (await one.got("POST", "", upload_length="10000", **tus)).id
     breaking_off = Sending()
-    asking = asyncio.ensure_future(one.ask("PATCH", f"/{id}", breaking_off, upload_offset="0", **patch))
+    calls = asyncio.ensure_future(one.ask("PATCH", f"/{id}", breaking_off, upload_offset="0", **patch))
     for start in range(0, 5000, 500):
         breaking_off.send(whole[start : start + 500])
     await settled(breaking_off.pieces.empty)
     breaking_off.hang_up()
-    await asking
+    await calls
     offset = int((await other.got("HEAD", f"/{id}", **tus)).headers["upload-offset"])
     assert offset == 5000
     assert (await other.got("PATCH", f"/{id}", whole[offset:], upload_offset="5000", **patch)).status in (200, 204)

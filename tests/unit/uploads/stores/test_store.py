@@ -345,13 +345,13 @@ async def test_dropping_one_leaves_the_others_alone(store: Store) -> None:
 @asynchronous
 async def test_what_cannot_be_an_id_is_missing_and_never_a_path(store: Store, id: str) -> None:
     version = await store.create(ID, b"record")
-    asking: list[Callable[[], Awaitable[Any]]] = [
+    calls: list[Callable[[], Awaitable[Any]]] = [
         lambda: store.read(id),
         lambda: store.create(id, b""),
         lambda: store.swap(id, b"", version),
         lambda: store.drop(id),
     ]
-    for ask in asking:
+    for ask in calls:
         with pytest.raises(RecordMissing):
             await ask()
     with pytest.raises(RecordMissing):

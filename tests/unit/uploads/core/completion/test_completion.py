@@ -43,10 +43,10 @@ async def test_an_application_whose_client_hung_up_is_left_to_finish(store: File
     application = Held()
     instance = Instance(store, application)
     id = await begun(instance)
-    asking = asyncio.create_task(append(instance, id, 0, b"hello"))
+    request = asyncio.create_task(append(instance, id, 0, b"hello"))
     await settled(lambda: instance.finished)
-    asking.cancel()
-    await asyncio.wait([asking])
+    request.cancel()
+    await asyncio.wait([request])
     application.go_on.set()
     assert (await append(instance, id, 5, b"")).body == b"thanks"
     assert len(instance.finished) == 1
