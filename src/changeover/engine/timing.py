@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EngineTiming:
-    """Seconds, unless a field says otherwise."""
+    """In seconds, except `drop_looks`."""
 
     busy_look: float = 0.03
     """Between two looks at a tier in which something is to happen: it bounds the time from an instance's last request

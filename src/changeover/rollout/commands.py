@@ -37,7 +37,7 @@ class SetWeight(Command):
 
 @dataclass(frozen=True)
 class Refuse(Command):
-    """The request of an operator is refused; `reason` says why."""
+    """The request of an operator is refused for this reason."""
 
     reason: str
 
@@ -94,7 +94,7 @@ class StepReached(Command):
 
 @dataclass(frozen=True)
 class Finish(Command):
-    """The rollout has ended. `undone`: the tier runs the template it came from again; `reason` says why."""
+    """The rollout has ended. `undone`: the tier runs the template it came from again, for this reason."""
 
     outcome: Literal["completed", "undone", "failed"]
     reason: str = ""

@@ -25,7 +25,7 @@ class Started(Event):
 
 @dataclass(frozen=True)
 class ActionRequested(Event):
-    """An operator asks for an action; `tier/actions.py` says what follows. `roll` is requested by Started."""
+    """An operator asks for an action; `tier/actions.py` has what follows. `roll` is requested by Started."""
 
     action: Action
     requester: str = "an operator"

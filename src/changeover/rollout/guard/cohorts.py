@@ -1,7 +1,7 @@
-"""Whom a guard compares with whom.
+"""Which instances a guard compares with which.
 
 *Equal age.* An instance's first minutes differ from its later ones: cold caches, empty pools, code not yet
-compiled. A canary of two minutes compared with instances of two weeks is found slow for being young. So the
+compiled. A canary of two minutes, compared with instances of two weeks, seems slow because it is young. So the
 baseline is, if there are any, instances of the old template that were created for this rollout (`update.baseline:
 fresh`, or in the place of one that died) and admitted about when the canary was; both sides are then looked at over the
 same window *after each one's own admission*. Without fresh instances the old ones stand in, over the same window of the
@@ -18,7 +18,7 @@ from changeover.rollout.members.phases import Phase
 
 @dataclass(frozen=True)
 class CohortMember:
-    """An instance that gets traffic, and since when."""
+    """An instance that gets traffic, and the time since when."""
 
     name: str
     admitted_at: float
@@ -38,7 +38,7 @@ class Cohorts:
     """The baseline was created for this rollout, so ages can be compared."""
 
     def window(self, side: tuple[CohortMember, ...], at: float, length: float) -> dict[str, tuple[float, float]]:
-        """From when to when each instance of a side is looked at for the interval that ends at `at`.
+        """The time window of each instance of a cohort, for the interval that ends at `at`.
 
         With a fresh baseline it ends, for all, at the age that the youngest of both sides has at `at`.
         """

@@ -1,12 +1,12 @@
-"""Whether a rollout may go on: samples in, a verdict out, with its reason in words and numbers.
+"""Decides whether a rollout may go on: samples in, a verdict out, with its reason in words and numbers.
 
-Rule 1: what is not known is never good. A missing sample brings no condition nearer to passing, and more of them
-        than the condition tolerates make it inconclusive, which pauses the rollout, however good the others were.
-Rule 2: a failure outranks everything, also what was inconclusive before; nothing turns inconclusive into passed.
+Rule 1: unknown is never good. A missing sample brings no condition nearer to passing. More missing samples than the
+        condition tolerates make it inconclusive, which pauses the rollout, however good the others were.
+Rule 2: a failure outranks everything, an inconclusive condition too; nothing turns inconclusive into passed.
 Rule 3: the same samples give the same verdict. Time comes with them.
 
-Knows no source and no clock. Whoever drives it takes what `due` names, hands in what came of each, and reads
-`verdict`.
+Refuses to know a source or a clock. The caller measures the conditions that `due` names, hands in each answer, and
+reads `verdict`.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ if TYPE_CHECKING:
 GuardStatus = Literal["running", "passed", "failed", "inconclusive"]
 VERDICTS: Mapping[GuardStatus, str] = MappingProxyType(
     {
-        "running": "goes on asking",
+        "running": "takes more samples",
         "passed": "ends a step that analyses; elsewhere only allows",
         "failed": "undoes the rollout",
         "inconclusive": "pauses it, until `resume`, `promote` or `abort`",
     }
 )
-"""What comes of each."""
+"""The effect of each."""
 _OUTRANKING: tuple[GuardStatus, ...] = ("failed", "inconclusive")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a condition's question was answered with."""
+    """The answer to a condition."""
 
     at: float
     key: str
-    """The condition, as `due` called it."""
+    """The condition, by the key that `due` gave."""
     value: float
-    """What was measured: of the canary where a side is meant."""
+    """The measured value; the canary's where cohorts are compared."""
     baseline: float | None = None
-    """The same of the baseline; needed where the condition compares."""
+    """The baseline's value; needed where the condition compares."""
     at_worst: float | None = None
-    """What `value` would be if everything that cannot be laid to anybody were laid to the canary. None: the same."""
+    """`value` if every failure without a known instance were the canary's. None: the same."""
     of: str = ""
-    """What it was made from, in words: `of 812 requests`."""
+    """The basis of the value, in words: `of 812 requests`."""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Why there was no answer."""
+    """A condition without an answer, and the reason."""
 
     at: float
     key: str
@@ -66,7 +66,7 @@ Seen = Sample | Missing
 
 @dataclass(frozen=True)
 class Standing:
-    """Where one condition stands."""
+    """The state of one condition."""
 
     key: str
     state: GuardStatus
@@ -81,12 +81,12 @@ class Standing:
     """The last sample, and the baseline's."""
     baseline: float | None
     p: float | None
-    """Of the last comparison: how likely chance alone does as much."""
+    """Of the last comparison: the probability that chance alone explains the difference."""
 
 
 @dataclass(frozen=True)
 class GuardVerdict:
-    """What the conditions come to together. `failed`: undo. `inconclusive`: pause. `running`: ask on."""
+    """The verdict over all conditions. `failed`: undo. `inconclusive`: pause. `running`: take more samples."""
 
     state: GuardStatus
     reason: str
@@ -100,11 +100,10 @@ class GuardVerdict:
 class GuardRun:
     """The guards of one step, from its beginning to its verdict.
 
-    An analysis asks every condition `count` times and ends. A watch (`watch=True`) asks for as long as the step lasts,
-    in rounds of `count` samples, each with its own tolerances, and passes only by `conclude`.
+    An analysis samples every condition `count` times and ends. A watch (`watch=True`) goes on for as long as the step
+    lasts, in rounds of `count` samples, each with its own tolerances, and passes only by `conclude`.
 
-    The state is what was handed in: a run over the same guards that is given the same samples stands where this one
-    does, which is how it is taken up again after a crash.
+    The samples are all its state: a run over the same guards with the same samples has the same verdict.
     """
 
     def __init__(self, guards: Iterable[Guard], began: float, *, watch: bool = False) -> None:
@@ -122,29 +121,29 @@ class GuardRun:
         return {key: asked.condition for key, asked in self._asked.items()}
 
     def due(self, at: float) -> tuple[str, ...]:
-        """The conditions to be asked now."""
+        """The conditions to be measured now."""
         return tuple(key for key, asked in self._asked.items() if asked.next_at <= at)
 
     @property
     def next_at(self) -> float | None:
-        """When the next one is due; None when there is nothing left to ask."""
+        """When the next one is due; None when there is nothing left to measure."""
         soonest = min((asked.next_at for asked in self._asked.values()), default=inf)
         return None if soonest == inf else soonest
 
     def take(self, seen: Seen) -> GuardVerdict:
-        """Take in what came of one question, and say where everything stands."""
+        """Take in one answer and return the verdict."""
         self._asked[seen.key].take(seen)
         return self.verdict
 
     def conclude(self) -> GuardVerdict:
-        """The step is over: what is still running passes if it saw enough for that, else it is inconclusive."""
+        """The step is over: running conditions pass if they have enough samples, else they are inconclusive."""
         for asked in self._asked.values():
             asked.conclude()
         return self.verdict
 
     @property
     def verdict(self) -> GuardVerdict:
-        """Where everything stands."""
+        """The verdict so far."""
         standings = tuple(asked.standing for asked in self._asked.values())
         deciding = [one for one in standings if not one.dry_run]
         for state in _OUTRANKING:
@@ -153,13 +152,13 @@ class GuardRun:
         waited_for = deciding or standings  # with nothing but dry runs, they are at least run
         if running := [one for one in waited_for if one.state == "running"]:
             return GuardVerdict("running", _reasons(running), standings)
-        nothing = "" if deciding else "nothing decides here, all is dry_run; "
+        nothing = "" if deciding else "every condition is a dry run; "
         return GuardVerdict("passed", nothing + _reasons(deciding), standings)
 
 
 @dataclass
 class _Asked:
-    """One condition and what came of asking."""
+    """One condition with its samples."""
 
     key: str
     condition: Condition
@@ -173,7 +172,7 @@ class _Asked:
     bad: int = 0
     missing: int = 0
     last_missing: str = ""
-    """Why there was no answer the last time; empty when there was one."""
+    """Why the last sample is missing; empty when it is not."""
     samples: list[Sample] = field(default_factory=list)
     comparison: Comparison | None = None
 
@@ -190,7 +189,7 @@ class _Asked:
         return self.began + self.condition.initial_delay + self.condition.interval
 
     def _after(self, at: float) -> float:
-        """The next time to ask. What a stalled controller has missed is not made up for."""
+        """The next time to measure. Samples that a stalled controller has missed are not made up for."""
         number = ceil((at - self._first_at) / self.condition.interval)
         time = self._first_at + max(0, number) * self.condition.interval
         return time if time > at else time + self.condition.interval
@@ -243,7 +242,7 @@ class _Asked:
             )
 
     def _look(self) -> None:
-        """Compare, from the first sample on with which a comparison can tell anything."""
+        """Compare, as soon as there are enough samples for a comparison to mean anything."""
         assert self._compare is not None
         if len(self.samples) < (self.condition.first_look or inf):
             return
@@ -288,7 +287,7 @@ class _Asked:
             self._settle(*self._outcome())
 
     def _outcome(self) -> tuple[GuardStatus, str]:
-        """What a round without a failure comes to."""
+        """The outcome of a round without a failure."""
         if self.comparison is not None and self._looks_worse and self.bad == 0:
             return "inconclusive", f"{self._compared}: worse, unless it is chance"
         tolerated = f"; {self.bad} of {len(self.samples)} samples were bad, which is tolerated" if self.bad else ""

@@ -1,7 +1,7 @@
 """The instances of one tier, indexed so that a decision costs what it changes and never looks at the whole fleet.
 
-By phase and template (counts), by age or load (who goes next) and by time (whom a Tick concerns). Refuses to decide
-anything: `machine` moves members by the phase table, strategies read the counts.
+Indexed by phase and template (counts), by age or load (which leaves next) and by time (which a Tick concerns). Refuses
+to decide anything: `lifecycle` moves members by the phase table, strategies read the counts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one table every instance walks.
 
 Rule 1: a phase changes only by a row of TABLE. A cause with no row in a phase changes nothing there.
-Rule 2: nothing here knows why a cause arose; `machine` does.
+Rule 2: nothing here knows why a cause arose; `lifecycle` does.
 
 The diagram in ARCHITECTURE.md is `mermaid()`, and a test keeps the two the same.
 """

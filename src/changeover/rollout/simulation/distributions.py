@@ -1,4 +1,4 @@
-"""Chance as an argument: spreads of times, sizes and speeds, and what is in flight on an instance at any moment.
+"""Distributions of times, sizes and speeds, and the traffic that is in flight on an instance at any moment.
 
 The caller passes the source of randomness, so that the same source in the same state gives the same draws.
 """
@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class Random(Protocol):
-    """What is needed of a source of randomness; `random.Random` is one."""
+    """A source of randomness; `random.Random` is one."""
 
     def random(self) -> float:
         """Evenly between 0 and 1, 1 excluded."""
@@ -40,7 +40,7 @@ class Distribution(Protocol):
 
 @dataclass(frozen=True)
 class Constant:
-    """Always the same."""
+    """Always the same value."""
 
     value: float
 
@@ -78,7 +78,7 @@ class Uniform:
 class LogNormal:
     """Log-normal: half lies below `median`, two thirds between median / factor and median * factor.
 
-    What people wait for is spread like this: sizes of files, speeds of lines, times to start.
+    Sizes of files, speeds of lines and times to start are distributed like this.
     """
 
     median: float
@@ -96,12 +96,12 @@ class LogNormal:
 
 
 def waiting_time(random: Random, mean: float) -> float:
-    """Time until the next of events that come at random, on average one in `mean`."""
+    """Time until the next of events that come at random, one per `mean` on average."""
     return -mean * log(1.0 - random.random())
 
 
 def poisson(random: Random, mean: float) -> int:
-    """How many of them there are where `mean` are expected (Poisson)."""
+    """A draw from the Poisson distribution with that mean."""
     number = 0
     while mean > 0:
         part = min(mean, 500.0)  # exp(-745) is the smallest there is

@@ -9,11 +9,11 @@ from typing import Literal
 from changeover.model.instance import Upload
 
 TOO_YOUNG = 1.0
-"""Seconds an upload must have been under way before its rate says anything."""
+"""Seconds that an upload must have been in flight before its rate means anything: the first bytes come in a burst."""
 
 UploadOutcome = Literal["ends", "drained", "held", "cut", "unknown"]
 """`ends` before its instance leaves; `drained` within the deadline; `held`: the drain waits for it beyond the deadline;
-`cut` at the deadline; `unknown`: it did not say how long it is, or is too young to have a rate."""
+`cut` at the deadline; `unknown`: the client announced no length, or the upload is too young to have a rate."""
 
 
 @dataclass(frozen=True)

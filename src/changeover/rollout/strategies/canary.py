@@ -1,10 +1,10 @@
-"""Canary: a share of the traffic goes to the new template first, in steps, and is looked at before more follows.
+"""Canary: a share of the traffic goes to the new template first, in steps, and is analysed before more follows.
 
 Where the router can weigh, the share is one of requests: a few new instances beside all old ones, weighted. Where it
 cannot, it is one of instances. After the last step the rest is rolled.
 
 With a fresh baseline as many instances of the old template are created anew, in the place of the oldest: what is as
-young as the canary can be compared with it (`rollout/sides.py`).
+young as the canary can be compared with it (`guard/cohorts.py`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def instances(share: int, wanted: Target, *, weighed: bool) -> tuple[int, int]:
 
 
 def next_actions(fleet: Fleet, wanted: Target, *, share: int, weighed: bool, fresh: int | None = None) -> NextActions:
-    """The next moves towards that share. `fresh`: how large the fresh baseline is; None where none is wanted."""
+    """The next actions towards that share. `fresh`: how large the fresh baseline is; None where none is wanted."""
     new, kept = instances(share, wanted, weighed=weighed)
     missing = new - fleet.staying(wanted.goal)
     room = wanted.size + wanted.surge - fleet.existing

@@ -14,7 +14,7 @@ from changeover.rollout.strategies.next_actions import NextActions, Target
 
 
 def next_actions(fleet: Fleet, wanted: Target) -> NextActions:
-    """The next moves; none when there is nothing to do but wait."""
+    """The next actions; none when there is nothing to do but wait."""
     goal = wanted.goal
     missing = wanted.size - fleet.staying(goal)
     can_return = (m for m in fleet.where(Phase.LEAVING, Phase.DRAINING, template=goal) if not m.given_up)

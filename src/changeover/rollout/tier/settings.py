@@ -1,4 +1,4 @@
-"""What the chain file says of one tier, in numbers, and how patient the core is. Refuses to decide anything."""
+"""The chain file's settings of one tier, in numbers, and the waits of the core. Refuses to decide anything."""
 
 from __future__ import annotations
 

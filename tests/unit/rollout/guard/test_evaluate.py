@@ -156,7 +156,7 @@ def test_dry_runs_alone_are_run_to_their_end_and_the_verdict_says_that_nothing_d
     run = guarded({**BASE, "dry_run": True})
     assert feed(run, [0]).state == "running"
     assert feed(run, [7]).state == "passed"
-    assert run.verdict.reason.startswith("nothing decides here, all is dry_run")
+    assert run.verdict.reason.startswith("every condition is a dry run")
 
 
 def test_a_verdict_can_be_written_as_json() -> None:
