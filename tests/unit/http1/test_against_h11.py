@@ -72,6 +72,7 @@ def test_every_decision_to_be_more_lenient_has_an_example(name: str) -> None:
     assert len(read(stream).requests) == len(read_by_h11(stream).requests) + 1
 
 
+@pytest.mark.fuzz
 def test_a_reader_that_follows_upgrade_is_found_out() -> None:
     """As receive once did: a chunked body beside `Upgrade` was taken for the new protocol."""
     stream = CHUNKED + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n5\r\nhello\r\n0\r\n\r\n"

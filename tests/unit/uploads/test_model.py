@@ -42,6 +42,7 @@ def caught(machine: type[Machine]) -> None:
         run_state_machine_as_test(machine, settings=settings(found, derandomize=True, database=None))
 
 
+@pytest.mark.fuzz
 def test_a_store_that_swaps_whatever_the_version_is_caught() -> None:
     class Careless(FileStore):
         async def swap(self, id: str, record: bytes, version: RecordVersion) -> RecordVersion:
@@ -54,6 +55,7 @@ def test_a_store_that_swaps_whatever_the_version_is_caught() -> None:
     caught(Broken)
 
 
+@pytest.mark.fuzz
 def test_an_engine_that_acknowledges_before_it_commits_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     async def swap(self: Any, change: Callable[[Manifest], Manifest]) -> None:
         self._manifest = change(self._manifest.appended(await self._writer.commit()))
@@ -72,6 +74,7 @@ def test_an_engine_that_appends_wherever_the_upload_ends_is_caught(monkeypatch: 
     caught(Machine)
 
 
+@pytest.mark.fuzz
 def test_an_engine_that_asks_the_application_without_a_lease_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Manifest.leased
     monkeypatch.setattr(Manifest, "leased", lambda self, holder, until: original(self, holder, 0.0))

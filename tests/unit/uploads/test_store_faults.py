@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.crossed import crossed
 from tests.unit.uploads.appending import Held
 from tests.unit.uploads.bucket_stores import SOON, s3_store
 from tests.unit.uploads.buckets import Fault, Service
@@ -38,9 +39,7 @@ FIRST = 5
 QUICK = UploadTiming(response_poll=0.001)
 STEP = 1 if os.environ.get("CHANGEOVER_HYPOTHESIS") == "deep" else 4
 """From one request to a bucket that fails to the next one that is tried."""
-every_dialect = pytest.mark.parametrize(
-    "dialect", [Ietf(), Tus(), ContentRange(), Parts()], ids=lambda it: type(it).__name__
-)
+DIALECTS = [pytest.param(dialect, id=type(dialect).__name__) for dialect in (Ietf(), Tus(), ContentRange(), Parts())]
 
 
 class Client:
@@ -135,8 +134,7 @@ FAULTS = [
 every_fault = pytest.mark.parametrize(("call", "number", "status"), FAULTS)
 
 
-@every_fault
-@every_dialect
+@crossed("dialect, call, number, status", DIALECTS, FAULTS)
 async def test_a_disk_that_fails_is_told_and_the_upload_goes_on_when_it_is_mended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dialect: Any, call: str, number: int, status: int
 ) -> None:
@@ -210,14 +208,14 @@ async def test_an_answer_that_cannot_be_kept_is_told_and_kept_when_it_can(
 # -- a bucket --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "fault",
+@crossed(
+    "dialect, fault",
+    DIALECTS,
     [
         pytest.param(Fault("*", status=503, code="SlowDown"), id="503"),
         pytest.param(Fault("PUT", status=500, code="InternalError", done=True), id="500 although it is done"),
     ],
 )
-@every_dialect
 async def test_a_bucket_that_fails_is_told_and_the_upload_goes_on_when_it_is_mended(
     s3: Service, dialect: Any, fault: Fault
 ) -> None:
@@ -238,15 +236,15 @@ async def test_a_bucket_that_fails_is_told_and_the_upload_goes_on_when_it_is_men
     assert after > 1
 
 
-@pytest.mark.parametrize(
-    "fault",
+@crossed(
+    "dialect, fault",
+    DIALECTS,
     [
         pytest.param(Fault("*", status=503, code="SlowDown", times=1), id="503"),
         pytest.param(Fault("PUT", "/record", status=409, code="ConditionalRequestConflict", times=1), id="conflict"),
         pytest.param(Fault("PUT", times=1, done=True), id="reset although it is done"),
     ],
 )
-@every_dialect
 async def test_a_fault_of_a_bucket_in_passing_is_not_noticed(s3: Service, dialect: Any, fault: Fault) -> None:
     instance = Instance(s3_store(s3.url, **SOON), timing=QUICK)
     for after in count(0, STEP):
@@ -260,7 +258,7 @@ async def test_a_fault_of_a_bucket_in_passing_is_not_noticed(s3: Service, dialec
     assert after > 1
 
 
-@every_dialect
+@pytest.mark.parametrize("dialect", DIALECTS)
 async def test_what_a_slow_bucket_does_after_its_client_was_told_is_no_harm(s3: Service, dialect: Any) -> None:
     patient = Instance(s3_store(s3.url, "slow", **SOON), timing=QUICK)
     hasty = Instance(s3_store(s3.url, "slow", **SOON, client_options={"timeout": timedelta(milliseconds=50)}))
