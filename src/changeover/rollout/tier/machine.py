@@ -9,6 +9,7 @@ strategies. A resting tier is the same machine with nothing to replace: that is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from changeover.rollout import commands as do
@@ -92,17 +93,13 @@ class Machine:
     def handle(self, event: on.Event) -> Decision:
         """Decide what follows from one event."""
         before = self.tier
-        commands: list[do.Command] = []
-        transition = self._transition(before, event)
-        while True:
-            try:
-                commands.append(next(transition))
-            except StopIteration as end:
-                self.tier = end.value
-                break
+        commands = tuple(self._decide(event))
         moved, touched = self.fleet.take_changes()
         changed = self.tier is not before and self.tier != before
-        return Decision(tuple(commands), moved, touched, self.tier, changed)
+        return Decision(commands, moved, touched, self.tier, changed)
+
+    def _decide(self, event: on.Event) -> Iterator[do.Command]:
+        self.tier = yield from self._transition(self.tier, event)
 
     def _transition(self, tier: TierState, event: on.Event) -> Transition:
         context = self._context
