@@ -322,6 +322,7 @@ def healthy(chance: random.Random) -> list[tuple[float, float]]:
     return [(exp(chance.gauss(3, 0.2)), exp(chance.gauss(3, 0.2))) for _ in range(9)] + [(80.0, 79.0)]
 
 
+@pytest.mark.fuzz
 def test_false_alarms_stay_below_alpha_even_without_a_least_effect() -> None:
     chance = random.Random(20261123)
     rule = {**COMPARED, "worse_by": 1.000001}

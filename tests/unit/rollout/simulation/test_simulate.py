@@ -365,20 +365,23 @@ def test_a_large_tier_rolls_as_near_to_the_floor_as_a_small_one() -> None:
 
 
 @pytest.mark.parametrize("share", [0.01, 0.25], ids=["surge 1%", "surge 25%"])
-def test_a_step_costs_the_same_in_a_fleet_of_ten_thousand(share: float) -> None:
+@pytest.mark.parametrize("size", [1_000, pytest.param(10_000, marks=pytest.mark.fuzz)])
+def test_a_step_costs_the_same_in_a_fleet_of_thousands(size: int, share: float) -> None:
     world = replace(BUSY, lifetime=100_000.0)
-    small, large = (calls_per_step(replace(TWO, size=n, surge=int(n * share)), world) for n in (100, 10_000))
+    small, large = (calls_per_step(replace(TWO, size=n, surge=int(n * share)), world) for n in (100, size))
     assert large < 1.5 * small
+
+
+CANARY = replace(TWO, strategy="canary", steps=(STEPS[0], STEPS[3], STEPS[1]))
 
 
 @pytest.mark.parametrize(
     "rules",
     [
-        replace(TWO, strategy="blue-green"),
-        replace(TWO, strategy="canary", steps=(STEPS[0], STEPS[3], STEPS[1]), weighed=True),
-        replace(TWO, strategy="canary", steps=(STEPS[0], STEPS[3], STEPS[1]), weighed=False),
+        pytest.param(replace(TWO, strategy="blue-green"), id="blue-green"),
+        pytest.param(replace(CANARY, weighed=True), id="canary by weight", marks=pytest.mark.fuzz),
+        pytest.param(replace(CANARY, weighed=False), id="canary by instances", marks=pytest.mark.fuzz),
     ],
-    ids=["blue-green", "canary by weight", "canary by instances"],
 )
 def test_a_whole_rollout_costs_the_same_for_each_instance_in_a_fleet_ten_times_as_large(rules: RolloutSettings) -> None:
     world = replace(BUSY, lifetime=inf)
