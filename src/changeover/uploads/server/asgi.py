@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
+from changeover.http1.head import MAX_HEAD
 from changeover.uploads.core.completion.completion import Handler
 from changeover.uploads.core.engine import Engine, Validate
 from changeover.uploads.core.errors import ClientDisconnected, UploadError
@@ -21,8 +22,12 @@ from changeover.uploads.core.events import EventListener
 from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.dialects.dispatch import dispatch
-from changeover.uploads.dialects.http import DialectRequest, DialectResponse, error_response
+from changeover.uploads.dialects.http import DialectRequest, DialectResponse, error_response, problem
+from changeover.uploads.server.uvicorn_trailers import separate_trailers
 from changeover.uploads.stores.store import Store
+
+FRAMING = len(b": \r\n")
+"""Bytes of a field in a head, besides its name and its value."""
 
 Authorise = Callable[[Scope], str | Awaitable[str]]
 """Returns the owner of a request; may be a coroutine function. Raises Forbidden to refuse the request."""
@@ -54,6 +59,7 @@ class Uploads:
         timing: UploadTiming | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        separate_trailers()
         self._engine = Engine(
             store,
             on_complete,
@@ -74,7 +80,10 @@ class Uploads:
             raise NotImplementedError(f"uploads need HTTP, not {scope['type']}")
         body = _Content(receive)
         try:
-            response = await self._respond(scope, body)
+            if _is_over_bound(scope):
+                response = problem(431, f"the head has more than {MAX_HEAD} bytes")
+            else:
+                response = await self._respond(scope, body)
         except ClientDisconnected:
             return
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
@@ -167,9 +176,18 @@ def _rest(scope: Scope) -> str:
     return path[len(root) :] if root and path.startswith(root) else path
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _is_over_bound(scope: Scope) -> bool:
+    """Whether the head is over the bound of `http1`: uvicorn's parser httptools takes heads of any size."""
+    size = 0
     for name, value in scope["headers"]:
-        key, text = name.decode("latin-1"), value.decode("latin-1")
-        found[key] = f"{found[key]}, {text}" if key in found else text
-    return found
+        size += len(name) + len(value) + FRAMING
+        if size > MAX_HEAD:
+            return True
+    return False
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    fields: dict[str, list[str]] = {}  # joined once: joining one by one is quadratic in the lines of a head
+    for name, value in scope["headers"]:
+        fields.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+    return {name: ", ".join(values) for name, values in fields.items()}

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+
 import pytest
+from starlette.types import Message, Scope
 from tests.unit.uploads.serving import Instance, content
 
+from changeover.http1.head import MAX_HEAD
 from changeover.uploads import CompletedUpload, FileStore, Response
+from changeover.uploads.server.asgi import _headers
 
 BEGINNINGS = {
     "ietf": ("", {"upload_complete": "?0"}),
@@ -51,3 +57,47 @@ async def test_where_the_application_says_where_it_has_put_it_that_is_where_it_i
 
     got = await Instance(store, handler, base_path="/files").got("POST", "", b"hello", root="/photos", **headers)
     assert (got.status, got.headers["location"]) == (201, "/photos/7")
+
+
+async def status_of(instance: Instance, fields: list[tuple[bytes, bytes]]) -> int:
+    """Of an empty POST with these fields."""
+    sent = list[Message]()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": fields}
+    await instance.app(scope, receive, send)
+    status: int = sent[0]["status"]
+    return status
+
+
+async def test_a_head_over_the_bound_is_refused_before_the_application_reads_it(store: FileStore) -> None:
+    """Some servers have no bound: uvicorn's parser httptools takes heads of any size."""
+    asked = list[object]()
+
+    def authorise(scope: Scope) -> str:
+        asked.append(scope)
+        return ""
+
+    instance = Instance(store, authorise=authorise)
+    assert await status_of(instance, [(b"x", b"x" * MAX_HEAD)]) == 431
+    assert await status_of(instance, [(b"x", b"y")] * 200_000) == 431
+    assert asked == []
+    assert await status_of(instance, [(b"x", b"y")] * (MAX_HEAD // len(b"x: y\r\n"))) == 200
+
+
+def test_repeated_fields_cost_as_much_as_different_ones() -> None:
+    """Far above the bound, so that work that is not linear shows: seconds instead of hundredths."""
+
+    def cost(names: Iterable[bytes]) -> float:
+        scope = {"headers": [(name, b"y" * 10) for name in names]}
+        began = time.process_time()
+        _headers(scope)
+        return time.process_time() - began
+
+    different = min(cost(b"%d" % i for i in range(50_000)) for _ in range(3))
+    assert cost([b"x"] * 50_000) < 5 * different

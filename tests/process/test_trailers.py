@@ -1,0 +1,75 @@
+"""Fields that follow a chunked body, under every server that docs/uploads.md names: none of them becomes a header."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.client import HTTPResponse
+from typing import Any
+
+import pytest
+from tests.process.asgi_servers import COMMANDS, PATIENCE, serving
+
+ALICE = b"X-User: alice\r\n"
+TRAILERS = {
+    "none": b"",
+    "another owner": b"X-User: bob\r\n",
+    "another owner, three times": b"x-user: bob\r\nX-User: bob\r\nX-USER: \r\n",
+    "tus": b"Tus-Resumable: 1.0.0\r\nUpload-Length: 5\r\nUpload-Metadata: filename aGVsbG8=\r\n",
+    "tus, concatenation": b"Tus-Resumable: 1.0.0\r\nUpload-Concat: partial\r\n",
+    "IETF": b"Upload-Complete: ?0\r\nUpload-Draft-Interop-Version: 8\r\n",
+    "an offset": b"Upload-Offset: 3\r\n",
+    "Content-Range": b"Content-Range: bytes 0-4/10\r\n",
+    "a digest that differs": b"Content-Digest: sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:\r\n",
+    "a digest of the whole that differs": b"Repr-Digest: sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:\r\n",
+    "a type": b"Content-Type: text/html\r\nContent-Disposition: attachment; filename=evil\r\n",
+    "another method": b"X-HTTP-Method-Override: DELETE\r\n",
+    "a key": b'Idempotency-Key: "a"\r\n',
+    "another host and proxy": b"Host: evil\r\nX-Forwarded-Host: evil\r\nForwarded: host=evil\r\nOrigin: http://evil\r\n",
+}
+MAY_BE_REFUSED = {"another host and proxy"}
+"""RFC 9112, section 7.1.2: a server may refuse trailers that frame or direct a message."""
+
+
+@pytest.fixture(scope="module")
+def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+    """All servers at once: each of them takes a second to start."""
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("servers")
+        yield {name: stack.enter_context(serving(name, folder / str(i))) for i, name in enumerate(COMMANDS)}
+
+
+def posted(port: int, fields: bytes, trailers: bytes, *, at_once: bool) -> tuple[int, dict[str, Any]]:
+    """The status and what the handler got. Not at once: the trailers follow when the application reads the body."""
+    head = b"POST /files/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n" + fields
+    end = b"5\r\nhello\r\n0\r\n" + trailers + b"\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+        if at_once:
+            client.sendall(head + b"\r\n" + end)
+        else:
+            client.sendall(head + b"Expect: 100-continue\r\n\r\n")
+            assert client.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 100"
+            client.sendall(end)
+        with HTTPResponse(client, method="POST") as response:
+            response.begin()
+            content = response.read()
+            seen = json.loads(content) if response.status == 201 else {}
+            return response.status, {key: value for key, value in seen.items() if key not in ("id", "content")}
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+def test_a_trailer_changes_nothing(ports: dict[str, int], server: str) -> None:
+    for at_once in (True, False):
+        expected = posted(ports[server], ALICE, b"", at_once=at_once)
+        assert expected[0] == 201
+        assert expected[1].get("owner") in ("alice", None)  # `receive` has no owners
+        for name, trailers in TRAILERS.items():
+            got = posted(ports[server], ALICE, trailers, at_once=at_once)
+            assert got == expected or (name in MAY_BE_REFUSED and got[0] == 400), (name, at_once)
+
+
+@pytest.mark.parametrize("server", [name for name in COMMANDS if name != "changeover receive"])
+def test_an_owner_in_a_trailer_is_no_owner(ports: dict[str, int], server: str) -> None:
+    assert posted(ports[server], b"", b"X-User: bob\r\n", at_once=True)[0] == 403
