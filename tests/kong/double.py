@@ -10,12 +10,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import random
 import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote
 
@@ -174,12 +176,41 @@ class Node:
         """Targets that may be sent to just now."""
         return [t for t in self.targets(upstream) if t["weight"] and self.is_healthy(upstream, t["target"])]
 
-    def choose(self, snapshot: Iterable[Entity]) -> str | None:
-        """One of them by weight."""
+    def choose(self, snapshot: Iterable[Entity], hashed: str | None = None) -> str | None:
+        """One of them by weight: at random, or by what is hashed."""
         usable = list(snapshot)
         if not usable:
             return None
+        if hashed is not None:
+            return str(max(usable, key=lambda target: _ticket(hashed, target))["target"])
         return str(random.choices(usable, [t["weight"] for t in usable])[0]["target"])
+
+    def hashed(self, upstream: str, headers: Mapping[str, str], client: str) -> tuple[str | None, str]:
+        """What is hashed of a request, None with round robin; and the Set-Cookie of its answer, if any.
+
+        As 3.9.1: a header is looked up by nginx's variable `http_NAME`, in which no name has a dash, and requests of
+        which nothing is found to hash have all the same hash.
+        """
+        entity = self.known["upstreams"][upstream]
+        if entity["algorithm"] != "consistent-hashing":
+            return None, ""
+        for on, header in (("hash_on", "hash_on_header"), ("hash_fallback", "hash_fallback_header")):
+            match entity[on]:
+                case "ip":
+                    return client, ""
+                case "header":
+                    variables = {name.lower().replace("-", "_"): value for name, value in headers.items()}
+                    if (found := variables.get(str(entity[header]).lower())) is not None:
+                        return found, ""
+                case "cookie":
+                    name = entity["hash_on_cookie"]
+                    sent = SimpleCookie(headers.get("cookie", ""))
+                    if name in sent:
+                        return sent[name].value, ""
+                    fresh = str(uuid.uuid4())
+                    path = entity["hash_on_cookie_path"]
+                    return fresh, f"{name}={fresh}; Path={path}; Same-Site=Lax; HttpOnly"
+        return "", ""
 
     def route(self, path: str) -> tuple[Entity, Entity] | None:
         """Route and service, by the longest path."""
@@ -472,7 +503,7 @@ class Node:
         if self.loading:
             self.loading -= 1
             message = "Currently loading previous configuration"
-            return Answer(429, {"message": message}, {"Retry-After": "1"})
+            return Answer(429, {"message": message}, {"Retry-After": "10"})
         given: Any = yaml.safe_load(body) if "yaml" in kind else _said(kind, body)
         if not isinstance(given, dict):
             return UNPARSED
@@ -521,6 +552,12 @@ class Node:
     def _dumped(self) -> str:
         given = {kind: list(found.values()) for kind, found in self.known.items() if found}
         return yaml.safe_dump({"_format_version": "3.0", "_transform": False, **given}, sort_keys=False)
+
+
+def _ticket(hashed: str, target: Entity) -> float:
+    """Highest wins: rendezvous hashing, each target in proportion to its weight."""
+    digest = hashlib.md5(f"{hashed} {target['target']}".encode(), usedforsecurity=False).digest()
+    return float(target["weight"]) / -math.log((int.from_bytes(digest[:8]) + 1) / (2**64 + 2))
 
 
 def _invalid(given: Entity) -> tuple[Entity, list[Entity]]:

@@ -153,9 +153,12 @@ BEHIND = Tier.model_validate(
 )
 
 
-def plain_document(upstream: str = "runtime", ready_path: str | None = "/readyz", **settings: Any) -> dict[str, Any]:
+def plain_document(
+    upstream: str = "runtime", ready_path: str | None = "/readyz", affinity: Any = "none", **settings: Any
+) -> dict[str, Any]:
     """What a Kong in front of a tier is configured with."""
-    return document(upstream, BEHIND, KongSettings.model_validate(settings), ready_path)
+    behind = Tier.model_validate({**BEHIND.model_dump(mode="json"), "affinity": affinity})
+    return document(upstream, behind, KongSettings.model_validate(settings), ready_path)
 
 
 def tier(given: dict[str, Any], **more: Any) -> Tier:

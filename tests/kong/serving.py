@@ -167,7 +167,9 @@ class ServedNode:
         route, service = found
         upstream = self.node.upstream_named(service["host"])
         snapshot = self.node.snapshot(upstream) if upstream else []
-        target = self.node.choose(snapshot)
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        hashed, cookie = self.node.hashed(upstream, headers, scope["client"][0]) if upstream else (None, "")
+        target = self.node.choose(snapshot, hashed)
         if target is None:
             return await _told(send, 503, "failure to get a peer from the ring-balancer", request_id)
         self.node.busy += 1
@@ -177,7 +179,7 @@ class ServedNode:
                 content = b"".join([piece async for piece in content])
             for _ in range(service["retries"] + 1):
                 try:
-                    return await self._pass_on(scope, target, content, send, request_id)
+                    return await self._pass_on(scope, target, content, send, request_id, cookie)
                 except httpx.ConnectError:  # nothing of the body has been taken yet
                     target = self.node.choose(one for one in snapshot if one["target"] != target) or target
             await _told(send, 502, "An invalid response was received from the upstream server", request_id)
@@ -186,7 +188,7 @@ class ServedNode:
         finally:
             self.node.busy -= 1
 
-    async def _pass_on(self, scope: Any, target: str, content: Any, send: Any, request_id: str) -> None:
+    async def _pass_on(self, scope: Any, target: str, content: Any, send: Any, request_id: str, cookie: str) -> None:
         path = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         headers = [(name, value) for name, value in scope["headers"] if name not in HOP_BY_HOP]
         chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
@@ -204,6 +206,8 @@ class ServedNode:
             reported = [(name, value) for name, value in answer.headers.raw if name.lower() not in HOP_BY_HOP]
             reported += [(b"Via", f"1.1 {SERVER}".encode()), (b"X-Kong-Request-Id", request_id.encode())]
             reported += [(b"X-Kong-Upstream-Latency", b"1"), (b"X-Kong-Proxy-Latency", b"0")]
+            if cookie:
+                reported.append((b"Set-Cookie", cookie.encode()))
             if self._is_old(scope["client"]):
                 reported.append((b"Connection", b"close"))
             if "server" not in answer.headers:

@@ -60,7 +60,7 @@ def test_a_router_outside_of_the_chain_decides_the_name_and_the_buffering(tmp_pa
     assert service["host"] == upstream["name"] == "Reels.v1"
     assert [route["request_buffering"] for route in service["routes"]] == [True]
     assert (upstream["algorithm"], upstream["hash_on"]) == ("consistent-hashing", "header")
-    assert upstream["hash_on_header"] == "X-User"
+    assert (upstream["hash_on_header"], upstream["hash_fallback"]) == ("x_user", "cookie")
 
 
 def test_only_what_is_known_can_be_rendered() -> None:

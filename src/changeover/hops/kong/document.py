@@ -16,6 +16,9 @@ from changeover.model.instance import Address
 
 Document = dict[str, Any]
 
+SPREADING_COOKIE = "changeover_spread"
+"""Kong sets this cookie for clients without the header of a header affinity, and hashes it."""
+
 
 @dataclass(frozen=True)
 class KongTarget:
@@ -108,11 +111,24 @@ def _affinity(affinity: AffinityRule) -> Document:
     match affinity.by:
         case "none":
             # Weighted round robin keeps to a canary's share; least-connections would bend it by what is in flight.
-            return {"algorithm": "round-robin"}
+            return {"algorithm": "round-robin", "hash_on": "none", "hash_fallback": "none"}
         case "client-ip":
-            return {"algorithm": "consistent-hashing", "hash_on": "ip"}
-        case by:
-            return {"algorithm": "consistent-hashing", "hash_on": by, f"hash_on_{by}": affinity.name}
+            return {"algorithm": "consistent-hashing", "hash_on": "ip", "hash_fallback": "none"}
+        case "cookie":
+            hashed = {"hash_on": "cookie", "hash_fallback": "none", "hash_on_cookie": affinity.name}
+            return {"algorithm": "consistent-hashing", **hashed}
+        case "header":
+            return {
+                "algorithm": "consistent-hashing",
+                "hash_on": "header",
+                # Kong 3.8.0 to 3.9.3 reads nginx's variable `http_NAME`, and such names have `_` for `-`: with a `-`
+                # every request has the same hash. Kong 3.4 reads OpenResty's table of headers, which takes both.
+                "hash_on_header": affinity.name.lower().replace("-", "_"),
+                # Without a fallback every request without the header goes to one instance. A client without the
+                # cookie gets a new one, at random.
+                "hash_fallback": "cookie",
+                "hash_on_cookie": SPREADING_COOKIE,
+            }
 
 
 def _targets(targets: Mapping[str, KongTarget]) -> Iterable[Document]:
