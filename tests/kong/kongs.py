@@ -13,7 +13,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,8 +185,12 @@ class Steered:
         return run(self.router.membership(frozenset([one.name])))[one.name]
 
 
-def steered(kong: Kong, ready_path: str | None = None, **given: Any) -> Steered:
+def steered(
+    kong: Kong, ready_path: str | None = None, *, tier_keys: Mapping[str, Any] | None = None, **given: Any
+) -> Steered:
+    """A router with that `router`, of a tier with those `tier_keys`."""
     now = [1000.0]
     described = kong.given(**given)
     settings, members = ExternalKong.model_validate(described), kong.folder / "members.json"
-    return Steered(external_router(tier(described), settings, ready_path, members, lambda: now[0], AT_ONCE), now)
+    routed = tier(described, **(tier_keys or {}))
+    return Steered(external_router(routed, settings, ready_path, members, lambda: now[0], AT_ONCE), now)

@@ -71,7 +71,7 @@ def test_targets_come_change_and_go(kong: Kong) -> None:
         return
     api = kong.api()
     run(api.create_upstream({"name": UPSTREAM}))
-    assert run(api.has_upstream(UPSTREAM))
+    assert run(api.upstream(UPSTREAM))
     try:
         run(api.set_target(UPSTREAM, "127.0.0.1:21001", 100, ("a",)))
         run(api.set_target(UPSTREAM, "127.0.0.1:21001", 50, ("b",)))

@@ -324,24 +324,28 @@ def test_what_an_earlier_chain_left_is_taken_out_before_another_begins(cluster: 
     assert weights(cluster) == [{"127.0.0.1:9": 5}] * 3
 
 
-def test_a_node_that_still_loads_gets_the_pause_that_it_asks_for_and_then_the_next_document(tmp_path: Path) -> None:
+def test_a_busy_node_is_asked_again_soon_and_then_less_often(tmp_path: Path) -> None:
+    """It asks for a pause of 10 s, and is free again much earlier."""
     (tmp_path / "kong.json").write_text(json.dumps(plain_document(ready_path=None)))
     with double(tmp_path, 2, database=False) as kong:
         router = steered(kong)
         router.do(lambda it: it.open())
-        kong.served[1].node.loading = 1
-        with pytest.raises(Unknown, match="still loads its last document, and asks for a pause of 1 s"):
+        node = kong.served[1].node
+        node.loading = 2
+        with pytest.raises(Unknown, match="still loads its last document, and asks for a pause of 10 s"):
             router.do(lambda it: it.admit(A, 100))
-        asked = len(kong.served[1].node.asked)
+        asked, begun = len(node.asked), time.monotonic()
         with pytest.raises(Unknown, match="still loads its last document"):
             router.do(lambda it: it.admit(A, 100))
-        assert len(kong.served[1].node.asked) == asked
+        assert len(node.asked) == asked
         assert router.sees(A).pending.startswith(f"{kong.admin[1]} (")
-        deadline = time.monotonic() + 10
         while not router.sees(A).admitted:
             with contextlib.suppress(Unknown):
                 router.do(lambda it: it.admit(A, 100))
-            assert time.monotonic() < deadline
+            assert time.monotonic() < begun + 5
+        assert time.monotonic() >= begun + 0.25 + 0.5
+        documents = [one for one in node.asked[asked:] if one.startswith("POST /config")]
+        assert len(documents) == 2, "the pause after the second answer is longer"
         assert router.sees(A) == admitted(100)
 
 
@@ -350,9 +354,9 @@ def test_a_kong_without_a_database_needs_the_file_that_it_is_configured_from(tmp
         with pytest.raises(Unknown, match="has no database, so each change replaces its whole configuration"):
             steered(kong, document=None).do(lambda it: it.open())
         router = steered(kong)
-        router.do(lambda it: it.open())
-        with pytest.raises(Unknown, match=r"kong.json cannot be used: .*No such file"):
-            router.do(lambda it: it.admit(A, 100))
+        for step in (lambda it: it.open(), lambda it: it.admit(A, 100)):
+            with pytest.raises(Unknown, match=r"kong.json cannot be used: .*No such file"):
+                router.do(step)
         for text, why in (("[", "while parsing"), ("3", "no upstream runtime in it"), ("upstreams: []", "no upstream")):
             (tmp_path / "kong.json").write_text(text)
             with pytest.raises(Unknown, match=why):

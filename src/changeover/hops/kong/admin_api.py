@@ -139,12 +139,14 @@ class AdminApi:
         if answer.status_code != 409:
             self._json(answer, 201)
 
-    async def has_upstream(self, upstream: str) -> bool:
+    async def upstream(self, upstream: str) -> Mapping[str, Any] | None:
+        """Its configuration; None where there is none of that name."""
         answer = await self._ask("GET", _upstream(upstream))
-        if answer.status_code == 404:
-            return False
-        self._json(answer, 200)
-        return True
+        return None if answer.status_code == 404 else self._json(answer, 200)
+
+    async def change_upstream(self, upstream: str, changes: Mapping[str, Any]) -> None:
+        """Set these keys. Kong merges records with what they hold."""
+        self._json(await self._ask("PATCH", _upstream(upstream), changes), 200)
 
     async def set_target(self, upstream: str, address: str, weight: int, tags: tuple[str, ...]) -> None:
         """Create a target, or change the one that is there."""

@@ -16,6 +16,12 @@ from changeover.model.instance import Address
 
 Document = dict[str, Any]
 
+OWNER = "changeover"
+"""The tag of an upstream whose affinity and health checks the controller keeps as the chain file has them."""
+
+_DEFAULTS = {"algorithm": "round-robin", "hash_on": "none", "hash_fallback": "none", "interval": 0, "http_path": "/"}
+"""What Kong takes for a key that a document leaves out."""
+
 SPREADING_COOKIE = "changeover_spread"
 """Kong sets this cookie for clients without the header of a header affinity, and hashes it."""
 
@@ -65,23 +71,27 @@ def upstream(name: str, tier: Tier, ready_path: str | None) -> Document:
     Kong asks at no other address. Passive checks stay off: they would remove an instance for errors of the
     application's own.
     """
-    health = tier.health
-    interval = health.interval if ready_path is not None else 0
     return {
         "name": name,
+        "tags": [OWNER],
         **_affinity(tier.affinity),
-        "healthchecks": {
-            "active": {
-                "http_path": ready_path or "/",
-                "timeout": health.timeout,
-                "healthy": {"interval": interval, "successes": health.rise},
-                "unhealthy": {
-                    "interval": interval,
-                    "http_failures": health.fall,
-                    "tcp_failures": health.fall,
-                    "timeouts": health.fall,
-                },
-            }
+        "healthchecks": {"active": _checks(tier, ready_path)},
+    }
+
+
+def _checks(tier: Tier, ready_path: str | None) -> Document:
+    if ready_path is None:
+        return {"healthy": {"interval": 0}, "unhealthy": {"interval": 0}}
+    health = tier.health
+    return {
+        "http_path": ready_path,
+        "timeout": health.timeout,
+        "healthy": {"interval": health.interval, "successes": health.rise},
+        "unhealthy": {
+            "interval": health.interval,
+            "http_failures": health.fall,
+            "tcp_failures": health.fall,
+            "timeouts": health.fall,
         },
     }
 
@@ -97,6 +107,53 @@ def with_targets(document: Mapping[str, Any], upstream: str, targets: Mapping[st
     # Targets can also stand beside the upstreams, each with the name of its upstream.
     others = [one for one in document.get("targets") or () if one.get("upstream") not in (upstream, {"name": upstream})]
     return {**document, "upstreams": upstreams, **({"targets": others} if others else {})}
+
+
+def with_upstream(document: Mapping[str, Any], upstream: Mapping[str, Any]) -> Document:
+    """The document with that upstream's affinity and health checks. Raises ValueError where `changes` does."""
+    upstreams = [
+        merged(one, changes(upstream, one)) if one.get("name") == upstream["name"] else one
+        for one in document["upstreams"]
+    ]
+    return {**document, "upstreams": upstreams}
+
+
+def changes(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> Document:
+    """What makes the stored upstream the wanted one; empty where it is that already.
+
+    Only an upstream with the tag of this program is changed. Raises ValueError for another one that differs.
+    """
+    owned = {key: value for key, value in wanted.items() if key not in ("name", "tags")}
+    differences = list(_differences(owned, stored, ""))
+    if not differences:
+        return {}
+    if OWNER not in (stored.get("tags") or ()):
+        raise ValueError(
+            f"upstream {wanted['name']} has no tag `{OWNER}`, so the controller does not change it, and it differs "
+            f"from the chain file: {'; '.join(differences)}. Change the upstream or the chain file, or add the tag: "
+            "then the controller sets these keys"
+        )
+    return owned
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Document:
+    """Records are merged, other values are replaced: as a PATCH does it."""
+    return {
+        **old,
+        **{
+            key: merged(old.get(key) or {}, value) if isinstance(value, Mapping) else value
+            for key, value in new.items()
+        },
+    }
+
+
+def _differences(wanted: Mapping[str, Any], stored: Mapping[str, Any], at: str) -> Iterable[str]:
+    for key, value in wanted.items():
+        found = stored.get(key)
+        if isinstance(value, Mapping):
+            yield from _differences(value, found if isinstance(found, Mapping) else {}, f"{at}{key}.")
+        elif found != value and not (found is None and value == _DEFAULTS.get(key)):
+            yield f"{at}{key} is {'not set' if found is None else found}, not {value}"
 
 
 def buffers(document: Mapping[str, Any]) -> bool:

@@ -82,11 +82,12 @@ class _ExternalTargets:
                 failures.append(str(error))
         else:
             raise Unknown("; ".join(failures))
+        owned = upstream(self.upstream, self._tier, self._ready_path)
         if has_database:
-            return DatabaseTargets(upstream(self.upstream, self._tier, self._ready_path), self._tier.name, self.nodes)
+            return DatabaseTargets(owned, self._tier.name, self.nodes)
         if self._settings.document is None:
             raise Unknown(
                 f"{node.name} has no database, so each change replaces its whole configuration: name the file that "
                 f"holds it as `document`, in the router of {self._tier.name}"
             )
-        return FileTargets(self.upstream, self._file, self.nodes, rewrite_base=False)
+        return FileTargets(self.upstream, self._file, self.nodes, owned=owned)

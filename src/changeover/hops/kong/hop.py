@@ -132,7 +132,7 @@ class Kong:
             bases = (node.base for node in all_nodes() if node.base is not None)
             return tier.drain.deadline if any(map(_buffers, bases)) else 0.0
 
-        self._targets = FileTargets(tier.name, Path(membership), all_nodes, rewrite_base=True)
+        self._targets = FileTargets(tier.name, Path(membership), all_nodes)
         return KongRouter(tier.name, self._targets, all_nodes, time.monotonic, self._timing, hold=hold)
 
     def external_router(
