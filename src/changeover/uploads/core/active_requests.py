@@ -24,6 +24,8 @@ class ActiveRequest:
     def __init__(self, *, resumable: bool) -> None:
         self.resumable = resumable
         """Whether the client can continue at another instance. If not, a shutdown waits for the request."""
+        self.replaces = False
+        """Whether an older request had to end first; the record may have changed meanwhile."""
         self.interrupted = False
         self.ended = asyncio.Event()
         self._task = asyncio.current_task()
@@ -69,14 +71,16 @@ class ActiveRequests:
 
     @asynccontextmanager
     async def begun(self, key: str, *, resumable: bool) -> AsyncIterator[ActiveRequest]:
-        """Register a request for the block, after an older one with that key has ended.
+        """Register a request for the block, after an older one with that key has ended. The caller has checked that
+        the upload belongs to the owner of this request: a stranger must not interrupt the older one.
 
         Raises RetryLater when this instance shuts down and the client can continue at another one.
         """
-        await self.interrupt(key)
+        replaces = await self.interrupt(key)
         if resumable:
             self.check_staying()
         request = self._requests[key] = ActiveRequest(resumable=resumable)
+        request.replaces = replaces
         try:
             yield request
         finally:
@@ -87,10 +91,12 @@ class ActiveRequests:
             del self._requests[key]
         request.ended.set()
 
-    async def interrupt(self, key: str) -> None:
-        """Interrupt the request with that key, if there is one, and wait for its end. One that does not end is
+    async def interrupt(self, key: str) -> bool:
+        """Interrupt the request with that key and wait for its end; whether there was one. One that does not end is
         forgotten: the epoch of the manifest fences it out."""
+        had_one = False
         while (request := self._requests.get(key)) is not None:
+            had_one = True
             if not request.interrupted:
                 self._metrics.takeovers.labels("in_process").inc()
             request.interrupt()
@@ -99,6 +105,7 @@ class ActiveRequests:
                     await request.ended.wait()
             except TimeoutError:
                 self._end(key, request)
+        return had_one
 
     async def leave(self) -> None:
         """Take no new requests, and interrupt those whose client can continue at another instance."""

@@ -46,7 +46,7 @@ from changeover.uploads.core.parts import PartUploads, check_receiving
 from changeover.uploads.core.record import encode
 from changeover.uploads.core.repository import Repository
 from changeover.uploads.core.timing import UploadTiming
-from changeover.uploads.stores.store import Store
+from changeover.uploads.stores.store import RecordVersion, Store
 
 _LOG = logging.getLogger(__name__)
 
@@ -165,7 +165,6 @@ class Engine:
 
     async def fence(self, id: str, owner: str) -> Manifest:
         """An upload whose offset no older request can change any more. Raises NotFound, Cancelled, RetryLater."""
-        await self._active.interrupt(id)
         is_fenced = False
 
         def fenced(manifest: Manifest) -> Manifest:
@@ -173,9 +172,17 @@ class Engine:
             is_fenced = manifest.state is UploadState.RECEIVING and manifest.holder != ""
             return manifest.taken_by("") if is_fenced else manifest
 
-        manifest, _ = await self._repository.change(*await self._repository.read(id, owner), fenced)
+        manifest, _ = await self._repository.change(*await self._interrupted(id, owner), fenced)
         self._count_fenced(is_fenced)
         return manifest
+
+    async def _interrupted(self, id: str, owner: str) -> tuple[Manifest, RecordVersion]:
+        """An upload of that owner, whose active request has ended. A stranger's request ends none.
+
+        Raises NotFound, Cancelled, RetryLater.
+        """
+        found = await self._repository.read(id, owner)
+        return await self._repository.read(id, owner) if await self._active.interrupt(id) else found
 
     def seconds_left(self, manifest: Manifest | None) -> float | None:
         """Seconds until an upload expires, or until a new one would (None as argument); None: never."""
@@ -228,8 +235,11 @@ class Engine:
 
         self.limits.check_request(announced)
         check_readable(repr_digest)
+        found = await self._repository.read(id, owner)
         async with self._active.begun(id, resumable=resumable) as request:
-            manifest, version = await self._repository.change(*await self._repository.read(id, owner), taken)
+            if request.replaces:
+                found = await self._repository.read(id, owner)
+            manifest, version = await self._repository.change(*found, taken)
             self._count_fenced(is_fenced)
             if not manifest.holder:
                 raise WrongOffset(manifest.offset, offset)
@@ -277,8 +287,7 @@ class Engine:
 
     async def cancel(self, id: str, owner: str) -> None:
         """Cancel an upload and delete its bytes. Raises NotFound, Cancelled, RetryLater."""
-        await self._active.interrupt(id)
-        await self._repository.cancel(*await self._repository.read(id, owner))
+        await self._repository.cancel(*await self._interrupted(id, owner))
 
     @contextlib.asynccontextmanager
     async def cancelled_on_error(self, manifest: Manifest) -> AsyncIterator[None]:

@@ -50,8 +50,10 @@ class PartUploads:
             return changed
 
         self._active.check_staying()
+        manifest, version = await repository.read(id, owner)
         async with self._active.begun(f"{id}/{number}", resumable=False) as request:
-            manifest, version = await repository.read(id, owner)
+            if request.replaces:
+                manifest, version = await repository.read(id, owner)
             _check_in_parts(check_receiving(manifest))
             with repository.translated_errors():
                 writer = repository.store.writer(id, f"part-{number}-{secrets.token_hex(8)}")
