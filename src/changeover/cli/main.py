@@ -60,6 +60,12 @@ def main() -> None:
     process.ignore_no_signals()
     try:
         cli()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # help and usage errors; Rich and Typer exit with 1 there
+            from changeover.cli.rendering import stdout
+
+            stdout.leave()
+        raise
     except Exception as error:
         from changeover.cli import faults  # here: a run without a fault imports nothing for one
 

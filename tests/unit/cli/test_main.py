@@ -45,7 +45,7 @@ def test_an_unforeseen_exception_is_a_fault(
     assert "fault of this program: ZeroDivisionError: no status" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [("schema",), ("history", "--json")])
+@pytest.mark.parametrize("words", [("--help",), ("roll", "--help"), ("schema",), ("history", "--json")])
 def test_a_reader_that_is_gone_ends_the_command_quietly(tmp_path: Path, words: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -55,3 +55,12 @@ def test_a_reader_that_is_gone_ends_the_command_quietly(tmp_path: Path, words: t
     assert done.returncode == BROKEN_PIPE
     assert "Traceback" not in done.stderr
     assert "Broken pipe" not in done.stderr
+
+
+def test_a_reader_of_errors_that_is_gone_ends_a_usage_error_quietly() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "changeover", "status", "--no-such-option"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (BROKEN_PIPE, "")
