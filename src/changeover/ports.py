@@ -30,6 +30,16 @@ class CannotStart(Exception):
 
 
 @dataclass(frozen=True)
+class InnerTier:
+    """The tier behind the one of an instance."""
+
+    tier: Tier
+    traits: HopTraits
+    address: Address | None
+    """Its stable address; None where the tier in front balances over its instances itself."""
+
+
+@dataclass(frozen=True)
 class LaunchContext:
     """Where an instance stands: its tier, the tier behind it, and the files it shares with others."""
 
@@ -43,11 +53,8 @@ class LaunchContext:
     """The file that exists while the instance must answer that it is not ready."""
     tls: str
     """A directory with `edge.pem` and `edge.key`."""
-    inner: Address | None
-    """The stable address of the tier behind it; None at the last tier, and where it balances over that tier itself."""
-    inner_tier: Tier | None
-    inner_traits: HopTraits | None
-    """Of the tier behind it; None at the last tier."""
+    inner: InnerTier | None
+    """None at the last tier."""
     membership: str
     """The file that lists the members of the tier behind it, where it balances over that tier itself."""
 

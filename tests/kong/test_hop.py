@@ -8,13 +8,14 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from tests.kong.kongs import AT_ONCE, have_kong, install, run
-from tests.unit.hops.contexts import BEHIND, instance, launch_context, tier
+from tests.unit.hops.contexts import BEHIND, INNER, instance, launch_context, tier
 
 from changeover.hops.kong.config import kong_conf, run_script
 from changeover.hops.kong.hop import Kong
@@ -92,7 +93,7 @@ def test_its_document_has_the_routes_and_no_members() -> None:
 
 
 def test_a_tier_that_tells_its_readiness_elsewhere_is_not_checked() -> None:
-    (upstream,) = document(settled(inner_traits=Kong.traits))["upstreams"]
+    (upstream,) = document(settled(inner=replace(INNER, traits=Kong.traits)))["upstreams"]
     assert upstream["healthchecks"]["active"]["healthy"]["interval"] == 0
 
 

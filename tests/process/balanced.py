@@ -202,8 +202,7 @@ async def through_envoys(folder: Path, tier: Tier, *, nodes: int = 2, proxied: b
             launch_context = contexts.launch_context(
                 instance=node,
                 tier=contexts.tier("envoy"),
-                inner=None,
-                inner_tier=tier,
+                inner=replace(contexts.INNER, tier=tier, address=None),
                 membership=str(membership),
             )
             launch = hop.launch(EnvoySettings(), launch_context)

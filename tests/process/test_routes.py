@@ -100,7 +100,7 @@ def run(folder: Path, story: Story, *routes: Mapping[str, Any], proxied: bool = 
         async with server, wiring.client() as control, httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             port = sockets.free_port(HOST)
             instance = replace(contexts.instance(port=port, control=sockets.free_port(HOST, {port})), proxied=proxied)
-            inner = Address(*server.sockets[0].getsockname()[:2])
+            inner = replace(contexts.INNER, address=Address(*server.sockets[0].getsockname()[:2]))
             context = contexts.launch_context(instance=instance, inner=inner, lame_duck=str(folder / "lame-duck"))
             hop = NginxHttp(control)
             settings = HttpSettings.model_validate({"routes": routes, "headers": {"X-Edge": "here"}})

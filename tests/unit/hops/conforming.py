@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx
-from tests.unit.hops.contexts import instance, launch_context, tier
+from tests.unit.hops.contexts import INNER, instance, launch_context, tier
 
 from changeover.hops import registry
 from changeover.model.config_model import ConfigModel
-from changeover.model.instance import Address
 from changeover.ports import Hop, LaunchContext
 
 Value = TypeVar("Value")
@@ -37,11 +37,9 @@ def context(hop: type[Hop], **changes: Any) -> LaunchContext:
     traits = hop.traits
     plain: dict[str, Any] = {"instance": instance(), "tier": tier(traits.kind)}
     if not traits.passes_on:
-        plain |= {"inner": None, "inner_tier": None, "inner_traits": None}
-    elif traits.routes_inward:
         plain |= {"inner": None}
-    else:
-        plain |= {"inner": Address("127.0.0.1", 20100)}
+    elif traits.routes_inward:
+        plain |= {"inner": replace(INNER, address=None)}
     return launch_context(**{**plain, **changes})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from changeover.hops.app.hop import App
 from changeover.model.chain import Tier
 from changeover.model.instance import Address, Instance
-from changeover.ports import LaunchContext
+from changeover.ports import InnerTier, LaunchContext
 
 BEHIND = Tier.model_validate(
     {
@@ -17,6 +17,8 @@ BEHIND = Tier.model_validate(
         "health": {"interval": "250ms", "timeout": "1s", "rise": 3, "fall": 4},
     }
 )
+
+INNER = InnerTier(BEHIND, App.traits, Address("127.0.0.1", 20100))
 
 
 def tier(kind: str = "nginx", **given: Any) -> Tier:
@@ -37,9 +39,7 @@ def launch_context(**given: Any) -> LaunchContext:
         "shared": "/state/shared",
         "lame_duck": "/state/instances/edge-v1-1/lame-duck",
         "tls": "/state/tls",
-        "inner": Address("127.0.0.1", 20100),
-        "inner_tier": BEHIND,
-        "inner_traits": App.traits,
+        "inner": INNER,
         "membership": "/state/members/runtime/endpoints.json",
     }
     return LaunchContext(**{**plain, **given})

@@ -13,23 +13,24 @@ from typing import Any
 
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.model.affinity import AffinityRule
+from changeover.model.chain import Tier
 from changeover.model.instance import Address
-from changeover.ports import LaunchContext
+from changeover.ports import InnerTier, LaunchContext
 
 _TYPE = "type.googleapis.com/envoy.extensions"
 
 
 def bootstrap(settings: EnvoySettings, context: LaunchContext) -> str:
     """The whole bootstrap of one instance."""
-    if context.inner_tier is None or context.inner_traits is None:
+    if (inner := context.inner) is None:
         raise ValueError(f"{context.tier.name}: an envoy tier needs a tier behind it")
     return json.dumps(
         {
             "node": {"id": context.instance.name, "cluster": context.tier.name},
             "admin": {"address": _socket(context.instance.control)},
             "static_resources": {
-                "listeners": [_listener(settings, context)],
-                "clusters": [_cluster(settings, context)],
+                "listeners": [_listener(settings, context, inner.tier)],
+                "clusters": [_cluster(settings, inner, context.membership)],
             },
         },
         indent=1,
@@ -66,7 +67,7 @@ def endpoints(cluster: str, listed: Mapping[str, EnvoyEndpoint]) -> str:
     return json.dumps({"resources": [resource]}, indent=1)
 
 
-def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
+def _listener(settings: EnvoySettings, context: LaunchContext, inner: Tier) -> dict[str, Any]:
     manager = {
         "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "ingress",
@@ -79,12 +80,12 @@ def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]
                 {"header": {"key": name, "value": value.replace("%", "%%")}}
                 for name, value in settings.headers.items()
             ],
-            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes(context)}],
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes(inner)}],
         },
         # The address of a PROXY header is the client's: it goes into X-Forwarded-For. Else that is left as it comes.
         "use_remote_address": context.instance.proxied,
         "http_filters": [
-            *_sessions(context),
+            *_sessions(inner.affinity),
             {"name": "router", "typed_config": {"@type": f"{_TYPE}.filters.http.router.v3.Router"}},
         ],
     }
@@ -97,14 +98,12 @@ def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]
     }
 
 
-def _sessions(context: LaunchContext) -> list[dict[str, Any]]:
+def _sessions(affinity: AffinityRule) -> list[dict[str, Any]]:
     """Affinity by cookie. The cookie names the instance, so all nodes agree whatever their lists hold at the moment.
 
     A hash of the cookie would move other sessions, too, with each new instance, and again between nodes that get the
     new list one after the other.
     """
-    assert context.inner_tier is not None
-    affinity = context.inner_tier.affinity
     if affinity.by != "cookie":
         return []
     state = {
@@ -123,12 +122,11 @@ def _hashed_by(affinity: AffinityRule) -> str | None:
     return {"header": affinity.name, "client-ip": "x-forwarded-for"}.get(affinity.by)
 
 
-def _routes(context: LaunchContext) -> list[dict[str, Any]]:
-    assert context.inner_tier is not None
+def _routes(inner: Tier) -> list[dict[str, Any]]:
     # timeout 0: the default of 15 s is for whole answers and would cut a slow one. Repeated once: any request that
     # never reached an instance (connect-failure), and a safe one whose connection broke before an answer.
-    to: dict[str, Any] = {"cluster": context.inner_tier.name, "timeout": "0s"}
-    if header := _hashed_by(context.inner_tier.affinity):
+    to: dict[str, Any] = {"cluster": inner.name, "timeout": "0s"}
+    if header := _hashed_by(inner.affinity):
         to["hash_policy"] = [{"header": {"header_name": header}}]
     safe = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
     retry = {"num_retries": 1}
@@ -144,18 +142,16 @@ def _routes(context: LaunchContext) -> list[dict[str, Any]]:
     ]
 
 
-def _cluster(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
-    assert context.inner_tier is not None
-    assert context.inner_traits is not None
-    health = context.inner_tier.health
-    folder, _, _ = context.membership.rpartition("/")
+def _cluster(settings: EnvoySettings, inner: InnerTier, membership: str) -> dict[str, Any]:
+    health = inner.tier.health
+    folder, _, _ = membership.rpartition("/")
     return {
-        "name": context.inner_tier.name,
+        "name": inner.tier.name,
         "type": "EDS",
         "connect_timeout": _time(settings.connect_timeout),
         # Weighted round robin keeps to a canary's share; least-request would bend it by what is in flight. Of the two
         # hashes, the ring changes its size with its members, and moves 7 % more clients than it must (2 to 3 members).
-        "lb_policy": "MAGLEV" if _hashed_by(context.inner_tier.affinity) else "ROUND_ROBIN",
+        "lb_policy": "MAGLEV" if _hashed_by(inner.tier.affinity) else "ROUND_ROBIN",
         "common_lb_config": {
             # Otherwise Envoy, seeing most of the tier unhealthy, would send to instances that are not ready.
             "healthy_panic_threshold": {"value": 0},
@@ -166,7 +162,7 @@ def _cluster(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
         "ignore_health_on_host_removal": True,
         "eds_cluster_config": {
             "eds_config": {
-                "path_config_source": {"path": context.membership, "watched_directory": {"path": folder}},
+                "path_config_source": {"path": membership, "watched_directory": {"path": folder}},
                 "resource_api_version": "V3",
             }
         },
@@ -177,7 +173,7 @@ def _cluster(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
                 "timeout": _time(health.timeout),
                 "healthy_threshold": health.rise,
                 "unhealthy_threshold": health.fall,
-                "http_health_check": {"path": context.inner_traits.ready_path},
+                "http_health_check": {"path": inner.traits.ready_path},
             }
         ],
         "typed_extension_protocol_options": {

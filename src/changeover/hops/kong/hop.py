@@ -61,10 +61,10 @@ class Kong:
         """Instance -> when it last got the whole configuration."""
 
     def launch(self, settings: KongSettings, context: LaunchContext) -> LaunchSpec:
-        if context.inner_tier is None or context.inner_traits is None:
+        if context.inner is None:
             raise ValueError(f"{context.tier.name}: a kong tier needs a tier behind it")
         kong = binary.find()
-        tier, ready_path = context.inner_tier, context.inner_traits.shared_ready_path
+        tier, ready_path = context.inner.tier, context.inner.traits.shared_ready_path
         return LaunchSpec(
             ("sh", RUN),
             {

@@ -17,7 +17,7 @@ _DOLLAR = "$changeover_dollar"
 
 def http_conf(settings: HttpSettings, context: LaunchContext, binary: NginxBinary, *, as_root: bool) -> str:
     """The L7 tier: TLS where it is the edge, routes, a pool of bounded connections to the tier behind."""
-    if context.inner is None:
+    if context.inner is None or context.inner.address is None:
         raise ValueError(f"{context.tier.name}: an nginx tier needs a tier behind it")
     forwarded = "$proxy_protocol_addr" if context.instance.proxied else "$proxy_add_x_forwarded_for"
     return f"""{_main(settings.worker_processes, context, as_root)}
@@ -30,7 +30,7 @@ http {{
     client_body_timeout {_time(settings.client_body_timeout)};
     client_body_buffer_size 1m;  # the default of 16k costs five times the CPU per byte of a large upload
 
-{_upstream(settings, context.inner)}
+{_upstream(settings, context.inner.address)}
 {_zones(settings)}    server {{
 {_listen(context, binary)}
 {_lines(f"add_header {name} {_quote(value)} always;" for name, value in settings.headers.items())}
@@ -57,14 +57,14 @@ http {{
 
 def stream_conf(settings: StreamSettings, context: LaunchContext, binary: NginxBinary, *, as_root: bool) -> str:
     """The L4 tier: bytes in, bytes out. Its http block holds nothing but the control server."""
-    if context.inner is None:
+    if context.inner is None or context.inner.address is None:
         raise ValueError(f"{context.tier.name}: an nginx-stream tier needs a tier behind it")
     load = f"load_module {binary.stream_module};\n" if binary.stream_module else ""
     return f"""{load}{_main(settings.worker_processes, context, as_root)}
 stream {{
     server {{
         listen {context.instance.address} backlog=2048;
-        proxy_pass {context.inner};
+        proxy_pass {context.inner.address};
         proxy_connect_timeout {_time(settings.connect_timeout)};
         proxy_timeout {_time(settings.proxy_timeout)};
         proxy_socket_keepalive on;

@@ -35,10 +35,10 @@ class Relay:
         self._client = client
 
     def launch(self, settings: RelaySettings, context: LaunchContext) -> LaunchSpec:
-        if context.inner is None:
+        if context.inner is None or context.inner.address is None:
             raise ValueError(f"{context.tier.name}: a relay tier needs a tier behind it")
         options = {
-            "upstream": str(context.inner),
+            "upstream": str(context.inner.address),
             "listen": [str(context.instance.address)],
             "segment": settings.segment,
             "replay": settings.replay,

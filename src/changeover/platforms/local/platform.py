@@ -34,7 +34,7 @@ from changeover.platforms.local.state_files import (
     write_instance,
 )
 from changeover.platforms.local.timing import TIMING, LocalTiming
-from changeover.ports import CannotStart, LaunchContext, Preview, Router, Unknown
+from changeover.ports import CannotStart, InnerTier, LaunchContext, Preview, Router, Unknown
 
 _HOST = "127.0.0.1"
 RECORD = "platform.json"
@@ -227,7 +227,6 @@ class LocalPlatform:
 
     def _context(self, tier: Tier, instance: Instance) -> LaunchContext:
         inner = self._chain.inner(tier.name)
-        routed = inner is not None and inner.name in self._routed
         return LaunchContext(
             instance=instance,
             tier=tier,
@@ -235,11 +234,13 @@ class LocalPlatform:
             shared=str(self._state / "shared"),
             lame_duck=str(Path(instance.directory) / "lame-duck"),
             tls=str(self._state / "tls"),
-            inner=None if inner is None or routed else self.entry(inner.name),
-            inner_tier=inner,
-            inner_traits=self._hops[inner.kind] if inner else None,
+            inner=self._inner_tier(inner) if inner else None,
             membership=str(self.membership_file(inner.name)) if inner else "",
         )
+
+    def _inner_tier(self, tier: Tier) -> InnerTier:
+        address = None if tier.name in self._routed else self.entry(tier.name)
+        return InnerTier(tier, self._hops[tier.kind], address)
 
     def gone(self, instance: Instance) -> str | None:
         if instance.pid is None or instance.born is None:

@@ -14,7 +14,7 @@ from changeover.hops.envoy.bootstrap import EnvoyEndpoint, bootstrap, endpoints
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.model.instance import Address
 
-CONTEXT = launch_context(instance=instance("gateway-v1-1"), tier=tier("envoy"), inner=None)
+CONTEXT = launch_context(instance=instance("gateway-v1-1"), tier=tier("envoy"))
 
 
 def made(**settings: Any) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_nothing_is_sent_to_a_member_that_is_not_ready_or_was_taken_out() -> Non
 
 def test_an_envoy_without_anything_behind_it_is_refused() -> None:
     with pytest.raises(ValueError, match="edge: an envoy tier needs a tier behind it"):
-        bootstrap(EnvoySettings(), launch_context(inner_tier=None))
+        bootstrap(EnvoySettings(), launch_context(inner=None))
 
 
 # -- what may be sent again, and how long things may take ----------------------------------------------------------
