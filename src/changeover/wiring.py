@@ -50,7 +50,7 @@ class Wired:
     """A chain joined to everything that acts on it."""
 
     chain: Chain
-    world: ChainRuntime
+    runtime: ChainRuntime
     platform: LocalPlatform
     state: Path
     disk: Mapping[str, Mapping[str, int]]
@@ -64,7 +64,7 @@ class Wired:
 
     def check_software(self) -> None:
         """Raises ChangeoverError where the chain needs software or a Python package that is not installed."""
-        for tier, hop in self.world.hops.items():
+        for tier, hop in self.runtime.hops.items():
             if isinstance(hop, NeedsSoftware):
                 hop.check_software(self.settings[tier].values())
         for each in self.chain.tiers:
@@ -148,7 +148,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
                 found["router"] = RouterSource(partial(hop.request_counts, tier, partial(nodes_of, outer)))
         return found
 
-    world = ChainRuntime(
+    runtime = ChainRuntime(
         chain=chain,
         platform=platform,
         hops=hops,
@@ -171,7 +171,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         if isinstance(hop, BuffersToDisk)
     }
     buffering = {name: of for name, of in disk.items() if any(of.values())}
-    return Wired(chain, world, platform, state, buffering, settings, text)
+    return Wired(chain, runtime, platform, state, buffering, settings, text)
 
 
 def _hashes(parsed: ParsedChain) -> dict[str, dict[str, str]]:

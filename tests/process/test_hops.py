@@ -144,15 +144,15 @@ def test_a_chain_of_a_new_hop_starts_rolls_and_ends(tmp_path: Path) -> None:
             found = wiring.wire(file, state, client)
             greetings = []
             with contextlib.closing(found.journal()) as journal, lease(journal, "test", time.time()):
-                await bring_up(found.world, journal, lambda _: None)
+                await bring_up(found.runtime, journal, lambda _: None)
                 url = f"http://{found.platform.entry('edge')}/"
                 greetings.append((await client.get(url)).text)
-                controller = Controller(found.world, journal, lambda _: None)
+                controller = Controller(found.runtime, journal, lambda _: None)
                 async with controller.tending():
                     journal.begin_rollout(controller.now, "edge", "v1", "v2")
                     assert (await controller.move("edge", "v2")).outcome == "completed"
                 greetings.append((await client.get(url)).text)
-                await take_down(found.world, journal, lambda _: None)
+                await take_down(found.runtime, journal, lambda _: None)
         return greetings
 
     assert asyncio.run(rolled()) == ["one", "two"]

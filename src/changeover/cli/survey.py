@@ -58,7 +58,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
 
 def _canary_share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] | None:
     """The share of the new template at a canary step: the target, and what the routers have. None otherwise."""
-    router = found.world.routers[tier.name]
+    router = found.runtime.routers[tier.name]
     state, settings = journal.tier(tier.name), rollout_settings(tier, weighed=isinstance(router, CanWeigh))
     if state is None or context.canary_step(settings, state) is None:
         return None
@@ -73,7 +73,7 @@ def _canary_share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str
 def edge_url(found: wiring.Wired) -> str:
     """The URL for clients."""
     outermost = found.chain.tiers[0]
-    scheme = "https" if found.world.hops[outermost.name].traits.takes == "tls" else "http"
+    scheme = "https" if found.runtime.hops[outermost.name].traits.takes == "tls" else "http"
     return f"{scheme}://{found.platform.entry(outermost.name)}"
 
 
@@ -82,7 +82,7 @@ async def _instance(found: wiring.Wired, tier: str, member: Member, now: float) 
     seen: InFlight | None = None
     if instance is not None and found.platform.gone(instance) is None:
         with contextlib.suppress(Unknown):
-            seen = await found.world.hops[tier].in_flight(instance)
+            seen = await found.runtime.hops[tier].in_flight(instance)
     left = None if member.deadline is None else max(0.0, member.deadline - now)
     return {
         "name": member.name,

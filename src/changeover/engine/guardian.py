@@ -20,10 +20,10 @@ from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.machine import Machine
 from changeover.rollout.tier.state import Rollout
 
-Feed = Callable[[on.Event], object]
+TierFeed = Callable[[on.Event], object]
 
 
-async def guard(machine: Machine, by: Guarding, feed: Feed, now: Callable[[], float], timing: EngineTiming) -> None:
+async def guard(machine: Machine, by: Guarding, feed: TierFeed, now: Callable[[], float], timing: EngineTiming) -> None:
     """Guard one tier until cancelled."""
     while True:
         await asyncio.sleep(timing.guard_look)
@@ -43,7 +43,7 @@ async def _guard_step(
     machine: Machine,
     rollout: Rollout,
     by: Guarding,
-    feed: Feed,
+    feed: TierFeed,
     now: Callable[[], float],
     timing: EngineTiming,
 ) -> None:

@@ -30,26 +30,26 @@ class LifecycleTiming:
 
 
 async def bring_up(
-    world: ChainRuntime,
+    runtime: ChainRuntime,
     journal: Journal,
     on_progress: ProgressListener,
     timing: LifecycleTiming = LifecycleTiming(),
 ) -> None:
     """Start every tier from its first template; all or nothing. The lease must be held. Raises ChangeoverError."""
-    await world.platform.close()  # an earlier command that was killed may have left processes
+    await runtime.platform.close()  # an earlier command that was killed may have left processes
     journal.clear_tiers(journal.latest())
     try:
-        await world.platform.open(fresh=True)
-        for router in world.routers.values():
+        await runtime.platform.open(fresh=True)
+        for router in runtime.routers.values():
             await router.open()
-        controller = Controller(world, journal, on_progress)
+        controller = Controller(runtime, journal, on_progress)
         async with controller.tending():
-            for tier in world.chain.tiers:
+            for tier in runtime.chain.tiers:
                 journal.begin_rollout(controller.now, tier.name, "", tier.first)
-            ends = await asyncio.gather(*(controller.move(tier.name, tier.first) for tier in world.chain.inside_out))
+            ends = await asyncio.gather(*(controller.move(tier.name, tier.first) for tier in runtime.chain.inside_out))
             if all(end.outcome == "completed" for end in ends):
-                await _until_admitted(world, controller, timing)
-        for tier, end in zip(world.chain.inside_out, ends, strict=True):
+                await _until_admitted(runtime, controller, timing)
+        for tier, end in zip(runtime.chain.inside_out, ends, strict=True):
             if end.outcome != "completed":
                 raise fail(
                     f"tier {tier.name} does not start: {end.reason}",
@@ -58,12 +58,12 @@ async def bring_up(
                 )
         journal.set_up()
     except BaseException:
-        await world.platform.close()
+        await runtime.platform.close()
         journal.clear_tiers(journal.latest())
         raise
 
 
-async def _until_admitted(world: ChainRuntime, controller: Controller, timing: LifecycleTiming) -> None:
+async def _until_admitted(runtime: ChainRuntime, controller: Controller, timing: LifecycleTiming) -> None:
     """Wait until every router sends traffic to every member. Raises ChangeoverError.
 
     The tiers start concurrently. An instance counts as admitted when all gateways that exist admit it, even if none
@@ -71,7 +71,7 @@ async def _until_admitted(world: ChainRuntime, controller: Controller, timing: L
     threads of a proxy learn of a member a moment after its main thread, which answers the look.
     """
     deadline = time.monotonic() + timing.admission
-    for tier, router in world.routers.items():
+    for tier, router in runtime.routers.items():
         agreed = 0
         while agreed < timing.admission_looks:
             names = frozenset(member.name for member in controller.machines[tier].fleet.where(Phase.ADMITTED))
@@ -87,31 +87,31 @@ async def _until_admitted(world: ChainRuntime, controller: Controller, timing: L
                     next="Run `changeover up` again; if it fails again, look into the logs of the router.",
                 )
             agreed = 0 if missing else agreed + 1
-            await asyncio.sleep(world.timing.busy_look)
+            await asyncio.sleep(runtime.timing.busy_look)
 
 
 async def take_down(
-    world: ChainRuntime,
+    runtime: ChainRuntime,
     journal: Journal,
     on_progress: ProgressListener,
     timing: LifecycleTiming = LifecycleTiming(),
 ) -> list[str]:
     """Stop every instance, edge first, then the load balancer. Returns the names of the instances."""
     stopped = []
-    for tier in world.chain.tiers:
-        instances = [i for m in journal.fleet(tier.name) if (i := world.platform.recorded(m.name)) is not None]
+    for tier in runtime.chain.tiers:
+        instances = [i for m in journal.fleet(tier.name) if (i := runtime.platform.recorded(m.name)) is not None]
         if tier.router is not None:  # it outlives the chain, and would send to whatever listens at these addresses next
             with contextlib.suppress(Unknown):
                 for instance in instances:
-                    await world.routers[tier.name].forget(instance.name)
+                    await runtime.routers[tier.name].forget(instance.name)
         for instance in instances:
             on_progress(Progress(time.time(), tier.name, "stop signal sent", instance.name))
-            await world.platform.stop(instance, world.hops[tier.name].traits.stop_signal)
+            await runtime.platform.stop(instance, runtime.hops[tier.name].traits.stop_signal)
         waited = 0.0
-        while waited < timing.stop and any(world.platform.gone(instance) is None for instance in instances):
+        while waited < timing.stop and any(runtime.platform.gone(instance) is None for instance in instances):
             await asyncio.sleep(timing.stop_look)
             waited += timing.stop_look
         stopped += [instance.name for instance in instances]
-    await world.platform.close()
+    await runtime.platform.close()
     journal.clear_tiers(journal.latest())
     return stopped

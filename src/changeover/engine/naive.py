@@ -38,7 +38,7 @@ class Restarts(Protocol):
 
 
 async def restart_tier(
-    world: ChainRuntime,
+    runtime: ChainRuntime,
     platform: Restarts,
     journal: Journal,
     tier: Tier,
@@ -51,15 +51,15 @@ async def restart_tier(
     state = journal.tier(tier.name)
     row = journal.begin_rollout(clock.now(), tier.name, state.goal if state else "", goal)
     for member in journal.fleet(tier.name):
-        instance = world.platform.recorded(member.name)
+        instance = runtime.platform.recorded(member.name)
         if instance is None:
             continue
         on_progress(Progress(clock.now(), tier.name, "stopped and started again", instance.name))
-        await _stop(world, instance, timing)
+        await _stop(runtime, instance, timing)
         instance = await platform.start(replace(instance, template=goal), tier)
         async with asyncio.timeout(timing.start):
-            while not await world.hops[tier.name].ready(instance):
-                if (reason := world.platform.gone(instance)) is not None:
+            while not await runtime.hops[tier.name].ready(instance):
+                if (reason := runtime.platform.gone(instance)) is not None:
                     raise fail(f"{instance.name} did not start again: {reason}")
                 await asyncio.sleep(timing.look)
         member.template = goal
@@ -69,12 +69,12 @@ async def restart_tier(
     journal.end_rollout(row.id, clock.now(), "completed", "restarted in place")
 
 
-async def _stop(world: ChainRuntime, instance: Instance, timing: RestartTiming) -> None:
-    await world.platform.stop(instance, SIGTERM)
+async def _stop(runtime: ChainRuntime, instance: Instance, timing: RestartTiming) -> None:
+    await runtime.platform.stop(instance, SIGTERM)
     try:
         async with asyncio.timeout(timing.stop):
-            while world.platform.gone(instance) is None:
+            while runtime.platform.gone(instance) is None:
                 await asyncio.sleep(timing.look)
     except TimeoutError:
         pass
-    await world.platform.kill(instance)
+    await runtime.platform.kill(instance)

@@ -178,7 +178,7 @@ class _LibraryResponse(Response):
         await self._files({**scope, "root_path": UPLOAD}, receive, send)
 
 
-class _Problem(JSONResponse):
+class _ProblemResponse(JSONResponse):
     media_type = "application/problem+json"
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
@@ -189,8 +189,8 @@ class _Problem(JSONResponse):
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # registered for nothing else
     detail = f"{request.method} {request.url.path}: {error.detail}"
-    return _Problem(error.status_code, detail, dict(error.headers or {}))
+    return _ProblemResponse(error.status_code, detail, dict(error.headers or {}))
 
 
 def _failure(_request: Request, _error: Exception) -> Response:
-    return _Problem(500, "the application failed; its log (stderr) has the traceback")
+    return _ProblemResponse(500, "the application failed; its log (stderr) has the traceback")

@@ -14,7 +14,7 @@ from changeover.model.hop_traits import KnownHops, routing_tiers
 
 
 @dataclass(frozen=True)
-class Violation:
+class RuleViolation:
     """`path` leads to the value in the chain file; `next` says what to change."""
 
     path: tuple[str | int, ...]
@@ -22,7 +22,7 @@ class Violation:
     next: str
 
 
-def violations(chain: Chain, hops: KnownHops) -> Iterator[Violation]:
+def violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
     """Every violation, tier by tier. All kinds must be known."""
     routed = routing_tiers(chain, hops)
     for position, tier in enumerate(chain.tiers):
@@ -34,10 +34,10 @@ def violations(chain: Chain, hops: KnownHops) -> Iterator[Violation]:
             *_one_router(tier, routed.get(tier.name)),
             *_guards(chain, tier, outer, hops),
         ):
-            yield Violation((*at, *violation.path), violation.what, violation.next)
+            yield RuleViolation((*at, *violation.path), violation.what, violation.next)
 
 
-def _order(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[Violation]:
+def _order(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[RuleViolation]:
     """Every tier but the last passes requests on; the last one answers them."""
     inner = chain.inner(tier.name)
     if hops[tier.kind].passes_on is (inner is not None):
@@ -45,50 +45,50 @@ def _order(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[Violation]:
     ends = _either(kind for kind, traits in hops.items() if not traits.passes_on)
     if inner is None:
         what = f"{tier.kind} sends requests to the tier behind it, and {tier.name} is the last tier"
-        yield Violation(("kind",), what, f"End the chain with a tier of kind {ends}.")
+        yield RuleViolation(("kind",), what, f"End the chain with a tier of kind {ends}.")
     else:
         what = f"{tier.kind} answers requests itself, and never sends any to tier {inner.name} behind it"
-        yield Violation(("kind",), what, f"Only the last tier of a chain can be of kind {ends}.")
+        yield RuleViolation(("kind",), what, f"Only the last tier of a chain can be of kind {ends}.")
 
 
-def _affinity(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[Violation]:
+def _affinity(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[RuleViolation]:
     """A balancer can only use what it sees."""
     by, takes, first = tier.affinity.by, hops[tier.kind].takes, chain.tiers[0]
     at, says = ("affinity",), f"affinity {tier.affinity} of {tier.name} ({tier.kind})"
     if by in ("cookie", "header") and (takes == "bytes" or (takes == "tls" and outer is None)):
         sees = "bytes" if takes == "bytes" else "TLS"
         instead = ", or set `affinity: client-ip` here" if outer is None else ""
-        yield Violation(
+        yield RuleViolation(
             at,
             f"{says}: the tier's balancer sees {sees}, and no {by}",
             f"Set it at a tier further in that takes HTTP{instead}.",
         )
     if by == "client-ip" and outer is not None and takes == "bytes":
-        yield Violation(
+        yield RuleViolation(
             at,
             f"{says}: its connections come from tier {outer.name}, not from clients",
             f"Set it at tier {first.name}, or at a tier further in that takes HTTP.",
         )
     if by == "client-ip" and outer is not None and not hops[first.kind].names_clients:
         kinds = _either(kind for kind, traits in hops.items() if traits.names_clients)
-        yield Violation(
+        yield RuleViolation(
             at,
             f"{says}: tier {first.name} ({first.kind}) does not pass the client's address on",
             f"Set it at tier {first.name}, or begin the chain with a tier of kind {kinds}.",
         )
 
 
-def _one_router(tier: Tier, outer: Tier | None) -> Iterator[Violation]:
+def _one_router(tier: Tier, outer: Tier | None) -> Iterator[RuleViolation]:
     """A tier has one router: the hop in front where that balances by itself, or an external one."""
     if tier.router is not None and outer is not None:
-        yield Violation(
+        yield RuleViolation(
             ("router",),
             f"tier {tier.name} has two routers: this one, and tier {outer.name} ({outer.kind}) in front of it",
             f"Remove `router`, or remove tier {outer.name}.",
         )
 
 
-def _guards(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[Violation]:
+def _guards(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[RuleViolation]:
     """Guards whose source cannot answer for this tier: they would only ever pause it."""
     for position, guard in enumerate(resolve(tier.update.guard, chain.guards)):
         at = ("update", "guard", position)
@@ -96,12 +96,12 @@ def _guards(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> It
         yield from _uncounted_requests(tier, outer, guard, at, hops)
 
 
-def _unnamed_instances(chain: Chain, tier: Tier, guard: Guard, at: tuple[str | int, ...]) -> Iterator[Violation]:
+def _unnamed_instances(chain: Chain, tier: Tier, guard: Guard, at: tuple[str | int, ...]) -> Iterator[RuleViolation]:
     """The probe tells instances apart by the name in their answers, and only the last tier answers."""
     last = chain.tiers[-1]
     for condition in guard.conditions:
         if condition.asks_for_names and tier.name != last.name:
-            yield Violation(
+            yield RuleViolation(
                 at,
                 f"guard {guard.name} ({condition.name}) asks the probe for the {condition.measure} of single instances "
                 f"of {tier.name}, and answers name only those of {last.name}",
@@ -112,14 +112,14 @@ def _unnamed_instances(chain: Chain, tier: Tier, guard: Guard, at: tuple[str | i
 
 def _uncounted_requests(
     tier: Tier, outer: Tier | None, guard: Guard, at: tuple[str | int, ...], hops: KnownHops
-) -> Iterator[Violation]:
+) -> Iterator[RuleViolation]:
     """A router's counters are those of the hop in front, which must be one that counts."""
     if outer is not None and hops[outer.kind].counts_requests:
         return
     for condition in guard.conditions:
         if condition.source == "router":
             kinds = _either(kind for kind, traits in hops.items() if traits.counts_requests)
-            yield Violation(
+            yield RuleViolation(
                 at,
                 f"guard {guard.name} ({condition.name}) asks the router of {tier.name}, which counts no requests by "
                 "instance",

@@ -16,7 +16,7 @@ from changeover.probe.ledger import Ledger
 from changeover.probe.ledger_row import LedgerRow, RequestKind, RequestOutcome, RowNote
 from changeover.probe.traffic_plan import TrafficPlan
 
-TierState = Callable[[], Mapping[str, object]]
+TierStateReader = Callable[[], Mapping[str, object]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Session:
         target: ProbeTarget,
         ledger: Ledger,
         stop: asyncio.Event,
-        tier_state: TierState | None = None,
+        tier_state: TierStateReader | None = None,
     ) -> None:
         self.plan = plan
         self.target = target

@@ -15,7 +15,7 @@ from changeover.probe.client import ProbeTarget
 from changeover.probe.copy_checks import CopyChecks
 from changeover.probe.gets import send_gets
 from changeover.probe.ledger import Ledger
-from changeover.probe.session import Session, TierState
+from changeover.probe.session import Session, TierStateReader
 from changeover.probe.traffic_plan import TrafficPlan
 from changeover.probe.uploads import send_uploads
 from changeover.probe.verdict import Verdict, judge
@@ -43,7 +43,7 @@ async def run(
     *,
     ledger: Ledger,
     stop: asyncio.Event,
-    tier_state: TierState | None = None,
+    tier_state: TierStateReader | None = None,
     progress: Callable[[ProbeProgress], None] | None = None,
 ) -> Verdict:
     """Send `plan` until `stop`, then compute the verdict. The caller closes the ledger.

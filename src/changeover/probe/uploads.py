@@ -37,7 +37,7 @@ async def _work(session: Session, copies: CopyChecks, name: str, index: int, sta
     with Connection(session.target) as connection:
         while await session.until(start):
             began = session.clock.now()
-            upload = _Upload(session, connection, f"{name}-{number}", chunked=(index + number) % 2 == 0)
+            upload = _ProbeUpload(session, connection, f"{name}-{number}", chunked=(index + number) % 2 == 0)
             row = await upload.send()
             stored = SentUpload(upload.ref, upload.id if row.outcome == "ok" else None)
             if stored.id is not None:
@@ -50,7 +50,7 @@ async def _work(session: Session, copies: CopyChecks, name: str, index: int, sta
 
 
 @dataclass
-class _Upload:
+class _ProbeUpload:
     """One upload; the acknowledgement sets `id`."""
 
     session: Session

@@ -8,10 +8,10 @@ import pytest
 from tests.unit.model.known_hops import HOPS
 
 from changeover.model.chain import Chain
-from changeover.model.chain_rules import Violation, violations
+from changeover.model.chain_rules import RuleViolation, violations
 
 
-def found(*tiers: tuple[str, str, dict[str, Any]], **chain: Any) -> list[Violation]:
+def found(*tiers: tuple[str, str, dict[str, Any]], **chain: Any) -> list[RuleViolation]:
     """The violations of a chain of tiers (name, kind, keys)."""
     whole = [{"name": name, "kind": kind, "templates": {"v1": {}}, **keys} for name, kind, keys in tiers]
     return list(violations(Chain.model_validate({"tiers": whole, **chain}), HOPS))
@@ -30,7 +30,7 @@ def runtime(**keys: Any) -> tuple[str, str, dict[str, Any]]:
 
 def test_a_chain_ends_with_a_tier_that_answers() -> None:
     assert found(front(), ("gateway", "balancer", {})) == [
-        Violation(
+        RuleViolation(
             ("tiers", 1, "kind"),
             "balancer sends requests to the tier behind it, and gateway is the last tier",
             "End the chain with a tier of kind server.",
@@ -40,7 +40,7 @@ def test_a_chain_ends_with_a_tier_that_answers() -> None:
 
 def test_nothing_stands_behind_a_tier_that_answers() -> None:
     assert found(runtime(), ("other", "server", {})) == [
-        Violation(
+        RuleViolation(
             ("tiers", 0, "kind"),
             "server answers requests itself, and never sends any to tier other behind it",
             "Only the last tier of a chain can be of kind server.",
@@ -56,7 +56,7 @@ def test_nothing_stands_behind_a_tier_that_answers() -> None:
     [
         (
             [front(affinity={"cookie": "route"}), runtime()],
-            Violation(
+            RuleViolation(
                 ("tiers", 0, "affinity"),
                 "affinity {cookie: route} of front (tls-proxy): the tier's balancer sees TLS, and no cookie",
                 "Set it at a tier further in that takes HTTP, or set `affinity: client-ip` here.",
@@ -64,7 +64,7 @@ def test_nothing_stands_behind_a_tier_that_answers() -> None:
         ),
         (
             [front(), ("l4", "byte-proxy", {"affinity": {"header": "X-User"}}), runtime()],
-            Violation(
+            RuleViolation(
                 ("tiers", 1, "affinity"),
                 "affinity {header: X-User} of l4 (byte-proxy): the tier's balancer sees bytes, and no header",
                 "Set it at a tier further in that takes HTTP.",
@@ -72,7 +72,7 @@ def test_nothing_stands_behind_a_tier_that_answers() -> None:
         ),
         (
             [front(), ("l4", "byte-proxy", {"affinity": "client-ip"}), runtime()],
-            Violation(
+            RuleViolation(
                 ("tiers", 1, "affinity"),
                 "affinity client-ip of l4 (byte-proxy): its connections come from tier front, not from clients",
                 "Set it at tier front, or at a tier further in that takes HTTP.",
@@ -80,7 +80,7 @@ def test_nothing_stands_behind_a_tier_that_answers() -> None:
         ),
         (
             [front("byte-proxy"), runtime(affinity="client-ip")],
-            Violation(
+            RuleViolation(
                 ("tiers", 1, "affinity"),
                 "affinity client-ip of runtime (server): tier front (byte-proxy) does not pass the client's address on",
                 "Set it at tier front, or begin the chain with a tier of kind balancer or tls-proxy.",
@@ -88,7 +88,7 @@ def test_nothing_stands_behind_a_tier_that_answers() -> None:
         ),
     ],
 )
-def test_an_affinity_by_what_the_balancer_cannot_see_is_refused(tiers: list[Any], violation: Violation) -> None:
+def test_an_affinity_by_what_the_balancer_cannot_see_is_refused(tiers: list[Any], violation: RuleViolation) -> None:
     assert found(*tiers) == [violation]
 
 
@@ -102,7 +102,7 @@ def test_an_affinity_by_what_it_can_see_is_accepted(affinity: Any) -> None:
 
 def test_a_tier_has_one_router() -> None:
     assert found(front("balancer"), runtime(router={"kind": "any"})) == [
-        Violation(
+        RuleViolation(
             ("tiers", 1, "router"),
             "tier runtime has two routers: this one, and tier front (balancer) in front of it",
             "Remove `router`, or remove tier front.",
@@ -134,7 +134,7 @@ def test_a_guard_that_tells_instances_apart_by_their_answers_is_refused_where_an
     guard: str, condition: str, measure: str
 ) -> None:
     assert found(front(**watched("no-broken-requests", guard)), runtime(), guards=[SHARES]) == [
-        Violation(
+        RuleViolation(
             ("tiers", 0, "update", "guard", 1),
             f"guard {guard} ({condition}) asks the probe for the {measure} of single instances of front, and answers "
             "name only those of runtime",
@@ -151,7 +151,7 @@ def test_the_last_tier_may_have_every_guard_of_the_probe_and_the_others_those_th
 @pytest.mark.parametrize("kind", ["tls-proxy", "byte-proxy", "balancer"])
 def test_a_guard_that_asks_a_router_is_refused_where_the_tier_in_front_counts_nothing(kind: str) -> None:
     assert found(front(kind), runtime(**watched("counters")), guards=[COUNTERS]) == [
-        Violation(
+        RuleViolation(
             ("tiers", 1, "update", "guard", 0),
             "guard counters (broken) asks the router of runtime, which counts no requests by instance",
             "Use `source: probe` or `source: prometheus`, or put a tier of kind counting-balancer in front of runtime.",

@@ -32,18 +32,18 @@ from changeover.rollout.tier.actions import ANSWERS, Action, Answer, TierStatus
 ANSWER_TIMEOUT = 10.0
 """Seconds that the controller has to respond."""
 
-TierArgument = Annotated[str, typer.Argument(help="The tier. Default: the tier that is being rolled.")]
+RolledTierArgument = Annotated[str, typer.Argument(help="The tier. Default: the tier that is being rolled.")]
 
 
 def pause(
-    tier: TierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
+    tier: RolledTierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
 ) -> None:
     """Pause a rollout: running drains finish, nothing new begins. Instances that die are still replaced."""
     _run(json, tier, file, state, Action.PAUSE)
 
 
 def promote(
-    tier: TierArgument = "",
+    tier: RolledTierArgument = "",
     full: Annotated[bool, typer.Option("--full", help="Skip all remaining steps.")] = False,
     file: FileOption = None,
     state: StateOption = STATE,
@@ -54,21 +54,21 @@ def promote(
 
 
 def abort(
-    tier: TierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
+    tier: RolledTierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
 ) -> None:
     """Undo the rollout in progress: re-admit the old instances, drain the new ones."""
     _run(json, tier, file, state, Action.ABORT)
 
 
 def undo(
-    tier: TierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
+    tier: RolledTierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
 ) -> None:
     """Undo the rollout in progress, or the tier's last completed one."""
     _run(json, tier, file, state, Action.UNDO)
 
 
 def retry(
-    tier: TierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
+    tier: RolledTierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
 ) -> None:
     """Roll again to the template whose rollout was undone."""
     _run(json, tier, file, state, Action.RETRY)
@@ -142,9 +142,9 @@ async def _take_over(
         start_keeper(found.state, journal)
         if action is Action.PAUSE:
             return _print_answer(
-                output, tier, action, await pause_unattended(found.world, journal, tier, on_progress, user)
+                output, tier, action, await pause_unattended(found.runtime, journal, tier, on_progress, user)
             )
-        return show_rolled(output, await carry_on(found.world, journal, on_progress, action, user))
+        return show_rolled(output, await carry_on(found.runtime, journal, on_progress, action, user))
 
 
 async def _at_rest(output: Output, found: wiring.Wired, journal: Journal, tier: str, action: Action) -> int:

@@ -92,9 +92,9 @@ async def _roll_all(found: wiring.Wired, on_progress: ProgressListener, naive: b
             for tier in found.chain.inside_out:
                 goal = list(tier.templates)[-1]
                 if naive:
-                    await restart_tier(found.world, found.platform, journal, tier, goal, on_progress)
+                    await restart_tier(found.runtime, found.platform, journal, tier, goal, on_progress)
                     continue
-                done += (await roll(found.world, journal, {tier.name: goal}, on_progress)).parts
+                done += (await roll(found.runtime, journal, {tier.name: goal}, on_progress)).parts
                 one = done[-1]
                 if one.finish.outcome != "completed":
                     raise fail(f"{tier.name} did not reach {goal}: {one.finish.reason}", exit_code=exits.ROLLED_BACK)

@@ -42,4 +42,4 @@ async def stop(found: wiring.Wired, on_progress: ProgressListener) -> list[str]:
             end_keeper(journal)  # first, because the keeper may hold the lease
         with lease(journal, "down", time.time()):
             end_keeper(journal)
-            return await take_down(found.world, journal, on_progress)
+            return await take_down(found.runtime, journal, on_progress)

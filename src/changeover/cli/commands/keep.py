@@ -41,7 +41,7 @@ async def _keep(output: Output, state: Path) -> int:
                     if not journal.is_up():
                         return exits.DONE
                     await keep_chain(
-                        found.world, journal, output.progress_since(since), partial(_changed, state, stamp)
+                        found.runtime, journal, output.progress_since(since), partial(_changed, state, stamp)
                     )
         except (ChangeoverError, CannotStart, Unknown, OSError, sqlite3.Error) as error:
             # A full disk is temporary, and a keeper that exits is not replaced.

@@ -43,7 +43,7 @@ def plan(
             asked = requested_targets(found, tier, to, everything, release)
             found.check_software()
             with contextlib.closing(found.journal()) as journal:
-                made = await make(found.world, journal, asked, strategy.value if strategy else None, time.time())
+                made = await make(found.runtime, journal, asked, strategy.value if strategy else None, time.time())
         if made.tiers:
             save(found.state, made.saved)
         output.result(data(made, found.disk), picture(made, found.disk))

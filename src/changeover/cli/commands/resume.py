@@ -38,5 +38,5 @@ async def _resume(output: Output, file: Path | None, state: Path) -> int:
                 paused = any((tier := journal.tier(t.name)) and tier.paused for t in found.chain.tiers)
                 action = Action.RESUME if paused else None
                 start_keeper(found.state, journal)
-                released = await carry_on(found.world, journal, output.progress_since(time.time()), action, "resume")
+                released = await carry_on(found.runtime, journal, output.progress_since(time.time()), action, "resume")
     return show_rolled(output, released)

@@ -85,7 +85,7 @@ async def roll_targets(
     async with patient_lease(journal, f"roll {way}", time.time()):
         unfinished = journal.unfinished_release()
         if plan is not None:
-            check_fresh(found.world, journal, plan)
+            check_fresh(found.runtime, journal, plan)
         if unfinished is None and all(is_there(journal, found.chain.tier(t), v) for t, v in targets.items()):
             parts = [
                 {"tier": t, "from": v, "to": v, "outcome": "nothing to do", "instances": []} for t, v in targets.items()
@@ -94,10 +94,10 @@ async def roll_targets(
             output.result(one_or_all(parts, "nothing to do"), f"{runs}. Nothing to do.")
             return exits.DONE
         found.check_software()
-        check_roll(found.world, journal, targets)
+        check_roll(found.runtime, journal, targets)
         found.keep_copy()  # after the checks: the keeper starts replacements from this copy
         start_keeper(found.state, journal)
-        released = await roll_tiers(found.world, journal, targets, output.progress_since(time.time()), strategy)
+        released = await roll_tiers(found.runtime, journal, targets, output.progress_since(time.time()), strategy)
     return show_rolled(output, released)
 
 

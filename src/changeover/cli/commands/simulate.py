@@ -119,7 +119,7 @@ def simulate(
     """
     if not look:
         raise typer.BadParameter("the time must be above 0", param_hint="--look")
-    world = SimulatedTier(
+    simulated = SimulatedTier(
         start=start_time,
         start_failures=start_failures,
         lifetime=failures or inf,
@@ -144,10 +144,10 @@ def simulate(
 
     async def work(output: Output) -> int:
         async with wired(chain_file(file, state), state) as found:
-            routers = found.world.routers
+            routers = found.runtime.routers
             fleets = [rules(change.of(one), routers[one.name]) for one in _asked(found.chain, tier)]
-        done = [SimulatedRollouts(fleet, await _rollouts(output, fleet, world, seed, runs)) for fleet in fleets]
-        output.result(data(done, world, seed), picture(done, world, seed))
+        done = [SimulatedRollouts(fleet, await _rollouts(output, fleet, simulated, seed, runs)) for fleet in fleets]
+        output.result(data(done, simulated, seed), picture(done, simulated, seed))
         return exits.DONE if all(one.clean for one in done) else exits.ROLLED_BACK
 
     run(json, work)
@@ -198,13 +198,13 @@ def rules(tier: Tier, router: Router) -> RolloutSettings:
 
 
 async def _rollouts(
-    output: Output, fleet: RolloutSettings, world: SimulatedTier, seed: int, runs: int
+    output: Output, fleet: RolloutSettings, simulated: SimulatedTier, seed: int, runs: int
 ) -> tuple[SimulationResult, ...]:
     found = []
     with _no_collector(), ExitStack() as shown:
         status, began = None, time.monotonic()
         for number in range(runs):
-            simulation = _start(fleet, world, seed, number)
+            simulation = _start(fleet, simulated, seed, number)
             while not simulation.finished:
                 _go_on(simulation, fleet, seed)
                 if status is None and output.err.is_terminal and time.monotonic() - began > PROGRESS_AFTER:
@@ -216,8 +216,8 @@ async def _rollouts(
     return tuple(found)
 
 
-def _start(fleet: RolloutSettings, world: SimulatedTier, seed: int, number: int) -> Simulation:
-    return Simulation(fleet, world, Random(f"{seed} {fleet.tier} {number}"))
+def _start(fleet: RolloutSettings, simulated: SimulatedTier, seed: int, number: int) -> Simulation:
+    return Simulation(fleet, simulated, Random(f"{seed} {fleet.tier} {number}"))
 
 
 def _go_on(simulation: Simulation, fleet: RolloutSettings, seed: int) -> None:

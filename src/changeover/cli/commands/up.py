@@ -51,5 +51,5 @@ async def start(found: wiring.Wired, source: Path, on_progress: ProgressListener
     with contextlib.closing(found.journal()) as journal, lease(journal, "up", time.time()):
         found.keep_copy()  # first: `down` finds the instances by it if this process is killed
         journal.set_chain_file(source.resolve())
-        await bring_up(found.world, journal, on_progress)
+        await bring_up(found.runtime, journal, on_progress)
         start_keeper(found.state, journal)

@@ -47,7 +47,7 @@ def requested_targets(
         return every
     named = {tier: to} if release is None else _read_release(release)
     for name, template in named.items():
-        find(found.world, name, template)
+        find(found.runtime, name, template)
     return named
 
 

@@ -60,11 +60,11 @@ _MEANS = {
 """Figure of a result -> its field in the object."""
 
 
-def data(done: Sequence[SimulatedRollouts], world: SimulatedTier, seed: int) -> dict[str, Any]:
+def data(done: Sequence[SimulatedRollouts], simulated: SimulatedTier, seed: int) -> dict[str, Any]:
     """The object of `simulate --json`. Times in seconds; extremes over all runs where the name says so, else means."""
     return {
         "seed": seed,
-        "assumptions": assumptions(world),
+        "assumptions": assumptions(simulated),
         "tiers": [
             {
                 **_settings(one.rules),
@@ -114,25 +114,25 @@ def _together(done: Sequence[SimulatedRollouts]) -> float | None:
     return sum(one.mean("seconds") or 0.0 for one in done)
 
 
-def assumptions(world: SimulatedTier) -> dict[str, str | float]:
+def assumptions(simulated: SimulatedTier) -> dict[str, str | float]:
     """The assumptions, under the names of the command's options."""
     return {
-        "uploads-per-second": world.uploads.rate,
-        "upload-size": SIZE.spell(world.uploads.work),
-        "client-rate": RATE.spell(world.uploads.pace),
-        "requests-per-second": world.requests.rate,
-        "request-time": TIME.spell(world.requests.work),
-        "start-time": TIME.spell(world.start),
-        "start-failures": world.start_failures,
-        "failures": "0s" if world.lifetime == inf else human_seconds(world.lifetime),
-        "confirm-time": TIME.spell(world.confirm),
-        "stop-time": TIME.spell(world.stop),
-        "verdict-time": TIME.spell(world.verdict),
-        "look": human_seconds(world.look),
+        "uploads-per-second": simulated.uploads.rate,
+        "upload-size": SIZE.spell(simulated.uploads.work),
+        "client-rate": RATE.spell(simulated.uploads.pace),
+        "requests-per-second": simulated.requests.rate,
+        "request-time": TIME.spell(simulated.requests.work),
+        "start-time": TIME.spell(simulated.start),
+        "start-failures": simulated.start_failures,
+        "failures": "0s" if simulated.lifetime == inf else human_seconds(simulated.lifetime),
+        "confirm-time": TIME.spell(simulated.confirm),
+        "stop-time": TIME.spell(simulated.stop),
+        "verdict-time": TIME.spell(simulated.verdict),
+        "look": human_seconds(simulated.look),
     }
 
 
-def picture(done: Sequence[SimulatedRollouts], world: SimulatedTier, seed: int) -> Group:
+def picture(done: Sequence[SimulatedRollouts], simulated: SimulatedTier, seed: int) -> Group:
     """The table that `simulate` prints."""
     table = Table("", *(one.rules.tier for one in done))
     for title, figure in _ROWS.items():
@@ -140,8 +140,8 @@ def picture(done: Sequence[SimulatedRollouts], world: SimulatedTier, seed: int) 
     notes = [Text(f"{one.rules.tier} {one.reason}", style="yellow") for one in done if one.reason]
     if len(done) > 1 and (seconds := _together(done)) is not None:
         notes.append(Text(f"One tier after the other: {_duration(seconds)}"))
-    world_text = "  ".join(f"--{name} {value}" for name, value in assumptions(world).items())
-    return Group(table, *notes, Text(f"Assumptions: {world_text}  --seed {seed}", style="dim"))
+    assumed = "  ".join(f"--{name} {value}" for name, value in assumptions(simulated).items())
+    return Group(table, *notes, Text(f"Assumptions: {assumed}  --seed {seed}", style="dim"))
 
 
 def _takes(one: SimulatedRollouts) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import httpx
 
-from changeover.engine.hooks.addresses import NO_ADDRESS, Address, service_address, web_address
+from changeover.engine.hooks.addresses import NO_ADDRESS, HookAddress, service_address, web_address
 from changeover.engine.hooks.notify import NotSent, send
 from changeover.engine.hooks.output import MAX_READ, MAX_REASON, end_of, plain, start_of, with_output
 from changeover.engine.hooks.webhook import post
@@ -73,11 +73,11 @@ class _Failure(Exception):
 
 
 @dataclass
-class _Target:
+class _Notified:
     """A service to notify. The lock is fair, and so keeps messages in order."""
 
     notify: Notify
-    address: Address
+    address: HookAddress
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -105,7 +105,7 @@ class HookRunner:
             (hook, NO_ADDRESS if hook.webhook is None else web_address(hook.webhook, environ, self._redact))
             for hook in hooks
         ]
-        self._targets = [_Target(one, service_address(one.url, environ, self._redact)) for one in notify]
+        self._targets = [_Notified(one, service_address(one.url, environ, self._redact)) for one in notify]
         self._checks: set[asyncio.Task[None]] = set()
         self._messages: set[asyncio.Task[None]] = set()
 
@@ -157,7 +157,7 @@ class HookRunner:
 
     # -- hooks -------------------------------------------------------------------------------------------------------
 
-    async def _perform(self, hook: Hook, address: Address, payload: HookPayload) -> None:
+    async def _perform(self, hook: Hook, address: HookAddress, payload: HookPayload) -> None:
         began, name = time.monotonic(), _title(hook, address)
         try:
             if hook.command is not None:
@@ -203,7 +203,7 @@ class HookRunner:
             raise _Failure(f"was killed by signal {-ended.code}", output)
         return output
 
-    async def _post(self, hook: Hook, address: Address, payload: HookPayload) -> None:
+    async def _post(self, hook: Hook, address: HookAddress, payload: HookPayload) -> None:
         """POST to a webhook. Raises _Failure with the start of an unsuccessful response."""
         if address.problem:
             raise _Failure(address.problem)
@@ -235,19 +235,19 @@ class HookRunner:
 
     # -- notifications -----------------------------------------------------------------------------------------------
 
-    async def _check(self, target: _Target) -> None:
+    async def _check(self, target: _Notified) -> None:
         """Report an address that Apprise does not understand."""
         if reason := await self._not_sent(target, None):
             self._report("", f"notify {target.address.shown} cannot work: {reason}", "warning")
 
-    async def _notify(self, target: _Target, payload: HookPayload) -> None:
+    async def _notify(self, target: _Notified, payload: HookPayload) -> None:
         """Send a message, or report why it was not sent."""
         async with target.turn:
             if reason := await self._not_sent(target, payload):
                 text = f"notify {target.address.shown} did not receive {payload.point}: {reason}"
                 self._report(payload.tier, text, "warning")
 
-    async def _not_sent(self, target: _Target, payload: HookPayload | None) -> str:
+    async def _not_sent(self, target: _Notified, payload: HookPayload | None) -> str:
         timeout = self._timing.address_check if payload is None else target.notify.timeout
         try:
             await send(target.address.url, payload, timeout, self._environ)
@@ -267,7 +267,7 @@ class HookRunner:
         return self._redact(plain(text))
 
 
-def _title(hook: Hook, address: Address) -> str:
+def _title(hook: Hook, address: HookAddress) -> str:
     if hook.name:
         return f"{hook.point} hook {hook.name}"
     return f"{hook.point} hook {PurePath(hook.command[0]).name if hook.command else address.shown}"

@@ -23,7 +23,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # some of Apprise's services import modules that Python has deprecated
     complaints: list[str] = []
     log = logging.getLogger("apprise")
-    log.addHandler(_Collector(complaints))
+    log.addHandler(_ComplaintCollector(complaints))
     log.propagate = False
     try:
         sent = _send(json.load(sys.stdin))
@@ -47,7 +47,7 @@ def _send(message: Mapping[str, Any]) -> bool:
     return bool(sender.notify(message["body"], message["title"], kind, body_format=apprise.NotifyFormat.TEXT))
 
 
-class _Collector(logging.Handler):
+class _ComplaintCollector(logging.Handler):
     """Collects the warnings of Apprise."""
 
     def __init__(self, complaints: list[str]) -> None:

@@ -31,30 +31,30 @@ class KeeperTiming:
 
 
 async def keep(
-    world: ChainRuntime,
+    runtime: ChainRuntime,
     journal: Journal,
     on_progress: ProgressListener,
     changed: Callable[[], bool],
     timing: KeeperTiming = KeeperTiming(),
 ) -> None:
-    """Heal until the chain is down, or `changed` reports that its file is another one than `world` was made from."""
+    """Heal until the chain is down, or `changed` reports that its file is another one than `runtime` was made from."""
     while journal.is_up() and not changed():
-        if _something_died(world, journal) and not journal.rollouts(unfinished=True):
+        if _something_died(runtime, journal) and not journal.rollouts(unfinished=True):
             try:
                 journal.take_lease(KEEPER, Clock().now())
             except LeaseHeld:
                 pass
             else:
                 try:
-                    await _heal(world, journal, on_progress, timing)
+                    await _heal(runtime, journal, on_progress, timing)
                 finally:
                     journal.release_lease()
         await asyncio.sleep(timing.look)
 
 
-async def _heal(world: ChainRuntime, journal: Journal, on_progress: ProgressListener, timing: KeeperTiming) -> None:
-    world.instances.clear()
-    controller = Controller(world, journal, on_progress)
+async def _heal(runtime: ChainRuntime, journal: Journal, on_progress: ProgressListener, timing: KeeperTiming) -> None:
+    runtime.instances.clear()
+    controller = Controller(runtime, journal, on_progress)
     async with controller.tending():
         await asyncio.sleep(timing.look)  # one look at every tier, so that the controller sees which instances died
         with contextlib.suppress(TimeoutError):
@@ -62,15 +62,15 @@ async def _heal(world: ChainRuntime, journal: Journal, on_progress: ProgressList
                 await controller.settle()
 
 
-def _something_died(world: ChainRuntime, journal: Journal) -> bool:
-    if not world.platform.is_open():
+def _something_died(runtime: ChainRuntime, journal: Journal) -> bool:
+    if not runtime.platform.is_open():
         return True
-    for tier in world.chain.tiers:
+    for tier in runtime.chain.tiers:
         fleet = journal.fleet(tier.name)
         if fleet.count((Phase.ADMITTED,)) < tier.size:
             return journal.tier(tier.name) is not None
         for member in fleet:
-            instance = world.platform.recorded(member.name)
-            if instance is None or world.platform.gone(instance) is not None:
+            instance = runtime.platform.recorded(member.name)
+            if instance is None or runtime.platform.gone(instance) is not None:
                 return True
     return False

@@ -64,7 +64,7 @@ class Plan:
 
 
 async def make(
-    world: ChainRuntime, journal: Journal, targets: Mapping[str, str], strategy: Strategy | None, at: float
+    runtime: ChainRuntime, journal: Journal, targets: Mapping[str, str], strategy: Strategy | None, at: float
 ) -> Plan:
     """Plan that roll. Raises ChangeoverError while tiers that it moves are not at rest."""
     if (release := journal.unfinished_release()) is not None:
@@ -74,25 +74,25 @@ async def make(
             state="Nothing was planned.",
             next="Wait for its end, finish it with `changeover resume`, or take it back with `changeover abort`.",
         )
-    moving = [t for t in world.chain.inside_out if t.name in targets and not is_there(journal, t, targets[t.name])]
+    moving = [t for t in runtime.chain.inside_out if t.name in targets and not is_there(journal, t, targets[t.name])]
     for tier in moving:
         _check_whole(journal, tier)
-    seen = {tier.name: await _in_flight(world, journal, tier) for tier in world.chain.tiers}
+    seen = {tier.name: await _in_flight(runtime, journal, tier) for tier in runtime.chain.tiers}
     planned: list[TierPlan] = []
     uploads: list[PassingUpload] = []
     over: set[int] = set()
     for tier in moving:
         begins = sum(one.rehearsal.seconds for one in planned)
-        ends = [(name, up, seconds_left(up)) for name, up in _uploads(world, tier, seen) if id(up) not in over]
-        rehearsal = _rehearse(world, journal, tier, targets[tier.name], strategy, at, begins, ends)
+        ends = [(name, up, seconds_left(up)) for name, up in _uploads(runtime, tier, seen) if id(up) not in over]
+        rehearsal = _rehearse(runtime, journal, tier, targets[tier.name], strategy, at, begins, ends)
         came_from = _tier_state(journal, tier).goal
         planned.append(TierPlan(tier.name, came_from, targets[tier.name], tier.size, begins, rehearsal))
         met = _passing(tier, begins, rehearsal, ends)
         over |= {id(one.upload) for one in met}
         uploads += met
-    here = {tier.name: journal.fleet(tier.name).existing for tier in world.chain.tiers}
+    here = {tier.name: journal.fleet(tier.name).existing for tier in runtime.chain.tiers}
     peaks = [one.rehearsal.peak - here[one.tier] for one in planned]
-    basis = basis_of(world, journal, targets, strategy)
+    basis = basis_of(runtime, journal, targets, strategy)
     return Plan(
         saved=SavedPlan(digest(basis), dict(targets), strategy, basis),
         tiers=tuple(planned),
@@ -119,15 +119,15 @@ def _tier_state(journal: Journal, tier: Tier) -> TierState:
     return journal.tier(tier.name) or TierState(tier.first)
 
 
-async def _in_flight(world: ChainRuntime, journal: Journal, tier: Tier) -> dict[str, InFlight | None]:
+async def _in_flight(runtime: ChainRuntime, journal: Journal, tier: Tier) -> dict[str, InFlight | None]:
     """Of every serving instance; None for those that do not report it."""
 
     async def ask(name: str) -> InFlight | None:
-        instance = world.platform.recorded(name)
+        instance = runtime.platform.recorded(name)
         if instance is None:
             return None
         try:
-            return await world.hops[tier.name].in_flight(instance)
+            return await runtime.hops[tier.name].in_flight(instance)
         except Unknown:
             return None
 
@@ -136,15 +136,15 @@ async def _in_flight(world: ChainRuntime, journal: Journal, tier: Tier) -> dict[
 
 
 def _uploads(
-    world: ChainRuntime, tier: Tier, seen: Mapping[str, Mapping[str, InFlight | None]]
+    runtime: ChainRuntime, tier: Tier, seen: Mapping[str, Mapping[str, InFlight | None]]
 ) -> list[tuple[str | None, Upload]]:
     """The uploads that pass through a tier, with their instance where it is known.
 
     A tier that sees no uploads passes on those of the first tier behind it that does, each through some instance.
     """
     behind: Tier | None = tier
-    while behind is not None and not world.hops[behind.name].traits.sees_uploads:
-        behind = world.chain.inner(behind.name)
+    while behind is not None and not runtime.hops[behind.name].traits.sees_uploads:
+        behind = runtime.chain.inner(behind.name)
     if behind is None:
         return []
     here = behind is tier
@@ -157,7 +157,7 @@ def _uploads(
 
 
 def _rehearse(
-    world: ChainRuntime,
+    runtime: ChainRuntime,
     journal: Journal,
     tier: Tier,
     goal: str,
@@ -174,14 +174,14 @@ def _rehearse(
         if m.phase is Phase.GONE and m.times.keys() >= {Phase.DRAINED, Phase.LEAVING} and not m.cut
     ]
     # A hop that sees no uploads drains until its connections are closed, idle ones too: assume the usual time.
-    usual = 0.0 if world.hops[tier.name].traits.sees_uploads else median(drains or [0.0])
+    usual = 0.0 if runtime.hops[tier.name].traits.sees_uploads else median(drains or [0.0])
 
     def drain(name: str, after: float) -> float:
         left = [end - begins - after for instance, _, end in ends if end is not None and instance in (None, name)]
         return max(usual, *left, 0.0)
 
     return rehearse(
-        settings_of(world, tier),
+        settings_of(runtime, tier),
         _tier_state(journal, tier),
         journal.fleet(tier.name),
         Started(at, goal, strategy),

@@ -44,11 +44,11 @@ class Released:
     parts: tuple[Rolled, ...]
 
 
-def find(world: ChainRuntime, tier: str, goal: str) -> Tier:
+def find(runtime: ChainRuntime, tier: str, goal: str) -> Tier:
     """The tier, if it and the template exist. Raises ChangeoverError that lists those that do."""
-    found = world.chain.tier(tier)
+    found = runtime.chain.tier(tier)
     if found is None:
-        names = ", ".join(t.name for t in world.chain.tiers)
+        names = ", ".join(t.name for t in runtime.chain.tiers)
         raise fail(f"there is no tier {tier}", next=f"The tiers of this chain are: {names}.")
     if goal not in found.templates:
         names = ", ".join(found.templates)
@@ -70,12 +70,12 @@ def is_there(journal: Journal, tier: Tier | None, goal: str) -> bool:
     )
 
 
-def check_roll(world: ChainRuntime, journal: Journal, targets: Mapping[str, str]) -> None:
+def check_roll(runtime: ChainRuntime, journal: Journal, targets: Mapping[str, str]) -> None:
     """Whether a rollout may begin, or go on. Raises ChangeoverError when it may not.
 
     An unfinished release is carried on by asking for the same again; anything else must wait.
     """
-    check_templates(world, journal)
+    check_templates(runtime, journal)
     release = journal.unfinished_release()
     if release is not None and (release.undo_reason is not None or dict(release.to_templates) != dict(targets)):
         way = ", ".join(f"{tier} to {goal}" for tier, goal in release.to_templates.items())
@@ -87,7 +87,7 @@ def check_roll(world: ChainRuntime, journal: Journal, targets: Mapping[str, str]
 
 
 async def roll(
-    world: ChainRuntime,
+    runtime: ChainRuntime,
     journal: Journal,
     targets: Mapping[str, str],
     on_progress: ProgressListener,
@@ -98,26 +98,26 @@ async def roll(
     When one tier does not reach its template, the tiers that did are taken back, the last one first. Raises
     ChangeoverError when the release cannot begin.
     """
-    check_roll(world, journal, targets)
-    controller = Controller(world, journal, on_progress)
+    check_roll(runtime, journal, targets)
+    controller = Controller(runtime, journal, on_progress)
     came_from = {tier: controller.machines[tier].tier.goal for tier in targets}
     journal.begin_release(controller.now, targets, came_from, strategy)
-    return await _Releasing(world, journal, controller, on_progress).run()
+    return await _Releasing(runtime, journal, controller, on_progress).run()
 
 
 async def carry_on(
-    world: ChainRuntime, journal: Journal, on_progress: ProgressListener, action: Action | None = None, who: str = ""
+    runtime: ChainRuntime, journal: Journal, on_progress: ProgressListener, action: Action | None = None, who: str = ""
 ) -> Released:
     """Finish an unfinished release, after an action that the operator asks for. The lease must be held."""
-    check_templates(world, journal)
-    return await _Releasing(world, journal, Controller(world, journal, on_progress), on_progress).run(action, who)
+    check_templates(runtime, journal)
+    return await _Releasing(runtime, journal, Controller(runtime, journal, on_progress), on_progress).run(action, who)
 
 
 async def pause_unattended(
-    world: ChainRuntime, journal: Journal, tier: str, on_progress: ProgressListener, requester: str
+    runtime: ChainRuntime, journal: Journal, tier: str, on_progress: ProgressListener, requester: str
 ) -> Answer:
     """Pause a rollout whose controller has ended: `resume` finds it paused. Needs the lease."""
-    controller = Controller(world, journal, on_progress)
+    controller = Controller(runtime, journal, on_progress)
     async with controller.tending():
         return controller.request(tier, Action.PAUSE, requester)
 
@@ -126,20 +126,20 @@ class _Releasing:
     """Carries the unfinished release to its end."""
 
     def __init__(
-        self, world: ChainRuntime, journal: Journal, controller: Controller, on_progress: ProgressListener
+        self, runtime: ChainRuntime, journal: Journal, controller: Controller, on_progress: ProgressListener
     ) -> None:
-        self._world = world
+        self._runtime = runtime
         self._journal = journal
         self._controller = controller
         self._done: list[Rolled] = []
-        self._outward = [tier.name for tier in world.chain.inside_out]
+        self._outward = [tier.name for tier in runtime.chain.inside_out]
         self._hooks = HookRunner(
-            world.chain.hooks,
-            world.chain.notify,
+            runtime.chain.hooks,
+            runtime.chain.notify,
             on_progress,
             self._record,
             now=lambda: controller.now,
-            folder=world.folder,
+            folder=runtime.folder,
         )
         controller.before_step = self._before_step
 
@@ -201,7 +201,7 @@ class _Releasing:
                 await self._move(tier, release.from_templates[tier], "rolling")
 
     def _is_there(self, tier: str, goal: str) -> bool:
-        return is_there(self._journal, self._world.chain.tier(tier), goal)
+        return is_there(self._journal, self._runtime.chain.tier(tier), goal)
 
     async def _move(self, tier: str, goal: str, by: Strategy | None) -> None:
         controller = self._controller
@@ -243,7 +243,7 @@ class _Releasing:
         return ""
 
     def _payload(self, row: RolloutRow, **more: Any) -> HookPayload:
-        name, now = self._world.chain.name, self._controller.now
+        name, now = self._runtime.chain.name, self._controller.now
         return HookPayload(name, row.id, row.tier, row.from_template, row.to_template, now, **more)
 
     def _record(self, about: HookPayload, text: str) -> None:

@@ -92,9 +92,9 @@ def _file(folder: Path, number: str) -> Path:
     return folder / "plans" / f"{number}.json"
 
 
-def check_fresh(world: ChainRuntime, journal: Journal, plan: SavedPlan) -> None:
+def check_fresh(runtime: ChainRuntime, journal: Journal, plan: SavedPlan) -> None:
     """Check that the facts are as they were when the plan was made. Raises ChangeoverError that names what changed."""
-    now = basis_of(world, journal, plan.targets, plan.strategy)
+    now = basis_of(runtime, journal, plan.targets, plan.strategy)
     changed = [what for what in plan.basis.keys() | now.keys() if plan.basis.get(what) != now.get(what)]
     if changed:
         raise stale(plan, now, changed)
@@ -114,28 +114,28 @@ def stale(plan: SavedPlan, now: Basis, changed: Iterable[str]) -> ChangeoverErro
 
 
 def basis_of(
-    world: ChainRuntime, journal: Journal, targets: Mapping[str, str], strategy: Strategy | None
+    runtime: ChainRuntime, journal: Journal, targets: Mapping[str, str], strategy: Strategy | None
 ) -> dict[str, str]:
     """The facts that a plan of that roll rests on, as they are now."""
     found: dict[str, str] = {"strategy": strategy or "the chain file's"}
     for name, template in targets.items():
-        tier = world.chain.tier(name)
+        tier = runtime.chain.tier(name)
         assert tier is not None
         state = journal.tier(name)
         members = sorted(journal.fleet(name), key=lambda member: member.serial)
         found |= {
             f"the template of {name}": f"{state.goal if state else tier.first} -> {template}",
-            f"the content of template {template} of {name}": world.hashes[name][template],
+            f"the content of template {template} of {name}": runtime.hashes[name][template],
             f"the instances of {name}": ", ".join(as_listed(member) for member in members),
-            f"the rollout settings of {name}": digest(_stored_settings(settings_of(world, tier))),
+            f"the rollout settings of {name}": digest(_stored_settings(settings_of(runtime, tier))),
         }
     return found
 
 
-def settings_of(world: ChainRuntime, tier: Tier) -> RolloutSettings:
+def settings_of(runtime: ChainRuntime, tier: Tier) -> RolloutSettings:
     """The rollout settings of a tier, as the controller will have them."""
-    asks_hooks = any(hook.point is Point.BEFORE_STEP for hook in world.chain.hooks)
-    return rollout_settings(tier, weighed=isinstance(world.routers[tier.name], CanWeigh), ask_first=asks_hooks)
+    asks_hooks = any(hook.point is Point.BEFORE_STEP for hook in runtime.chain.hooks)
+    return rollout_settings(tier, weighed=isinstance(runtime.routers[tier.name], CanWeigh), ask_first=asks_hooks)
 
 
 def as_listed(member: Member) -> str:

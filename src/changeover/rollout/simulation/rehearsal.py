@@ -77,10 +77,10 @@ def rehearse(
     `start`: seconds from creating an instance until it is ready. `drain(name, at)`: seconds that an instance of that
     name needs to get empty when it begins to leave `at` seconds after the beginning.
     """
-    return _Rehearsal(settings, tier, fleet, started, start, drain).run()
+    return _RehearsedRollout(settings, tier, fleet, started, start, drain).run()
 
 
-class _Rehearsal:
+class _RehearsedRollout:
     def __init__(
         self,
         settings: RolloutSettings,

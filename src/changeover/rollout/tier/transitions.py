@@ -88,9 +88,9 @@ FORWARD: tuple[StateName, ...] = tuple(n for n in N if n not in (N.RESTING, N.UN
 """States of a rollout on its way to its goal."""
 GOING: tuple[StateName, ...] = tuple(n for n in FORWARD if n is not N.PAUSED)
 
-Target = StateName | str
+Destination = StateName | str
 
-ROWS: tuple[tuple[tuple[StateName, ...], StateCause, Target], ...] = (
+ROWS: tuple[tuple[tuple[StateName, ...], StateCause, Destination], ...] = (
     # A roll begins from wherever the tier is: it may be asked for in the middle of another one.
     ((N.RESTING, N.UNDOING, N.FAILED), C.ROLL, N.ROLLING),
     ((N.RESTING, N.UNDOING, N.FAILED), C.ROLL_CANARY, N.STEPPING),
@@ -130,7 +130,7 @@ ROWS: tuple[tuple[tuple[StateName, ...], StateCause, Target], ...] = (
     ((N.UNDOING,), C.BARRED, N.RESTING),
 )
 
-TABLE: Mapping[tuple[StateName, StateCause], Target] = MappingProxyType(
+TABLE: Mapping[tuple[StateName, StateCause], Destination] = MappingProxyType(
     {(source, cause): target for sources, cause, target in ROWS for source in sources}
 )
 
