@@ -46,7 +46,8 @@ class Repository:
         with self.translated_errors():
             found, version = await self.store.read(id)
         manifest = record.decode(found)
-        if manifest.owner != owner:
+        # A file system that ignores case finds an upload under other ids too.
+        if manifest.owner != owner or manifest.id != id:
             raise NotFound
         if manifest.state is UploadState.CANCELLED:
             raise Cancelled("this upload was cancelled")

@@ -4,12 +4,13 @@
     ROOT/ab/ID/segments/NAME    a segment
     ROOT/ab/ID~X                the rest of a deleted upload
 
-Compare-and-swap without a lock: version N+1 is written to a file of its own and then linked to `record.N+1`; the link
-fails if another process was first. So a stopped or killed process never blocks another one, and link(2) is atomic over
-NFS too. A writer may sleep so long that `record.N+1` is created and deleted meanwhile; it then finds a higher version,
-and knows. Until then its record exists and was never valid, so a reader looks for a higher version again after reading.
-Segments have a folder of their own so that the folder of records stays small enough to be listed in one call: a listing
-in several calls can miss a record that changes meanwhile.
+Compare-and-swap without a lock: version N+1 is written to a file of its own and then linked to `record.N+1`, or renamed
+without replacement where there are no hard links (`filesystem.py`); this fails if another process was first. So a
+stopped or killed process never blocks another one, and link(2) is atomic over NFS too. A writer may sleep so long that
+`record.N+1` is created and deleted meanwhile; it then finds a higher version, and knows. Until then its record exists
+and was never valid, so a reader looks for a higher version again after reading. Segments have a folder of their own so
+that the folder of records stays small enough to be listed in one call: a listing in several calls can miss a record
+that changes meanwhile.
 
 Over NFS a client that caches folders and names (it does unless mounted with `noac`, or `actimeo=0,lookupcache=none`)
 may read an outdated record for some seconds; a swap is correct even then.
@@ -30,7 +31,6 @@ import logging
 import os
 import re
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -38,6 +38,16 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from changeover.uploads.stores.filesystem import (
+    NO_ROOM,
+    check_folder,
+    forget,
+    name_once,
+    names,
+    remove,
+    sync_folder,
+    write_all,
+)
 from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, Segment, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
@@ -52,14 +62,15 @@ _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _RECORD = re.compile(r"record\.(\d+)")
 _SEGMENTS = "segments"
 _LEFT_OVER = re.compile(r"[A-Za-z0-9_-]{16,64}~[0-9a-f]{8}")
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class FileStore:
-    """A Store in a folder, which it creates. Raises OSError if that fails.
+    """A Store in a folder, which it creates.
+
+    Raises OSError if that fails, or if the file system lacks what the store needs (`filesystem.check_folder`).
 
     `durable`: whether acknowledged bytes survive a power failure, and not only the death of the process.
     """
@@ -70,6 +81,7 @@ class FileStore:
         self._root = root
         self._durable = durable
         root.mkdir(parents=True, exist_ok=True)
+        check_folder(root, durable=durable)
 
     async def create(self, id: str, record: bytes) -> RecordVersion:
         folder = self._folder(id)
@@ -92,8 +104,8 @@ class FileStore:
                         empty.rmdir()
             raise
         if self._durable:
-            _sync_folder(folder.parent)
-            _sync_folder(self._root)
+            sync_folder(folder.parent)
+            sync_folder(self._root)
         return version
 
     async def read(self, id: str) -> tuple[bytes, RecordVersion]:
@@ -121,11 +133,11 @@ class FileStore:
         found = _versions(folder)
         for older in found:
             if older <= version:
-                _forget(folder / f"record.{older}")
+                forget(folder / f"record.{older}")
         if max(found, default=0) > version + 1:
             # Other processes continued from `version` and deleted the file that would have made the link fail, while
             # this thread slept before it; or they have continued from this very record. Either way it is outdated.
-            _forget(folder / f"record.{version + 1}")
+            forget(folder / f"record.{version + 1}")
             raise RecordChanged
         return str(version + 1)
 
@@ -146,24 +158,21 @@ class FileStore:
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
-                _write_all(descriptor, record)
+                write_all(descriptor, record)
                 if self._durable:
                     os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
-            try:
-                os.link(temporary, folder / f"record.{version}")
-            except FileExistsError:
-                # NFS may have lost the response and retried: a second name of this file means that the link succeeded
-                if temporary.stat().st_nlink < 2:
-                    raise RecordChanged from None
+            name_once(temporary, folder / f"record.{version}")
+        except FileExistsError:
+            raise RecordChanged from None
         except FileNotFoundError:
             raise RecordMissing from None  # deleted meanwhile
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
         if self._durable:
-            _sync_folder(folder)
+            sync_folder(folder)
 
     async def drop(self, id: str) -> None:
         await _in_thread(self._drop, self._folder(id))
@@ -178,13 +187,13 @@ class FileStore:
             self._check_root()
             return
         if self._durable:
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
         _remove_rest(rest)
 
     async def ids(self) -> AsyncIterator[str]:
         await _in_thread(self._check_root)
-        for folder in await _in_thread(_names, self._root):
-            for name in await _in_thread(_names, self._root / folder):
+        for folder in await _in_thread(names, self._root):
+            for name in await _in_thread(names, self._root / folder):
                 if _ID.fullmatch(name):
                     yield name
                 elif _LEFT_OVER.fullmatch(name):
@@ -231,7 +240,7 @@ class FileWriter:
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         with _translated_errors():
-            _write_all(self._descriptor, piece)
+            write_all(self._descriptor, piece)
         self._size += len(piece)
 
     async def commit(self) -> Sequence[Segment]:
@@ -246,7 +255,7 @@ class FileWriter:
     def _sync(self) -> None:
         os.fdatasync(self._descriptor)
         if self._fresh:  # its name must be durable too
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
             self._fresh = False
 
     def close(self) -> None:
@@ -256,7 +265,7 @@ class FileWriter:
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
         if not self._committed:
-            _forget(self._path)
+            forget(self._path)
 
 
 class _Reader:
@@ -272,53 +281,15 @@ class _Reader:
 
 def _versions(folder: Path) -> list[int]:
     """The versions of the record in the folder: usually one."""
-    return [int(found[1]) for name in _names(folder) if (found := _RECORD.fullmatch(name))]
-
-
-def _forget(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
+    return [int(found[1]) for name in names(folder) if (found := _RECORD.fullmatch(name))]
 
 
 def _remove_rest(folder: Path) -> None:
     """Delete the rest of a deleted upload. If that fails (NFS keeps open files), a later listing retries it."""
     try:
-        _remove(folder)
+        remove(folder)
     except OSError as error:
         _LOG.warning("cannot delete the rest of a deleted upload yet: %s", error)
-
-
-def _remove(folder: Path) -> None:
-    """Delete a folder with its content; other processes may do the same."""
-    while True:
-        try:
-            return shutil.rmtree(folder)
-        except FileNotFoundError:
-            if not folder.exists():
-                return None
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as found:
-            return [entry.name for entry in found]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; syncing a file does not do that for its own name."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -329,7 +300,7 @@ def _translated_errors() -> Iterator[None]:
     except FileNotFoundError:
         raise RecordMissing from None
     except OSError as error:
-        raise StoreUnavailable(error.strerror or str(error), full=error.errno in _NO_ROOM) from error
+        raise StoreUnavailable(error.strerror or str(error), full=error.errno in NO_ROOM) from error
 
 
 async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

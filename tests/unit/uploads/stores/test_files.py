@@ -80,7 +80,7 @@ async def test_a_writer_that_slept_before_it_cleared_away_does_not_take_what_cam
     tmp_path: Path, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = await store.create(ID, b"0")
-    before(monkeypatch, files, "_forget", lambda: elsewhere(tmp_path, b"two", b"three"))
+    before(monkeypatch, files, "forget", lambda: elsewhere(tmp_path, b"two", b"three"))
     assert await store.swap(ID, b"one", version) == "2"  # it held, and others have gone on from it
     assert (await store.read(ID))[0] == b"three"
     assert records(tmp_path) == ["record.4"]
@@ -91,7 +91,7 @@ async def test_a_writer_that_finds_others_gone_on_from_its_record_does_not_take_
     tmp_path: Path, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = await store.create(ID, b"0")
-    before(monkeypatch, files, "_sync_folder", lambda: elsewhere(tmp_path, b"two"))
+    before(monkeypatch, files, "sync_folder", lambda: elsewhere(tmp_path, b"two"))
     with pytest.raises(RecordChanged):
         await store.swap(ID, b"one", version)
     assert (await store.read(ID))[0] == b"two"
@@ -231,7 +231,7 @@ async def test_a_drop_that_was_killed_half_way_leaves_no_upload_and_is_finished_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(files, "_remove", killed)
+        patched.setattr(files, "remove", killed)
         with pytest.raises(KeyboardInterrupt):
             store._drop(tmp_path / ID[:2] / ID)
     assert any((tmp_path / ID[:2]).iterdir())
