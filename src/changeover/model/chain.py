@@ -28,13 +28,19 @@ def _address(text: str) -> str:
     return text
 
 
+LONGEST_CHECK = 65535
+"""Seconds that Kong takes for an interval or a timeout of its checks."""
+MOST_CHECKS = 255
+"""Checks in a row that Kong can count."""
+
+
 class Health(ConfigModel):
     """How a load balancer asks whether an instance may get traffic."""
 
-    interval: Seconds = Field(0.5, gt=0, description="Time between two checks of one instance.")
-    timeout: Seconds = Field(2.0, gt=0, description="An answer later than this counts as a failure.")
-    rise: int = Field(1, ge=1, description="Successes in a row before an instance counts as healthy.")
-    fall: int = Field(2, ge=1, description="Failures in a row before it counts as unhealthy.")
+    interval: Seconds = Field(0.5, gt=0, le=LONGEST_CHECK, description="Time between two checks of one instance.")
+    timeout: Seconds = Field(2.0, gt=0, le=LONGEST_CHECK, description="An answer later than this counts as a failure.")
+    rise: int = Field(1, ge=1, le=MOST_CHECKS, description="Successes in a row before an instance counts as healthy.")
+    fall: int = Field(2, ge=1, le=MOST_CHECKS, description="Failures in a row before it counts as unhealthy.")
 
 
 class Drain(ConfigModel):

@@ -5,6 +5,7 @@ Rules within one tier are validators of `chain`; what a template may contain is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ def violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
         for violation in (
             *_order(chain, tier, hops),
             *_affinity(chain, tier, outer, hops),
+            *_affinity_name(chain, tier, routed.get(tier.name), hops),
             *_one_router(tier, routed.get(tier.name)),
             *_guards(chain, tier, outer, hops),
         ):
@@ -75,6 +77,24 @@ def _affinity(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> 
             at,
             f"{says}: tier {first.name} ({first.kind}) does not pass the client's address on",
             f"Set it at tier {first.name}, or begin the chain with a tier of kind {kinds}.",
+        )
+
+
+def _affinity_name(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[RuleViolation]:
+    """Some software takes fewer names of cookies and headers than others, or drops headers with such names."""
+    for front in chain.tiers[: chain.tiers.index(tier)] if tier.affinity.by == "header" else ():
+        if not re.fullmatch(passes := hops[front.kind].passes_headers, tier.affinity.name):
+            yield RuleViolation(
+                ("affinity",),
+                f"tier {front.name} ({front.kind}) drops the header {tier.affinity.name}, so {tier.name} never gets it",
+                f"Choose a name that matches {passes}.",
+            )
+    kind = outer.kind if outer is not None else str((tier.router or {}).get("kind"))
+    if tier.affinity.name and kind in hops and not re.fullmatch(hops[kind].affinity_names, tier.affinity.name):
+        yield RuleViolation(
+            ("affinity",),
+            f"{kind}, the router of {tier.name}, takes no {tier.affinity.by} of the name {tier.affinity.name}",
+            f"Choose a name that matches {hops[kind].affinity_names}.",
         )
 
 

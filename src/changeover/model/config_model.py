@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Headers = Mapping[
     Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")],
@@ -14,8 +14,25 @@ Headers = Mapping[
 """HTTP headers, name to value. Any other character would break the quoting of some software's configuration."""
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
-"""A name in a chain file: lower case, digits and dashes, as load balancers and file systems all accept."""
+Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")]
+"""A name in a chain file: lower case, digits and inner dashes, as load balancers, hosts and file systems accept."""
+
+
+def _plain_path(path: str) -> str:
+    segments = path.split("/")[1:]
+    if "" in segments[:-1] or "." in segments or ".." in segments:
+        raise ValueError("servers compare paths without empty, `.` and `..` segments, so no request has this path")
+    return path
+
+
+RoutePath = Annotated[str, Field(pattern=r"^/[^\s{};?#%]*$", examples=["/", "/upload"]), AfterValidator(_plain_path)]
+"""The path of a route as servers compare it: decoded, and without segments that a server resolves."""
+
+
+def each_once(paths: Sequence[str]) -> None:
+    """Raises ValueError where two routes have the same path: only one of them would be used."""
+    if twice := sorted({path for path in paths if paths.count(path) > 1}):
+        raise ValueError(f"two routes have the path {twice[0]}; each needs a path of its own")
 
 
 class ConfigModel(BaseModel):

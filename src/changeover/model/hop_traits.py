@@ -43,6 +43,10 @@ class HopTraits:
     counts_requests: bool = False
     """Whether it counts requests by instance behind it, for guards: `ports.CountsRequests`."""
 
+    affinity_names: str = r"[A-Za-z0-9_.-]+"
+    """Cookies and headers that it can balance the tier behind by: a pattern of their names."""
+    passes_headers: str = r"[A-Za-z0-9_.-]+"
+    """Headers of a request that it passes on: a pattern of their names."""
     external_router: type[RouterSettings] | None = None
     """The schema of `router`, where this software can route a tier of a chain that it is not part of:
     `ports.RoutesFromOutside`."""

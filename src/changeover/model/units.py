@@ -14,6 +14,8 @@ from pydantic import BeforeValidator, ByteSize, Field, PlainSerializer, WithJson
 
 __all__ = ["Bytes", "Count", "Seconds", "human_bytes", "human_seconds", "resolve_count"]
 
+SHORTEST = 0.001
+"""Seconds. A shorter time would be rounded to 0, which many servers take for `no limit`."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -24,7 +26,10 @@ def parse_seconds(value: Any) -> Any:
     if value == 0 and not isinstance(value, bool):
         return 0.0
     if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
-        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
+        if 0 < seconds < SHORTEST:
+            raise ValueError("the shortest time is 1ms: the configurations of servers hold whole milliseconds")
+        return seconds
     raise ValueError("a time with its unit is needed, such as 500ms, 30s, 2m or 1h")
 
 

@@ -92,6 +92,27 @@ def test_an_affinity_by_what_the_balancer_cannot_see_is_refused(tiers: list[Any]
     assert found(*tiers) == [violation]
 
 
+@pytest.mark.parametrize("by", ["cookie", "header"])
+def test_a_name_that_the_balancer_does_not_take_is_refused(by: str) -> None:
+    at = ("tiers", 1, "affinity")
+    what = f"narrow-balancer, the router of runtime, takes no {by} of the name a.b"
+    refused = found(front("narrow-balancer"), runtime(affinity={by: "a.b"}))
+    assert RuleViolation(at, what, "Choose a name that matches [a-z]+.") in refused
+    assert found(front("narrow-balancer"), runtime(affinity={by: "ab"})) == []
+    assert found(front("balancer"), runtime(affinity={by: "a.b"})) == []
+    outside = {"kind": "narrow-balancer"}
+    assert found(runtime(affinity={by: "a.b"}, router=outside))[0].what == what
+
+
+def test_a_header_that_a_tier_in_front_drops_is_refused() -> None:
+    what = "tier front (narrow-balancer) drops the header X-User, so runtime never gets it"
+    middle: tuple[str, str, dict[str, Any]] = ("middle", "balancer", {})
+    assert found(front("narrow-balancer"), middle, runtime(affinity={"header": "X-User"})) == [
+        RuleViolation(("tiers", 2, "affinity"), what, "Choose a name that matches [a-z]+.")
+    ]
+    assert found(front("narrow-balancer"), middle, runtime(affinity={"cookie": "X-User"})) == []
+
+
 @pytest.mark.parametrize("affinity", ["client-ip", {"cookie": "route"}, {"header": "X-User"}])
 def test_an_affinity_by_what_it_can_see_is_accepted(affinity: Any) -> None:
     assert found(front("balancer", affinity=affinity), runtime(affinity=affinity)) == []

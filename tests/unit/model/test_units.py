@@ -28,6 +28,14 @@ def test_what_is_no_time_is_refused_with_an_example_of_one(text: object) -> None
         SECONDS.validate_python(text)
 
 
+@pytest.mark.parametrize("text", ["0.4ms", "0.0001s", "0.0000001h"])
+def test_a_time_that_would_be_rounded_to_nothing_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="the shortest time is 1ms"):
+        SECONDS.validate_python(text)
+    assert SECONDS.validate_python("1ms") == 0.001
+    assert SECONDS.validate_python("0ms") == 0
+
+
 @given(st.integers(0, 10**9))
 def test_whole_milliseconds_are_read_back_as_they_were_written(milliseconds: int) -> None:
     seconds = milliseconds / 1000

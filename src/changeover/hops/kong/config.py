@@ -48,7 +48,7 @@ def kong_conf(settings: KongSettings, context: LaunchContext, *, as_root: bool) 
         "nginx_proxy_keepalive_time": f"{settings.keepalive_time * 1000:.0f}ms",
         "nginx_proxy_keepalive_timeout": f"{settings.keepalive_timeout * 1000:.0f}ms",
         "nginx_proxy_keepalive_requests": 100000,
-        "upstream_keepalive_idle_timeout": max(1, round(settings.upstream_keepalive_timeout)),
+        "upstream_keepalive_idle_timeout": int(settings.upstream_keepalive_timeout),
         **({} if context.outermost else _known_clients()),
         "plugins": "off",
         "anonymous_reports": "off",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -29,6 +30,23 @@ def _admin_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _upstream_name(text: str) -> str:
+    """As Kong takes it: a service sends to an upstream by naming it as its host."""
+    if re.fullmatch(r"[0-9.]+", text):
+        raise ValueError("Kong takes this for an IP address, which cannot be the name of an upstream")
+    if not all(re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?", label) for label in text.split(".")):
+        raise ValueError(
+            "a name like that of a host is needed: letters, digits, underscores and inner dashes, in parts between dots"
+        )
+    return text
+
+
+def _each_once(urls: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({url for url in urls if urls.count(url) > 1}):
+        raise ValueError(f"{twice[0]} is named twice; a node confirms for itself alone")
+    return urls
+
+
 File = Annotated[str, Field(pattern="^/", examples=["/etc/changeover/kong-ca.pem"])]
 """A file, from the root: the keeper has another working directory than the operator."""
 
@@ -37,12 +55,12 @@ class ExternalKong(RouterSettings):
     """A Kong in front of this tier that the chain does not start: docs/kong.md."""
 
     kind: Literal["kong"] = Field(description="The software.")
-    admin: tuple[Annotated[str, AfterValidator(_admin_url)], ...] = Field(
+    admin: Annotated[tuple[Annotated[str, AfterValidator(_admin_url)], ...], AfterValidator(_each_once)] = Field(
         min_length=1,
         description="The Admin API of every node: a change is confirmed when each node itself reports it.",
     )
-    upstream: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9._-]+$", description="The name of its upstream. Default: the tier's name."
+    upstream: Annotated[str, AfterValidator(_upstream_name)] | None = Field(
+        None, description="The name of its upstream, like a host name. Default: the tier's name."
     )
     request_buffering: bool = Field(
         True,

@@ -49,6 +49,8 @@ class Kong:
         # The script that stands for the instance turns QUIT into `kong quit`; on TERM it runs `kong stop`, which cuts.
         stop_signal=SIGQUIT,
         routes_inward=True,
+        affinity_names=r"[A-Za-z0-9_-]+",
+        passes_headers=r"[A-Za-z0-9_-]+",
         external_router=ExternalKong,
     )
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from changeover.model.config_model import ConfigModel
+from changeover.model.config_model import ConfigModel, RoutePath, each_once
 from changeover.model.units import Seconds
+
+LONGEST = 2_147_483
+"""Seconds. Kong holds a timeout in milliseconds, below 2^31 - 1."""
 
 
 class KongRoute(ConfigModel):
     """How requests below one path are passed on."""
 
-    path: str = Field(
-        "/", pattern=r"^/[^\s{};~]*$", description="Prefix of the path; the longest one that fits decides."
+    path: Annotated[RoutePath, Field(pattern=r"^[A-Za-z0-9._~/:@!$&'()*+,=-]*$")] = Field(
+        "/", description="Prefix of the path; the longest one that fits decides."
     )
     buffering: Literal["stream", "buffer"] = Field(
         "stream",
@@ -35,9 +38,9 @@ class KongSettings(ConfigModel):
         description="Other instances tried when one cannot be reached. Kong's default of 5, at 60 s each, holds a "
         "request for six minutes.",
     )
-    connect_timeout: Seconds = Field(2.0, gt=0, description="To an instance behind.")
+    connect_timeout: Seconds = Field(2.0, gt=0, le=LONGEST, description="To an instance behind.")
     response_timeout: Seconds = Field(
-        300.0, gt=0, description="Longest silence of the tier behind, or of a body to it."
+        300.0, gt=0, le=LONGEST, description="Longest silence of the tier behind, or of a body to it."
     )
     keepalive_time: Seconds = Field(
         60.0,
@@ -53,8 +56,20 @@ class KongSettings(ConfigModel):
     )
     upstream_keepalive_timeout: Seconds = Field(
         30.0,
-        gt=0,
-        description="Idle time of a pooled connection inward; below the keep-alive of the servers there. Kong's "
-        "default of 60 s is above that of many.",
+        ge=1,
+        le=LONGEST,
+        description="Idle time of a pooled connection inward, in whole seconds; below the keep-alive of the servers "
+        "there. Kong's default of 60 s is above that of many.",
     )
     routes: tuple[KongRoute, ...] = Field((KongRoute(),), min_length=1, description="By path; without one: everything.")
+
+    @model_validator(mode="after")
+    def _paths_differ(self) -> Self:
+        each_once([route.path for route in self.routes])
+        return self
+
+    @model_validator(mode="after")
+    def _pool_has_whole_seconds(self) -> Self:
+        if self.upstream_keepalive_timeout % 1:
+            raise ValueError("Kong holds upstream_keepalive_timeout in whole seconds")
+        return self

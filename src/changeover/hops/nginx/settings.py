@@ -6,14 +6,14 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from changeover.model.config_model import ConfigModel, Headers
+from changeover.model.config_model import ConfigModel, Headers, RoutePath, each_once
 from changeover.model.units import Bytes, Seconds, human_bytes
 
 
 class Route(ConfigModel):
     """How requests below one path are passed on: docs/routes.md."""
 
-    path: str = Field("/", pattern=r"^/[^\s{};]*$", description="Prefix of the path.")
+    path: RoutePath = Field("/", description="Prefix of the path.")
     buffering: Literal["stream", "buffer"] = Field(
         "stream",
         description="`stream`: pass a body on as it comes; a slow upload then holds a connection through every tier. "
@@ -50,7 +50,7 @@ class Route(ConfigModel):
 class _Common(ConfigModel):
     worker_processes: int = Field(1, ge=1, le=64, description="Fixed: a count that changes on reload resets peers.")
     connect_timeout: Seconds = Field(
-        2.0, description="A deleted machine never answers, so a longer wait gains nothing."
+        2.0, gt=0, description="A deleted machine never answers, so a longer wait gains nothing."
     )
     snippet: str = Field("", description="Raw nginx text, put at the end of the http (or stream) block.")
 
@@ -97,6 +97,11 @@ class HttpSettings(_Common):
         return sum(
             self.at_once(route) * self.largest_body(route) for route in self.routes if route.buffering == "buffer"
         )
+
+    @model_validator(mode="after")
+    def _paths_differ(self) -> Self:
+        each_once([route.path for route in self.routes])
+        return self
 
     @model_validator(mode="after")
     def _disk_is_bounded(self) -> Self:

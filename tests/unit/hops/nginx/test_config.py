@@ -262,3 +262,14 @@ def test_two_instances_write_into_no_common_file() -> None:
 def test_an_instance_listens_at_its_own_addresses() -> None:
     conf = http(instance=instance("edge-v1-7", 21000, 21001)).one("http")
     assert {server.value("listen")[0] for server in conf.all("server")} == {"127.0.0.1:21000", "127.0.0.1:21001"}
+
+
+@pytest.mark.parametrize("path", ["/a//b", "/a/./b", "/a/..", "/a%20b", "/a?b"])
+def test_a_path_that_no_request_has_is_refused(path: str) -> None:
+    with pytest.raises(ValidationError, match=r"routes\.0\.path"):
+        HttpSettings.model_validate({"routes": [{"path": path}]})
+
+
+def test_the_same_path_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="two routes have the path /a"):
+        HttpSettings.model_validate({"routes": [{"path": "/a"}, {"path": "/"}, {"path": "/a"}]})
