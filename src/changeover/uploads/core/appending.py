@@ -22,7 +22,7 @@ from changeover.uploads.core.errors import (
     WrongLength,
 )
 from changeover.uploads.core.limits.limits import Limits
-from changeover.uploads.core.manifest import Manifest, merge_segments
+from changeover.uploads.core.manifest import Manifest, UploadState, merge_segments
 from changeover.uploads.core.repository import Repository
 from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.stores.store import RecordChanged, RecordVersion, Segment
@@ -225,11 +225,12 @@ class Appender:
         received = self._start + self._written
         if ended is None and complete and length not in (None, received):
             ended = WrongLength(f"{length} bytes were announced; {received} bytes arrived")
-        whole = ended is None and (complete if complete is not None else received == length)
-        await self._swap(lambda it: (it.completed() if whole else it).released())
-        if isinstance(ended, Interrupted):
+        declared = ended is None and complete
+        await self._swap(lambda it: (it.completed() if declared else it).released())
+        is_complete = self._manifest.state is UploadState.COMPLETE
+        if isinstance(ended, Interrupted) and not is_complete:
             raise Interrupted(self._manifest.offset)
-        if ended is not None:
+        if ended is not None and not isinstance(ended, Interrupted):
             raise ended
         return self._manifest
 

@@ -291,12 +291,21 @@ class Engine:
 
     @contextlib.asynccontextmanager
     async def cancelled_on_error(self, manifest: Manifest) -> AsyncIterator[None]:
-        """Cancel an upload if its first request fails: the client does not know its URL, and cannot continue."""
+        """Cancel an upload if its first request fails: the client does not know its URL, and cannot continue.
+
+        An upload that is complete is not cancelled because its client disconnects: it has every byte of it.
+        """
         try:
             yield
-        except (UploadError, ClientDisconnected):
+        except UploadError:
             with contextlib.suppress(UploadError):
                 await self.cancel(manifest.id, manifest.owner)
+            raise
+        except ClientDisconnected:
+            with contextlib.suppress(UploadError):
+                found, version = await self._repository.read(manifest.id, manifest.owner)
+                if found.state is UploadState.RECEIVING:
+                    await self._repository.cancel(found, version)
             raise
 
     async def leave(self) -> None:

@@ -19,6 +19,10 @@ from changeover.uploads.stores.store import Segment
 Dialect = Literal["ietf", "tus", "parts", "content-range", "plain"]
 """The protocol that an upload was created with."""
 
+COMPLETE_AT_LENGTH: frozenset[Dialect] = frozenset({"tus", "content-range", "plain"})
+"""Dialects whose clients take an upload for complete when its offset has reached its length. Clients of `ietf` declare
+the end by `Upload-Complete: ?1`; those of `parts` by a request of its own."""
+
 
 class UploadState(StrEnum):
     """Where an upload is in its life. The values are stored."""
@@ -116,6 +120,17 @@ class Manifest:
 
     # -- changes ---------------------------------------------------------------------------------------------------
 
+    def settled(self) -> Manifest:
+        """Complete if its dialect counts it complete: the offset has reached the length, however the request ended.
+
+        Held by no process then, so that any process may call the handler. An upload that no request has taken yet
+        (epoch 0) stays: the request that creates an empty upload checks its digests first.
+        """
+        reached = self.length is not None and self.offset == self.length and self.epoch > 0
+        if self.state is UploadState.RECEIVING and self.dialect in COMPLETE_AT_LENGTH and reached:
+            return self.completed().released()
+        return self
+
     def taken_by(self, holder: str) -> Manifest:
         """Held by another process, or by none: later writes of the previous holder are refused."""
         return replace(self, epoch=self.epoch + 1, holder=holder)
@@ -125,8 +140,8 @@ class Manifest:
         return replace(self, holder="", lease_until=0.0)
 
     def appended(self, segments: Iterable[Segment]) -> Manifest:
-        """With more bytes."""
-        return replace(self, segments=merge_segments(self.segments, segments))
+        """With more bytes; complete if they are the last ones."""
+        return replace(self, segments=merge_segments(self.segments, segments)).settled()
 
     def with_part(self, number: int, part: UploadPart) -> Manifest:
         """With that part, instead of an earlier one of the same number."""

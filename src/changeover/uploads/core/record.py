@@ -63,7 +63,7 @@ def decode(record: bytes) -> Manifest:
         raise ValueError(f"not a record of an upload: {error!r}") from error
     if found:
         raise ValueError(f"not a record of an upload: unknown keys {', '.join(sorted(found))}")
-    return manifest
+    return manifest.settled()  # a process may have died, or an older release stopped, at the last byte
 
 
 _PLAIN = (

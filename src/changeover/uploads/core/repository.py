@@ -60,10 +60,9 @@ class Repository:
         return await self.store.swap(manifest.id, record.encode(manifest), version)
 
     def is_expired(self, manifest: Manifest) -> bool:
-        """False during a handler call: its response must find the upload."""
-        now = self.now()
-        is_leased = manifest.state is UploadState.COMPLETE and now < manifest.lease_until
-        return manifest.expires is not None and now >= manifest.expires and not is_leased
+        """False for a complete upload until the handler has responded: its bytes are acknowledged."""
+        awaits_handler = manifest.state is UploadState.COMPLETE and manifest.needs_handler
+        return manifest.expires is not None and self.now() >= manifest.expires and not awaits_handler
 
     async def is_unfinished(self, id: str) -> bool:
         """Whether its bytes are still arriving. Raises StoreUnavailable."""

@@ -42,8 +42,9 @@ async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
         raise BadRequest(str(error)) from error
     if range.first is None:
         manifest = await engine.fence(request.id, request.owner)
-        if manifest.state is UploadState.RECEIVING and range.length == manifest.offset:
-            manifest = await _take(engine, request, manifest.offset, range.length)
+        length = manifest.length if range.length is None else range.length
+        if manifest.state is UploadState.RECEIVING and length == manifest.offset:
+            manifest = await _take(engine, request, manifest.offset, length)
         return await _progress(engine, request, manifest)
     if request.announced not in (None, range.size):
         raise BadRequest(f"Content-Range has {range.size} bytes, but Content-Length is {request.announced}")
