@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 from changeover.uploads.core.errors import BadRequest, DigestMismatch
 from changeover.uploads.protocols import digest
@@ -37,11 +36,6 @@ class Digests:
         for algorithm, expected in self._expected.items():
             if self._hashes[algorithm].digest() != expected:
                 raise DigestMismatch(self._name, algorithm, expected)
-
-
-def of_content(headers: Mapping[str, str]) -> Digests | None:
-    """The verifier of a request's content, if it has a `Content-Digest`. Raises BadRequest."""
-    return (Digests(CONTENT, headers[CONTENT]) or None) if CONTENT in headers else None
 
 
 def check_readable(repr_digest: str | None) -> None:

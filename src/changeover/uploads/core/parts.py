@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import replace
 
 from changeover.uploads.core.active_requests import ActiveRequest, ActiveRequests, BodyPieces
 from changeover.uploads.core.appending import ContentVerifier
+from changeover.uploads.core.digests import REPR, check_readable
 from changeover.uploads.core.errors import AlreadyComplete, BadRequest, Interrupted
 from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.limits.rate_limit import RateLimits
@@ -93,12 +95,15 @@ class PartUploads:
         with repository.translated_errors():
             return merge_segments(segments, await writer.commit())
 
-    async def assemble(self, id: str, owner: str, order: list[int] | None) -> Manifest:
+    async def assemble(self, id: str, owner: str, order: list[int] | None, repr_digest: str | None = None) -> Manifest:
         """Complete the upload from its parts in ascending order: from those in `order`, or from all.
+
+        `repr_digest`: the field of that name, to be compared with the complete upload.
 
         Raises NotFound, Cancelled, BadRequest (if a part is missing), TooLarge, RetryLater.
         """
         is_first = False
+        check_readable(repr_digest)
 
         def assembled(manifest: Manifest) -> Manifest:
             nonlocal is_first
@@ -110,7 +115,8 @@ class PartUploads:
             if missing := [n for n in numbers if n not in manifest.parts]:
                 raise BadRequest(f"parts {missing} are missing")
             self._limits.check_size(sum(manifest.parts[n].size for n in numbers))
-            return manifest.assembled(numbers).completed()
+            headers = manifest.headers if repr_digest is None else {**manifest.headers, REPR: repr_digest}
+            return replace(manifest.assembled(numbers).completed(), headers=headers)
 
         manifest, _ = await self._repository.change(*await self._repository.read(id, owner), assembled)
         if is_first:

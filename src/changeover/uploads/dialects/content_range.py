@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from changeover.uploads.core.digests import REPR, of_content
+from changeover.uploads.core.digests import REPR
 from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import AlreadyComplete, BadRequest, Interrupted, WrongOffset
 from changeover.uploads.core.manifest import Manifest, UploadState
 from changeover.uploads.dialects.http import DialectRequest, DialectResponse, problem, replayed
 from changeover.uploads.protocols import content_range, tus
 from changeover.uploads.protocols.errors import MalformedField
+
+CREATION_FIELDS = ("x-upload-content-type", "x-upload-content-length")
+"""Fields of the request that begins an upload."""
+MAX_METADATA = 64 * 1024
+"""Bytes of the body of the request that begins an upload: a JSON description of the object, which is not kept."""
 
 
 async def create(engine: Engine, request: DialectRequest) -> DialectResponse:
@@ -27,6 +32,8 @@ async def create(engine: Engine, request: DialectRequest) -> DialectResponse:
         length = tus.number(request.headers, "x-upload-content-length")
     except MalformedField as error:
         raise BadRequest(str(error)) from error
+    if await request.read(MAX_METADATA) is None:
+        raise BadRequest(f"the metadata of an upload has more than {MAX_METADATA} bytes")
     target = request.root + request.rest
     manifest = await engine.create(
         NewUpload("content-range", request.owner, request.method, target, headers, length=length)
@@ -76,7 +83,7 @@ async def _take(engine: Engine, request: DialectRequest, offset: int, length: in
         complete=None,
         length=length,
         announced=request.announced,
-        verify=of_content(request.headers),
+        verify=request.verifier(),
         repr_digest=request.headers.get(REPR),
     )
 

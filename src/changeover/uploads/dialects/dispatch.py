@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs
+
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.core.errors import BadRequest, NotFound
 from changeover.uploads.core.manifest import UploadState
@@ -9,6 +11,7 @@ from changeover.uploads.dialects import content_range, ietf, parts, plain, tus
 from changeover.uploads.dialects.http import DialectRequest, DialectResponse, problem
 from changeover.uploads.protocols import digest
 from changeover.uploads.protocols import ietf as ietf_fields
+from changeover.uploads.protocols import tus as tus_fields
 
 
 async def dispatch(engine: Engine, request: DialectRequest) -> DialectResponse:
@@ -16,7 +19,7 @@ async def dispatch(engine: Engine, request: DialectRequest) -> DialectResponse:
     headers, method = request.headers, request.method
     if method == "OPTIONS":
         return _options(engine)
-    if "tus-resumable" in headers:
+    if "tus-resumable" in headers or _lacks_tus_version(request):
         return await tus.handle(engine, request)
     if not request.id:
         return await _begin(engine, request)
@@ -44,18 +47,32 @@ def _options(engine: Engine) -> DialectResponse:
 
 async def _begin(engine: Engine, request: DialectRequest) -> DialectResponse:
     """A request to the collection, which begins an upload."""
-    if ietf_fields.is_spoken(request.headers):
+    if ietf_fields.is_spoken(request.headers) and not ietf_fields.is_whole_in_unknown_draft(request.headers):
         return await ietf.handle(engine, request)
     if request.method not in ("POST", "PUT"):
         return problem(405, f"{request.method} is not allowed on the collection", ("Allow", "POST, PUT, OPTIONS"))
     if "content-range" in request.headers:
         # RFC 9110, section 14.4: a part must not be taken for the whole.
         raise BadRequest("Content-Range is not allowed here; send it to the URL of an upload")
-    if request.query == "parts":
+    query = parse_qs(request.query, keep_blank_values=True, encoding="latin-1")
+    if "parts" in query:
         return await parts.create(engine, request)
-    if "uploadType=resumable" in request.query.split("&"):
+    if query.get("uploadType") == ["resumable"]:
         return await content_range.create(engine, request)
+    if "uploadType" in query and query["uploadType"] != ["media"]:
+        raise BadRequest(f"uploadType must be resumable or media, not {','.join(query['uploadType'])!r}")
+    if not request.headers.keys().isdisjoint(content_range.CREATION_FIELDS):
+        raise BadRequest("X-Upload-Content-Length and -Type need uploadType=resumable in the query")
     return await plain.handle(engine, request)
+
+
+def _lacks_tus_version(request: DialectRequest) -> bool:
+    """Whether a request of tus has no `Tus-Resumable`. Taken for a plain one, it would be a complete empty upload."""
+    if request.id and request.method != "PATCH":
+        return False
+    if not request.headers.keys().isdisjoint(ietf_fields.COMPLETION_FIELDS):
+        return False
+    return request.media_type == tus_fields.PATCH_TYPE or not request.headers.keys().isdisjoint(tus_fields.FIELDS)
 
 
 async def _content(engine: Engine, request: DialectRequest) -> DialectResponse:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from changeover.uploads.core.appending import ContentVerifier
 from changeover.uploads.core.digests import REPR
 from changeover.uploads.core.errors import (
     AlreadyComplete,
     BadRequest,
     Cancelled,
+    ChecksumMismatch,
     DigestMismatch,
     Forbidden,
     NotFound,
@@ -24,6 +26,7 @@ from changeover.uploads.core.errors import (
     WrongLength,
 )
 from changeover.uploads.core.manifest import Response
+from changeover.uploads.dialects import content
 from changeover.uploads.protocols import digest
 
 CONTENT_HEADERS = ("content-type", "content-encoding", "content-language", "content-disposition", REPR)
@@ -64,14 +67,33 @@ class DialectRequest:
     def announced(self) -> int | None:
         """Bytes of the body, if `Content-Length` gives them."""
         text = self.headers.get("content-length", "")
-        return int(text) if text.isascii() and text.isdigit() else None
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+    @property
+    def media_type(self) -> str:
+        """The type of the body without parameters, in lower case."""
+        return content.media_type(self.headers)
+
+    def verifier(self) -> ContentVerifier | None:
+        """Compares the body with every digest that this request states; None without any. Raises BadRequest."""
+        return content.verifier(self.headers)
 
     async def is_empty(self) -> bool:
-        """Whether there is no body; reads it."""
+        """Whether there is no body; reads it. Raises BadRequest, ChecksumMismatch."""
+        return await self.read(0) is not None
+
+    async def read(self, limit: int) -> bytes | None:
+        """The whole body, verified; None if it has more bytes than `limit`. Raises BadRequest, ChecksumMismatch."""
+        verify = self.verifier()
+        found = bytearray()
         async for piece in self.body:
-            if piece:
-                return False
-        return True
+            found += piece
+            if len(found) > limit:
+                return None
+        if verify is not None:
+            verify.update(bytes(found))
+            verify.check()
+        return bytes(found)
 
     @property
     def id(self) -> str:
@@ -130,7 +152,7 @@ def error_response(error: UploadError) -> DialectResponse:
         case DigestMismatch():
             provided = {"algorithm": error.algorithm, "provided-digest": digest.spell(error.provided)}
             return problem(400, str(error), type=digest.MISMATCHING, **provided)
-        case WrongLength():
+        case ChecksumMismatch() | WrongLength():
             return problem(400, str(error))
         case Rejected():
             return problem(error.status, str(error))

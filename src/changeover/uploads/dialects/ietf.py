@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from changeover.uploads.core.appending import ContentVerifier
-from changeover.uploads.core.digests import REPR, of_content
+from changeover.uploads.core.digests import REPR
 from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import (
     AlreadyComplete,
     BadRequest,
-    DigestMismatch,
+    ChecksumMismatch,
     Interrupted,
     TooLarge,
     WrongLength,
@@ -67,7 +67,7 @@ async def _create(engine: Engine, request: DialectRequest, fields: RequestFields
     """Section "Upload Creation". Any method; the request has the whole body, a part of it, or none."""
     if fields.complete is None:
         raise BadRequest("Upload-Complete is needed to create an upload")
-    verify = of_content(request.headers)
+    verify = request.verifier()
     manifest = await engine.create(
         NewUpload(
             "ietf",
@@ -116,14 +116,14 @@ async def _append(engine: Engine, request: DialectRequest, fields: RequestFields
     """Section "Upload Append"."""
     if fields.offset is None or fields.complete is None:
         raise BadRequest("Upload-Offset and Upload-Complete are needed to append")
-    if fields.interop.typed and request.headers.get("content-type", "").partition(";")[0].strip() != ietf.PARTIAL:
+    if fields.interop.typed and request.media_type != ietf.PARTIAL:
         return problem(415, f"the content type of an append must be {ietf.PARTIAL}", ("Accept-Patch", ietf.PARTIAL))
     try:
-        verify = of_content(request.headers)
+        verify = request.verifier()
         manifest = await _take(engine, request, fields, request.id, fields.offset, fields.complete, verify)
     except AlreadyComplete as error:
         return await _append_to_complete(engine, request, fields, fields.offset, error)
-    except DigestMismatch as error:  # section "Integrity Digests": nothing was appended
+    except ChecksumMismatch as error:  # section "Integrity Digests": nothing was appended
         response = error_response(error)
         return replace(response, headers=(*response.headers, *_at(fields.interop, fields.offset)))
     if manifest.state is UploadState.RECEIVING:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import json
 
-from changeover.uploads.core.digests import of_content
+from changeover.uploads.core.digests import REPR
 from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import BadRequest, Interrupted
 from changeover.uploads.core.manifest import UploadPart, UploadState
+from changeover.uploads.dialects import content
 from changeover.uploads.dialects.http import DialectRequest, DialectResponse, json_response, problem, replayed
 
 MAX_PARTS = 10_000
@@ -26,6 +27,8 @@ MAX_LIST = 1_000_000
 
 
 async def create(engine: Engine, request: DialectRequest) -> DialectResponse:
+    if not await request.is_empty():
+        raise BadRequest("this request creates an upload in parts, and has no body; send the bytes as parts")
     target = request.root + request.rest
     manifest = await engine.create(NewUpload("parts", request.owner, request.method, target, request.kept_headers))
     url = request.url(manifest.id)
@@ -41,7 +44,7 @@ async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
                 parts = [_part_json(n, part) for n, part in sorted(manifest.parts.items())]
                 return json_response(200, {"parts": parts})
             case "PUT", ["parts", number]:
-                n, verify = _number(number), of_content(request.headers)
+                n, verify = _number(number), content.verifier(request.headers, is_representation=True)
                 part = await engine.parts.put(request.id, request.owner, n, request.body, verify)
                 return json_response(200, _part_json(n, part))
             case "POST", ["complete"]:
@@ -64,21 +67,19 @@ def _part_json(number: int, part: UploadPart) -> dict[str, int]:
 async def _complete(engine: Engine, request: DialectRequest) -> DialectResponse:
     manifest = await engine.find(request.id, request.owner)
     if manifest.state is UploadState.RECEIVING:
-        await engine.parts.assemble(request.id, request.owner, await _order(request))
+        await engine.parts.assemble(request.id, request.owner, await _order(request), request.headers.get(REPR))
     return replayed(await engine.completion.response(request.id, request.owner))
 
 
 async def _order(request: DialectRequest) -> list[int] | None:
-    body = b""
-    async for piece in request.body:
-        body += piece
-        if len(body) > MAX_LIST:
-            raise BadRequest("the list of parts is too long")
+    body = await request.read(MAX_LIST)
+    if body is None:
+        raise BadRequest(f"the list of parts has more than {MAX_LIST} bytes")
     if not body:
         return None
     try:
         order = json.loads(body)["parts"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadRequest('the body must be {"parts": [1, 2, ...]}, or empty for all parts') from error
     if (
         not isinstance(order, list)

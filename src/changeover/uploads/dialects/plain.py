@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from changeover.uploads.core.digests import of_content
 from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import Interrupted
 from changeover.uploads.dialects.http import DialectRequest, DialectResponse, problem, replayed
@@ -10,7 +9,7 @@ from changeover.uploads.dialects.http import DialectRequest, DialectResponse, pr
 
 async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Receive the body, and send the handler's response. Raises UploadError."""
-    verify = of_content(request.headers)
+    verify = request.verifier()
     manifest = await engine.create(
         NewUpload(
             "plain",

@@ -5,12 +5,11 @@ concatenation. Sections are those of tus.io/protocols/resumable-upload.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from email.utils import formatdate
 from urllib.parse import urljoin, urlsplit
 
 from changeover.uploads.core.appending import ContentVerifier
-from changeover.uploads.core.digests import of_content
+from changeover.uploads.core.digests import REPR
 from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import (
     AlreadyComplete,
@@ -100,12 +99,15 @@ async def _create(engine: Engine, request: DialectRequest) -> DialectResponse:
         request.owner,
         request.method,
         request.root + request.rest,
-        {},
+        _kept(request),
         tus.metadata(headers["upload-metadata"]) if headers.get("upload-metadata") else {},
         length,
         headers.get("upload-concat", ""),
     )
-    verify = _verify(request)
+    has_body = not final and (length == 0 or request.media_type == tus.PATCH_TYPE)
+    verify = request.verifier() if has_body else None
+    if final and not await request.is_empty():
+        raise BadRequest("a final upload has no bytes of its own")
     if concat is not None and final:
         manifest = await engine.concatenate(new, [_named(request, url) for url in concat.urls])
     else:
@@ -115,8 +117,7 @@ async def _create(engine: Engine, request: DialectRequest) -> DialectResponse:
         "Location",
         manifest.id if request.rest.endswith("/") and request.base == request.root else request.url(manifest.id),
     )
-    content_type = headers.get("content-type")
-    if not final and (length == 0 or content_type == tus.PATCH_TYPE):
+    if has_body:
         async with engine.cancelled_on_error(manifest):
             with contextlib.suppress(Interrupted):  # the response has the offset of what arrived
                 await _take(engine, request, manifest.id, 0, verify)
@@ -125,9 +126,20 @@ async def _create(engine: Engine, request: DialectRequest) -> DialectResponse:
     return DialectResponse(201, (place, ("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
 
 
+def _kept(request: DialectRequest) -> dict[str, str]:
+    """The fields for the handler. The type of tus is that of the request, not of the upload."""
+    headers = request.kept_headers
+    if request.media_type == tus.PATCH_TYPE:
+        del headers["content-type"]
+    return headers
+
+
 def _named(request: DialectRequest, url: str) -> str:
     """The id in the relative or absolute URL of a partial upload. Raises BadRequest."""
-    path = urlsplit(urljoin(request.base + "/", url)).path
+    try:
+        path = urlsplit(urljoin(request.base + "/", url)).path
+    except ValueError as error:  # `http://[`
+        raise BadRequest(f"{url} is not a URL") from error
     if not path.startswith(request.base + "/"):
         raise BadRequest(f"{url} is not an upload below {request.base}")
     return path.removeprefix(request.base + "/").strip("/")
@@ -158,7 +170,7 @@ async def _offset(engine: Engine, request: DialectRequest) -> DialectResponse:
 
 async def _append(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Section "PATCH"."""
-    if request.headers.get("content-type") != tus.PATCH_TYPE:
+    if request.media_type != tus.PATCH_TYPE:
         return problem(415, f"the content type of a PATCH must be {tus.PATCH_TYPE}")
     offset = tus.number(request.headers, "upload-offset")
     if offset is None:
@@ -167,7 +179,7 @@ async def _append(engine: Engine, request: DialectRequest) -> DialectResponse:
     if before.is_concatenation:
         raise Forbidden("a final upload accepts no bytes")
     try:
-        manifest = await _take(engine, request, request.id, offset, _verify(request))
+        manifest = await _take(engine, request, request.id, offset, request.verifier())
     except AlreadyComplete:
         manifest = await engine.find(request.id, request.owner)
         if offset != manifest.offset:
@@ -176,11 +188,6 @@ async def _append(engine: Engine, request: DialectRequest) -> DialectResponse:
             raise  # an empty one asks again for a lost response
     await _handle_completed(engine, request, manifest)
     return DialectResponse(204, (("Upload-Offset", str(manifest.offset)), *_expires(manifest)))
-
-
-def _verify(request: DialectRequest) -> ContentVerifier | None:
-    checksum = request.headers.get("upload-checksum")
-    return of_content(request.headers) if checksum is None else _ChecksumVerifier(tus.checksum(checksum))
 
 
 async def _take(
@@ -196,6 +203,7 @@ async def _take(
         length=length,
         announced=request.announced,
         verify=verify,
+        repr_digest=request.headers.get(REPR),
     )
 
 
@@ -210,26 +218,3 @@ def _expires(manifest: Manifest) -> tuple[tuple[str, str], ...]:
     if manifest.state is not UploadState.RECEIVING or manifest.expires is None:
         return ()
     return (("Upload-Expires", formatdate(manifest.expires, usegmt=True)),)
-
-
-class _ChecksumVerifier:
-    """Extension "Checksum"."""
-
-    def __init__(self, expected: tus.Checksum) -> None:
-        self._expected = expected
-        self._crc = 0
-        self._hash = None if expected.algorithm == "crc32c" else hashlib.new(expected.algorithm, usedforsecurity=False)
-
-    def update(self, piece: bytes) -> None:
-        if self._hash is None:
-            import crc32c  # rarely needed, and a tenth of the time in which the library is imported
-
-            self._crc = crc32c.crc32c(piece, self._crc)
-        else:
-            self._hash.update(piece)
-
-    def check(self) -> None:
-        found = self._crc.to_bytes(4) if self._hash is None else self._hash.digest()
-        if found != self._expected.digest:
-            algorithm = self._expected.algorithm
-            raise ChecksumMismatch(f"the {algorithm} of these bytes differs from Upload-Checksum; no byte is kept")

@@ -6,6 +6,7 @@ Only the algorithms that section 5 calls active are checked. The others are igno
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +25,9 @@ _PROBLEMS = "https://iana.org/assignments/http-problem-types#"
 INVALID = _PROBLEMS + "digest-invalid-value"
 MISMATCHING = _PROBLEMS + "digest-mismatching-value"
 
+_KEY = re.compile(r"(?:^|,)[ \t]*[A-Za-z0-9*._-]+(?==)")
+"""A key of the dictionary. `SHA-256`, as in the older `Digest` field, is `sha-256`."""
+
 
 def read(name: str, text: str) -> dict[str, bytes]:
     """The digests of `Content-Digest` or `Repr-Digest` by algorithm (sections 2 and 3). Raises MalformedField.
@@ -31,6 +35,7 @@ def read(name: str, text: str) -> dict[str, bytes]:
     A field that is no dictionary is refused (RFC 9651, section 4.2 leaves the choice): the client relies on the check.
     """
     try:
+        text = _KEY.sub(lambda found: found[0].lower(), text)
         parsed: Any = http_sf.parse(text.encode("latin-1"), tltype="dictionary")
     except (http_sf.StructuredFieldError, UnicodeEncodeError) as error:
         raise MalformedField(f"{name} is not a dictionary of byte sequences") from error

@@ -1,6 +1,7 @@
 """Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload), as the fields of requests and responses.
 
 Clients use several drafts, which `Upload-Draft-Interop-Version` distinguishes. Their differences are data (`INTEROPS`).
+Refuses to resume an upload in another draft, since the meaning of its fields is unknown.
 A request without the field uses the newest, as the draft specifies for the future RFC.
 """
 
@@ -14,6 +15,9 @@ from typing import Any, cast
 from changeover.uploads.protocols.errors import MalformedField
 
 _BOOLEANS = {"?0": False, "?1": True}
+
+COMPLETION_FIELDS = ("upload-complete", "upload-incomplete", "upload-draft-interop-version")
+"""Fields that only requests of this protocol have, in lower case."""
 
 PARTIAL = "application/partial-upload"
 """Media type of an append (draft -05 and later, section "Upload Append")."""
@@ -67,9 +71,18 @@ class RequestFields:
 
 def is_spoken(headers: Mapping[str, str]) -> bool:
     """Whether a request uses this protocol. `headers` by lower-case name."""
-    return not headers.keys().isdisjoint(
-        ("upload-complete", "upload-incomplete", "upload-draft-interop-version", "upload-offset")
-    )
+    return not headers.keys().isdisjoint((*COMPLETION_FIELDS, "upload-offset"))
+
+
+def is_whole_in_unknown_draft(headers: Mapping[str, str]) -> bool:
+    """Whether a request that begins an upload has all of its body, and speaks a draft that `INTEROPS` lacks.
+
+    It needs nothing of the protocol and counts as a plain request: an update of a client must not end its uploads.
+    """
+    version = _integer(headers, "upload-draft-interop-version")
+    if version is None or version in INTEROPS:
+        return False
+    return _boolean(headers, "upload-complete") is True or _boolean(headers, "upload-incomplete") is False
 
 
 def read(headers: Mapping[str, str]) -> RequestFields:
@@ -77,7 +90,10 @@ def read(headers: Mapping[str, str]) -> RequestFields:
     version = _integer(headers, "upload-draft-interop-version")
     if version is not None and version not in INTEROPS:
         known = ", ".join(map(str, INTEROPS))
-        raise MalformedField(f"Upload-Draft-Interop-Version {version} is not supported; supported are {known}")
+        raise MalformedField(
+            f"Upload-Draft-Interop-Version {version} is not supported; supported are {known}. A request with the whole "
+            "body may have any version"
+        )
     interop = NEWEST if version is None else INTEROPS[version]
     name = "upload-incomplete" if interop.inverted else "upload-complete"
     flag = _boolean(headers, name)

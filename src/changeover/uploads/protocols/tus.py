@@ -22,6 +22,9 @@ EXTENSIONS = (
     "termination",
     "concatenation",
 )
+FIELDS = ("upload-length", "upload-defer-length", "upload-metadata", "upload-concat", "upload-checksum")
+"""Fields that only requests of tus have, in lower case. `upload-length` alone is tus too: the IETF dialect sends
+`Upload-Complete` beside it."""
 CHECKSUMS = ("sha1", "sha256", "crc32c")
 
 _KEY = re.compile(r"[!-+\--~]+")  # printable ASCII without space and comma
@@ -70,7 +73,8 @@ class Checksum:
 
 def checksum(text: str) -> Checksum:
     """`sha1 base64`. Raises MalformedField, also for an unsupported algorithm."""
-    algorithm, _, value = text.partition(" ")
+    algorithm, _, value = text.strip().partition(" ")
+    algorithm = algorithm.lower()
     if algorithm not in CHECKSUMS:
         raise MalformedField(f"Upload-Checksum: {algorithm} is not supported; supported are {', '.join(CHECKSUMS)}")
     try:

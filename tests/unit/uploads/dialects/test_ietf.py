@@ -71,8 +71,8 @@ async def test_without_the_version_field_the_newest_is_meant(instance: Instance)
     assert (got.status, got.headers["upload-complete"]) == (201, "?0")
 
 
-async def test_a_version_that_is_not_spoken_is_refused(instance: Instance) -> None:
-    got = await instance.got("POST", "/", b"hello", upload_complete="?1", upload_draft_interop_version="4")
+async def test_a_version_that_is_not_spoken_cannot_be_resumed(instance: Instance) -> None:
+    got = await instance.got("POST", "/", b"hello", upload_complete="?0", upload_draft_interop_version="4")
     assert got.status == 400
     assert "3, 5, 6, 8, 9" in document(got)["detail"]
     assert not instance.finished

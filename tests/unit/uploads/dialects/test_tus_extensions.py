@@ -143,3 +143,25 @@ async def test_a_final_upload_may_be_larger_than_one_request(store: FileStore) -
     place = (await client.create(3, b"hel", upload_concat="partial")).headers["location"]
     got = await client.ask("POST", "/", upload_concat=f"final;{place} {place}")
     assert await content(client.instance, got.id) == b"helhel"
+
+
+async def test_fields_to_keep_reach_the_handler_and_the_type_of_tus_does_not(store: FileStore) -> None:
+    instance = Instance(store, keep_headers=("X-Album",))
+    client = Client(instance)
+    await client.create(5, b"hello", x_album="summer", content_disposition="attachment")
+    assert instance.finished[0].headers == {"x-album": "summer", "content-disposition": "attachment"}
+    part = (await client.create(5, b"hello", upload_concat="partial", x_album="other")).id
+    await client.ask("POST", "/", upload_concat=f"final;/files/{part}", x_album="winter")
+    assert instance.finished[1].headers == {"x-album": "winter"}
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://[::1", "//[", "http://[v1.x]:x/files/a"])
+async def test_a_final_upload_of_what_is_no_url_is_refused(client: Client, url: str) -> None:
+    assert 400 <= (await client.ask("POST", "/", upload_concat=f"final;{url}")).status < 500
+
+
+async def test_a_final_upload_refuses_a_body_instead_of_losing_it(client: Client) -> None:
+    part = (await client.create(5, b"hello", upload_concat="partial")).id
+    got = await client.ask("POST", "/", b"more", upload_concat=f"final;/files/{part}")
+    assert got.status == 400
+    assert not client.instance.finished
