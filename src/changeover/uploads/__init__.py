@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from changeover.uploads.core.limits.limits import Limits
     from changeover.uploads.core.manifest import Dialect, Response
     from changeover.uploads.core.timing import UploadTiming
+    from changeover.uploads.dialects.cors import Cors
     from changeover.uploads.server.asgi import Authorise, Uploads
     from changeover.uploads.stores.files import FileStore
     from changeover.uploads.stores.objects import BucketSettings, GCSStore, ObjectStore, S3Store
@@ -59,6 +60,7 @@ __all__ = [
     "ChecksumMismatch",
     "ClientDisconnected",
     "CompletedUpload",
+    "Cors",
     "Dialect",
     "DigestMismatch",
     "EventKind",
@@ -103,6 +105,7 @@ _HOMES = {
     "ChecksumMismatch": "core.errors",
     "ClientDisconnected": "core.errors",
     "CompletedUpload": "core.completion.completed",
+    "Cors": "dialects.cors",
     "Dialect": "core.manifest",
     "DigestMismatch": "core.errors",
     "EventKind": "core.events",

@@ -10,7 +10,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from changeover.uploads import CompletedUpload, Limits, Response, Uploads
+from changeover.uploads import CompletedUpload, Cors, Limits, Response, Uploads
 from changeover.uploads.core.engine import Validate
 from changeover.uploads.core.events import EventListener
 from changeover.uploads.core.timing import UploadTiming
@@ -69,6 +69,9 @@ class Instance:
         validate: Validate | None = None,
         on_event: EventListener | None = None,
         base_path: str = "",
+        base_url: str = "",
+        trusted_proxies: Sequence[str] = (),
+        cors: Cors | None = None,
         keep_headers: Sequence[str] = (),
         timing: UploadTiming | None = None,
         registry: CollectorRegistry | None = None,
@@ -84,6 +87,9 @@ class Instance:
             validate=validate,
             on_event=on_event,
             base_path=base_path,
+            base_url=base_url,
+            trusted_proxies=trusted_proxies,
+            cors=cors,
             keep_headers=keep_headers,
             timing=timing,
             registry=registry,

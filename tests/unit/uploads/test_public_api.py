@@ -30,7 +30,7 @@ FOREIGN = {
         "False",
         "True",
     ),
-    *("CollectorRegistry", "Receive", "Scope", "Send"),
+    *("BaseRoute", "CollectorRegistry", "Receive", "Scope", "Send"),
 }
 """Names in signatures that belong to Python, Starlette and Prometheus."""
 

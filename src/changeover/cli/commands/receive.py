@@ -14,8 +14,9 @@ import typer
 from changeover.cli.exits import COULD_NOT
 from changeover.cli.options.values import size
 from changeover.kit import event_loop
-from changeover.uploads import CompletedUpload, FileStore, Limits, Response
+from changeover.uploads import CompletedUpload, Cors, FileStore, Limits, Response
 from changeover.uploads.core.engine import Engine
+from changeover.uploads.dialects.public_url import PublicUrl
 from changeover.uploads.server.receive import Receiver
 
 FORWARD_TIME = 300.0
@@ -30,6 +31,22 @@ def receive(
     forward: Annotated[
         str, typer.Option(metavar="URL", help="URL that gets each completed upload; its response is the client's.")
     ] = "",
+    base_url: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", help="Scheme, host and prefix by which clients reach --root, for an absolute Location."
+        ),
+    ] = "",
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS", help="Address or network of a proxy whose forwarded fields give the same. Repeatable."
+        ),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Origin whose pages may upload, or `*`. Repeatable."),
+    ] = None,
     max_size: Annotated[
         float | None,
         typer.Option(parser=size, metavar="SIZE", help="Maximum size of one upload.", show_default="no limit"),
@@ -45,13 +62,28 @@ def receive(
     """
     limits = Limits(max_size=None if max_size is None else int(max_size))
     try:
-        event_loop.run(_serve(FileStore(folder, durable=durable), limits, host, port, root.rstrip("/"), forward))
+        public_url = PublicUrl(base_url, "", trusted_proxy or ())
+        cors = Cors(cors_origin) if cors_origin else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    try:
+        store = FileStore(folder, durable=durable)
+        event_loop.run(_serve(store, limits, host, port, root.rstrip("/"), public_url, cors, forward))
     except OSError as error:
         typer.echo(f"error: {error.filename or f'{host}:{port}'}: {error.strerror}", err=True)
         raise typer.Exit(COULD_NOT) from error
 
 
-async def _serve(store: FileStore, limits: Limits, host: str, port: int, root: str, forward: str) -> None:
+async def _serve(
+    store: FileStore,
+    limits: Limits,
+    host: str,
+    port: int,
+    root: str,
+    public_url: PublicUrl,
+    cors: Cors | None,
+    forward: str,
+) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -75,7 +107,8 @@ async def _serve(store: FileStore, limits: Limits, host: str, port: int, root: s
             return Response(response.status_code, (("Content-Type", kind),), response.content)
 
         engine = Engine(store, on_complete, limits)
-        async with engine.collector.running(), Receiver(engine, host, port, root=root) as receiver:
+        server = Receiver(engine, host, port, root=root, public_url=public_url, cors=cors)
+        async with engine.collector.running(), server as receiver:
             listening = ":".join(map(str, receiver.address))
             typer.echo(f"receiving uploads at http://{listening}{root}/", err=True)
             await stopped.wait()

@@ -45,17 +45,13 @@ class DialectRequest:
     """By lower-case name; repeated fields are joined by a comma."""
     body: AsyncIterator[bytes]
     owner: str
-    base_path: str = ""
-    """The path of the uploads, if it is not `root`."""
+    base: str
+    """The URL of the uploads, as clients reach them: a URL, or a path, without a final slash (`public_url.py`)."""
     keep_headers: tuple[str, ...] = ()
     """Fields to keep for the handler, in addition to CONTENT_HEADERS."""
 
-    @property
-    def base(self) -> str:
-        return self.base_path or self.root
-
     def url(self, id: str) -> str:
-        """The URL of an upload: a path, which is correct whatever host name the proxies in front have."""
+        """The URL of an upload, or its path."""
         return f"{self.base}/{id}"
 
     @property

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from email.utils import formatdate
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from changeover.uploads.core.appending import ContentVerifier
 from changeover.uploads.core.digests import REPR
@@ -115,7 +115,7 @@ async def _create(engine: Engine, request: DialectRequest) -> DialectResponse:
     # Relative where possible: aiotus (1.1) joins it to its endpoint, and fails on a path that begins with a slash.
     place = (
         "Location",
-        manifest.id if request.rest.endswith("/") and request.base == request.root else request.url(manifest.id),
+        manifest.id if request.rest.endswith("/") and request.base == quote(request.root) else request.url(manifest.id),
     )
     if has_body:
         async with engine.cancelled_on_error(manifest):
@@ -137,12 +137,13 @@ def _kept(request: DialectRequest) -> dict[str, str]:
 def _named(request: DialectRequest, url: str) -> str:
     """The id in the relative or absolute URL of a partial upload. Raises BadRequest."""
     try:
-        path = urlsplit(urljoin(request.base + "/", url)).path
+        path = unquote(urlsplit(urljoin(request.base + "/", url)).path)
     except ValueError as error:  # `http://[`
         raise BadRequest(f"{url} is not a URL") from error
-    if not path.startswith(request.base + "/"):
+    folder, _, id = path.rstrip("/").rpartition("/")
+    if folder != unquote(urlsplit(request.base).path) and not folder.endswith(request.root):  # a proxy strips a prefix
         raise BadRequest(f"{url} is not an upload below {request.base}")
-    return path.removeprefix(request.base + "/").strip("/")
+    return id
 
 
 async def _offset(engine: Engine, request: DialectRequest) -> DialectResponse:

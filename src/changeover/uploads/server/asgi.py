@@ -1,6 +1,6 @@
 """The library as an ASGI application, to be mounted where uploads are received.
 
-    app = Starlette(routes=[Mount("/files", Uploads(FileStore(Path("/srv/uploads")), on_complete))])
+    app = Starlette(routes=[Uploads(FileStore(Path("/srv/uploads")), on_complete).mount("/files")])
 
 Each request is dispatched to the dialect that it uses. Refuses every scope but HTTP.
 """
@@ -8,10 +8,12 @@ Each request is dispatched to the dialect that it uses. Refuses every scope but 
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
+from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from changeover.http1.head import MAX_HEAD
@@ -21,10 +23,15 @@ from changeover.uploads.core.errors import ClientDisconnected, UploadError
 from changeover.uploads.core.events import EventListener
 from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.timing import UploadTiming
+from changeover.uploads.dialects.cors import Cors, preflight, readable
 from changeover.uploads.dialects.dispatch import dispatch
 from changeover.uploads.dialects.http import DialectRequest, DialectResponse, error_response, problem
+from changeover.uploads.dialects.public_url import PublicUrl
+from changeover.uploads.server.mount import UploadsMount
 from changeover.uploads.server.uvicorn_trailers import separate_trailers
 from changeover.uploads.stores.store import Store
+
+_LOG = logging.getLogger(__name__)
 
 FRAMING = len(b": \r\n")
 """Bytes of a field in a head, besides its name and its value."""
@@ -39,9 +46,12 @@ class Uploads:
     `on_complete`: gets each complete upload, and returns the response for its client. `limits`: what clients may send.
     `authorise`: returns the owner of a request; other owners do not find the upload. `validate`: examines an upload
     before it is created. `on_event`: receives events. `base_path`: path of the uploads, if other routes create some of
-    them; by default the path of the mount. `keep_headers`: request headers to keep for the handler, in addition to
-    those that describe the content. `registry`: for the Prometheus metrics; None: the default registry. `timing`: of
-    commits, leases and the collection. `now`: the clock, in seconds since the epoch of Unix.
+    them; by default the path of the mount. `base_url`: scheme, host and any prefix that a proxy strips, for an absolute
+    `Location`. `trusted_proxies`: addresses and networks of proxies, or `unix`, whose forwarded fields give the same
+    for each request. Without both, `Location` is a path. `keep_headers`: request headers to keep for the handler, in
+    addition to those that describe the content. `cors`: which pages of other origins may upload. `registry`: for the
+    Prometheus metrics; None: the default registry. `timing`: of commits, leases and the collection. `now`: the clock,
+    in seconds since the epoch of Unix.
     """
 
     def __init__(
@@ -54,7 +64,10 @@ class Uploads:
         validate: Validate | None = None,
         on_event: EventListener | None = None,
         base_path: str = "",
+        base_url: str = "",
+        trusted_proxies: Sequence[str] = (),
         keep_headers: Sequence[str] = (),
+        cors: Cors | None = None,
         registry: CollectorRegistry | None = None,
         timing: UploadTiming | None = None,
         now: Callable[[], float] = time.time,
@@ -71,7 +84,9 @@ class Uploads:
             now=now,
         )
         self._authorise = authorise
-        self._base_path = base_path
+        self._cors = cors
+        self._warned = False
+        self._public_url = PublicUrl(base_url, base_path, trusted_proxies)
         self._keep_headers = tuple(name.lower() for name in keep_headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,27 +111,52 @@ class Uploads:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
 
     async def _respond(self, scope: Scope, body: _Content) -> DialectResponse:
+        headers = _headers(scope)
+        if self._cors is None:
+            return await self._respond_to_any_origin(scope, headers, body)
+        if (answer := preflight(self._cors, scope["method"], headers)) is not None:
+            return answer
+        return readable(self._cors, await self._respond_to_any_origin(scope, headers, body), headers)
+
+    async def _respond_to_any_origin(self, scope: Scope, headers: Mapping[str, str], body: _Content) -> DialectResponse:
+        root, rest = _root_and_rest(scope)
         try:
             request = DialectRequest(
                 method=scope["method"],
-                root=scope.get("root_path", ""),
-                rest=_rest(scope),
+                root=root,
+                rest=rest,
                 query=scope.get("query_string", b"").decode("latin-1"),
-                headers=_headers(scope),
+                headers=headers,
                 body=body,
                 owner=await self._owner(scope),
-                base_path=self._base_path,
+                base=self._public_url.base(root, self._peer(scope), scope.get("scheme", "http"), headers),
                 keep_headers=self._keep_headers,
             )
             return await dispatch(self._engine, request)
         except UploadError as error:
             return error_response(error)
 
+    def _peer(self, scope: Scope) -> str | None:
+        """The address of the other end of the connection; None for a Unix socket."""
+        host, port = scope.get("client") or (None, None)
+        if host and not port and self._public_url.needs_peer and not self._warned:
+            self._warned = True
+            _LOG.warning(
+                "the server replaced the address of the proxy with %s of X-Forwarded-For, so trusted_proxies cannot be "
+                "compared with it. Locations are without host. Run uvicorn with --no-proxy-headers",
+                host,
+            )
+        return host
+
     async def _owner(self, scope: Scope) -> str:
         if self._authorise is None:
             return ""
         owner = self._authorise(scope)
         return owner if isinstance(owner, str) else str(await owner)
+
+    def mount(self, path: str) -> BaseRoute:
+        """The route of the uploads: `path` with and without a final slash. Starlette's Mount redirects one of them."""
+        return UploadsMount(path, self)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -169,11 +209,18 @@ class _Content:
         return piece
 
 
-def _rest(scope: Scope) -> str:
-    """The path below the mount."""
+def _root_and_rest(scope: Scope) -> tuple[str, str]:
+    """The path of the mount, and the path below it.
+
+    The path should begin with `root_path`. It does not under some servers, nor below a mount of an application whose
+    `root_path` a proxy strips: then it begins with what the mount has added to that.
+    """
     path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    return path[len(root) :] if root and path.startswith(root) else path
+    root: str = scope.get("root_path", "").rstrip("/")
+    for prefix in (root, root.removeprefix(scope.get("app_root_path", "").rstrip("/"))):
+        if prefix and (path + "/").startswith(prefix + "/"):
+            return root, path[len(prefix) :]
+    return root, path
 
 
 def _is_over_bound(scope: Scope) -> bool:

@@ -69,6 +69,11 @@ class RequestBody:
         self._take(received)
 
     @property
+    def peer(self) -> str:
+        """Address of the other end of the connection: of a proxy, if there is one."""
+        return str(self._transport.get_extra_info("peername", ("",))[0])
+
+    @property
     def consumed(self) -> bool:
         """Whether the next byte of the connection belongs to the next request."""
         return self._ended and not self._pieces

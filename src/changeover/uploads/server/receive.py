@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import cast
 
 import prometheus_client
@@ -16,8 +16,10 @@ import prometheus_client
 from changeover.http1.head import RequestHead
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.core.errors import ClientDisconnected, UploadError
+from changeover.uploads.dialects.cors import Cors, preflight, readable
 from changeover.uploads.dialects.dispatch import dispatch
 from changeover.uploads.dialects.http import DialectRequest, DialectResponse, error_response, problem
+from changeover.uploads.dialects.public_url import PublicUrl
 from changeover.uploads.server.body import ReceiveTiming, RequestBody
 from changeover.uploads.server.connection import ReceiverConnection
 
@@ -31,10 +33,20 @@ class Receiver:
     """Listens at one address. Use it by `async with`; at the end it finishes what is under way."""
 
     def __init__(
-        self, engine: Engine, host: str, port: int, *, root: str = "/files", timing: ReceiveTiming | None = None
+        self,
+        engine: Engine,
+        host: str,
+        port: int,
+        *,
+        root: str = "/files",
+        public_url: PublicUrl | None = None,
+        cors: Cors | None = None,
+        timing: ReceiveTiming | None = None,
     ) -> None:
         self.engine = engine
         self._root = root
+        self._cors = cors
+        self._public_url = public_url or PublicUrl()
         self._timing = timing or ReceiveTiming()
         self._connections: set[ReceiverConnection] = set()
         self._host, self._port = host, port
@@ -83,15 +95,26 @@ class Receiver:
         if path != root and not path.startswith(root + "/"):
             return problem(404, f"uploads are at {root}")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.fields.items()}
+        if self._cors is None:
+            return await self._respond_to_any_origin(method, path[len(root) :], query, headers, body)
+        if (answer := preflight(self._cors, method, headers)) is not None:
+            return answer
+        response = await self._respond_to_any_origin(method, path[len(root) :], query, headers, body)
+        return readable(self._cors, response, headers)
+
+    async def _respond_to_any_origin(
+        self, method: str, rest: str, query: str, headers: Mapping[str, str], body: RequestBody
+    ) -> DialectResponse:
+        base = self._public_url.base(self._root, body.peer, "http", headers)
         try:
             content = cast("AsyncIterator[bytes]", body)
             return await dispatch(
-                self.engine, DialectRequest(method, root, path[len(root) :], query, headers, content, "")
+                self.engine, DialectRequest(method, self._root, rest, query, headers, content, "", base)
             )
         except UploadError as error:
             return error_response(error)
         except ClientDisconnected:
             raise
         except Exception:  # otherwise the client would wait for a response until its own timeout
-            _LOG.exception("%s %s could not be answered", method, path)
+            _LOG.exception("%s %s could not be answered", method, self._root + rest)
             return problem(500, "this server failed; its log says how")
