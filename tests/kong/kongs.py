@@ -186,11 +186,16 @@ class Steered:
 
 
 def steered(
-    kong: Kong, ready_path: str | None = None, *, tier_keys: Mapping[str, Any] | None = None, **given: Any
+    kong: Kong,
+    ready_path: str | None = None,
+    *,
+    tier_keys: Mapping[str, Any] | None = None,
+    timing: KongTiming = AT_ONCE,
+    **given: Any,
 ) -> Steered:
     """A router with that `router`, of a tier with those `tier_keys`."""
     now = [1000.0]
     described = kong.given(**given)
     settings, members = ExternalKong.model_validate(described), kong.folder / "members.json"
     routed = tier(described, **(tier_keys or {}))
-    return Steered(external_router(routed, settings, ready_path, members, lambda: now[0], AT_ONCE), now)
+    return Steered(external_router(routed, settings, ready_path, members, lambda: now[0], timing), now)

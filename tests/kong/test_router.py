@@ -7,15 +7,15 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.kong.kongs import Kong, double, instance, plain_document, run, steered
+from tests.kong.kongs import AT_ONCE, Kong, double, instance, plain_document, run, steered
 from tests.unit.engine.test_observe import Around, member
 
 from changeover.engine.observe import Observer
 from changeover.engine.timing import EngineTiming
-from changeover.kit import http
 from changeover.model.instance import Instance
 from changeover.ports import Membership, Unknown
 from changeover.rollout import events as on
@@ -224,7 +224,7 @@ def test_an_instance_that_a_node_finds_unhealthy_is_not_admitted(cluster: Kong) 
     router.do(lambda it: it.admit(A, 100))
     until(lambda: router.sees(A), Membership(False, False, f"{cluster.admin[0]} (finds it unhealthy)"))
     router.do(lambda it: it.remove(A))
-    assert router.sees(A) == REMOVED
+    until(lambda: router.sees(A), REMOVED)
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------------------
@@ -240,11 +240,8 @@ def test_an_instance_that_a_node_finds_unhealthy_is_not_admitted(cluster: Kong) 
         ("other", "has not begun to balance runtime yet"),
     ],
 )
-def test_a_node_that_does_not_say_is_waited_for_by_name_until_it_is_back(
-    kong: Kong, fault: str, given: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http, "TIMEOUT", 0.5)
-    router = steered(kong)
+def test_a_node_that_does_not_say_is_waited_for_by_name_until_it_is_back(kong: Kong, fault: str, given: str) -> None:
+    router = steered(kong, timing=replace(AT_ONCE, answer=0.5))
     router.do(lambda it: it.open())
     router.do(lambda it: it.admit(A, 100))
     until(lambda: router.sees(A), admitted(100))

@@ -22,12 +22,12 @@ class NoResponse(Exception):
     """The server did not respond in time or not with HTTP; the text names the request and the cause."""
 
 
-def client(verify: ssl.SSLContext | bool = True) -> httpx.AsyncClient:
+def client(verify: ssl.SSLContext | bool = True, timeout: float = TIMEOUT) -> httpx.AsyncClient:
     import httpx  # half of what many commands import, and they ask nothing
 
     return httpx.AsyncClient(
         verify=verify,
-        timeout=TIMEOUT,
+        timeout=timeout,
         trust_env=False,
         limits=httpx.Limits(max_keepalive_connections=0, max_connections=200),
     )

@@ -8,20 +8,23 @@ recipients take a space before the semicolon of an extension.
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
 import h11
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from changeover.http1 import chunked
 from changeover.http1.chunked import MAX_LINE, BadChunk, Chunks
 from changeover.http1.uniform_chunks import uniform_chunks
+
+Read = tuple[bytes, int, bool]
+"""Content, how much of the stream is the body, whether that has ended."""
 
 often = settings(max_examples=3 * settings().max_examples)
 
 
-def read(stream: bytes, *cuts: int) -> tuple[bytes, int, bool]:
+def read(stream: bytes, *cuts: int) -> Read:
     """The content, how much of the stream is the body, whether that has ended; fed in pieces. Raises BadChunk."""
     chunks, content, used = Chunks(), b"", 0
     for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(stream)], strict=True):
@@ -46,7 +49,7 @@ def read_around(stream: bytes) -> bytes:
     return content
 
 
-def read_uniform(stream: bytes, at_once: int) -> tuple[bytes, int, bool]:
+def read_uniform(stream: bytes, at_once: int) -> Read:
     """As `read`; wherever it can be, in the places that chunks which are spelled alike have."""
     chunks, content, place = Chunks(), b"", 0
     while place < len(stream) and not chunks.ended:
@@ -179,14 +182,20 @@ def test_more_chunks_than_have_a_place_are_the_same_content() -> None:
         assert read_uniform(text, len(text)) == (content, len(text), True)
 
 
-def outcome(stream: bytes, *cuts: int, at_once: int = 0) -> tuple[bytes, int, bool] | None:
+class Outcome(Protocol):
+    """What a reader makes of a stream: content, length, whether it ended; None where it refuses the stream."""
+
+    def __call__(self, stream: bytes, *cuts: int, at_once: int = 0) -> Read | None: ...
+
+
+def outcome(stream: bytes, *cuts: int, at_once: int = 0) -> Read | None:
     try:
         return read_uniform(stream, at_once) if at_once else read(stream, *cuts)
     except BadChunk:
         return None
 
 
-def agree(stream: bytes) -> None:
+def agree(stream: bytes, outcome: Outcome = outcome) -> None:
     """What we take for a whole body, h11 takes too, with the same content and the same rest; what it refuses, so do we,
     or we wait for more."""
     ours = outcome(stream)
@@ -216,13 +225,17 @@ def test_whatever_body_is_accepted_h11_reads_alike(stream: bytes) -> None:
     agree(stream)
 
 
-def test_a_reader_that_takes_more_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked, "_SIZE", re.compile(rb".?([0-9A-Fa-f]+).*", re.DOTALL))
+def test_a_reader_that_skips_a_byte_before_the_first_size_is_found_out() -> None:
+    def lax(stream: bytes, *cuts: int, at_once: int = 0) -> Read | None:
+        if (strict := outcome(stream, *cuts, at_once=at_once)) is not None:
+            return strict
+        skipped = outcome(stream[1:])
+        return None if skipped is None else (skipped[0], skipped[1] + 1, skipped[2])
 
     @settings(often, max_examples=4000, phases=[Phase.generate], database=None, report_multiple_bugs=False)
     @given(streams())
     def check(stream: bytes) -> None:
-        agree(stream)
+        agree(stream, lax)
 
     with pytest.raises(AssertionError):
         check()

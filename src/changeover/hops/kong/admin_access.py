@@ -30,6 +30,8 @@ class AdminAccess:
     ca: str = ""
     certificate: str = ""
     key: str = ""
+    timeout: float = http.TIMEOUT
+    """Seconds."""
     _client: httpx.AsyncClient | None = field(default=None, repr=False)
 
     async def ask(self, method: str, url: str, *, json: Any = None) -> httpx.Response:
@@ -60,7 +62,7 @@ class AdminAccess:
             except OSError as error:  # ssl.SSLError is one
                 where = ", ".join(file for file in (self.ca, self.certificate, self.key) if file)
                 raise Unknown(f"the certificates of the Admin API ({where}) cannot be used: {error}") from error
-            self._client = http.client(context)
+            self._client = http.client(context, self.timeout)
         return self._client
 
 

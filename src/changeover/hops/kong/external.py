@@ -20,7 +20,7 @@ def external_router(
     tier: Tier, settings: ExternalKong, ready_path: str | None, file: Path, now: Callable[[], float], timing: KongTiming
 ) -> KongRouter:
     """The router that `settings` describe, with its target list in `file` if it has no database."""
-    targets = _ExternalTargets(tier, settings, ready_path, file)
+    targets = _ExternalTargets(tier, settings, ready_path, file, timing.answer)
     return KongRouter(
         targets.upstream, targets, targets.nodes, now, timing, propagation=targets.propagation, hold=targets.hold
     )
@@ -29,7 +29,7 @@ def external_router(
 class _ExternalTargets:
     """The targets of a Kong that reports itself whether it has a database."""
 
-    def __init__(self, tier: Tier, settings: ExternalKong, ready_path: str | None, file: Path) -> None:
+    def __init__(self, tier: Tier, settings: ExternalKong, ready_path: str | None, file: Path, timeout: float) -> None:
         self.upstream = settings.upstream or tier.name
         self._tier = tier
         self._settings = settings
@@ -41,6 +41,7 @@ class _ExternalTargets:
             settings.ca or "",
             settings.certificate or "",
             settings.key or "",
+            timeout,
         )
         base = Path(settings.document) if settings.document else None
         self._nodes = tuple(KongNode(url, AdminApi(access, url), base) for url in settings.admin)

@@ -57,7 +57,7 @@ class Kong:
     def __init__(self, client: httpx.AsyncClient, timing: KongTiming = TIMING) -> None:
         self._client = client
         self._timing = timing
-        self._access = AdminAccess()
+        self._access = AdminAccess(timeout=timing.answer)
         self._targets: FileTargets | None = None
         self._pushed: dict[str, float] = {}
         """Instance -> when it last got the whole configuration."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from changeover.kit import http
+
 
 @dataclass(frozen=True)
 class KongTiming:
     """Seconds. Tests pass shorter ones."""
 
+    answer: float = http.TIMEOUT
+    """Within which an Admin API must answer a request."""
     look: float = 0.1
     """Between two rounds of questions to the nodes: the controller looks more often than an Admin API should answer."""
     push: float = 2.0
