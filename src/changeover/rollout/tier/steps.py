@@ -44,7 +44,7 @@ from changeover.rollout.tier.state import (
     Undoing,
 )
 from changeover.rollout.tier.transitions import StateCause as Cause
-from changeover.rollout.tier.transitions import enter
+from changeover.rollout.tier.transitions import enter, enter_under_pause
 
 # -- begin ---------------------------------------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ def allow(context: Context, tier: TierState, event: on.StepAllowed) -> Transitio
         return tier  # an operator promoted or aborted it meanwhile
     position = restarted(tier.awaiting.resume_to, event.at)
     if isinstance(tier.state, Paused):
-        tier = replace(tier, state=replace(tier.state, resume_to=position))  # paused as before, for the same reason
+        tier = enter_under_pause(tier, Cause.ALLOWED, position)
     else:
         tier = enter(tier, Cause.ALLOWED, position)
     if event.objection:

@@ -21,6 +21,7 @@ from changeover.rollout.tier.state import (
     Finishing,
     Holding,
     Paused,
+    Position,
     Prepared,
     Preparing,
     Resting,
@@ -149,6 +150,13 @@ def enter(tier: TierState, cause: StateCause, state: State) -> TierState:
     if target != name_of(state):
         raise ValueError(f"{name_of(before)} does not become {name_of(state)} by {cause!r}")
     return replace(tier, state=state)
+
+
+def enter_under_pause(tier: TierState, cause: StateCause, state: Position) -> TierState:
+    """The paused tier, whose rollout will go on from the next state. The same rows apply as without the pause."""
+    assert isinstance(tier.state, Paused)
+    enter(replace(tier, state=tier.state.resume_to), cause, state)
+    return replace(tier, state=replace(tier.state, resume_to=state))
 
 
 def mermaid() -> str:

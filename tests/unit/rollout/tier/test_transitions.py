@@ -20,7 +20,16 @@ from changeover.rollout.tier.state import (
     TierState,
     Undoing,
 )
-from changeover.rollout.tier.transitions import FORWARD, NAMES, ROWS, TABLE, WHERE_IT_STOPPED, StateCause, enter
+from changeover.rollout.tier.transitions import (
+    FORWARD,
+    NAMES,
+    ROWS,
+    TABLE,
+    WHERE_IT_STOPPED,
+    StateCause,
+    enter,
+    enter_under_pause,
+)
 
 ROLLOUT = Rollout("v1", "canary")
 
@@ -77,6 +86,17 @@ def test_a_stopped_rollout_goes_on_where_it_stopped_and_nowhere_else() -> None:
     assert enter(awaiting, StateCause.ALLOWED, position).state == position
     with pytest.raises(ValueError, match="paused does not become rolling"):
         enter(paused, StateCause.RESUMED, Rolling(ROLLOUT))
+
+
+def test_a_pause_stays_while_the_rollout_under_it_takes_a_row_of_the_table() -> None:
+    position = Stepping(ROLLOUT, 1, 5.0)
+    waiting = Paused("look first", AwaitingPermission("set weight 50 %", "", position))
+    allowed = enter_under_pause(TierState("v2", waiting), StateCause.ALLOWED, position)
+    assert allowed.state == Paused("look first", position)
+    with pytest.raises(ValueError, match="stepping does not become stepping"):
+        enter_under_pause(allowed, StateCause.ALLOWED, position)
+    with pytest.raises(ValueError, match="awaiting_permission does not become rolling"):
+        enter_under_pause(TierState("v2", waiting), StateCause.ALLOWED, Rolling(ROLLOUT))
 
 
 def test_what_is_under_a_pause_is_found() -> None:
