@@ -17,7 +17,7 @@ from itertools import zip_longest
 from typing import Literal
 
 from changeover.model.chain import Strategy
-from changeover.model.instance import InFlight
+from changeover.model.instance import InFlight, Upload
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.invariants import Watch
@@ -137,6 +137,16 @@ def _text(command: Expected | None) -> str:
 def leaving(name: str) -> tuple[do.Command, do.Command]:
     """What an instance is told that is to leave."""
     return do.LameDuck(name, on=True), do.Remove(name)
+
+
+UPLOAD = InFlight(requests=1, connections=1, uploads=(Upload(12_700_000, 25_000_000, 60.0),))
+
+
+def draining(s: Script) -> None:
+    """A is out of every router, C serves in its place. It is 5 o'clock."""
+    s.event(on.Started(0, "v2")).expect(do.CreateInstance(C, "v2"))
+    s.serve(C, at=2).expect(*leaving(A))
+    s.event(on.RouterConfirmed(5, A, admitted=False))
 
 
 @contextmanager

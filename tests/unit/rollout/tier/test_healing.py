@@ -1,0 +1,156 @@
+"""Instances that die, at rest and during a rollout, are replaced: events in, commands out."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.rollout.playbook import (
+    IDLE,
+    A,
+    B,
+    C,
+    D,
+    Expected,
+    Said,
+    draining,
+    leaving,
+    script,
+)
+
+from changeover.rollout.commands import (
+    Admit,
+    Command,
+    CreateInstance,
+    LameDuck,
+    Note,
+    Remove,
+    Stop,
+    WakeAt,
+)
+from changeover.rollout.events import (
+    ActionRequested,
+    Event,
+    InFlightSeen,
+    InstanceGone,
+    InstanceReady,
+    RouterConfirmed,
+    Started,
+    StopSent,
+    Tick,
+)
+from changeover.rollout.tier.actions import Action
+from changeover.rollout.tier.settings import RolloutTiming
+
+TIMING = RolloutTiming()
+
+
+def test_an_instance_that_dies_while_paused_is_replaced_from_the_old_template_and_ever_less_often() -> None:
+    with script(size=2, surge=1) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(ActionRequested(0, Action.PAUSE, reason="lunch")).expect(Said("paused: lunch"))
+        s.event(InstanceGone(0, A)).expect(Said("died", A), Remove(A))
+        s.event(RouterConfirmed(0, A, admitted=False))
+        s.event(InstanceGone(0, C)).expect(Said("did not start", C), WakeAt(1), Remove(C))
+        s.event(RouterConfirmed(0, C, admitted=False))
+        s.event(Tick(1)).expect(CreateInstance("web-v1-4", "v1"))
+        s.event(InstanceGone(1, "web-v1-4")).expect(Said("did not start", "web-v1-4"), WakeAt(3), Remove("web-v1-4"))
+        s.event(RouterConfirmed(1, "web-v1-4", admitted=False))
+        s.event(Tick(2.9))
+        s.event(Tick(3)).expect(CreateInstance("web-v1-5", "v1"))
+
+
+def test_a_dead_instance_of_a_tier_at_rest_is_replaced_and_no_rollout_is_reported() -> None:
+    with script() as s:
+        s.event(InstanceGone(0, A, "out of memory")).expect(
+            Note("died while admitted: out of memory", A, "warning"), Remove(A), CreateInstance("web-v1-3", "v1")
+        )
+        s.event(RouterConfirmed(1, A, admitted=False))
+        s.serve("web-v1-3", at=2)
+        assert s.phases() == {B: "admitted", "web-v1-3": "admitted"}
+
+
+def test_an_instance_at_rest_that_keeps_failing_is_tried_again_ever_less_often() -> None:
+    with script() as s:
+        s.event(InstanceGone(0, A)).expect(Said("died", A), Remove(A), CreateInstance("web-v1-3", "v1"))
+        s.event(RouterConfirmed(0, A, admitted=False))
+        now = 0.0
+        for serial, pause in enumerate((1, 2, 4, 8, 16, TIMING.max_backoff, TIMING.max_backoff), start=3):
+            dead, following = f"web-v1-{serial}", f"web-v1-{serial + 1}"
+            s.event(InstanceGone(now, dead)).expect(Said("did not start", dead), WakeAt(now + pause), Remove(dead))
+            s.event(RouterConfirmed(now, dead, admitted=False))
+            s.event(Tick(now + pause - 0.1))
+            now += pause
+            s.event(Tick(now)).expect(CreateInstance(following, "v1"))
+
+
+def test_an_instance_at_rest_that_hangs_at_its_start_is_replaced_by_another() -> None:
+    with script(progress_deadline=60) as s:
+        hangs, following = "web-v1-3", "web-v1-4"
+        s.event(InstanceGone(0, A)).expect(Said("died", A), Remove(A), CreateInstance(hangs, "v1"))
+        s.event(RouterConfirmed(0, A, admitted=False))
+        s.event(Tick(60)).expect(*leaving(hangs), Said(f"{hangs} was not ready after 60 s", hangs))
+        s.event(Tick(61)).expect(CreateInstance(following, "v1"))  # there is room for it: surge is 1
+        s.drop(hangs, at=62)
+        s.serve(following, at=63)
+        assert s.phases() == {B: "admitted", following: "admitted"}
+
+
+def test_an_old_instance_that_does_not_come_back_is_replaced() -> None:
+    with script(size=2, surge=1, progress_deadline=60) as s:
+        draining(s)
+        s.event(ActionRequested(100, Action.ABORT, reason="errors went up")).expect(
+            Said("going back"), LameDuck(A, on=False)
+        )
+        for at in range(102, 160, 2):
+            s.event(Tick(at)).expect(LameDuck(A, on=False))
+        s.event(Tick(160)).expect(*leaving(A), Said(f"{A} was not ready after 60 s", A))
+        s.leave(A, at=161).expect(CreateInstance("web-v1-4", "v1"))
+
+
+ROLL: tuple[tuple[Event, tuple[Command, ...]], ...] = (
+    (Started(0, "v2"), (CreateInstance(C, "v2"),)),
+    (InstanceReady(1, C), ()),
+    (Tick(2), (Admit(C),)),
+    (RouterConfirmed(3, C, admitted=True), leaving(A)),
+    (RouterConfirmed(4, A, admitted=False), ()),
+    (InFlightSeen(4, A, IDLE), ()),
+    (InFlightSeen(4, A, IDLE), (Stop(A),)),
+    (StopSent(4, A), ()),
+)
+"""A roll until its first old instance got its stop signal."""
+
+
+NEXT = CreateInstance(D, "v2")
+
+
+@pytest.mark.parametrize(
+    ("name", "phase", "following"),
+    [
+        (C, "creating", (Said("did not start", C), Remove(C), NEXT)),
+        (C, "warming", (Said("did not start", C), Remove(C), NEXT)),
+        (C, "ready", (Said("did not start", C), Remove(C), NEXT)),
+        (C, "admitted", (Said("died while admitted", C), Remove(C), NEXT)),
+        (B, "admitted", (Said("died while admitted", B), Remove(B), NEXT)),
+        (A, "leaving", (Said("died while leaving", A), Remove(A), NEXT)),
+        (A, "draining", (Said("died while draining", A), NEXT)),
+        (A, "drained", (Said("died while drained", A), NEXT)),
+        (A, "stopping", (NEXT,)),
+    ],
+)
+def test_an_instance_that_dies_during_a_roll_is_missed_and_replaced(
+    name: str, phase: str, following: tuple[Expected, ...]
+) -> None:
+    with script(size=2, surge=1) as s:
+        for event, commands in ROLL:
+            s.event(event).expect(*commands)
+            if s.phases().get(name) == phase:
+                break
+        assert s.phases()[name] == phase
+        s.event(InstanceGone(5, name)).expect(*following)
+
+
+def test_an_instance_that_died_stays_listed_until_its_routers_have_dropped_it() -> None:
+    with script() as s:
+        s.event(InstanceGone(0, A)).expect(Said("died", A), Remove(A), CreateInstance("web-v1-3", "v1"))
+        s.event(Tick(2)).expect(Remove(A))
+        s.event(RouterConfirmed(3, A, admitted=False))
+        assert A not in s.phases()
