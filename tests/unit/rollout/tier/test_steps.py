@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.unit.rollout.playbook import (
     A,
     B,
@@ -28,10 +30,12 @@ from changeover.rollout.events import (
     InstanceReady,
     RouterConfirmed,
     Started,
+    StepAllowed,
     Tick,
     WeightSeen,
 )
-from changeover.rollout.tier.actions import Action
+from changeover.rollout.tier.actions import Action, TierStatus
+from changeover.rollout.tier.machine import Machine
 from changeover.rollout.tier.settings import CanaryStep
 
 HALF = (CanaryStep("share", 50), CanaryStep("pause"))
@@ -140,3 +144,64 @@ def test_the_end_of_the_last_step_is_announced() -> None:
 def test_there_are_no_steps_to_the_template_that_runs_already() -> None:
     with script(strategy="canary", steps=HALF) as s:
         s.event(Started(0, "v1")).expect(Finish("completed"))
+
+
+ANALYSIS = (CanaryStep("analyse", stay=60), CanaryStep("pause"))
+
+
+def test_a_guard_that_passes_while_the_analysing_step_is_paused_does_not_end_the_step() -> None:
+    with script(strategy="canary", steps=ANALYSIS) as s:
+        s.event(Started(0, "v2")).expect(StepReached("analyse 60 s", ""))
+        s.event(ActionRequested(10, Action.PAUSE, reason="lunch")).expect(Said("paused: lunch"))
+        s.event(GuardJudged(20, "passed", "numbers"))
+        assert s.machine.tier.paused == "lunch"
+        s.event(ActionRequested(30, Action.RESUME)).expect(Said("resume, requested by an operator"))
+        s.event(Tick(31))
+        assert s.machine.step == ANALYSIS[0]
+        s.event(GuardJudged(40, "passed", "numbers")).expect(
+            Said("analysis passed: numbers"), StepReached("pause until promoted", "analyse 60 s")
+        )
+
+
+def test_a_guard_that_passes_while_the_hooks_are_asked_does_not_end_the_step() -> None:
+    with script(strategy="canary", steps=ANALYSIS, ask_first=True) as s:
+        s.event(Started(0, "v2")).expect(StepReached("analyse 60 s", ""))
+        s.event(GuardJudged(5, "passed", "numbers"))
+        s.event(StepAllowed(6))
+        assert (s.status, s.machine.step) == ("rolling", ANALYSIS[0])
+
+
+def test_a_guard_that_passes_ends_no_other_kind_of_step() -> None:
+    with script(strategy="canary", steps=(CanaryStep("pause", stay=60),)) as s:
+        s.event(Started(0, "v2")).expect(StepReached("pause 60 s", ""))
+        s.event(GuardJudged(5, "passed", "numbers"))
+        assert s.machine.step is not None
+
+
+def test_a_guard_that_fails_undoes_a_paused_rollout_and_one_without_a_verdict_pauses_it_once() -> None:
+    with script(strategy="canary", steps=ANALYSIS) as s:
+        s.event(Started(0, "v2")).expect(StepReached("analyse 60 s", ""))
+        s.event(GuardJudged(5, "inconclusive", "no data")).expect(Said("paused: guard: no data"))
+        s.event(GuardJudged(6, "inconclusive", "no data"))
+        s.event(GuardJudged(7, "failed", "errors")).expect(
+            Said("going back from v2 to v1: guard: errors"), Finish("undone", "guard: errors")
+        )
+
+
+def test_an_analysis_that_comes_to_no_end_pauses_the_rollout() -> None:
+    with script(strategy="canary", steps=ANALYSIS) as s:
+        s.event(Started(0, "v2")).expect(StepReached("analyse 60 s", ""))
+        s.event(Tick(60)).expect(Said("paused: the analysis came to no end within 60 s"))
+
+
+def test_a_guard_has_no_say_over_a_tier_at_rest() -> None:
+    with script() as s:
+        s.event(GuardJudged(5, "failed", "errors"))
+        assert s.status == "resting"
+
+
+def test_an_edit_of_the_chain_file_that_removes_the_step_a_canary_holds_at_lets_it_go_on() -> None:
+    with script(size=1, strategy="canary", steps=(CanaryStep("pause"),)) as s:
+        s.event(Started(0, "v2")).expect(StepReached("pause until promoted", ""))
+        settings = replace(s.machine.settings, steps=())
+        assert Machine(settings, s.machine.tier, s.machine.fleet).status is TierStatus.ROLLING
