@@ -115,7 +115,7 @@ def test_a_first_template_that_does_not_start_leaves_nothing_running(tmp_path: P
     done = chain.run("up", "-f", chain.file, code=2)
     assert "tier edge does not start" in done.err
     assert 'unknown directive "this_is_not"' in done.err
-    assert "Everything that had been started was stopped again" in done.err
+    assert "All instances that had been started were stopped again." in done.err
     assert running_in(tmp_path) == {}
     assert chain.status()["up"] is False
     assert tier_of(yaml.safe_load(chain.file.read_text()), "edge")["templates"]["v1"]["snippet"]

@@ -23,8 +23,8 @@ def test_while_a_tier_is_rolled_another_roll_is_refused_and_there_is_nothing_to_
         roll.says(holder["name"], "draining")
         refused = two_tiers.run("roll", "gateway", "--to", two_tiers.other("gateway"), code=2)
         assert f"another command is working on this chain: roll runtime to {goal} (process " in refused.err
-        assert "Nothing was changed; it goes on." in refused.err
-        assert "Wait for it to end (`changeover status --watch`" in refused.err
+        assert "Nothing was changed; the other command goes on." in refused.err
+        assert "Wait until it has ended (`changeover status --watch`" in refused.err
         promoted = two_tiers.run("promote", code=2)
         assert "promote runtime: there is no step to promote: it goes on by itself" in promoted.err
         assert two_tiers.get().status_code == 200
@@ -34,7 +34,7 @@ def test_while_a_tier_is_rolled_another_roll_is_refused_and_there_is_nothing_to_
     assert upload.answer.status_code == 201
     at_rest(two_tiers, goal)
     promoted = two_tiers.run("promote", code=2)
-    assert "promote runtime: nothing is being rolled" in promoted.err
+    assert "promote runtime: no rollout is under way" in promoted.err
     assert "Nothing was changed." in promoted.err
     at_rest(two_tiers, goal)
 
@@ -101,8 +101,8 @@ def test_a_journal_that_cannot_be_read_stops_every_command_and_no_request(
         for words in (("roll", "runtime", "--to", goal), ("resume",), ("status",), ("history",)):
             told = two_tiers.here(*words, code=2).err
             assert f"{journal}: {message}" in told
-            assert "Nothing was changed; what runs goes on running." in told
-            assert "Give back the file" in told
+            assert "Nothing was changed; the chain goes on serving." in told
+            assert "Restore the file" in told
         assert two_tiers.get().status_code == 200
     at_rest(two_tiers, serves)
 
@@ -123,8 +123,8 @@ def test_on_a_full_disk_a_roll_stops_where_it_is_and_is_resumed_when_there_is_ro
     goal = two_tiers.other("runtime")
     told = dying(two_tiers, "full", 9, *rolling(two_tiers, "rolling")).end(2).err
     assert "the journal could not be written: " in told
-    assert "What was decided last was not begun. The chain goes on serving as it is." in told
-    assert "Make room or give back the permissions, then run the same command again" in told
+    assert "The last decision was not carried out. The chain goes on serving as it is." in told
+    assert "Make room on the disk or restore the file's permissions, then run the same command again" in told
     assert not unknown(two_tiers)
     assert two_tiers.get().status_code == 200
     assert two_tiers.run("resume", "--json").json["outcome"] == "completed"
