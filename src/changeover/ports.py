@@ -127,6 +127,17 @@ class CanWeigh(Protocol):
 
 
 @runtime_checkable
+class PoolsConnections(Protocol):
+    """A router that keeps idle connections to an instance that it has removed."""
+
+    async def pool_idle(self) -> float:
+        """Seconds for which it keeps one: the drain of an instance takes that long even without requests.
+
+        Raises Unknown.
+        """
+
+
+@runtime_checkable
 class RoutesInward(Protocol):
     """A hop that balances over the tier behind it itself, instead of that tier's load balancer."""
 

@@ -110,6 +110,8 @@ class Node:
         self.hash = EMPTY_HASH
         self.said_hash = ""
         self.draining = False
+        self.pool_idle = 1
+        """Seconds for which an idle connection to a target is kept."""
         self.loading = 0
         """How many more documents are turned away, since an earlier one is being loaded."""
         self.busy = 0
@@ -296,6 +298,9 @@ class Node:
                 return NOT_FOUND
             case [""] if method == "GET" and self._is_down():
                 return Answer(500, {"message": "An unexpected error happened"})
+            case [""] if method == "GET":
+                return Answer(200, {"version": "3.9.1", "edition": "community", "node_id": self.id, "configuration": {
+                    "upstream_keepalive_idle_timeout": self.pool_idle}})  # fmt: skip
             case ["config"]:
                 return self._config(method, asked, kind, body)
             case ["schemas", "targets", "validate"] if method == "POST":

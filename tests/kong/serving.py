@@ -105,7 +105,7 @@ class ServedNode:
         )
         self._checks: asyncio.Task[None] | None = None
         self._since: dict[tuple[str, int], float] = {}
-        limits = httpx.Limits(keepalive_expiry=1.0, max_connections=None)
+        limits = httpx.Limits(keepalive_expiry=self.node.pool_idle, max_connections=None)
         self._client = httpx.AsyncClient(timeout=None, trust_env=False, limits=limits, verify=NO_TLS)
 
     @property

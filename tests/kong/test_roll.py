@@ -135,6 +135,18 @@ def test_a_node_that_is_not_asked_and_not_waited_for_breaks_requests(behind: Beh
 
 
 @only_double
+def test_the_plan_counts_the_idle_connections_of_the_pool(behind: Behind) -> None:
+    node, before = behind.kong.served[1].node, behind.kong.served[1].node.pool_idle
+    goal = behind.chain.other("runtime")
+    try:
+        node.pool_idle = 47
+        planned = behind.chain.run("plan", "runtime", "--to", goal, "--json").json
+    finally:
+        node.pool_idle = before
+    assert planned["seconds"] >= 47
+
+
+@only_double
 def test_the_token_is_written_nowhere(behind: Behind) -> None:
     assert all(served.headers_seen[-1]["kong-admin-token"] == SECRET for served in behind.kong.served)
     files = [file for file in behind.kong.folder.rglob("*") if file.is_file()]

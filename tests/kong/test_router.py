@@ -120,6 +120,18 @@ def test_the_same_request_twice_makes_no_node_build_its_balancer_anew(kong: Kong
     assert [len(served.node.weights) for served in kong.served] == before
 
 
+def test_the_longest_idle_time_of_all_pools_is_reported(kong: Kong) -> None:
+    for served, seconds in zip(kong.served, (5, 60, 7), strict=True):
+        served.node.pool_idle = seconds
+    assert steered(kong).do(lambda it: it.pool_idle()) == 60.0
+    kong.served[1].token = "another"  # this token may not read the configuration: Kong's default counts
+    kong.served[1].node.pool_idle = 3
+    assert steered(kong).do(lambda it: it.pool_idle()) == 60.0
+    kong.served[2].fault = "foreign"
+    with pytest.raises(Unknown):
+        steered(kong).do(lambda it: it.pool_idle())
+
+
 # -- nodes that learn of it later ----------------------------------------------------------------------------------
 
 

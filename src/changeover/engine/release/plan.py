@@ -16,7 +16,7 @@ from changeover.engine.runtime import ChainRuntime
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
 from changeover.model.instance import InFlight, Upload
-from changeover.ports import Unknown
+from changeover.ports import PoolsConnections, Unknown
 from changeover.rollout.events import Started
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.simulation.rehearsal import Rehearsal, rehearse
@@ -66,7 +66,7 @@ class Plan:
 async def make(
     runtime: ChainRuntime, journal: Journal, targets: Mapping[str, str], strategy: Strategy | None, at: float
 ) -> Plan:
-    """Plan that roll. Raises ChangeoverError while tiers that it moves are not at rest."""
+    """Plan that roll. Raises ChangeoverError while tiers that it moves are not at rest, and Unknown."""
     if (release := journal.unfinished_release()) is not None:
         way = ", ".join(f"{tier} to {template}" for tier, template in release.to_templates.items())
         raise fail(
@@ -84,7 +84,8 @@ async def make(
     for tier in moving:
         begins = sum(one.rehearsal.seconds for one in planned)
         ends = [(name, up, seconds_left(up)) for name, up in _uploads(runtime, tier, seen) if id(up) not in over]
-        rehearsal = _rehearse(runtime, journal, tier, targets[tier.name], strategy, at, begins, ends)
+        idle = await router.pool_idle() if isinstance(router := runtime.routers[tier.name], PoolsConnections) else 0.0
+        rehearsal = _rehearse(runtime, journal, tier, targets[tier.name], strategy, at, begins, ends, idle)
         came_from = _tier_state(journal, tier).goal
         planned.append(TierPlan(tier.name, came_from, targets[tier.name], tier.size, begins, rehearsal))
         met = _passing(tier, begins, rehearsal, ends)
@@ -165,7 +166,9 @@ def _rehearse(
     at: float,
     begins: float,
     ends: list[tuple[str | None, Upload, float | None]],
+    idle: float,
 ) -> Rehearsal:
+    """`idle`: seconds for which its router keeps an idle connection to a removed instance."""
     members = journal.members_since(tier.name, 0.0)
     starts = [m.times[Phase.WARMING] - m.times["created"] for m in members if Phase.WARMING in m.times]
     drains = [
@@ -178,7 +181,7 @@ def _rehearse(
 
     def drain(name: str, after: float) -> float:
         left = [end - begins - after for instance, _, end in ends if end is not None and instance in (None, name)]
-        return max(usual, *left, 0.0)
+        return max(usual, *left, idle)
 
     return rehearse(
         settings_of(runtime, tier),

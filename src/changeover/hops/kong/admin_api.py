@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import httpx
 
 
+DEFAULT_POOL_IDLE = 60.0
+"""Seconds, where the configuration of a node may not be read: Kong's default of `upstream_keepalive_idle_timeout`."""
+
+
 @dataclass(frozen=True)
 class PageLimits:
     """How lists are read: `size` targets at once, which is the most that Kong gives, and no more than `pages`."""
@@ -105,6 +109,17 @@ class AdminApi:
                 raise KeyError("database")
             return "database" in body
         except (KeyError, TypeError) as error:
+            raise self._foreign(answer, error) from error
+
+    async def pool_idle(self) -> float:
+        """Seconds for which the node keeps an idle connection to a target, of whatever weight."""
+        answer = await self._ask("GET", "/")
+        if answer.status_code in (401, 403):
+            return DEFAULT_POOL_IDLE  # a token may be valid for upstreams alone
+        body = self._json(answer, 200)
+        try:
+            return float(body["configuration"]["upstream_keepalive_idle_timeout"])
+        except (KeyError, TypeError, ValueError) as error:
             raise self._foreign(answer, error) from error
 
     # -- with a database ---------------------------------------------------------------------------------------------

@@ -41,12 +41,6 @@ def _upstream_name(text: str) -> str:
     return text
 
 
-def _each_once(urls: tuple[str, ...]) -> tuple[str, ...]:
-    if twice := sorted({url for url in urls if urls.count(url) > 1}):
-        raise ValueError(f"{twice[0]} is named twice; a node confirms for itself alone")
-    return urls
-
-
 File = Annotated[str, Field(pattern="^/", examples=["/etc/changeover/kong-ca.pem"])]
 """A file, from the root: the keeper has another working directory than the operator."""
 
@@ -55,7 +49,7 @@ class ExternalKong(RouterSettings):
     """A Kong in front of this tier that the chain does not start: docs/kong.md."""
 
     kind: Literal["kong"] = Field(description="The software.")
-    admin: Annotated[tuple[Annotated[str, AfterValidator(_admin_url)], ...], AfterValidator(_each_once)] = Field(
+    admin: tuple[Annotated[str, AfterValidator(_admin_url)], ...] = Field(
         min_length=1,
         description="The Admin API of every node: a change is confirmed when each node itself reports it.",
     )

@@ -94,6 +94,10 @@ class KongRouter:
         by_node = dict(zip((node.name for node in nodes), _distinct(answers), strict=True))
         return {name: self._join(name, wanted.get(name), by_node) for name in names}
 
+    async def pool_idle(self) -> float:
+        """The longest of all nodes. Raises Unknown."""
+        return max(await asyncio.gather(*(node.admin.pool_idle() for node in self._nodes())), default=0.0)
+
     async def _ask(self, node: KongNode) -> NodeBalancer | str:
         """What the node does, or why it is not known."""
         try:
