@@ -14,7 +14,7 @@ from changeover.uploads import CompletedUpload, Cors, Limits, Response, Uploads
 from changeover.uploads.core.engine import Validate
 from changeover.uploads.core.events import EventListener
 from changeover.uploads.core.timing import UploadTiming
-from changeover.uploads.server.asgi import Authorise
+from changeover.uploads.server.asgi import CLIENT_CLOSED_REQUEST, Authorise
 from changeover.uploads.stores.store import Store
 
 
@@ -129,7 +129,7 @@ class Instance:
             "headers": named,
         }
         await self.app(scope, body.receive, send)
-        if not sent:
+        if sent[0]["status"] == CLIENT_CLOSED_REQUEST:
             return None
         headers_got = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return Got(sent[0]["status"], headers_got, b"".join(message.get("body", b"") for message in sent[1:]))

@@ -39,6 +39,9 @@ FRAMING = len(b": \r\n")
 Authorise = Callable[[Scope], str | Awaitable[str]]
 """Returns the owner of a request; may be a coroutine function. Raises Forbidden to refuse the request."""
 
+CLIENT_CLOSED_REQUEST = 499
+"""The status that nginx logs for a client that disconnected; a 5xx would count against this instance."""
+
 
 class Uploads:
     """An ASGI application. Each process has one of its own; all of them share the store.
@@ -100,7 +103,8 @@ class Uploads:
             else:
                 response = await self._respond(scope, body)
         except ClientDisconnected:
-            return
+            # Nobody receives it. Middlewares of Starlette raise RuntimeError without a response.
+            response = problem(CLIENT_CLOSED_REQUEST, "the client disconnected before the end of its request")
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
         if response.status != 204 and not any(name == b"content-length" for name, _ in headers):
             headers.append((b"content-length", str(len(response.body)).encode()))
