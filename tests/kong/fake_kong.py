@@ -21,6 +21,8 @@ from tests.kong.serving import ServedNode
 NEEDED = {
     "prefix", "database", "declarative_config", "proxy_listen", "status_listen", "admin_listen", "admin_gui_listen",
     "nginx_daemon", "nginx_worker_processes", "nginx_main_worker_shutdown_timeout", "nginx_proxy_keepalive_time",
+    "nginx_proxy_proxy_buffer_size", "nginx_proxy_proxy_buffers", "nginx_proxy_proxy_max_temp_file_size",
+    "nginx_proxy_large_client_header_buffers",
     "nginx_proxy_keepalive_timeout", "nginx_proxy_keepalive_requests", "upstream_keepalive_idle_timeout", "plugins",
     "anonymous_reports", "log_level", "proxy_access_log", "admin_access_log", "status_access_log", "proxy_error_log",
     "admin_error_log", "status_error_log",

@@ -34,13 +34,14 @@ class Behind:
         """Method and length of the body of each request that came whole."""
         self.began = asyncio.Event()
         """A first byte of a body is here."""
-        self.forwarded = ""
+        self.headers: Mapping[str, str] = {}
+        """Of the last request, by lower-case name."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(OSError, asyncio.IncompleteReadError):
             line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
-            self.forwarded = headers.get("x-forwarded-for", "")
+            self.headers = headers
             if length := int(headers.get("content-length", 0)):
                 await reader.readexactly(1)
                 self.began.set()
@@ -48,7 +49,10 @@ class Behind:
             self.asked.append((line.split()[0], length))
             if len(self.asked) > self.cuts:
                 # A connection that is kept and found broken does not count for nginx: it would try once more.
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                await self.answer(line.split()[1], writer)
+
+    async def answer(self, path: str, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 
 
 @dataclass
@@ -93,15 +97,25 @@ class Edge:
 Story = Callable[[Edge], Awaitable[None]]
 
 
-def run(folder: Path, story: Story, *routes: Mapping[str, Any], proxied: bool = False) -> None:
-    async def go() -> None:
-        behind = Behind()
+def run(
+    folder: Path,
+    story: Story,
+    *routes: Mapping[str, Any],
+    proxied: bool = False,
+    behind: Behind | None = None,
+    **more: Any,
+) -> None:
+    """`more`: of the launch context."""
+
+    async def go(behind: Behind) -> None:
         server = await asyncio.start_server(behind.serve, HOST, 0)
         async with server, wiring.client() as control, httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             port = sockets.free_port(HOST)
             instance = replace(contexts.instance(port=port, control=sockets.free_port(HOST, {port})), proxied=proxied)
             inner = replace(contexts.INNER, address=Address(*server.sockets[0].getsockname()[:2]))
-            context = contexts.launch_context(instance=instance, inner=inner, lame_duck=str(folder / "lame-duck"))
+            context = contexts.launch_context(
+                instance=instance, inner=inner, lame_duck=str(folder / "lame-duck"), **more
+            )
             hop = NginxHttp(control)
             settings = HttpSettings.model_validate({"routes": routes, "headers": {"X-Edge": "here"}})
             launch = hop.launch(settings, context)
@@ -111,7 +125,7 @@ def run(folder: Path, story: Story, *routes: Mapping[str, Any], proxied: bool = 
                     os.sched_yield()
                 await story(Edge(instance.address, behind, folder, client))
 
-    asyncio.run(go())
+    asyncio.run(go(behind or Behind()))
 
 
 BUFFERED = {"path": "/", "buffering": "buffer", "max_body": "4MB"}
@@ -225,6 +239,6 @@ def test_the_client_that_a_proxy_header_names_is_passed_on_and_one_that_names_it
             head = b"GET / HTTP/1.1\r\nHost: edge\r\nX-Forwarded-For: 10.9.9.9\r\nConnection: close\r\n\r\n"
             writer.write(b"PROXY TCP4 10.1.2.3 127.0.0.1 4711 443\r\n" + head)
             assert b" 200 " in await reader.read()
-        assert edge.behind.forwarded == "10.1.2.3"
+        assert edge.behind.headers["x-forwarded-for"] == "10.1.2.3"
 
     run(tmp_path, story, {"path": "/"}, proxied=True)

@@ -73,6 +73,11 @@ def _listener(settings: EnvoySettings, context: LaunchContext, inner: Tier) -> d
         "stat_prefix": "ingress",
         "server_header_transformation": "PASS_THROUGH",
         "common_http_protocol_options": {"idle_timeout": _time(settings.idle_timeout)},
+        # HTTP/1.0 knows no Host, and the tier behind gets HTTP/1.1, which needs one.
+        "http_protocol_options": {
+            "accept_http_10": True,
+            "default_host_for_http_10": str(context.instance.address),
+        },
         "stream_idle_timeout": _time(settings.stream_idle_timeout),
         "route_config": {
             "response_headers_to_add": [

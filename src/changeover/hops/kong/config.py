@@ -10,6 +10,7 @@ from changeover.model.errors import fail
 from changeover.model.instance import Address, Instance
 from changeover.ports import LaunchContext
 
+HEAD_BUFFER = "32k"
 CONF, DOCUMENT, RUN = "kong.conf", "kong.json", "run.sh"
 _SOCKET = 108 - len("/sockets/") - 24
 """Characters that a prefix may have: below it Kong makes Unix sockets, whose paths end at 108."""
@@ -48,6 +49,12 @@ def kong_conf(settings: KongSettings, context: LaunchContext, *, as_root: bool) 
         "nginx_proxy_keepalive_time": f"{settings.keepalive_time * 1000:.0f}ms",
         "nginx_proxy_keepalive_timeout": f"{settings.keepalive_timeout * 1000:.0f}ms",
         "nginx_proxy_keepalive_requests": 100000,
+        # The head of a response must fit: nginx's default is a page of 4 KiB, which one large cookie fills.
+        "nginx_proxy_proxy_buffer_size": HEAD_BUFFER,
+        "nginx_proxy_proxy_buffers": f"8 {HEAD_BUFFER}",
+        # An application can turn buffering on, with X-Accel-Buffering: never on disk, which nothing bounds.
+        "nginx_proxy_proxy_max_temp_file_size": 0,
+        "nginx_proxy_large_client_header_buffers": f"4 {HEAD_BUFFER}",
         "upstream_keepalive_idle_timeout": int(settings.upstream_keepalive_timeout),
         **({} if context.outermost else _known_clients()),
         "plugins": "off",

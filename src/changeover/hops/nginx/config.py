@@ -11,6 +11,11 @@ from changeover.model.instance import Address
 from changeover.model.units import human_bytes
 from changeover.ports import LaunchContext
 
+HEAD_BUFFER = "32k"
+"""Of a request or a response, for its head. nginx's default is a page of 4 KiB, which one large cookie fills."""
+
+_HOST = "$changeover_host"
+"""HTTP/1.0 knows no Host, and HTTP/1.1 inward needs one: the address of the listener."""
 _DOLLAR = "$changeover_dollar"
 """A variable that holds a dollar sign: nginx has no other way to write one where it expands variables."""
 
@@ -28,6 +33,8 @@ http {{
     keepalive_requests 100000;
     client_max_body_size {int(settings.client_max_body_size)};
     client_body_timeout {_time(settings.client_body_timeout)};
+    large_client_header_buffers 4 {HEAD_BUFFER};
+    map $http_host {_HOST} {{ default $http_host; "" $server_addr:$server_port; }}
     client_body_buffer_size 1m;  # the default of 16k costs five times the CPU per byte of a large upload
 
 {_upstream(settings, context.inner.address)}
@@ -35,8 +42,14 @@ http {{
 {_listen(context, binary)}
 {_lines(f"add_header {name} {_quote(value)} always;" for name, value in settings.headers.items())}
         proxy_http_version 1.1;
+        # A response goes on as it comes: otherwise events wait for a full buffer, and what a slow client has not taken
+        # yet goes to the disk, whose space nothing bounds. The buffer must hold the whole head of a response.
+        proxy_buffering off;
+        proxy_max_temp_file_size 0;  # an application can turn buffering on, with X-Accel-Buffering
+        proxy_buffer_size {HEAD_BUFFER};
+        proxy_buffers 8 {HEAD_BUFFER};
         proxy_set_header Connection "";
-        proxy_set_header Host $http_host;
+        proxy_set_header Host {_HOST};
         proxy_set_header X-Forwarded-For {forwarded};
         proxy_set_header X-Forwarded-Proto $scheme;
         proxy_set_header X-Request-Id $request_id;
