@@ -129,7 +129,7 @@ class Instance:
             "headers": named,
         }
         await self.app(scope, body.receive, send)
-        if sent[0]["status"] == CLIENT_CLOSED_REQUEST:
+        if body.gone and sent[0]["status"] == CLIENT_CLOSED_REQUEST:
             return None
         headers_got = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return Got(sent[0]["status"], headers_got, b"".join(message.get("body", b"") for message in sent[1:]))
