@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import uvicorn
+from starlette.types import ASGIApp
+
 from changeover.relay.config import RelayConfig, RoutePattern
 from changeover.relay.process.server import RelayServer
 from changeover.uploads import CompletedUpload, FileStore, Response
@@ -248,6 +251,19 @@ async def storing(
     async with receiver, relaying(receiver.address, plan, **told) as relayed:
         relayed.finished = finished
         yield relayed
+
+
+@asynccontextmanager
+async def application(app: ASGIApp) -> AsyncIterator[tuple[str, int]]:
+    """An ASGI application behind uvicorn, in this loop."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
+    serving = asyncio.ensure_future(server._serve([listener]))  # without its handlers of signals
+    try:
+        yield listener.getsockname()
+    finally:
+        server.should_exit = True
+        await serving
 
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -16,7 +16,9 @@ from changeover.relay.outbound.upstream import UpstreamConnection, UpstreamFaile
 
 PIECE = 128 * 1024
 
-ABOUT_THE_UPLOAD = frozenset({b"upload-complete", b"upload-offset", b"upload-limit", b"upload-length"})
+ABOUT_THE_UPLOAD = frozenset(
+    {b"upload-complete", b"upload-offset", b"upload-limit", b"upload-length", b"upload-capability"}
+)
 """Fields between the relay and the upstream, which mean nothing to a client that sent a plain request."""
 
 

@@ -82,11 +82,16 @@ class Handover:
     def __init__(self, length: int | None, *, patience: float) -> None:
         self.location = ""
         """The URI of the upload; empty until it is created."""
+        self.capability = ""
+        """The URI by which the upload continues without the client's credentials; empty if there is none."""
         self.acknowledged = 0
         self.sent_again = 0
         """Bytes that had been sent before."""
         self.failures = 0
         """Failed requests in a row."""
+        self.needs_connection = False
+        """The last request failed, so the next one needs a new connection, which may lead to another instance. After an
+        offset it does not: the connection has just carried a response."""
         self._length = length
         self._patience = patience
         self._asked: HandoverAction = Gather()
@@ -95,6 +100,8 @@ class Handover:
         self._completing = False
         """The last bytes were sent with Upload-Complete: ?1."""
         self._unsure = False
+        self._refused_capability: int | None = None
+        """The status of the response that refused the capability."""
         self._end: PassOn | GiveUp | None = None
         self._failing_since = 0.0
         self._pause = FIRST_PAUSE
@@ -136,9 +143,12 @@ class Handover:
         """The request has this response."""
         upload = ietf.read_response(fields)
         self._count(sent)
+        self.needs_connection = False
         match self._asked:
             case Create():
-                self._creation_responded(status, upload, fields.get("location", ""), now)
+                self._creation_responded(status, upload, fields, now)
+            case AskOffset() | Append() if self.capability and status in _CAPABILITY_REFUSED and not upload.complete:
+                self._continue_without_capability(status)
             case AskOffset():
                 self._offset_received(status, upload, now)
             case Append() as append:
@@ -152,8 +162,11 @@ class Handover:
             self.sent_again += min(self._sent_to, end) - self._asked.offset
             self._sent_to = max(self._sent_to, end)
 
-    def _creation_responded(self, status: int, upload: ietf.ResponseFields, location: str, now: float) -> None:
+    def _creation_responded(
+        self, status: int, upload: ietf.ResponseFields, fields: Mapping[str, str], now: float
+    ) -> None:
         """Section "Upload Creation"."""
+        location, capability = fields.get("location", ""), fields.get("upload-capability", "")
         if status >= 500:
             self._fail(_failure(status, "the upload could not be created"), now)
         elif not 200 <= status < 300:
@@ -164,13 +177,27 @@ class Handover:
         elif not _is_reference(location):
             self._end = GiveUp(502, "the response to the creation of the upload has no usable Location")
         else:
-            self.location = location
+            self.location, self.capability = location, capability if _is_reference(capability) else ""
             self._progressed()
+
+    def _continue_without_capability(self, status: int) -> None:
+        """Continue at the location, with the client's credentials.
+
+        A middleware that does not know of capabilities refuses it, and so does an instance of an older release. Whether
+        the upload is gone, its location states.
+        """
+        self.capability, self._unsure = "", True
+        self._refused_capability = status
 
     def _offset_received(self, status: int, upload: ietf.ResponseFields, now: float) -> None:
         """Section "Offset Retrieval"."""
-        if status in _GONE:
-            self._end = GiveUp(502, f"the upload is gone: the upstream answered {status}")
+        refused = self._refused_capability if status in _UNAUTHORISED else None
+        if status in _GONE or refused in _GONE:
+            self._end = GiveUp(502, f"the upload is gone: the upstream answered {refused or status}")
+        elif refused is not None:
+            self._end = GiveUp(
+                502, f"the upstream accepts neither the upload's capability nor the credentials: {status}"
+            )
         elif upload.offset is None:
             self._fail(_failure(status, "the upstream did not report the offset"), now)
         elif upload.complete and not self._is_whole(upload):
@@ -215,7 +242,7 @@ class Handover:
         self.failures, self._pause, self._pause_until = 0, FIRST_PAUSE, 0.0
 
     def _fail(self, failure: GiveUp, now: float) -> None:
-        self._last_failure, self._unsure = failure, bool(self.location)
+        self._last_failure, self._unsure, self.needs_connection = failure, bool(self.location), True
         if not self.failures:
             self._failing_since = now
         else:  # the first retry, which the next instance gets, is immediate
@@ -224,7 +251,9 @@ class Handover:
 
 
 _VISIBLE = re.compile(r"[!-~]+")
-_GONE = frozenset({403, 404, 410})
+_GONE = frozenset({404, 410})
+_UNAUTHORISED = frozenset({401, 403, 407})
+_CAPABILITY_REFUSED = _GONE | _UNAUTHORISED
 _LATER = frozenset({408, 425, 429})
 
 

@@ -21,7 +21,7 @@ LOOP = 8
 """A request that has passed so many relays goes round in a loop."""
 
 
-FRAMING = frozenset({b"content-length", b"expect"})
+FRAMING = frozenset({b"content-length", b"expect", b"upload-capability"})
 """Fields of a request that the relay sets anew for the next hop."""
 FRAMING_AND_PEER = FRAMING | {b"x-forwarded-for"}
 

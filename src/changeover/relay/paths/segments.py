@@ -20,6 +20,7 @@ from changeover.relay.inbound.incoming_body import ClientGone
 from changeover.relay.io.body_buffer import Block
 from changeover.relay.outbound.handover import Append, AskOffset, Create, Gather, GiveUp, Handover, PassOn, Pause
 from changeover.relay.outbound.upstream import UpstreamFailed, UpstreamRequest
+from changeover.relay.paths.fields import of_creation, of_segments
 from changeover.relay.paths.request import ClientRequest, ClientTooSlow, RequestRefused
 from changeover.uploads.protocols import ietf
 
@@ -48,10 +49,11 @@ class SegmentedUpload:
     def __init__(self, request: ClientRequest) -> None:
         self.handover = Handover(request.head.length, patience=request.relay.config.patience)
         self._request = request
-        self._repeated_fields: list[Field] = []
-        """The client's fields that every request repeats, such as those that authorise it."""
+        self._uri = ""
         self._path = b""
-        """The path of the upload; its host is the upstream, whatever name Location has for it."""
+        """Of the upload; its host is the upstream, whatever name `_uri` has for it."""
+        self._repeated_fields: list[Field] = []
+        """The client's fields that every request for the upload repeats."""
         self._outgoing: UpstreamRequest | None = None
         """The last request, if its response is for the client."""
 
@@ -67,8 +69,7 @@ class SegmentedUpload:
                 case Pause(until):
                     await asyncio.sleep(until - time.monotonic())
                 case Create(length):
-                    await self._ask(b"POST", request.head.target, self._creation(length), [])
-                    self._created()
+                    await self._ask(request.head.method, request.head.target, self._creation(length), [])
                 case AskOffset():
                     await self._ask(b"HEAD", self._path, self._repeated_fields, [])
                 case Append(offset, complete):
@@ -95,22 +96,25 @@ class SegmentedUpload:
 
     def _creation(self, length: int | None) -> list[Field]:
         """The fields that create the upload, among them those of the client's request."""
-        fields = [*self._request.passed_on(), (b"Content-Length", b"0"), (b"Upload-Complete", b"?0")]
+        fields = [
+            *of_creation(self._request.passed_on()),
+            (b"Content-Length", b"0"),
+            (b"Upload-Complete", b"?0"),
+            (b"Upload-Capability", b"?1"),
+        ]
         if length is not None:
             fields.append((b"Upload-Length", b"%d" % length))
         return fields
 
-    def _created(self) -> None:
-        described = {b"content-type", b"content-encoding", b"content-language", b"content-disposition"}
-        digests = {b"content-digest", b"repr-digest"}
-        self._repeated_fields = [
-            each for each in self._request.passed_on() if each[0].lower() not in described | digests
-        ]
+    def _continue_by(self, uri: str) -> None:
+        """Send the next requests to this URI of the upload. Raises BadHead."""
         try:
-            location = urlsplit(urljoin(self._request.head.target.decode("latin-1"), self.handover.location))
+            parts = urlsplit(urljoin(self._request.head.target.decode("latin-1"), uri))
         except ValueError as error:
-            raise BadHead(502, f"the Location of the upload is malformed: {error}") from None
-        self._path = location._replace(scheme="", netloc="").geturl().encode("latin-1")
+            raise BadHead(502, f"the URI of the upload is malformed: {error}") from None
+        self._uri = uri
+        self._path = parts._replace(scheme="", netloc="").geturl().encode("latin-1")
+        self._repeated_fields = of_segments(self._request.passed_on(), authorised=uri == self.handover.capability)
 
     async def _append(self, offset: int, blocks: list[Block], complete: bool) -> None:
         size = sum(block.size for block in blocks)
@@ -130,7 +134,7 @@ class SegmentedUpload:
         head = heads.format_request(method, target, fields)  # what cannot be formatted now, never can be
         outgoing = None
         try:
-            connection = await relay.upstream.connect(request.waker, fresh=handover.failures > 0)
+            connection = await relay.upstream.connect(request.waker, fresh=handover.needs_connection)
             outgoing = UpstreamRequest(connection, method, head, blocks, relay.pipes)
             response = await request.response_to(outgoing)
             await self._receive_rest(outgoing)
@@ -150,6 +154,8 @@ class SegmentedUpload:
                 name.decode("latin-1"): value.decode("latin-1") for name, value in response.fields.items()
             }
             handover.responded(response.status, response_fields, outgoing.sent, time.monotonic())
+            if (uri := handover.capability or handover.location) != self._uri:
+                self._continue_by(uri)
             if handover.is_responded:
                 self._outgoing = outgoing
             else:

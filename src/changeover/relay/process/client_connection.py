@@ -25,17 +25,8 @@ from changeover.relay.paths.segments import send_in_segments
 from changeover.relay.paths.streaming import stream
 
 READ = 64 * 1024
-RESUMING = frozenset(
-    {
-        b"tus-resumable",
-        b"content-range",
-        b"upload-complete",
-        b"upload-incomplete",
-        b"upload-offset",
-        b"upload-draft-interop-version",
-    }
-)
-"""Fields of protocols by which a client itself resumes an upload."""
+RESUMING = (b"tus-resumable", b"content-range", b"upload-")
+"""Fields of protocols by which a client itself resumes an upload, and how the names of others begin."""
 
 
 class ClientConnection:
@@ -163,7 +154,7 @@ class ClientConnection:
         head = request.head
         if not head.has_body or not any(r.matches(head.method, head.path) for r in self._relay.config.segmented):
             return False
-        return head.fields.keys().isdisjoint(RESUMING)
+        return not any(name.startswith(RESUMING) for name in head.fields)
 
     def _closes(self) -> bool:
         lame = self._relay.config.lame_duck_file

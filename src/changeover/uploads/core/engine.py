@@ -112,8 +112,11 @@ class Engine:
 
     # -- creating and reading --------------------------------------------------------------------------------------
 
-    async def create(self, new: NewUpload) -> Manifest:
-        """Create an empty upload. Raises TooLarge, TooManyUploads, BadRequest, Forbidden, Rejected, RetryLater."""
+    async def create(self, new: NewUpload, *, capability: str = "") -> Manifest:
+        """Create an empty upload. `capability`: the hash of the one that its client gets.
+
+        Raises TooLarge, TooManyUploads, BadRequest, Forbidden, Rejected, RetryLater.
+        """
         self._active.check_staying()
         self.limits.check_size(new.length)
         check_readable(new.headers.get(REPR))
@@ -134,6 +137,7 @@ class Engine:
             metadata=dict(new.metadata),
             length=new.length,
             concat=new.concat,
+            capability=capability,
         )
         with self._repository.translated_errors():
             await self.store.create(manifest.id, encode(manifest))
@@ -162,6 +166,10 @@ class Engine:
     async def find(self, id: str, owner: str) -> Manifest:
         """An upload as it is; a request for it goes on. Raises NotFound, Cancelled, RetryLater."""
         return (await self._repository.read(id, owner))[0]
+
+    async def owner_by_capability(self, id: str, secret: str) -> str:
+        """The owner of the upload that this capability belongs to. Raises NotFound, RetryLater."""
+        return await self._repository.owner_by_capability(id, secret)
 
     async def fence(self, id: str, owner: str) -> Manifest:
         """An upload whose offset no older request can change any more. Raises NotFound, Cancelled, RetryLater."""

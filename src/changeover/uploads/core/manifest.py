@@ -102,6 +102,8 @@ class Manifest:
     response: Response | None = None
     concat: str = ""
     """`Upload-Concat` of tus as the client sent it: `partial`, or `final` and its sources."""
+    capability: str = ""
+    """The hash of its capability (`capability.py`); empty if none was granted."""
 
     @property
     def offset(self) -> int:

@@ -15,6 +15,8 @@ from changeover.uploads.core.manifest import Manifest, Response, UploadPart, Upl
 from changeover.uploads.stores.store import Segment
 
 FORMAT = 1
+_CAPABILITY = "upload-capability"
+"""Among the headers: a release without capabilities refuses an unknown key, but continues this upload."""
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -28,7 +30,7 @@ def encode(manifest: Manifest) -> bytes:
         "owner": manifest.owner,
         "method": manifest.method,
         "target": manifest.target,
-        "headers": dict(manifest.headers),
+        "headers": {**manifest.headers, **({_CAPABILITY: manifest.capability} if manifest.capability else {})},
         "metadata": dict(manifest.metadata),
         "length": manifest.length,
         "segments": _encode_segments(manifest.segments),
@@ -57,6 +59,7 @@ def decode(record: bytes) -> Manifest:
             state=UploadState(found.pop("state")),
             lease_until=found.pop("held_until"),
             response=None if response is None else _decode_response(response),
+            capability=found["headers"].pop(_CAPABILITY, ""),
             **{name: found.pop(name) for name in _PLAIN},
         )
     except (AttributeError, KeyError, TypeError) as error:

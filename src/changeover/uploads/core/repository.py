@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from changeover.uploads.core import record
+from changeover.uploads.core import capability, record
 from changeover.uploads.core.errors import Cancelled, NotFound, RetryLater
 from changeover.uploads.core.events import EventDispatcher
 from changeover.uploads.core.limits.quota import is_quota_record
@@ -54,6 +54,17 @@ class Repository:
         if self.is_expired(manifest):
             raise Cancelled("this upload has expired")
         return manifest, version
+
+    async def owner_by_capability(self, id: str, secret: str) -> str:
+        """The owner of the upload that this capability belongs to. Raises NotFound, RetryLater."""
+        if is_quota_record(id):
+            raise NotFound
+        with self.translated_errors():
+            found, _ = await self.store.read(id)
+        manifest = record.decode(found)
+        if not capability.is_granted(secret, manifest.capability):
+            raise NotFound
+        return manifest.owner
 
     async def swap(self, manifest: Manifest, version: RecordVersion) -> RecordVersion:
         """Store a manifest. Raises what `Store.swap` raises."""

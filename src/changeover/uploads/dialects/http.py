@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 from changeover.uploads.core.appending import ContentVerifier
 from changeover.uploads.core.digests import REPR
@@ -53,6 +54,16 @@ class DialectRequest:
     def url(self, id: str) -> str:
         """The URL of an upload, or its path."""
         return f"{self.base}/{id}"
+
+    def reference(self, below: str) -> str:
+        """A path below the uploads, for a client between this server and the clients that `url` is for.
+
+        It is relative to the path of this request where that leads to the uploads, because a proxy on either side of
+        that client may strip a prefix.
+        """
+        if not unquote(urlsplit(self.base).path).endswith(self.root):
+            return self.url(below)
+        return below if self.rest or not self.root else f"{quote(self.root.rpartition('/')[2])}/{below}"
 
     @property
     def kept_headers(self) -> dict[str, str]:

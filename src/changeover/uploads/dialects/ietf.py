@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from changeover.uploads.core import capability
 from changeover.uploads.core.appending import ContentVerifier
 from changeover.uploads.core.digests import REPR
 from changeover.uploads.core.engine import Engine, NewUpload
@@ -68,6 +69,7 @@ async def _create(engine: Engine, request: DialectRequest, fields: RequestFields
     if fields.complete is None:
         raise BadRequest("Upload-Complete is needed to create an upload")
     verify = request.verifier()
+    secret = capability.new_secret() if fields.wants_capability else ""
     manifest = await engine.create(
         NewUpload(
             "ietf",
@@ -76,7 +78,8 @@ async def _create(engine: Engine, request: DialectRequest, fields: RequestFields
             request.root + request.rest,
             request.kept_headers,
             length=_length(request, fields, 0),
-        )
+        ),
+        capability=capability.hashed(secret) if secret else "",
     )
     place = ("Location", request.url(manifest.id))
     async with engine.cancelled_on_error(manifest):
@@ -85,9 +88,9 @@ async def _create(engine: Engine, request: DialectRequest, fields: RequestFields
         except Interrupted as error:  # the client does not know the URL yet
             return _interrupted(fields.interop, error, place)
     if manifest.state is UploadState.RECEIVING:
-        return DialectResponse(
-            201, (place, *_at(fields.interop, manifest.offset), *limits(engine, fields.interop, manifest))
-        )
+        granted = (("Upload-Capability", request.reference(capability.path_of(manifest.id, secret))),) if secret else ()
+        at = _at(fields.interop, manifest.offset)
+        return DialectResponse(201, (place, *granted, *at, *limits(engine, fields.interop, manifest)))
     return await _final(engine, request, manifest, fields.interop, place)
 
 

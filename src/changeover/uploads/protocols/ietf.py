@@ -67,6 +67,8 @@ class RequestFields:
     complete: bool | None
     offset: int | None
     length: int | None
+    wants_capability: bool = False
+    """The client asks for a URL by which it continues without the credentials of the creation. Not in the draft."""
 
 
 def is_spoken(headers: Mapping[str, str]) -> bool:
@@ -102,6 +104,7 @@ def read(headers: Mapping[str, str]) -> RequestFields:
         complete=None if flag is None else flag is not interop.inverted,
         offset=_integer(headers, "upload-offset"),
         length=_integer(headers, "upload-length") if interop.limited else None,
+        wants_capability=_boolean(headers, "upload-capability") is True,
     )
 
 

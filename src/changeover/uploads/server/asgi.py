@@ -17,9 +17,10 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from changeover.http1.head import MAX_HEAD
+from changeover.uploads.core import capability
 from changeover.uploads.core.completion.completion import Handler
 from changeover.uploads.core.engine import Engine, Validate
-from changeover.uploads.core.errors import ClientDisconnected, UploadError
+from changeover.uploads.core.errors import ClientDisconnected, NotFound, UploadError
 from changeover.uploads.core.events import EventListener
 from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.timing import UploadTiming
@@ -125,6 +126,11 @@ class Uploads:
     async def _respond_to_any_origin(self, scope: Scope, headers: Mapping[str, str], body: _Content) -> DialectResponse:
         root, rest = _root_and_rest(scope)
         try:
+            if continued := capability.read(rest):
+                owner = await self._engine.owner_by_capability(*continued)
+                rest = "/" + continued[0]
+            else:
+                owner = await self._owner(scope)
             request = DialectRequest(
                 method=scope["method"],
                 root=root,
@@ -132,7 +138,7 @@ class Uploads:
                 query=scope.get("query_string", b"").decode("latin-1"),
                 headers=headers,
                 body=body,
-                owner=await self._owner(scope),
+                owner=owner,
                 base=self._public_url.base(root, self._peer(scope), scope.get("scheme", "http"), headers),
                 keep_headers=self._keep_headers,
             )
@@ -161,6 +167,21 @@ class Uploads:
     def mount(self, path: str) -> BaseRoute:
         """The route of the uploads: `path` with and without a final slash. Starlette's Mount redirects one of them."""
         return UploadsMount(path, self)
+
+    async def is_authorised(self, scope: Scope, mount: str) -> bool:
+        """Whether a request continues an upload that was authorised at its creation. Raises RetryLater.
+
+        For a middleware in front that checks credentials: a relay sends them with the creation alone, and continues by
+        the capability of the upload, which is a part of the path. `mount`: the path of this library in `scope`.
+        """
+        _, rest = _root_and_rest(scope)
+        if not rest.startswith(mount + "/") or not (continued := capability.read(rest[len(mount) :])):
+            return False
+        try:
+            await self._engine.owner_by_capability(*continued)
+        except NotFound:
+            return False
+        return True
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

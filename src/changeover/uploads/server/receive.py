@@ -14,6 +14,7 @@ from typing import cast
 import prometheus_client
 
 from changeover.http1.head import RequestHead
+from changeover.uploads.core import capability
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.core.errors import ClientDisconnected, UploadError
 from changeover.uploads.dialects.cors import Cors, preflight, readable
@@ -108,8 +109,12 @@ class Receiver:
         base = self._public_url.base(self._root, body.peer, "http", headers)
         try:
             content = cast("AsyncIterator[bytes]", body)
+            owner = ""
+            if continued := capability.read(rest):
+                owner = await self.engine.owner_by_capability(*continued)
+                rest = "/" + continued[0]
             return await dispatch(
-                self.engine, DialectRequest(method, self._root, rest, query, headers, content, "", base)
+                self.engine, DialectRequest(method, self._root, rest, query, headers, content, owner, base)
             )
         except UploadError as error:
             return error_response(error)

@@ -187,16 +187,63 @@ def test_a_creation_that_fails_is_tried_again(complete: bool | None) -> None:
     Story().asks(Create(300)).answer(503, complete=complete).asks(Create(300))
 
 
-@pytest.mark.parametrize("status", [403, 404, 410])
+@pytest.mark.parametrize("status", [404, 410])
 def test_an_upload_that_is_gone_is_given_up(status: int) -> None:
     created().asks(Append(0, False), enough=True).answer(status, complete=None, sent=9).gives_up(502)
     story = created().asks(Append(0, False), enough=True).failed().asks(AskOffset())
     story.answer(status, complete=None).gives_up(502)
 
 
-@pytest.mark.parametrize("status", [400, 401, 413, 415])
+@pytest.mark.parametrize("status", [400, 401, 403, 413, 415])
 def test_an_append_that_is_refused_is_the_answer(status: int) -> None:
     created().asks(Append(0, False), enough=True).answer(status, complete=None, sent=9).asks(PassOn())
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_upload_is_not_called_gone_when_the_credentials_are_refused(status: int) -> None:
+    story = created().asks(Append(0, False), enough=True).failed().asks(AskOffset())
+    story.answer(status, complete=None).later(1).asks(AskOffset())
+    story.answer(204, at=0).later(1).asks(Append(0, False), enough=True)
+
+
+def granted() -> Story:
+    story = Story().asks(Create(300))
+    fields = {"location": "/uploads/1", "upload-complete": "?0", "upload-capability": "/uploads/1/continue/s"}
+    story.handover.responded(201, fields, 0, story.now)
+    assert story.handover.capability == "/uploads/1/continue/s"
+    return story
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 407, 410])
+def test_where_a_capability_is_refused_the_upload_continues_with_the_credentials(status: int) -> None:
+    story = granted().asks(Append(0, False), enough=True).answer(status, complete=None, sent=9)
+    assert story.handover.capability == ""
+    story.asks(AskOffset()).answer(204, at=0).asks(Append(0, False), enough=True)
+    assert story.handover.failures == 0
+
+
+@pytest.mark.parametrize(("first", "then"), [(404, 404), (404, 401), (410, 403), (401, 404)])
+def test_with_a_capability_an_upload_is_gone_only_when_both_its_urls_are(first: int, then: int) -> None:
+    story = granted().asks(Append(0, False), enough=True).answer(first, complete=None, sent=9)
+    assert "gone" in story.asks(AskOffset()).answer(then, complete=None).gives_up(502).why
+
+
+def test_a_response_of_the_application_is_no_refusal_of_the_capability() -> None:
+    granted().asks(Append(0, True), ended=True).answer(404, at=300, complete=True, sent=300).asks(PassOn())
+
+
+def test_a_capability_that_is_no_uri_is_not_used() -> None:
+    story = Story().asks(Create(300))
+    fields = {"location": "/uploads/1", "upload-complete": "?0", "upload-capability": "a b"}
+    story.handover.responded(201, fields, 0, story.now)
+    assert story.handover.capability == ""
+
+
+def test_after_an_offset_the_connection_that_carried_it_is_used_again() -> None:
+    story = created().asks(Append(0, False), enough=True).failed()
+    assert story.handover.needs_connection
+    story.asks(AskOffset()).answer(204, at=0).asks(Append(0, False), enough=True)
+    assert not story.handover.needs_connection
 
 
 @pytest.mark.parametrize("status", [302, 408, 425, 429, 500, 502])

@@ -42,6 +42,7 @@ manifests = st.builds(
     attempts=st.integers(0),
     response=st.none() | st.builds(Response, st.integers(200, 599), fields, st.binary(max_size=20)),
     concat=texts,
+    capability=texts,
 )
 
 
