@@ -1,0 +1,78 @@
+"""The chain file's settings of a tier in the core's numbers, and templates that changed under running instances."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.engine.fake_chain import FakePlatform, chain, runtime
+
+from changeover.engine.journal.journal import Journal
+from changeover.engine.lifecycle import LifecycleTiming, bring_up
+from changeover.engine.runtime import ChainRuntime, Progress, check_templates, rollout_settings
+from changeover.model.chain import Tier
+from changeover.model.errors import ChangeoverError
+from changeover.rollout.tier.settings import CanaryStep
+
+
+def tier(**given: Any) -> Tier:
+    return Tier.model_validate({"name": "web", "kind": "app", "templates": {"v1": {}}, "size": 4, **given})
+
+
+def test_each_setting_of_the_chain_file_reaches_the_core() -> None:
+    update = {
+        "max_surge": 2,
+        "max_unavailable": 1,
+        "min_ready": "3s",
+        "progress_deadline": "90s",
+        "order": "in-flight",
+        "strategy": "canary",
+        "baseline": "fresh",
+        "guard": ["no-broken-requests"],
+        "steps": [{"set_weight": 25}, {"pause": "30s"}, {"pause": "until-promoted"}, {"analyse": "60s"}],
+    }
+    found = rollout_settings(
+        tier(update=update, drain={"deadline": "2m", "policy": "cut"}), weighed=True, ask_first=True
+    )
+    assert (found.tier, found.size, found.surge, found.unavailable) == ("web", 4, 2, 1)
+    assert (found.min_ready, found.progress_deadline, found.drain_deadline) == (3.0, 90.0, 120.0)
+    assert (found.cut_at_deadline, found.by_load, found.fresh_baseline) == (True, True, True)
+    assert (found.weighed, found.ask_first, found.strategy) == (True, True, "canary")
+    assert found.steps == (
+        CanaryStep("share", share=25),
+        CanaryStep("pause", stay=30.0),
+        CanaryStep("pause"),
+        CanaryStep("analyse", stay=60.0),
+    )
+
+
+def test_a_blue_green_switch_is_held_only_where_the_chain_file_asks_for_it() -> None:
+    held = tier(update={"strategy": "blue-green", "switch": "when-promoted", "bake": "20s"})
+    assert (rollout_settings(held, weighed=False).hold, rollout_settings(held, weighed=False).bake) == (True, 20.0)
+    assert not rollout_settings(tier(update={"strategy": "blue-green"}), weighed=False).hold
+
+
+@pytest.fixture
+def wired(held: Journal, platform: FakePlatform) -> ChainRuntime:
+    def ignore(_: Progress) -> None: ...
+
+    found = runtime(chain("app"), platform)
+    asyncio.run(bring_up(found, held, ignore, LifecycleTiming(admission_looks=1)))
+    return found
+
+
+def test_templates_that_no_instance_runs_may_change(wired: ChainRuntime, held: Journal) -> None:
+    check_templates(replace(wired, hashes={"app": {"v1": "v1", "v2": "other"}}), held)
+
+
+@pytest.mark.parametrize(
+    ("now", "what"),
+    [({"v1": "other", "v2": "v2"}, "v1 of tier app was changed"), ({"v2": "v2"}, "v1 of tier app was removed")],
+)
+def test_a_template_in_use_that_was_changed_or_removed_is_refused(
+    wired: ChainRuntime, held: Journal, now: dict[str, str], what: str
+) -> None:
+    with pytest.raises(ChangeoverError, match=what):
+        check_templates(replace(wired, hashes={"app": now}), held)
