@@ -99,7 +99,7 @@ def test_a_pause_stays_while_the_rollout_under_it_takes_a_row_of_the_table() -> 
         enter_under_pause(TierState("v2", waiting), StateCause.ALLOWED, Rolling(ROLLOUT))
 
 
-def test_what_is_under_a_pause_is_found() -> None:
+def test_a_position_under_a_pause_is_found() -> None:
     position = Stepping(ROLLOUT, 1, 5.0)
     tier = TierState("v2", Paused("look first", AwaitingPermission("set weight 50 %", "", position)))
     assert (tier.position, tier.previous, tier.paused, tier.stopped) == (position, "v1", "look first", True)
