@@ -54,6 +54,10 @@ class Client:
         await self.send(body)
         return await self.got(head=method == "HEAD")
 
+    async def read(self, most: int) -> bytes:
+        """Empty where the connection is closed."""
+        return await self._reader.read(most)
+
     async def is_closed(self) -> bool:
         async with asyncio.timeout(PATIENCE):
             return await self._reader.read(1) == b""

@@ -262,17 +262,6 @@ def test_a_body_that_comes_faster_than_it_may_is_left_in_the_socket(
     run(go())
 
 
-def test_what_is_counted_is_shown(tmp_path: Path, run: Run) -> None:
-    async def go() -> None:
-        async with serving(tmp_path) as server, server.client() as client:
-            await client.ask("POST", "/files/", b"hello")
-            got = await client.ask("GET", "/metrics")
-            assert got.headers["content-type"].startswith("text/plain")
-            assert b'changeover_uploads_events_total{dialect="plain",event="handled"}' in got.body
-
-    run(go())
-
-
 def test_an_application_may_answer_with_a_status_that_has_no_name(tmp_path: Path, run: Run) -> None:
     async def go() -> None:
         async with serving(tmp_path, status=299) as server, server.client() as client:

@@ -9,6 +9,9 @@ from typing import Any
 
 import httpx
 
+from changeover.kit.sockets import free_port
+
+METRICS = free_port("127.0.0.1")
 PAGE = Path(__file__).parents[3] / "docs" / "uploads.md"
 
 
@@ -16,7 +19,8 @@ def example(number: int, folder: Path) -> dict[str, Any]:
     """What is there after the code of one example, its uploads in that folder."""
     found = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     there: dict[str, Any] = {}
-    exec(re.sub(r"/srv/\w+", str(folder), found[number]), there)
+    code = found[number].replace("9100", str(METRICS))
+    exec(re.sub(r"/srv/\w+", str(folder), code), there)
     return there
 
 
@@ -46,9 +50,10 @@ async def test_the_example_in_fastapi_limits_validates_tells_and_counts(tmp_path
         assert (await client.patch(place, content=b"lo", headers=headers)).text == "ann sent 5 bytes"
         await there["uploads"].wait_until_idle()
         assert (await client.get(f"/progress/{place.rpartition('/')[2]}")).json() == 5
-        assert (
-            'changeover_uploads_events_total{dialect="ietf",event="completed"}' in (await client.get("/metrics/")).text
-        )
+        assert (await client.get("/metrics")).status_code == 404
+        async with httpx.AsyncClient(trust_env=False) as prometheus:
+            shown = (await prometheus.get(f"http://127.0.0.1:{METRICS}/metrics")).text
+        assert 'changeover_uploads_events_total{dialect="ietf",event="completed"}' in shown
 
 
 async def test_the_example_with_a_route_of_its_own_tells_where_an_upload_is_found(tmp_path: Path) -> None:

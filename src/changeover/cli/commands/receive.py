@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +13,13 @@ import httpx
 import typer
 
 from changeover.cli.exits import COULD_NOT
-from changeover.cli.options.values import size
+from changeover.cli.options.values import address, seconds, size
 from changeover.kit import event_loop
 from changeover.uploads import CompletedUpload, Cors, FileStore, Limits, Response
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.dialects.public_url import PublicUrl
+from changeover.uploads.server.body import ReceiveTiming
+from changeover.uploads.server.metrics_server import MetricsServer
 from changeover.uploads.server.receive import Receiver
 
 FORWARD_TIME = 300.0
@@ -54,13 +57,24 @@ def receive(
     durable: Annotated[
         bool, typer.Option(help="Sync to disk, so that acknowledged bytes survive a loss of power.")
     ] = True,
+    grace: Annotated[
+        float,
+        typer.Option(
+            parser=seconds, metavar="TIME", help="Time for the requests in flight after SIGTERM; then it ends."
+        ),
+    ] = ReceiveTiming.grace,
+    metrics: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Address of /metrics, for Prometheus.", show_default="not served")
+    ] = "",
 ) -> None:
     """Receive uploads: IETF resumable, tus, in parts, by Content-Range and plain.
 
     Each completed upload is posted to --forward as JSON (id, size, metadata, headers, attempt, path of the content). At
-    SIGTERM it finishes the requests in flight and ends.
+    SIGTERM it finishes the requests in flight, for --grace at most, and ends.
     """
     limits = Limits(max_size=None if max_size is None else int(max_size))
+    timing = ReceiveTiming(grace=grace)
+    metrics_address = address(metrics) if metrics else None
     try:
         public_url = PublicUrl(base_url, "", trusted_proxy or ())
         cors = Cors(cors_origin) if cors_origin else None
@@ -68,9 +82,12 @@ def receive(
         raise typer.BadParameter(str(error)) from error
     try:
         store = FileStore(folder, durable=durable)
-        event_loop.run(_serve(store, limits, host, port, root.rstrip("/"), public_url, cors, forward))
+        event_loop.run(
+            _serve(store, limits, host, port, root.rstrip("/"), public_url, cors, forward, timing, metrics_address)
+        )
     except OSError as error:
-        typer.echo(f"error: {error.filename or f'{host}:{port}'}: {error.strerror}", err=True)
+        where = f"{error.filename}: " if error.filename else ""  # errors of listening name their address
+        typer.echo(f"error: {where}{error.strerror}", err=True)
         raise typer.Exit(COULD_NOT) from error
 
 
@@ -83,6 +100,8 @@ async def _serve(
     public_url: PublicUrl,
     cors: Cors | None,
     forward: str,
+    timing: ReceiveTiming,
+    metrics: tuple[str, int] | None,
 ) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -107,8 +126,18 @@ async def _serve(
             return Response(response.status_code, (("Content-Type", kind),), response.content)
 
         engine = Engine(store, on_complete, limits)
-        server = Receiver(engine, host, port, root=root, public_url=public_url, cors=cors)
-        async with engine.collector.running(), server as receiver:
-            listening = ":".join(map(str, receiver.address))
-            typer.echo(f"receiving uploads at http://{listening}{root}/", err=True)
+        server = Receiver(engine, host, port, root=root, public_url=public_url, cors=cors, timing=timing)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(engine.collector.running())
+            served = None if metrics is None else await stack.enter_async_context(MetricsServer(*metrics))
+            receiver = await stack.enter_async_context(server)
+            typer.echo(f"receiving uploads at http://{_name(receiver.address)}{root}/", err=True)
+            if served is not None:
+                typer.echo(f"serving metrics at http://{_name(served.address)}/metrics", err=True)
             await stopped.wait()
+
+
+def _name(address: tuple[str, int]) -> str:
+    """As URLs have it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -31,6 +31,14 @@ def parsed(adapter: TypeAdapter[float] | TypeAdapter[int]) -> Callable[[str | fl
 size, seconds = parsed(_BYTES), parsed(_SECONDS)
 
 
+def address(text: str) -> tuple[str, int]:
+    """`HOST:PORT` or `[HOST]:PORT`. Raises typer.BadParameter."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise typer.BadParameter(f"'{text}' is no HOST:PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 def count(text: str) -> int | str:
     """`1` or `25%`. Raises typer.BadParameter."""
     try:

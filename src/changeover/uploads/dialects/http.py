@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -122,6 +123,16 @@ class DialectResponse:
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
     """A large body, instead of `body`; the headers must have its length."""
+
+
+@asynccontextmanager
+async def closed_after(stream: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Close a stream at the end of the block, and with it the file or the connection that it reads."""
+    try:
+        yield stream
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
 
 
 def phrase(status: int) -> str:

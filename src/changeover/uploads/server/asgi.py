@@ -26,7 +26,7 @@ from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.dialects.cors import Cors, preflight, readable
 from changeover.uploads.dialects.dispatch import dispatch
-from changeover.uploads.dialects.http import DialectRequest, DialectResponse, error_response, problem
+from changeover.uploads.dialects.http import DialectRequest, DialectResponse, closed_after, error_response, problem
 from changeover.uploads.dialects.public_url import PublicUrl
 from changeover.uploads.server.mount import UploadsMount
 from changeover.uploads.server.uvicorn_trailers import separate_trailers
@@ -111,8 +111,9 @@ class Uploads:
             headers.append((b"content-length", str(len(response.body)).encode()))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if response.stream is not None and scope["method"] != "HEAD":
-            async for piece in response.stream:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            async with closed_after(response.stream) as stream:
+                async for piece in stream:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
 
     async def _respond(self, scope: Scope, body: _Content) -> DialectResponse:

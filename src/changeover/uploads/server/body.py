@@ -37,8 +37,15 @@ class ReceiveTiming:
     """A client has for a head, and a connection may idle."""
     body: float = 120.0
     """Without a byte of a body, after which its client counts as gone. What came is kept."""
+    write: float = 60.0
+    """Without a byte of a response taken, after which the client counts as gone, as nginx's `send_timeout`."""
     linger: float = 5.0
     """A client that is still sending has to see why it was refused."""
+    leaving: float = 10.0
+    """Replaces `body` and `write` during a shutdown: a client that moves no byte must not hold it up."""
+    grace: float = 600.0
+    """A shutdown takes at most this long; then the remaining connections are closed. A plain upload of 50 MB takes 400
+    at 1 Mb/s, and its client cannot resume it."""
 
 
 class RequestBody:
@@ -81,6 +88,13 @@ class RequestBody:
     def lose(self) -> None:
         """The client is gone."""
         self._fail(ClientDisconnected())
+
+    def hurry(self, timeout: float) -> None:
+        """Wait for the client no longer than that from its last byte on."""
+        self._timeout = min(self._timeout, timeout)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._look_at_time()
 
     def close(self) -> None:
         """No more of it is read."""

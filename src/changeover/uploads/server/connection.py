@@ -1,7 +1,8 @@
 """One connection of a client: a head, its body, the response, the next head.
 
 Heads pass asyncio's transport, bodies do not (`body.py`). Requests that follow at once are answered in their order. The
-connection is closed after a request that is refused, since what follows it belongs to no request.
+connection is closed after a request that is refused, since what follows it belongs to no request. A client that takes
+nothing of its response is disconnected, and so is one whose response fails: a part must not look whole.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import cast
 from changeover.http1.head import BadHead, RequestHead, format_response, read_request
 from changeover.http1.head_buffer import HeadBuffer
 from changeover.uploads.core.errors import ClientDisconnected
-from changeover.uploads.dialects.http import DialectResponse, problem
+from changeover.uploads.dialects.http import DialectResponse, closed_after, problem
 from changeover.uploads.server.body import SHARED, ReceiveTiming, RequestBody
 
 _LOG = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class ReceiverConnection(asyncio.BufferedProtocol):
         self._body: RequestBody | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._silence = timing.write
+        self._stall: asyncio.Timeout | None = None
         self._leaving = False
         self._discards = False
 
@@ -51,6 +54,7 @@ class ReceiverConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._transport.set_write_buffer_limits(0)  # a response is written when the kernel has all of it
         self._connections.add(self)
         self._start_timer(self._timing.head, self._head_is_late)
 
@@ -85,8 +89,17 @@ class ReceiverConnection(asyncio.BufferedProtocol):
     def leave(self) -> None:
         """Close after the response that is under way, or now."""
         self._leaving = True
-        if self._body is None and not self._discards:
+        self._silence = min(self._silence, self._timing.leaving)
+        if self._stall is not None and not self._stall.expired():
+            self._stall.reschedule(self._loop.time() + self._silence)
+        if self._body is not None:
+            self._body.hurry(self._timing.leaving)
+        elif not self._discards:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close now, whatever is under way."""
+        self._transport.abort()
 
     # -- heads -------------------------------------------------------------------------------------------------------
 
@@ -131,21 +144,23 @@ class ReceiverConnection(asyncio.BufferedProtocol):
     # -- responses ---------------------------------------------------------------------------------------------------
 
     async def _answer(self, head: RequestHead, body: RequestBody) -> None:
+        keep = None
         try:
             keep = await self._answer_request(head, body)
         except ClientDisconnected:
-            self._transport.close()
-        except Exception:  # in the middle of a response, which must not look whole
+            pass
+        except Exception:  # in the middle of a response
             _LOG.exception("%s %s: the response broke off", head.method.decode(), head.target.decode("latin-1"))
-            self._transport.abort()
-        else:
+        finally:
             if keep:
                 self._expect_head(body.rest)
+            elif keep is None:  # also where this task is cancelled
+                self._transport.abort()
             else:
                 self._close()
 
     async def _answer_request(self, head: RequestHead, body: RequestBody) -> bool:
-        """Whether the connection can carry another request."""
+        """Whether the connection can carry another request. Raises ClientDisconnected, and what the store raises."""
         try:
             response = await self._respond(head, body)
         finally:
@@ -154,11 +169,28 @@ class ReceiverConnection(asyncio.BufferedProtocol):
         keep = head.keep_alive and body.consumed and not self._leaving
         option = b"close" if not keep else b"" if head.understands_chunks else b"keep-alive"  # RFC 9112, section 9.3
         self._write(response, option, with_content=head.method != b"HEAD")
+        await self._drain()
         if response.stream is not None and head.method != b"HEAD":
-            async for piece in response.stream:
-                self._transport.write(piece)
-                await self._writable.wait()
+            async with closed_after(response.stream) as stream:
+                async for piece in stream:
+                    self._transport.write(piece)
+                    await self._drain()
         return keep
+
+    async def _drain(self) -> None:
+        """Wait until the kernel has what was written. Raises ClientDisconnected, also where the client stalls."""
+        while not self._writable.is_set():
+            left = self._transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(self._silence) as self._stall:
+                    await self._writable.wait()
+            except TimeoutError:
+                if self._transport.get_write_buffer_size() >= left:
+                    raise ClientDisconnected from None
+            finally:
+                self._stall = None
+        if self._transport.is_closing():
+            raise ClientDisconnected
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer what is no request."""

@@ -11,8 +11,6 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import cast
 
-import prometheus_client
-
 from changeover.http1.head import RequestHead
 from changeover.uploads.core import capability
 from changeover.uploads.core.engine import Engine
@@ -69,16 +67,32 @@ class Receiver:
     async def leave(self) -> None:
         """Take no new connection, interrupt uploads that their clients can resume, and finish the other requests.
 
-        Returns when no connection is left, the application has answered every upload, and every event is delivered.
+        Returns when no connection is left, the application has answered every upload, and every event is delivered; at
+        the latest at the end of the grace, at which the remaining connections are closed.
         """
         assert self._server is not None
         self._server.close()
-        await self.engine.leave()
-        for connection in list(self._connections):
-            connection.leave()
-        while self._connections:
-            await asyncio.wait([asyncio.ensure_future(each.closed.wait()) for each in self._connections])
-        await self.engine.completion.wait_until_idle()
+        try:
+            async with asyncio.timeout(self._timing.grace):
+                await self.engine.leave()
+                while connections := [*self._connections]:
+                    for connection in connections:
+                        connection.leave()
+                    await asyncio.gather(*[connection.closed.wait() for connection in connections])
+                await self.engine.completion.wait_until_idle()
+        except TimeoutError:
+            _LOG.warning(
+                "The grace of %g s ended with %d connections open. They are closed; plain uploads among them are lost.",
+                self._timing.grace,
+                self.connections,
+            )
+            for connection in [*self._connections]:
+                connection.abort()
+
+    @property
+    def connections(self) -> int:
+        """Connections of clients that are open."""
+        return len(self._connections)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -90,9 +104,6 @@ class Receiver:
     async def _respond(self, head: RequestHead, body: RequestBody) -> DialectResponse:
         root, method = self._root, head.method.decode()
         path, _, query = head.target.decode("latin-1").partition("?")
-        if path == "/metrics" and method == "GET":
-            kind = ("Content-Type", prometheus_client.CONTENT_TYPE_LATEST)
-            return DialectResponse(200, (kind,), prometheus_client.generate_latest())
         if path != root and not path.startswith(root + "/"):
             return problem(404, f"uploads are at {root}")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.fields.items()}

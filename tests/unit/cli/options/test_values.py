@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import typer
 
-from changeover.cli.options.values import count, seconds, size
+from changeover.cli.options.values import address, count, seconds, size
 
 
 def test_a_value_is_read_with_its_unit() -> None:
@@ -27,3 +27,11 @@ def test_a_value_that_cannot_be_read_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(typer.BadParameter, match=message):
         parse(text)
+
+
+@pytest.mark.parametrize("text", ["9100", ":9100", "localhost", "localhost:", "localhost:65536", "localhost:x"])
+def test_an_address_has_a_host_and_a_port(text: str) -> None:
+    assert address("localhost:9100") == ("localhost", 9100)
+    assert address("[::1]:9100") == ("::1", 9100)
+    with pytest.raises(typer.BadParameter, match="is no HOST:PORT"):
+        address(text)
