@@ -16,6 +16,7 @@ from changeover.cli.exits import COULD_NOT
 from changeover.cli.options.values import address, seconds, size
 from changeover.kit import event_loop
 from changeover.uploads import CompletedUpload, Cors, FileStore, Limits, Response
+from changeover.uploads.core.completion.responses import TRANSIENT
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.dialects.public_url import PublicUrl
 from changeover.uploads.server.body import ReceiveTiming
@@ -120,7 +121,8 @@ async def _serve(
             if not forward:
                 return Response(201, (("Content-Type", "application/json"),), json.dumps(about).encode())
             response = await client.post(forward, json=about)
-            if response.is_server_error:  # raising makes the library ask again; a response would be stored for good
+            if response.is_server_error or response.status_code in TRANSIENT:
+                # raising makes the library call again; a response would be stored for good
                 response.raise_for_status()
             kind = response.headers.get("content-type", "application/octet-stream")
             return Response(response.status_code, (("Content-Type", kind),), response.content)

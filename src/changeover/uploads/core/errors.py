@@ -19,11 +19,14 @@ class Cancelled(UploadError):
 
 
 class Forbidden(UploadError):
-    """The `authorise` or the `validate` hook refuses the request: 403."""
+    """The `authorise` hook, the `validate` hook or the handler refuses the request: 403."""
 
 
 class Rejected(UploadError):
-    """The `validate` hook refuses an upload with a status of its own. Raises ValueError unless 400 <= status <= 499."""
+    """The `validate` hook or the handler refuses an upload with a status of its own.
+
+    Raises ValueError unless 400 <= status <= 499.
+    """
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)

@@ -59,14 +59,17 @@ class UploadPart:
 
 @dataclass(frozen=True)
 class Response:
-    """The handler's response. It is stored with the upload and replayed to every later request for it."""
+    """The handler's response. It is stored with the upload and replayed to every later request for it.
+
+    Fields of the connection and of the dialects are not the handler's: `Connection`, `Upload-Offset` and the like.
+    """
 
     status: int
     """HTTP status."""
     headers: tuple[tuple[str, str], ...] = ()
-    """Names and values. A `Location` replaces the one that the library would send."""
+    """Names and values, at most 8 KiB in all. A `Location` replaces the one that the library would send."""
     body: bytes = b""
-    """Stored in the upload's record: keep it small (some KiB)."""
+    """At most 1 MiB. It is stored in the upload's record: keep it small (some KiB)."""
 
 
 @dataclass(frozen=True)

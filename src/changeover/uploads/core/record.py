@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from changeover.uploads.core.completion.responses import sendable
 from changeover.uploads.core.manifest import Manifest, Response, UploadPart, UploadState
 from changeover.uploads.stores.store import Segment
 
@@ -52,13 +53,16 @@ def decode(record: bytes) -> Manifest:
         found: dict[str, Any] = json.loads(record)
         if (format := found.pop("format")) != FORMAT:
             raise ValueError(f"the record has format {format}; this release reads format {FORMAT}")
-        response = found.pop("answer")
+        response = _decode_response(found.pop("answer"))
+        state = UploadState(found.pop("state"))
+        if state is UploadState.DONE and response is None:
+            state = UploadState.COMPLETE  # an older release stored what no server can send: the handler is called again
         manifest = Manifest(
             segments=_decode_segments(found.pop("segments")),
             parts={int(n): UploadPart(_decode_segments(part["segments"])) for n, part in found.pop("parts").items()},
-            state=UploadState(found.pop("state")),
+            state=state,
             lease_until=found.pop("held_until"),
-            response=None if response is None else _decode_response(response),
+            response=response,
             capability=found["headers"].pop(_CAPABILITY, ""),
             **{name: found.pop(name) for name in _PLAIN},
         )
@@ -89,6 +93,10 @@ def _encode_response(response: Response) -> dict[str, object]:
     return {"status": response.status, "headers": response.headers, "body": body}
 
 
-def _decode_response(found: dict[str, Any]) -> Response:
-    headers = tuple((name, value) for name, value in found["headers"])
-    return Response(found["status"], headers, base64.b64decode(found["body"]))
+def _decode_response(found: Any) -> Response | None:
+    """The response of a record; None for none, and for one that cannot be replayed."""
+    try:
+        headers = [(name, value) for name, value in found["headers"]]
+        return sendable(Response(found["status"], tuple(headers), base64.b64decode(found["body"])))
+    except (TypeError, ValueError, KeyError):
+        return None

@@ -21,8 +21,8 @@ from changeover.uploads.core.errors import (
     UploadError,
     WrongOffset,
 )
-from changeover.uploads.core.manifest import Manifest, UploadState
-from changeover.uploads.dialects.http import DialectRequest, DialectResponse, error_response, problem
+from changeover.uploads.core.manifest import Manifest, Response, UploadState
+from changeover.uploads.dialects.http import DialectRequest, DialectResponse, error_response, problem, replayed
 from changeover.uploads.protocols import tus
 from changeover.uploads.protocols.errors import MalformedField
 
@@ -67,6 +67,16 @@ async def _handle(engine: Engine, request: DialectRequest) -> DialectResponse:
         return DialectResponse(460, (("Content-Type", "text/plain"),), str(error).encode())
     except Interrupted as error:
         return problem(503, str(error), ("Upload-Offset", str(error.offset)), ("Retry-After", "0"))
+    except _RefusedByHandler as refused:
+        return replayed(refused.response)
+
+
+class _RefusedByHandler(Exception):
+    """The handler responded to the complete upload with an error."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
 
 
 def options(engine: Engine) -> tuple[tuple[str, str], ...]:
@@ -209,9 +219,15 @@ async def _take(
 
 
 async def _handle_completed(engine: Engine, request: DialectRequest, manifest: Manifest) -> None:
-    """Call the handler before the last response. Its response is not sent: tus specifies the statuses."""
+    """Call the handler before the last response.
+
+    tus specifies the statuses of success, so that the handler's response is not sent; but an error is, since its client
+    would take the upload for accepted. Raises _RefusedByHandler.
+    """
     if manifest.state is not UploadState.RECEIVING and manifest.needs_handler:
-        await engine.completion.response(manifest.id, request.owner)
+        response = await engine.completion.response(manifest.id, request.owner)
+        if response.status >= 400:
+            raise _RefusedByHandler(response)
 
 
 def _expires(manifest: Manifest) -> tuple[tuple[str, str], ...]:

@@ -22,7 +22,9 @@ segments = st.lists(
     st.builds(Segment, st.from_regex(r"[a-z\d-]{1,8}", fullmatch=True), st.integers(0)),
     max_size=3,
 ).map(tuple)
-fields = st.lists(st.tuples(texts, texts), max_size=3).map(tuple)
+fields = st.lists(
+    st.tuples(st.from_regex(r"X-[a-z]{1,8}", fullmatch=True), st.from_regex(r"[a-z]{0,8}", fullmatch=True)), max_size=3
+).map(tuple)
 manifests = st.builds(
     Manifest,
     id=texts,
@@ -40,10 +42,10 @@ manifests = st.builds(
     holder=texts,
     lease_until=st.floats(0, 1e10),
     attempts=st.integers(0),
-    response=st.none() | st.builds(Response, st.integers(200, 599), fields, st.binary(max_size=20)),
+    response=st.none() | st.builds(Response, st.sampled_from([200, 299, 404, 599]), fields, st.binary(max_size=20)),
     concat=texts,
     capability=texts,
-)
+).filter(lambda it: it.state is not UploadState.DONE or it.response is not None)
 
 
 @given(manifests)

@@ -1,7 +1,8 @@
 """Call the handler for a complete upload once, store its response, and replay it.
 
 One process at a time calls the handler, under a lease. A response counts when it is stored. So the handler is called
-again only if its process died during the call, or the call failed.
+again only if its process died during the call, or the call failed. A result that could not be replayed is a failed
+call (`responses.py`).
 
 Refuses to know how bytes arrive.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
@@ -17,6 +19,7 @@ from typing import Any
 
 from changeover.uploads.core.completion.completed import CompletedUpload
 from changeover.uploads.core.completion.lease import CompletionLease
+from changeover.uploads.core.completion.responses import UnusableResponse, of_refusal, usable
 from changeover.uploads.core.digests import REPR, Digests
 from changeover.uploads.core.errors import DigestMismatch, RetryLater, UploadError, WrongLength
 from changeover.uploads.core.limits.limits import Limits
@@ -25,9 +28,13 @@ from changeover.uploads.core.repository import Repository
 from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.stores.store import RecordChanged, RecordVersion, StoreUnavailable
 
-Handler = Callable[[CompletedUpload], Awaitable[Response]]
-"""Gets a complete upload; its response is stored and replayed. If it raises, the client gets 503, and a later request
-or collection calls it again."""
+Handler = Callable[[CompletedUpload], Response | Awaitable[Response]]
+"""Gets a complete upload; its response is stored and replayed. It may be a coroutine function.
+
+It refuses an upload for good by raising Forbidden, Rejected, or an exception with `status_code` and `detail`, such as
+the HTTPException of Starlette and FastAPI, with a status from 400 to 499: the refusal is stored and replayed too. If it
+raises anything else (also 408, 423, 425 and 429), or does not return a Response that can be sent (also if it returns
+None), the call failed: the client gets 503, and a later request or collection calls it again."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -125,14 +132,17 @@ class Completion:
             async with lease:
                 with repository.translated_errors():
                     await _check_digest(upload)
-                response = await self._handler(upload)
+                response = await self._respond(upload)
         except DigestMismatch:
             await repository.cancel(lease.manifest, lease.version, still_held)
             raise
         except Exception as error:
             repository.metrics.handler_calls.labels("failed").inc()
-            if not isinstance(error, RetryLater):
-                _LOG.exception("the handler failed on upload %s, attempt %d", manifest.id, manifest.attempts)
+            call = (_name(self._handler), manifest.id, manifest.attempts)
+            if isinstance(error, UnusableResponse):
+                _LOG.error("the response of handler %s to upload %s, attempt %d, is unusable: %s", *call, error)  # noqa: TRY400
+            elif not isinstance(error, RetryLater):
+                _LOG.exception("handler %s failed on upload %s, attempt %d", *call)
             with contextlib.suppress(UploadError):
                 await self._store(lease, lambda it: still_held(it).released())
             raise RetryLater("the upload is complete, but the application failed to handle it") from error
@@ -140,6 +150,23 @@ class Completion:
         expires = None if self._limits.keep_done is None else repository.now() + self._limits.keep_done
         await self._store(lease, lambda it: still_held(it).responded(response, expires))
         return response
+
+    async def _respond(self, upload: CompletedUpload) -> Response:
+        """The handler's response or refusal. Raises UnusableResponse, and what the handler raises."""
+        try:
+            result = self._handler(upload)
+            return usable(await result if inspect.isawaitable(result) else result)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise RuntimeError("the handler cancelled its own call") from error
+        except UnusableResponse:
+            raise
+        except Exception as error:
+            if (refusal := of_refusal(error)) is None:
+                raise
+            return refusal
 
     async def _store(self, lease: CompletionLease, change: Callable[[Manifest], Manifest]) -> None:
         """Store the outcome of a call.
@@ -159,6 +186,13 @@ class Completion:
     async def _store_later(self, lease: CompletionLease, change: Callable[[Manifest], Manifest]) -> None:
         await asyncio.sleep(self._timing.response_poll)
         await self._store(lease, change)
+
+
+def _name(handler: Handler) -> str:
+    while isinstance(handler, partial):
+        handler = handler.func
+    named = handler if hasattr(handler, "__qualname__") else type(handler)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 async def _check_digest(upload: CompletedUpload) -> None:

@@ -14,7 +14,7 @@ class Limits:
     max_size: int | None = None
     """Bytes of one upload."""
     max_age: float = 86_400.0
-    """Seconds from the creation of an upload to its last byte. Then it is collected."""
+    """Seconds from the creation of an upload to its last byte. Then it is collected, unless it is complete."""
     keep_done: float | None = None
     """Seconds for which an upload is kept after the handler has returned. None: for ever."""
     max_append: int | None = None
