@@ -41,6 +41,8 @@ class Web:
         self.held, self.let_go = asyncio.Event(), asyncio.Event()
         self.forwarded: str | None = None
         """X-Forwarded-For of the last request that had it."""
+        self.heads: list[Mapping[str, str]] = []
+        """Headers of every request, by lower-case name."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Instance]:
@@ -55,6 +57,7 @@ class Web:
         with contextlib.closing(writer), contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 line, headers = _parse(await reader.readuntil(b"\r\n\r\n"))
+                self.heads.append(headers)
                 self.forwarded = headers.get("x-forwarded-for", self.forwarded)
                 if " /held " in line:
                     self.held.set()
@@ -184,8 +187,10 @@ async def through_haproxy(
 
 
 @asynccontextmanager
-async def through_envoys(folder: Path, tier: Tier, *, nodes: int = 2, proxied: bool = False) -> AsyncIterator[Balancer]:
-    """Several Envoys in front of `tier`, with their members in one file."""
+async def through_envoys(
+    folder: Path, tier: Tier, *, nodes: int = 2, proxied: bool = False, **context: Any
+) -> AsyncIterator[Balancer]:
+    """Several Envoys in front of `tier`, with their members in one file. `context`: more of their launch context."""
     membership = folder / "members" / "endpoints.json"
     membership.parent.mkdir()
     async with wiring.client() as client, AsyncExitStack() as stack, asyncio.timeout(60):
@@ -204,6 +209,7 @@ async def through_envoys(folder: Path, tier: Tier, *, nodes: int = 2, proxied: b
                 tier=contexts.tier("envoy"),
                 inner=replace(contexts.INNER, tier=tier, address=None),
                 membership=str(membership),
+                **context,
             )
             launch = hop.launch(EnvoySettings(), launch_context)
             home = folder / node.name

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from changeover.model.affinity import Affinity
-from changeover.model.config_model import ConfigModel, Name
+from changeover.model.config_model import ConfigModel, Name, TrustedPeers
 from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
@@ -214,6 +214,11 @@ class Chain(ConfigModel):
         "127.0.0.1:0",
         description="Address of the edge, for clients. Port 0 takes any free one; `status` shows it.",
     )
+    trusted_peers: TrustedPeers = Field(
+        (),
+        description="Addresses of proxies in front of the chain. Requests from other peers lose X-Forwarded-For, "
+        "Forwarded and the like at the first tier: docs/security.md.",
+    )
     tiers: tuple[Tier, ...] = Field(min_length=1, description="Edge first, the application last.")
     hooks: tuple[Hook, ...] = Field((), description="Commands and requests at points of a rollout: docs/hooks.md.")
     notify: tuple[Notify, ...] = Field((), description="Receivers of notifications about rollouts: docs/hooks.md.")
@@ -230,8 +235,8 @@ class Chain(ConfigModel):
 
     @property
     def asks_for_clients(self) -> bool:
-        """Whether a tier behind the first one needs the address of the client."""
-        return any(tier.affinity.by == "client-ip" for tier in self.tiers[1:])
+        """Whether the first tier or one behind it needs the address of the client."""
+        return bool(self.trusted_peers) or any(tier.affinity.by == "client-ip" for tier in self.tiers[1:])
 
     @property
     def inside_out(self) -> tuple[Tier, ...]:

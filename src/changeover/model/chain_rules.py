@@ -26,6 +26,10 @@ class RuleViolation:
 def violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
     """Every violation, tier by tier. All kinds must be known."""
     routed = routing_tiers(chain, hops)
+    if chain.trusted_peers and not hops[(first := chain.tiers[0]).kind].trusts_peers:
+        kinds = _either(kind for kind, traits in hops.items() if traits.trusts_peers)
+        what = f"tier {first.name} ({first.kind}) cannot tell trusted peers from others"
+        yield RuleViolation(("trusted_peers",), what, f"Begin the chain with a tier of kind {kinds}.")
     for position, tier in enumerate(chain.tiers):
         outer = chain.tiers[position - 1] if position else None
         at = ("tiers", position)

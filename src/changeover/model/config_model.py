@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -16,6 +17,13 @@ Headers = Mapping[
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")]
 """A name in a chain file: lower case, digits and inner dashes, as load balancers, hosts and file systems accept."""
+
+
+TrustedPeers = tuple[
+    Annotated[str, Field(examples=["10.0.0.0/8", "203.0.113.7"]), AfterValidator(lambda text: str(IPv4Network(text)))],
+    ...,
+]
+"""IPv4 addresses and networks of proxies outside of the chain."""
 
 
 def _plain_path(path: str) -> str:

@@ -36,6 +36,8 @@ class HopTraits:
     """Whether `in_flight` lists every upload."""
     names_clients: bool = False
     """Whether, as the first tier, it reads a PROXY header and names the client in X-Forwarded-For."""
+    trusts_peers: bool = False
+    """Whether, as the first tier, it tells trusted peers from others: `LaunchContext.trusted_peers`."""
     passes_on: bool = True
     """Whether it sends requests to the tier behind it. The last tier of a chain does not."""
     routes_inward: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from changeover.model.relay_defaults import RELAY
@@ -17,6 +18,11 @@ def address(text: str) -> tuple[str, int]:
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"an address is needed, such as 127.0.0.1:8080, not {text!r}")
     return host.strip("[]"), int(port)
+
+
+def networks(texts: list[str] | None) -> tuple[IPv4Network, ...] | None:
+    """`["10.0.0.0/8"]` as networks; None stays None. Raises ValueError."""
+    return None if texts is None else tuple(map(IPv4Network, texts))
 
 
 @dataclass(frozen=True)
@@ -97,5 +103,7 @@ class RelayConfig:
     """While it exists, every response closes its connection, and /readyz answers 503."""
     proxy_protocol: bool = False
     """Every connection begins with a PROXY header, which names the client."""
+    trusted_peers: tuple[IPv4Network, ...] | None = None
+    """Peers whose forwarded headers pass; None: those of every peer."""
     via: bytes = field(default_factory=lambda: b"1.1 changeover-%b" % os.urandom(4).hex().encode())
     """The name of this relay in `Via` (RFC 9110, section 7.6.3)."""

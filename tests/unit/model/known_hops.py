@@ -21,7 +21,7 @@ def traits(kind: str, **more: Any) -> HopTraits:
 HOPS: KnownHops = {
     hop.kind: hop
     for hop in (
-        traits("tls-proxy", takes="tls", names_clients=True),
+        traits("tls-proxy", takes="tls", names_clients=True, trusts_peers=True),
         traits("byte-proxy", takes="bytes"),
         traits("balancer", routes_inward=True, names_clients=True),
         traits("counting-balancer", routes_inward=True, counts_requests=True),

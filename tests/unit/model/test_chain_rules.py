@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tests.unit.model.known_hops import HOPS
 
 from changeover.model.chain import Chain
@@ -46,6 +47,19 @@ def test_nothing_stands_behind_a_tier_that_answers() -> None:
             "Only the last tier of a chain can be of kind server.",
         )
     ]
+
+
+# -- trusted peers -------------------------------------------------------------------------------------------------
+
+
+def test_trusted_peers_need_a_first_tier_that_can_tell_them_from_others() -> None:
+    what = "tier front (balancer) cannot tell trusted peers from others"
+    assert found(front("balancer"), runtime(), trusted_peers=["10.0.0.0/8"]) == [
+        RuleViolation(("trusted_peers",), what, "Begin the chain with a tier of kind tls-proxy.")
+    ]
+    assert found(front(), runtime(), trusted_peers=["10.0.0.0/8", "192.0.2.1"]) == []
+    with pytest.raises(ValidationError):
+        found(front(), runtime(), trusted_peers=["10.0.0.1/8"])
 
 
 # -- affinity ------------------------------------------------------------------------------------------------------

@@ -50,6 +50,14 @@ def relay(
     reuse_port: Annotated[
         bool, typer.Option("--reuse-port", help="Let several relays listen on one address, one for each core.")
     ] = False,
+    trusted_peers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trusted-peers",
+            metavar="NETWORK",
+            help="Remove X-Forwarded-For, Forwarded and the like from the requests of all other peers. Repeatable.",
+        ),
+    ] = None,
     proxy_protocol: Annotated[
         bool, typer.Option("--proxy-protocol", help="Every connection begins with a PROXY header.")
     ] = False,
@@ -85,6 +93,7 @@ def relay(
         "take_over": take_over,
         "reuse_port": reuse_port,
         "proxy_protocol": proxy_protocol,
+        "trusted_peers": trusted_peers,
         "lame_duck_file": str(lame_duck_file or ""),
         "budget": budget,
         "patience": patience,

@@ -14,6 +14,7 @@ from typing import Any
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.model.affinity import AffinityRule
 from changeover.model.chain import Tier
+from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.instance import Address
 from changeover.ports import InnerTier, LaunchContext
 
@@ -87,6 +88,7 @@ def _listener(settings: EnvoySettings, context: LaunchContext, inner: Tier) -> d
             ],
             "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes(inner)}],
         },
+        "early_header_mutation_extensions": _no_forwarded() if context.trusted_peers is not None else [],
         # The address of a PROXY header is the client's: it goes into X-Forwarded-For. Else that is left as it comes.
         "use_remote_address": context.instance.proxied,
         "http_filters": [
@@ -101,6 +103,15 @@ def _listener(settings: EnvoySettings, context: LaunchContext, inner: Tier) -> d
         "listener_filters": [{"name": "proxy", "typed_config": proxied}] if context.instance.proxied else [],
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
+
+
+def _no_forwarded() -> list[dict[str, Any]]:
+    """Removes the headers in which a client names itself, before Envoy adds its own."""
+    mutation = {
+        "@type": f"{_TYPE}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        "mutations": [{"remove": name.lower()} for name in FORWARDED_HEADERS],
+    }
+    return [{"name": "forwarded", "typed_config": mutation}]
 
 
 def _sessions(affinity: AffinityRule) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.settings import HttpSettings, Route, StreamSettings
+from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.instance import Address
 from changeover.model.units import human_bytes
 from changeover.ports import LaunchContext
@@ -24,7 +25,6 @@ def http_conf(settings: HttpSettings, context: LaunchContext, binary: NginxBinar
     """The L7 tier: TLS where it is the edge, routes, a pool of bounded connections to the tier behind."""
     if context.inner is None or context.inner.address is None:
         raise ValueError(f"{context.tier.name}: an nginx tier needs a tier behind it")
-    forwarded = "$proxy_protocol_addr" if context.instance.proxied else "$proxy_add_x_forwarded_for"
     return f"""{_main(settings.worker_processes, context, as_root)}
 http {{
 {_shared_http()}
@@ -38,7 +38,7 @@ http {{
     client_body_buffer_size 1m;  # the default of 16k costs five times the CPU per byte of a large upload
 
 {_upstream(settings, context.inner.address)}
-{_zones(settings)}    server {{
+{_trust(context)}{_zones(settings)}    server {{
 {_listen(context, binary)}
 {_lines(f"add_header {name} {_quote(value)} always;" for name, value in settings.headers.items())}
         proxy_http_version 1.1;
@@ -50,8 +50,7 @@ http {{
         proxy_buffers 8 {HEAD_BUFFER};
         proxy_set_header Connection "";
         proxy_set_header Host {_HOST};
-        proxy_set_header X-Forwarded-For {forwarded};
-        proxy_set_header X-Forwarded-Proto $scheme;
+{_forwarded(context)}
         proxy_set_header X-Request-Id $request_id;
         proxy_connect_timeout {_time(settings.connect_timeout)};
         proxy_read_timeout {_time(settings.response_timeout)};
@@ -139,6 +138,50 @@ def _listen(context: LaunchContext, binary: NginxBinary) -> str:
         ssl_certificate_key {_quote(context.tls + "/edge.key")};
         ssl_protocols TLSv1.2 TLSv1.3;
         ssl_session_cache shared:tls:1m;"""
+
+
+_PROTO, _FOR = "X-Forwarded-Proto", "X-Forwarded-For"
+
+
+def _trust(context: LaunchContext) -> str:
+    """What a trusted peer sends in forwarded headers, as variables; empty for other peers, which removes the header."""
+    if context.trusted_peers is None:
+        return ""
+    peer, trusted = _peer(context), "".join(f" {network} 1;" for network in context.trusted_peers)
+    maps = [
+        f"geo {peer} $changeover_trusted {{ default 0;{trusted} }}",
+        # Appended to the list of a trusted peer; otherwise the peer is the client.
+        f'map "$changeover_trusted:$http_x_forwarded_for" {_variable(_FOR)} '
+        f'{{ default {peer}; "~^1:(?<changeover_list>.+)$" "$changeover_list, {peer}"; }}',
+        f'map "$changeover_trusted:{_sent(_PROTO)}" {_variable(_PROTO)} '
+        '{ default $scheme; "~^1:(?<changeover_proto>.+)$" $changeover_proto; }',
+    ]
+    maps += [
+        f'map $changeover_trusted {_variable(name)} {{ 0 ""; 1 {_sent(name)}; }}'
+        for name in FORWARDED_HEADERS
+        if name not in (_FOR, _PROTO)
+    ]
+    return "".join(f"    {line}\n" for line in maps)
+
+
+def _forwarded(context: LaunchContext) -> str:
+    """The headers that name the client to the tier behind."""
+    if context.trusted_peers is not None:
+        return _lines(f"proxy_set_header {name} {_variable(name)};" for name in FORWARDED_HEADERS)
+    addresses = _peer(context) if context.instance.proxied else "$proxy_add_x_forwarded_for"
+    return _lines((f"proxy_set_header {_FOR} {addresses};", f"proxy_set_header {_PROTO} $scheme;"))
+
+
+def _peer(context: LaunchContext) -> str:
+    return "$proxy_protocol_addr" if context.instance.proxied else "$remote_addr"
+
+
+def _variable(header: str) -> str:
+    return f"$changeover_{header.lower().replace('-', '_')}"
+
+
+def _sent(header: str) -> str:
+    return f"$http_{header.lower().replace('-', '_')}"
 
 
 _REPEATS = {"safe-once": "error timeout", "idempotent": "error timeout non_idempotent", "none": "off"}

@@ -29,6 +29,7 @@ class Relay:
         stop_signal=SIGTERM,
         sees_uploads=True,
         names_clients=True,
+        trusts_peers=True,
     )
 
     def __init__(self, client: httpx.AsyncClient) -> None:
@@ -47,6 +48,7 @@ class Relay:
             "take_over": False,
             "reuse_port": False,
             "proxy_protocol": context.instance.proxied,
+            "trusted_peers": context.trusted_peers,
             "lame_duck_file": context.lame_duck,
             "budget": settings.budget // MIB,
             "patience": settings.patience,

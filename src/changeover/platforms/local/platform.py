@@ -236,7 +236,13 @@ class LocalPlatform:
             tls=str(self._state / "tls"),
             inner=self._inner_tier(inner) if inner else None,
             membership=str(self.membership_file(inner.name)) if inner else "",
+            trusted_peers=self._chain.trusted_peers if self._meets_clients(tier) else None,
         )
+
+    def _meets_clients(self, tier: Tier) -> bool:
+        """Whether no tier in front of it reads requests."""
+        in_front = self._chain.tiers[: self._chain.tiers.index(tier)]
+        return all(self._hops[one.kind].takes == "bytes" for one in in_front)
 
     def _inner_tier(self, tier: Tier) -> InnerTier:
         address = None if tier.name in self._routed else self.entry(tier.name)

@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from changeover.http1.head import Field, RequestHead, ResponseHead
+from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.relay.config import RelayConfig
 from changeover.relay.inbound import response as responses
 from changeover.relay.inbound.incoming_body import IncomingBody
@@ -23,6 +25,7 @@ LOOP = 8
 
 FRAMING = frozenset({b"content-length", b"expect", b"upload-capability"})
 """Fields of a request that the relay sets anew for the next hop."""
+FORWARDED = frozenset(name.lower().encode() for name in FORWARDED_HEADERS)
 FRAMING_AND_PEER = FRAMING | {b"x-forwarded-for"}
 
 
@@ -108,15 +111,27 @@ class ClientRequest:
 
     def passed_on(self) -> list[Field]:
         """The fields for the next hop, without those that frame the body."""
-        fields = self.head.passed_on(FRAMING if not self.peer else FRAMING_AND_PEER)
+        believed = self._believes_peer()
+        dropped = FRAMING if not self.peer else FRAMING_AND_PEER
+        fields = self.head.passed_on(dropped if believed else dropped | FORWARDED)
         via = self.head.fields.get(b"via", b"").count(b"changeover-")
         if via >= LOOP:
             raise RequestRefused(508, f"this request has passed {via} relays and goes round in a loop")
         fields.append((b"Via", self.relay.config.via))
         if self.peer:
-            known = self.head.fields.get(b"x-forwarded-for")
+            known = self.head.fields.get(b"x-forwarded-for") if believed else None
             fields.append((b"X-Forwarded-For", self.peer if known is None else known + b", " + self.peer))
         return fields
+
+    def _believes_peer(self) -> bool:
+        """Whether the peer may name the client."""
+        if (trusted := self.relay.config.trusted_peers) is None:
+            return True
+        try:
+            peer = ip_address(self.peer.decode())
+        except ValueError:  # a Unix socket, or a PROXY header without an address
+            return False
+        return any(peer in network for network in trusted)
 
     def take(self) -> bool:
         """Move received bytes of the body to the buffer; whether any. Raises ClientGone, BadChunk, ClientTooSlow."""

@@ -80,7 +80,7 @@ class FileStore:
     def __init__(self, root: Path, *, durable: bool = True) -> None:
         self._root = root
         self._durable = durable
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)  # its entries are ids, which give access to uploads
         check_folder(root, durable=durable)
 
     async def create(self, id: str, record: bytes) -> RecordVersion:

@@ -359,3 +359,12 @@ async def test_a_writer_of_an_upload_that_was_dropped_is_told_so(store: FileStor
     with pytest.raises(RecordMissing):
         store.writer(ID, "1")
     assert await ids(store) == []
+
+
+def test_a_folder_that_the_store_creates_is_readable_by_its_user_alone(tmp_path: Path) -> None:
+    """The ids of uploads are the names in it."""
+    FileStore(tmp_path / "new", durable=False)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "shared").mkdir(mode=0o750)
+    FileStore(tmp_path / "shared", durable=False)
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o750, "the operator chose its mode"

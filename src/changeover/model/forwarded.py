@@ -1,0 +1,23 @@
+"""Headers by which proxies name the client, and the peers that may send them.
+
+The first tier that reads HTTP removes these headers from the requests of every other peer, so that no client can name
+itself. Tiers behind it believe them: their peers are tiers of the chain.
+"""
+
+from __future__ import annotations
+
+FORWARDED_HEADERS = (
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Server",
+    "X-Forwarded-Ssl",
+    "X-Real-IP",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "True-Client-IP",
+)
+"""RFC 7239, and what software used before it."""

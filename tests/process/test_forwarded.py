@@ -1,0 +1,106 @@
+"""No client can name itself: the first tier removes its forwarded headers, unless it is a trusted peer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+from tests.process.balanced import Balancer, Client, Web, through_envoys
+from tests.process.relayed import relaying, scripted
+from tests.process.test_affinity import run as balance
+from tests.process.test_relay_streaming import echo
+from tests.process.test_routes import Edge, run
+
+from changeover.model.forwarded import FORWARDED_HEADERS
+from changeover.model.instance import Instance
+
+NAMED = dict.fromkeys(FORWARDED_HEADERS, "10.9.9.9")
+CLIENT = "10.1.2.3"
+
+
+def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
+    """The forwarded headers of a request, without the scheme, which the first tier knows itself."""
+    names = {name.lower() for name in FORWARDED_HEADERS} - {"x-forwarded-proto"}
+    return {name: value for name, value in headers.items() if name in names}
+
+
+async def get(edge: Edge, *, proxied: bool) -> Mapping[str, str]:
+    """What the tier behind gets of a request in which the client names itself in every way."""
+    reader, writer = await asyncio.open_connection(edge.at.host, edge.at.port)
+    with contextlib.closing(writer):
+        lines = "".join(f"{name}: {value}\r\n" for name, value in NAMED.items())
+        header = f"PROXY TCP4 {CLIENT} 127.0.0.1 4711 443\r\n" if proxied else ""
+        writer.write(f"{header}GET / HTTP/1.1\r\nHost: edge\r\n{lines}Connection: close\r\n\r\n".encode())
+        assert b" 200 " in await reader.read()
+    return edge.behind.headers
+
+
+@pytest.mark.parametrize(("proxied", "peer"), [(True, CLIENT), (False, "127.0.0.1")])
+def test_nginx_removes_them_from_other_peers_and_passes_those_of_trusted_ones(
+    tmp_path: Path, proxied: bool, peer: str
+) -> None:
+    async def refused(edge: Edge) -> None:
+        got = await get(edge, proxied=proxied)
+        assert forwarded(got) == {"x-forwarded-for": peer}
+        assert got["x-forwarded-proto"] == "http"
+
+    async def believed(edge: Edge) -> None:
+        got = await get(edge, proxied=proxied)
+        passed = {name.lower(): value for name, value in NAMED.items()} | {"x-forwarded-for": f"10.9.9.9, {peer}"}
+        assert forwarded(got) == {name: value for name, value in passed.items() if name != "x-forwarded-proto"}
+        assert got["x-forwarded-proto"] == "10.9.9.9"
+
+    for trusted, story in (((), refused), (("192.0.2.0/24",), refused), ((f"{peer}/32",), believed)):
+        run(tmp_path, story, {"path": "/"}, proxied=proxied, trusted_peers=trusted)
+
+
+def test_nginx_behind_another_tier_passes_them(tmp_path: Path) -> None:
+    async def story(edge: Edge) -> None:
+        got = await get(edge, proxied=False)
+        assert (got["x-forwarded-for"], got["forwarded"]) == ("10.9.9.9, 127.0.0.1", "10.9.9.9")
+
+    run(tmp_path, story, {"path": "/"})
+
+
+@pytest.mark.parametrize(("trusted", "wanted"), [((), None), (None, "10.9.9.9")], ids=["first", "behind another"])
+def test_envoy_as_the_first_tier_removes_them(
+    tmp_path: Path, trusted: tuple[str, ...] | None, wanted: str | None
+) -> None:
+    async def story(balancer: Balancer, webs: list[Web], instances: list[Instance]) -> None:
+        await balancer.answers([Client({**NAMED, "X-Marked": "yes"})])
+        (got,) = (head for web in webs for head in web.heads if "x-marked" in head)  # the rest are health checks
+        assert [got.get(name) for name in ("forwarded", "x-real-ip", "x-forwarded-host")] == [wanted] * 3
+        assert got.get("x-forwarded-for") == wanted
+
+    balance(tmp_path, through_envoys, "none", story, nodes=1, trusted_peers=trusted)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "wanted"),
+    [
+        ((), "127.0.0.1"),
+        ((IPv4Network("192.0.2.0/24"),), "127.0.0.1"),
+        ((IPv4Network("127.0.0.0/8"),), "10.9.9.9, 127.0.0.1"),
+        (None, "10.9.9.9, 127.0.0.1"),
+    ],
+)
+def test_a_relay_removes_them_from_other_peers(trusted: tuple[IPv4Network, ...] | None, wanted: str) -> None:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in NAMED.items())
+
+    async def go() -> None:
+        async with (
+            scripted(echo) as where,
+            relaying(where, trusted_peers=trusted) as relayed,
+            relayed.client() as client,
+        ):
+            await client.send(f"GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode())
+            got = json.loads((await client.got()).body)["headers"]
+        assert got["x-forwarded-for"] == wanted
+        assert ("forwarded" in got) == (", " in wanted)
+
+    asyncio.run(go())
