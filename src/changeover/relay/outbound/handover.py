@@ -167,7 +167,9 @@ class Handover:
     ) -> None:
         """Section "Upload Creation"."""
         location, capability = fields.get("location", ""), fields.get("upload-capability", "")
-        if status >= 500:
+        if upload.complete and upload.offset and self._length in (None, upload.offset):
+            self._end = PassOn()  # its Idempotency-Key names an upload that is complete: this is the stored response
+        elif status >= 500:
             self._fail(_failure(status, "the upload could not be created"), now)
         elif not 200 <= status < 300:
             self._end = PassOn()

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 
 from changeover.uploads.core import record
 from changeover.uploads.core.completion.completion import Completion
+from changeover.uploads.core.idempotency import collect_key
+from changeover.uploads.core.limits.quota import is_quota_record
 from changeover.uploads.core.manifest import UploadState
 from changeover.uploads.core.repository import Repository
 from changeover.uploads.stores.store import RecordChanged, RecordMissing, StoreUnavailable
@@ -31,6 +33,9 @@ class Collector:
         async for id in repository.store.ids():
             # The next collection looks at an upload that changed meanwhile, or whose record cannot be read.
             with contextlib.suppress(RecordMissing, RecordChanged, StoreUnavailable, ValueError):
+                if is_quota_record(id):
+                    await collect_key(repository.store, id)
+                    continue
                 found, version = await repository.store.read(id)
                 manifest = record.decode(found)
                 if manifest.state is not UploadState.CANCELLED:

@@ -37,6 +37,7 @@ from changeover.uploads.core.errors import (
     WrongOffset,
 )
 from changeover.uploads.core.events import EventDispatcher, EventListener
+from changeover.uploads.core.idempotency import CreationKey, IdempotentCreation, fingerprint
 from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.limits.quota import Quota
 from changeover.uploads.core.limits.rate_limit import RateLimits
@@ -108,6 +109,7 @@ class Engine:
         self._quota = None if limit is None else Quota(store, limit, self._repository.is_unfinished)
         self.completion = Completion(self._repository, handler, self.limits, self._timing, self._name)
         self.parts = PartUploads(self._repository, self.limits, self._active, self._rate_limits)
+        self.idempotent = IdempotentCreation(self._repository, self.create, self._cancel_unfinished)
         self.collector = Collector(self._repository, self.completion, self._timing.collect_interval)
 
     # -- creating and reading --------------------------------------------------------------------------------------
@@ -273,16 +275,23 @@ class Engine:
 
     # -- concatenating, cancelling, leaving ------------------------------------------------------------------------
 
-    async def concatenate(self, new: NewUpload, ids: list[str]) -> Manifest:
+    async def concatenate(self, new: NewUpload, ids: list[str], key: CreationKey | None = None) -> Manifest:
         """Create an upload from the bytes of complete partial ones, which stay.
 
-        Raises BadRequest, NotFound and what `create` and `append` raise.
+        The same concatenation again, of a client whose response was lost, gives the upload that there is, even if its
+        partial ones are gone. Raises BadRequest, NotFound and what `create` and `append` raise.
         """
+        key = key or CreationKey(f"final {fingerprint(new)}")
+        if (earlier := await self.idempotent.find(new, key, restarts=True)) is not None:
+            return earlier
         sources = [await self.find(id, new.owner) for id in ids]
         unfit = [one.id for one in sources if one.state is UploadState.RECEIVING or one.concat != "partial"]
         if unfit:
             raise BadRequest(f"not complete partial uploads: {', '.join(unfit)}")
-        manifest = await self.create(replace(new, length=sum(one.offset for one in sources)))
+        whole = replace(new, length=sum(one.offset for one in sources))
+        manifest, is_earlier = await self.idempotent.create(whole, key, restarts=True)
+        if is_earlier:
+            return manifest
 
         async def bytes_of_all() -> AsyncIterator[bytes]:
             for one in sources:
@@ -296,6 +305,10 @@ class Engine:
     async def cancel(self, id: str, owner: str) -> None:
         """Cancel an upload and delete its bytes. Raises NotFound, Cancelled, RetryLater."""
         await self._repository.cancel(*await self._interrupted(id, owner))
+
+    async def _cancel_unfinished(self, id: str, owner: str) -> None:
+        """Raises AlreadyComplete, and what `cancel` raises."""
+        await self._repository.cancel(*await self._interrupted(id, owner), check_receiving)
 
     @contextlib.asynccontextmanager
     async def cancelled_on_error(self, manifest: Manifest) -> AsyncIterator[None]:

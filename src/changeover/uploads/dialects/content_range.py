@@ -35,9 +35,8 @@ async def create(engine: Engine, request: DialectRequest) -> DialectResponse:
     if await request.read(MAX_METADATA) is None:
         raise BadRequest(f"the metadata of an upload has more than {MAX_METADATA} bytes")
     target = request.root + request.rest
-    manifest = await engine.create(
-        NewUpload("content-range", request.owner, request.method, target, headers, length=length)
-    )
+    new = NewUpload("content-range", request.owner, request.method, target, headers, length=length)
+    manifest, _ = await engine.idempotent.create(new, request.creation_key())
     return DialectResponse(200, (("Location", request.url(manifest.id)),))
 
 

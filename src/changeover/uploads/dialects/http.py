@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from changeover.uploads.core.appending import ContentVerifier
-from changeover.uploads.core.digests import REPR
+from changeover.uploads.core.digests import CONTENT, REPR
 from changeover.uploads.core.errors import (
     AlreadyComplete,
     BadRequest,
@@ -27,9 +27,11 @@ from changeover.uploads.core.errors import (
     UploadError,
     WrongLength,
 )
+from changeover.uploads.core.idempotency import CreationKey
 from changeover.uploads.core.manifest import Response
 from changeover.uploads.dialects import content
-from changeover.uploads.protocols import digest
+from changeover.uploads.protocols import digest, idempotency
+from changeover.uploads.protocols.errors import MalformedField
 
 CONTENT_HEADERS = ("content-type", "content-encoding", "content-language", "content-disposition", REPR)
 """Fields that describe the content. They are kept for the handler."""
@@ -85,6 +87,15 @@ class DialectRequest:
     def verifier(self) -> ContentVerifier | None:
         """Compares the body with every digest that this request states; None without any. Raises BadRequest."""
         return content.verifier(self.headers)
+
+    def creation_key(self, stated: str = "") -> CreationKey | None:
+        """The `Idempotency-Key`, with what else this request states. Raises BadRequest."""
+        if (text := self.headers.get("idempotency-key")) is None:
+            return None
+        try:
+            return CreationKey(f"client {idempotency.read(text)}", f"{stated} {self.headers.get(CONTENT, '')}")
+        except MalformedField as error:
+            raise BadRequest(str(error)) from error
 
     async def is_empty(self) -> bool:
         """Whether there is no body; reads it. Raises BadRequest, ChecksumMismatch."""

@@ -70,7 +70,7 @@ async def _create(engine: Engine, request: DialectRequest, fields: RequestFields
         raise BadRequest("Upload-Complete is needed to create an upload")
     verify = request.verifier()
     secret = capability.new_secret() if fields.wants_capability else ""
-    manifest = await engine.create(
+    manifest, is_earlier = await engine.idempotent.create(
         NewUpload(
             "ietf",
             request.owner,
@@ -79,14 +79,21 @@ async def _create(engine: Engine, request: DialectRequest, fields: RequestFields
             request.kept_headers,
             length=_length(request, fields, 0),
         ),
+        request.creation_key(f"complete={fields.complete:d}"),
+        # A client with the whole body sends it again; the capability of an earlier upload cannot be repeated.
+        restarts=fields.complete or fields.wants_capability,
         capability=capability.hashed(secret) if secret else "",
     )
     place = ("Location", request.url(manifest.id))
-    async with engine.cancelled_on_error(manifest):
-        try:
-            manifest = await _take(engine, request, fields, manifest.id, 0, fields.complete, verify)
-        except Interrupted as error:  # the client does not know the URL yet
-            return _interrupted(fields.interop, error, place)
+    if is_earlier:
+        if manifest.state is UploadState.RECEIVING:
+            manifest = await engine.fence(manifest.id, request.owner)
+    else:
+        async with engine.cancelled_on_error(manifest):
+            try:
+                manifest = await _take(engine, request, fields, manifest.id, 0, fields.complete, verify)
+            except Interrupted as error:  # the client does not know the URL yet
+                return _interrupted(fields.interop, error, place)
     if manifest.state is UploadState.RECEIVING:
         granted = (("Upload-Capability", request.reference(capability.path_of(manifest.id, secret))),) if secret else ()
         at = _at(fields.interop, manifest.offset)

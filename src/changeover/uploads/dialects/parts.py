@@ -28,9 +28,10 @@ MAX_LIST = 1_000_000
 
 async def create(engine: Engine, request: DialectRequest) -> DialectResponse:
     target = request.root + request.rest
-    manifest = await engine.create(NewUpload("parts", request.owner, request.method, target, request.kept_headers))
+    new = NewUpload("parts", request.owner, request.method, target, request.kept_headers)
+    manifest, is_earlier = await engine.idempotent.create(new, request.creation_key())
     async with engine.cancelled_on_error(manifest):
-        if not await request.is_empty():
+        if not is_earlier and not await request.is_empty():
             raise BadRequest("this request creates an upload in parts, and has no body; send the bytes as parts")
     url = request.url(manifest.id)
     return json_response(201, {"id": manifest.id, "url": url}, ("Location", url))

@@ -10,7 +10,7 @@ from changeover.uploads.dialects.http import DialectRequest, DialectResponse, pr
 async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
     """Receive the body, and send the handler's response. Raises UploadError."""
     verify = request.verifier()
-    manifest = await engine.create(
+    manifest, is_earlier = await engine.idempotent.create(
         NewUpload(
             "plain",
             request.owner,
@@ -18,20 +18,23 @@ async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
             request.root + request.rest,
             request.kept_headers,
             length=request.announced,
-        )
+        ),
+        request.creation_key(),
+        restarts=True,
     )
     try:
-        async with engine.cancelled_on_error(manifest):
-            await engine.append(
-                manifest.id,
-                request.owner,
-                0,
-                request.body,
-                complete=True,
-                announced=request.announced,
-                verify=verify,
-                resumable=False,
-            )
+        if not is_earlier:
+            async with engine.cancelled_on_error(manifest):
+                await engine.append(
+                    manifest.id,
+                    request.owner,
+                    0,
+                    request.body,
+                    complete=True,
+                    announced=request.announced,
+                    verify=verify,
+                    resumable=False,
+                )
     except Interrupted:
         return problem(503, "this instance is shutting down; send the upload again", ("Retry-After", "0"))
     response = await engine.completion.response(manifest.id, request.owner)

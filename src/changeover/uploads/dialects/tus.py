@@ -119,15 +119,18 @@ async def _create(engine: Engine, request: DialectRequest) -> DialectResponse:
     if final and not await request.is_empty():
         raise BadRequest("a final upload has no bytes of its own")
     if concat is not None and final:
-        manifest = await engine.concatenate(new, [_named(request, url) for url in concat.urls])
+        ids = [_named(request, url) for url in concat.urls]
+        manifest, is_earlier = await engine.concatenate(new, ids, request.creation_key()), False
     else:
-        manifest = await engine.create(new)
+        manifest, is_earlier = await engine.idempotent.create(new, request.creation_key())
+    if is_earlier and manifest.state is UploadState.RECEIVING:
+        manifest = await engine.fence(manifest.id, request.owner)
     # Relative where possible: aiotus (1.1) joins it to its endpoint, and fails on a path that begins with a slash.
     place = (
         "Location",
         manifest.id if request.rest.endswith("/") and request.base == quote(request.root) else request.url(manifest.id),
     )
-    if has_body:
+    if has_body and not is_earlier:
         async with engine.cancelled_on_error(manifest):
             with contextlib.suppress(Interrupted):  # the response has the offset of what arrived
                 await _take(engine, request, manifest.id, 0, verify)

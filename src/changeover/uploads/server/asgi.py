@@ -104,7 +104,7 @@ class Uploads:
             else:
                 response = await self._respond(scope, body)
         except ClientDisconnected:
-            # Nobody receives it. Middlewares of Starlette raise RuntimeError without a response.
+            # No client receives it, but a middleware of Starlette raises RuntimeError without a response.
             response = problem(CLIENT_CLOSED_REQUEST, "the client disconnected before the end of its request")
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
         if response.status != 204 and not any(name == b"content-length" for name, _ in headers):

@@ -169,6 +169,16 @@ def test_an_application_that_took_the_empty_creation_for_the_request_is_given_up
     Story().asks(Create(300)).answer(200, complete=complete).gives_up(502)
 
 
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize("length", [300, None])
+def test_a_creation_whose_key_names_a_complete_upload_gets_its_stored_response(status: int, length: int | None) -> None:
+    Story(length).asks(Create(length)).answer(status, at=300, complete=True).asks(PassOn())
+
+
+def test_a_complete_upload_of_another_length_is_not_the_response_to_a_creation() -> None:
+    Story(300).asks(Create(300)).answer(200, at=299, complete=True).gives_up(502)
+
+
 @pytest.mark.parametrize("place", ["", "/a b", "http://[::1/a", "//[", "/\xe4", "/a\tb"])
 def test_a_creation_that_does_not_say_where_it_is_is_given_up(place: str) -> None:
     story = Story().asks(Create(300))
