@@ -203,7 +203,9 @@ async def through_envoys(
             ports = [sockets.free_port(HOST, taken)]
             ports.append(sockets.free_port(HOST, taken | {*ports}))
             taken |= {*ports}
-            node = replace(contexts.instance(f"gateway-v1-{number}", *ports), proxied=proxied)
+            home = folder / f"gateway-v1-{number}"
+            home.mkdir()
+            node = replace(contexts.instance(home.name, *ports), proxied=proxied, directory=str(home))
             launch_context = contexts.launch_context(
                 instance=node,
                 tier=contexts.tier("envoy"),
@@ -212,8 +214,6 @@ async def through_envoys(
                 **context,
             )
             launch = hop.launch(EnvoySettings(), launch_context)
-            home = folder / node.name
-            home.mkdir()
             for name, text in launch.files.items():
                 (home / name).write_text(text)
             await stack.enter_async_context(started(home, *launch.argv))

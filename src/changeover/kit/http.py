@@ -5,7 +5,9 @@ The server could close a kept connection between two requests, and would count i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +50,25 @@ async def ask(
         return await client.request(method, url, headers=headers, json=json)
     except httpx.HTTPError as error:
         raise NoResponse(f"{method} {url}: {str(error) or type(error).__name__}") from error
+
+
+async def ask_socket(folder: Path, name: str, method: str, path: str) -> httpx.Response:
+    """The response of the server at the Unix socket `name` in `folder`, with any status. Raises NoResponse."""
+    import httpx
+
+    # A socket's path may have 107 characters, a folder's may have more: go through an open descriptor.
+    try:
+        opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    except OSError as error:
+        raise NoResponse(f"{method} {path} at {folder}/{name}: {error.strerror}") from error
+    try:
+        transport = httpx.AsyncHTTPTransport(verify=False, uds=f"/proc/self/fd/{opened}/{name}")
+        async with httpx.AsyncClient(transport=transport, timeout=TIMEOUT, trust_env=False) as client:
+            return await client.request(method, f"http://localhost{path}")
+    except httpx.HTTPError as error:
+        raise NoResponse(f"{method} {path} at {folder}/{name}: {str(error) or type(error).__name__}") from error
+    finally:
+        os.close(opened)
 
 
 async def is_ok(client: httpx.AsyncClient, url: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from changeover.hops.envoy.admin import SOCKET
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.model.affinity import AffinityRule
 from changeover.model.chain import Tier
@@ -18,6 +19,7 @@ from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.instance import Address
 from changeover.ports import InnerTier, LaunchContext
 
+READY_PATH = "/ready"
 _TYPE = "type.googleapis.com/envoy.extensions"
 
 
@@ -28,9 +30,10 @@ def bootstrap(settings: EnvoySettings, context: LaunchContext) -> str:
     return json.dumps(
         {
             "node": {"id": context.instance.name, "cluster": context.tier.name},
-            "admin": {"address": _socket(context.instance.control)},
+            # Relative to the folder of the instance: the path of a socket may have 107 characters.
+            "admin": {"address": {"pipe": {"path": SOCKET, "mode": 0o600}}},
             "static_resources": {
-                "listeners": [_listener(settings, context, inner.tier)],
+                "listeners": [_listener(settings, context, inner.tier), _control(context.instance.control)],
                 "clusters": [_cluster(settings, inner, context.membership)],
             },
         },
@@ -101,6 +104,31 @@ def _listener(settings: EnvoySettings, context: LaunchContext, inner: Tier) -> d
         "name": "in",
         "address": _socket(context.instance.address),
         "listener_filters": [{"name": "proxy", "typed_config": proxied}] if context.instance.proxied else [],
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+
+
+def _control(address: Address) -> dict[str, Any]:
+    """Readiness for load balancers, and nothing else: 503 after `/healthcheck/fail`."""
+    ready = {"name": ":path", "string_match": {"exact": READY_PATH}}
+    health = {
+        "@type": f"{_TYPE}.filters.http.health_check.v3.HealthCheck",
+        "pass_through_mode": False,
+        "headers": [ready],
+    }
+    nothing = {"match": {"prefix": "/"}, "direct_response": {"status": 404}}
+    manager = {
+        "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "control",
+        "route_config": {"virtual_hosts": [{"name": "control", "domains": ["*"], "routes": [nothing]}]},
+        "http_filters": [
+            {"name": "health", "typed_config": health},
+            {"name": "router", "typed_config": {"@type": f"{_TYPE}.filters.http.router.v3.Router"}},
+        ],
+    }
+    return {
+        "name": "control",
+        "address": _socket(address),
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
 

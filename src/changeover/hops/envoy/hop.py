@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from changeover.hops.envoy.bootstrap import bootstrap
+from changeover.hops.envoy.admin import ask_admin
+from changeover.hops.envoy.bootstrap import READY_PATH, bootstrap
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.hops.envoy.stats import request_counts
-from changeover.kit.http import NoResponse, ask, is_ok
+from changeover.kit.http import NoResponse, is_ok
 from changeover.model.chain import Tier
 from changeover.model.extras import require
 from changeover.model.guard import RequestCounts
@@ -29,8 +30,8 @@ class Envoy:
         kind="envoy",
         settings=EnvoySettings,
         takes="http",
-        ready_path="/ready",
-        # Envoy has no graceful signal: it is drained first, through its admin port, and then has nothing in flight.
+        ready_path=READY_PATH,
+        # Envoy has no graceful signal: it is drained first, and then has nothing in flight.
         stop_signal=SIGTERM,
         names_clients=True,
         routes_inward=True,
@@ -79,7 +80,7 @@ class Envoy:
 
     async def _admin(self, method: str, instance: Instance, path: str) -> str:
         try:
-            answer = await ask(self._client, method, f"http://{instance.control}{path}")
+            answer = await ask_admin(self._client, method, instance, path)
         except NoResponse as error:
             raise Unknown(str(error)) from error
         if answer.status_code != 200:

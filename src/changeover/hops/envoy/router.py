@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from changeover.hops.envoy.admin import ask_admin
 from changeover.hops.envoy.bootstrap import EnvoyEndpoint, endpoints
 from changeover.kit.files import write_whole
-from changeover.kit.http import NoResponse, ask
+from changeover.kit.http import NoResponse
 from changeover.model.instance import Address, Instance
 from changeover.ports import Membership, Nodes, Unknown
 
@@ -65,7 +66,7 @@ class EnvoyRouter:
     async def _ask(self, node: Instance) -> _Hosts | str:
         """The node's members, or why it could not be asked."""
         try:
-            answer = await ask(self._client, "GET", f"http://{node.control}/clusters?format=json")
+            answer = await ask_admin(self._client, "GET", node, "/clusters?format=json")
         except NoResponse as error:
             return str(error)
         try:

@@ -11,7 +11,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from changeover.kit.http import NoResponse, ask
+from changeover.hops.envoy.admin import ask_admin
+from changeover.kit.http import NoResponse
 from changeover.model.guard import RequestCounts
 from changeover.model.instance import Instance
 from changeover.ports import Nodes, Unknown
@@ -37,7 +38,7 @@ async def request_counts(
 async def _ask(client: httpx.AsyncClient, cluster: str, node: Instance) -> Mapping[str, RequestCounts] | Unknown:
     """Its counts, or why not: raised here, the error would leave the other requests running."""
     try:
-        answer = await ask(client, "GET", f"http://{node.control}/clusters?format=json")
+        answer = await ask_admin(client, "GET", node, "/clusters?format=json")
         if answer.status_code != 200:
             raise Unknown(f"/clusters answered {answer.status_code}")
         return parse(answer.json(), cluster)

@@ -23,7 +23,7 @@ def made(**settings: Any) -> dict[str, Any]:
 
 
 def manager(document: dict[str, Any]) -> dict[str, Any]:
-    (listener,) = document["static_resources"]["listeners"]
+    listener, _ = document["static_resources"]["listeners"]
     found: dict[str, Any] = listener["filter_chains"][0]["filters"][0]["typed_config"]
     return found
 
@@ -41,8 +41,13 @@ def test_it_serves_and_is_controlled_at_addresses_of_its_own() -> None:
     document = made()
     served = document["static_resources"]["listeners"][0]["address"]["socket_address"]
     assert served == {"address": "127.0.0.1", "port_value": 20001}
-    assert document["admin"]["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 20002}
+    control = document["static_resources"]["listeners"][1]["address"]["socket_address"]
+    assert control == {"address": "127.0.0.1", "port_value": 20002}
     assert document["node"] == {"id": "gateway-v1-1", "cluster": "edge"}
+
+
+def test_its_admin_interface_is_a_socket_of_the_operator_alone() -> None:
+    assert made()["admin"]["address"] == {"pipe": {"path": "admin.sock", "mode": 0o600}}
 
 
 # -- the tier behind -----------------------------------------------------------------------------------------------
