@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -64,9 +66,26 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 _app: Starlette | None = None
 
 
+@dataclass(frozen=True)
+class Serving:
+    """A server and its workers, which are a session of processes."""
+
+    port: int
+    pid: int
+
+    def descriptors(self) -> int:
+        """Open sockets and files of all its processes."""
+        count = 0
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # a process that ended meanwhile
+                if os.getsid(int(process.name)) == self.pid:
+                    count += len([*(process / "fd").iterdir()])
+        return count
+
+
 @contextmanager
-def serving(name: str, folder: Path) -> Iterator[int]:
-    """The port of that server. It serves when the block begins, and is stopped at its end."""
+def serving(name: str, folder: Path) -> Iterator[Serving]:
+    """It serves when the block begins, and is stopped at its end."""
     port = free_port("127.0.0.1")
     words = [word.format(port=port, folder=folder) for word in COMMANDS[name]]
     environment = {**os.environ, "UPLOADS": str(folder)}
@@ -84,7 +103,7 @@ def serving(name: str, folder: Path) -> Iterator[int]:
                 assert process.poll() is None, folder.with_suffix(".log").read_text()
                 assert time.monotonic() < until
                 time.sleep(0.05)
-        yield port
+        yield Serving(port, process.pid)
     finally:
         process.terminate()
         try:

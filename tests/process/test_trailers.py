@@ -10,7 +10,7 @@ from http.client import HTTPResponse
 from typing import Any
 
 import pytest
-from tests.process.asgi_servers import COMMANDS, PATIENCE, serving
+from tests.process.asgi_servers import COMMANDS, PATIENCE, Serving, serving
 
 ALICE = b"X-User: alice\r\n"
 TRAILERS = {
@@ -34,7 +34,7 @@ MAY_BE_REFUSED = {"another host and proxy"}
 
 
 @pytest.fixture(scope="module")
-def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Serving]]:
     """All servers at once: each of them takes a second to start."""
     with ExitStack() as stack:
         folder = tmp_path_factory.mktemp("servers")
@@ -60,16 +60,16 @@ def posted(port: int, fields: bytes, trailers: bytes, *, at_once: bool) -> tuple
 
 
 @pytest.mark.parametrize("server", COMMANDS)
-def test_a_trailer_changes_nothing(ports: dict[str, int], server: str) -> None:
+def test_a_trailer_changes_nothing(servers: dict[str, Serving], server: str) -> None:
     for at_once in (True, False):
-        expected = posted(ports[server], ALICE, b"", at_once=at_once)
+        expected = posted(servers[server].port, ALICE, b"", at_once=at_once)
         assert expected[0] == 201
         assert expected[1].get("owner") in ("alice", None)  # `receive` has no owners
         for name, trailers in TRAILERS.items():
-            got = posted(ports[server], ALICE, trailers, at_once=at_once)
+            got = posted(servers[server].port, ALICE, trailers, at_once=at_once)
             assert got == expected or (name in MAY_BE_REFUSED and got[0] == 400), (name, at_once)
 
 
 @pytest.mark.parametrize("server", [name for name in COMMANDS if name != "changeover receive"])
-def test_an_owner_in_a_trailer_is_no_owner(ports: dict[str, int], server: str) -> None:
-    assert posted(ports[server], b"", b"X-User: bob\r\n", at_once=True)[0] == 403
+def test_an_owner_in_a_trailer_is_no_owner(servers: dict[str, Serving], server: str) -> None:
+    assert posted(servers[server].port, b"", b"X-User: bob\r\n", at_once=True)[0] == 403

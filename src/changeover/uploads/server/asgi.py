@@ -13,6 +13,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
+from starlette.requests import ClientDisconnect
+from starlette.responses import StreamingResponse
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
@@ -109,11 +111,14 @@ class Uploads:
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
         if response.status != 204 and not any(name == b"content-length" for name, _ in headers):
             headers.append((b"content-length", str(len(response.body)).encode()))
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if response.stream is not None and scope["method"] != "HEAD":
             async with closed_after(response.stream) as stream:
-                async for piece in stream:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                streaming = StreamingResponse(stream, response.status)  # it ends where the client disconnects
+                streaming.raw_headers = headers
+                with contextlib.suppress(ClientDisconnect):
+                    await streaming(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
 
     async def _respond(self, scope: Scope, body: _Content) -> DialectResponse:

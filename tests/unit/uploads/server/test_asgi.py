@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 
@@ -101,3 +102,23 @@ def test_repeated_fields_cost_as_much_as_different_ones() -> None:
 
     different = min(cost(b"%d" % i for i in range(50_000)) for _ in range(3))
     assert cost([b"x"] * 50_000) < 5 * different
+
+
+async def test_the_store_is_not_read_for_a_client_that_has_disconnected(store: FileStore) -> None:
+    """A server drops what is sent to such a client, without an error."""
+    instance = Instance(store)
+    place = (await instance.got("POST", "/", bytes(20_000_000))).headers["location"]
+    gone, pieces = asyncio.Event(), 0
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        nonlocal pieces
+        pieces += message["type"] == "http.response.body"
+        gone.set()
+
+    scope = {"type": "http", "method": "GET", "path": f"{place}/content", "query_string": b"", "headers": []}
+    await instance.app({**scope, "root_path": "/files"}, receive, send)
+    assert pieces < 10
