@@ -40,6 +40,8 @@ class RelayServer:
     def __init__(self, config: RelayConfig, listeners: Sequence[socket.socket]) -> None:
         self._config = config
         self._listeners = list(listeners)
+        for listener in self._listeners:
+            listener.setblocking(False)  # here, for `leave` may come before `run`
         self._epoll = Epoll()
         host, port = config.upstream
         upstream = Upstream(host, port, self._epoll, config.pooling)
@@ -51,7 +53,6 @@ class RelayServer:
 
     async def run(self) -> None:
         for listener in self._listeners:
-            listener.setblocking(False)
             self._listen(listener)
         sweeping = asyncio.ensure_future(self._sweep())
         try:
