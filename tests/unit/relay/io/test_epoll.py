@@ -1,0 +1,128 @@
+"""A channel remembers whether its socket is ready, and one task waits for any number of sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from changeover.relay.io.epoll import Channel, Epoll, Waker
+
+PATIENCE = 5.0
+
+
+def with_channel(story: Callable[[Channel, socket.socket], Awaitable[None]]) -> None:
+    async def go() -> None:
+        epoll = Epoll()
+        ours, theirs = socket.socketpair()
+        channel = epoll.channel(ours, Waker())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await story(channel, theirs)
+        finally:
+            channel.close()
+            theirs.close()
+            epoll.close()
+
+    asyncio.run(go())
+
+
+def test_bytes_are_there_after_the_wait_and_none_are_before() -> None:
+    async def story(channel: Channel, peer: socket.socket) -> None:
+        assert channel.recv(10) is None
+        assert not channel.may_read
+        channel.waker.clear()
+        peer.send(b"hello")
+        await channel.waker.wait()
+        assert channel.recv(10) == b"hello"
+
+    with_channel(story)
+
+
+def test_less_than_was_asked_for_means_that_nothing_more_is_here() -> None:
+    async def story(channel: Channel, peer: socket.socket) -> None:
+        peer.send(b"hello")
+        assert channel.recv(5) == b"hello"
+        assert channel.may_read  # a full read says nothing of what follows
+        peer.send(b"abc")
+        assert channel.recv(5) == b"abc"
+        assert channel.recv(5) is None
+        room = memoryview(bytearray(8))
+        channel.may_read = True
+        assert channel.recv_into(room) is None
+        peer.send(b"more")
+        channel.may_read = True
+        assert channel.recv_into(room) == 4
+        assert not channel.may_read
+
+    with_channel(story)
+
+
+def test_the_end_of_the_peer_is_seen_after_the_bytes_that_it_sent_before() -> None:
+    async def story(channel: Channel, peer: socket.socket) -> None:
+        channel.recv(1)
+        channel.waker.clear()
+        peer.send(b"last")
+        peer.shutdown(socket.SHUT_WR)
+        while not channel.ended:
+            channel.waker.clear()
+            await channel.waker.wait()
+        assert channel.recv(100) == b"last"
+        assert channel.recv(100) == b""
+
+    with_channel(story)
+
+
+def test_a_full_socket_takes_nothing_until_the_peer_has_read() -> None:
+    async def story(channel: Channel, peer: socket.socket) -> None:
+        while channel.send(bytes(65536)):
+            pass
+        assert channel.send(b"x") == 0
+        while not channel.send(b"x"):
+            channel.waker.clear()
+            assert peer.recv(1 << 20)
+            await channel.waker.wait()
+
+    with_channel(story)
+
+
+def test_a_wake_up_between_clear_and_wait_is_not_lost() -> None:
+    async def go() -> None:
+        waker = Waker()
+        waker.clear()
+        waker.wake()
+        await asyncio.wait_for(waker.wait(), PATIENCE)
+
+    asyncio.run(go())
+
+
+def test_look_finds_that_nothing_is_left_after_a_splice() -> None:
+    async def story(channel: Channel, peer: socket.socket) -> None:
+        def looked() -> bool:
+            channel.may_read = True
+            channel.look()
+            return channel.may_read
+
+        assert not looked()
+        peer.send(b"x")
+        assert looked()
+
+    with_channel(story)
+
+
+def test_a_reset_reaches_the_peer_in_place_of_an_end() -> None:
+    async def go() -> None:
+        epoll = Epoll()
+        with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as peer:
+            peer.connect(listener.getsockname())
+            ours, _ = listener.accept()
+            channel = epoll.channel(ours, Waker())
+            channel.close(reset=True)
+            channel.close()  # a second close is none
+            with pytest.raises(ConnectionResetError):
+                peer.recv(1)
+        epoll.close()
+
+    asyncio.run(go())
