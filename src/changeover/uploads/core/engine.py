@@ -25,6 +25,8 @@ from prometheus_client import CollectorRegistry
 from changeover.uploads.core.active_requests import ActiveRequests, BodyPieces
 from changeover.uploads.core.appending import Appender, ContentVerifier
 from changeover.uploads.core.collector import Collector
+from changeover.uploads.core.completion import form
+from changeover.uploads.core.completion.completed import content_pieces
 from changeover.uploads.core.completion.completion import Completion, Handler
 from changeover.uploads.core.digests import REPR, check_readable
 from changeover.uploads.core.errors import (
@@ -122,6 +124,8 @@ class Engine:
         self._active.check_staying()
         self.limits.check_size(new.length)
         check_readable(new.headers.get(REPR))
+        if form.is_form(new.dialect, new.headers):
+            form.check_boundary(new.headers["content-type"], self.limits)
         await self._check_valid(new)
         if self._quota is not None:
             with self._repository.translated_errors():
@@ -193,6 +197,10 @@ class Engine:
         """
         found = await self._repository.read(id, owner)
         return await self._repository.read(id, owner) if await self._active.interrupt(id) else found
+
+    def content(self, manifest: Manifest, start: int, size: int) -> AsyncIterator[bytes]:
+        """At most `size` bytes of the content of a complete upload from `start` on. Raises StoreUnavailable."""
+        return content_pieces(self.store, manifest, start, size)
 
     def seconds_left(self, manifest: Manifest | None) -> float | None:
         """Seconds until an upload expires, or until a new one would (None as argument); None: never."""

@@ -103,6 +103,8 @@ class Manifest:
     attempts: int = 0
     """Calls to the handler so far."""
     response: Response | None = None
+    file: tuple[int, int] | None = None
+    """First byte and size of the file within a form; None: the content is the whole body, or the form is unread."""
     concat: str = ""
     """`Upload-Concat` of tus as the client sent it: `partial`, or `final` and its sources."""
     capability: str = ""
@@ -112,6 +114,16 @@ class Manifest:
     def offset(self) -> int:
         """Bytes that are durable. Never decreases."""
         return sum(segment.size for segment in self.segments)
+
+    @property
+    def content_start(self) -> int:
+        """The first byte of the content in the body."""
+        return 0 if self.file is None else self.file[0]
+
+    @property
+    def content_size(self) -> int:
+        """Bytes of the content: of the file, if the body is a form."""
+        return self.offset if self.file is None else self.file[1]
 
     @property
     def is_concatenation(self) -> bool:

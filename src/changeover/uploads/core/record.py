@@ -18,6 +18,8 @@ from changeover.uploads.stores.store import Segment
 FORMAT = 1
 _CAPABILITY = "upload-capability"
 """Among the headers: a release without capabilities refuses an unknown key, but continues this upload."""
+_FILE = ":file"
+"""Among the headers for the same reason; no client can send a field of this name."""
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -31,7 +33,7 @@ def encode(manifest: Manifest) -> bytes:
         "owner": manifest.owner,
         "method": manifest.method,
         "target": manifest.target,
-        "headers": {**manifest.headers, **({_CAPABILITY: manifest.capability} if manifest.capability else {})},
+        "headers": {**manifest.headers, **_encode_additions(manifest)},
         "metadata": dict(manifest.metadata),
         "length": manifest.length,
         "segments": _encode_segments(manifest.segments),
@@ -57,6 +59,7 @@ def decode(record: bytes) -> Manifest:
         state = UploadState(found.pop("state"))
         if state is UploadState.DONE and response is None:
             state = UploadState.COMPLETE  # an older release stored what no server can send: the handler is called again
+        file = found["headers"].pop(_FILE, "").split()
         manifest = Manifest(
             segments=_decode_segments(found.pop("segments")),
             parts={int(n): UploadPart(_decode_segments(part["segments"])) for n, part in found.pop("parts").items()},
@@ -64,9 +67,10 @@ def decode(record: bytes) -> Manifest:
             lease_until=found.pop("held_until"),
             response=response,
             capability=found["headers"].pop(_CAPABILITY, ""),
+            file=(int(file[0]), int(file[1])) if file else None,
             **{name: found.pop(name) for name in _PLAIN},
         )
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f"not a record of an upload: {error!r}") from error
     if found:
         raise ValueError(f"not a record of an upload: unknown keys {', '.join(sorted(found))}")
@@ -78,6 +82,11 @@ _PLAIN = (
     *("epoch", "holder", "attempts", "concat"),
 )
 """Fields whose key is their name and whose JSON value is their value."""
+
+
+def _encode_additions(manifest: Manifest) -> dict[str, object]:
+    capability: dict[str, object] = {_CAPABILITY: manifest.capability} if manifest.capability else {}
+    return capability if manifest.file is None else {**capability, _FILE: "{} {}".format(*manifest.file)}
 
 
 def _encode_segments(segments: Iterable[Segment]) -> list[dict[str, object]]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from urllib.parse import parse_qs
 
 from changeover.uploads.core.engine import Engine
-from changeover.uploads.core.errors import BadRequest, NotFound
-from changeover.uploads.core.manifest import UploadState
-from changeover.uploads.dialects import content_range, ietf, parts, plain, tus
+from changeover.uploads.core.errors import BadRequest
+from changeover.uploads.dialects import content_range, download, ietf, parts, plain, tus
 from changeover.uploads.dialects.http import DialectRequest, DialectResponse, problem
 from changeover.uploads.protocols import digest
 from changeover.uploads.protocols import ietf as ietf_fields
@@ -19,12 +18,12 @@ async def dispatch(engine: Engine, request: DialectRequest) -> DialectResponse:
     headers, method = request.headers, request.method
     if method == "OPTIONS":
         return _options(engine)
+    if request.below == "content" and method in ("GET", "HEAD"):
+        return await download.respond(engine, request)
     if "tus-resumable" in headers or _lacks_tus_version(request):
         return await tus.handle(engine, request)
     if not request.id:
         return await _begin(engine, request)
-    if request.below == "content" and method in ("GET", "HEAD"):
-        return await _content(engine, request)
     if request.below:
         return await parts.handle(engine, request)
     if method == "PUT" and not ietf_fields.is_spoken(headers):
@@ -73,15 +72,3 @@ def _lacks_tus_version(request: DialectRequest) -> bool:
     if not request.headers.keys().isdisjoint(ietf_fields.COMPLETION_FIELDS):
         return False
     return request.media_type == tus_fields.PATCH_TYPE or not request.headers.keys().isdisjoint(tus_fields.FIELDS)
-
-
-async def _content(engine: Engine, request: DialectRequest) -> DialectResponse:
-    manifest = await engine.find(request.id, request.owner)
-    if manifest.state is UploadState.RECEIVING:
-        raise NotFound("this upload is not complete")
-    headers = (
-        ("Content-Length", str(manifest.offset)),
-        ("Content-Type", "application/octet-stream"),
-        ("X-Content-Type-Options", "nosniff"),
-    )
-    return DialectResponse(200, headers, stream=engine.store.pieces(manifest.id, manifest.segments))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from changeover.uploads.core.completion import form
 from changeover.uploads.core.engine import Engine, NewUpload
 from changeover.uploads.core.errors import Interrupted
 from changeover.uploads.dialects.http import DialectRequest, DialectResponse, problem, replayed
@@ -22,6 +23,9 @@ async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
         request.creation_key(),
         restarts=True,
     )
+    body = request.body
+    if form.is_form("plain", manifest.headers):
+        body = form.checked(body, manifest.headers["content-type"], engine.limits)
     try:
         if not is_earlier:
             async with engine.cancelled_on_error(manifest):
@@ -29,7 +33,7 @@ async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
                     manifest.id,
                     request.owner,
                     0,
-                    request.body,
+                    body,
                     complete=True,
                     announced=request.announced,
                     verify=verify,

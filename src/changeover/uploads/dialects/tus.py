@@ -18,6 +18,7 @@ from changeover.uploads.core.errors import (
     Forbidden,
     Interrupted,
     NotFound,
+    TooLarge,
     UploadError,
     WrongOffset,
 )
@@ -104,6 +105,9 @@ async def _create(engine: Engine, request: DialectRequest) -> DialectResponse:
         raise BadRequest("a final upload has no length of its own: omit Upload-Length and Upload-Defer-Length")
     if not final and (length is None) == (deferred is None):
         raise BadRequest("exactly one of Upload-Length and Upload-Defer-Length is needed")
+    described = len(headers.get("upload-metadata", "")) + len(headers.get("upload-concat", ""))
+    if described > engine.limits.max_metadata:
+        raise TooLarge(f"Upload-Metadata and Upload-Concat of {described} bytes", engine.limits.max_metadata)
     new = NewUpload(
         "tus",
         request.owner,
@@ -167,7 +171,11 @@ async def _offset(engine: Engine, request: DialectRequest) -> DialectResponse:
     # A client that sees every byte here sends no further request: the handler must have returned by then.
     await _handle_completed(engine, request, manifest)
     known = ("Upload-Defer-Length", "1") if manifest.length is None else ("Upload-Length", str(manifest.length))
-    metadata = (("Upload-Metadata", tus.spell_metadata(manifest.metadata)),) if manifest.metadata else ()
+    metadata = (
+        (("Upload-Metadata", tus.spell_metadata(manifest.metadata)),)
+        if manifest.metadata and manifest.dialect == "tus"
+        else ()
+    )
     concat = (("Upload-Concat", manifest.concat),) if manifest.concat else ()
     return DialectResponse(
         200,

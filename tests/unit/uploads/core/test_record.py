@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,9 @@ def test_a_record_with_an_unknown_key_is_refused() -> None:
     record = json.loads(encode(Manifest("a", "tus", 0.0, None)))
     with pytest.raises(ValueError, match="unknown keys colour"):
         decode(json.dumps({**record, "colour": 1}).encode())
+
+
+def test_the_place_of_a_forms_file_is_stored_where_an_older_release_keeps_it() -> None:
+    manifest = Manifest("a" * 32, "plain", 1.0, None, headers={"content-type": "image/png"}, file=(326, 340))
+    assert decode(encode(manifest)) == manifest
+    assert set(json.loads(encode(manifest))) == set(json.loads(encode(replace(manifest, file=None))))

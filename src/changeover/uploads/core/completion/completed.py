@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 
+from changeover.uploads.core import description
+from changeover.uploads.core.digests import REPR
 from changeover.uploads.core.manifest import Manifest
 from changeover.uploads.stores.store import Store
+
+
+async def content_pieces(store: Store, manifest: Manifest, start: int, size: int) -> AsyncIterator[bytes]:
+    """At most `size` bytes of the content from `start` on. Raises StoreUnavailable."""
+    left = max(0, min(size, manifest.content_size - start))
+    if not left:
+        return
+    pieces = store.pieces(manifest.id, manifest.segments, manifest.content_start + start)
+    async with contextlib.aclosing(pieces):  # type: ignore[type-var]  # stores have generators
+        async for piece in pieces:
+            yield piece[:left]
+            left -= len(piece)
+            if left <= 0:
+                return
 
 
 class CompletedUpload:
@@ -37,8 +54,8 @@ class CompletedUpload:
 
     @property
     def size(self) -> int:
-        """Bytes."""
-        return self._manifest.offset
+        """Bytes; of the file, if the upload is a form."""
+        return self._manifest.content_size
 
     @property
     def target(self) -> str:
@@ -52,17 +69,30 @@ class CompletedUpload:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Fields of that request that describe the content, and those of `keep_headers`, by lower-case name."""
-        return self._manifest.headers
+        """Fields of that request that describe the content, and those of `keep_headers`, by lower-case name. Of a form
+        `content-type` and `content-disposition` are those of its file."""
+        headers = self._manifest.headers
+        return headers if self._manifest.file is None else {k: v for k, v in headers.items() if k != REPR}
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """The client's metadata (tus): file name, type. Untrusted text: never use it as a path or as markup."""
+        """The client's metadata (tus), or the other fields of a form. Untrusted text: never use it as a path or as
+        markup."""
         return self._manifest.metadata
+
+    @property
+    def filename(self) -> str:
+        """The name of the file, from whichever field the client stated it in; empty if it did not. Untrusted text."""
+        return description.filename(self._manifest)
+
+    @property
+    def content_type(self) -> str:
+        """The media type, from whichever field the client stated it in; empty if it did not. Untrusted text."""
+        return description.content_type(self._manifest)
 
     def pieces(self, start: int = 0) -> AsyncIterator[bytes]:
         """The bytes from `start` on, in pieces of at most 1 MiB. Raises StoreUnavailable."""
-        return self._store.pieces(self.id, self._manifest.segments, start)
+        return content_pieces(self._store, self._manifest, start, self.size)
 
     async def digest(self, algorithm: str = "sha256") -> str:
         """Hex digest over all bytes, which it reads. Any algorithm of hashlib. Raises StoreUnavailable."""

@@ -17,16 +17,17 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from changeover.uploads.core.completion import form
 from changeover.uploads.core.completion.completed import CompletedUpload
 from changeover.uploads.core.completion.lease import CompletionLease
 from changeover.uploads.core.completion.responses import UnusableResponse, of_refusal, usable
 from changeover.uploads.core.digests import REPR, Digests
-from changeover.uploads.core.errors import DigestMismatch, RetryLater, UploadError, WrongLength
+from changeover.uploads.core.errors import BadRequest, DigestMismatch, RetryLater, UploadError, WrongLength
 from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.manifest import Manifest, Response, UploadState
 from changeover.uploads.core.repository import Repository
 from changeover.uploads.core.timing import UploadTiming
-from changeover.uploads.stores.store import RecordChanged, RecordVersion, StoreUnavailable
+from changeover.uploads.stores.store import RecordChanged, RecordVersion, Store, StoreUnavailable
 
 Handler = Callable[[CompletedUpload], Response | Awaitable[Response]]
 """Gets a complete upload; its response is stored and replayed. It may be a coroutine function.
@@ -59,8 +60,8 @@ class Completion:
         """The handler's response to a complete upload.
 
         Raises NotFound, Cancelled. Raises WrongLength if the upload is not complete. Raises DigestMismatch, and cancels
-        the upload, if it does not match its `Repr-Digest`. Raises RetryLater if the handler fails, or if this instance
-        shuts down during a call of another process.
+        the upload, if it does not match its `Repr-Digest`; BadRequest, and cancels it, if it is a form that cannot be
+        read. Raises RetryLater if the handler fails, or if this instance shuts down during a call of another process.
         """
         while True:
             manifest, version = await self._repository.read(id, owner)
@@ -114,6 +115,7 @@ class Completion:
     async def _call(self, manifest: Manifest, version: RecordVersion) -> Response | None:
         """Call the handler. None if another process was first."""
         repository = self._repository
+        manifest = await self._with_form_read(manifest, version)
         manifest = manifest.leased(self._holder, repository.now() + self._timing.handler_lease)
         try:
             with repository.translated_errors():
@@ -131,7 +133,7 @@ class Completion:
         try:
             async with lease:
                 with repository.translated_errors():
-                    await _check_digest(upload)
+                    await _check_digest(repository.store, manifest)
                 response = await self._respond(upload)
         except DigestMismatch:
             await repository.cancel(lease.manifest, lease.version, still_held)
@@ -168,6 +170,19 @@ class Completion:
                 raise
             return refusal
 
+    async def _with_form_read(self, manifest: Manifest, version: RecordVersion) -> Manifest:
+        """The manifest with the place of the file, if the body is a form. Cancels an upload whose form is malformed."""
+        if not form.is_unread(manifest):
+            return manifest
+        repository = self._repository
+        try:
+            with repository.translated_errors():
+                pieces = repository.store.pieces(manifest.id, manifest.segments)
+                return await form.read(manifest, pieces, self._limits)
+        except BadRequest:
+            await repository.cancel(manifest, version)
+            raise
+
     async def _store(self, lease: CompletionLease, change: Callable[[Manifest], Manifest]) -> None:
         """Store the outcome of a call.
 
@@ -195,14 +210,14 @@ def _name(handler: Handler) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-async def _check_digest(upload: CompletedUpload) -> None:
+async def _check_digest(store: Store, manifest: Manifest) -> None:
     """Compare an upload with its `Repr-Digest`, if it has one. Raises DigestMismatch, StoreUnavailable.
 
     Not computed while bytes arrive: one instance cannot hand the state of a digest to another.
     """
-    if REPR not in upload.headers:
+    if REPR not in manifest.headers:
         return
-    if digests := Digests(REPR, upload.headers[REPR]):
-        async for piece in upload.pieces():
+    if digests := Digests(REPR, manifest.headers[REPR]):
+        async for piece in store.pieces(manifest.id, manifest.segments):
             digests.update(piece)
         digests.check()

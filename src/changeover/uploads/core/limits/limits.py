@@ -23,6 +23,13 @@ class Limits:
     """Bytes per second of one upload, over all its requests to this process. A faster client is slowed down."""
     max_unfinished: int | None = None
     """Incomplete uploads of one owner, over all instances."""
+    max_metadata: int = 3072
+    """Bytes of `Upload-Metadata` and `Upload-Concat` (tus) together. The response to HEAD repeats them, and nginx has
+    4 KiB for its head."""
+    max_form_fields: int = 100
+    """Fields of a form (`multipart/form-data`) besides its file."""
+    max_form_size: int = 65_536
+    """Bytes of their names and values together."""
     segment: int | None = None
     """Bytes after which received bytes are committed at the latest. None: the default of the store."""
 
