@@ -113,15 +113,18 @@ class Machine(RuleBasedStateMachine):
         self.calm = False
         """No instance is paused or crashes in this life, so that the application is asked once."""
         self.slow = False
+        self.skew = 0.0
+        """Seconds by which the clock of the second instance is ahead of that of the first one."""
         self.go_on = asyncio.Event()
         self.disks: list[Faulty] = []
         self.instances: list[Instance] = []
-        for _ in range(INSTANCES):
+        for where in range(INSTANCES):
             self.disks.append(Faulty(self.shared))
-            self.instances.append(self.instance(self.disks[-1]))
+            self.instances.append(self.instance(self.disks[-1], where))
 
-    def instance(self, disk: Store) -> Instance:
-        return Instance(disk, self.application, limits=Limits(segment=8), now=self.loop.time)
+    def instance(self, disk: Store, where: int) -> Instance:
+        limits = Limits(segment=8)
+        return Instance(disk, self.application, limits=limits, now=lambda: self.loop.now + where * self.skew)
 
     async def application(self, finished: CompletedUpload) -> Response:
         """Never answers twice in the same words."""
@@ -211,9 +214,12 @@ class Machine(RuleBasedStateMachine):
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
-    @initialize(dialect=st.integers(0, len(DIALECTS) - 1), calm=st.booleans())
-    def first(self, dialect: int, calm: bool) -> None:
+    @initialize(
+        dialect=st.integers(0, len(DIALECTS) - 1), calm=st.booleans(), skew=st.sampled_from([0.0, 300.0, -300.0])
+    )
+    def first(self, dialect: int, calm: bool, skew: float) -> None:
         self.calm = calm
+        self.skew = skew
         self.create(dialect, 20, 0)
 
     @precondition(lambda self: len(self.uploads) < UPLOADS)
@@ -321,7 +327,7 @@ class Machine(RuleBasedStateMachine):
             if request.where == where:
                 request.task.cancel()
         self.disks[where] = Faulty(self.shared)
-        self.instances[where] = self.instance(self.disks[where])
+        self.instances[where] = self.instance(self.disks[where], where)
         self.settle()
 
     @rule(seconds=st.sampled_from([0.1, 0.3, 6.0, 31.0]))

@@ -18,6 +18,7 @@ from tests.unit.uploads.generated_lives import AtOnce, Machine
 from changeover.uploads import FileStore
 from changeover.uploads.core import engine as engines
 from changeover.uploads.core.appending import Appender
+from changeover.uploads.core.completion.completion import Completion
 from changeover.uploads.core.manifest import Manifest
 from changeover.uploads.stores import files
 from changeover.uploads.stores.store import RecordVersion
@@ -87,3 +88,20 @@ def test_an_engine_that_asks_the_application_without_a_lease_is_caught(monkeypat
             self.slow = True
 
     caught(Slow)
+
+
+@pytest.mark.fuzz
+def test_an_engine_that_compares_a_lease_with_its_own_clock_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_held(self: Completion, manifest: Manifest, version: RecordVersion, read_at: float) -> bool:
+        return manifest.holder not in ("", self._identity.name) and self._repository.now() < manifest.lease_until
+
+    monkeypatch.setattr(Completion, "_is_held", is_held)
+
+    class Skewed(Machine):
+        """Only a second request during a call to the handler shows it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.slow = True
+
+    caught(Skewed)

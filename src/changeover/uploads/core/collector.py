@@ -15,32 +15,37 @@ from changeover.uploads.core.idempotency import collect_key
 from changeover.uploads.core.limits.quota import is_quota_record
 from changeover.uploads.core.manifest import UploadState
 from changeover.uploads.core.repository import Repository
+from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.stores.store import RecordChanged, RecordMissing, StoreUnavailable
 
 
 class Collector:
-    """Collects in one store, every `interval` seconds."""
+    """Collects in one store at intervals."""
 
-    def __init__(self, repository: Repository, completion: Completion, interval: float) -> None:
+    def __init__(self, repository: Repository, completion: Completion, timing: UploadTiming) -> None:
         self._repository = repository
         self._completion = completion
-        self._interval = interval
+        self._timing = timing
+        self._pause = timing.collect_interval
 
     async def collect(self) -> int:
         """Collect once. Returns the number of uploads deleted. Raises StoreUnavailable."""
         repository = self._repository
         deleted = 0
+        self._pause = self._timing.collect_interval
         async for id in repository.store.ids():
             # The next collection looks at an upload that changed meanwhile, or whose record cannot be read.
             with contextlib.suppress(RecordMissing, RecordChanged, StoreUnavailable, ValueError):
                 if is_quota_record(id):
                     await collect_key(repository.store, id)
                     continue
+                read_at = asyncio.get_running_loop().time()
                 found, version = await repository.store.read(id)
                 manifest = record.decode(found)
                 if manifest.state is not UploadState.CANCELLED:
                     if not repository.is_expired(manifest):
-                        await self._completion.complete_abandoned(manifest)
+                        if await self._completion.complete_abandoned(manifest, version, read_at):
+                            self._pause = min(self._pause, self._timing.handler_lease)
                         continue
                     await repository.swap(manifest.cancelled(), version)
                     repository.events.emit("expired", manifest)
@@ -60,6 +65,6 @@ class Collector:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(self._pause)
             with contextlib.suppress(StoreUnavailable):
                 await self.collect()

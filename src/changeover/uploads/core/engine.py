@@ -13,9 +13,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
-import os
 import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -40,6 +38,7 @@ from changeover.uploads.core.errors import (
 )
 from changeover.uploads.core.events import EventDispatcher, EventListener
 from changeover.uploads.core.idempotency import CreationKey, IdempotentCreation, fingerprint
+from changeover.uploads.core.identity import ProcessIdentity
 from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.limits.quota import Quota
 from changeover.uploads.core.limits.rate_limit import RateLimits
@@ -81,7 +80,7 @@ Validate = Callable[[NewUpload], object]
 
 
 class Engine:
-    """All uploads of one store, as one process sees them. `name`: of this process, unique among all that share it."""
+    """All uploads of one store, as one process sees them."""
 
     def __init__(
         self,
@@ -94,7 +93,6 @@ class Engine:
         registry: CollectorRegistry | None = None,
         timing: UploadTiming | None = None,
         now: Callable[[], float] = time.time,
-        name: str = "",
     ) -> None:
         self.store = store
         self.limits = limits or Limits()
@@ -103,16 +101,16 @@ class Engine:
         self._metrics = metrics_in(registry)
         self._events = EventDispatcher(on_event, self._metrics, self._timing.listener_timeout)
         self._now = now
-        self._name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._identity = ProcessIdentity()
         self._repository = Repository(store, self._events, self._metrics, now)
         self._active = ActiveRequests(self._metrics, self._timing.interrupt_timeout)
         self._rate_limits = RateLimits(self.limits.rate)
         limit = self.limits.max_unfinished
         self._quota = None if limit is None else Quota(store, limit, self._repository.is_unfinished)
-        self.completion = Completion(self._repository, handler, self.limits, self._timing, self._name)
+        self.completion = Completion(self._repository, handler, self.limits, self._timing, self._identity)
         self.parts = PartUploads(self._repository, self.limits, self._active, self._rate_limits)
         self.idempotent = IdempotentCreation(self._repository, self.create, self._cancel_unfinished)
-        self.collector = Collector(self._repository, self.completion, self._timing.collect_interval)
+        self.collector = Collector(self._repository, self.completion, self._timing)
 
     # -- creating and reading --------------------------------------------------------------------------------------
 
@@ -246,7 +244,7 @@ class Engine:
             if offset == manifest.offset:
                 headers = manifest.headers if repr_digest is None else {**manifest.headers, REPR: repr_digest}
                 agreed = self._agreed_length(manifest, length)
-                return replace(manifest, length=agreed, headers=headers).taken_by(self._name)
+                return replace(manifest, length=agreed, headers=headers).taken_by(self._identity.name)
             if not manifest.holder:
                 raise WrongOffset(manifest.offset, offset)
             return manifest.taken_by("")  # its holder may be about to commit; the client gets an offset that stays true

@@ -99,7 +99,8 @@ class Manifest:
     holder: str = ""
     """The process that appends, or that calls the handler; empty if none does."""
     lease_until: float = 0.0
-    """Until then other processes wait for the handler call of `holder`."""
+    """0 unless `holder` calls the handler. The time is by the clock of `holder`, so that other processes only look
+    whether it changes; older releases compare it with their own clock."""
     attempts: int = 0
     """Calls to the handler so far."""
     response: Response | None = None

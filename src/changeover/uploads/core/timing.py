@@ -18,8 +18,9 @@ class UploadTiming:
     collect_interval: float = 600.0
     """Pause between two collections of expired uploads."""
     handler_lease: float = 10.0
-    """How long other processes wait for the process that calls the handler; the lease is renewed during the call.
-    Clients wait for about half a minute. If that process has died, there must be time left for another call."""
+    """How long other processes wait for the process that calls the handler, once they have seen its lease. The process
+    renews its lease three times in that time. All instances of a store must have the same value. Clients wait for about
+    half a minute. If that process has died, there must be time left for another call."""
     response_poll: float = 0.1
     """Pause between two reads while another process calls the handler, and before a failed write is retried."""
     listener_timeout: float = 5.0

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from tests.unit.uploads.appending import TIMING, Clock, Held, append, begun, offset_of, under_way
+from tests.unit.uploads.faulty import Faulty
 from tests.unit.uploads.serving import Instance, content, settled
 
 from changeover.uploads import CompletedUpload, FileStore, Limits, Response
@@ -55,18 +56,21 @@ async def test_what_has_expired_is_collected_now_and_then_while_somebody_serves(
 async def test_a_complete_upload_whose_client_and_whose_instance_are_gone_is_answered_all_the_same(
     store: FileStore,
 ) -> None:
-    clock, application = Clock(), Held()
-    dead, alive = Instance(store, application, now=clock), Instance(store, now=clock)
+    application, timing = Held(), UploadTiming(handler_lease=0.1)
+    disk = Faulty(store)
+    dead, alive = Instance(disk, application, timing=timing), Instance(store, timing=timing)
     id = await begun(dead)
     asked = asyncio.create_task(append(dead, id, 0, b"hello"))
     await settled(lambda: dead.finished)
+    disk.hold()
     await alive.engine.collector.collect()
     assert not alive.finished  # it may be alive
-    clock.now += TIMING.handler_lease
-    await alive.engine.collector.collect()
+    async with alive.engine.collector.running():  # looks again when the lease may be over
+        await settled(lambda: alive.finished)
     await alive.engine.collector.collect()
     assert [it.attempt for it in alive.finished] == [2]
     assert (await append(alive, id, 5, b"")).body == b"thanks"
+    disk.release()
     application.go_on.set()
     assert (await asked).status == 503
 

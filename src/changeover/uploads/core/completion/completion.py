@@ -19,10 +19,11 @@ from typing import Any
 
 from changeover.uploads.core.completion import form
 from changeover.uploads.core.completion.completed import CompletedUpload
-from changeover.uploads.core.completion.lease import CompletionLease
+from changeover.uploads.core.completion.lease import CompletionLease, ObservedLeases
 from changeover.uploads.core.completion.responses import UnusableResponse, of_refusal, usable
 from changeover.uploads.core.digests import REPR, Digests
 from changeover.uploads.core.errors import BadRequest, DigestMismatch, RetryLater, UploadError, WrongLength
+from changeover.uploads.core.identity import ProcessIdentity
 from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.manifest import Manifest, Response, UploadState
 from changeover.uploads.core.repository import Repository
@@ -41,10 +42,15 @@ _LOG = logging.getLogger(__name__)
 
 
 class Completion:
-    """The handler calls of one process, named `holder`."""
+    """The handler calls of one process."""
 
     def __init__(
-        self, repository: Repository, handler: Handler, limits: Limits, timing: UploadTiming, holder: str
+        self,
+        repository: Repository,
+        handler: Handler,
+        limits: Limits,
+        timing: UploadTiming,
+        identity: ProcessIdentity,
     ) -> None:
         self.leaving = False
         """Whether this instance shuts down and no longer waits for calls of other processes."""
@@ -52,7 +58,8 @@ class Completion:
         self._handler = handler
         self._limits = limits
         self._timing = timing
-        self._holder = holder
+        self._identity = identity
+        self._leases = ObservedLeases(timing.handler_lease)
         self._calls: dict[str, asyncio.Future[Response | None]] = {}
         """Calls of this process, by upload, until their response is stored."""
 
@@ -64,6 +71,7 @@ class Completion:
         read. Raises RetryLater if the handler fails, or if this instance shuts down during a call of another process.
         """
         while True:
+            read_at = asyncio.get_running_loop().time()
             manifest, version = await self._repository.read(id, owner)
             match manifest.state:
                 case UploadState.DONE:
@@ -72,7 +80,7 @@ class Completion:
                 case UploadState.RECEIVING:
                     raise WrongLength(f"the upload is not complete: it has {manifest.offset} bytes")
             call = self._calls.get(id)
-            if call is None and manifest.holder not in ("", self._holder) and self._is_leased(manifest):
+            if call is None and self._is_held(manifest, version, read_at):
                 if self.leaving:
                     raise RetryLater("this instance is shutting down")
                 await asyncio.sleep(self._timing.response_poll)
@@ -82,17 +90,26 @@ class Completion:
             if response is not None:
                 return response
 
-    def _is_leased(self, manifest: Manifest) -> bool:
-        return self._repository.now() < manifest.lease_until
+    def _is_held(self, manifest: Manifest, version: RecordVersion, read_at: float) -> bool:
+        """Whether another process may be calling the handler."""
+        if manifest.holder in ("", self._identity.name) or not manifest.lease_until:
+            self._leases.forget(manifest.id)
+            return False
+        return self._leases.is_held(manifest.id, version, read_at)
 
-    async def complete_abandoned(self, manifest: Manifest) -> None:
+    async def complete_abandoned(self, manifest: Manifest, version: RecordVersion, read_at: float) -> bool:
         """Call the handler for a complete upload that no process handles: its process may have died, its client left.
 
-        If the handler fails, a later collection retries it.
+        If the handler fails, a later collection retries it. Returns whether another process may be calling the handler:
+        only a second look, after the length of a lease, shows whether that process lives.
         """
-        if manifest.state is UploadState.COMPLETE and manifest.needs_handler and not self._is_leased(manifest):
-            with contextlib.suppress(UploadError):
-                await self.response(manifest.id, manifest.owner)
+        if manifest.state is not UploadState.COMPLETE or not manifest.needs_handler or manifest.id in self._calls:
+            return False
+        if self._is_held(manifest, version, read_at):
+            return True
+        with contextlib.suppress(UploadError):
+            await self.response(manifest.id, manifest.owner)
+        return False
 
     async def wait_until_idle(self) -> None:
         """Wait until every handler call of this process has ended and every event is delivered."""
@@ -116,7 +133,7 @@ class Completion:
         """Call the handler. None if another process was first."""
         repository = self._repository
         manifest = await self._with_form_read(manifest, version)
-        manifest = manifest.leased(self._holder, repository.now() + self._timing.handler_lease)
+        manifest = manifest.leased(self._identity.name, repository.now() + self._timing.handler_lease)
         try:
             with repository.translated_errors():
                 version = await repository.swap(manifest, version)

@@ -1,4 +1,9 @@
-"""The lease of a process that calls the handler: other processes wait for it instead of calling the handler too."""
+"""The lease of a process that calls the handler: other processes wait for it instead of calling the handler too.
+
+The holder renews the lease by changing the record. Another process takes the lease for expired when it has seen the
+record unchanged for the length of a lease by its own monotonic clock. Refuses to compare the clocks of two machines:
+they differ by minutes, in both directions.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,9 @@ from dataclasses import replace
 from changeover.uploads.core.manifest import Manifest
 from changeover.uploads.core.repository import Repository
 from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, StoreUnavailable
+
+MAX_OBSERVED = 10_000
+"""Leases that are remembered. The wait for a forgotten one begins anew."""
 
 
 class CompletionLease:
@@ -45,3 +53,25 @@ class CompletionLease:
             async with asyncio.timeout(seconds):
                 await self._ended.wait()
         return self._ended.is_set()
+
+
+class ObservedLeases:
+    """The leases of other processes, each with the version of the record in which this process saw it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._seen: dict[str, tuple[RecordVersion, float]] = {}
+
+    def is_held(self, id: str, version: RecordVersion, read_at: float) -> bool:
+        """Whether the lease in this version of the record may still be held. `read_at`: when the read began."""
+        seen, since = self._seen.get(id, ("", 0.0))
+        if seen == version:
+            return read_at - since < self._seconds
+        if len(self._seen) >= MAX_OBSERVED:
+            del self._seen[next(iter(self._seen))]
+        self._seen[id] = version, asyncio.get_running_loop().time()
+        return True
+
+    def forget(self, id: str) -> None:
+        """No process holds it any more."""
+        self._seen.pop(id, None)
