@@ -1,0 +1,96 @@
+"""A plan as one object and as tables: steps, durations, uploads that would be cut, disk, and what it leaves out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+from tests.unit.cli.rendering.printed import shown
+
+from changeover.cli.rendering.plan import data, picture
+from changeover.engine.release.plan import Plan, TierPlan
+from changeover.engine.release.saved_plan import SavedPlan
+from changeover.model.instance import Upload
+from changeover.rollout.simulation.rehearsal import Planned, Rehearsal
+from changeover.rollout.simulation.upload_forecast import PassingUpload, UploadOutcome
+
+STEPS = (
+    Planned(0.0, "create", "v2", "runtime-v2-3"),
+    Planned(0.0, "create", "v2", "runtime-v2-4"),
+    Planned(12.0, "wait", "hooks"),
+    Planned(40.0, "finish", "completed"),
+)
+REHEARSAL = Rehearsal("canary", STEPS, {"runtime-v1-1": 12.0}, 40.0, 20.0, 3, ("hooks",), "completed")
+TIER = TierPlan("runtime", "v1", "v2", 2, 5.0, REHEARSAL)
+PLAN = Plan(SavedPlan("0123456789ab", {"runtime": "v2"}, None, {}), (TIER,), 7, (), ())
+DISK = {"runtime": {"v1": 1_000_000, "v2": 2_000_000}}
+
+
+def passing(outcome: UploadOutcome, left: float | None = 600.0, instance: str | None = "runtime-v1-1") -> PassingUpload:
+    return PassingUpload("runtime", instance, Upload(1_000_000, 50_000_000, 10.0), 12.0, left, outcome)
+
+
+def test_times_count_from_the_start_of_the_whole() -> None:
+    (tier,) = data(PLAN, {})["tiers"]
+    assert (tier["starts_at_seconds"], tier["seconds"], tier["lower_bound_seconds"]) == (5.0, 40.0, 20.0)
+    assert [step["at_seconds"] for step in tier["steps"]] == [5.0, 5.0, 17.0, 45.0]
+
+
+def test_buffered_bodies_take_the_larger_template_for_each_instance_that_exists_at_once() -> None:
+    (tier,) = data(PLAN, DISK)["tiers"]
+    assert tier["buffered_bytes_limit"] == 3 * 2_000_000
+    assert "runtime buffers bodies on disk: 3 instances x 2.0 MB = 6.0 MB." in shown(picture(PLAN, DISK))
+    assert "buffers bodies" not in shown(picture(PLAN, {}))
+
+
+def test_a_rollout_that_never_ends_has_no_duration() -> None:
+    endless = replace(PLAN, tiers=(replace(TIER, rehearsal=replace(REHEARSAL, outcome="held up")),))
+    assert (data(endless, {})["seconds"], data(endless, {})["tiers"][0]["seconds"]) == (None, None)
+    assert "until its uploads end" in shown(picture(endless, {}))
+
+
+def test_a_plan_without_a_step_has_no_id_and_names_what_runs() -> None:
+    nothing = replace(PLAN, tiers=())
+    assert data(nothing, {})["id"] is None
+    assert shown(picture(nothing, {})) == "runtime already runs v2. Nothing to do."
+
+
+def test_steps_of_a_kind_at_one_time_are_one_row() -> None:
+    text = shown(picture(PLAN, {}))
+    assert "5s │ runtime │ create v2 │ runtime-v2-3, runtime-v2-4" in text
+    assert "17s │ runtime │ wait for hooks │" in text
+    assert "Not included: the wait for hooks (runtime)." in text
+    assert text.endswith(
+        "Execute it with `changeover roll --plan 0123456789ab`. That is refused if the chain has changed since."
+    )
+
+
+def test_an_upload_that_would_be_cut_is_counted_and_named() -> None:
+    plan = replace(PLAN, uploads=(passing("cut"), passing("ends", 1.0)))
+    assert data(plan, {})["uploads_cut"] == 1
+    text = shown(picture(plan, {}))
+    assert "runtime │ runtime-v1-1 │ 1.0 MB of 50.0 MB │ 100.0 kB/s │ 10m │ 12s │ cut at the drain deadline" in text
+    assert "1 of 2 uploads in flight would be cut. 1 end in time." in text
+
+
+def test_an_upload_whose_end_is_not_known_has_none() -> None:
+    plan = replace(PLAN, uploads=(passing("unknown", None, None), passing("held", inf)))
+    assert [one["remaining_seconds"] for one in data(plan, {})["uploads"]] == [None, None]
+    text = shown(picture(plan, {}))
+    assert "runtime │ any │ 1.0 MB of 50.0 MB │ 100.0 kB/s │ ? │ 12s │ unknown" in text
+    assert "never ends │ 12s │ kept beyond the drain deadline" in text
+    assert "0 of 2 uploads in flight would be cut." in text
+
+
+def test_instances_that_report_no_requests_are_named() -> None:
+    plan = replace(PLAN, silent=("runtime-v1-2",))
+    assert data(plan, {})["instances_without_counts"] == ["runtime-v1-2"]
+    text = shown(picture(plan, {}))
+    assert "No upload is in flight." in text
+    assert "Requests in flight are unknown for: runtime-v1-2." in text
+
+
+def test_several_tiers_have_a_line_for_the_whole() -> None:
+    two = replace(PLAN, tiers=(TIER, replace(TIER, tier="edge", begins=45.0)))
+    assert "together" in shown(picture(two, {}))
+    assert "7 in total │ 40s │ 1m20s" in shown(picture(two, {}))

@@ -1,0 +1,64 @@
+"""A rollout that has ended, as one object and as text: the times of each instance, what was cut, what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.unit.cli.rendering.printed import GONE, NEW, rolled, shown
+
+from changeover.cli.rendering.rolled import idle_before_stop, one_or_all, rolled_data, rolled_text
+from changeover.rollout.commands import Finish
+
+CUT = replace(GONE, cut="1 upload with 12.3 MB to come")
+
+
+def test_the_time_from_the_last_request_to_the_stop_is_known_only_with_both() -> None:
+    assert idle_before_stop(GONE) == 0.25
+    assert idle_before_stop(NEW) is None
+    assert idle_before_stop(replace(GONE, last_busy=None)) is None
+
+
+def test_the_object_has_the_times_by_phase_and_what_was_cut() -> None:
+    data = rolled_data(rolled(CUT, NEW))
+    assert (data["tier"], data["from"], data["to"], data["outcome"], data["seconds"]) == (
+        "runtime",
+        "v1",
+        "v2",
+        "completed",
+        41.0,
+    )
+    old, new = data["instances"]
+    assert old["times"] == {"admitted": 5.0, "leaving": 100.0, "drained": 130.0, "stopping": 130.25, "gone": 130.5}
+    assert (old["cut"], old["seconds_from_last_in_flight_to_stop"]) == ("1 upload with 12.3 MB to come", 0.25)
+    assert (new["cut"], new["phase"]) == (None, "admitted")
+
+
+def test_one_rollout_is_itself_and_several_are_a_list_with_the_outcome_of_all() -> None:
+    assert one_or_all([{"tier": "a"}], "completed") == {"tier": "a"}
+    assert one_or_all([{"tier": "a"}, {"tier": "b"}], "undone") == {
+        "outcome": "undone",
+        "rolls": [{"tier": "a"}, {"tier": "b"}],
+    }
+
+
+def test_a_completed_rollout_is_a_table_of_its_instances() -> None:
+    text = shown(rolled_text(rolled()))
+    assert "runtime: v1 -> v2 in 41s" in text
+    assert "runtime-v1-1 │ v1 │ 5s │ 1m35s │ 30s │ 250ms" in text
+    assert "runtime-v2-2 │ v2 │ 9s │ - │ - │ -" in text
+
+
+def test_what_was_cut_is_named_below_the_table() -> None:
+    assert shown(rolled_text(rolled(CUT))).endswith("cut at the drain deadline: 1 upload with 12.3 MB to come.")
+
+
+def test_an_undone_rollout_names_the_reason_what_serves_and_what_to_do_next() -> None:
+    assert shown(rolled_text(rolled(finish=Finish("undone", "guard: errors")))).splitlines() == [
+        "runtime: v1 -> v2 was undone: guard: errors",
+        "2 instances of v1 serve all traffic.",
+        "Nothing was cut.",
+        "Correct v2 and roll again, or `changeover retry`.",
+    ]
+    failed = shown(rolled_text(rolled(CUT, finish=Finish("failed", "no start"))))
+    assert "was not completed: no start" in failed
+    assert "Nothing was cut" not in failed
