@@ -1,17 +1,21 @@
-"""Fields that follow a chunked body, under every server that docs/uploads.md names: none of them becomes a header."""
+"""Fields that follow a body, under every server that docs/uploads.md names: none of them becomes a header."""
 
 from __future__ import annotations
 
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.client import HTTPResponse
 from typing import Any
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, StreamEnded
 from tests.process.asgi_servers import COMMANDS, PATIENCE, Serving, serving
 
+CHUNKED = b"POST /files/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
 ALICE = b"X-User: alice\r\n"
 TRAILERS = {
     "none": b"",
@@ -43,7 +47,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Serv
 
 def posted(port: int, fields: bytes, trailers: bytes, *, at_once: bool) -> tuple[int, dict[str, Any]]:
     """The status and what the handler got. Not at once: the trailers follow when the application reads the body."""
-    head = b"POST /files/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n" + fields
+    head = CHUNKED + fields
     end = b"5\r\nhello\r\n0\r\n" + trailers + b"\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
         if at_once:
@@ -73,3 +77,53 @@ def test_a_trailer_changes_nothing(servers: dict[str, Serving], server: str) -> 
 @pytest.mark.parametrize("server", [name for name in COMMANDS if name != "changeover receive"])
 def test_an_owner_in_a_trailer_is_no_owner(servers: dict[str, Serving], server: str) -> None:
     assert posted(servers[server].port, b"", b"X-User: bob\r\n", at_once=True)[0] == 403
+
+
+def posted_by_http2(port: int, trailers: list[tuple[str, str]]) -> dict[str, Any]:
+    """What the handler got."""
+    session = H2Connection(H2Configuration(client_side=True))
+    session.initiate_connection()
+    pseudo = [(":method", "POST"), (":path", "/files/"), (":scheme", "http"), (":authority", "x")]
+    session.send_headers(1, [*pseudo, ("x-user", "alice")])
+    session.send_data(1, b"hello")
+    session.send_headers(1, trailers, end_stream=True)
+    content = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+        while True:
+            client.sendall(session.data_to_send())
+            for event in session.receive_data(client.recv(65536)):
+                if isinstance(event, DataReceived):
+                    content += event.data
+                if isinstance(event, StreamEnded):
+                    seen: dict[str, Any] = json.loads(content)
+                    return seen
+
+
+@pytest.mark.parametrize("server", ["granian", "hypercorn"])
+def test_a_trailer_of_http2_changes_nothing(servers: dict[str, Serving], server: str) -> None:
+    seen = posted_by_http2(servers[server].port, [("x-user", "bob"), ("tus-resumable", "1.0.0")])
+    assert (seen["owner"], seen["size"]) == ("alice", 5)
+
+
+FLOODS = {
+    "fields of one name": CHUNKED + ALICE + b"X-User: bob\r\n" * 160_000 + b"\r\n5\r\nhello\r\n0\r\n\r\n",
+    "one long field": CHUNKED + ALICE + b"X: " + b"x" * 2_000_000 + b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "trailers of one name": CHUNKED + ALICE + b"\r\n5\r\nhello\r\n0\r\n" + b"X-User: bob\r\n" * 600_000 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+def test_megabytes_of_fields_are_refused_or_dropped_and_hold_up_no_other_client(
+    servers: dict[str, Serving], server: str
+) -> None:
+    """Joined one by one, they cost minutes."""
+    for name, flood in FLOODS.items():
+        with socket.create_connection(("127.0.0.1", servers[server].port), timeout=PATIENCE) as client:
+            with suppress(ConnectionError):  # refused before its end
+                client.sendall(flood)
+            assert posted(servers[server].port, ALICE, b"", at_once=True)[0] == 201
+            with suppress(ConnectionError):
+                status = client.recv(12)
+                assert status in (b"", b"HTTP/1.1 400", b"HTTP/1.1 431", b"HTTP/1.1 499") or (
+                    name.startswith("trailers") and status == b"HTTP/1.1 201"
+                )
