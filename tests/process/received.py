@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from changeover.uploads.server.receive import Receiver
 
 PATIENCE = 20.0
 PARTIAL = "application/partial-upload"
+PART = 4_000_000
+PARTS = 5
 
 
 @dataclass(frozen=True)
@@ -96,3 +99,39 @@ async def serving(
     store = FileStore(folder, durable=False)
     async with Receiver(Engine(store, on_complete, limits), "127.0.0.1", 0, timing=timing) as receiver:
         yield Server(receiver, finished)
+
+
+async def large_upload(server: Server) -> str:
+    """The path of a complete upload in several segments, larger than what kernels buffer."""
+    async with server.client() as client:
+        place = (await client.ask("POST", "/files/", upload_complete="?0")).headers["location"]
+        for number in range(PARTS):
+            more = {"upload_offset": number * PART, "content_type": PARTIAL}
+            is_last = number == PARTS - 1
+            got = await client.ask("PATCH", place, bytes(PART), upload_complete=f"?{int(is_last)}", **more)
+            assert got.status == (201 if is_last else 204)
+        return place
+
+
+@asynccontextmanager
+async def slow_reader(server: Server) -> AsyncIterator[Client]:
+    """A client whose kernel takes little that the client does not read."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, server.receiver.address)
+    reader, writer = await asyncio.open_connection(sock=sock, limit=4096)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+async def settled(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not is_so():
+            await asyncio.sleep(0.01)
+
+
+def descriptors() -> int:
+    return len([*Path("/proc/self/fd").iterdir()])

@@ -15,13 +15,11 @@ from typing import Any
 
 import pytest
 import uvloop
-from tests.process.received import PARTIAL, PATIENCE, Client, Server, serving
+from tests.process.received import PARTIAL, PATIENCE, Client, serving
 
-from changeover.uploads import CompletedUpload, FileStore, Limits, Response, UploadEvent
-from changeover.uploads.core.engine import Engine
-from changeover.uploads.server.body import BUFFER, ReceiveTiming
+from changeover.uploads import Limits
+from changeover.uploads.server.body import BUFFER
 from changeover.uploads.server.connection import HEAD
-from changeover.uploads.server.receive import Receiver
 
 Run = Callable[[Any], Any]
 
@@ -132,46 +130,6 @@ def test_what_a_client_that_hung_up_had_sent_is_kept_and_gone_on_with(tmp_path: 
                 more = {"upload_offset": start, "upload_complete": "?1", "content_type": PARTIAL}
                 assert (await client.ask("PATCH", place, body[start:], **more)).status == 201
                 assert await content(client, server.finished[0].id) == body
-
-    run(go())
-
-
-def test_a_head_that_does_not_come_to_an_end_is_not_waited_for(tmp_path: Path, run: Run) -> None:
-    """However steadily it comes."""
-
-    async def go() -> None:
-        timing = ReceiveTiming(head=0.2)
-        async with serving(tmp_path, timing=timing) as server, server.client() as client, asyncio.timeout(PATIENCE):
-            await client.send(b"POST /files/ HTTP/1.1\r\nHost: x\r\nX: ")
-            got = asyncio.create_task(client.got())
-            while not got.done():
-                await client.send(b"x")
-                await asyncio.sleep(0.01)
-            assert (got.result().status, got.result().headers["connection"]) == (408, "close")
-
-    run(go())
-
-
-def test_an_idle_connection_is_closed_without_an_answer(tmp_path: Path, run: Run) -> None:
-    async def go() -> None:
-        async with serving(tmp_path, timing=ReceiveTiming(head=0.05)) as server, server.client() as client:
-            assert await client.is_closed()
-
-    run(go())
-
-
-def test_a_body_that_stops_coming_is_not_waited_for_and_what_came_is_kept(tmp_path: Path, run: Run) -> None:
-    async def go() -> None:
-        more = {"upload_complete": "?1", "content_type": PARTIAL}
-        async with serving(tmp_path, timing=ReceiveTiming(body=0.2)) as server:
-            async with server.client() as client:
-                place = (await client.ask("POST", "/files/", upload_complete="?0")).headers["location"]
-                await client.begin("PATCH", place, content_length=BUFFER + 5, upload_offset=0, **more)
-                await client.send(bytes(BUFFER))
-                assert await client.is_closed()
-            async with server.client() as client:
-                assert (await client.ask("HEAD", place)).headers["upload-offset"] == str(BUFFER)
-                assert (await client.ask("PATCH", place, b"hello", upload_offset=BUFFER, **more)).status == 201
 
     run(go())
 
@@ -336,57 +294,6 @@ def test_a_client_of_http_1_0_that_asks_for_it_learns_that_its_connection_stays(
                 got = await client.got()
                 assert (got.status, got.headers["connection"]) == (201, kept)
             assert await client.is_closed()
-
-    run(go())
-
-
-def test_who_leaves_keeps_what_came_tells_its_client_and_finishes_plain_uploads(tmp_path: Path, run: Run) -> None:
-    async def go() -> None:
-        async with (
-            serving(tmp_path) as server,
-            server.client() as resumable,
-            server.client() as plain,
-            server.client() as idle,
-        ):
-            place = (await resumable.ask("POST", "/files/", upload_complete="?0")).headers["location"]
-            more = {"upload_offset": 0, "upload_complete": "?1", "content_type": PARTIAL}
-            await resumable.begin("PATCH", place, content_length=10, expect="100-continue", **more)
-            assert (await resumable.got()).status == 100  # it is being taken
-            await plain.begin("POST", "/files/", content_length=10, expect="100-continue")
-            assert (await plain.got()).status == 100
-            await plain.send(b"01234")
-            assert (await idle.ask("GET", "/elsewhere")).status == 404
-            leaving = asyncio.create_task(server.receiver.leave())
-            told = await resumable.got()
-            assert (told.status, told.headers["upload-complete"]) == (503, "?0")
-            assert await idle.is_closed()
-            await plain.send(b"56789")
-            assert (await plain.got()).status == 201
-            resumable.hang_up()
-            plain.hang_up()
-            await leaving
-        assert [one.size for one in server.finished] == [10]
-
-    run(go())
-
-
-def test_who_leaves_tells_its_listener_to_the_end(tmp_path: Path, run: Run) -> None:
-    async def go() -> None:
-        go_on, heard = asyncio.Event(), list[str]()
-
-        async def listener(event: UploadEvent) -> None:
-            await go_on.wait()
-            heard.append(event.kind)
-
-        async def on_complete(_: CompletedUpload) -> Response:
-            return Response(201)
-
-        engine = Engine(FileStore(tmp_path, durable=False), on_complete, on_event=listener)
-        async with Receiver(engine, "127.0.0.1", 0) as receiver:
-            async with Server(receiver, []).client() as client:
-                assert (await client.ask("POST", "/files/", b"hello")).status == 201
-            asyncio.get_running_loop().call_later(0.1, go_on.set)
-        assert heard == ["created", "progress", "completed", "handled"]
 
     run(go())
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -83,9 +85,8 @@ def receive(
         raise typer.BadParameter(str(error)) from error
     try:
         store = FileStore(folder, durable=durable)
-        event_loop.run(
-            _serve(store, limits, host, port, root.rstrip("/"), public_url, cors, forward, timing, metrics_address)
-        )
+        receiver = partial(Receiver, host=host, port=port, public_url=public_url, cors=cors, timing=timing)
+        event_loop.run(_serve(store, limits, receiver, root.rstrip("/"), forward, metrics_address))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""  # errors of listening name their address
         typer.echo(f"error: {where}{error.strerror}", err=True)
@@ -95,13 +96,9 @@ def receive(
 async def _serve(
     store: FileStore,
     limits: Limits,
-    host: str,
-    port: int,
+    receiver: Callable[..., Receiver],
     root: str,
-    public_url: PublicUrl,
-    cors: Cors | None,
     forward: str,
-    timing: ReceiveTiming,
     metrics: tuple[str, int] | None,
 ) -> None:
     stopped = asyncio.Event()
@@ -128,12 +125,11 @@ async def _serve(
             return Response(response.status_code, (("Content-Type", kind),), response.content)
 
         engine = Engine(store, on_complete, limits)
-        server = Receiver(engine, host, port, root=root, public_url=public_url, cors=cors, timing=timing)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(engine.collector.running())
             served = None if metrics is None else await stack.enter_async_context(MetricsServer(*metrics))
-            receiver = await stack.enter_async_context(server)
-            typer.echo(f"receiving uploads at http://{_name(receiver.address)}{root}/", err=True)
+            receiving = await stack.enter_async_context(receiver(engine, root=root))
+            typer.echo(f"receiving uploads at http://{_name(receiving.address)}{root}/", err=True)
             if served is not None:
                 typer.echo(f"serving metrics at http://{_name(served.address)}/metrics", err=True)
             await stopped.wait()
