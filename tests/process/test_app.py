@@ -223,3 +223,12 @@ def test_an_address_that_cannot_be_had_is_named_without_a_traceback(tmp_path: Pa
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: app: cannot listen on 127.0.0.1:{port}: Address already in use")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("trailer", [b"Upload-Complete: ?0", b"Tus-Resumable: 1.0.0", b"Content-Range: bytes 0-4/10"])
+def test_a_trailer_does_not_change_an_upload(app: App, trailer: bytes) -> None:
+    with Raw(app) as client:
+        client.send(b"POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n")
+        client.send(trailer + b"\r\n\r\n")
+        status, _, content = client.answer("POST")
+        assert (status, json.loads(content)["bytes"]) == (201, 5)

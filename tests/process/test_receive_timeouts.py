@@ -142,6 +142,21 @@ def test_a_head_that_does_not_come_to_an_end_is_not_waited_for(tmp_path: Path, r
     run(go())
 
 
+def test_a_connection_that_idles_after_a_request_is_closed_without_an_answer(tmp_path: Path, run: Run) -> None:
+    """Its next head has the time of a head, however long it idled."""
+
+    async def go() -> None:
+        async with serving(tmp_path, timing=ReceiveTiming(idle=0.1)) as server, server.client() as client:
+            assert (await client.ask("GET", "/files/")).status == 405
+            assert await client.is_closed()
+        async with serving(tmp_path, timing=ReceiveTiming(head=0.1)) as server, server.client() as client:
+            assert (await client.ask("GET", "/files/")).status == 405
+            await client.send(b"GET")
+            assert (await client.got()).status == 408
+
+    run(go())
+
+
 def test_an_idle_connection_is_closed_without_an_answer(tmp_path: Path, run: Run) -> None:
     async def go() -> None:
         async with serving(tmp_path, timing=ReceiveTiming(head=0.05)) as server, server.client() as client:

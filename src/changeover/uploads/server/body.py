@@ -34,7 +34,10 @@ class ReceiveTiming:
     """Seconds."""
 
     head: float = 30.0
-    """A client has for a head, and a connection may idle."""
+    """A client has for a head, and until the first byte of its connection."""
+    idle: float = 75.0
+    """A connection may idle between two requests. Longer than the pools of the proxies in front (60 s is common), so
+    that they close first: a server that does so sooner or later does it just as a request comes in, which is a 502."""
     body: float = 120.0
     """Without a byte of a body, after which its client counts as gone. What came is kept."""
     write: float = 60.0

@@ -121,7 +121,7 @@ class ReceiverConnection(asyncio.BufferedProtocol):
 
     def _expect_head(self, rest: bytes) -> None:
         self._body, self._head_begun = None, False
-        self._start_timer(self._timing.head, self._head_is_late)
+        self._start_timer(self._timing.idle, self._head_is_late)
         self._heads.add(rest)
         self._transport.resume_reading()
         self._look_for_head()
