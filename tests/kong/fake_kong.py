@@ -22,7 +22,7 @@ NEEDED = {
     "prefix", "database", "declarative_config", "proxy_listen", "status_listen", "admin_listen", "admin_gui_listen",
     "nginx_daemon", "nginx_worker_processes", "nginx_main_worker_shutdown_timeout", "nginx_proxy_keepalive_time",
     "nginx_proxy_proxy_buffer_size", "nginx_proxy_proxy_buffers", "nginx_proxy_proxy_max_temp_file_size",
-    "nginx_proxy_large_client_header_buffers",
+    "nginx_proxy_large_client_header_buffers", "nginx_admin_auth_basic", "nginx_admin_auth_basic_user_file",
     "nginx_proxy_keepalive_timeout", "nginx_proxy_keepalive_requests", "upstream_keepalive_idle_timeout", "plugins",
     "anonymous_reports", "log_level", "proxy_access_log", "admin_access_log", "status_access_log", "proxy_error_log",
     "admin_error_log", "status_error_log",
@@ -77,6 +77,7 @@ async def serve(conf: dict[str, str]) -> None:
     hosts, ports = zip(*contexts, strict=True)
     kept = conf["nginx_proxy_keepalive_time"]
     served = ServedNode(node, ports=ports, hosts=hosts, keepalive_time=int(kept.removesuffix("ms")) / 1000)
+    served.password = Path(conf["nginx_admin_auth_basic_user_file"]).read_text().strip().replace("{PLAIN}", "")
     over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def reload() -> None:

@@ -14,6 +14,7 @@ import random
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,6 +92,8 @@ class ServedNode:
     tls: ssl.SSLContext | None = None
     fault: str = ""
     token: str = ""
+    password: str = ""
+    """Of the Admin API, `user:password`."""
     checks: bool = True
     keepalive_time: float = 3600.0
     """Seconds after which a connection is closed with the next answer."""
@@ -143,6 +146,8 @@ class ServedNode:
                 return await _answer(send, Answer(200, reported, {"Content-Type": "text/html"}))
             case "other":
                 return await _answer(send, Answer(200, {"status": "UP", "headers": headers}))
+        if self.password and headers.get("authorization") != f"Basic {b64encode(self.password.encode()).decode()}":
+            return await _answer(send, Answer(401, "<html></html>", {"Content-Type": "text/html"}))
         if self.token and headers.get("kong-admin-token") != self.token:
             return await _answer(
                 send, Answer(401, {"message": "Invalid credentials. Token or User credentials required"})

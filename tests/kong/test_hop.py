@@ -17,7 +17,7 @@ import pytest
 from tests.kong.kongs import AT_ONCE, have_kong, install, run
 from tests.unit.hops.contexts import BEHIND, INNER, instance, launch_context, tier
 
-from changeover.hops.kong.config import kong_conf, run_script
+from changeover.hops.kong.config import admin_address, kong_conf, run_script
 from changeover.hops.kong.hop import Kong
 from changeover.hops.kong.settings import KongSettings
 from changeover.kit import process, sockets
@@ -179,6 +179,15 @@ def test_what_it_does_and_has_in_flight_can_be_asked(node: Running) -> None:
     assert "does not send it" not in given.pending
     assert (in_flight.requests, in_flight.connections) == (0, 0)
     assert targets(node) == [("127.0.0.1:21001", 100)]
+
+
+def test_the_admin_api_wants_the_password_of_the_node(node: Running) -> None:
+    url = f"http://{admin_address(node.instance)}/status"
+    for credentials in (None, ("changeover", "guessed")):
+        assert httpx.get(url, auth=credentials, trust_env=False).status_code == 401
+    _, password = (node.folder / "admin.password").read_text().split(":")
+    assert len(password) >= 32
+    assert httpx.get(url, auth=("changeover", password), trust_env=False).status_code == 200
 
 
 def test_a_member_that_came_while_a_node_was_starting_is_known_to_it_before_it_is_ready(node: Running) -> None:

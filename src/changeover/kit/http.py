@@ -52,8 +52,11 @@ async def ask(
         raise NoResponse(f"{method} {url}: {str(error) or type(error).__name__}") from error
 
 
-async def ask_socket(folder: Path, name: str, method: str, path: str) -> httpx.Response:
-    """The response of the server at the Unix socket `name` in `folder`, with any status. Raises NoResponse."""
+async def ask_socket(client: httpx.AsyncClient, folder: Path, name: str, method: str, path: str) -> httpx.Response:
+    """The response of the server at the Unix socket `name` in `folder`, with any status. Raises NoResponse.
+
+    The timeout is that of `client`.
+    """
     import httpx
 
     # A socket's path may have 107 characters, a folder's may have more: go through an open descriptor.
@@ -63,8 +66,8 @@ async def ask_socket(folder: Path, name: str, method: str, path: str) -> httpx.R
         raise NoResponse(f"{method} {path} at {folder}/{name}: {error.strerror}") from error
     try:
         transport = httpx.AsyncHTTPTransport(verify=False, uds=f"/proc/self/fd/{opened}/{name}")
-        async with httpx.AsyncClient(transport=transport, timeout=TIMEOUT, trust_env=False) as client:
-            return await client.request(method, f"http://localhost{path}")
+        async with httpx.AsyncClient(transport=transport, timeout=client.timeout, trust_env=False) as there:
+            return await there.request(method, f"http://localhost{path}")
     except httpx.HTTPError as error:
         raise NoResponse(f"{method} {path} at {folder}/{name}: {str(error) or type(error).__name__}") from error
     finally:

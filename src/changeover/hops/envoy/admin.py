@@ -20,6 +20,6 @@ SOCKET = "admin.sock"
 async def ask_admin(client: httpx.AsyncClient, method: str, instance: Instance, path: str) -> httpx.Response:
     """The response, with any status. Raises NoResponse."""
     if instance.directory and (Path(instance.directory) / SOCKET).exists():
-        return await ask_socket(Path(instance.directory), SOCKET, method, path)
+        return await ask_socket(client, Path(instance.directory), SOCKET, method, path)
     # An Envoy that an earlier version started has its admin interface at the control address.
     return await ask(client, method, f"http://{instance.control}{path}")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import ssl
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from changeover.kit import http
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class AdminAccess:
-    """`ca`, `certificate` and `key` are PEM files; `token_env` names the variable whose value goes into `header`."""
+    """`ca`, `certificate` and `key` are PEM files; `token_env` names the variable whose value goes into `header`.
+
+    `password_file` is that of a node of the chain: `user:password`, for basic authentication.
+    """
 
     token_env: str = ""
     header: str = "Kong-Admin-Token"
@@ -32,6 +37,7 @@ class AdminAccess:
     key: str = ""
     timeout: float = http.TIMEOUT
     """Seconds."""
+    password_file: Path | None = None
     _client: httpx.AsyncClient | None = field(default=None, repr=False)
 
     async def ask(self, method: str, url: str, *, json: Any = None) -> httpx.Response:
@@ -46,6 +52,8 @@ class AdminAccess:
         return text.replace(token, SHOWN) if token else text
 
     def _headers(self) -> Mapping[str, str]:
+        if self.password_file is not None and self.password_file.exists():  # else an earlier version started the node
+            return {"Authorization": f"Basic {b64encode(self.password_file.read_bytes()).decode()}"}
         if not self.token_env:
             return {}
         if not (token := os.environ.get(self.token_env, "")):

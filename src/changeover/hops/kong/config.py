@@ -11,6 +11,8 @@ from changeover.model.instance import Address, Instance
 from changeover.ports import LaunchContext
 
 HEAD_BUFFER = "32k"
+PASSWORD, PASSWORDS = "admin.password", "admin.passwords"
+"""The password of the Admin API, `user:password`; and the same as nginx reads it."""
 CONF, DOCUMENT, RUN = "kong.conf", "kong.json", "run.sh"
 _SOCKET = 108 - len("/sockets/") - 24
 """Characters that a prefix may have: below it Kong makes Unix sockets, whose paths end at 108."""
@@ -39,6 +41,9 @@ def kong_conf(settings: KongSettings, context: LaunchContext, *, as_root: bool) 
         # Its default is off where it is needed most: /status/ready exists nowhere else.
         "status_listen": instance.control,
         "admin_listen": admin_address(instance),
+        # Its port is open to every local user, and Kong (OSS) asks for no password itself.
+        "nginx_admin_auth_basic": "changeover",
+        "nginx_admin_auth_basic_user_file": f"{instance.directory}/{PASSWORDS}",
         # By default Kong Manager listens at fixed ports: a second node could not start.
         "admin_gui_listen": "off",
         "nginx_daemon": "off",
@@ -82,10 +87,16 @@ def drain_seconds(context: LaunchContext) -> int:
 def run_script(kong: str, context: LaunchContext) -> str:
     """The process of the instance: Kong in the foreground, which QUIT ends after its requests in flight.
 
+    It makes the password of the Admin API, which no command line contains: `printf` is the shell's own.
+
     `kong quit` by itself waits for 10 s, then cuts what is in flight, and reports success (exit code 0).
     """
     quoted, prefix = shlex.quote(kong), shlex.quote(context.instance.directory)
     return f"""{CLEAN}
+(umask 077
+secret=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \\n')
+printf 'changeover:{{PLAIN}}%s\\n' "$secret" > {PASSWORDS}
+printf 'changeover:%s' "$secret" > {PASSWORD})
 trap '{quoted} quit --prefix {prefix} --timeout {drain_seconds(context)}' QUIT
 trap '{quoted} stop --prefix {prefix}' TERM
 {quoted} start --conf {CONF} --prefix {prefix} &

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from changeover.hops.kong import binary
 from changeover.hops.kong.admin_access import AdminAccess
 from changeover.hops.kong.admin_api import AdminApi
-from changeover.hops.kong.config import CLEAN, CONF, DOCUMENT, RUN, admin_address, kong_conf, run_script
+from changeover.hops.kong.config import (
+    CLEAN,
+    CONF,
+    DOCUMENT,
+    PASSWORD,
+    RUN,
+    admin_address,
+    kong_conf,
+    run_script,
+)
 from changeover.hops.kong.document import buffers, document
 from changeover.hops.kong.external import external_router
 from changeover.hops.kong.external_settings import ExternalKong
@@ -57,7 +66,7 @@ class Kong:
     def __init__(self, client: httpx.AsyncClient, timing: KongTiming = TIMING) -> None:
         self._client = client
         self._timing = timing
-        self._access = AdminAccess(timeout=timing.answer)
+        self._accesses: dict[str, AdminAccess] = {}
         self._targets: FileTargets | None = None
         self._pushed: dict[str, float] = {}
         """Instance -> when it last got the whole configuration."""
@@ -150,7 +159,10 @@ class Kong:
         return render(parsed, hops, serving)
 
     def _node(self, instance: Instance) -> KongNode:
-        admin = AdminApi(self._access, f"http://{admin_address(instance)}")
+        if (access := self._accesses.get(instance.name)) is None:
+            access = AdminAccess(timeout=self._timing.answer, password_file=Path(instance.directory) / PASSWORD)
+            self._accesses[instance.name] = access
+        admin = AdminApi(access, f"http://{admin_address(instance)}")
         return KongNode(instance.name, admin, Path(instance.directory) / DOCUMENT)
 
     async def _reload(self, instance: Instance) -> None:
