@@ -141,7 +141,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         if ledgers := sorted((state / "ledgers").glob("*.jsonl")):
             found["probe"] = ProbeSource(LedgerReader(ledgers[-1]))
         if chain.prometheus is not None:
-            found["prometheus"] = PrometheusSource(client, chain.prometheus, instances)
+            found["prometheus"] = PrometheusSource(chain.prometheus, instances)
         if position:
             tier, outer = chain.tiers[position].name, chain.tiers[position - 1].name
             if isinstance(hop := hops[outer], CountsRequests):

@@ -51,8 +51,7 @@ def queried(server: Prometheus, *, at: float = 1010.0, sides: Cohorts = OLD, **r
     condition = Condition.model_validate({**base, **rule})
 
     async def go() -> Seen:
-        async with http.client() as client:
-            return await PrometheusSource(client, server, INSTANCES).measure("g/a", condition, sides, at)
+        return await PrometheusSource(server, INSTANCES).measure("g/a", condition, sides, at)
 
     return asyncio.run(go())
 

@@ -24,15 +24,25 @@ class NoResponse(Exception):
     """The server did not respond in time or not with HTTP; the text names the request and the cause."""
 
 
-def client(verify: ssl.SSLContext | bool = True, timeout: float = TIMEOUT) -> httpx.AsyncClient:
+def client(tls: ssl.SSLContext | None = None, timeout: float = TIMEOUT) -> httpx.AsyncClient:
+    """Control ports speak plain HTTP: without `tls` no certificate is trusted."""
+    import ssl
+
     import httpx  # half of what many commands import, and they ask nothing
 
     return httpx.AsyncClient(
-        verify=verify,
+        verify=tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # reading public certificates takes 40 ms
         timeout=timeout,
         trust_env=False,
         limits=httpx.Limits(max_keepalive_connections=0, max_connections=200),
     )
+
+
+def public_tls() -> ssl.SSLContext:
+    """Trusts the public certificate authorities."""
+    import httpx
+
+    return httpx.create_ssl_context(trust_env=False)
 
 
 async def ask(

@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 
 from changeover.engine.metrics.source import too_young
+from changeover.kit import http
 from changeover.model.guard import Condition, Prometheus
 from changeover.model.instance import Instance
 from changeover.ports import Unknown
@@ -34,8 +35,8 @@ _SHOWN = 200  # characters of an error text that go into a reason
 class PrometheusSource:
     """Holds no state, so one serves any number of guard runs. `instances`: name -> instance, for their addresses."""
 
-    def __init__(self, client: httpx.AsyncClient, server: Prometheus, instances: Mapping[str, Instance]) -> None:
-        self._client = client
+    def __init__(self, server: Prometheus, instances: Mapping[str, Instance]) -> None:
+        self._client = http.client(http.public_tls() if server.url.startswith("https:") else None)
         self._server = server
         self._instances = instances
 
