@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from changeover.uploads import CompletedUpload, FileStore, Limits, Response
+from changeover.uploads import CompletedUpload, Cors, FileStore, Limits, Response
 from changeover.uploads.core.engine import Engine
+from changeover.uploads.dialects.public_url import PublicUrl
 from changeover.uploads.server.body import ReceiveTiming
 from changeover.uploads.server.receive import Receiver
 
@@ -88,7 +89,14 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, limits: Limits | None = None, *, status: int = 201, timing: ReceiveTiming | None = None
+    folder: Path,
+    limits: Limits | None = None,
+    *,
+    status: int = 201,
+    timing: ReceiveTiming | None = None,
+    public_url: PublicUrl | None = None,
+    cors: Cors | None = None,
+    port: int = 0,
 ) -> AsyncIterator[Server]:
     finished: list[CompletedUpload] = []
 
@@ -97,7 +105,8 @@ async def serving(
         return Response(status, (), (await one.digest()).encode())
 
     store = FileStore(folder, durable=False)
-    async with Receiver(Engine(store, on_complete, limits), "127.0.0.1", 0, timing=timing) as receiver:
+    engine = Engine(store, on_complete, limits)
+    async with Receiver(engine, "127.0.0.1", port, timing=timing, public_url=public_url, cors=cors) as receiver:
         yield Server(receiver, finished)
 
 

@@ -99,7 +99,9 @@ async def _at_most(size: int, body: AsyncIterator[bytes]) -> AsyncIterator[bytes
 async def _progress(engine: Engine, request: DialectRequest, manifest: Manifest) -> DialectResponse:
     if manifest.state is UploadState.RECEIVING:
         return _incomplete(manifest.offset)
-    return replayed(await engine.completion.response(manifest.id, request.owner))
+    response = await engine.completion.response(manifest.id, request.owner)
+    # Google's clients take 200 alone for the end of an upload, and 201 for a failure.
+    return replayed(replace(response, status=200) if response.status == 201 else response)
 
 
 def _incomplete(offset: int) -> DialectResponse:
