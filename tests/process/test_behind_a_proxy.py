@@ -20,7 +20,7 @@ import httpx
 import pytest
 import requests
 import yaml
-from google.resumable_media.requests import ResumableUpload
+from google.resumable_media import requests as google
 from tests.process.received import PATIENCE, Server, serving
 
 from changeover.kit import sockets
@@ -128,7 +128,8 @@ def upload_as_google_does(url: str, body: bytes) -> tuple[requests.Response, lis
     used: list[str] = []
     with requests.Session() as session:
         session.hooks["response"].append(lambda response, **_: used.append(response.request.url))
-        upload = ResumableUpload(f"{url}?uploadType=resumable", 256 * 1024)
+        upload: Any = google.ResumableUpload  # the client has no types
+        upload = upload(f"{url}?uploadType=resumable", 256 * 1024)
         upload.initiate(session, io.BytesIO(body), {"name": "a.png"}, "image/png", total_bytes=len(body))
         while not upload.finished:
             response = upload.transmit_next_chunk(session)
