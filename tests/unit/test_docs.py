@@ -149,6 +149,11 @@ def test_the_example_of_a_guard_is_right() -> None:
     assert chainfile.read(text, "guards.md", registry.known_hops()).chain.guards[0].name == "few-errors"
 
 
+def test_the_example_of_a_guard_that_one_client_cannot_fail_is_right() -> None:
+    (text,) = re.findall(r"```yaml\n(name: no-more.*?)```", (DOCS / "guards.md").read_text(), re.DOTALL)
+    assert Guard.model_validate(yaml.safe_load(text)).conditions[0].against_baseline
+
+
 def test_every_section_of_the_page_of_json_is_a_command_and_every_command_has_one() -> None:
     printing = {name for name in visible_commands() if any(one.name == "json" for one in load(name).params)}
     assert set(sections()) == printing | {"schema", WRONG}

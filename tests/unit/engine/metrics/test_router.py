@@ -86,6 +86,20 @@ def test_a_comparison_has_the_share_of_either_side() -> None:
     assert told(seen) == ["1 requests to the baseline in this interval, 10 are needed"]
 
 
+def test_errors_that_one_client_provokes_on_every_instance_do_not_fail_a_comparison() -> None:
+    """It sends a third of the requests, all answered with 5xx, and the router spreads them."""
+    rule = {"measure": "error_ratio", "against_baseline": True, "margin": 0.01, "interval": "1s"}
+    said = [{"e": counts(new=(20 * n, 10 * n), old=(180 * n, 90 * n + n % 3))} for n in range(11)]
+    guard = Guard(name="g", conditions=(Condition.model_validate({"name": "a", "source": "router", **rule}),))
+    run = GuardRun([guard], began=100.0)
+    for sample in asked(said, **rule):
+        run.take(sample)
+    assert run.verdict.state == "passed"
+    counted = asked(said, **BROKEN)[-1]
+    assert isinstance(counted, Sample)
+    assert counted.value > 900  # so a count with at_most fails
+
+
 def test_no_traffic_is_no_proof() -> None:
     assert told(asked([{"e": counts(new=(3, 0))}] * 2, **BROKEN)) == [
         "the routers have passed on no request since the step began"
