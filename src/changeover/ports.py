@@ -57,6 +57,8 @@ class LaunchContext:
     """None at the last tier."""
     membership: str
     """The file that lists the members of the tier behind it, where it balances over that tier itself."""
+    hidden_paths: tuple[str, ...] = ()
+    """Of the first tier that reads HTTP: control paths of the tiers behind it, which no client may ask."""
     trusted_peers: tuple[str, ...] | None = None
     """Of the first tier that reads HTTP: the peers whose forwarded headers pass. None: its peers are tiers."""
 

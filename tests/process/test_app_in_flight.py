@@ -103,6 +103,9 @@ def test_a_health_checker_does_not_hold_up_a_drain_but_a_pooled_connection_does(
         assert own.inflight()["connections"] == 1
         checker.ask("/hello")
         assert own.inflight()["connections"] == 2
+        for path in ("/livez", "/readyz", "/inflight"):  # a client asks for a control path, through the pool
+            pooled.ask(path)
+            assert own.inflight()["connections"] == 2
 
 
 def test_requests_queued_on_a_lost_connection_are_not_counted_for_ever(own: App) -> None:

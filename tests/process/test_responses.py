@@ -95,6 +95,21 @@ def test_an_event_arrives_before_the_next_is_sent(tmp_path: Path) -> None:
     run(tmp_path, story, {"path": "/"}, behind=behind)
 
 
+def test_a_client_gets_no_answer_from_the_control_paths_of_the_tiers_behind(tmp_path: Path) -> None:
+    behind = Responding()
+
+    async def story(edge: Edge) -> None:
+        for path in ("/readyz", "/readyz?a=b", "//readyz", "/%72eadyz", "/x/../readyz"):
+            async with asked(edge, f"GET {path} HTTP/1.1\r\nHost: edge") as reader:
+                assert (await reader.readline()).split()[1] == b"404", path
+        assert behind.asked == []
+        for path in ("/readyz/x", "/readyzz", "/inflight"):
+            assert (await edge.client.get(f"http://{edge.at}{path}")).status_code == 200, path
+
+    routes = {"path": "/"}, {"path": "/inflight"}
+    run(tmp_path, story, *routes, behind=behind, hidden_paths=("/inflight", "/readyz"))
+
+
 def test_a_large_cookie_passes_both_ways(tmp_path: Path) -> None:
     behind = Responding()
 

@@ -95,9 +95,9 @@ class Board(ServerState):
 class CountedProtocol(HttpToolsProtocol):
     """Uvicorn's protocol; it also enters requests on the board, and knows how its connection is used.
 
-    `control` is true during a control request and after it, until the next request begins. Any other open connection
-    counts, even an idle one: a gateway's pool may send the next request on it. A new connection counts too, because
-    its first request may be one of a client.
+    `control` is true on a connection of a health checker: from its first request on, while all are control requests.
+    Any other open connection counts, even an idle one: a gateway's pool may send the next request on it, also after a
+    client's request to a control path. A new connection counts too, because its first request may be one of a client.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class CountedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.control = False
+        self._serves_clients = False
         self._board = server_state
 
     def on_message_begin(self) -> None:
@@ -119,7 +120,8 @@ class CountedProtocol(HttpToolsProtocol):
         super().on_headers_complete()  # makes the application's task, which cannot run before this returns
         request = self._board.begin(self.cycle)
         self.scope["state"]["request"] = request
-        self.control = request.control
+        self._serves_clients |= not request.control
+        self.control = not self._serves_clients
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

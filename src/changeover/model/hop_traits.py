@@ -38,6 +38,8 @@ class HopTraits:
     """Whether, as the first tier, it reads a PROXY header and names the client in X-Forwarded-For."""
     trusts_peers: bool = False
     """Whether, as the first tier, it tells trusted peers from others: `LaunchContext.trusted_peers`."""
+    control_paths: tuple[str, ...] = ()
+    """Paths at the address that serves requests which load balancers and the controller ask, and no client."""
     passes_on: bool = True
     """Whether it sends requests to the tier behind it. The last tier of a chain does not."""
     routes_inward: bool = False

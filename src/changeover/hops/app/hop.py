@@ -37,6 +37,7 @@ class App:
         # TERM is graceful for Python's servers; QUIT, nginx's graceful signal, kills them at once.
         stop_signal=SIGTERM,
         own_control=False,
+        control_paths=("/readyz", "/inflight"),
         sees_uploads=True,
         passes_on=False,
     )

@@ -59,7 +59,7 @@ http {{
         # idempotent: nginx never repeats POST, PATCH and LOCK.
         proxy_next_upstream error timeout;
         proxy_next_upstream_tries 2;
-{"".join(_location(settings, number, route) for number, route in enumerate(settings.routes))}    }}
+{_hidden(settings, context)}{"".join(_location(settings, n, route) for n, route in enumerate(settings.routes))}    }}
 
 {_control(context)}
 {settings.snippet}
@@ -196,6 +196,13 @@ def _zones(settings: HttpSettings) -> str:
         if route.buffering == "buffer"
     ]
     return "".join(f"    {line}\n" for line in (*zones, *(["limit_conn_log_level warn;"] if zones else [])))
+
+
+def _hidden(settings: HttpSettings, context: LaunchContext) -> str:
+    """404 at the control paths of the tiers behind, apart from those that are a route of their own."""
+    routed = {route.path for route in settings.routes}
+    hidden = (f"location = {path} {{ return 404; }}" for path in context.hidden_paths if path not in routed)
+    return "".join(f"        {line}\n" for line in hidden)
 
 
 def _location(settings: HttpSettings, number: int, route: Route) -> str:

@@ -236,8 +236,13 @@ class LocalPlatform:
             tls=str(self._state / "tls"),
             inner=self._inner_tier(inner) if inner else None,
             membership=str(self.membership_file(inner.name)) if inner else "",
+            hidden_paths=self._control_paths() if self._meets_clients(tier) else (),
             trusted_peers=self._chain.trusted_peers if self._meets_clients(tier) else None,
         )
+
+    def _control_paths(self) -> tuple[str, ...]:
+        paths = {path for tier in self._chain.tiers for path in self._hops[tier.kind].control_paths}
+        return tuple(sorted(paths))
 
     def _meets_clients(self, tier: Tier) -> bool:
         """Whether no tier in front of it reads requests."""
