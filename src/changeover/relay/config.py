@@ -97,6 +97,8 @@ class RelayConfig:
     """By one body."""
     max_spool: int = 64 * MIB
     """Of a streamed body that is kept in order to be sent again."""
+    max_spools: int = 64 * MIB
+    """Of all such bodies together: they lie in the folder of temporary files, which may be memory."""
     patience: float = RELAY.patience
     """Without progress, after which the relay gives an upload up."""
     lame_duck_file: Path | None = None

@@ -106,6 +106,8 @@ async def pass_on(
             quiet_since = time.monotonic()
             if step % STEPS == 0:
                 await asyncio.sleep(0)
+        elif client.gone:
+            raise ConnectionResetError
         elif time.monotonic() - quiet_since > silence:
             raise UpstreamFailed("the response stood still", timeout=True)
         else:

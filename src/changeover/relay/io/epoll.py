@@ -21,6 +21,7 @@ _NOTHING = bytes(4)
 _WANTED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+_GONE = select.EPOLLHUP | select.EPOLLERR
 _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 
@@ -55,7 +56,7 @@ class Waker:
 class Channel:
     """A connected socket. `waker` is woken when it becomes ready."""
 
-    __slots__ = ("_epoll", "ended", "fd", "may_read", "may_write", "sock", "waker")
+    __slots__ = ("_epoll", "ended", "fd", "gone", "may_read", "may_write", "sock", "waker")
 
     def __init__(self, sock: socket.socket, waker: Waker, epoll: Epoll) -> None:
         self.sock = sock
@@ -65,6 +66,8 @@ class Channel:
         self.may_write = True
         self.ended = False
         """The peer has closed its side or is gone; bytes that it sent before may still be here."""
+        self.gone = False
+        """The peer has reset the connection."""
         self._epoll = epoll
 
     def recv(self, size: int) -> bytes | None:
@@ -158,4 +161,5 @@ class Epoll:
                 channel.may_write = True
             if events & _ENDED:
                 channel.ended = True
+                channel.gone = channel.gone or bool(events & _GONE)
             channel.waker.wake()

@@ -22,6 +22,9 @@ from changeover.relay.io.pipes import Pipe, Pipes
 
 AT_ONCE = 64
 """Pieces in memory that one sendmsg(2) takes."""
+INTERIM, INTERIM_RATE = 100, 10
+"""Interim responses to one request: that many, and so many more each second. Servers of resumable uploads report their
+progress by them, a few each second."""
 BUFFER = 1024 * 1024
 """Bytes of the kernel's send buffer of a connection."""
 
@@ -140,10 +143,14 @@ class UpstreamRequest:
         self.connection = connection
         self.sent = 0
         """Bytes of the body that were sent."""
+        self.sends = 0
+        """Times that a part of it was sent, head and body."""
         self.response: ResponseHead | None = None
         self.more = False
         """More of the body is to be added."""
         self._method = method
+        self._interim = 0
+        self._began = time.monotonic()
         self._head = head
         self._blocks = deque(blocks)
         self._piece = self._place = 0
@@ -173,6 +180,7 @@ class UpstreamRequest:
             if self._read_response():  # the upstream has refused it before it was whole
                 return True
             raise UpstreamFailed(error.strerror or "the connection to the upstream broke") from None
+        self.sends += moved
         return self._read_response() or moved
 
     def _send(self) -> bool:
@@ -253,12 +261,19 @@ class UpstreamRequest:
         while (end := connection.inbox.find(b"\r\n\r\n")) >= 0:
             response = heads.read_response(connection.inbox[: end + 4], self._method)
             connection.inbox = connection.inbox[end + 4 :]
-            if response.status >= 200:  # interim responses (RFC 9110, section 15.2) are not passed on
+            if response.status >= 200:
                 self.response = response
                 break
+            self._count_interim()
         if len(connection.inbox) > heads.MAX_HEAD and self.response is None:
             raise UpstreamFailed("the head of the response is too long")
         return True
+
+    def _count_interim(self) -> None:
+        """Interim responses (RFC 9110, section 15.2) are not passed on. Raises UpstreamFailed if too many come."""
+        self._interim += 1
+        if self._interim > INTERIM + INTERIM_RATE * (time.monotonic() - self._began):
+            raise UpstreamFailed(f"the upstream sent {self._interim} interim responses in a row")
 
     def close(self) -> None:
         """Return the pipes; the connection stays open."""

@@ -12,16 +12,19 @@ from changeover.http1.head import Field, RequestHead, ResponseHead
 from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.relay.config import RelayConfig
 from changeover.relay.inbound import response as responses
-from changeover.relay.inbound.incoming_body import IncomingBody
+from changeover.relay.inbound.incoming_body import ClientGone, IncomingBody
 from changeover.relay.io.body_buffer import BodyBuffer, BufferBudget
 from changeover.relay.io.epoll import STEPS, Channel, Waker
 from changeover.relay.io.pipes import Pipes
+from changeover.relay.io.spool import SpoolBudget
 from changeover.relay.outbound.handover import Handover
 from changeover.relay.outbound.upstream import Upstream, UpstreamFailed, UpstreamRequest
 
 LOOP = 8
 """A request that has passed so many relays goes round in a loop."""
 
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 FRAMING = frozenset({b"content-length", b"expect", b"upload-capability"})
 """Fields of a request that the relay sets anew for the next hop."""
@@ -71,6 +74,7 @@ class RelayContext:
     upstream: Upstream
     pipes: Pipes
     budget: BufferBudget
+    spools: SpoolBudget
     counters: RelayCounters = field(default_factory=RelayCounters)
     leaving: bool = False
 
@@ -96,8 +100,9 @@ class ClientRequest:
     handover: Handover | None = None
     """If its body is sent in segments."""
     progressed_at: float = 0.0
-    """When the upstream last took or sent a byte."""
+    """When the upstream last took a byte."""
     steps: int = 0
+    _probed: bool = False
 
     @property
     def last(self) -> bool:
@@ -106,7 +111,7 @@ class ClientRequest:
     def send_continue(self) -> None:
         """RFC 9110, section 10.1.1: a client that waits for 100 (Continue) gets it once its body is wanted."""
         if self.head.expects and not self.continued and not self.body.received and not self.body.inbox:
-            self.client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.client.send(CONTINUE)
         self.continued = True
 
     def passed_on(self) -> list[Field]:
@@ -158,8 +163,9 @@ class ClientRequest:
         inward = outgoing.connection.channel
         moved = False
         if inward.may_read or (inward.may_write and not outgoing.all_sent):
+            sends = outgoing.sends
             moved = outgoing.step()
-            if moved:
+            if outgoing.sends > sends:  # an interim response is no progress: an upstream could send them for ever
                 self.progressed_at = time.monotonic()
             if outgoing.response is not None:
                 return
@@ -171,9 +177,28 @@ class ClientRequest:
                 self._refuse_silence()
             if time.monotonic() - self.progressed_at > self.relay.config.timing.body:
                 raise UpstreamFailed("the upstream did not respond in time", timeout=True)
+            self._check_client()
             await self.waker.wait()
         elif self.steps % STEPS == 0:
             await asyncio.sleep(0)
+
+    def _check_client(self) -> None:
+        """End a request whose client has left before the response. Raises ClientGone.
+
+        An upload in segments that has every byte goes on, as it does where a client sends it to the application. A
+        client that has closed its sending side may still read. An interim response, which any client of HTTP/1.1 must
+        expect (RFC 9110, section 15.2), shows it: the host of a client that has left answers it with a reset.
+        """
+        if not self.body.ended or self.handover is not None:
+            return
+        if self.client.gone:
+            raise ClientGone
+        if self.client.ended and not self._probed and self.head.understands_chunks:
+            self._probed = True
+            try:
+                self.client.send(CONTINUE)
+            except OSError:
+                raise ClientGone from None
 
     async def response_to(self, outgoing: UpstreamRequest) -> ResponseHead:
         """Step until the upstream has responded."""

@@ -3,55 +3,27 @@
 If the upstream fails before it responds, the relay sends the request again only where that cannot repeat an effect: if
 no byte was sent, if the method is idempotent, if the request has an Idempotency-Key, or, on routes that opted in
 because their application does nothing before a body is whole, if the body was not sent completely. For these
-requests the body is kept, in memory and then in a file, up to a bound.
+requests the body is kept, up to a bound (`io/spool.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 from changeover.http1 import head as heads
 from changeover.http1.head import BadHead
 from changeover.relay.io.body_buffer import Block
+from changeover.relay.io.spool import Spool
 from changeover.relay.outbound.upstream import UpstreamFailed, UpstreamRequest
 from changeover.relay.paths.request import ClientRequest, RequestRefused
 
-IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
-"""RFC 9110, section 9.2.2."""
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+"""RFC 9110, section 9.2.2. The relay refuses TRACE."""
 ATTEMPTS = 3
 """Attempts to send a request."""
 BATCH = 1024 * 1024
 """Bytes that are sent before more are taken."""
-PIECE = 1024 * 1024
-"""Bytes read from the spool at once."""
-
-
-class Spool:
-    """The sent bytes of a body, for another attempt: in memory, then in an unnamed file, at most `most`."""
-
-    def __init__(self, most: int) -> None:
-        self.size = 0
-        self._most = most
-        import tempfile  # with what it needs it takes 2 MB, and few relays have such routes
-
-        self._file = tempfile.SpooledTemporaryFile(max_size=BATCH)  # noqa: SIM115
-
-    @property
-    def is_whole(self) -> bool:
-        return self.size <= self._most
-
-    def add(self, data: bytes) -> None:
-        self.size += len(data)
-        if self.is_whole:
-            self._file.write(data)
-
-    def blocks(self) -> list[Block]:
-        """All of it."""
-        self._file.seek(0)
-        return [Block(data=piece) for piece in iter(lambda: self._file.read(PIECE), b"")]
-
-    def close(self) -> None:
-        self._file.close()
 
 
 async def stream(request: ClientRequest, whole: bytes | None = None) -> bool:
@@ -63,7 +35,7 @@ async def stream(request: ClientRequest, whole: bytes | None = None) -> bool:
     request.relay.counters.streamed += 1
     repeatable = head.method in IDEMPOTENT or b"idempotency-key" in head.fields
     opted = bool(config.replayed) and any(route.matches(head.method, head.path) for route in config.replayed)
-    spool = Spool(config.max_spool) if whole is None and head.has_body and (repeatable or opted) else None
+    spool = Spool(request.relay.spools) if whole is None and head.has_body and (repeatable or opted) else None
     streaming = StreamedRequest(request, spool, whole)
     try:
         for left in reversed(range(ATTEMPTS)):
@@ -115,15 +87,14 @@ class StreamedRequest:
         """One attempt, until the upstream has responded. Raises UpstreamFailed, ClientGone."""
         request = self._request
         connection = await request.relay.upstream.connect(request.waker, fresh=fresh)
-        before = self._spool.blocks() if self._spool is not None and self._gone else []
-        if self._whole:
-            before = [Block(data=self._whole)]
-        outgoing = UpstreamRequest(
-            connection, request.head.method, self._head, self._framed(before), request.relay.pipes
-        )
+        whole = [Block(data=self._whole)] if self._whole else []
+        outgoing = UpstreamRequest(connection, request.head.method, self._head, whole, request.relay.pipes)
         self.begun = True
+        request.progressed_at = time.monotonic()
         try:
             if self._whole is None:
+                outgoing.more = True
+                await self._feed_again(outgoing)
                 await self._feed(outgoing)
             await request.response_to(outgoing)
         except BadHead as error:
@@ -137,10 +108,22 @@ class StreamedRequest:
             outgoing.close()
         return outgoing
 
+    async def _feed_again(self, outgoing: UpstreamRequest) -> None:
+        """Send the bytes that left the buffer at an earlier attempt."""
+        if self._spool is None or not self._gone:
+            return
+        for piece in self._spool.pieces():
+            for block in self._framed([Block(data=piece)]):
+                outgoing.add(block)
+            while not outgoing.all_sent and outgoing.response is None:
+                await self._request.step(outgoing)
+            if outgoing.response is not None:
+                return
+
     async def _feed(self, outgoing: UpstreamRequest) -> None:
         """Send the body as it arrives, until its end or an early response."""
         request, buffer, body = self._request, self._request.buffer, self._request.body
-        batch, outgoing.more = 0, True
+        batch = 0
         while outgoing.response is None:
             if outgoing.all_sent and batch:
                 self._drop(batch)
@@ -167,7 +150,7 @@ class StreamedRequest:
         return [each for b in blocks for each in (Block(data=b"%x\r\n" % b.size), b, Block(data=b"\r\n"))]
 
     def _drop(self, size: int) -> None:
-        if self._spool is not None:
+        if self._spool is not None and self._spool.is_whole:
             for block in self._request.buffer.segment(size):
                 block.to_memory(self._request.relay.pipes)
                 self._spool.add(b"".join(block.pieces))

@@ -74,6 +74,8 @@ class AdminServer:
 
         for name, value in asdict(self._server.counters).items():
             yield CounterMetricFamily(f"changeover_relay_{name}", COUNTER_HELP[name], value=value)
+        dropped = "Streamed bodies over a bound of their copies, which are not kept for another attempt."
+        yield CounterMetricFamily("changeover_relay_spools_dropped", dropped, value=self._server.relay.spools.dropped)
         for name, (text, value) in self._gauges().items():
             yield GaugeMetricFamily(f"changeover_relay_{name}", text, value=value)
 
@@ -84,6 +86,7 @@ class AdminServer:
             "connections": ("Connections of clients.", in_flight["connections"]),
             "uploads_in_flight": ("Requests with a body among them.", len(in_flight["uploads"])),
             "held_bytes": ("Bytes of bodies that are received and not acknowledged.", relay.budget.held),
+            "spooled_bytes": ("Bytes of streamed bodies that are kept for another attempt.", relay.spools.held),
             "pipes": ("Kernel pipes in use or idle.", relay.pipes.open),
             "pipes_refused": ("Pipes that the kernel refused; memory replaces them.", relay.pipes.refused),
         }
@@ -100,7 +103,7 @@ COUNTER_HELP = {
     "resumed": "Upstream requests that failed, after which the upload went on.",
     "replayed": "Streamed requests that were sent again.",
     "given_up": "Uploads that the relay gave up.",
-    "clients_disconnected": "Clients that disconnected in the middle of a body.",
+    "clients_disconnected": "Clients that disconnected before the response.",
 }
 
 

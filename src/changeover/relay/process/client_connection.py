@@ -133,6 +133,8 @@ class ClientConnection:
         return keep
 
     async def _handle(self, request: ClientRequest) -> bool:
+        if request.head.method == b"TRACE":  # RFC 9110, section 9.3.8: its response repeats the client's credentials
+            raise RequestRefused(501, "TRACE is not supported")
         limit, length = self._relay.config.segment_from, request.head.length
         body, buffer = request.body, request.buffer
         if length is not None and length < limit and (whole := body.take_whole()) is not None:

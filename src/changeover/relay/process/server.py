@@ -20,6 +20,7 @@ from changeover.relay.config import RelayConfig
 from changeover.relay.io.body_buffer import BufferBudget
 from changeover.relay.io.epoll import Epoll, Waker
 from changeover.relay.io.pipes import Pipes
+from changeover.relay.io.spool import SpoolBudget
 from changeover.relay.outbound.upstream import Upstream
 from changeover.relay.paths.request import RelayContext, RelayCounters
 from changeover.relay.process.client_connection import ClientConnection
@@ -46,7 +47,7 @@ class RelayServer:
         host, port = config.upstream
         upstream = Upstream(host, port, self._epoll, config.pooling)
         budget = BufferBudget(config.budget, config.segment_from, config.max_held)
-        self.relay = RelayContext(config, upstream, Pipes(), budget)
+        self.relay = RelayContext(config, upstream, Pipes(), budget, SpoolBudget(config.max_spool, config.max_spools))
         self._clients: dict[ClientConnection, asyncio.Task[None]] = {}
         self._over = asyncio.Event()
         self._loop = asyncio.get_running_loop()

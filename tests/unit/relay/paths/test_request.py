@@ -15,6 +15,7 @@ from changeover.relay.inbound.incoming_body import IncomingBody
 from changeover.relay.io.body_buffer import BodyBuffer, BufferBudget
 from changeover.relay.io.epoll import Epoll, Waker
 from changeover.relay.io.pipes import Pipes
+from changeover.relay.io.spool import SpoolBudget
 from changeover.relay.outbound.upstream import Upstream
 from changeover.relay.paths.request import LOOP, ClientRequest, ClientTooSlow, RelayContext, RequestRefused
 
@@ -34,7 +35,7 @@ def with_request(
         ours, client = socket.socketpair()
         config = RelayConfig(("127.0.0.1", 9), timing=RelayTiming(body=60.0))
         budget = BufferBudget(10_000_000, 1000, 10_000_000)
-        relay = RelayContext(config, Upstream("127.0.0.1", 9, epoll, Pooling()), pipes, budget)
+        relay = RelayContext(config, Upstream("127.0.0.1", 9, epoll, Pooling()), pipes, budget, SpoolBudget(0, 0))
         channel, buffer = epoll.channel(ours, waker), BodyBuffer(pipes, budget)
         head = read_request(f"POST /upload HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n".encode())
         now = time.monotonic() - silent

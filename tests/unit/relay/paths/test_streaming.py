@@ -1,4 +1,4 @@
-"""The spool of a streamed request, and which failures of the upstream a request outlives."""
+"""Which failures of the upstream a streamed request outlives."""
 
 from __future__ import annotations
 
@@ -9,28 +9,9 @@ import pytest
 from tests.process.relayed import Got, relaying
 
 from changeover.relay.config import RoutePattern
-from changeover.relay.paths.streaming import ATTEMPTS, BATCH, Spool
+from changeover.relay.paths.streaming import ATTEMPTS
 
 BODY = b"hello"
-
-
-@pytest.mark.parametrize("size", [1, BATCH, 2 * BATCH + 5])
-def test_a_spool_gives_back_each_byte_in_memory_or_in_its_file(size: int) -> None:
-    spool, content = Spool(10 * BATCH), bytes(range(256)) * (size // 256 + 1)
-    spool.add(content[:size])
-    for _ in range(2):
-        assert b"".join(bytes(piece) for block in spool.blocks() for piece in block.pieces) == content[:size]
-    assert spool.is_whole
-    spool.close()
-
-
-def test_a_spool_beyond_its_bound_keeps_nothing_more_and_is_not_whole() -> None:
-    spool = Spool(4)
-    spool.add(b"abcd")
-    assert spool.is_whole
-    spool.add(b"e")
-    assert (spool.is_whole, spool.size) == (False, 5)
-    spool.close()
 
 
 class Breaking:
