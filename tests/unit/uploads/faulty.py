@@ -66,6 +66,10 @@ class Faulty:
         await self.passes("drop")
         await self._store.drop(id)
 
+    async def age(self, id: str) -> float:
+        await self.passes("age")
+        return await self._store.age(id)
+
     def ids(self) -> AsyncIterator[str]:
         return self._store.ids()
 

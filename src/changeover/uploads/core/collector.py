@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 
-from changeover.uploads.core import record
 from changeover.uploads.core.completion.completion import Completion
+from changeover.uploads.core.errors import Unreadable, UploadError
 from changeover.uploads.core.idempotency import collect_key
 from changeover.uploads.core.limits.quota import is_quota_record
 from changeover.uploads.core.manifest import UploadState
@@ -18,14 +19,17 @@ from changeover.uploads.core.repository import Repository
 from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.stores.store import RecordChanged, RecordMissing, StoreUnavailable
 
+_LOG = logging.getLogger(__name__)
+
 
 class Collector:
     """Collects in one store at intervals."""
 
-    def __init__(self, repository: Repository, completion: Completion, timing: UploadTiming) -> None:
+    def __init__(self, repository: Repository, completion: Completion, timing: UploadTiming, max_age: float) -> None:
         self._repository = repository
         self._completion = completion
         self._timing = timing
+        self._max_age = max_age
         self._pause = timing.collect_interval
 
     async def collect(self) -> int:
@@ -34,24 +38,39 @@ class Collector:
         deleted = 0
         self._pause = self._timing.collect_interval
         async for id in repository.store.ids():
-            # The next collection looks at an upload that changed meanwhile, or whose record cannot be read.
-            with contextlib.suppress(RecordMissing, RecordChanged, StoreUnavailable, ValueError):
-                if is_quota_record(id):
-                    await collect_key(repository.store, id)
-                    continue
-                read_at = asyncio.get_running_loop().time()
-                found, version = await repository.store.read(id)
-                manifest = record.decode(found)
-                if manifest.state is not UploadState.CANCELLED:
-                    if not repository.is_expired(manifest):
-                        if await self._completion.complete_abandoned(manifest, version, read_at):
-                            self._pause = min(self._pause, self._timing.handler_lease)
-                        continue
-                    await repository.swap(manifest.cancelled(), version)
-                    repository.events.emit("expired", manifest)
-                await repository.store.drop(id)
-                deleted += 1
+            try:
+                deleted += await self._collect(id)
+            except (RecordMissing, RecordChanged):
+                pass  # the next collection looks at an upload that changed meanwhile
+            except (StoreUnavailable, UploadError) as error:
+                _LOG.warning("upload %s is left to the next collection: %s", id, error)
         return deleted
+
+    async def _collect(self, id: str) -> bool:
+        """Collect one upload, or the record of a key. Returns whether an upload is deleted."""
+        repository = self._repository
+        if is_quota_record(id):
+            await collect_key(repository.store, id)
+            return False
+        read_at = asyncio.get_running_loop().time()
+        found, version = await repository.store.read(id)
+        try:
+            manifest = repository.decode(id, found)
+        except Unreadable:
+            if await repository.store.age(id) < self._max_age:
+                return False
+            _LOG.error("upload %s is deleted: its record is damaged, and older than an upload may get", id)  # noqa: TRY400
+            await repository.store.drop(id)
+            return True
+        if manifest.state is not UploadState.CANCELLED:
+            if not repository.is_expired(manifest):
+                if await self._completion.complete_abandoned(manifest, version, read_at):
+                    self._pause = min(self._pause, self._timing.handler_lease)
+                return False
+            await repository.swap(manifest.cancelled(), version)
+            repository.events.emit("expired", manifest)
+        await repository.store.drop(id)
+        return True
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -66,5 +85,7 @@ class Collector:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._pause)
-            with contextlib.suppress(StoreUnavailable):
+            try:
                 await self.collect()
+            except Exception:
+                _LOG.exception("a collection failed; the next one begins in %g s", self._pause)

@@ -110,7 +110,7 @@ class Engine:
         self.completion = Completion(self._repository, handler, self.limits, self._timing, self._identity)
         self.parts = PartUploads(self._repository, self.limits, self._active, self._rate_limits)
         self.idempotent = IdempotentCreation(self._repository, self.create, self._cancel_unfinished)
-        self.collector = Collector(self._repository, self.completion, self._timing)
+        self.collector = Collector(self._repository, self.completion, self._timing, self.limits.max_age)
 
     # -- creating and reading --------------------------------------------------------------------------------------
 

@@ -14,6 +14,13 @@ class NotFound(UploadError):
         super().__init__(reason)
 
 
+class Unreadable(NotFound):
+    """The record of the upload is damaged: its client has to begin again."""
+
+    def __init__(self) -> None:
+        super().__init__("this upload cannot be continued: its record is damaged; begin a new one")
+
+
 class Cancelled(UploadError):
     """The upload was cancelled or has expired."""
 

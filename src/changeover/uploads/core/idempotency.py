@@ -147,8 +147,12 @@ async def collect_key(store: Store, id: str) -> None:
 
     A request that takes the key at this moment is not known under it; only a third one would notice.
     """
-    found = json.loads((await store.read(id))[0])
-    if found.get("format") == FORMAT:
+    try:
+        found = json.loads((await store.read(id))[0])
+        names_an_upload = found["format"] == FORMAT
+    except (ValueError, TypeError, KeyError):
+        return  # the next request with that key, or of that owner, writes it anew
+    if names_an_upload:
         try:
             await store.read(found["upload"])
         except RecordMissing:

@@ -111,6 +111,9 @@ class Manifest:
     capability: str = ""
     """The hash of its capability (`capability.py`); empty if none was granted."""
 
+    unknown: Mapping[str, object] = field(default_factory=dict)
+    """Fields of the record that only newer releases know: they are stored again as they were."""
+
     @property
     def offset(self) -> int:
         """Bytes that are durable. Never decreases."""

@@ -52,6 +52,12 @@ class UploadMetrics:
             ["reason"],
             registry=registry,
         )
+        self.unreadable_records = Counter(
+            f"{_NAME}_unreadable_records",
+            "Reads of records that this release cannot read, by reason: damaged, newer",
+            ["reason"],
+            registry=registry,
+        )
         self.handler_calls = Counter(
             f"{_NAME}_handler_calls",
             "Calls to the handler, by outcome: succeeded, failed",

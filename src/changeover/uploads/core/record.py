@@ -1,7 +1,8 @@
 """The manifest as the record that a store keeps, and back.
 
 The keys are part of the format: uploads outlive the release that began them. Two keys have older names than the fields
-(`answer`, `held_until`). Refuses a record of another format, and unknown keys, instead of misreading them.
+(`answer`, `held_until`). Fields that this release does not know are kept. Refuses a record of another format, and a
+damaged one, instead of misreading it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
+from changeover.uploads.core import record_fields
 from changeover.uploads.core.completion.responses import sendable
 from changeover.uploads.core.manifest import Manifest, Response, UploadPart, UploadState
 from changeover.uploads.stores.store import Segment
@@ -25,6 +28,7 @@ _FILE = ":file"
 def encode(manifest: Manifest) -> bytes:
     """The record of a manifest."""
     record = {
+        **manifest.unknown,
         "format": FORMAT,
         "id": manifest.id,
         "dialect": manifest.dialect,
@@ -49,12 +53,24 @@ def encode(manifest: Manifest) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode()
 
 
+class DamagedRecord(ValueError):
+    """A record that no release can read: empty, torn, or without the fields of an upload."""
+
+
+class NewerRecord(ValueError):
+    """A record of a format that only newer releases read."""
+
+
 def decode(record: bytes) -> Manifest:
-    """The manifest of a record. Raises ValueError if this release cannot read it."""
+    """The manifest of a record. Raises DamagedRecord, NewerRecord."""
     try:
         found: dict[str, Any] = json.loads(record)
-        if (format := found.pop("format")) != FORMAT:
-            raise ValueError(f"the record has format {format}; this release reads format {FORMAT}")
+        format = found.pop("format")
+        if isinstance(format, int) and format > FORMAT:
+            raise NewerRecord(f"the record has format {format}; this release reads format {FORMAT}")
+        if format != FORMAT:
+            raise DamagedRecord(f"the record has format {format!r:.80}")
+        record_fields.check(found)
         response = _decode_response(found.pop("answer"))
         state = UploadState(found.pop("state"))
         if state is UploadState.DONE and response is None:
@@ -70,11 +86,13 @@ def decode(record: bytes) -> Manifest:
             file=(int(file[0]), int(file[1])) if file else None,
             **{name: found.pop(name) for name in _PLAIN},
         )
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(f"not a record of an upload: {error!r}") from error
-    if found:
-        raise ValueError(f"not a record of an upload: unknown keys {', '.join(sorted(found))}")
-    return manifest.settled()  # a process may have died, or an older release stopped, at the last byte
+    except NewerRecord:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DamagedRecord(f"not a record of an upload: {error!r:.200}") from error
+    return replace(
+        manifest, unknown=found
+    ).settled()  # a process may have died, or an older release stopped, at the last byte
 
 
 _PLAIN = (

@@ -6,16 +6,19 @@ Refuses to know how bytes arrive, or how the handler responds.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from changeover.uploads.core import capability, record
-from changeover.uploads.core.errors import Cancelled, NotFound, RetryLater
+from changeover.uploads.core.errors import Cancelled, NotFound, RetryLater, Unreadable
 from changeover.uploads.core.events import EventDispatcher
 from changeover.uploads.core.limits.quota import is_quota_record
 from changeover.uploads.core.manifest import Manifest, UploadState
 from changeover.uploads.core.metrics import UploadMetrics
 from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, Store, StoreUnavailable
+
+_LOG = logging.getLogger(__name__)
 
 
 class Repository:
@@ -45,7 +48,7 @@ class Repository:
             raise NotFound
         with self.translated_errors():
             found, version = await self.store.read(id)
-        manifest = record.decode(found)
+        manifest = self.decode(id, found)
         # A file system that ignores case finds an upload under other ids too.
         if manifest.owner != owner or manifest.id != id:
             raise NotFound
@@ -61,10 +64,23 @@ class Repository:
             raise NotFound
         with self.translated_errors():
             found, _ = await self.store.read(id)
-        manifest = record.decode(found)
+        manifest = self.decode(id, found)
         if not capability.is_granted(secret, manifest.capability):
             raise NotFound
         return manifest.owner
+
+    def decode(self, id: str, found: bytes) -> Manifest:
+        """The manifest of a record. Reports one that cannot be read. Raises Unreadable, RetryLater."""
+        try:
+            return record.decode(found)
+        except record.NewerRecord as error:
+            self.metrics.unreadable_records.labels("newer").inc()
+            _LOG.warning("upload %s is left to instances of a newer release: %s", id, error)
+            raise RetryLater("only an instance of a newer release can continue this upload") from error
+        except record.DamagedRecord as error:
+            self.metrics.unreadable_records.labels("damaged").inc()
+            _LOG.error("the record of upload %s is damaged; its client gets 410: %s", id, error)  # noqa: TRY400
+            raise Unreadable from error
 
     async def swap(self, manifest: Manifest, version: RecordVersion) -> RecordVersion:
         """Store a manifest. Raises what `Store.swap` raises."""
@@ -78,9 +94,11 @@ class Repository:
     async def is_unfinished(self, id: str) -> bool:
         """Whether its bytes are still arriving. Raises StoreUnavailable."""
         try:
-            manifest = record.decode((await self.store.read(id))[0])
+            manifest = self.decode(id, (await self.store.read(id))[0])
         except RecordMissing:
             return False
+        except (Unreadable, RetryLater):
+            return True  # its bytes are there until it is collected
         return manifest.state is UploadState.RECEIVING and not self.is_expired(manifest)
 
     async def change(

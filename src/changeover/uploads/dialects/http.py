@@ -24,6 +24,7 @@ from changeover.uploads.core.errors import (
     RetryLater,
     TooLarge,
     TooManyUploads,
+    Unreadable,
     UploadError,
     WrongLength,
 )
@@ -189,6 +190,8 @@ def error_response(error: UploadError) -> DialectResponse:
             return problem(429, str(error))
         case Forbidden():
             return problem(403, str(error))
+        case Unreadable():
+            return problem(410, str(error))  # final for every client: it begins again, which a 5xx would not make it do
         case NotFound() | Cancelled():
             return problem(404, str(error))
         case AlreadyComplete():

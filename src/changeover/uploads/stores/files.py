@@ -31,6 +31,7 @@ import logging
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -189,6 +190,15 @@ class FileStore:
         if self._durable:
             sync_folder(folder.parent)
         _remove_rest(rest)
+
+    async def age(self, id: str) -> float:
+        return await _in_thread(self._age, self._folder(id))
+
+    def _age(self, folder: Path) -> float:
+        """By the clock of the file system: that of its server, if it is remote."""
+        written = (folder / f"record.{self._newest(folder)}").stat().st_mtime
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".") as clock:
+            return os.fstat(clock.fileno()).st_mtime - written
 
     async def ids(self) -> AsyncIterator[str]:
         await _in_thread(self._check_root)

@@ -79,6 +79,9 @@ class Store(Protocol):
     async def drop(self, id: str) -> None:
         """Delete the upload with all its bytes. An absent upload is no error."""
 
+    async def age(self, id: str) -> float:
+        """Seconds since the record was last written, by the store's own clock. Raises RecordMissing."""
+
     def ids(self) -> AsyncIterator[str]:
         """The id of every upload, in no particular order."""
 

@@ -15,7 +15,7 @@ from tests.unit.uploads.serving import Instance, content
 
 from changeover.uploads import FileStore, Limits
 from changeover.uploads.core.manifest import Manifest, Response, UploadPart, UploadState
-from changeover.uploads.core.record import decode, encode
+from changeover.uploads.core.record import DamagedRecord, decode, encode
 from changeover.uploads.stores.store import Segment
 
 texts = st.text(max_size=10)
@@ -155,10 +155,38 @@ def test_a_record_without_one_of_its_keys_is_refused(key: str) -> None:
         decode(json.dumps(record).encode())
 
 
-def test_a_record_with_an_unknown_key_is_refused() -> None:
-    record = json.loads(encode(Manifest("a", "tus", 0.0, None)))
-    with pytest.raises(ValueError, match="unknown keys colour"):
-        decode(json.dumps({**record, "colour": 1}).encode())
+def test_fields_of_a_newer_release_are_kept() -> None:
+    stored = {**json.loads(encode(Manifest("a", "tus", 0.0, None, length=5))), "colour": {"deep": [1, None]}}
+    manifest = decode(json.dumps(stored).encode()).taken_by("one")
+    assert json.loads(encode(manifest)) == {**stored, "epoch": 1, "holder": "one"}
+
+
+WRONG = {
+    "id": 5,
+    "dialect": "gopher",
+    "created": "now",
+    "expires": True,
+    "owner": None,
+    "method": [],
+    "headers": {"content-type": 5},
+    "metadata": "name",
+    "length": -1,
+    "segments": {"name": "1"},
+    "parts": {"one": {"segments": []}},
+    "state": "unsure",
+    "epoch": 1.5,
+    "holder": {},
+    "held_until": None,
+    "attempts": "1",
+    "format": "1",
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_a_record_with_a_field_of_another_type_is_damaged(key: str) -> None:
+    stored = {**json.loads(encode(Manifest("a", "tus", 0.0, None))), key: WRONG[key]}
+    with pytest.raises(DamagedRecord):
+        decode(json.dumps(stored).encode())
 
 
 def test_the_place_of_a_forms_file_is_stored_where_an_older_release_keeps_it() -> None:

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Awaitable, Callable
 
 from changeover.uploads.core.errors import TooManyUploads
 from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, Store
+
+_LOG = logging.getLogger(__name__)
 
 
 def quota_record_id(owner: str) -> str:
@@ -49,7 +52,7 @@ class Quota:
                     await self._store.create(quota_record_id(owner), record)
                 else:
                     await self._store.swap(quota_record_id(owner), record, version)
-            except RecordChanged:
+            except (RecordChanged, RecordMissing):
                 continue
             return
 
@@ -58,7 +61,11 @@ class Quota:
             record, version = await self._store.read(quota_record_id(owner))
         except RecordMissing:
             return [], None
-        found: list[str] = json.loads(record)["unfinished"]
+        try:
+            found = [str(id) for id in json.loads(record)["unfinished"]]
+        except (ValueError, TypeError, KeyError) as error:
+            _LOG.error("the list of unfinished uploads of an owner is damaged, and begins anew: %r", error)  # noqa: TRY400
+            return [], version
         if len(found) >= self._limit:
             found = [id for id in found if await self._is_unfinished(id)]
         if len(found) >= self._limit:
