@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import uvloop
 from tests.process.received import (
+    PART,
     PARTIAL,
+    PARTS,
     PATIENCE,
     Client,
     Server,
@@ -84,6 +86,26 @@ def test_a_shutdown_delivers_every_event(tmp_path: Path, run: Run) -> None:
                 assert (await client.ask("POST", "/files/", b"hello")).status == 201
             asyncio.get_running_loop().call_later(0.1, go_on.set)
         assert heard == ["created", "progress", "completed", "handled"]
+
+    run(go())
+
+
+def test_a_response_that_a_shutdown_meets_is_read_to_its_end_and_then_its_connection_closes(
+    tmp_path: Path, run: Run
+) -> None:
+    async def go() -> None:
+        async with serving(tmp_path) as server:
+            place = await large_upload(server)
+            async with slow_reader(server) as client, asyncio.timeout(PATIENCE):
+                await client.begin("GET", f"{place}/content")
+                await client.read(1)
+                leaving = asyncio.create_task(server.receiver.leave())
+                count = 0
+                while data := await client.read(1_000_000):
+                    count += len(data)
+                assert count > PART * PARTS
+                client.hang_up()
+                await leaving
 
     run(go())
 

@@ -152,10 +152,10 @@ class ReceiverConnection(asyncio.BufferedProtocol):
         except Exception:  # in the middle of a response
             _LOG.exception("%s %s: the response broke off", head.method.decode(), head.target.decode("latin-1"))
         finally:
-            if keep:
-                self._expect_head(body.rest)
-            elif keep is None:  # also where this task is cancelled
+            if keep is None:  # also where this task is cancelled
                 self._transport.abort()
+            elif keep and not self._leaving:  # a shutdown may have begun during the response
+                self._expect_head(body.rest)
             else:
                 self._close()
 
