@@ -1,4 +1,4 @@
-"""Hooks on the way of real rollouts. What a hook may be and how it may fail is in tests/process/test_hooks.py."""
+"""Hooks on the way of real rollouts. What a hook may be and how it may fail is in tests/process/hooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The error of a failed hook; running hooks is in tests/process/test_hooks.py."""
+"""The error of a failed hook; running hooks is in tests/process/hooks."""
 
 from __future__ import annotations
 
