@@ -228,12 +228,12 @@ def test_an_application_may_answer_with_a_status_that_has_no_name(tmp_path: Path
     run(go())
 
 
-def test_a_failure_that_nobody_foresaw_is_answered(tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    """Such as a record of a later release."""
-
+def test_a_fault_of_the_program_is_answered_and_logged(
+    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
     async def go() -> None:
         async with serving(tmp_path) as server, server.client() as client:
-            await server.receiver.engine.store.create("a" * 32, b'{"format": 99}')
+            server.receiver.engine.store.read = None  # type: ignore[assignment,method-assign]
             assert (await client.ask("HEAD", "/files/" + "a" * 32)).status == 500
             assert "a" * 32 in caplog.text
 
