@@ -92,7 +92,13 @@ def test_a_file_of_a_newer_format_is_refused_and_closed(database: Database) -> N
     newer = sqlite3.connect(database.file)
     newer.execute(f"pragma user_version = {FORMAT + 1}")
     newer.close()
-    with pytest.raises(ChangeoverError, match=f"its format is {FORMAT + 1}, this version reads up to {FORMAT}"):
+    with pytest.raises(ChangeoverError) as refused:
         Database(database.file)
+    assert str(refused.value) == (
+        f"{database.file}: the journal was written by a newer version of changeover: its format is {FORMAT + 1}, "
+        f"this version reads up to {FORMAT}\n"
+        "  Nothing was changed; the chain goes on serving.\n"
+        "  Use the newer version of changeover for this chain."
+    )
     with pytest.raises(ChangeoverError, match="newer version"):
         value(database)

@@ -334,20 +334,6 @@ def make_newer(file: Path) -> None:
         db.execute(f"pragma user_version = {FORMAT + 1}")
 
 
-def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "state" / "journal.db"
-    Journal(file).close()
-    make_newer(file)
-    with pytest.raises(ChangeoverError) as refused:
-        Journal(file)
-    assert str(refused.value) == (
-        f"{file}: the journal was written by a newer version of changeover: its format is {FORMAT + 1}, "
-        f"this version reads up to {FORMAT}\n"
-        "  Nothing was changed; the chain goes on serving.\n"
-        "  Use the newer version of changeover for this chain."
-    )
-
-
 @pytest.mark.parametrize(
     "act",
     [
