@@ -11,18 +11,18 @@ from changeover.model.relay_defaults import RELAY
 from changeover.model.units import Bytes, Seconds
 
 MIB = 1024 * 1024
-RoutePattern = Annotated[str, Field(pattern=r"^[A-Z]+ /[!-~]*$", examples=["POST /upload"])]
+RouteText = Annotated[str, Field(pattern=r"^[A-Z]+ /[!-~]*$", examples=["POST /upload"])]
 """A method and a path: requests to it, or below it."""
 
 
 class RelaySettings(ConfigModel):
     """A relay in front of an application with resumable uploads; it streams every other request through."""
 
-    segment: tuple[RoutePattern, ...] = Field(
+    segment: tuple[RouteText, ...] = Field(
         description="Routes whose bodies the relay sends inward in segments, such as `POST /upload`. There is no "
         "default: the application must support resumable uploads there. Bodies of less than 64 KiB pass unchanged.",
     )
-    replay: tuple[RoutePattern, ...] = Field(
+    replay: tuple[RouteText, ...] = Field(
         (),
         description="Other routes whose requests the relay may repeat at another instance until their body is sent "
         "completely. Only for applications that do nothing before a body is complete.",
