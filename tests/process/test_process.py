@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,6 +167,37 @@ def test_a_name_with_brackets_and_blanks_is_parsed(run: Run) -> None:
     spawned = run(program)
     spawned.lines(1)
     assert process.start_time(spawned.pid) == spawned.started
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, hidden: Callable[[int], bool]) -> None:
+    """As `hidepid=1` does: processes of other users are listed, and their files cannot be read."""
+    read = Path.read_text
+
+    def read_text(self: Path, *given: Any, **more: Any) -> str:
+        if self.name == "stat" and hidden(int(self.parent.name)):
+            raise PermissionError(1, "Operation not permitted")
+        return read(self, *given, **more)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+
+
+def test_processes_that_proc_hides_are_left_alone_and_the_session_ends(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = run(FORKS)
+    own = {found.pid, *(int(line.split()[1]) for line in found.lines(2))}
+    hide(monkeypatch, lambda pid: pid not in own)
+    assert process.is_alive(found.pid, found.started)
+    process.kill_session(found.pid, found.started, found.folder)
+    assert not process.session_alive(found.pid, found.started, found.folder)
+
+
+def test_a_process_that_proc_hides_from_its_start_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs as another user, by sudo for instance: it would seem dead, and would be started again and again."""
+    hide(monkeypatch, lambda pid: pid != os.getpid())
+    with pytest.raises(OSError, match="proc hides it") as refused:
+        Spawned(tmp_path, FOREVER)
+    assert "hidepid" in str(refused.value)
 
 
 def test_what_cannot_be_run_is_an_os_error(tmp_path: Path) -> None:

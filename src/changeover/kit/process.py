@@ -9,6 +9,7 @@ touch a process that it cannot identify that way.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -49,8 +50,35 @@ def spawn(argv: Sequence[str], *, cwd: Path, log: Path, env: Mapping[str, str]) 
         )
     # `is_alive` reads the exit from /proc and reaps the process; Popen must not wait for it.
     process.returncode = 0
+    if (start := start_time(process.pid)) is None and _is_hidden(process.pid):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process.pid, signal.SIGTERM)
+        raise OSError(
+            errno.EACCES,
+            "its process runs as another user, and /proc hides it (mount option hidepid). Run it as this user, or "
+            "mount /proc without hidepid",
+        )
     # A process that has already exited has no start time; its session began after this process did.
-    return process.pid, start_time(process.pid) or start_time(os.getpid()) or 0
+    return process.pid, start or start_time(os.getpid()) or 0
+
+
+def _is_hidden(child: int) -> bool:
+    """Whether a child of this process runs, though /proc does not show it."""
+    try:
+        exited = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return exited is None
+
+
+def pid_namespace() -> str:
+    """The PID namespace of this process. A pid of another one says nothing here."""
+    return str(Path("/proc/self/ns/pid").readlink())
+
+
+def is_this_boot(start: int) -> bool:
+    """Whether a process with that start time was started since the machine booted."""
+    return start >> _BOOT_SHIFT == _boot()
 
 
 def start_time(pid: int) -> int | None:
@@ -137,8 +165,8 @@ def _stat(pid: int) -> list[str] | None:
     """Fields of /proc/PID/stat from the third (state) on; the second may contain spaces."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")  # the kernel may cut a name inside a character
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None  # PermissionError: of another user, where /proc is mounted with hidepid=1
     return text[text.rindex(")") + 2 :].split()
 
 

@@ -43,11 +43,13 @@ class Journal(JournalReader):
     def take_lease(self, purpose: str, at: float) -> None:
         """Become the writer, and migrate a journal of an older format.
 
-        Raises LeaseHeld while the process that holds the lease lives; from a dead one it is taken over.
+        Raises LeaseHeld while the process that holds the lease lives; from a dead one it is taken over. Raises
+        ChangeoverError where the processes of the chain are in another PID namespace: all of them would seem dead.
         """
         pid = os.getpid()
         with self._db.transaction(migrates=True):
             holder = self.holder()
+            self._check_namespace(holder)
             if holder is not None and holder.is_alive() and self._epoch != holder.epoch:
                 raise LeaseHeld(holder)
             last = self._db.one("select epoch from lease")
@@ -62,7 +64,21 @@ class Journal(JournalReader):
                 at,
                 FORMAT,
             )
+            self._set_fact("namespace", f"{process.start_time(pid)} {process.pid_namespace()}")
         self._epoch = epoch
+
+    def _check_namespace(self, holder: Holder | None) -> None:
+        born, _, namespace = (self._fact("namespace") or "").partition(" ")
+        if not namespace or namespace == process.pid_namespace() or not process.is_this_boot(int(born)):
+            return
+        if holder is not None or self.is_up() or self._db.one("select 1 from members") is not None:
+            raise fail(
+                f"the processes of this chain run in another PID namespace ({namespace}), such as that of a container, "
+                f"and this command runs in {process.pid_namespace()}: it can neither see nor stop them",
+                state="Nothing was changed.",
+                next="Run the command in that container. If it has ended, its processes have, too: delete the state "
+                "folder, and run `changeover up`.",
+            )
 
     def release_lease(self) -> None:
         if self._epoch is not None:

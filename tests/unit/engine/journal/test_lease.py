@@ -11,6 +11,7 @@ import pytest
 
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import KEEPER, LeaseTiming, lease, patient_lease
+from changeover.kit import process
 from changeover.model.errors import ChangeoverError
 
 AT_ONCE = LeaseTiming(keeper_patience=0.0, look=0.0)
@@ -82,3 +83,35 @@ def test_a_patient_command_does_not_wait_for_another_command(mine: Journal, othe
 def test_patience_with_the_keeper_ends(mine: Journal, other: Journal) -> None:
     with lease(other, KEEPER, 1.0), pytest.raises(ChangeoverError, match="healing"):
         asyncio.run(wait_for(mine, AT_ONCE))
+
+
+def test_a_command_in_another_pid_namespace_takes_no_lease_of_a_live_chain(
+    mine: Journal, other: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every process of the chain would seem dead there, the holder of the lease, too."""
+    with lease(mine, "roll web to v2", 1.0):
+        monkeypatch.setattr(process, "pid_namespace", lambda: "pid:[1]")
+        with pytest.raises(ChangeoverError, match="run in another PID namespace") as refused, lease(other, "up", 2.0):
+            pass
+        assert "delete the state folder" in str(refused.value)
+        assert purpose(mine) == "roll web to v2"
+        monkeypatch.undo()
+        mine.set_up()
+    monkeypatch.setattr(process, "pid_namespace", lambda: "pid:[1]")
+    with pytest.raises(ChangeoverError, match="run in another PID namespace"), lease(other, "roll", 3.0):
+        pass
+
+
+def test_a_chain_that_is_down_or_from_before_a_reboot_may_be_started_in_another_pid_namespace(
+    mine: Journal, other: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lease(mine, "up", 1.0):
+        mine.set_up()
+    monkeypatch.setattr(process, "pid_namespace", lambda: "pid:[1]")
+    with monkeypatch.context() as rebooted:
+        rebooted.setattr(process, "is_this_boot", lambda _: False)
+        with lease(other, "up", 2.0):
+            other.clear_tiers(2.0)
+    monkeypatch.setattr(process, "pid_namespace", lambda: "pid:[2]")
+    with lease(mine, "up", 3.0):
+        assert purpose(mine) == "up"
