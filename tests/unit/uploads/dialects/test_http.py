@@ -25,6 +25,7 @@ from changeover.uploads import (
     WrongLength,
     WrongOffset,
 )
+from changeover.uploads.core.errors import Unreadable
 from changeover.uploads.dialects.http import error_response, problem, replayed
 
 STATUS = [
@@ -35,6 +36,7 @@ STATUS = [
     (TooManyUploads(3), 429),
     (Forbidden("no"), 403),
     (NotFound(), 404),
+    (Unreadable(), 410),
     (Cancelled("this upload was cancelled"), 404),
     (AlreadyComplete("complete"), 409),
     (TooLarge("this request", 10), 413),

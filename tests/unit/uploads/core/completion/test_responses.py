@@ -118,8 +118,10 @@ class Client:
         return await self._send(self._dialect.append(self.id, 5, 5, 5))
 
     def is_good(self, got: Got) -> bool:
-        is_tus = isinstance(self._dialect, Tus)
-        return got.status == 204 if is_tus else (got.status, got.headers["x-good"], got.body) == (201, "yes", b"thanks")
+        if isinstance(self._dialect, Tus):
+            return got.status == 204
+        status = 200 if isinstance(self._dialect, ContentRange) else 201
+        return (got.status, got.headers["x-good"], got.body) == (status, "yes", b"thanks")
 
     async def _send(self, ask: Any, body: bytes = b"") -> Got:
         return await self._instance.got(ask.method, ask.path, body, **ask.headers)
