@@ -24,6 +24,7 @@ from changeover.uploads.dialects.public_url import PublicUrl
 from changeover.uploads.server.body import ReceiveTiming
 from changeover.uploads.server.metrics_server import MetricsServer
 from changeover.uploads.server.receive import Receiver
+from changeover.uploads.stores.filesystem import FileModes
 
 FORWARD_TIME = 300.0
 """Seconds that the --forward URL has for a response."""
@@ -57,6 +58,9 @@ def receive(
         float | None,
         typer.Option(parser=size, metavar="SIZE", help="Maximum size of one upload.", show_default="no limit"),
     ] = None,
+    file_mode: Annotated[
+        str, typer.Option(metavar="MODE", help="Mode of files, such as 0640 for readers of the group.")
+    ] = "0600",
     durable: Annotated[
         bool, typer.Option(help="Sync to disk, so that acknowledged bytes survive a loss of power.")
     ] = True,
@@ -81,10 +85,11 @@ def receive(
     try:
         public_url = PublicUrl(base_url, "", trusted_proxy or ())
         cors = Cors(cors_origin) if cors_origin else None
+        FileModes(mode := int(file_mode, 8))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     try:
-        store = FileStore(folder, durable=durable)
+        store = FileStore(folder, durable=durable, file_mode=mode)
         receiver = partial(Receiver, host=host, port=port, public_url=public_url, cors=cors, timing=timing)
         event_loop.run(_serve(store, limits, receiver, root.rstrip("/"), forward, metrics_address))
     except OSError as error:

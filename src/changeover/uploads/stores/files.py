@@ -41,6 +41,7 @@ from typing import ParamSpec, TypeVar
 
 from changeover.uploads.stores.filesystem import (
     NO_ROOM,
+    FileModes,
     check_folder,
     forget,
     name_once,
@@ -73,15 +74,19 @@ class FileStore:
 
     Raises OSError if that fails, or if the file system lacks what the store needs (`filesystem.check_folder`).
 
-    `durable`: whether acknowledged bytes survive a power failure, and not only the death of the process.
+    `durable`: whether acknowledged bytes survive a power failure, and not only the death of the process. `file_mode`:
+    mode of its files, such as `0o640` for readers of its group; folders get the right to enter them in addition. A
+    folder that exists keeps its mode.
     """
 
     segment = 64 * 1024 * 1024
 
-    def __init__(self, root: Path, *, durable: bool = True) -> None:
+    def __init__(self, root: Path, *, durable: bool = True, file_mode: int = 0o600) -> None:
         self._root = root
         self._durable = durable
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)  # its entries are ids, which give access to uploads
+        self._modes = FileModes(file_mode)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        self._modes.make_folder(root)  # its entries are ids, which give access to uploads
         check_folder(root, durable=durable)
 
     async def create(self, id: str, record: bytes) -> RecordVersion:
@@ -93,10 +98,10 @@ class FileStore:
 
     def _create(self, folder: Path, record: bytes) -> RecordVersion:
         self._check_root()
-        folder.parent.mkdir(exist_ok=True)
-        folder.mkdir(exist_ok=True)
+        self._modes.make_folder(folder.parent)
+        self._modes.make_folder(folder)
         try:
-            (folder / _SEGMENTS).mkdir(exist_ok=True)
+            self._modes.make_folder(folder / _SEGMENTS)
             version = self._write(folder, record, 0)
         except OSError:
             if not _versions(folder):  # without a record no collection would delete it
@@ -157,7 +162,7 @@ class FileStore:
     def _link(self, folder: Path, record: bytes, version: int) -> None:
         temporary = folder / f".{secrets.token_hex(8)}"
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = self._modes.create_file(temporary)
             try:
                 write_all(descriptor, record)
                 if self._durable:
@@ -210,7 +215,7 @@ class FileStore:
                     await _in_thread(_remove_rest, self._root / folder / name)
 
     def writer(self, id: str, name: str) -> FileWriter:
-        return FileWriter(self._folder(id) / _SEGMENTS / name, name, durable=self._durable)
+        return FileWriter(self._folder(id) / _SEGMENTS / name, name, self._modes, durable=self._durable)
 
     async def pieces(self, id: str, segments: Sequence[Segment], start: int = 0) -> AsyncIterator[bytes]:
         folder = self._folder(id) / _SEGMENTS
@@ -237,7 +242,7 @@ class FileStore:
 class FileWriter:
     """One segment that grows: a file that no other writer uses."""
 
-    def __init__(self, path: Path, name: str, *, durable: bool) -> None:
+    def __init__(self, path: Path, name: str, modes: FileModes, *, durable: bool) -> None:
         self._name = name
         self._durable = durable
         self._size = 0
@@ -246,7 +251,7 @@ class FileWriter:
         self._path = path
         self._closed = False
         with _translated_errors():
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            self._descriptor = modes.create_file(path)
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         with _translated_errors():

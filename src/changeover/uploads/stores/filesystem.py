@@ -54,6 +54,40 @@ def rename_noreplace(source: Path, target: Path) -> None:
         raise OSError(number, os.strerror(number), str(target))
 
 
+class FileModes:
+    """Creates files with a mode, and folders with the same and the right to enter them, whatever the umask is.
+
+    Raises ValueError for a mode that its owner could not use, or that lets others write.
+    """
+
+    def __init__(self, mode: int) -> None:
+        if mode & ~0o644 or mode & 0o600 != 0o600:
+            raise ValueError(f"the mode of files must be one such as 0600, 0640 or 0644, not {mode:04o}")
+        self._file = mode
+        self._folder = mode | 0o100 | (mode & 0o044) >> 2
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder; one that exists keeps its mode."""
+        try:
+            folder.mkdir(self._folder)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+        else:
+            folder.chmod(self._folder)
+
+    def create_file(self, path: Path) -> int:
+        """Create a file, and return its descriptor."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._file)
+        try:
+            if self._file != 0o600:  # nearly every umask leaves the owner's rights
+                os.fchmod(descriptor, self._file)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+
 def check_folder(folder: Path, *, durable: bool) -> None:
     """Try in a folder what a store does there. Raises OSError with the reason if the folder cannot hold uploads.
 
