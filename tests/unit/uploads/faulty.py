@@ -77,6 +77,14 @@ class Faulty:
         self.check_alive()
         return _Writer(self, self._store.writer(id, name))
 
+    async def stored(self, id: str) -> Sequence[Segment]:
+        self.check_alive()
+        return await self._store.stored(id)
+
+    async def trim(self, id: str, segments: Sequence[Segment]) -> None:
+        self.check_alive()
+        await self._store.trim(id, segments)
+
     def pieces(self, id: str, segments: Sequence[Segment], start: int = 0) -> AsyncIterator[bytes]:
         self.check_alive()
         return self._store.pieces(id, segments, start)

@@ -26,10 +26,12 @@ from hypothesis.stateful import (
 from tests.unit.uploads.faulty import Faulty, Killed
 from tests.unit.uploads.serving import Got, Instance, Sending
 from tests.unit.uploads.speaking import Ask, ContentRange, Ietf, Tus
+from tests.unit.uploads.unnamed import check_nothing_unnamed
 
 from changeover.uploads import CompletedUpload, FileStore, Limits, Response
 from changeover.uploads.core.manifest import Manifest, UploadState
 from changeover.uploads.core.record import decode
+from changeover.uploads.core.segments.lists import pieces
 from changeover.uploads.stores.store import RecordMissing, Store
 
 INSTANCES = 2
@@ -206,8 +208,7 @@ class Machine(RuleBasedStateMachine):
     def look(self, upload: Upload) -> tuple[Manifest, bytes]:
         async def look() -> tuple[Manifest, bytes]:
             manifest = decode((await self.shared.read(upload.id))[0])
-            pieces = self.shared.pieces(upload.id, manifest.segments)
-            return manifest, b"".join([piece async for piece in pieces])
+            return manifest, b"".join([piece async for piece in pieces(self.shared, manifest)])
 
         found: tuple[Manifest, bytes] = self.run(look())
         return found
@@ -376,6 +377,9 @@ class Machine(RuleBasedStateMachine):
             for upload in self.uploads:
                 if not upload.cancelling:
                     self.finish(upload)
+            for _ in range(3):
+                self.run(self.instances[0].engine.collector.collect())
+            self.run(check_nothing_unnamed(self.shared))
         finally:
             for task in asyncio.all_tasks(self.loop):
                 task.cancel()

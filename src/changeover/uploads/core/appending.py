@@ -24,6 +24,8 @@ from changeover.uploads.core.errors import (
 from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.manifest import Manifest, UploadState, merge_segments
 from changeover.uploads.core.repository import Repository
+from changeover.uploads.core.segments.lists import compacted
+from changeover.uploads.core.segments.names import segment_name
 from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.stores.store import RecordChanged, RecordVersion, Segment
 
@@ -60,7 +62,7 @@ class Appender:
         self._request = request
         self._verify = verify
         with repository.translated_errors():
-            self._writer = repository.store.writer(manifest.id, str(manifest.epoch))
+            self._writer = repository.store.writer(manifest.id, segment_name(manifest.epoch))
         self._start = manifest.offset
         self._written = 0
         self._unverified: Sequence[Segment] = ()
@@ -130,8 +132,10 @@ class Appender:
     def _limit(self) -> int:
         """Bytes that this request may add."""
         limits, length = self._limits, self._manifest.length
-        most = [limit - self._start for limit in (length, limits.max_size) if limit is not None]
-        if limits.max_append is not None and not self._manifest.is_concatenation:
+        most = [] if length is None else [length - self._start]
+        if limits.max_size is not None:
+            most.append(limits.max_size - self._start - self._repository.leftovers.get(self._manifest.id, 0))
+        if limits.max_append is not None:
             most.append(limits.max_append)
         return min(most, default=1 << 62)
 
@@ -196,8 +200,12 @@ class Appender:
                 changed = change(self._manifest.appended(segments))
                 if changed == self._manifest:
                     return
+                obsolete: Sequence[Segment] = ()
+                if self._manifest.state is UploadState.RECEIVING:  # later a reader may need the segments
+                    changed, obsolete = await compacted(repository.store, changed, growing=bool(changed.holder))
                 self._version = await repository.swap(changed, self._version)
                 before, self._manifest = self._manifest, changed
+                await repository.discard(changed.id, obsolete)
         except RecordChanged:
             raise Interrupted(self._manifest.offset) from None
         if more := changed.offset - before.offset:
@@ -216,9 +224,11 @@ class Appender:
         if isinstance(ended, asyncio.CancelledError) and self._request.absorb_cancellation():
             ended = Interrupted(0)
         if self._failure is not None:
+            await self._repository.discard(self._manifest.id, self._unverified)
             raise self._failure
         if isinstance(ended, ChecksumMismatch) or (ended is not None and self._verify is not None):
             self._writer.close()  # unverified bytes may not stay
+            await self._repository.discard(self._manifest.id, self._unverified)
             await self._release()
             raise Interrupted(self._manifest.offset) if isinstance(ended, Interrupted) else ended
         length = self._manifest.length

@@ -26,6 +26,7 @@ from changeover.uploads.core.collector import Collector
 from changeover.uploads.core.completion import form
 from changeover.uploads.core.completion.completed import content_pieces
 from changeover.uploads.core.completion.completion import Completion, Handler
+from changeover.uploads.core.concatenation import concatenated
 from changeover.uploads.core.digests import REPR, check_readable
 from changeover.uploads.core.errors import (
     BadRequest,
@@ -261,8 +262,7 @@ class Engine:
                 raise WrongOffset(manifest.offset, offset)
             appender = Appender(self._repository, self.limits, self._timing, manifest, version, request, verify)
             with self._metrics.active_requests.track_inprogress():
-                limited = body if manifest.is_concatenation else self._rate_limits.limited(id, body)
-                return await appender.run(limited, complete)
+                return await appender.run(self._rate_limits.limited(id, body), complete)
 
     def _agreed_length(self, manifest: Manifest, length: int | None) -> int | None:
         if length is None:
@@ -285,28 +285,25 @@ class Engine:
         """Create an upload from the bytes of complete partial ones, which stay.
 
         The same concatenation again, of a client whose response was lost, gives the upload that there is, even if its
-        partial ones are gone. Raises BadRequest, NotFound and what `create` and `append` raise.
+        partial ones are gone. Raises BadRequest, NotFound, Interrupted and what `create` raises.
         """
         key = key or CreationKey(f"final {fingerprint(new)}")
         if (earlier := await self.idempotent.find(new, key, restarts=True)) is not None:
             return earlier
-        sources = [await self.find(id, new.owner) for id in ids]
-        unfit = [one.id for one in sources if one.state is UploadState.RECEIVING or one.concat != "partial"]
+        found = {id: await self.find(id, new.owner) for id in dict.fromkeys(ids)}
+        sources = [found[id] for id in ids]
+        unfit = [one.id for one in found.values() if one.state is UploadState.RECEIVING or one.concat != "partial"]
         if unfit:
             raise BadRequest(f"not complete partial uploads: {', '.join(unfit)}")
         whole = replace(new, length=sum(one.offset for one in sources))
         manifest, is_earlier = await self.idempotent.create(whole, key, restarts=True)
         if is_earlier:
             return manifest
-
-        async def bytes_of_all() -> AsyncIterator[bytes]:
-            for one in sources:
-                with self._repository.translated_errors():
-                    async for piece in self.store.pieces(one.id, one.segments):
-                        yield piece
-
-        async with self.cancelled_on_error(manifest):
-            return await self.append(manifest.id, new.owner, 0, bytes_of_all(), complete=True)
+        async with self.cancelled_on_error(manifest), self._active.begun(manifest.id, resumable=True) as request:
+            read = await self._repository.read(manifest.id, new.owner)
+            taken, version = await self._repository.change(*read, lambda it: it.taken_by(self._identity.name))
+            commit_size = self.limits.segment or self.store.segment
+            return await concatenated(self._repository, taken, version, sources, request, commit_size)
 
     async def cancel(self, id: str, owner: str) -> None:
         """Cancel an upload and delete its bytes. Raises NotFound, Cancelled, RetryLater."""

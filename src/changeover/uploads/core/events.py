@@ -62,7 +62,7 @@ class EventDispatcher:
             self._metrics.events.labels(kind, manifest.dialect).inc()
         if self._on_event is None or (kind == "progress" and len(self._waiting) >= BACKLOG):
             return
-        offset = manifest.offset or sum(part.size for part in manifest.parts.values())
+        offset = manifest.offset or manifest.parts_size
         self._waiting.append(UploadEvent(kind, manifest.id, manifest.owner, manifest.dialect, offset, manifest.length))
         if self._delivery is None:
             self._delivery = asyncio.get_running_loop().create_task(self._deliver(self._on_event))

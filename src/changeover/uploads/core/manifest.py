@@ -2,7 +2,8 @@
 
 The manifest is the truth: a byte is there if a segment in the manifest contains it, whatever else the store holds. The
 process that appends holds an `epoch`. A takeover increments the epoch, so that later writes of a holder that was
-assumed dead are refused. Segments are named after the epoch, so that two holders never write to the same one.
+assumed dead are refused. Segments are named after the epoch, so that two holders never write to the same one, and so
+that the collection knows whose writer can no longer commit.
 
 Pure: no clock, no store. Times are seconds since the epoch of Unix.
 """
@@ -58,6 +59,16 @@ class UploadPart:
 
 
 @dataclass(frozen=True)
+class StoredList:
+    """A list of segments or of parts that is too long for the record. It is a segment itself, and never changes."""
+
+    segment: Segment
+    """Where the list is."""
+    size: int
+    """Bytes of the upload that the list names."""
+
+
+@dataclass(frozen=True)
 class Response:
     """The handler's response. It is stored with the upload and replayed to every later request for it.
 
@@ -93,7 +104,13 @@ class Manifest:
     length: int | None = None
     """Bytes that it will have; None while unknown."""
     segments: tuple[Segment, ...] = ()
+    """The last segments; those before them are in `lists`."""
     parts: Mapping[int, UploadPart] = field(default_factory=dict)
+    """By number; further parts are in `part_lists`. No part is in both."""
+    lists: tuple[StoredList, ...] = ()
+    """Lists of the first segments, in order (`segment_lists.py`)."""
+    part_lists: Mapping[int, StoredList] = field(default_factory=dict)
+    """Lists of parts, by the range of their numbers (`part_lists.py`)."""
     state: UploadState = UploadState.RECEIVING
     epoch: int = 0
     holder: str = ""
@@ -117,7 +134,12 @@ class Manifest:
     @property
     def offset(self) -> int:
         """Bytes that are durable. Never decreases."""
-        return sum(segment.size for segment in self.segments)
+        return sum(each.size for each in self.lists) + sum(segment.size for segment in self.segments)
+
+    @property
+    def parts_size(self) -> int:
+        """Bytes of all parts."""
+        return sum(each.size for each in self.part_lists.values()) + sum(part.size for part in self.parts.values())
 
     @property
     def content_start(self) -> int:
@@ -168,10 +190,10 @@ class Manifest:
         """With that part, instead of an earlier one of the same number."""
         return replace(self, parts={**self.parts, number: part})
 
-    def assembled(self, numbers: Iterable[int]) -> Manifest:
+    def assembled(self, parts: Iterable[UploadPart]) -> Manifest:
         """Made of these parts in this order. Other parts are dropped."""
-        segments = tuple(segment for number in numbers for segment in self.parts[number].segments)
-        return replace(self, segments=segments, parts={})
+        segments = tuple(segment for part in parts for segment in part.segments)
+        return replace(self, segments=segments, parts={}, part_lists={})
 
     def completed(self) -> Manifest:
         """With every byte."""

@@ -3,6 +3,9 @@
 The keys are part of the format: uploads outlive the release that began them. Two keys have older names than the fields
 (`answer`, `held_until`). Fields that this release does not know are kept. Refuses a record of another format, and a
 damaged one, instead of misreading it.
+
+A record without lists has format 1, which earlier releases read. Format 2 adds the lists of an upload with very many
+segments or parts; an earlier release refuses it, instead of taking the listed bytes for missing.
 """
 
 from __future__ import annotations
@@ -15,10 +18,10 @@ from typing import Any
 
 from changeover.uploads.core import record_fields
 from changeover.uploads.core.completion.responses import sendable
-from changeover.uploads.core.manifest import Manifest, Response, UploadPart, UploadState
+from changeover.uploads.core.manifest import Manifest, Response, StoredList, UploadPart, UploadState
 from changeover.uploads.stores.store import Segment
 
-FORMAT = 1
+FORMAT, FORMAT_WITH_LISTS = 1, 2
 _CAPABILITY = "upload-capability"
 """Among the headers: a release without capabilities refuses an unknown key, but continues this upload."""
 _FILE = ":file"
@@ -27,9 +30,10 @@ _FILE = ":file"
 
 def encode(manifest: Manifest) -> bytes:
     """The record of a manifest."""
-    record = {
+    lists = {"lists": manifest.lists, "part_lists": manifest.part_lists}
+    record: dict[str, object] = {
         **manifest.unknown,
-        "format": FORMAT,
+        "format": FORMAT_WITH_LISTS if any(lists.values()) else FORMAT,
         "id": manifest.id,
         "dialect": manifest.dialect,
         "created": manifest.created,
@@ -50,6 +54,9 @@ def encode(manifest: Manifest) -> bytes:
         "answer": None if manifest.response is None else _encode_response(manifest.response),
         "concat": manifest.concat,
     }
+    if any(lists.values()):
+        record["lists"] = [_encode_list(each) for each in manifest.lists]
+        record["part_lists"] = {key: _encode_list(each) for key, each in manifest.part_lists.items()}
     return json.dumps(record, separators=(",", ":")).encode()
 
 
@@ -66,9 +73,9 @@ def decode(record: bytes) -> Manifest:
     try:
         found: dict[str, Any] = json.loads(record)
         format = found.pop("format")
-        if isinstance(format, int) and format > FORMAT:
-            raise NewerRecord(f"the record has format {format}; this release reads format {FORMAT}")
-        if format != FORMAT:
+        if isinstance(format, int) and format > FORMAT_WITH_LISTS:
+            raise NewerRecord(f"the record has format {format}; this release reads formats 1 and 2")
+        if format not in (FORMAT, FORMAT_WITH_LISTS):
             raise DamagedRecord(f"the record has format {format!r:.80}")
         record_fields.check(found)
         response = _decode_response(found.pop("answer"))
@@ -79,6 +86,8 @@ def decode(record: bytes) -> Manifest:
         manifest = Manifest(
             segments=_decode_segments(found.pop("segments")),
             parts={int(n): UploadPart(_decode_segments(part["segments"])) for n, part in found.pop("parts").items()},
+            lists=tuple(_decode_list(each) for each in found.pop("lists", ())),
+            part_lists={int(key): _decode_list(each) for key, each in found.pop("part_lists", {}).items()},
             state=state,
             lease_until=found.pop("held_until"),
             response=response,
@@ -113,6 +122,14 @@ def _encode_segments(segments: Iterable[Segment]) -> list[dict[str, object]]:
 
 def _decode_segments(found: Iterable[dict[str, Any]]) -> tuple[Segment, ...]:
     return tuple(Segment(each["name"], each["size"]) for each in found)
+
+
+def _encode_list(stored: StoredList) -> dict[str, object]:
+    return {"name": stored.segment.name, "length": stored.segment.size, "size": stored.size}
+
+
+def _decode_list(found: dict[str, Any]) -> StoredList:
+    return StoredList(Segment(found["name"], found["length"]), found["size"])
 
 
 def _encode_response(response: Response) -> dict[str, object]:

@@ -5,7 +5,7 @@ Refuses to interpret a field, and leaves fields alone that it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -36,6 +36,10 @@ def _are_parts(value: object) -> bool:
     return isinstance(value, dict) and all(_are_segments(each["segments"]) for each in value.values())
 
 
+def _are_lists(value: Iterable[Any]) -> bool:
+    return all(_is_text(each["name"]) and _is_count(each["length"]) and _is_count(each["size"]) for each in value)
+
+
 _FIELDS: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
     {
         **dict.fromkeys(("id", "owner", "method", "target", "holder", "concat"), _is_text),
@@ -54,8 +58,18 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
 )
 
 
+_LISTS: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
+    {
+        "lists": lambda value: isinstance(value, list) and _are_lists(value),
+        "part_lists": lambda value: isinstance(value, dict) and _are_lists(value.values()),
+    }
+)
+"""Of format 2."""
+
+
 def check(found: Mapping[str, Any]) -> None:
     """Raises KeyError if a field is missing, and TypeError if one has another type."""
-    for name, is_right in _FIELDS.items():
+    fields = {**_FIELDS, **{name: _LISTS[name] for name in _LISTS.keys() & found.keys()}}
+    for name, is_right in fields.items():
         if not is_right(found[name]):
             raise TypeError(f"{name} is {found[name]!r:.80}")

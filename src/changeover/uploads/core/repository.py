@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from changeover.uploads.core import capability, record
@@ -16,7 +16,14 @@ from changeover.uploads.core.events import EventDispatcher
 from changeover.uploads.core.limits.quota import is_quota_record
 from changeover.uploads.core.manifest import Manifest, UploadState
 from changeover.uploads.core.metrics import UploadMetrics
-from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, Store, StoreUnavailable
+from changeover.uploads.stores.store import (
+    RecordChanged,
+    RecordMissing,
+    RecordVersion,
+    Segment,
+    Store,
+    StoreUnavailable,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,17 +37,26 @@ class Repository:
         self.metrics = metrics
         self.now = now
         """Seconds since the epoch of Unix."""
+        self.leftovers: dict[str, int] = {}
+        """Bytes by upload that no record names and that this process could not delete."""
 
     @contextmanager
     def translated_errors(self) -> Iterator[None]:
         """Translate store errors into client errors, and count them. Raises RetryLater, NotFound."""
         try:
+            with self.counted_errors():
+                yield
+        except RecordMissing:
+            raise NotFound from None
+
+    @contextmanager
+    def counted_errors(self) -> Iterator[None]:
+        """The same, but RecordMissing passes. Raises RetryLater, RecordMissing."""
+        try:
             yield
         except StoreUnavailable as error:
             self.metrics.store_errors.labels("full" if error.full else "unavailable").inc()
             raise RetryLater(f"the upload store is unavailable: {error}", full=error.full) from error
-        except RecordMissing:
-            raise NotFound from None
 
     async def read(self, id: str, owner: str) -> tuple[Manifest, RecordVersion]:
         """An upload that is neither cancelled nor expired. Raises NotFound, Cancelled, RetryLater."""
@@ -117,6 +133,18 @@ class Repository:
                     return changed, await self.swap(changed, version)
             except RecordChanged:
                 manifest, version = await self.read(manifest.id, manifest.owner)
+
+    async def discard(self, id: str, segments: Sequence[Segment]) -> None:
+        """Delete segments that no record names. What the store cannot delete now counts in `leftovers` until the next
+        collection."""
+        if not segments:
+            return
+        try:
+            await self.store.trim(id, [Segment(segment.name, 0) for segment in segments])
+        except StoreUnavailable:
+            self.leftovers[id] = self.leftovers.get(id, 0) + sum(segment.size for segment in segments)
+        except RecordMissing:
+            pass  # the upload is deleted
 
     async def cancel(
         self, manifest: Manifest, version: RecordVersion, check: Callable[[Manifest], Manifest] = lambda it: it

@@ -42,9 +42,8 @@ async def handle(engine: Engine, request: DialectRequest) -> DialectResponse:
     try:
         match request.method, request.below.split("/"):
             case "GET" | "HEAD", ["parts"]:
-                manifest = await engine.find(request.id, request.owner)
-                parts = [_part_json(n, part) for n, part in sorted(manifest.parts.items())]
-                return json_response(200, {"parts": parts})
+                parts = await engine.parts.parts(request.id, request.owner)
+                return json_response(200, {"parts": [_part_json(n, part) for n, part in sorted(parts.items())]})
             case "PUT", ["parts", number]:
                 n, verify = _number(number), content.verifier(request.headers, is_representation=True)
                 part = await engine.parts.put(request.id, request.owner, n, request.body, verify)

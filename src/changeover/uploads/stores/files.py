@@ -217,20 +217,18 @@ class FileStore:
     def writer(self, id: str, name: str) -> FileWriter:
         return FileWriter(self._folder(id) / _SEGMENTS / name, name, self._modes, durable=self._durable)
 
+    async def stored(self, id: str) -> Sequence[Segment]:
+        return await _in_thread(_sizes, self._folder(id) / _SEGMENTS)
+
+    async def trim(self, id: str, segments: Sequence[Segment]) -> None:
+        await _in_thread(_trim, self._folder(id) / _SEGMENTS, segments)
+
     async def pieces(self, id: str, segments: Sequence[Segment], start: int = 0) -> AsyncIterator[bytes]:
         folder = self._folder(id) / _SEGMENTS
-        for segment in segments:
-            if start >= segment.size:
-                start -= segment.size
-                continue
-            with contextlib.closing(await _in_thread(_Reader, folder / segment.name)) as reader:
-                for offset in range(start, segment.size, PIECE):
-                    wanted = min(PIECE, segment.size - offset)
-                    piece = await _in_thread(reader.read, offset, wanted)
-                    if len(piece) < wanted:
-                        raise StoreUnavailable(f"segment {segment.name} of {id} is shorter than its record states")
-                    yield piece
-            start = 0
+        for batch in _batches(segments, start):
+            if len(piece := await _in_thread(_read, folder, batch)) < sum(size for _, _, size in batch):
+                raise StoreUnavailable(f"a segment of {id} is shorter than its record states: {batch[0][0]} or later")
+            yield piece
 
     def _folder(self, id: str) -> Path:
         """Raises RecordMissing for a malformed id, such as `../x`, which must not become a path."""
@@ -278,20 +276,59 @@ class FileWriter:
             return  # the descriptor may be in use again
         self._closed = True
         with contextlib.suppress(OSError):
+            if self._committed and os.fstat(self._descriptor).st_size > self._committed:
+                os.ftruncate(self._descriptor, self._committed)
             os.close(self._descriptor)
         if not self._committed:
             forget(self._path)
 
 
-class _Reader:
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
+Extent = tuple[str, int, int]
+"""A run of bytes in one segment: its name, the offset, the number of bytes."""
 
-    def read(self, offset: int, size: int) -> bytes:
-        return os.pread(self._descriptor, size, offset)
 
-    def close(self) -> None:
-        os.close(self._descriptor)
+def _batches(segments: Sequence[Segment], start: int) -> Iterator[list[Extent]]:
+    """The bytes from `start` on, as extents of PIECE bytes together: small segments are read many at once."""
+    batch: list[Extent] = []
+    room = PIECE
+    for segment in segments:
+        offset = min(start, segment.size)
+        start -= offset
+        while offset < segment.size:
+            batch.append((segment.name, offset, size := min(room, segment.size - offset)))
+            offset, room = offset + size, room - size
+            if not room:
+                yield batch
+                batch, room = [], PIECE
+    if batch:
+        yield batch
+
+
+def _read(folder: Path, batch: Sequence[Extent]) -> bytes:
+    """The bytes of the extents; fewer if a segment is shorter."""
+    found = []
+    for name, offset, size in batch:
+        descriptor = os.open(folder / name, os.O_RDONLY)
+        try:
+            found.append(os.pread(descriptor, size, offset))
+        finally:
+            os.close(descriptor)
+    return b"".join(found)
+
+
+def _sizes(folder: Path) -> Sequence[Segment]:
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as found:
+        return [Segment(entry.name, entry.stat().st_size) for entry in found]
+    return ()
+
+
+def _trim(folder: Path, segments: Sequence[Segment]) -> None:
+    for segment in segments:
+        with contextlib.suppress(FileNotFoundError):
+            if not segment.size:
+                (folder / segment.name).unlink()
+            elif (folder / segment.name).stat().st_size > segment.size:
+                os.truncate(folder / segment.name, segment.size)
 
 
 def _versions(folder: Path) -> list[int]:

@@ -23,8 +23,8 @@ not copied on the way out.
 Google allows about one change per second of one object and responds 429 to more, which slows down frequent commits. Set
 `limits.segment` there to what a client sends in a second or more.
 
-Leftovers: the segment of a writer that was overtaken or killed stays until the upload is deleted. A segment that
-arrives during the deletion stays for ever, unless the bucket has a lifecycle rule for old objects.
+Leftovers: the segment of a writer that was overtaken or killed, and one that arrives while its upload is deleted, stay
+until the next collection (`core/sweeper.py`).
 """
 
 from __future__ import annotations
@@ -211,6 +211,20 @@ class ObjectStore:
 
     def writer(self, id: str, name: str) -> ObjectWriter:
         return ObjectWriter(self._service, self._folder(id), name, self._settings.max_uncommitted)
+
+    async def stored(self, id: str) -> Sequence[Segment]:
+        record, found = self._record(id), []
+        with _translated_errors():
+            async for chunk in obstore.list(self._service, self._folder(id)):
+                found += [Segment(meta["path"], meta["size"]) for meta in chunk if meta["path"] != record]
+        return [Segment(segment.name.rpartition("/")[2], segment.size) for segment in found]
+
+    async def trim(self, id: str, segments: Sequence[Segment]) -> None:
+        """Objects do not grow, so none is longer than a record states; shortening one is nothing to do."""
+        folder = self._folder(id)
+        if paths := [f"{folder}/{segment.name}" for segment in segments if not segment.size]:
+            with _translated_errors():
+                await self._delete(paths)
 
     async def pieces(self, id: str, segments: Sequence[Segment], start: int = 0) -> AsyncIterator[bytes]:
         folder = self._folder(id)

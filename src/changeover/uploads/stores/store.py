@@ -57,7 +57,7 @@ class SegmentWriter(Protocol):
         """
 
     def close(self) -> None:
-        """Release resources. Uncommitted bytes are dropped."""
+        """Release resources. Uncommitted bytes are deleted."""
 
 
 class Store(Protocol):
@@ -87,6 +87,12 @@ class Store(Protocol):
 
     def writer(self, id: str, name: str) -> SegmentWriter:
         """Begin segments whose names start with `name`, which must be new. The record must exist."""
+
+    async def stored(self, id: str) -> Sequence[Segment]:
+        """Every segment that the store has of an upload, with its size there, whether or not a record names it."""
+
+    async def trim(self, id: str, segments: Sequence[Segment]) -> None:
+        """Shorten each of these segments to its `size` here; 0 deletes it. An absent segment is no error."""
 
     def pieces(self, id: str, segments: Sequence[Segment], start: int = 0) -> AsyncIterator[bytes]:
         """The bytes of these segments in order, from byte `start` on, in pieces of at most 1 MiB."""

@@ -144,6 +144,6 @@ async def test_a_record_of_a_later_release_is_left_alone(store: FileStore) -> No
     clock = Clock()
     instance = Instance(store, now=clock)
     record = json.loads(encode(Manifest("a" * 32, "tus", 0.0, 1.0)))
-    await store.create("a" * 32, json.dumps({**record, "format": 2}).encode())
+    await store.create("a" * 32, json.dumps({**record, "format": 3}).encode())
     assert await instance.engine.collector.collect() == 0
     assert await store.read("a" * 32)

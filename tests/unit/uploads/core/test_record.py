@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.uploads.serving import Instance, content
 
 from changeover.uploads import FileStore, Limits
-from changeover.uploads.core.manifest import Manifest, Response, UploadPart, UploadState
+from changeover.uploads.core.manifest import Manifest, Response, StoredList, UploadPart, UploadState
 from changeover.uploads.core.record import DamagedRecord, decode, encode
 from changeover.uploads.stores.store import Segment
 
@@ -23,6 +23,9 @@ segments = st.lists(
     st.builds(Segment, st.from_regex(r"[a-z\d-]{1,8}", fullmatch=True), st.integers(0)),
     max_size=3,
 ).map(tuple)
+lists = st.builds(
+    StoredList, st.builds(Segment, st.from_regex(r"[a-z\d.]{1,8}", fullmatch=True), st.integers(0)), st.integers(0)
+)
 fields = st.lists(
     st.tuples(st.from_regex(r"X-[a-z]{1,8}", fullmatch=True), st.from_regex(r"[a-z]{0,8}", fullmatch=True)), max_size=3
 ).map(tuple)
@@ -38,6 +41,8 @@ manifests = st.builds(
     length=st.none() | st.integers(0),
     segments=segments,
     parts=st.dictionaries(st.integers(1, 10_000), st.builds(UploadPart, segments), max_size=3),
+    lists=st.lists(lists, max_size=3).map(tuple),
+    part_lists=st.dictionaries(st.integers(0, 100), lists, max_size=3),
     state=st.sampled_from(UploadState),
     epoch=st.integers(0),
     holder=texts,
@@ -64,8 +69,8 @@ def test_what_is_no_record_is_a_value_error(record: bytes) -> None:
 
 def test_a_record_of_another_format_is_refused() -> None:
     record = json.loads(encode(Manifest("a", "tus", 0.0, None)))
-    with pytest.raises(ValueError, match="format 2; this release reads format 1"):
-        decode(json.dumps({**record, "format": 2}).encode())
+    with pytest.raises(ValueError, match="format 3; this release reads formats 1 and 2"):
+        decode(json.dumps({**record, "format": 3}).encode())
 
 
 STORED = Path(__file__).with_name("stored_format_1")

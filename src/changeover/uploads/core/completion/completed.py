@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from changeover.uploads.core import description
 from changeover.uploads.core.digests import REPR
 from changeover.uploads.core.manifest import Manifest
+from changeover.uploads.core.segments.lists import pieces
 from changeover.uploads.stores.store import Store
 
 
@@ -17,9 +18,8 @@ async def content_pieces(store: Store, manifest: Manifest, start: int, size: int
     left = max(0, min(size, manifest.content_size - start))
     if not left:
         return
-    pieces = store.pieces(manifest.id, manifest.segments, manifest.content_start + start)
-    async with contextlib.aclosing(pieces):  # type: ignore[type-var]  # stores have generators
-        async for piece in pieces:
+    async with contextlib.aclosing(pieces(store, manifest, manifest.content_start + start)) as found:
+        async for piece in found:
             yield piece[:left]
             left -= len(piece)
             if left <= 0:

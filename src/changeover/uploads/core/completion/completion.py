@@ -27,6 +27,7 @@ from changeover.uploads.core.identity import ProcessIdentity
 from changeover.uploads.core.limits.limits import Limits
 from changeover.uploads.core.manifest import Manifest, Response, UploadState
 from changeover.uploads.core.repository import Repository
+from changeover.uploads.core.segments.lists import pieces
 from changeover.uploads.core.timing import UploadTiming
 from changeover.uploads.stores.store import RecordChanged, RecordVersion, Store, StoreUnavailable
 
@@ -194,8 +195,7 @@ class Completion:
         repository = self._repository
         try:
             with repository.translated_errors():
-                pieces = repository.store.pieces(manifest.id, manifest.segments)
-                return await form.read(manifest, pieces, self._limits)
+                return await form.read(manifest, pieces(repository.store, manifest), self._limits)
         except BadRequest:
             await repository.cancel(manifest, version)
             raise
@@ -235,6 +235,6 @@ async def _check_digest(store: Store, manifest: Manifest) -> None:
     if REPR not in manifest.headers:
         return
     if digests := Digests(REPR, manifest.headers[REPR]):
-        async for piece in store.pieces(manifest.id, manifest.segments):
+        async for piece in pieces(store, manifest):
             digests.update(piece)
         digests.check()
