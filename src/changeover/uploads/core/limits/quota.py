@@ -53,21 +53,25 @@ class Quota:
                 else:
                     await self._store.swap(quota_record_id(owner), record, version)
             except (RecordChanged, RecordMissing):
-                continue
+                if id not in (await self._read(owner))[0]:  # other processes may have continued from this very write
+                    continue
             return
 
     async def _unfinished(self, owner: str) -> tuple[list[str], RecordVersion | None]:
-        try:
-            record, version = await self._store.read(quota_record_id(owner))
-        except RecordMissing:
-            return [], None
-        try:
-            found = [str(id) for id in json.loads(record)["unfinished"]]
-        except (ValueError, TypeError, KeyError) as error:
-            _LOG.error("the list of unfinished uploads of an owner is damaged, and begins anew: %r", error)  # noqa: TRY400
-            return [], version
+        found, version = await self._read(owner)
         if len(found) >= self._limit:
             found = [id for id in found if await self._is_unfinished(id)]
         if len(found) >= self._limit:
             raise TooManyUploads(self._limit)
         return found, version
+
+    async def _read(self, owner: str) -> tuple[list[str], RecordVersion | None]:
+        try:
+            record, version = await self._store.read(quota_record_id(owner))
+        except RecordMissing:
+            return [], None
+        try:
+            return [str(id) for id in json.loads(record)["unfinished"]], version
+        except (ValueError, TypeError, KeyError) as error:
+            _LOG.error("the list of unfinished uploads of an owner is damaged, and begins anew: %r", error)  # noqa: TRY400
+            return [], version
