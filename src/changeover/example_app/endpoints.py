@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from changeover import uploads
@@ -87,7 +87,7 @@ def endpoints(
             Route(UPLOAD + "/{id}", own.upload),
             Route(UPLOAD + "/{id}/content", own.content),
             Route("/uploads", own.uploads),
-            Mount(FILES, files),
+            files.mount(FILES),
             Route("/livez", own.livez),
             Route("/readyz", own.readyz),
             Route("/inflight", own.inflight),

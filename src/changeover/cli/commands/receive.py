@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -82,10 +83,12 @@ def receive(
     limits = Limits(max_size=None if max_size is None else int(max_size))
     timing = ReceiveTiming(grace=grace)
     metrics_address = address(metrics) if metrics else None
+    if not re.fullmatch("[0-7]{3,4}", file_mode):
+        raise typer.BadParameter(f"--file-mode must be octal, such as 0640, not {file_mode!r}")
     try:
+        FileModes(mode := int(file_mode, 8))
         public_url = PublicUrl(base_url, "", trusted_proxy or ())
         cors = Cors(cors_origin) if cors_origin else None
-        FileModes(mode := int(file_mode, 8))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     try:
