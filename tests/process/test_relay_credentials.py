@@ -90,6 +90,29 @@ def test_a_token_for_one_use_suffices_for_a_whole_upload(tmp_path: Path, method:
     asyncio.run(go())
 
 
+def test_a_request_repeated_with_its_key_gets_the_first_response(tmp_path: Path) -> None:
+    async def go() -> None:
+        calls: list[str] = []
+
+        async def count(upload: CompletedUpload) -> Response:
+            calls.append(upload.id)
+            return Response(201, (), upload.id.encode())
+
+        files = Uploads(FileStore(tmp_path), count, registry=CollectorRegistry())
+        async with relayed_to(Starlette(routes=[Mount("/files", files)])) as relayed:
+            got = []
+            for _ in range(2):
+                async with relayed.client() as client:
+                    await client.begin("POST", "/files/", content_length=len(BODY), idempotency_key='"k"')
+                    await client.send(BODY)
+                    got.append(await client.got())
+            assert [each.status for each in got] == [201, 201]
+            assert [each.body.decode() for each in got] == calls * 2
+            assert not {name for name in got[1].headers if name.startswith("upload-")}
+
+    asyncio.run(go())
+
+
 Next = Callable[[Request], Awaitable[StarletteResponse]]
 
 

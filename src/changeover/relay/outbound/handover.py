@@ -76,10 +76,11 @@ class Handover:
     """One body. Times are seconds of any clock that does not go back.
 
     `length`: of the whole body, if the client announced it. `patience`: seconds without progress, counted from the
-    first failure, after which the upload is given up.
+    first failure, after which the upload is given up. `has_key`: the client's request has an Idempotency-Key, so the
+    creation may be answered with the response to an earlier request.
     """
 
-    def __init__(self, length: int | None, *, patience: float) -> None:
+    def __init__(self, length: int | None, *, patience: float, has_key: bool = False) -> None:
         self.location = ""
         """The URI of the upload; empty until it is created."""
         self.capability = ""
@@ -94,6 +95,7 @@ class Handover:
         offset it does not: the connection has just carried a response."""
         self._length = length
         self._patience = patience
+        self._has_key = has_key
         self._asked: HandoverAction = Gather()
         self._sent_to = 0
         """The end of what was sent: bytes may arrive after a lower offset was reported, so any up to here is valid."""
@@ -171,7 +173,7 @@ class Handover:
             self._end = PassOn()  # its Idempotency-Key names an upload that is complete: this is the stored response
         elif status >= 500:
             self._fail(_failure(status, "the upload could not be created"), now)
-        elif not 200 <= status < 300:
+        elif not 200 <= status < 300 or (upload.complete and self._has_key):
             self._end = PassOn()
         elif upload.complete is not False:
             # The application took the empty request for the whole one. It would act twice if the body followed.

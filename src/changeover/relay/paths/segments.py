@@ -47,7 +47,11 @@ class SegmentedUpload:
     """One body on its way to the upstream."""
 
     def __init__(self, request: ClientRequest) -> None:
-        self.handover = Handover(request.head.length, patience=request.relay.config.patience)
+        self.handover = Handover(
+            request.head.length,
+            patience=request.relay.config.patience,
+            has_key=b"idempotency-key" in request.head.fields,
+        )
         self._request = request
         self._uri = ""
         self._path = b""
