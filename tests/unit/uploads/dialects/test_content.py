@@ -66,15 +66,21 @@ APPEND = {
 }
 
 
-@pytest.mark.parametrize("state", STATEMENTS)
-@pytest.mark.parametrize("dialect", FIRST)
+@pytest.mark.parametrize(
+    ("dialect", "state"),
+    # a creation with a field of tus and without its version gets 412: test_dispatch.py
+    [
+        (dialect, state)
+        for dialect in FIRST
+        for state in STATEMENTS
+        if dialect != "plain" or "content" in state.__name__
+    ],
+)
 async def test_a_first_request_is_compared_with_all_that_it_states(
     store: FileStore, tmp_path: Path, dialect: str, state: object
 ) -> None:
     assert callable(state)
     instance = Instance(store)
-    if dialect == "plain" and "upload_checksum" in state(b""):
-        pytest.skip("a creation with a field of tus and without its version gets 412")
     wrong = await instance.got("POST", "/", b"hello", **{**FIRST[dialect], **state(b"HELLO")})
     assert wrong.status == (460 if dialect == "tus" else 400)
     assert not list(tmp_path.glob("*/*"))

@@ -36,7 +36,7 @@ STATED = {
 }
 """Fields of a request for an existing upload."""
 METHODS = ("HEAD", "GET", "PATCH", "PUT", "POST", "DELETE")
-BELOW = ("", "/", "/content", "/parts", "/parts/1", "/complete")
+BELOW = ("", "/", "/content", "/parts", "/parts/1", "/complete", "/continue/guess")
 REQUESTS = [*itertools.product(METHODS, BELOW, STATED)]
 
 
