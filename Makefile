@@ -46,6 +46,7 @@ bench: setup           ## measurements, printed and written to bench/results/*.j
 	$(run)python bench/start.py
 	$(run)python bench/uploads.py --sample
 	$(run)python bench/commits.py
+	$(run)python bench/many_appends.py
 	$(run)python bench/takeover.py
 	$(run)python bench/simulate.py
 	$(run)python bench/rollouts.py
