@@ -88,7 +88,7 @@ def flushed(folder: Path) -> int | None:
     """Flushes of the disk below the folder so far (Documentation/block/stat.rst)."""
     device = folder.stat().st_dev
     try:
-        fields = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
+        fields = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text(encoding="utf-8").split()
         return int(fields[15])
     except (OSError, IndexError):
         return None

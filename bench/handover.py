@@ -65,7 +65,7 @@ class Chain(RunningChain):
     """A chain of the examples, with its relays and applications."""
 
     def __init__(self, folder: Path, file: Path, size: int = 2) -> None:
-        chain = yaml.safe_load(file.read_text())
+        chain = yaml.safe_load(file.read_text(encoding="utf-8"))
         chain["tiers"][-1]["size"] = size
         super().__init__(folder, chain)
 

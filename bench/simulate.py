@@ -53,7 +53,7 @@ def measure(size: int) -> dict[str, float | str | None]:
     simulation.run()
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     result = simulation.result()
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return {
         "seconds": seconds,
         "CPU s": cpu,

@@ -150,13 +150,13 @@ class Running:
         """Seconds, user and system."""
         total = 0
         for one in _family(self.pid):
-            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            fields = Path(f"/proc/{one}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
             total += int(fields[11]) + int(fields[12])
         return total / TICKS
 
     def memory(self, of: str = "VmHWM") -> float:
         """MB: VmHWM, the peak, or VmRSS, now."""
-        statuses = [Path(f"/proc/{one}/status").read_text() for one in _family(self.pid)]
+        statuses = [Path(f"/proc/{one}/status").read_text(encoding="utf-8") for one in _family(self.pid)]
         return sum(int(status.partition(f"{of}:")[2].split()[0]) for status in statuses) / 1000
 
 
@@ -183,7 +183,7 @@ def _wait_for(port: int, log: Path) -> None:
             return load.Connection(port).close()
         except OSError:
             if time.monotonic() > deadline:
-                sys.exit(f"a server did not come up:\n{log.read_text()}")
+                sys.exit(f"a server did not come up:\n{log.read_text(encoding='utf-8')}")
             time.sleep(0.02)
 
 
@@ -304,7 +304,9 @@ def main() -> None:
     conditions = {
         "rounds": plan.rounds,
         "congestion control": f"{load.CONGESTION.decode()} (the clients' sockets)",
-        "congestion control of the system": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
+        "congestion control of the system": Path("/proc/sys/net/ipv4/tcp_congestion_control")
+        .read_text(encoding="utf-8")
+        .strip(),
         "processors": os.cpu_count(),
     }
     CONSOLE.print(conditions, style="dim")

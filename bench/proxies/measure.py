@@ -123,14 +123,14 @@ def _answering(peer: Peer, pid: int, born: int, port: int, log: Path) -> None:
 
 
 def _end(log: Path) -> str:
-    return log.read_text(errors="replace").strip()[-200:]
+    return log.read_text(encoding="utf-8", errors="replace").strip()[-200:]
 
 
 def _family(pid: int | None) -> list[int]:
     """The process and its children; none of none."""
     if pid is None:
         return []
-    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split())]
 
 
 def _family_cpu(pid: int | None) -> float:
@@ -144,10 +144,10 @@ def _cpu(pid: int) -> float:
 
 def _machine() -> float:
     """user, nice, system, irq and softirq of every processor (/proc/stat)."""
-    user, nice, system, _, _, irq, softirq, *_ = Path("/proc/stat").read_text().split(maxsplit=8)[1:8]
+    user, nice, system, _, _, irq, softirq, *_ = Path("/proc/stat").read_text(encoding="utf-8").split(maxsplit=8)[1:8]
     return sum(map(int, (user, nice, system, irq, softirq))) / TICKS
 
 
 def _peak(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024

@@ -28,5 +28,5 @@ def enter(congestion: str) -> bool:
         return False
     with socket.socket() as any_socket:
         fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sh14x", b"lo", UP))
-    DEFAULT.write_text(congestion)
+    DEFAULT.write_text(congestion, encoding="utf-8")
     return True

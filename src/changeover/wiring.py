@@ -86,7 +86,7 @@ def open_journal(state: Path) -> Journal:
 def read_chain(file: Path) -> tuple[ParsedChain, str]:
     """A chain file, checked, and its text. Raises ChangeoverError."""
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise fail(f"the chain file cannot be read: {reason}", where=str(file), next="Name one with -f.") from error

@@ -48,7 +48,7 @@ def chain_file(
     folder: Path, *changes: Callable[[Said], None], example: Path = EXAMPLE, name: str = "chain.yaml"
 ) -> Path:
     """The example with times a test can wait for, and with whatever `changes` make of it."""
-    said: Said = yaml.safe_load(example.read_text())
+    said: Said = yaml.safe_load(example.read_text(encoding="utf-8"))
     for tier in said["tiers"]:
         tier["health"] = {"interval": "100ms", "rise": 1, "fall": 2}
         tier["update"] = {"min_ready": "100ms", "progress_deadline": "20s"}

@@ -43,7 +43,7 @@ def test_while_a_tier_is_rolled_another_roll_is_refused_and_there_is_nothing_to_
 
 
 def garbage(journal: Path, _: Path) -> None:
-    journal.write_text("dear diary, " * 1000)
+    journal.write_text("dear diary, " * 1000, encoding="utf-8")
 
 
 def damaged(journal: Path, before: Path) -> None:

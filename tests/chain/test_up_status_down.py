@@ -25,7 +25,7 @@ def status(resting: Chain) -> Said:
 def test_status_says_where_to_send_requests_and_whom_to_trust(status: Said) -> None:
     assert (status["chain"], status["up"], status["active_command"]) == ("four-tiers", True, None)
     assert re.fullmatch(r"https://127\.0\.0\.1:\d+", status["edge_url"])
-    assert Path(status["ca_file"]).read_text().startswith("-----BEGIN CERTIFICATE-----")
+    assert Path(status["ca_file"]).read_text(encoding="utf-8").startswith("-----BEGIN CERTIFICATE-----")
 
 
 def test_status_has_every_tier_in_order(status: Said) -> None:

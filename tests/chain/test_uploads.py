@@ -261,6 +261,6 @@ class Killer:
 
 def _process_state(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2][0]
     except FileNotFoundError:
         return "X"

@@ -69,7 +69,7 @@ def test_an_instance_is_stopped_soon_after_its_last_request(careful: Demo) -> No
 
 def test_the_report_is_kept_and_nothing_runs_any_more(careful: Demo) -> None:
     assert Path(careful.told["report"]).is_relative_to(careful.folder)
-    assert careful.told["verdict"]["summary"] in Path(careful.told["report"]).read_text()
+    assert careful.told["verdict"]["summary"] in Path(careful.told["report"]).read_text(encoding="utf-8")
     assert running_in(careful.folder) == {}
 
 

@@ -36,7 +36,7 @@ def fail(why: str) -> NoReturn:
 
 
 def read_conf(file: str) -> dict[str, str]:
-    given = dict(line.split(" = ", 1) for line in Path(file).read_text().splitlines())
+    given = dict(line.split(" = ", 1) for line in Path(file).read_text(encoding="utf-8").splitlines())
     if missing := NEEDED - given.keys():
         fail(f"{file} lacks {sorted(missing)}")
     if unknown := given.keys() - KNOWN:
@@ -71,17 +71,19 @@ def address(given: str) -> tuple[str, int]:
 async def serve(conf: dict[str, str]) -> None:
     node = Node(None, workers=int(conf["nginx_worker_processes"]))
     document = Path(conf["declarative_config"])
-    if (answer := node.load(json.loads(document.read_text()))).status != 201:
+    if (answer := node.load(json.loads(document.read_text(encoding="utf-8")))).status != 201:
         fail(f"{document}: {answer.body}")
     contexts = [address(conf[f"{which}_listen"]) for which in ("admin", "status", "proxy")]
     hosts, ports = zip(*contexts, strict=True)
     kept = conf["nginx_proxy_keepalive_time"]
     served = ServedNode(node, ports=ports, hosts=hosts, keepalive_time=int(kept.removesuffix("ms")) / 1000)
-    served.password = Path(conf["nginx_admin_auth_basic_user_file"]).read_text().strip().replace("{PLAIN}", "")
+    served.password = (
+        Path(conf["nginx_admin_auth_basic_user_file"]).read_text(encoding="utf-8").strip().replace("{PLAIN}", "")
+    )
     over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def reload() -> None:
-        node.load(json.loads(document.read_text()))
+        node.load(json.loads(document.read_text(encoding="utf-8")))
         node.draining = False  # silently, as a real one
 
     def end(cut: bool) -> None:
@@ -133,7 +135,7 @@ def main(*words: str) -> None:
             os.kill(running(prefix) or fail(f"Kong is not running in {prefix}"), signal.SIGHUP)
         case ("config", "-c", conf, "parse", document):
             read_conf(conf)
-            if (answer := Node(None).load(json.loads(Path(document).read_text()))).status != 201:
+            if (answer := Node(None).load(json.loads(Path(document).read_text(encoding="utf-8")))).status != 201:
                 fail(f"Failed parsing: {answer.body}")
         case _:
             fail(f"kong is not to be called like that: {words}")

@@ -114,7 +114,7 @@ def assert_problem(answer: httpx.Response, status: int) -> None:
 
 
 def memory(app: App, field: str) -> int:
-    text = Path(f"/proc/{app.process.pid}/status").read_text()
+    text = Path(f"/proc/{app.process.pid}/status").read_text(encoding="utf-8")
     return int(re.findall(rf"{field}:\s+(\d+) kB", text)[0]) * 1024
 
 

@@ -55,7 +55,7 @@ async def asked(edge: Edge, head: str, *, receives: int = 2**16) -> AsyncIterato
 def spooled(edge: Edge) -> int:
     """Bytes of the files in nginx's folders of temporary files, named or not."""
     master = (edge.folder / "nginx.pid").read_text().strip()
-    (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text(encoding="utf-8").split()
     found = 0
     for file in Path(f"/proc/{worker}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):

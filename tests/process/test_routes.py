@@ -68,7 +68,7 @@ class Edge:
     def on_disk(self) -> int:
         """Bytes of bodies. Their files have no names any more: nginx's worker alone still has them open."""
         master = (self.folder / "nginx.pid").read_text().strip()
-        (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text(encoding="utf-8").split()
         sizes = []
         for file in Path(f"/proc/{worker}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):  # closed since

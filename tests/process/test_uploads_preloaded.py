@@ -33,7 +33,7 @@ def ask(connection: http.client.HTTPConnection, *request: object) -> http.client
 
 
 def lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ SCRIPTS = sorted(BENCH.rglob("*.py"))
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: str(script.relative_to(BENCH)))
 def test_what_a_benchmark_imports_from_this_package_exists(script: Path) -> None:
-    for node in ast.walk(ast.parse(script.read_text())):
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("changeover"):
             assert node.module is not None
             for name in node.names:

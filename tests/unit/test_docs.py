@@ -175,7 +175,7 @@ def test_what_simulate_prints_and_what_goes_wrong_is_on_the_page_of_json(tmp_pat
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
 def test_no_page_names_a_command_that_there_is_not(page: Path) -> None:
-    named = set(re.findall(r"`changeover (?!\w+:)([a-z]+)", page.read_text()))
+    named = set(re.findall(r"`changeover (?!\w+:)([a-z]+)", page.read_text(encoding="utf-8")))
     assert named <= set(visible_commands())
 
 
@@ -211,7 +211,7 @@ def test_every_command_and_option_has_help() -> None:
 
 @pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page: Path) -> None:
-    for link, part in re.findall(r"\]\((?!https:)([^)#]*)(?:#([^)]+))?\)", page.read_text()):
+    for link, part in re.findall(r"\]\((?!https:)([^)#]*)(?:#([^)]+))?\)", page.read_text(encoding="utf-8")):
         target = page.parent / link if link else page
         assert target.exists(), link
         titles = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE) if part else []

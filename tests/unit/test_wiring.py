@@ -34,7 +34,7 @@ def write(folder: Path, *tiers: str) -> Path:
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.parent.name)
 def test_the_examples_are_chains(file: Path) -> None:
     read, text = wiring.read_chain(file)
-    assert text == file.read_text()
+    assert text == file.read_text(encoding="utf-8")
     for tier in read.chain.tiers:
         assert set(read.settings[tier.name]) == set(tier.templates)
 

@@ -47,7 +47,7 @@ def _place(error: Exception) -> str:
 def _write(error: Exception, words: Sequence[str]) -> str:
     """Write the report file, which only this user can read; returns its path."""
     handle, path = tempfile.mkstemp(prefix="changeover-fault-", suffix=".txt")
-    with os.fdopen(handle, "w") as file:
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(
             f"changeover {metadata.version('changeover')}, Python {platform.python_version()}, {platform.platform()}\n"
             f"at {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, process {os.getpid()}\n"

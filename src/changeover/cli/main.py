@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -58,6 +59,9 @@ for _name, _entry in COMMANDS.items():
 
 def main() -> None:
     process.ignore_no_signals()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale without `→` must not end a rollout
     try:
         cli()
     except SystemExit as ended:

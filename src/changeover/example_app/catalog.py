@@ -55,7 +55,7 @@ class Catalog:
         folder.mkdir(exist_ok=True)
         temporary = folder / f".{secrets.token_hex(8)}"
         try:
-            with temporary.open("x") as file:
+            with temporary.open("x", encoding="utf-8") as file:
                 json.dump(record, file)
                 file.flush()
                 os.fsync(file.fileno())

@@ -164,7 +164,8 @@ def _session(leader: int, start: int) -> Iterator[int]:
 def _stat(pid: int) -> list[str] | None:
     """Fields of /proc/PID/stat from the third (state) on; the second may contain spaces."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")  # the kernel may cut a name inside a character
+        # The kernel may cut a name inside a character.
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None  # PermissionError: of another user, where /proc is mounted with hidepid=1
     return text[text.rindex(")") + 2 :].split()
@@ -176,4 +177,4 @@ def _start(fields: list[str]) -> int:
 
 @cache
 def _boot() -> int:
-    return int(Path("/proc/sys/kernel/random/boot_id").read_text()[:4], 16)
+    return int(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")[:4], 16)

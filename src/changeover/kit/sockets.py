@@ -48,7 +48,7 @@ def open_connections(port: int) -> int:
     """
     suffix = f":{port:04X}"
     count = 0
-    with Path("/proc/net/tcp").open() as table:
+    with Path("/proc/net/tcp").open(encoding="utf-8") as table:
         next(table)
         for line in table:
             _, local, _, state, *_ = line.split(maxsplit=4)

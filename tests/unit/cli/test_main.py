@@ -64,3 +64,17 @@ def test_a_reader_of_errors_that_is_gone_ends_a_usage_error_quietly() -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, text=True, check=False)
     os.close(writing)
     assert (done.returncode, done.stdout) == (BROKEN_PIPE, "")
+
+
+@pytest.mark.parametrize("locale", [{"PYTHONIOENCODING": "latin-1"}, {"PYTHONIOENCODING": "ascii"}])
+def test_files_are_utf_8_whatever_the_locale_and_what_it_cannot_spell_is_escaped(
+    tmp_path: Path, locale: dict[str, str]
+) -> None:
+    file = tmp_path / "chain.yaml"
+    file.write_text("name: shop\ngröße→: 1\ntiers: []\n", encoding="utf-8")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", **locale}
+    command = [sys.executable, "-m", "changeover", "up", "-f", str(file)]
+    done = subprocess.run(command, capture_output=True, check=False, cwd=tmp_path, env=environment)
+    spelt = "größe→".encode(locale["PYTHONIOENCODING"], errors="backslashreplace")
+    assert spelt in done.stderr
+    assert done.returncode == COULD_NOT

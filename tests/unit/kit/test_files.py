@@ -19,7 +19,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_file_is_replaced(file: Path) -> None:
     write_whole(file, "new")
-    assert file.read_text() == "new"
+    assert file.read_text(encoding="utf-8") == "new"
     assert list(file.parent.iterdir()) == [file]
 
 
@@ -39,7 +39,7 @@ def test_what_is_written_is_on_disk_before_it_takes_the_old_ones_place(
     seen = []
 
     def fsync(descriptor: int) -> None:
-        seen.append((file.read_text(), Path(f"/proc/self/fd/{descriptor}").read_text()))
+        seen.append((file.read_text(encoding="utf-8"), Path(f"/proc/self/fd/{descriptor}").read_text(encoding="utf-8")))
 
     monkeypatch.setattr(os, "fsync", fsync)
     write_whole(file, "new")
@@ -58,14 +58,14 @@ def test_what_fails_at_any_step_leaves_the_old_file_and_nothing_else(
     with pytest.raises(type(error)):
         write_whole(file, "new")
     monkeypatch.undo()
-    assert file.read_text() == "old"
+    assert file.read_text(encoding="utf-8") == "old"
     assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_place_that_cannot_be_written_is_an_os_error(file: Path) -> None:
     with pytest.raises(OSError, match=r"exists|directory"):
         write_whole(file / "below a file", "new")
-    assert file.read_text() == "old"
+    assert file.read_text(encoding="utf-8") == "old"
 
 
 def test_two_writers_do_not_mix(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,5 +80,5 @@ def test_two_writers_do_not_mix(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Path, "replace", overtaken)
     write_whole(file, "from the first one")
-    assert file.read_text() == "from the first one"
+    assert file.read_text(encoding="utf-8") == "from the first one"
     assert list(file.parent.iterdir()) == [file]

@@ -72,7 +72,7 @@ def test_the_schema_refers_to_nothing_that_is_not_in_it() -> None:
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.parent.name)
 def test_the_schema_has_every_key_of_the_examples(file: Path) -> None:
     """Not the whole of JSON Schema, which would need a library: keys, required keys and enumerations."""
-    document = yaml.safe_load(file.read_text())
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
     check(document, SCHEMA, "chain")
     cases = {case["if"]["properties"]["kind"]["const"]: case["then"] for case in SCHEMA["$defs"]["Tier"]["allOf"]}
     for tier in document["tiers"]:

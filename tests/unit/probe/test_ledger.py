@@ -27,7 +27,7 @@ def test_rows_come_back_as_they_went_in(path: Path) -> None:
 def test_a_line_carries_the_latency_and_leaves_out_what_is_not_known(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.record(row(scheduled=999.5, instance=None))
-    line = json.loads(path.read_text().splitlines()[1])
+    line = json.loads(path.read_text(encoding="utf-8").splitlines()[1])
     assert line["latency_ms"] == 510
     assert "instance" not in line
     assert "reason" not in line
@@ -36,7 +36,7 @@ def test_a_line_carries_the_latency_and_leaves_out_what_is_not_known(path: Path)
 def test_a_loss_is_in_the_file_at_once_with_all_that_came_before(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.record(row())
-        assert path.read_text() == ""
+        assert path.read_text(encoding="utf-8") == ""
         ledger.record(row(outcome="lost", reason="timeout", tier_state={"moving": "edge", "at": Path("x")}))
         assert [each.reason for each in read_ledger(path)] == [None, "timeout"]
 
@@ -61,7 +61,7 @@ def test_a_disk_that_takes_no_more_is_an_error_that_names_the_ledger(path: Path)
 def test_a_line_that_is_no_row_is_named(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.record(row())
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write('{"kind":"get","pa')
     rows = read_ledger(path)
     assert next(rows) == row()
@@ -77,18 +77,18 @@ def test_a_ledger_that_is_not_there_is_an_error(path: Path) -> None:
 def test_the_first_line_is_a_header_with_the_version_of_the_format(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.record(row())
-    assert json.loads(path.read_text().splitlines()[0]) == {"format": 1}
+    assert json.loads(path.read_text(encoding="utf-8").splitlines()[0]) == {"format": 1}
 
 
 def test_a_ledger_from_before_the_header_is_read(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.record(row())
-    path.write_text(path.read_text().split("\n", 1)[1])
+    path.write_text(path.read_text(encoding="utf-8").split("\n", 1)[1], encoding="utf-8")
     assert list(read_ledger(path)) == [row()]
 
 
 def test_a_ledger_of_a_later_format_is_refused(path: Path) -> None:
     path.parent.mkdir()
-    path.write_text('{"format":2}\n')
+    path.write_text('{"format":2}\n', encoding="utf-8")
     with pytest.raises(ChangeoverError, match="the ledger has format 2, and this version of changeover reads format 1"):
         next(read_ledger(path))

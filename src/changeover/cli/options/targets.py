@@ -53,7 +53,7 @@ def requested_targets(
 
 def _read_release(file: Path) -> dict[str, str]:
     try:
-        content = yaml.safe_load(file.read_text())
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise fail(f"the release file cannot be read: {error}", where=str(file)) from error
     if (

@@ -98,7 +98,7 @@ class PrometheusSource:
     def _headers(self) -> dict[str, str]:
         if not self._server.bearer_token_file:
             return {}
-        return {"Authorization": f"Bearer {Path(self._server.bearer_token_file).read_text().strip()}"}
+        return {"Authorization": f"Bearer {Path(self._server.bearer_token_file).read_text(encoding='utf-8').strip()}"}
 
 
 def _json(answer: httpx.Response) -> Any:

@@ -195,6 +195,6 @@ class Kong:
 def _buffers(base: Path) -> bool:
     """Whether a node with this configuration buffers bodies; with one that cannot be read, it may."""
     try:
-        return buffers(json.loads(base.read_text()))
+        return buffers(json.loads(base.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return True

@@ -29,7 +29,9 @@ def find() -> NginxBinary:
     path = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin:/usr/local/sbin")
     if path is None:
         raise fail("nginx is not installed", next=INSTALL)
-    output = subprocess.run([path, "-V"], capture_output=True, text=True, check=True, timeout=10).stderr
+    output = subprocess.run(
+        [path, "-V"], capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=10
+    ).stderr
     version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", output)
     if version is None:
         raise fail(f"{path} does not print its version: {output.strip()[:200]}", next=INSTALL)

@@ -311,7 +311,8 @@ async def _check(command: tuple[str, ...], folder: Path, env: Mapping[str, str],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=timeout,
         )
 

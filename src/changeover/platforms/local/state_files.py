@@ -99,7 +99,7 @@ def read_instance(file: Path) -> Instance | None:
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
-        stored = json.loads(file.read_text())
+        stored = json.loads(file.read_text(encoding="utf-8"))
         version = stored.get("format", 0)
     except FileNotFoundError:
         return None

@@ -16,7 +16,7 @@ def test_a_server_that_does_not_answer_is_an_interruption_and_the_ledger_stays(t
     broken = StandingChain(tmp_path).run("probe", *words)
     assert broken.code == INTERRUPTED
     assert broken.json["lost"] > 0
-    assert Path(broken.json["ledger"]).read_text()
+    assert Path(broken.json["ledger"]).read_text(encoding="utf-8")
 
 
 def test_without_a_url_the_chain_must_be_up(tmp_path: Path) -> None:

@@ -306,11 +306,11 @@ def test_a_full_disk_stops_the_step_and_says_so(journal: Journal, other: Journal
 
 def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(file: Path) -> None:
     file.parent.mkdir()
-    file.write_text("dear diary, " * 1000)
+    file.write_text("dear diary, " * 1000, encoding="utf-8")
     with pytest.raises(ChangeoverError, match="the journal cannot be used: file is not a database") as told:
         Journal(file)
     assert str(file) in str(told.value)
-    assert file.read_text().startswith("dear diary")
+    assert file.read_text(encoding="utf-8").startswith("dear diary")
 
 
 def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path) -> None:

@@ -45,9 +45,9 @@ def test_a_ledger_is_read_while_it_grows(path: Path) -> None:
 def test_half_a_line_waits_for_its_other_half(path: Path) -> None:
     source = ProbeSource(LedgerReader(path))
     whole = "".join(json.dumps(each.to_dict()) + "\n" for each in (get(1001), lost(1002)))
-    path.write_text(whole[:-40])
+    path.write_text(whole[:-40], encoding="utf-8")
     assert probed(source, at=1003.0, **BROKEN) == Sample(1003.0, "g/a", 0, of="of 1 requests")
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write(whole[-40:])
     seen = probed(source, at=1003.0, **BROKEN)
     assert isinstance(seen, Sample)
@@ -57,7 +57,7 @@ def test_half_a_line_waits_for_its_other_half(path: Path) -> None:
 @pytest.mark.parametrize("line", ["{", "5", "{}", '{"kind":"get","finished":"soon"}'])
 def test_a_whole_line_that_is_no_row_is_not_passed_over(path: Path, line: str) -> None:
     write(path, spread(1000, 1009, 50))
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
     source = ProbeSource(LedgerReader(path))
     for _ in range(2):
@@ -65,7 +65,7 @@ def test_a_whole_line_that_is_no_row_is_not_passed_over(path: Path, line: str) -
 
 
 def test_a_ledger_of_a_later_format_is_not_trusted(path: Path) -> None:
-    path.write_text('{"format":2}\n')
+    path.write_text('{"format":2}\n', encoding="utf-8")
     why_not = why(probed(ProbeSource(LedgerReader(path)), **BROKEN))
     assert "the ledger has format 2, and this program reads format 1" in why_not
 
