@@ -5,6 +5,7 @@ Imports the standard library and the error type alone, because the fault may be 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -31,10 +32,11 @@ def report(error: Exception, words: Sequence[str]) -> int:
         state=f"{kept} Running instances continue to serve; an unfinished rollout stays at its last step.",
         next="Check with `changeover status`, continue a rollout with `changeover resume`, and report the fault.",
     )
-    print(f"error: {problem}", file=sys.stderr)
-    if "--json" in words:
-        about = {"what": problem.what, "where": problem.where, "state": problem.state, "next": problem.next}
-        print(json.dumps({"error": [about], "exit_code": FAULT}, indent=2))
+    with contextlib.suppress(OSError):  # a closed pipe changes no exit code
+        print(f"error: {problem}", file=sys.stderr, flush=True)
+        if "--json" in words:
+            about = {"what": problem.what, "where": problem.where, "state": problem.state, "next": problem.next}
+            print(json.dumps({"error": [about], "exit_code": FAULT}, indent=2), flush=True)
     return FAULT
 
 

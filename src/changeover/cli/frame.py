@@ -18,11 +18,14 @@ from changeover.model.errors import ChangeoverError, fail
 from changeover.ports import CannotStart, Unknown
 
 
-def run(as_json: bool, work: Callable[[Output], Coroutine[Any, Any, int]]) -> None:
-    """Run a command's coroutine and exit with its code. SIGTERM cancels it as Ctrl-C does."""
-    output = Output(as_json=as_json)
+def run(as_json: bool, work: Callable[[Output], Coroutine[Any, Any, int]], *, acts: bool = False) -> None:
+    """Run a command's coroutine and exit with its code. SIGTERM cancels it as Ctrl-C does.
+
+    `acts`: the command changes a chain. Then neither a closed terminal nor a lost reader of its output ends it.
+    """
+    output = Output(as_json=as_json, acts=acts)
     with errors_as_exit_codes(output):
-        raise typer.Exit(asyncio.run(_cancelled_by_sigterm(work(output))))
+        raise typer.Exit(asyncio.run(_with_signals(work(output), acts)))
 
 
 @contextmanager
@@ -60,7 +63,13 @@ def _fail(output: Output, error: ChangeoverError) -> NoReturn:
     raise typer.Exit(error.exit_code)
 
 
-async def _cancelled_by_sigterm(work: Coroutine[Any, Any, int]) -> int:
+async def _with_signals(work: Coroutine[Any, Any, int], acts: bool) -> int:
     task = asyncio.ensure_future(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    if acts:
+        # A handler, because child processes would inherit SIG_IGN, and servers reload at this signal.
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` sets it
+        loop.add_signal_handler(signal.SIGHUP, task.cancel)
     return await task

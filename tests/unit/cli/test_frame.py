@@ -78,3 +78,16 @@ def test_sigterm_cancels_the_command_as_ctrl_c_does(capsys: pytest.CaptureFixtur
         run(False, work)
     assert left.value.exit_code == COULD_NOT
     assert "a rollout stays at its current step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("acts", "code"), [(True, 0), (False, COULD_NOT)], ids=["changes a chain", "only prints"])
+def test_a_closed_terminal_ends_a_command_that_only_prints(acts: bool, code: int) -> None:
+    async def work(output: Output) -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        for _ in range(10):  # turns of the loop, in which the signal arrives
+            await asyncio.sleep(0)
+        return 0
+
+    with pytest.raises(typer.Exit) as left:
+        run(False, work, acts=acts)
+    assert left.value.exit_code == code

@@ -78,3 +78,19 @@ def test_files_are_utf_8_whatever_the_locale_and_what_it_cannot_spell_is_escaped
     spelt = "größe→".encode(locale["PYTHONIOENCODING"], errors="backslashreplace")
     assert spelt in done.stderr
     assert done.returncode == COULD_NOT
+
+
+def test_a_fault_whose_message_nobody_reads_keeps_its_exit_code(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = (
+        "import sys\nfrom changeover.cli import main\nsys.argv = ['changeover', 'status', '--json']\n"
+        "def broken(name): raise ZeroDivisionError(name)\n"
+        "main.load = broken\nmain.main()\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, stdout=writing, stderr=writing, timeout=20, check=False, env=environment)
+    os.close(writing)
+    assert done.returncode == FAULT
+    assert len(list(tmp_path.glob("changeover-fault-*"))) == 1

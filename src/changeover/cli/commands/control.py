@@ -75,7 +75,7 @@ def retry(
 
 
 def _run(json: bool, tier: str, file: Path | None, state: Path, action: Action) -> None:
-    run(json, lambda output: control(output, tier, file, state, action))
+    run(json, lambda output: control(output, tier, file, state, action), acts=True)
 
 
 async def control(

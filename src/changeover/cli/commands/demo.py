@@ -52,7 +52,7 @@ def demo(
 ) -> None:
     """Start a chain, send traffic, roll every tier, print the verdict, stop the chain. Exits 3 if a request broke."""
     traffic = Traffic(rate, connections, uploads, int(upload_size), upload_time)
-    run(json, lambda output: _demo(output, file, state, traffic, naive))
+    run(json, lambda output: _demo(output, file, state, traffic, naive), acts=True)
 
 
 async def _demo(output: Output, file: Path | None, state: Path, traffic: Traffic, naive: bool) -> int:
@@ -113,6 +113,6 @@ def _watching(output: Output) -> Any:
     def show(line: str) -> None:
         if time.monotonic() - shown[0] >= 5:
             shown[0] = time.monotonic()
-            output.err.print(line, soft_wrap=True)
+            output.note(line)
 
     yield show

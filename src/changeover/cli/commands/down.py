@@ -20,7 +20,7 @@ from changeover.engine.runtime import ProgressListener
 
 def down(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
     """Stop every instance, edge first, and the load balancer. Keeps stored uploads, logs and the journal."""
-    run(json, lambda output: _down(output, file, state))
+    run(json, lambda output: _down(output, file, state), acts=True)
 
 
 async def _down(output: Output, file: Path | None, state: Path) -> int:

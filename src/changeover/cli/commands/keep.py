@@ -24,7 +24,7 @@ RETRY_AFTER = 1.0
 
 def keep(state: StateOption = STATE) -> None:
     """Replace instances that die, for as long as the chain is up."""
-    run(False, lambda output: _keep(output, state))
+    run(False, lambda output: _keep(output, state), acts=True)
 
 
 async def _keep(output: Output, state: Path) -> int:
@@ -45,7 +45,7 @@ async def _keep(output: Output, state: Path) -> int:
                     )
         except (ChangeoverError, CannotStart, Unknown, OSError, sqlite3.Error) as error:
             # A full disk is temporary, and a keeper that exits is not replaced.
-            output.err.print(f"{error}; retrying", markup=False)
+            output.note(f"{error}; retrying")
             await asyncio.sleep(RETRY_AFTER)
 
 

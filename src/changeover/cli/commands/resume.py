@@ -21,7 +21,7 @@ from changeover.rollout.tier.actions import Action
 
 def resume(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
     """Resume a paused rollout, or one whose controller has ended. Its deadlines stay the original ones."""
-    run(json, lambda output: _resume(output, file, state))
+    run(json, lambda output: _resume(output, file, state), acts=True)
 
 
 async def _resume(output: Output, file: Path | None, state: Path) -> int:

@@ -69,7 +69,7 @@ def roll(
                 saved = find_plan(found.state, plan)
                 return await roll_targets(output, found, journal, saved.targets, saved.strategy, saved)
 
-    run(json, work)
+    run(json, work, acts=True)
 
 
 async def roll_targets(

@@ -25,7 +25,7 @@ def up(file: FileOption = None, state: StateOption = STATE, json: JsonOption = F
 
     Changes nothing if the chain is already up.
     """
-    run(json, lambda output: _up(output, file, state))
+    run(json, lambda output: _up(output, file, state), acts=True)
 
 
 async def _up(output: Output, file: Path | None, state: Path) -> int:
@@ -34,7 +34,7 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
         with contextlib.closing(found.journal()) as journal:
             up_already = journal.is_up()
         if up_already:
-            output.err.print("The chain is already up. Nothing was changed.")
+            output.note("The chain is already up. Nothing was changed.")
         else:
             await start(found, source, output.progress_since(time.time()))
         with contextlib.closing(found.journal()) as journal:

@@ -1,18 +1,22 @@
 """All output of a command.
 
 Text: results on standard output, progress and problems on standard error. With --json: one object on standard output
-and nothing else there. Colours only on a terminal (Rich decides, and heeds NO_COLOR). A reader that closes its end of
-the pipe ends the command quietly.
+and nothing else there. Colours only on a terminal (Rich decides, and heeds NO_COLOR).
+
+A reader that closes its end of the pipe ends a command that only prints. A command that changes a chain goes on without
+output, and keeps its exit code: neither `| head`, a closed terminal nor a full disk behind `2>` stops it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 
-from changeover.cli.rendering.stdout import leave, write_json
+from changeover.cli.rendering.stdout import as_json, discard, leave, write
 from changeover.model.errors import ChangeoverError
 
 if TYPE_CHECKING:
@@ -22,31 +26,62 @@ _COLOURS = {"admitted": "green", "failed": "red", "leaving": "yellow", "draining
 
 
 class Output:
-    """Where one command prints."""
+    """Where one command prints. `acts`: the command changes a chain, and does not end when its output is lost."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, acts: bool = False) -> None:
         self.as_json = as_json
-        self.out = _QuietConsole(highlight=False)
-        self.err = _QuietConsole(stderr=True, highlight=False)
+        self._acts = acts
+        self.out = _QuietConsole(acts=acts)
+        self.err = _QuietConsole(acts=acts, stderr=True)
 
     def result(self, data: Mapping[str, Any], text: RenderableType) -> None:
         """Print the result, as an object or as text."""
-        if self.as_json:
-            write_json(data)
-        else:
-            self.out.print(text, markup=not isinstance(text, str))
+        with self._loss_is_no_error():
+            if self.as_json:
+                self._write(as_json(data))
+            else:
+                self.out.print(text, markup=not isinstance(text, str))
 
     def problem(self, error: ChangeoverError) -> None:
         """Print the error on standard error; with --json also as an object on standard output."""
-        for problem in error.problems:
-            self.err.print(f"[red]error:[/] {_plain(str(problem))}")
-        if self.as_json:
-            problems = [{"what": p.what, "where": p.where, "state": p.state, "next": p.next} for p in error.problems]
-            write_json({"error": problems, "exit_code": error.exit_code})
+        with self._loss_is_no_error():
+            for problem in error.problems:
+                self.err.print(f"[red]error:[/] {_plain(str(problem))}")
+            if self.as_json:
+                problems = [
+                    {"what": p.what, "where": p.where, "state": p.state, "next": p.next} for p in error.problems
+                ]
+                self._write(as_json({"error": problems, "exit_code": error.exit_code}))
+
+    def note(self, text: str) -> None:
+        """Print a line on standard error."""
+        with self._loss_is_no_error():
+            self.err.print(text, markup=False, soft_wrap=True)
 
     def progress_since(self, start: float) -> Callable[[Progress], None]:
         """A listener that prints each progress event with the seconds since `start`."""
-        return lambda event: self.err.print(progress_line(event, start), soft_wrap=True)
+
+        def show(event: Progress) -> None:
+            with self._loss_is_no_error():
+                self.err.print(progress_line(event, start), soft_wrap=True)
+
+        return show
+
+    @contextmanager
+    def _loss_is_no_error(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            if not self._acts:
+                raise
+            discard()
+
+    def _write(self, text: str) -> None:
+        if not self._acts:
+            write(text)
+            return
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def progress_line(event: Progress, start: float) -> str:
@@ -63,7 +98,14 @@ def progress_line(event: Progress, start: float) -> str:
 
 
 class _QuietConsole(Console):
+    def __init__(self, *, acts: bool, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False)
+        self._acts = acts
+
     def on_broken_pipe(self) -> None:
+        """Rich calls this while it handles the BrokenPipeError."""
+        if self._acts:
+            raise  # noqa: PLE0704
         self.quiet = True
         leave()
 

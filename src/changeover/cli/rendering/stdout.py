@@ -13,7 +13,12 @@ from changeover.cli.exits import BROKEN_PIPE
 
 def write_json(data: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output."""
-    write(json.dumps(data, indent=2) + "\n")
+    write(as_json(data))
+
+
+def as_json(data: Mapping[str, Any]) -> str:
+    """One JSON object as commands print it."""
+    return json.dumps(data, indent=2) + "\n"
 
 
 def write(text: str) -> None:
@@ -26,8 +31,14 @@ def write(text: str) -> None:
 
 
 def leave() -> NoReturn:
-    """End the command; the interpreter's last flush must find somewhere to write to."""
+    """End the command."""
+    discard()
+    raise SystemExit(BROKEN_PIPE)
+
+
+def discard() -> None:
+    """Discard all further output. The interpreter's last flush must find somewhere to write to."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())
-    raise SystemExit(BROKEN_PIPE)
+    os.close(nowhere)

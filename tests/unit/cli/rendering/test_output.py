@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +40,43 @@ def test_progress_of_a_tier_names_the_tier_and_a_warning_has_a_colour() -> None:
     assert progress_line(Progress(1.0, "edge", "no answer", level="warning"), 0.0).endswith(
         "edge             [yellow]no answer[/]"
     )
+
+
+ROLL = """
+import os, signal, sys, typer
+from changeover.cli.frame import run
+from changeover.engine.runtime import Progress
+
+async def work(output):
+    show = output.progress_since(0.0)
+    for number in range(20):
+        show(Progress(float(number), "runtime", "x" * 200))
+    os.kill(os.getpid(), signal.SIGHUP)
+    open(sys.argv[1], "w").write("rolled")
+    output.result({"outcome": "undone"}, "undone")
+    return 1
+
+try:
+    run("--json" in sys.argv, work, acts=True)
+except typer.Exit as ended:
+    sys.exit(ended.exit_code)
+"""
+"""A command that changes a chain: it prints progress, loses its terminal, and has an exit code of its own."""
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize("lost", ["pipe", "disk"])
+def test_a_command_that_changes_a_chain_goes_on_when_its_output_is_lost(
+    tmp_path: Path, lost: str, as_json: tuple[str, ...]
+) -> None:
+    if lost == "pipe":
+        reading, writing = os.pipe()
+        os.close(reading)
+    else:
+        writing = os.open("/dev/full", os.O_WRONLY)
+    done = tmp_path / "done"
+    command = [sys.executable, "-c", ROLL, str(done), *as_json]
+    ended = subprocess.run(command, stdout=writing, stderr=writing, timeout=20, check=False)
+    os.close(writing)
+    assert done.read_text() == "rolled"
+    assert ended.returncode == 1
