@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # annotations alone: what catches `Unknown` need not load the
     from changeover.model.guard import RequestCounts
     from changeover.model.hop_traits import HopTraits, KnownHops
     from changeover.model.instance import Address, InFlight, Instance, LaunchSpec
+    from changeover.model.stop import StopTo
 
 
 class Unknown(Exception):
@@ -244,13 +245,16 @@ class Platform(Protocol):
     async def create(self, name: str, tier: Tier, template: str) -> Instance:
         """Launch it; the same name twice is one instance. Raises CannotStart."""
 
-    def gone(self, instance: Instance) -> str | None:
-        """Why it no longer exists, in a few words; None while it does."""
+    def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
+        """Why it no longer exists, in a few words; None while it does.
+
+        `stopped`: a stop signal was sent, so it exists until every process of it has ended.
+        """
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Create the lame-duck file, or delete it."""
 
-    async def stop(self, instance: Instance, signal: Signals) -> None:
+    async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:
         """Send the signal and return; `gone` reports its effect."""
 
     async def kill(self, instance: Instance) -> None:

@@ -24,6 +24,7 @@ from changeover.model.extras import require
 from changeover.model.guard import resolve
 from changeover.model.hop_traits import routing_tiers
 from changeover.model.instance import Address, Instance, LaunchSpec
+from changeover.model.stop import Stop, TemplateSettings
 from changeover.platforms.local.platform import LocalPlatform
 from changeover.ports import (
     BuffersToDisk,
@@ -162,6 +163,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
             for position, tier in enumerate(chain.tiers)
             if tier.update.guard
         },
+        stops={tier: _stops(templates) for tier, templates in settings.items()},
         previews={tier.name: shown for tier in chain.tiers if (shown := platform.preview(tier)) is not None},
         folder=file.resolve().parent,
     )
@@ -172,6 +174,14 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
     }
     buffering = {name: of for name, of in disk.items() if any(of.values())}
     return Wired(chain, runtime, platform, state, buffering, settings, text)
+
+
+def _stops(templates: Mapping[str, Any]) -> dict[str, Stop]:
+    return {
+        name: template.stop
+        for name, template in templates.items()
+        if isinstance(template, TemplateSettings) and template.stop is not None
+    }
 
 
 def _hashes(parsed: ParsedChain) -> dict[str, dict[str, str]]:

@@ -11,7 +11,7 @@ ROLLED_BACK: Final = 1
 COULD_NOT: Final = 2
 """The command could not do its job. It broke no request."""
 INTERRUPTED: Final = 3
-"""Service was interrupted: a request was lost, duplicated or corrupted."""
+"""Service was interrupted: a request was lost, duplicated or corrupted, or an instance was killed at its work."""
 FAULT: Final = 70
 """A fault of this program. The message names a report file with the traceback."""
 

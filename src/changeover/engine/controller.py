@@ -56,6 +56,7 @@ class Controller:
             tier,
             weighed=isinstance(runtime.routers[tier.name], CanWeigh),
             ask_first=any(hook.point is Point.BEFORE_STEP for hook in runtime.chain.hooks),
+            stop_grace=runtime.stop_grace(tier.name),
         )
         state = self._journal.tier(tier.name) or TierState(tier.first)
         machine = Machine(settings, state, self._journal.fleet(tier.name))

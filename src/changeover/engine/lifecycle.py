@@ -11,6 +11,7 @@ from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener
 from changeover.model.errors import fail
+from changeover.model.instance import Instance
 from changeover.ports import Unknown
 from changeover.rollout.members.phases import Phase
 
@@ -24,7 +25,7 @@ class LifecycleTiming:
     admission_looks: int = 5
     """Looks in a row that must find every member admitted."""
     stop: float = 10.0
-    """That `down` gives each tier to end its requests. The whole chain goes away: this is no drain."""
+    """That `down` gives each tier to end its requests, unless a `stop.grace` is longer. This is no drain."""
     stop_look: float = 0.05
     """Between two looks at instances that were sent their stop signal."""
 
@@ -90,6 +91,11 @@ async def _until_admitted(runtime: ChainRuntime, controller: Controller, timing:
             await asyncio.sleep(runtime.timing.busy_look)
 
 
+def _running(runtime: ChainRuntime, instances: list[Instance]) -> list[str]:
+    """Names of the instances that a stop signal was sent to and that still run."""
+    return [instance.name for instance in instances if runtime.platform.gone(instance, stopped=True) is None]
+
+
 async def take_down(
     runtime: ChainRuntime,
     journal: Journal,
@@ -106,11 +112,14 @@ async def take_down(
                     await runtime.routers[tier.name].forget(instance.name)
         for instance in instances:
             on_progress(Progress(time.time(), tier.name, "stop signal sent", instance.name))
-            await runtime.platform.stop(instance, runtime.hops[tier.name].traits.stop_signal)
-        waited = 0.0
-        while waited < timing.stop and any(runtime.platform.gone(instance) is None for instance in instances):
+            await runtime.platform.stop(instance, *runtime.stop_of(instance))
+        waited, patience = 0.0, max(timing.stop, *runtime.stop_grace(tier.name).values(), 0.0)
+        while waited < patience and _running(runtime, instances):
             await asyncio.sleep(timing.stop_look)
             waited += timing.stop_look
+        for name in _running(runtime, instances):
+            text = f"killed: still running {patience:.0f} s after its stop signal (stop.grace)"
+            on_progress(Progress(time.time(), tier.name, text, name, level="warning"))
         stopped += [instance.name for instance in instances]
     await runtime.platform.close()
     journal.clear_tiers(journal.latest())

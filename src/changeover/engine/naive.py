@@ -70,7 +70,7 @@ async def restart_tier(
 
 
 async def _stop(runtime: ChainRuntime, instance: Instance, timing: RestartTiming) -> None:
-    await runtime.platform.stop(instance, SIGTERM)
+    await runtime.platform.stop(instance, SIGTERM, "leader")
     try:
         async with asyncio.timeout(timing.stop):
             while runtime.platform.gone(instance) is None:

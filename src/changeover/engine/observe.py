@@ -16,6 +16,8 @@ from changeover.rollout.members.phases import Phase
 _ASKS_READINESS = frozenset({Phase.CREATING, Phase.WARMING, Phase.READY, Phase.ADMITTED})
 _ASKS_ROUTER = frozenset({Phase.READY, Phase.LEAVING, Phase.DRAINING, Phase.FAILED})
 _COUNTS = frozenset({Phase.LEAVING, Phase.DRAINING})
+_STOPPED = frozenset({Phase.DRAINED, Phase.STOPPING})
+"""A stop signal is sent, or on its way."""
 
 
 class Observer:
@@ -68,7 +70,8 @@ class Observer:
         return events
 
     async def _look_at(self, member: Member, phase: Phase, instance: Instance) -> list[on.Event]:
-        if phase is not Phase.FAILED and (reason := self._platform.gone(instance)) is not None:
+        stopped = phase in _STOPPED
+        if phase is not Phase.FAILED and (reason := self._platform.gone(instance, stopped=stopped)) is not None:
             return [on.InstanceGone(self._now(), member.name, reason)]
         events: list[on.Event] = []
         if phase in _ASKS_READINESS and self._is_time(member, phase):

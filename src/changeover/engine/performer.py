@@ -80,8 +80,8 @@ class Performer:
                 await runtime.platform.lame_duck(instance, command.on)
                 await runtime.hops[tier].lame_duck(instance, command.on)
             case do.Stop():
-                signal = SIGKILL if command.kill else runtime.hops[tier].traits.stop_signal
-                await runtime.platform.stop(instance, signal)
+                signal, to = runtime.stop_of(instance)
+                await runtime.platform.stop(instance, SIGKILL if command.kill else signal, to)
                 self._feed(tier, on.StopSent(self._now(), command.name))
 
     async def _create(self, tier: str, command: do.CreateInstance) -> None:

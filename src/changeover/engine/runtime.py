@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from changeover.engine.timing import EngineTiming
@@ -16,6 +18,7 @@ from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
 from changeover.model.guard import Guard
 from changeover.model.instance import Instance
+from changeover.model.stop import Stop, StopTo
 from changeover.ports import Hop, Platform, Preview, Router
 from changeover.rollout.members.fleet import Moved
 from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
@@ -67,14 +70,30 @@ class ChainRuntime:
     """Tiers that have a guard."""
     folder: Path
     """The folder of the chain file: relative paths in its hooks start there."""
+    stops: Mapping[str, Mapping[str, Stop]]
+    """How instances are stopped: tier -> template."""
     previews: Mapping[str, Preview]
     """Tiers whose new instances can be looked at before the switch."""
     carrying: dict[str, frozenset[str]]
     """Tier -> names of the instances that may carry traffic now; the controller keeps it up to date."""
     timing: EngineTiming = field(default=EngineTiming())
 
+    def stop_of(self, instance: Instance) -> tuple[Signals, StopTo]:
+        """The stop signal of an instance, and the processes of it that get it."""
+        traits, stop = self.hops[instance.tier].traits, self._stop(instance.tier, instance.template)
+        return Signals[f"SIG{stop.signal}"] if stop.signal else traits.stop_signal, stop.to or traits.stop_to
 
-def rollout_settings(tier: Tier, *, weighed: bool, ask_first: bool = False) -> RolloutSettings:
+    def stop_grace(self, tier: str) -> dict[str, float]:
+        """Template -> seconds from the stop signal to SIGKILL, where the chain file has such a time."""
+        return {name: stop.grace for name, stop in self.stops[tier].items() if stop.grace is not None}
+
+    def _stop(self, tier: str, template: str) -> Stop:
+        return self.stops[tier].get(template, Stop())
+
+
+def rollout_settings(
+    tier: Tier, *, weighed: bool, ask_first: bool = False, stop_grace: Mapping[str, float] = MappingProxyType({})
+) -> RolloutSettings:
     """The numbers that the core needs of a tier, from the chain file."""
     update = tier.update
     return RolloutSettings(
@@ -94,6 +113,7 @@ def rollout_settings(tier: Tier, *, weighed: bool, ask_first: bool = False) -> R
         by_load=update.order == "in-flight",
         weighed=weighed,
         ask_first=ask_first,
+        stop_grace=stop_grace,
     )
 
 

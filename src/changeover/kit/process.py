@@ -105,6 +105,23 @@ def send(pid: int, start: int, number: signal.Signals) -> bool:
     return True
 
 
+def send_session(pid: int, start: int, number: signal.Signals, home: Path) -> None:
+    """Send a signal to every process of the session that this process led, to its own group at one moment.
+
+    A shell with job control starts its children in groups of their own, so the group alone does not reach them.
+    """
+    members = _remaining(pid, start, home)
+    led = pid in members
+    if led:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
+    for member in members:
+        fields = _stat(member)
+        if fields is not None and not (led and fields[2] == str(pid)):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(member, number)
+
+
 def kill_session(pid: int, start: int, home: Path | None = None) -> None:
     """SIGKILL the process and the rest of its session, and wait until they are gone.
 

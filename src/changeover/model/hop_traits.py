@@ -14,6 +14,7 @@ from typing import Literal
 from changeover.model.chain import Chain, Tier
 from changeover.model.config_model import ConfigModel
 from changeover.model.router import RouterSettings
+from changeover.model.stop import StopTo
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class HopTraits:
     """Where `control` answers 200 while the instance may get traffic. Load balancers ask there, too."""
     stop_signal: Signals
     """The signal on which this software finishes what it has in flight and ends."""
+    stop_to: StopTo = "leader"
+    """Whether a stop signal goes to every process of an instance, or to the first one, which stops the others."""
     own_control: bool = True
     """Whether `control` is a listener of its own; otherwise it is `address`."""
     sees_uploads: bool = False

@@ -16,6 +16,7 @@ from changeover.hops.app.settings import AppSettings
 from changeover.model.chain import Chain, Tier
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import Address, InFlight, Instance, LaunchSpec
+from changeover.model.stop import StopTo
 from changeover.ports import CannotStart, LaunchContext, Membership, Preview, Router
 
 TRAITS = HopTraits("fake", AppSettings, "http", "/ready", SIGTERM)
@@ -90,12 +91,12 @@ class FakePlatform:
             self._gone.discard(instance.name)
         return instance
 
-    def gone(self, instance: Instance) -> str | None:
+    def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
         return "it ended" if instance.name in self._gone else None
 
     async def lame_duck(self, instance: Instance, on: bool) -> None: ...
 
-    async def stop(self, instance: Instance, signal: Signals) -> None:
+    async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:
         self.events.append(f"stop {instance.name}")
         self._gone.add(instance.name)
 
@@ -166,6 +167,7 @@ def runtime(of: Chain, platform: FakePlatform, routers: Mapping[str, FakeRouter]
         instances={},
         guarding={},
         folder=Path(),
+        stops={tier.name: {} for tier in of.tiers},
         previews={},
         carrying={},
     )

@@ -76,7 +76,7 @@ class _Router:
 class _Platform:
     around: Around
 
-    def gone(self, instance: Instance) -> str | None:
+    def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
         return self.around.gone
 
 

@@ -16,6 +16,7 @@ from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtim
 from changeover.engine.performer import Performer
 from changeover.engine.timing import EngineTiming
 from changeover.model.instance import Instance
+from changeover.model.stop import StopTo
 from changeover.ports import Unknown
 from changeover.rollout.commands import Admit, CreateInstance, LameDuck, Remove, SetWeight, Stop
 from changeover.rollout.events import Event, InstanceGone, RouterConfirmed, StopSent
@@ -52,7 +53,7 @@ class GatedRouter(FakeRouter):
 class StoppedPlatform(FakePlatform):
     """Records the signal of each stop."""
 
-    async def stop(self, instance: Instance, signal: Signals) -> None:
+    async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:
         self.events.append(f"{signal.name} {instance.name}")
 
 

@@ -10,10 +10,11 @@ Every command has to be expected where it is given; WakeAt alone may go unmentio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import Literal
 
 from changeover.model.chain import Strategy
@@ -166,12 +167,13 @@ def script(
     hold: bool = False,
     ask_first: bool = False,
     fresh: bool = False,
+    stop_grace: Mapping[str, float] = MappingProxyType({}),
     running: str | None = "v1",
 ) -> Iterator[Script]:
     """A tier `web` whose instances of `running` all serve, or (None) one that was never started. Time begins at 0."""
     rules = RolloutSettings("web", size, surge, unavailable, min_ready, progress_deadline, deadline, policy == "cut")
     rules = replace(rules, strategy=strategy, steps=steps, bake=bake, weighed=weighed, hold=hold, ask_first=ask_first)
-    rules = replace(rules, fresh_baseline=fresh)
+    rules = replace(rules, fresh_baseline=fresh, stop_grace=stop_grace)
     s = Script(Machine(rules, TierState(running or "v1", not_before=-900), Fleet()), Watch(rules))
     if running is not None:
         names = [f"web-{running}-{n}" for n in range(1, size + 1)]

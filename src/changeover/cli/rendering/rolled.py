@@ -37,6 +37,7 @@ def rolled_data(done: Rolled) -> dict[str, Any]:
                 "last_in_flight_at": member.last_busy,
                 "seconds_from_last_in_flight_to_stop": idle_before_stop(member),
                 "cut": member.cut or None,
+                "killed": member.killed,
             }
             for member in done.members
         ],
@@ -55,6 +56,7 @@ def rolled_text(done: Rolled) -> RenderableType:
     """One rollout as text."""
     way = f"{done.row.tier}: {done.row.from_template} -> {done.row.to_template}"
     cut = [f"{member.name}: cut at the drain deadline: {member.cut}." for member in done.members if member.cut]
+    cut += [_killed(member) for member in done.members if member.killed]
     if done.finish.outcome != "completed":
         serves = f"{done.serving} instances of {done.row.from_template} serve all traffic."
         last = f"Correct {done.row.to_template} and roll again, or `changeover retry`."
@@ -75,6 +77,10 @@ def rolled_text(done: Rolled) -> RenderableType:
             "-" if (idle := idle_before_stop(member)) is None else human_seconds(idle),
         )
     return Group(table, *cut)
+
+
+def _killed(member: Member) -> str:
+    return f"{member.name}: killed, still running at the end of its stop grace. Work after its responses may be lost."
 
 
 def _between(member: Member, first: str, last: str) -> str:

@@ -36,6 +36,8 @@ class App:
         ready_path="/readyz",
         # TERM is graceful for Python's servers; QUIT, nginx's graceful signal, kills them at once.
         stop_signal=SIGTERM,
+        # A shell passes no signal on, and ends at once itself. Servers with workers expect one for each, as of Ctrl-C.
+        stop_to="group",
         own_control=False,
         control_paths=("/readyz", "/inflight"),
         sees_uploads=True,

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from changeover.model.config_model import ConfigModel
+from changeover.model.stop import TemplateSettings
 
 
-class AppSettings(ConfigModel):
+class AppSettings(TemplateSettings):
     """The example application, or any HTTP server that answers the same three control paths.
 
     Such a server must answer `GET /readyz` with 200 while the file `{lame_duck}` is absent, and `GET /inflight` with

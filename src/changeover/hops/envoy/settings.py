@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from changeover.model.config_model import ConfigModel, Headers
+from changeover.model.config_model import Headers
+from changeover.model.stop import TemplateSettings
 from changeover.model.units import Seconds
 
 
-class EnvoySettings(ConfigModel):
+class EnvoySettings(TemplateSettings):
     """A gateway over the tier behind it. Changes of its members need no reload."""
 
     concurrency: int = Field(1, ge=1, le=64, description="Worker threads.")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from changeover.model.config_model import ConfigModel, RoutePath, each_once
+from changeover.model.stop import TemplateSettings
 from changeover.model.units import Seconds
 
 LONGEST = 2_147_483
@@ -27,7 +28,7 @@ class KongRoute(ConfigModel):
     )
 
 
-class KongSettings(ConfigModel):
+class KongSettings(TemplateSettings):
     """A gateway over the tier behind it, without a database: its Admin API gets the members with every change."""
 
     worker_processes: int = Field(1, ge=1, le=64, description="Fixed: a count that changes on reload resets peers.")

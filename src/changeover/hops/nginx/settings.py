@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from changeover.model.config_model import ConfigModel, Headers, RoutePath, each_once
+from changeover.model.stop import TemplateSettings
 from changeover.model.units import Bytes, Seconds, human_bytes
 
 
@@ -47,7 +48,7 @@ class Route(ConfigModel):
         return self
 
 
-class _Common(ConfigModel):
+class _Common(TemplateSettings):
     worker_processes: int = Field(1, ge=1, le=64, description="Fixed: a count that changes on reload resets peers.")
     connect_timeout: Seconds = Field(
         2.0, gt=0, description="A deleted machine never answers, so a longer wait gains nothing."

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from changeover.model.config_model import ConfigModel
 from changeover.model.relay_defaults import RELAY
+from changeover.model.stop import TemplateSettings
 from changeover.model.units import Bytes, Seconds
 
 MIB = 1024 * 1024
@@ -15,7 +15,7 @@ RouteText = Annotated[str, Field(pattern=r"^[A-Z]+ /[!-~]*$", examples=["POST /u
 """A method and a path: requests to it, or below it."""
 
 
-class RelaySettings(ConfigModel):
+class RelaySettings(TemplateSettings):
     """A relay in front of an application with resumable uploads; it streams every other request through."""
 
     segment: tuple[RouteText, ...] = Field(

@@ -25,6 +25,7 @@ from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
 from changeover.model.hop_traits import KnownHops, routing_tiers
 from changeover.model.instance import Address, Instance, LaunchSpec
+from changeover.model.stop import StopTo
 from changeover.platforms.local import haproxy, tls
 from changeover.platforms.local.state_files import (
     BalancerRecord,
@@ -253,11 +254,13 @@ class LocalPlatform:
         address = None if tier.name in self._routed else self.entry(tier.name)
         return InnerTier(tier, self._hops[tier.kind], address)
 
-    def gone(self, instance: Instance) -> str | None:
+    def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
         if instance.pid is None or instance.born is None:
             return "it was never started"
         if process.is_alive(instance.pid, instance.born):
             return None
+        if stopped and process.session_alive(instance.pid, instance.born, Path(instance.directory)):
+            return None  # a shell ends on the signal at once, before the server that it started
         return _tail(Path(instance.directory) / "log") or "its process ended and left nothing in its log"
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
@@ -267,11 +270,13 @@ class LocalPlatform:
         except OSError as error:
             raise Unknown(f"{file}: {error.strerror}") from error
 
-    async def stop(self, instance: Instance, signal: Signals) -> None:
+    async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:
         if instance.pid is None or instance.born is None:
             return
         if signal is SIGKILL:
             await self.kill(instance)
+        elif to == "group":
+            process.send_session(instance.pid, instance.born, signal, Path(instance.directory))
         else:
             process.send(instance.pid, instance.born, signal)
 

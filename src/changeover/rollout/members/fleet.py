@@ -16,6 +16,8 @@ from types import MappingProxyType
 from changeover.model.instance import InFlight
 from changeover.rollout.members.phases import EXISTING, STARTING, STAYING, TABLE, Cause, Phase
 
+KILLED = "killed"
+"""Key of `Member.times`: when it was killed, still running at the end of its stop grace."""
 DEFAULT_WEIGHT = 100
 """Weight of an instance when all are to get the same."""
 
@@ -60,6 +62,11 @@ class Member:
     @property
     def since(self) -> float:
         return self.times.get(self.phase, 0.0)
+
+    @property
+    def killed(self) -> bool:
+        """It still ran at the end of its stop grace, and work of it may have been lost."""
+        return KILLED in self.times
 
     @property
     def returns(self) -> bool:

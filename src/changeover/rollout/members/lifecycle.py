@@ -12,7 +12,7 @@ from math import inf
 
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.fleet import KILLED, Member
 from changeover.rollout.members.phases import STARTING, Cause, Phase
 from changeover.rollout.tier.context import Context, Transition
 from changeover.rollout.tier.state import Resting, TierState, Undoing, with_rollout
@@ -224,7 +224,7 @@ def _due_from(context: Context, tier: TierState, member: Member) -> float:
         case Phase.DRAINING:
             return inf if member.deadline is None or member.overdue else member.deadline
         case Phase.STOPPING:
-            return max(retry, member.since + timing.stop_grace)
+            return max(retry, member.since + settings.grace(member.template))
         case Phase.LEAVING | Phase.DRAINED | Phase.FAILED:
             return retry
         case _:
@@ -289,7 +289,7 @@ def readmit(context: Context, tier: TierState, member: Member, at: float) -> Com
 
 def command(context: Context, tier: TierState, member: Member, at: float) -> Commands:
     """Give, or give again, the commands whose effect the instance's phase waits for."""
-    grace = context.settings.timing.stop_grace
+    grace = context.settings.grace(member.template)
     match member.phase:
         case Phase.CREATING if Phase.LEAVING in member.times:
             yield do.LameDuck(member.name, on=False)
@@ -305,7 +305,10 @@ def command(context: Context, tier: TierState, member: Member, at: float) -> Com
         case Phase.DRAINED:
             yield do.Stop(member.name, kill=bool(member.cut))
         case Phase.STOPPING if at >= member.since + grace:
-            yield do.Note(f"killed: still running {grace:.0f} s after its stop signal, nothing in flight", member.name)
+            text = f"killed: still running {grace:.0f} s after its stop signal (stop.grace)"
+            yield do.Note(text, member.name, "warning")
+            member.times.setdefault(KILLED, at)
+            context.fleet.touch(member)
             yield do.Stop(member.name, kill=True)
         case _:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,8 +37,6 @@ class RolloutTiming:
     quiet_observations: int = 2
     """Empty observations in a row before an instance counts as drained. One is not enough: a proxy's worker threads
     learn of a removal a moment after its main thread has confirmed it, and may still open one last connection."""
-    stop_grace: float = 10.0
-    """Seconds from the stop signal to SIGKILL. An instance that is stopped has nothing in flight, so it loses none."""
     max_failures: int = 3
     """Fewest failed starts that undo a rollout. When many instances start at once it takes half of them, so that a few
     random failures undo nothing; each admission makes up for one failure."""
@@ -71,7 +70,14 @@ class RolloutSettings:
     """Of blue-green: whether the switch waits for `promote`."""
     fresh_baseline: bool = False
     """Of a canary: whether as many instances of the old template are created anew, to compare with."""
+    stop_grace: Mapping[str, float] = field(default_factory=dict)
+    """Template -> time from the stop signal to SIGKILL, where it is not the drain deadline: work may go on after its
+    response, where no count shows it."""
     timing: RolloutTiming = field(default=RolloutTiming())
+
+    def grace(self, template: str) -> float:
+        """Time from the stop signal to SIGKILL."""
+        return self.stop_grace.get(template, self.drain_deadline)
 
     @property
     def canary_beside_all(self) -> bool:

@@ -150,15 +150,26 @@ def test_an_instance_that_ends_by_itself_while_it_drains_was_missed() -> None:
         )
 
 
-def test_an_instance_that_does_not_end_after_its_stop_signal_is_killed() -> None:
-    with script() as s:
+def test_an_instance_that_does_not_end_within_the_drain_deadline_of_its_stop_signal_is_killed() -> None:
+    with script(deadline=600) as s:
         draining(s)
         s.event(InFlightSeen(6, A, IDLE))
         s.event(InFlightSeen(7, A, IDLE)).expect(Stop(A))
         s.event(StopSent(7, A))
-        s.event(Tick(7 + TIMING.stop_grace - 0.1))
-        s.event(Tick(7 + TIMING.stop_grace)).expect(Said("killed", A), Stop(A, kill=True))
-        s.event(InstanceGone(18, A)).expect(CreateInstance(D, "v2"))
+        s.event(Tick(606.9))
+        s.event(Tick(607)).expect(Said("killed", A), Stop(A, kill=True))
+        assert s.machine.fleet.members[A].killed
+        s.event(InstanceGone(618, A)).expect(CreateInstance(D, "v2"))
+
+
+def test_the_stop_grace_of_its_template_comes_before_the_drain_deadline() -> None:
+    with script(deadline=600, stop_grace={"v1": 30.0}) as s:
+        draining(s)
+        s.event(InFlightSeen(6, A, IDLE))
+        s.event(InFlightSeen(7, A, IDLE)).expect(Stop(A))
+        s.event(StopSent(7, A))
+        s.event(Tick(36.9))
+        s.event(Tick(37)).expect(Said("killed", A), Stop(A, kill=True))
 
 
 def test_commands_without_visible_effect_are_given_again() -> None:
