@@ -6,12 +6,16 @@ A new hop is one line in `hops/registry.py`; here its port is asked what it can 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ValidationError
+
 from changeover.engine.journal.journal import Journal
+from changeover.engine.release import kept_templates
+from changeover.engine.release.kept_templates import KeptTier
 from changeover.engine.runtime import ChainRuntime, Guarding
 from changeover.hops import registry
 from changeover.kit import http
@@ -75,8 +79,12 @@ class Wired:
         if self.chain.notify:
             require("apprise", "`notify`")
 
-    def keep_copy(self) -> None:
-        """Keep the chain file as it is now beside the state: what runs must be known whatever happens to the file."""
+    def keep_copy(self, journal: Journal, targets: Mapping[str, str], *, fresh: bool = False) -> None:
+        """Keep the chain file as it is now beside the state: what runs must be known whatever happens to the file.
+
+        `targets`: tier -> the template that it is about to run. `fresh`: the chain starts from nothing.
+        """
+        kept_templates.write(self.state, self.chain, journal, targets, fresh=fresh)
         write_whole(self.state / COPY, self.text)
 
 
@@ -101,9 +109,10 @@ def renderers() -> Mapping[str, type[RendersConfiguration]]:
 
 def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
     """Join a chain file with its hops, its platform and its routers. Starts nothing. Raises ChangeoverError."""
-    parsed, text = read_chain(file)
-    chain, settings = parsed.chain, parsed.settings
+    given, text = read_chain(file)
     state = state.resolve()
+    parsed = _with_kept(given, kept_templates.read(state))
+    chain, settings = parsed.chain, parsed.settings
     hops = {tier.name: registry.HOPS[tier.kind](client) for tier in chain.tiers}
     routing = routing_tiers(chain, registry.known_hops())
 
@@ -155,7 +164,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         hops=hops,
         routers={tier.name: router(tier) for tier in chain.tiers},
         hashes=_hashes(parsed),
-        hashes_in_use=lambda: _hashes(read_chain(state / COPY)[0]),
+        hashes_in_use=lambda: _hashes_in_use(state),
         instances=instances,
         carrying=carrying,
         guarding={
@@ -190,6 +199,44 @@ def _hashes(parsed: ParsedChain) -> dict[str, dict[str, str]]:
         tier.name: {name: content_hash(tier.kind, template) for name, template in parsed.settings[tier.name].items()}
         for tier in parsed.chain.tiers
     }
+
+
+def _hashes_in_use(state: Path) -> dict[str, dict[str, str]]:
+    """The same of the templates that the instances were made from, and of those that a rollout can return to."""
+    copy, kept = read_chain(state / COPY)[0], kept_templates.read(state)
+    found = _hashes(copy)
+    for tier in copy.chain.tiers:
+        found[tier.name] |= {
+            name: content_hash(tier.kind, template) for name, template in _kept_settings(tier, kept).items()
+        }
+    return found
+
+
+def _with_kept(parsed: ParsedChain, kept: Mapping[str, KeptTier]) -> ParsedChain:
+    """The chain with the kept templates that its file no longer has, behind its own."""
+    tiers, settings = [], {}
+    for tier in parsed.chain.tiers:
+        lost = {k: v for k, v in _kept_settings(tier, kept).items() if k not in tier.templates}
+        templates = {**tier.templates, **{name: kept[tier.name].templates[name] for name in lost}}
+        tiers.append(tier.model_copy(update={"templates": templates}))
+        settings[tier.name] = {**parsed.settings[tier.name], **lost}
+    return replace(parsed, chain=parsed.chain.model_copy(update={"tiers": tuple(tiers)}), settings=settings)
+
+
+def _kept_settings(tier: Tier, kept: Mapping[str, KeptTier]) -> dict[str, BaseModel]:
+    """The kept templates of a tier, as its hop understands them. Raises ChangeoverError."""
+    found = kept.get(tier.name)
+    if found is None or found.kind != tier.kind:
+        return {}
+    schema = registry.known_hops()[tier.kind].settings
+    try:
+        return {name: schema.model_validate(template) for name, template in found.templates.items()}
+    except ValidationError as error:
+        raise fail(
+            f"a kept template of tier {tier.name} is not one that this version of changeover accepts",
+            state="Nothing was changed; the chain goes on serving.",
+            next="Use the version of changeover that started the chain.",
+        ) from error
 
 
 def client() -> httpx.AsyncClient:

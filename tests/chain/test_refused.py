@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from tests.chain.chains import Chain, Done, Said, chain_file, tier_of
@@ -91,12 +90,3 @@ def test_a_template_that_was_changed_while_it_runs_is_refused_and_not_taken_over
     assert f"Template v1 of tier {tier} was changed while instances of it are running" in done.err
     # What the keeper would start a dead instance from.
     assert (resting.state / "chain.yaml").read_text() == kept
-
-
-def test_a_template_that_is_in_use_cannot_be_taken_out_of_the_file(resting: Chain) -> None:
-    def without(said: Said) -> None:
-        del tier_of(said, "edge")["templates"]["v1"]
-
-    file: Path = chain_file(resting.folder, *TEMPLATES, without, name="without.yaml")
-    done = unchanged(resting, "edge", "roll", "edge", "--to", "v2", "-f", file, code=2)
-    assert "Template v1 of tier edge was removed while instances of it are running" in done.err

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from changeover import wiring
+from changeover.engine.journal.journal import Journal
+from changeover.engine.journal.lease import KEEPER
+from changeover.hops import registry
 from changeover.model.chain import Chain
-from changeover.model.errors import ChangeoverError, fail
+from changeover.model.errors import ChangeoverError, Problem, fail
+from changeover.model.hop_traits import routing_tiers
 
 
 def chain_file(given: Path | None, state: Path) -> Path:
@@ -40,16 +46,19 @@ async def wired(file: Path, state: Path) -> AsyncIterator[wiring.Wired]:
 
 @asynccontextmanager
 async def running(given: Path | None, state: Path) -> AsyncIterator[wiring.Wired]:
-    """The same for a chain that must be up. Raises ChangeoverError if it is down or has other tiers than the file."""
+    """The same for a chain that must be up. Raises ChangeoverError if it is down or the file does not fit it."""
     if not (state / "chain.yaml").exists():
         raise _not_up(state)
     async with wired(chain_file(given, state), state) as found:
+        as_it_is = wiring.read_chain(state / "chain.yaml")[0].chain
         with contextlib.closing(found.journal()) as journal:
             if not journal.is_up():
                 raise _not_up(state)
-        as_it_is = wiring.read_chain(state / "chain.yaml")[0].chain
-        _check_same_tiers(found.chain, as_it_is)
-        _check_same_previews(found.chain, as_it_is)
+            _check_same_tiers(found.chain, as_it_is)
+            _check_fixed(found.chain, as_it_is)
+            holder = journal.holder()
+            if holder is None or holder.purpose == KEEPER or not holder.is_alive():
+                _check_sizes_of_moving(found.chain, as_it_is, journal)
         yield found
 
 
@@ -64,16 +73,52 @@ def _check_same_tiers(given: Chain, running: Chain) -> None:
         )
 
 
-def _check_same_previews(given: Chain, running: Chain) -> None:
-    """Refuse another preview address than the load balancer has listened on since the chain started."""
-    was, wanted = ({t.name: t.update.preview for t in chain.tiers} for chain in (running, given))
-    if changed := [name for name in wanted if wanted[name] != was[name]]:
-        raise fail(
-            f"the chain file sets the preview of tier {changed[0]} to {wanted[changed[0]] or 'none'}; "
-            f"the chain was started with {was[changed[0]] or 'none'}",
-            state="Nothing was changed.",
-            next="Restore `preview` in the chain file, or take the chain down and up again.",
+def _check_fixed(given: Chain, running: Chain) -> None:
+    """Refuse changes of what the load balancer was configured with when the chain started. Names each of them."""
+    was, wanted = _fixed(running), _fixed(given)
+    changed = [key for key in wanted if wanted[key] != was[key]]
+    if changed:
+        raise ChangeoverError(
+            *(
+                Problem(
+                    f"the chain file sets {key} to {wanted[key]}; the chain was started with {was[key]}",
+                    state="Nothing was changed.",
+                    next="Restore it in the chain file, or take the chain down and up again.",
+                )
+                for key in changed
+            )
         )
+
+
+def _fixed(chain: Chain) -> dict[str, str]:
+    """What takes effect only when a chain starts: key -> value as the message shows it."""
+    found = {
+        "listen": chain.listen,
+        "trusted_peers": ", ".join(chain.trusted_peers) or "none",
+    }
+    routed = routing_tiers(chain, registry.known_hops())
+    for tier in chain.tiers:
+        found[f"the preview of tier {tier.name}"] = tier.update.preview or "none"
+        # The settings of a router may hold tokens.
+        router = json.dumps(tier.router, sort_keys=True, default=str)
+        found[f"the router of tier {tier.name}"] = f"settings {hashlib.sha256(router.encode()).hexdigest()[:12]}"
+        if tier.name not in routed:
+            found[f"the affinity of tier {tier.name}"] = str(tier.affinity)
+            found[f"the health of tier {tier.name}"] = str(tier.health)
+    return found
+
+
+def _check_sizes_of_moving(given: Chain, running: Chain, journal: Journal) -> None:
+    """Refuse another size for a tier whose rollout is not finished: its steps were decided for the old one."""
+    for tier in given.tiers:
+        was, state = running.tier(tier.name), journal.tier(tier.name)
+        if was is not None and state is not None and state.moving and was.size != tier.size:
+            raise fail(
+                f"the chain file sets the size of tier {tier.name} to {tier.size}; its unfinished rollout "
+                f"began with {was.size}",
+                state="Nothing was changed.",
+                next=f"Restore `size: {was.size}` and run the command again; change the size after the rollout.",
+            )
 
 
 def _names(tiers: Sequence[tuple[str, str]]) -> str:

@@ -125,17 +125,23 @@ def _canary_step(step: chain.Step) -> CanaryStep:
     return CanaryStep("pause", stay=step.pause if isinstance(step.pause, float) else None)
 
 
-def check_templates(runtime: ChainRuntime, journal: Journal) -> None:
-    """Check that every template in use still exists and is unchanged: instances are replaced from it, and an undo
-    goes back to it. Raises ChangeoverError."""
+def check_templates(runtime: ChainRuntime, journal: Journal, undo: Mapping[str, str] | None = None) -> None:
+    """Check that every template in use is there and unchanged: instances are replaced from it, and an unfinished
+    rollout goes back to it. `undo`: tier -> template that is returned to now. Raises ChangeoverError."""
     hashes_in_use = runtime.hashes_in_use()
+    release = journal.unfinished_release()
     for tier in runtime.chain.tiers:
-        for name in sorted({member.template for member in journal.fleet(tier.name)}):
+        running = {member.template for member in journal.fleet(tier.name)}
+        state = journal.tier(tier.name)
+        back = {state.previous if state else None, (undo or {}).get(tier.name)}
+        if release is not None:
+            back.add(release.from_templates.get(tier.name))
+        for name in sorted(running | {one for one in back if one}):
             used, now = hashes_in_use[tier.name].get(name), runtime.hashes[tier.name].get(name)
             if used is not None and used != now:
+                since = "while instances of it are running" if name in running else "since instances of it ran"
                 raise fail(
-                    f"Template {name} of tier {tier.name} was {'changed' if now else 'removed'} while instances of it "
-                    "are running",
+                    f"Template {name} of tier {tier.name} was {'changed' if now else 'removed'} {since}",
                     state="Nothing was changed in the chain.",
                     next=f"Restore {name} as it was, and give the change a template name of its own.",
                 )

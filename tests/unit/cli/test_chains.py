@@ -8,6 +8,7 @@ from tests.unit.cli.standing import CHAIN, StandingChain
 from changeover.cli.chains import chain_file
 from changeover.cli.exits import COULD_NOT
 from changeover.model.errors import ChangeoverError
+from changeover.rollout.tier.state import Rolling, Rollout, TierState
 
 
 def test_the_given_file_wins(chain: StandingChain) -> None:
@@ -52,3 +53,40 @@ def test_a_chain_file_with_another_preview_is_refused(chain: StandingChain) -> N
     refused = chain.run("roll", "runtime", "--to", "v2")
     assert refused.code == COULD_NOT
     assert "sets the preview of tier runtime to 127.0.0.1:9090; the chain was started with none" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "message"),
+    [
+        ("listen: 127.0.0.1:8080", "listen: 127.0.0.1:8090", "sets listen to 127.0.0.1:8090; the chain was started"),
+        (
+            "nginx-stream\n",
+            "nginx-stream\n    affinity: client-ip\n",
+            "the affinity of tier edge to client-ip; the chain",
+        ),
+        ("kind: app\n", "kind: app\n    health: {fall: 9}\n", "the health of tier runtime to interval=0.5 timeout=2.0"),
+    ],
+    ids=["listen", "affinity", "health"],
+)
+def test_a_change_that_takes_effect_only_when_a_chain_starts_is_named_and_refused(
+    chain: StandingChain, was: str, now: str, message: str
+) -> None:
+    assert was in CHAIN
+    chain.file.write_text(CHAIN.replace(was, now))
+    for command in ("roll", "plan"):
+        refused = chain.run(command, "edge", "--to", "v2")
+        assert refused.code == COULD_NOT
+        assert message in refused.err
+        assert "Nothing was changed." in refused.err
+
+
+def test_a_rollout_is_not_resumed_with_another_size(chain: StandingChain) -> None:
+    with chain.controlled("roll") as journal:
+        journal.begin_rollout(1.0, "edge", "v1", "v2")
+        moving = TierState("v2", Rolling(Rollout("v1", "rolling", 0)))
+        journal.write_step(1.0, "edge", moving, (), ())
+        journal.begin_release(1.0, {"edge": "v2"}, {"edge": "v1"}, None)
+    chain.file.write_text(CHAIN.replace("size: 2", "size: 1", 1))
+    refused = chain.run("resume")
+    assert refused.code == COULD_NOT
+    assert "sets the size of tier edge to 1; its unfinished rollout began with 2" in refused.err

@@ -26,6 +26,7 @@ from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.release.release import carry_on, pause_unattended
+from changeover.engine.runtime import check_templates
 from changeover.model.errors import fail
 from changeover.rollout.tier.actions import ANSWERS, Action, Answer, TierStatus
 
@@ -156,4 +157,6 @@ async def _at_rest(output: Output, found: wiring.Wired, journal: Journal, tier: 
             f"{action} {tier}: {answer.text if not answer.done else 'the tier has no earlier rollout'}",
             state="Nothing was changed.",
         )
+    if action is Action.UNDO:
+        check_templates(found.runtime, journal, {tier: goal})
     return await roll_targets(output, found, journal, {tier: goal}, "rolling" if action is Action.UNDO else None)

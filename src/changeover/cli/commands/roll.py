@@ -95,7 +95,7 @@ async def roll_targets(
             return exits.DONE
         found.check_software()
         check_roll(found.runtime, journal, targets)
-        found.keep_copy()  # after the checks: the keeper starts replacements from this copy
+        found.keep_copy(journal, targets)  # after the checks: the keeper starts replacements from this copy
         start_keeper(found.state, journal)
         released = await roll_tiers(found.runtime, journal, targets, output.progress_since(time.time()), strategy)
     return show_rolled(output, released)

@@ -49,7 +49,9 @@ async def start(found: wiring.Wired, source: Path, on_progress: ProgressListener
     """Bring a chain up and start its keeper. Raises ChangeoverError after it has stopped what it started."""
     found.check_software()
     with contextlib.closing(found.journal()) as journal, lease(journal, "up", time.time()):
-        found.keep_copy()  # first: `down` finds the instances by it if this process is killed
+        # First: `down` finds the instances by the copy if this process is killed.
+        targets = {tier.name: tier.first for tier in found.chain.tiers}
+        found.keep_copy(journal, targets, fresh=True)
         journal.set_chain_file(source.resolve())
         await bring_up(found.runtime, journal, on_progress)
         start_keeper(found.state, journal)

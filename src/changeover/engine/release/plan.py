@@ -10,7 +10,7 @@ from math import inf
 from statistics import median
 
 from changeover.engine.journal.journal import Journal
-from changeover.engine.release.release import is_there
+from changeover.engine.release.release import check_sizes, is_there
 from changeover.engine.release.saved_plan import SavedPlan, as_listed, basis_of, digest, settings_of
 from changeover.engine.runtime import ChainRuntime
 from changeover.model.chain import Strategy, Tier
@@ -74,6 +74,7 @@ async def make(
             state="Nothing was planned.",
             next="Wait for its end, finish it with `changeover resume`, or take it back with `changeover abort`.",
         )
+    check_sizes(runtime, journal, targets)
     moving = [t for t in runtime.chain.inside_out if t.name in targets and not is_there(journal, t, targets[t.name])]
     for tier in moving:
         _check_whole(journal, tier)

@@ -76,6 +76,7 @@ def check_roll(runtime: ChainRuntime, journal: Journal, targets: Mapping[str, st
     An unfinished release is carried on by asking for the same again; anything else must wait.
     """
     check_templates(runtime, journal)
+    check_sizes(runtime, journal, targets)
     release = journal.unfinished_release()
     if release is not None and (release.undo_reason is not None or dict(release.to_templates) != dict(targets)):
         way = ", ".join(f"{tier} to {goal}" for tier, goal in release.to_templates.items())
@@ -84,6 +85,24 @@ def check_roll(runtime: ChainRuntime, journal: Journal, targets: Mapping[str, st
             state="Nothing was changed. Its instances serve, old and new.",
             next="Finish it with `changeover resume`, or take it back with `changeover abort`.",
         )
+
+
+def check_sizes(runtime: ChainRuntime, journal: Journal, targets: Mapping[str, str]) -> None:
+    """Refuse to roll a tier to another template and to make it smaller at once: old instances would leave before new
+    ones serve. Raises ChangeoverError."""
+    for name, goal in targets.items():
+        tier, state = runtime.chain.tier(name), journal.tier(name)
+        serving = journal.fleet(name).serving
+        if tier is None or state is None or not isinstance(state.state, Resting) or goal == state.goal:
+            continue
+        if tier.size < serving:
+            raise fail(
+                f"the chain file sets the size of tier {name} to {tier.size}, and {serving} instances serve: "
+                "a roll would stop old instances before new ones serve",
+                state="Nothing was changed.",
+                next=f"Roll with `size: {serving}`, then change the size and run "
+                f"`changeover roll {name} --to {goal}` again.",
+            )
 
 
 async def roll(
