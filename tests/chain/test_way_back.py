@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.chain.chains import Chain, Said, chain_file, small, tier_of
+import os
+import signal
+
+from tests.chain.chains import Chain, Said, chain_file, running_in, small, tier_of, until
 
 
 def test_an_undo_returns_to_a_template_that_was_deleted_from_the_file(two_tiers: Chain) -> None:
@@ -46,3 +49,16 @@ def test_a_tier_is_not_made_smaller_and_rolled_at_once(two_tiers: Chain) -> None
         refused = two_tiers.run(command, "runtime", "--to", goal, "-f", file, code=2)
         assert "the chain file sets the size of tier runtime to 1, and 2 instances serve" in refused.err
     two_tiers.serves("runtime", was)
+
+
+def test_after_a_power_cut_status_tells_that_nothing_serves_and_up_starts_it_again(chain: Chain) -> None:
+    chain_file(chain.folder, small, name=chain.file.name)
+    chain.up()
+    for pid in running_in(chain.folder):  # the keeper too
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not running_in(chain.folder), "no process of the chain")
+    assert [tier["serving"] for tier in chain.here("status", "--json").json["tiers"]] == [0, 0]
+    revived = chain.run("up", "--json")
+    assert "parts of it have died" in revived.err
+    assert [tier["serving"] for tier in revived.json["tiers"]] == [tier["size"] for tier in revived.json["tiers"]]
+    assert revived.json["load_balancer_running"]

@@ -23,6 +23,7 @@ from changeover.rollout.tier.actions import status_of
 async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
     """The object of `status --json`."""
     up = journal.is_up()
+    open_now = found.platform.is_open()
     now = Clock(not_before=journal.latest()).now()  # the controllers' clock, which never goes back
     tiers, instances = [], []
     for tier in found.chain.tiers:
@@ -36,7 +37,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
                 "size": tier.size,
                 "template": state.goal if state else None,
                 "status": status_of(state.state).value if state else None,
-                "serving": sum(m.phase is Phase.ADMITTED for m in members),
+                "serving": sum(open_now and _serves(found, member) for member in members),
                 "canary_share": _canary_share(found, tier, journal) if up else None,
                 "preview": str(shown) if up and (shown := found.platform.preview_entry(tier.name)) else None,
             }
@@ -49,11 +50,17 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
         "edge_url": edge_url(found) if up else None,
         "ca_file": str(found.platform.ca_file) if up else None,
         "active_command": active,
-        "load_balancer_running": found.platform.is_open(),
+        "load_balancer_running": open_now,
         "keeper_pid": known.pid if (known := journal.keeper()) is not None and known.is_alive() else None,
         "tiers": tiers,
         "instances": instances,
     }
+
+
+def _serves(found: wiring.Wired, member: Member) -> bool:
+    """Whether the instance is admitted and its process runs: the journal does not know of a power cut."""
+    instance = found.platform.recorded(member.name)
+    return member.phase is Phase.ADMITTED and instance is not None and found.platform.gone(instance) is None
 
 
 def _canary_share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] | None:

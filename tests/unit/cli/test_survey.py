@@ -33,10 +33,10 @@ def member(serial: int, template: str, phase: Phase, deadline: float | None = No
     return Member(name, template, serial, phase, {phase: 1.0}, deadline=deadline)
 
 
-def test_a_tier_has_its_goal_its_status_and_how_many_serve(chain: StandingChain) -> None:
+def test_a_tier_has_its_goal_and_status_and_an_instance_without_a_process_does_not_serve(chain: StandingChain) -> None:
     record(chain, Rolling(Rollout("v1")), member(1, "v1", Phase.ADMITTED), member(2, "v2", Phase.WARMING))
     edge, runtime = chain.run("status", "--json").json["tiers"]
-    assert (runtime["template"], runtime["status"], runtime["serving"]) == ("v2", "rolling", 1)
+    assert (runtime["template"], runtime["status"], runtime["serving"]) == ("v2", "rolling", 0)
     assert (edge["template"], edge["status"], edge["serving"]) == (None, None, 0)
 
 

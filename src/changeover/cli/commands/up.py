@@ -15,15 +15,20 @@ from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOp
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.status import picture
 from changeover.cli.survey import survey
-from changeover.engine.journal.lease import lease
+from changeover.engine.journal.lease import lease, patient_lease
+from changeover.engine.keeper.keeper import KeeperTiming, heal, needs_healing
 from changeover.engine.lifecycle import bring_up
 from changeover.engine.runtime import ProgressListener
+from changeover.model.errors import fail
+
+REVIVAL = KeeperTiming(heal=60.0)
+"""Every instance of the chain may have to start at once."""
 
 
 def up(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
     """Start every tier from its first template and wait until all instances serve.
 
-    Changes nothing if the chain is already up.
+    If the chain is already up, only instances and load balancers that died are started again.
     """
     run(json, lambda output: _up(output, file, state), acts=True)
 
@@ -34,15 +39,32 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
         with contextlib.closing(found.journal()) as journal:
             up_already = journal.is_up()
         if up_already:
-            output.note("The chain is already up. Nothing was changed.")
+            with contextlib.closing(found.journal()) as journal:
+                ensure_keeper(found.state, journal)  # first: it goes on if this attempt does not succeed
+            await _revive(output, found)
         else:
             await start(found, source, output.progress_since(time.time()))
         with contextlib.closing(found.journal()) as journal:
-            if up_already:
-                ensure_keeper(found.state, journal)
             data = await survey(found, journal)
             output.result(data, picture(data))
     return exits.DONE
+
+
+async def _revive(output: Output, found: wiring.Wired) -> None:
+    """Start what died of a chain that is up, after a power cut everything. Raises ChangeoverError if it stays down."""
+    with contextlib.closing(found.journal()) as journal:
+        if not needs_healing(found.runtime, journal) or journal.rollouts(unfinished=True):
+            output.note("The chain is already up. Nothing was changed.")
+            return
+        output.note("The chain was up, and parts of it have died. They are started again.")
+        async with patient_lease(journal, "up", time.time()):
+            await heal(found.runtime, journal, output.progress_since(time.time()), REVIVAL)
+        if needs_healing(found.runtime, journal):
+            raise fail(
+                f"the chain does not serve whole within {REVIVAL.heal:.0f} s",
+                state="The keeper goes on with replacing the instances that died.",
+                next="`changeover status` shows what is missing; the logs are in the state folder.",
+            )
 
 
 async def start(found: wiring.Wired, source: Path, on_progress: ProgressListener) -> None:

@@ -39,20 +39,23 @@ async def keep(
 ) -> None:
     """Heal until the chain is down, or `changed` reports that its file is another one than `runtime` was made from."""
     while journal.is_up() and not changed():
-        if _something_died(runtime, journal) and not journal.rollouts(unfinished=True):
+        if needs_healing(runtime, journal) and not journal.rollouts(unfinished=True):
             try:
                 journal.take_lease(KEEPER, Clock().now())
             except LeaseHeld:
                 pass
             else:
                 try:
-                    await _heal(runtime, journal, on_progress, timing)
+                    await heal(runtime, journal, on_progress, timing)
                 finally:
                     journal.release_lease()
         await asyncio.sleep(timing.look)
 
 
-async def _heal(runtime: ChainRuntime, journal: Journal, on_progress: ProgressListener, timing: KeeperTiming) -> None:
+async def heal(
+    runtime: ChainRuntime, journal: Journal, on_progress: ProgressListener, timing: KeeperTiming = KeeperTiming()
+) -> None:
+    """Replace what died, for a limited time. The lease must be held."""
     runtime.instances.clear()
     controller = Controller(runtime, journal, on_progress)
     async with controller.tending():
@@ -62,7 +65,8 @@ async def _heal(runtime: ChainRuntime, journal: Journal, on_progress: ProgressLi
                 await controller.settle()
 
 
-def _something_died(runtime: ChainRuntime, journal: Journal) -> bool:
+def needs_healing(runtime: ChainRuntime, journal: Journal) -> bool:
+    """Whether the load balancer or an instance is missing. Asks processes, because the journal may be out of date."""
     if not runtime.platform.is_open():
         return True
     for tier in runtime.chain.tiers:
