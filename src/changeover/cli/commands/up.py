@@ -53,7 +53,10 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
 async def _revive(output: Output, found: wiring.Wired) -> None:
     """Start what died of a chain that is up, after a power cut everything. Raises ChangeoverError if it stays down."""
     with contextlib.closing(found.journal()) as journal:
-        if not needs_healing(found.runtime, journal) or journal.rollouts(unfinished=True):
+        if journal.rollouts(unfinished=True):
+            output.note("A rollout is not finished; `changeover resume` continues it. The keeper replaces what died.")
+            return
+        if not needs_healing(found.runtime, journal):
             output.note("The chain is already up. Nothing was changed.")
             return
         output.note("The chain was up, and parts of it have died. They are started again.")

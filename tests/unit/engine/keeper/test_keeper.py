@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from tests.unit.engine.fake_chain import FakePlatform, chain, runtime
@@ -12,6 +13,7 @@ from changeover.engine.journal.journal import Journal
 from changeover.engine.keeper.keeper import KeeperTiming, keep
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.runtime import Progress
+from changeover.rollout.tier.state import Rolling, Rollout
 
 SOON = KeeperTiming(look=0.02, heal=2.0)
 
@@ -65,13 +67,36 @@ def test_nothing_is_replaced_while_a_command_holds_the_lease(up: Journal, platfo
     assert holder.purpose == "roll app to v2"
 
 
-def test_nothing_is_replaced_in_a_rollout_whose_controller_has_ended(up: Journal, platform: FakePlatform) -> None:
+@pytest.mark.parametrize("begun", [True, False], ids=["begun", "before its first step"])
+def test_a_rollout_whose_controller_has_ended_is_paused_and_its_dead_instances_are_replaced(
+    up: Journal, platform: FakePlatform, begun: bool
+) -> None:
     up.take_lease("roll app to v2", 200.0)
     up.begin_rollout(200.0, "app", "v1", "v2")
+    resting = up.tier("app")
+    assert resting is not None
+    if begun:
+        moving = replace(resting, goal="v2", state=Rolling(Rollout("v1", serial_before=resting.serial)))
+        up.write_step(200.0, "app", moving, (), ())
     up.release_lease()
     platform.die("app-v1-1")
     kept(up, platform, looks=2)
-    assert platform.running == ["app-v1-2"]
+    assert platform.running == ["app-v1-2", "app-v1-3"]
+    assert up.holder() is None
+    after = up.tier("app")
+    assert after is not None
+    assert bool(after.paused) is begun
+
+
+def test_a_whole_chain_in_a_rollout_whose_controller_has_ended_is_left_alone(
+    up: Journal, platform: FakePlatform
+) -> None:
+    up.take_lease("roll app to v2", 200.0)
+    up.begin_rollout(200.0, "app", "v1", "v2")
+    up.release_lease()
+    before = list(platform.events)
+    kept(up, platform, looks=2)
+    assert platform.events == before
 
 
 def test_an_attempt_that_does_not_succeed_gives_back_the_lease(up: Journal, platform: FakePlatform) -> None:
