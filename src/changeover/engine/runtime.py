@@ -108,6 +108,7 @@ def rollout_settings(
         strategy=update.strategy,
         steps=tuple(_canary_step(step) for step in update.steps),
         bake=update.bake,
+        watch=5 * update.min_ready if update.watch is None else update.watch,
         hold=update.switch == "when-promoted",
         fresh_baseline=update.baseline == "fresh",
         by_load=update.order == "in-flight",

@@ -145,6 +145,12 @@ class Update(ConfigModel):
     max_surge: Count = Field(1, description="Instances above `size`; a percentage is rounded up.")
     max_unavailable: Count = Field(0, description="Serving instances below `size`; a percentage is rounded down.")
     min_ready: Seconds = Field(1.0, description="How long an instance must stay ready before it gets traffic.")
+    watch: Seconds | None = Field(
+        None,
+        description="How long all new instances must have served before a rollout is complete. Each one that dies is "
+        "replaced and begins the time anew; when too many die, the rollout is undone. After a death, no old instance "
+        "leaves before the newest one has served for as long. None: five times `min_ready`.",
+    )
     progress_deadline: Seconds = Field(
         60.0,
         gt=0,

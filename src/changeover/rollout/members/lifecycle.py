@@ -44,6 +44,8 @@ def observe(context: Context, tier: TierState, member: Member, event: on.Event) 
         case on.RouterConfirmed(admitted=True):
             if fleet.move(member, Cause.ADMISSION_CONFIRMED, event.at):
                 member.served = True
+                if context.settings.watch:
+                    yield do.WakeAt(event.at + context.settings.watch)
                 return _count_admission(tier, event.at) if member.template == tier.goal else tier
         case on.RouterConfirmed(admitted=False):
             if fleet.move(member, Cause.REMOVAL_CONFIRMED, event.at) and member.phase is Phase.DRAINING:

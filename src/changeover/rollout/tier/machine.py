@@ -137,7 +137,9 @@ class Machine:
         for name in actions.readmit:
             yield from lifecycle.readmit(context, tier, self.fleet.members[name], at)
         for name in actions.retire:
-            yield from lifecycle.retire(context, tier, self.fleet.members[name], at)
+            member = self.fleet.members[name]
+            if not (member.phase is Phase.ADMITTED and _is_in_doubt(self.settings, tier, at)):
+                yield from lifecycle.retire(context, tier, member, at)
         if actions.warm != before.warm:
             yield from lifecycle.time_drains(context, tier, at)
         if at >= tier.not_before:
@@ -147,7 +149,7 @@ class Machine:
         if self.settings.weighed:
             given, self._given = self._given, weights.next_weights(context, tier, self._given)
             yield from weights.give(context, tier, given, self._given, joined, at)
-        if steps.has_arrived(context, tier):
+        if steps.has_arrived(context, tier, at):
             tier = yield from steps.arrive(tier)
         return tier
 
@@ -180,6 +182,12 @@ class Machine:
         missing = wanted.size - self.fleet.count(STAYING)
         room = wanted.size + wanted.surge - self.fleet.existing
         return replace(actions, readmit=(), retire=(), create=max(0, min(missing, room)), heal=0)
+
+
+def _is_in_doubt(settings: RolloutSettings, tier: TierState, at: float) -> bool:
+    """Whether new instances have died, and the newest one has not served for long enough to stand for the others."""
+    died = tier.rollout is not None and tier.rollout.deaths > 0
+    return died and at < tier.admitted_at + settings.watch
 
 
 def _source(tier: TierState) -> str:

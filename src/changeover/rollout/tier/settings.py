@@ -60,6 +60,9 @@ class RolloutSettings:
     strategy: Strategy = "rolling"
     steps: tuple[CanaryStep, ...] = ()
     bake: float = 0.0
+    watch: float = 0.0
+    """How long the newest instance must have served at the end of a rollout, and after a death before an old one
+    leaves."""
     by_load: bool = False
     """Whether the instances with the fewest requests in flight leave first, instead of the oldest."""
     ask_first: bool = False

@@ -290,12 +290,14 @@ def align_switch(context: Context, tier: TierState) -> TierState:
 # -- arriving ------------------------------------------------------------------------------------------------------
 
 
-def has_arrived(context: Context, tier: TierState) -> bool:
+def has_arrived(context: Context, tier: TierState, at: float) -> bool:
     """Whether the rollout under way, forward or back, has reached its goal."""
     if isinstance(tier.state, Undoing):
         return _is_done(context, tier, tier.state.admissions)
     rollout = tier.rollout
     if rollout is None or canary_step(context.settings, tier) is not None:
+        return False
+    if rollout.previous is not None and at < tier.admitted_at + context.settings.watch:
         return False
     return _is_done(context, tier, rollout.admissions)
 

@@ -1,0 +1,47 @@
+"""New instances that die after they served: they hold the rollout back, and it never completes while they die."""
+
+from __future__ import annotations
+
+from tests.unit.rollout.playbook import A, B, C, D, Said, leaving, script
+
+from changeover.rollout.commands import CreateInstance, Finish, Remove
+from changeover.rollout.events import InstanceGone, RouterConfirmed, Started, Tick
+
+
+def test_after_a_death_no_old_instance_leaves_before_the_newest_one_has_served_for_the_watch() -> None:
+    with script(size=2, watch=10) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.serve(C, at=2).expect(*leaving(A))
+        s.event(InstanceGone(4, C)).expect(Said("died", C), Remove(C), CreateInstance(D, "v2"))
+        s.event(RouterConfirmed(4, C, admitted=False))
+        s.leave(A, at=5).expect(CreateInstance("web-v2-5", "v2"))
+        s.serve(D, at=6)
+        s.serve("web-v2-5", at=7)
+        s.event(Tick(17.9))
+        s.event(Tick(18)).expect(*leaving(B))
+
+
+def test_a_rollout_completes_when_its_newest_instance_has_served_for_the_watch() -> None:
+    with script(size=1, watch=10) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance("web-v2-2", "v2"))
+        s.serve("web-v2-2", at=2).expect(*leaving(A))
+        s.leave(A, at=5)
+        s.event(Tick(12.9))
+        s.event(Tick(13)).expect(Finish("completed"))
+
+
+def test_a_version_that_dies_within_the_watch_again_and_again_is_undone() -> None:
+    with script(size=1, watch=10) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance("web-v2-2", "v2"))
+        s.serve("web-v2-2", at=2).expect(*leaving(A))
+        s.leave(A, at=5)
+        for serial in (2, 3):
+            dead, following, at = f"web-v2-{serial}", f"web-v2-{serial + 1}", 5.0 * serial
+            s.event(InstanceGone(at, dead)).expect(Said("died", dead), Remove(dead), CreateInstance(following, "v2"))
+            s.event(RouterConfirmed(at, dead, admitted=False))
+            s.serve(following, at=at + 1)
+        last = "web-v2-4"
+        s.event(InstanceGone(20, last)).expect(
+            Said("died", last), Said("going back"), Remove(last), CreateInstance("web-v1-5", "v1")
+        )
+        assert s.status == "undoing"
