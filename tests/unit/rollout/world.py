@@ -313,7 +313,9 @@ class World:
         """All that was broken is mended: from wherever things stand, the tier comes to rest, whole."""
         self.health.clear()
         self.router_silent = self.hop_silent = False
-        for _ in range(1000):
+        # An instance that ignores its stop signal is killed after its grace, by default the drain deadline.
+        patience = 500.0 + 2 * self.rules.size * self.rules.drain_deadline
+        for _ in range(int(patience / ROUND)):
             for box in self.boxes.values():
                 box.sick, box.requests = False, 0
             self.go_on()
