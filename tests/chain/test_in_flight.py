@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from tests.chain import http2
-from tests.chain.chains import Chain, SlowUpload, chain_file, running_in, tier_of, trust
+from tests.chain.chains import Chain, SlowUpload, chain_file, running_in, sticky, tier_of, trust
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_an_upload_that_outlives_the_deadline_is_cut_and_reported_where_the_poli
     def impatient(said: dict[str, object]) -> None:
         tier_of(said, "runtime")["drain"] = {"deadline": "500ms", "policy": "cut"}
 
-    file = chain_file(rolled.folder, impatient, name="impatient.yaml")
+    file = chain_file(rolled.folder, sticky, impatient, name="impatient.yaml")
     with SlowUpload(rolled) as upload:
         holder = upload.arrives()
         roll = rolled.start("roll", "runtime", "--to", runtime_goal, "--json", "-f", file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chain.chains import Chain, Said, SlowUpload, chain_file, tier_of, until
+from tests.chain.chains import Chain, Said, SlowUpload, chain_file, sticky, tier_of, until
 from tests.unit.json_page import insist
 
 
@@ -10,7 +10,7 @@ def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled
     def impatient(said: Said) -> None:
         tier_of(said, "runtime")["drain"] = {"deadline": "500ms", "policy": "cut"}
 
-    file = chain_file(rolled.folder, impatient, name="impatient-plan.yaml")
+    file = chain_file(rolled.folder, sticky, impatient, name="impatient-plan.yaml")
     came_from, goal = rolled.template("runtime"), rolled.other("runtime")
     words = ("plan", "runtime", "--to", goal, "-f", file)
     with SlowUpload(rolled) as upload:
