@@ -251,9 +251,6 @@ class Platform(Protocol):
         `stopped`: a stop signal was sent, so it exists until every process of it has ended.
         """
 
-    def connections(self, instance: Instance) -> int | None:
-        """Connections to its address that are open as the kernel counts them; None where that is not to be seen."""
-
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Create the lame-duck file, or delete it."""
 

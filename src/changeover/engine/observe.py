@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from math import inf
 
 from changeover.engine.timing import EngineTiming
 from changeover.model.instance import Instance
@@ -47,9 +46,6 @@ class Observer:
         self._asked: dict[str, float] = {}
         self._misses: dict[str, int] = {}
         self._noted: dict[str, float] = {}
-        self._kernel: dict[str, int | None] = {}
-        self._differ_from: dict[str, float] = {}
-        """When counts began to differ; infinity once that is reported."""
 
     async def look(self, fleet: Fleet) -> list[on.Event]:
         """Everything seen. Members whose launch is still under way are not looked at.
@@ -71,7 +67,6 @@ class Observer:
             if member.name in asked:
                 events += self._routed(member, phase, routers)
         self._noted = {m.name: self._noted[m.name] for m, _, _ in seen if m.name in self._noted}
-        self._differ_from = {m.name: self._differ_from[m.name] for m, _, _ in seen if m.name in self._differ_from}
         return events
 
     async def _look_at(self, member: Member, phase: Phase, instance: Instance) -> list[on.Event]:
@@ -82,8 +77,6 @@ class Observer:
         if phase in _ASKS_READINESS and self._is_time(member, phase):
             events += self._readiness(member, phase, await self._hop.ready(instance))
         if phase in self._counts:
-            # Before the instance is asked: it may not have closed the connection of that request yet.
-            self._kernel[member.name] = self._platform.connections(instance) if phase in _COUNTS else None
             try:
                 events.append(on.InFlightSeen(self._now(), member.name, await self._hop.in_flight(instance)))
             except Unknown as error:
@@ -138,33 +131,13 @@ class Observer:
     def _counted(
         self, member: Member, phase: Phase, event: on.InFlightSeen, routers: Mapping[str, Membership] | str
     ) -> list[on.Event]:
-        """The highest count of three witnesses holds: the instance, the kernel, its routers.
-
-        An instance of several processes may answer with the count of one. Unless routers answer, none is known to be
-        empty.
-        """
+        """Add the sessions that routers hold open; unless they answer, an instance is not known to be empty."""
         if phase is Phase.ADMITTED:
             return [event]
         if isinstance(routers, str):
             return self._unconfirmed(member, routers, silent=True)
-        seen, sessions, kernel = event.in_flight, routers[event.name].sessions, self._kernel.pop(event.name)
-        highest = max(seen.connections, sessions or 0, kernel or 0)
-        counts = {"the instance": str(seen), "the kernel": kernel, "its routers": sessions}
-        busy = {seen.busy, *(count > 0 for count in (kernel, sessions) if count is not None)}
-        words = ", ".join(f"{source} {count}" for source, count in counts.items() if count is not None)
-        differing = words if self._differ_for_long(event.name, differ=len(busy) > 1) else ""
-        return [replace(event, in_flight=replace(seen, connections=highest), differing=differing)]
-
-    def _differ_for_long(self, name: str, *, differ: bool) -> bool:
-        """Whether its counts differ and have done so for a while: true once."""
-        if not differ:
-            self._differ_from.pop(name, None)
-            return False
-        now = self._now()
-        if now - self._differ_from.setdefault(name, now) < self._timing.counts_differ_after:
-            return False
-        self._differ_from[name] = inf
-        return True
+        seen, sessions = event.in_flight, routers[event.name].sessions or 0
+        return [replace(event, in_flight=replace(seen, connections=max(seen.connections, sessions)))]
 
     def _unconfirmed(self, member: Member, source: str, *, silent: bool) -> list[on.Event]:
         now = self._now()

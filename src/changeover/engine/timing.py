@@ -28,8 +28,5 @@ class EngineTiming:
     unconfirmed_after: float = 3.0
     """Without a confirmation until the operator is warned, and between two such warnings: routers confirm in one
     second or two."""
-    counts_differ_after: float = 3.0
-    """Until counts of what is in flight that differ are reported: they may do so for as long as a response is
-    forwarded."""
     drop_looks: int = 20
     """Looks, at the end, until a router that still holds sessions of a gone instance is left to its list."""

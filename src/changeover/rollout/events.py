@@ -103,9 +103,6 @@ class InFlightSeen(Event):
 
     name: str
     in_flight: InFlight
-    """The highest count of all that were asked."""
-    differing: str = ""
-    """Each count, in words, when one has long been zero while another is not; given once."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ class Around:
     gone: str | None = None
     in_flight: InFlight | Unknown = IDLE
     said: Membership | Unknown = ADMITTED
-    kernel: int | None = None
     now: float = 100.0
     asked: list[str] = field(default_factory=list)
 
@@ -79,9 +78,6 @@ class _Platform:
 
     def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
         return self.around.gone
-
-    def connections(self, instance: Instance) -> int | None:
-        return self.around.kernel
 
 
 def member(phase: Phase, name: str = NAME, since: float = 100.0) -> Member:
@@ -169,36 +165,6 @@ def test_a_drain_sees_the_connections_that_routers_hold_as_well() -> None:
     for own, seen in ((0, 2), (1, 2), (5, 5)):
         around = Around(in_flight=InFlight(0, own), said=held)
         assert around.look(member(Phase.DRAINING)) == [on.InFlightSeen(100, NAME, InFlight(0, seen))]
-
-
-def test_connections_that_only_the_kernel_counts_are_in_flight() -> None:
-    """Of a server with several processes, one answers with its own count."""
-    around = Around(in_flight=InFlight(0, 0), said=Membership(False, True), kernel=2)
-    assert around.look(member(Phase.DRAINING)) == [on.InFlightSeen(100, NAME, InFlight(0, 2))]
-
-
-def test_counts_that_differ_for_long_are_reported_once() -> None:
-    around, draining = Around(in_flight=InFlight(0, 0), said=REMOVED, kernel=2), member(Phase.DRAINING)
-    observer = around.observer(draining)
-    seen = {}
-    for second in range(10):
-        around.now = 100 + second
-        (event,) = around.look(draining, observer=observer)
-        assert isinstance(event, on.InFlightSeen)
-        if event.differing:
-            seen[event.at] = event.differing
-    counts = "the instance 0 connections, the kernel 2, its routers 0"
-    assert seen == {100 + EngineTiming().counts_differ_after: counts}
-
-
-def test_counts_that_differ_for_a_moment_are_not_reported() -> None:
-    around, draining = Around(said=REMOVED), member(Phase.DRAINING)
-    observer = around.observer(draining)
-    for second in range(10):
-        around.now, around.kernel = 100 + second, second % 2
-        (event,) = around.look(draining, observer=observer)
-        assert isinstance(event, on.InFlightSeen)
-        assert not event.differing
 
 
 def test_a_router_that_does_not_count_sessions_adds_none() -> None:

@@ -263,9 +263,6 @@ class LocalPlatform:
             return None  # a shell ends on the signal at once, before the server that it started
         return _tail(Path(instance.directory) / "log") or "its process ended and left nothing in its log"
 
-    def connections(self, instance: Instance) -> int | None:
-        return sockets.open_connections(instance.address.port)
-
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         file = Path(instance.directory) / "lame-duck"
         try:

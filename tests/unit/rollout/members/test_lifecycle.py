@@ -172,14 +172,6 @@ def test_the_stop_grace_of_its_template_comes_before_the_drain_deadline() -> Non
         s.event(Tick(37)).expect(Said("killed", A), Stop(A, kill=True))
 
 
-def test_counts_that_differ_are_noted_and_the_drain_goes_on() -> None:
-    with script() as s:
-        draining(s)
-        s.event(InFlightSeen(6, A, UPLOAD, "the instance 0, the kernel 1")).expect(
-            Said("counts of what is in flight differ", A)
-        )
-
-
 def test_commands_without_visible_effect_are_given_again() -> None:
     with script(min_ready=1) as s:
         s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
