@@ -15,6 +15,7 @@ import typer
 import yaml
 from tests.unit.json_page import WRONG, sections
 from tests.unit.json_page import insist as insist_json
+from tests.unit.man_page import MAN_PAGE, man_page
 from tests.unit.pages import DOCS, insist, members, settings, table
 from typer.testing import CliRunner
 
@@ -114,6 +115,15 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
 def test_the_page_is_what_the_code_says(page: str, block: str) -> None:
     """Written anew with CHANGEOVER_WRITE_DOCS=1."""
     insist(page, block, PAGES[page, block]())
+
+
+def test_the_manual_page_is_what_the_commands_say() -> None:
+    """Written anew with CHANGEOVER_WRITE_DOCS=1."""
+    file = DOCS / MAN_PAGE
+    wanted = man_page(str(cli.info.help), visible_commands(), exit_codes())
+    if os.environ.get("CHANGEOVER_WRITE_DOCS"):
+        file.write_text(wanted)
+    assert wanted == file.read_text(), "run this test with CHANGEOVER_WRITE_DOCS=1"
 
 
 def command_text(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -51,10 +51,26 @@ cli = typer.Typer(
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 for _name, _entry in COMMANDS.items():
     cli.command(_name, help=_entry.summary, hidden=_entry.hidden)(_placeholder)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        typer.echo(f"changeover {metadata.version('changeover')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Every option before the command; each prints its result and exits."""
 
 
 def main() -> None:
@@ -63,7 +79,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a locale without `→` must not end a rollout
     try:
-        cli()
+        cli(prog_name="changeover")  # also for `python -m changeover`: completion scripts call this name
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):  # help and usage errors; Rich and Typer exit with 1 there
             from changeover.cli.rendering import stdout

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,51 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     loaded = set(done.stderr.split())
     assert not loaded & {"httpx", "pydantic", "yaml", "sqlite3", "asyncio", "scipy", "changeover.wiring"}
     assert not {name for name in loaded if name.startswith("changeover.cli.commands.")}
+
+
+@pytest.mark.parametrize("start", [("-m", "changeover"), ("-c", "from changeover.__main__ import main; main()")])
+def test_the_version_is_that_of_the_installed_package(start: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, *start, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"changeover {metadata.version('changeover')}\n"
+
+
+def completed(typed: str, shell: str) -> str:
+    """What the shell's completion script gets for this command line."""
+    asked = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_TYPER_COMPLETE_ARGS": typed}
+    environment = {**os.environ, **asked, "_CHANGEOVER_COMPLETE": f"complete_{shell}"}
+    environment["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+    command = [sys.executable, "-m", "changeover"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("rol", ["roll"]),
+        ("re", ["relay", "receive", "render", "resume", "retry"]),
+        ("kee", []),
+        ("roll --strat", ["--strategy"]),
+        ("roll --strategy b", ["blue-green"]),
+    ],
+)
+def test_bash_completes_commands_options_and_values(typed: str, offered: list[str]) -> None:
+    assert sorted(completed(f"changeover {typed}", "bash").split()) == sorted(offered)
+
+
+def test_zsh_and_fish_complete_commands_with_their_meaning() -> None:
+    assert '"roll":"Roll a tier' in completed("changeover rol", "zsh")
+    assert completed("changeover rol", "fish").startswith("roll\tRoll a tier")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_of_a_named_shell_asks_for_the_command_by_its_name(shell: str) -> None:
+    environment = {**os.environ, "_CHANGEOVER_COMPLETE": f"source_{shell}"}
+    command = [sys.executable, "-m", "changeover"]
+    script = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    assert f"_CHANGEOVER_COMPLETE=complete_{shell}" in script
+    assert "python" not in script
 
 
 def test_an_unknown_command_is_refused_with_the_nearest_name() -> None:
