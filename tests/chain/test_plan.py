@@ -17,11 +17,11 @@ def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled
         holder = upload.arrives()
 
         def cut() -> Said | None:  # the longer the upload stands still, the longer it would take
-            told = rolled.here(*words, "--json", code=1).json
+            told = rolled.here(*words, "--json", code=4).json
             return told if told["uploads_cut"] else None
 
         plan = until(cut, "a plan that would cut the upload")
-        people = rolled.here(*words, code=1).out
+        people = rolled.here(*words, code=4).out
         done = rolled.run("roll", "--plan", plan["id"], "-f", file, "--json", code=3).json
     (passing,) = plan["uploads"]
     insist("plan", plan, {"tiers": [{"waits_for": ["hooks"]}], "instances_without_counts": ["edge-v1-1"]})
@@ -46,7 +46,7 @@ def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled
 
 
 def test_a_plan_is_stale_when_the_chain_file_says_something_else_by_now(resting: Chain) -> None:
-    plan = resting.here("plan", "edge", "--to", "v2", "--json", code=1).json
+    plan = resting.here("plan", "edge", "--to", "v2", "--json", code=4).json
     assert [tier["tier"] for tier in plan["tiers"]] == ["edge"]
 
     def other(said: Said) -> None:
@@ -59,7 +59,7 @@ def test_a_plan_is_stale_when_the_chain_file_says_something_else_by_now(resting:
 
 
 def test_a_plan_of_all_tiers_goes_from_the_inside_out_and_nothing_to_do_exits_0(resting: Chain) -> None:
-    plan = resting.here("plan", "--all", "--to", "v2", "--json", code=1).json
+    plan = resting.here("plan", "--all", "--to", "v2", "--json", code=4).json
     assert [tier["tier"] for tier in plan["tiers"]] == ["runtime", "gateway", "l4", "edge"]
     begins = [tier["starts_at_seconds"] for tier in plan["tiers"]]
     assert begins == sorted(begins)
@@ -75,9 +75,9 @@ def test_a_plan_reckons_the_disk_that_buffered_bodies_may_take_while_it_is_carri
         tier_of(said, "edge")["templates"]["v2"]["routes"] = [{"path": "/"}, route]
 
     words = ("plan", "edge", "--to", "v2", "-f", chain_file(resting.folder, buffered, name="buffered.yaml"))
-    assert resting.here(*words, "--json", code=1).json["tiers"][0]["buffered_bytes_limit"] == 3_000_000_000
-    assert "edge buffers bodies on disk: 3 instances x 1.0 GB = 3.0 GB." in resting.here(*words, code=1).out
-    plain = resting.here("plan", "edge", "--to", "v2", code=1).out
+    assert resting.here(*words, "--json", code=4).json["tiers"][0]["buffered_bytes_limit"] == 3_000_000_000
+    assert "edge buffers bodies on disk: 3 instances x 1.0 GB = 3.0 GB." in resting.here(*words, code=4).out
+    plain = resting.here("plan", "edge", "--to", "v2", code=4).out
     assert "on disk" not in plain
 
 

@@ -12,6 +12,10 @@ COULD_NOT: Final = 2
 """The command could not do its job. It broke no request."""
 INTERRUPTED: Final = 3
 """Service was interrupted: a request was lost, duplicated or corrupted, or an instance was killed at its work."""
+WORK_TO_DO: Final = 4
+"""There is something to do. Only `plan` exits with it."""
+UNFINISHED: Final = 5
+"""The rollout is unfinished: it is paused, its time is over, or its controller has ended. Both templates may serve."""
 FAULT: Final = 70
 """A fault of this program. The message names a report file with the traceback."""
 

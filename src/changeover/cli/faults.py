@@ -1,4 +1,4 @@
-"""A fault of this program: a short message, a report file with the traceback, and exit code 70.
+"""Errors outside of every command: a wrong command line, and a fault of this program (exit code 70, a report file).
 
 Imports the standard library and the error type alone, because the fault may be in anything else.
 """
@@ -15,9 +15,13 @@ import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from changeover.cli.exits import FAULT
 from changeover.model.errors import Problem
+
+if TYPE_CHECKING:
+    from typer.exceptions import TyperException
 
 
 def report(error: Exception, words: Sequence[str]) -> int:
@@ -33,11 +37,34 @@ def report(error: Exception, words: Sequence[str]) -> int:
         next="Check with `changeover status`, continue a rollout with `changeover resume`, and report the fault.",
     )
     with contextlib.suppress(OSError):  # a closed pipe changes no exit code
-        print(f"error: {problem}", file=sys.stderr, flush=True)
-        if "--json" in words:
-            about = {"what": problem.what, "where": problem.where, "state": problem.state, "next": problem.next}
-            print(json.dumps({"error": [about], "exit_code": FAULT}, indent=2), flush=True)
+        _print(problem, FAULT, words)
     return FAULT
+
+
+def usage_error(error: TyperException, words: Sequence[str]) -> int:
+    """Print what is wrong with the command line `words`, and return the exit code."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return error.exit_code  # Typer has printed the help
+    help_of = context.command_path if context is not None else "changeover"
+    problem = Problem(
+        what=" ".join(error.format_message().split()).replace("Value error, ", ""),
+        next=f"`{help_of} --help` lists the arguments and options.",
+    )
+    try:
+        _print(problem, error.exit_code, words)
+    except BrokenPipeError:
+        from changeover.cli.rendering import stdout
+
+        stdout.leave()
+    return error.exit_code
+
+
+def _print(problem: Problem, code: int, words: Sequence[str]) -> None:
+    print(f"error: {problem}", file=sys.stderr, flush=True)
+    if "--json" in words[: words.index("--") if "--" in words else None]:
+        about = {"what": problem.what, "where": problem.where, "state": problem.state, "next": problem.next}
+        print(json.dumps({"error": [about], "exit_code": code}, indent=2), flush=True)
 
 
 def _place(error: Exception) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 from typer.main import get_command
 
 from changeover.cli.registry import COMMANDS
@@ -19,7 +20,7 @@ from changeover.kit import process
 
 EPILOG = (
     "Exit codes: 0 done, 1 findings or rolled back safely, 2 could not do the job, 3 service was interrupted, "
-    "70 a fault of this program."
+    "4 there is something to do, 5 the rollout is unfinished, 70 a fault of this program."
 )
 
 
@@ -29,6 +30,19 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, _, rest = super().resolve_command(ctx, args)
         return name, load(str(name)), rest
+
+    def main(self, args: Any = None, *, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
+        """As Typer's, but a usage error has the form of every other error, as JSON too."""
+        words = sys.argv[1:] if args is None else list(args)
+        if not standalone_mode:
+            return super().main(words, standalone_mode=False, **extra)
+        try:
+            code = super().main(words, standalone_mode=False, **extra)
+        except TyperException as error:
+            from changeover.cli import faults  # here: a run without an error imports nothing for one
+
+            code = faults.usage_error(error, words)
+        sys.exit(code)
 
 
 def load(name: str) -> Any:

@@ -12,7 +12,8 @@ from functools import partial
 
 from changeover.engine.guardian import guard
 from changeover.engine.journal.journal import Journal
-from changeover.engine.journal.records import LogLine, RolloutRow
+from changeover.engine.journal.records import RolloutRow
+from changeover.engine.log_lines import log_lines
 from changeover.engine.observe import Observer
 from changeover.engine.performer import Performer
 from changeover.engine.preview import show, until_shown
@@ -249,7 +250,7 @@ class Controller:
         finish = next((command for command in decision.commands if isinstance(command, do.Finish)), None)
         ended = None if finish is None else (finish.outcome, finish.reason)
         changed = [*(move.member for move in decision.moved), *decision.touched]
-        self._journal.write_step(event.at, tier, decision.state, changed, _lines(event, decision), ended)
+        self._journal.write_step(event.at, tier, decision.state, changed, log_lines(event, decision), ended)
         self._update_carrying(tier, machine.fleet)
         for move in decision.moved:
             text = f"{move.before} -> {move.after}"
@@ -299,19 +300,6 @@ _CARRYING = frozenset({Phase.WARMING, Phase.READY, Phase.ADMITTED, Phase.LEAVING
 
 def _is_settled(machine: Machine) -> bool:
     return machine.fleet.serving == machine.settings.size == len(machine.fleet.members)
-
-
-def _lines(event: on.Event, decision: Decision) -> list[LogLine]:
-    lines = []
-    if not isinstance(event, on.Tick):
-        lines.append(LogLine("event", repr(event), getattr(event, "name", "")))
-    lines += [LogLine("phase", f"{m.before} -> {m.after}: {m.cause}", m.member.name) for m in decision.moved]
-    for command in decision.commands:
-        if isinstance(command, do.Note):
-            lines.append(LogLine("note", command.text, command.name))
-        elif not isinstance(command, do.WakeAt):
-            lines.append(LogLine("command", repr(command), getattr(command, "name", "")))
-    return lines
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -75,6 +76,29 @@ def test_an_unknown_command_is_refused_with_the_nearest_name() -> None:
     result = CliRunner().invoke(cli, ["statsu"])
     assert result.exit_code == COULD_NOT
     assert "Did you mean 'status'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["statsu", "--json"], "No such command 'statsu'. Did you mean 'status'?"),
+        (["roll", "--json", "--too", "v2"], "No such option: --too"),
+        (["roll", "--json", "--strategy", "fast"], "Invalid value for '--strategy': 'fast' is not one of"),
+        (["show", "--json"], "Missing argument 'ID'"),
+    ],
+    ids=["command", "option", "value", "argument"],
+)
+def test_with_json_a_usage_error_is_an_object_on_standard_output(words: list[str], what: str) -> None:
+    result = CliRunner().invoke(cli, words)
+    printed = json.loads(result.stdout)
+    assert (result.exit_code, printed["exit_code"]) == (COULD_NOT, COULD_NOT)
+    assert printed["error"][0]["what"].startswith(what)
+    assert f"error: {what}" in result.stderr
+
+
+def test_a_usage_error_of_the_command_behind_two_dashes_is_not_this_programs() -> None:
+    result = CliRunner().invoke(cli, ["status", "--nope", "--", "kubectl", "--json"])
+    assert (result.exit_code, result.stdout) == (COULD_NOT, "")
 
 
 def test_an_unforeseen_exception_is_a_fault(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
 import time
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +26,7 @@ from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.release.release import carry_on, pause_unattended
 from changeover.engine.runtime import check_templates
+from changeover.kit.user import current_user
 from changeover.model.errors import fail
 from changeover.rollout.tier.actions import ANSWERS, Action, Answer, TierStatus
 
@@ -88,7 +88,7 @@ async def control(
     answer_timeout: float = ANSWER_TIMEOUT,
 ) -> int:
     """Ask the running controller, or carry the action out here if none runs."""
-    user = getpass.getuser()
+    user = current_user()
     async with running(file, state) as found:
         with contextlib.closing(found.journal()) as journal:
             name = tier or _tier_in_question(journal, action)

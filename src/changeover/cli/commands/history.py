@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,8 +45,8 @@ def _journal(state: Path) -> Journal:
 
 async def _history(output: Output, state: Path) -> int:
     with contextlib.closing(_journal(state)) as journal:
-        rows = journal.rollouts()
-    table = Table("id", "tier", "from", "to", "started (UTC)", "duration", "outcome")
+        rows, requests = journal.rollouts(), journal.requests()
+    table = Table("id", "tier", "from", "to", "started (UTC)", "duration", "requested by", "outcome")
     for row in rows:
         duration = "-" if row.ended is None else human_seconds(round(row.ended - row.started, 1))
         outcome = row.outcome or "unfinished: `changeover resume` continues it"
@@ -56,9 +57,12 @@ async def _history(output: Output, state: Path) -> int:
             row.to_template,
             _time(row.started),
             duration,
+            requests.get(row.id, "-"),
             f"{outcome} {row.reason or ''}",
         )
-    output.result({"rollouts": [_rollout_data(row) for row in rows]}, table if rows else "No tier has been rolled.")
+    output.result(
+        {"rollouts": [_rollout_data(row, requests) for row in rows]}, table if rows else "No tier has been rolled."
+    )
     return exits.DONE
 
 
@@ -67,17 +71,17 @@ async def _show(output: Output, number: int, state: Path) -> int:
         row = next((row for row in journal.rollouts() if row.id == number), None)
         if row is None:
             raise fail(f"no rollout {number}", next="`changeover history` lists them.")
-        lines = journal.log(number)
+        lines, requests = journal.log(number), journal.requests()
     change = f"{row.tier}: {row.from_template} -> {row.to_template}"
     title = f"{change}, started {_time(row.started)} UTC: {row.outcome or 'unfinished'}"
     table = Table("seconds", "instance", "kind", "text", title=title, title_justify="left")
     for line in lines:
         table.add_row(f"{line.at - row.started:.2f}", line.instance, line.kind, line.text.replace("[", r"\["))
-    output.result({"rollout": _rollout_data(row), "log": [asdict(line) for line in lines]}, table)
+    output.result({"rollout": _rollout_data(row, requests), "log": [asdict(line) for line in lines]}, table)
     return exits.DONE
 
 
-def _rollout_data(row: RolloutRow) -> dict[str, Any]:
+def _rollout_data(row: RolloutRow, requests: Mapping[int, str]) -> dict[str, Any]:
     return {
         "id": row.id,
         "tier": row.tier,
@@ -88,6 +92,7 @@ def _rollout_data(row: RolloutRow) -> dict[str, Any]:
         "outcome": row.outcome,
         "reason": row.reason,
         "hooks_done": row.hooks_done,
+        "requested_by": requests.get(row.id),
     }
 
 

@@ -35,7 +35,7 @@ def plan(
 ) -> None:
     """Show what a roll would do: each step, the time it takes, the uploads it would cut.
 
-    Exits 0 if there is nothing to do, 1 if there is. `roll --plan ID` executes the plan unless the chain has changed.
+    Exits 0 if there is nothing to do, 4 if there is. `roll --plan ID` executes the plan unless the chain has changed.
     """
 
     async def work(output: Output) -> int:
@@ -47,6 +47,6 @@ def plan(
         if made.tiers:
             save(found.state, made.saved)
         output.result(data(made, found.disk), picture(made, found.disk))
-        return exits.ROLLED_BACK if made.tiers else exits.DONE
+        return exits.WORK_TO_DO if made.tiers else exits.DONE
 
     run(json, work)

@@ -9,6 +9,7 @@ output, and keeps its exit code: neither `| head`, a closed terminal nor a full 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from changeover.model.errors import ChangeoverError
 if TYPE_CHECKING:
     from changeover.engine.runtime import Progress
 
+_NO_LIMIT = 10_000
+"""Columns of a pipe or a file."""
 _COLOURS = {"admitted": "green", "failed": "red", "leaving": "yellow", "draining": "yellow", "gone": "dim"}
 
 
@@ -100,6 +103,8 @@ def progress_line(event: Progress, start: float) -> str:
 class _QuietConsole(Console):
     def __init__(self, *, acts: bool, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False)
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = _NO_LIMIT  # Rich takes 80 columns, and would break messages and cells for `grep`
         self._acts = acts
 
     def on_broken_pipe(self) -> None:

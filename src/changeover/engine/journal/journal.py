@@ -13,9 +13,10 @@ from pathlib import Path
 
 from changeover.engine.journal import serialise, tier_state
 from changeover.engine.journal.reading import JournalReader
-from changeover.engine.journal.records import Holder, KeeperProcess, LogLine, RolloutRow
+from changeover.engine.journal.records import REQUEST, Holder, KeeperProcess, LogLine, RolloutRow
 from changeover.engine.journal.schema import FORMAT
 from changeover.kit import process
+from changeover.kit.user import current_user
 from changeover.model.chain import Strategy
 from changeover.model.errors import fail
 from changeover.rollout.members.fleet import Member
@@ -189,7 +190,7 @@ class Journal(JournalReader):
     # -- rollouts ----------------------------------------------------------------------------------------------------
 
     def begin_rollout(self, at: float, tier: str, from_template: str, to_template: str) -> RolloutRow:
-        """Open a rollout, or find the unfinished one of that tier to that template."""
+        """Open a rollout, with the user and the command that asked for it, or find the unfinished one."""
         with self._write():
             for row in self.rollouts(unfinished=True):
                 if row.tier == tier and row.to_template == to_template:
@@ -201,7 +202,10 @@ class Journal(JournalReader):
                 to_template,
                 at,
             )
-            return self.rollouts()[-1]
+            begun, holder = self.rollouts()[-1], self.holder()
+            purpose = holder.purpose if holder is not None else ""
+            self._put_line(at, begun.id, tier, LogLine(REQUEST, f"{current_user()}: {purpose}"))
+            return begun
 
     def end_rollout(self, number: int, at: float, outcome: str, reason: str) -> None:
         with self._write():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from changeover.engine.journal import serialise, tier_state
 from changeover.engine.journal.database import Database
-from changeover.engine.journal.records import ActionRequest, Holder, KeeperProcess, LogRow, Release, RolloutRow
+from changeover.engine.journal.records import REQUEST, ActionRequest, Holder, KeeperProcess, LogRow, Release, RolloutRow
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.tier.actions import Action, Answer
 from changeover.rollout.tier.state import TierState
@@ -134,6 +134,11 @@ class JournalReader:
         """What happened in a rollout, oldest first."""
         rows = self._db.rows("select at, instance, kind, text from log where rollout = ? order by seq", rollout)
         return [LogRow(row["at"], row["instance"], row["kind"], row["text"]) for row in rows]
+
+    def requests(self) -> dict[int, str]:
+        """Number of a rollout -> the user and the command that asked for it. An older version wrote none."""
+        rows = self._db.rows("select rollout, text from log where kind = ? order by seq desc", REQUEST)
+        return {row["rollout"]: row["text"] for row in rows}
 
     def latest(self) -> float:
         """The time of the newest entry; 0 in an empty journal."""

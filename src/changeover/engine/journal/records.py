@@ -89,9 +89,13 @@ class ActionRequest:
     requested_by: str
 
 
+REQUEST = "request"
+"""Kind of the line with the user and the command that asked for a rollout."""
+
+
 @dataclass(frozen=True)
 class LogLine:
-    """One line of the log, before it has a time. `kind`: event, command, phase, note or hook."""
+    """One line of the log, before it has a time. `kind`: event, command, phase, note, hook or request."""
 
     kind: str
     text: str

@@ -6,6 +6,7 @@ from tests.unit.cli.standing import StandingChain
 
 from changeover.cli.exits import COULD_NOT, DONE
 from changeover.engine.journal.records import LogLine
+from changeover.kit.user import current_user
 
 
 def rolled(chain: StandingChain) -> int:
@@ -34,8 +35,9 @@ def test_a_chain_that_was_never_rolled_has_an_empty_history(chain: StandingChain
 def test_history_lists_every_rollout_with_its_outcome(chain: StandingChain) -> None:
     rolled(chain)
     printed = " ".join(chain.run("history").out.split())
-    assert "runtime │ v1 │ v2 │ 1970-01-01 00:16:40 │ 1m30s │ undone runtime-v2-3 was not ready" in printed
-    assert "edge │ v1 │ v2 │ 1970-01-01 00:33:20 │ - │ unfinished: `changeover resume` continues it" in printed
+    by = f"{current_user()}: roll"
+    assert f"runtime │ v1 │ v2 │ 1970-01-01 00:16:40 │ 1m30s │ {by} │ undone runtime-v2-3 was not ready" in printed
+    assert f"edge │ v1 │ v2 │ 1970-01-01 00:33:20 │ - │ {by} │ unfinished: `changeover resume` continues it" in printed
 
 
 def test_show_prints_the_log_of_one_rollout_with_seconds_from_its_start(chain: StandingChain) -> None:

@@ -6,7 +6,7 @@ import time
 
 from tests.unit.cli.standing import StandingChain
 
-from changeover.cli.exits import COULD_NOT, DONE, ROLLED_BACK
+from changeover.cli.exits import COULD_NOT, DONE, WORK_TO_DO
 from changeover.engine.journal.records import LogLine
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
@@ -36,7 +36,7 @@ def test_a_template_that_does_not_exist_is_refused_with_those_that_do(chain: Sta
 def test_where_there_is_something_to_do_the_plan_is_saved_for_roll(chain: StandingChain) -> None:
     at_rest(chain, "runtime")
     made = chain.run("plan", "runtime", "--to", "v2", "--json")
-    assert made.code == ROLLED_BACK
+    assert made.code == WORK_TO_DO
     assert (chain.state / "plans" / f"{made.json['id']}.json").exists()
     assert made.json["targets"] == {"runtime": "v2"}
 

@@ -29,6 +29,15 @@ def test_a_problem_is_printed_whole_on_standard_error(capsys: pytest.CaptureFixt
     assert printed.err == "error: chain.yaml:3: no tier [red]\n  Unchanged.\n  Name another.\n"
 
 
+def test_in_a_pipe_no_line_is_broken(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    output = Output(as_json=False)
+    output.result({}, "word " * 100)
+    output.problem(fail("word " * 100))
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == len(printed.err.splitlines()) == 1
+
+
 def test_progress_goes_to_standard_error_with_seconds_from_the_start(capsys: pytest.CaptureFixture[str]) -> None:
     Output(as_json=True).progress_since(100.0)(Progress(112.34, "runtime", "step 1 of 2", "runtime-v1-2"))
     printed = capsys.readouterr()

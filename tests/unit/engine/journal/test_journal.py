@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from changeover.engine.journal.journal import Journal, LeaseHeld
 from changeover.engine.journal.records import KeeperProcess, LogLine
 from changeover.engine.journal.schema import FORMAT
+from changeover.kit.user import current_user
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import InFlight
 from changeover.rollout.members.fleet import Fleet, Member
@@ -103,6 +104,11 @@ def test_whoever_was_taken_over_writes_nothing_any_more(journal: Journal, other:
     assert other.rollouts() == []
 
 
+def test_a_rollout_has_the_user_and_the_command_that_asked_for_it(journal: Journal, other: Journal) -> None:
+    row = journal.begin_rollout(100.0, "web", "v1", "v2")
+    assert other.requests() == {row.id: f"{current_user()}: test"}
+
+
 def test_nobody_writes_without_a_lease(journal: Journal, other: Journal) -> None:
     with pytest.raises(ChangeoverError, match="no longer holds the lease"):
         step(other)
@@ -127,7 +133,7 @@ def test_a_step_is_there_whole_for_everybody(journal: Journal, other: Journal) -
     step(journal, Member("web-v2-7", "v2", 7), state=state)
     assert other.tier("web") == state
     assert [member.name for member in other.fleet("web")] == ["web-v2-7"]
-    assert [(row.at, row.instance, row.kind, row.text) for row in other.log(number)] == [
+    assert [(row.at, row.instance, row.kind, row.text) for row in other.log(number)[1:]] == [
         (101.0, "web-v1-1", "note", "hello")
     ]
     assert other.latest() == 101.0
@@ -227,7 +233,7 @@ def test_what_hooks_said_is_kept_with_their_rollout_also_after_its_end(journal: 
     row = journal.begin_rollout(100.0, "web", "v1", "v2")
     journal.end_rollout(row.id, 200.0, "completed", "")
     journal.write_line(201.0, row.id, "web", LogLine("hook", "after_tier hook mine passed"))
-    assert [(line.at, line.kind, line.text) for line in other.log(row.id)] == [
+    assert [(line.at, line.kind, line.text) for line in other.log(row.id)[1:]] == [
         (201.0, "hook", "after_tier hook mine passed")
     ]
     assert [row.hooks_done for row in other.rollouts()] == [False]
