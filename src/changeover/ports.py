@@ -6,7 +6,7 @@ what an unknown answer means, and in a rollout it means waiting.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from signal import Signals
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # annotations alone: what catches `Unknown` need not load the
     from changeover.model.guard import RequestCounts
     from changeover.model.hop_traits import HopTraits, KnownHops
     from changeover.model.instance import Address, InFlight, Instance, LaunchSpec
+    from changeover.model.software import Missing
     from changeover.model.stop import StopTo
 
 
@@ -181,8 +182,8 @@ class BuffersToDisk(Protocol):
 class NeedsSoftware(Protocol):
     """A hop whose software must be installed beside this program."""
 
-    def check_software(self, templates: Collection[Any]) -> None:
-        """Raises ChangeoverError, with what to install, where it is missing for one of a tier's templates."""
+    def missing_software(self, templates: Collection[Any]) -> Iterable[Missing]:
+        """What is not installed, and one of a tier's templates needs."""
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ A new hop is one line in `hops/registry.py`; here its port is asked what it can 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,11 +24,13 @@ from changeover.model import chainfile
 from changeover.model.chain import Chain, Tier, content_hash
 from changeover.model.chainfile import ParsedChain
 from changeover.model.errors import fail
-from changeover.model.extras import require
+from changeover.model.extras import missing_package
 from changeover.model.guard import resolve
 from changeover.model.hop_traits import routing_tiers
 from changeover.model.instance import Address, Instance, LaunchSpec
+from changeover.model.software import Missing, refused
 from changeover.model.stop import Stop, TemplateSettings
+from changeover.platforms.local import haproxy
 from changeover.platforms.local.platform import LocalPlatform
 from changeover.ports import (
     BuffersToDisk,
@@ -68,16 +70,22 @@ class Wired:
         return open_journal(self.state)
 
     def check_software(self) -> None:
-        """Raises ChangeoverError where the chain needs software or a Python package that is not installed."""
+        """Raises ChangeoverError where the chain needs software or Python packages that are not installed."""
+        if missing := tuple(self.missing_software()):
+            raise refused(missing)
+
+    def missing_software(self) -> Iterator[Missing]:
+        """What is not installed, and a tier, its load balancer, a guard or a notification needs."""
         for tier, hop in self.runtime.hops.items():
             if isinstance(hop, NeedsSoftware):
-                hop.check_software(self.settings[tier].values())
+                yield from hop.missing_software(self.settings[tier].values())
+        yield from haproxy.missing()
         for each in self.chain.tiers:
             for guard in resolve(each.update.guard, self.chain.guards):
                 if any(condition.against_baseline for condition in guard.conditions):
-                    require("scipy", f"guard {guard.name} of tier {each.name}")
+                    yield from missing_package("scipy", f"guard {guard.name} of tier {each.name}")
         if self.chain.notify:
-            require("apprise", "`notify`")
+            yield from missing_package("apprise", "`notify`")
 
     def keep_copy(self, journal: Journal, targets: Mapping[str, str], *, fresh: bool = False) -> None:
         """Keep the chain file as it is now beside the state: what runs must be known whatever happens to the file.

@@ -6,11 +6,11 @@ extra. A command asks here before it starts anything, so that no rollout fails h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from types import MappingProxyType
 
-from changeover.model.errors import fail
+from changeover.model.software import Missing, refused
 
 EXTRAS: Mapping[str, str] = MappingProxyType(
     {"envoy": "envoy", "scipy": "analysis", "apprise": "notify", "obstore": "objects", "uvicorn": "example"}
@@ -18,15 +18,14 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
 """Package, as Python imports it -> the extra in pyproject.toml that brings it."""
 
 
+def missing_package(package: str, feature: str) -> Iterator[Missing]:
+    """The package, where it is missing."""
+    if find_spec(package) is None:
+        what = f"{feature} needs the Python package {package}, which is not installed"
+        yield Missing(what, extra=EXTRAS[package])
+
+
 def require(package: str, feature: str) -> None:
     """Raises ChangeoverError, with the command that installs the extra, where the package is missing."""
-    if find_spec(package) is None:
-        raise fail(
-            f"{feature} needs the Python package {package}, which is not installed",
-            state="Nothing was started or changed.",
-            next=f"Install it with: {install_command(package)}",
-        )
-
-
-def install_command(package: str) -> str:
-    return f"pip install 'changeover[{EXTRAS[package]}]'"
+    if missing := tuple(missing_package(package, feature)):
+        raise refused(missing)

@@ -127,7 +127,7 @@ def test_a_hop_that_passes_requests_on_is_not_started_without_a_tier_behind_it(h
 
 def test_software_that_is_there_is_found(hop: type[Hop]) -> None:
     if issubclass(hop, NeedsSoftware):
-        hop(httpx.AsyncClient()).check_software([])
+        assert not list(hop(httpx.AsyncClient()).missing_software([]))
 
 
 # -- asking --------------------------------------------------------------------------------------------------------

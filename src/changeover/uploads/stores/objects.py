@@ -38,14 +38,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from changeover.model.extras import install_command
+from changeover.model.extras import missing_package
+from changeover.model.software import install_command
 
 try:
     import obstore
     import obstore.store as services
     from obstore import exceptions as refused
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"stores in buckets need obstore: {install_command('obstore')}") from error
+    raise ModuleNotFoundError(
+        f"stores in buckets need obstore: {install_command(list(missing_package('obstore', 'a bucket')))}"
+    ) from error
 
 from changeover.uploads.stores.store import RecordChanged, RecordMissing, RecordVersion, Segment, StoreUnavailable
 
