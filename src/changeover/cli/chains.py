@@ -31,7 +31,7 @@ def chain_file(given: Path | None, state: Path) -> Path:
         return here
     raise fail(
         "no chain file is given, and the current folder has no chain.yaml",
-        next="Name one with -f, such as -f examples/01-four-tiers/chain.yaml.",
+        next="Name one with -f. `changeover init` writes one, and `changeover demo` shows an example.",
     )
 
 

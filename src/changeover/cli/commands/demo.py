@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json as jsonlib
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,11 +21,11 @@ from rich.text import Text
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.chains import chain_file, wired
+from changeover.cli.chains import wired
 from changeover.cli.commands.down import stop as stop_chain
 from changeover.cli.commands.up import start as start_chain
 from changeover.cli.frame import run
-from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
+from changeover.cli.options.common import STATE, JsonOption
 from changeover.cli.options.traffic import ConnectionsOption, RateOption, SizeOption, TimeOption, UploadsOption
 from changeover.cli.probe_process import Traffic, probing
 from changeover.cli.rendering.demo import data, picture
@@ -36,9 +37,14 @@ from changeover.engine.runtime import ProgressListener
 from changeover.kit.files import write_whole
 from changeover.model.errors import fail
 
+EXAMPLE = "01-four-tiers/chain.yaml"
+
 
 def demo(
-    file: FileOption = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", help="The chain file. Default: chain.yaml, else the example of this package."),
+    ] = None,
     naive: Annotated[
         bool, typer.Option("--naive", help="Control run: restart the instances without draining. Must break requests.")
     ] = False,
@@ -47,20 +53,44 @@ def demo(
     uploads: UploadsOption = 4,
     upload_size: SizeOption = 50_000_000,
     upload_time: TimeOption = 14.0,
-    state: StateOption = STATE / "demo",
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state",
+            help="Folder that holds the chain's state. Default: .changeover/demo; a new temporary folder for the "
+            "example of this package.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Start a chain, send traffic, roll every tier, print the verdict, stop the chain. Exits 3 if a request broke."""
     traffic = Traffic(rate, connections, uploads, int(upload_size), upload_time)
-    run(json, lambda output: _demo(output, file, state, traffic, naive), acts=True)
+    source = file or Path("chain.yaml")
+    if file is None and not source.exists():
+        source = packaged_examples() / EXAMPLE
+        state = state or Path(tempfile.mkdtemp(prefix="changeover-demo-"))
+    folder = state or STATE / "demo"
+    try:
+        run(json, lambda output: _demo(output, source, folder, traffic, naive), acts=True)
+    finally:
+        if folder.name.startswith("changeover-demo-") and not any(folder.iterdir()):
+            folder.rmdir()
 
 
-async def _demo(output: Output, file: Path | None, state: Path, traffic: Traffic, naive: bool) -> int:
-    source = chain_file(file, state)
+def packaged_examples() -> Path:
+    """The folder of the examples: in an installed package, or at the root of a clone."""
+    package = Path(wiring.__file__).parent
+    installed = package / "examples"
+    return installed if installed.is_dir() else package.parents[1] / "examples"
+
+
+async def _demo(output: Output, source: Path, state: Path, traffic: Traffic, naive: bool) -> int:
     since = time.time()
     with _watching(output) as watch:
         on_progress = output.progress_since(since)
         async with wired(source, state) as found:
+            found.check_software()
+            output.note(f"The chain of {source} starts. Its state, logs and ledger are in {state}.")
             with contextlib.closing(found.journal()) as journal:
                 up_already = journal.is_up()
             if up_already:
