@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs; both set up first.
-.PHONY: demo demo-naive test test-chain test-rest unit check setup bench bench-guard bench-uploads bench-relay bench-handover fuzz soak lock clean
+.PHONY: demo demo-naive test unit check setup bench bench-guard bench-uploads bench-relay bench-handover fuzz soak lock clean
 .DEFAULT_GOAL := demo
 run := PATH="$$PATH:/usr/sbin:/sbin" .venv/bin/
 
@@ -11,16 +11,7 @@ demo-naive: setup      ## the control: the same traffic, instances restarted the
 
 test: check            ## static checks and every test
 	@scripts/setup-npm tests/clients curl
-	@$(MAKE) --no-print-directory -j2 test-chain test-rest
-
-# Side by side, since they mostly wait for drains, starts and deaths. Tests of chains are more than half of it.
-beside := $(addprefix tests/chain/test_,nothing_left.py preview.py relay.py)
-
-test-chain:
-	$(run)pytest tests/chain $(beside:%=--ignore=%)
-
-test-rest:
-	$(run)pytest tests/unit tests/process tests/kong $(beside)
+	$(run)pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 unit: setup            ## the tests without processes
 	$(run)pytest tests/unit

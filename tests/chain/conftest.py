@@ -6,9 +6,8 @@ Whatever a test did, its chain is taken down after it, and no process may be lef
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from tests.chain.chains import (
     EXAMPLE,
     Chain,
     Command,
-    Done,
     Said,
     chain_file,
     running_in,
@@ -34,9 +32,6 @@ TEMPLATES = (
     template("l4", "garbage", snippet="proxy_pass nowhere;"),
 )
 """Beside v1 and v2, which are good: templates that cannot be rolled to."""
-
-TRAFFIC = ("--rate", 50, "--connections", 8, "--uploads", 2, "--upload-size", "6MB", "--upload-time", "2s")
-"""What the demos send: enough that every roll has an upload to wait for."""
 
 
 @contextmanager
@@ -110,53 +105,3 @@ def traffic(two_tiers: Chain) -> Iterator[Command]:
     yield probe
     done = probe.signal(signal.SIGTERM).end()
     assert done.code == 0, done
-
-
-# -- the whole job ---------------------------------------------------------------------------------------------------
-
-
-class Demo:
-    """A `demo` that runs beside the tests, with a chain of its own."""
-
-    def __init__(self, folder: Path, *more: str) -> None:
-        self.folder = folder
-        chain = Chain(folder, chain_file(folder))
-        self._command = chain.start("demo", "-f", chain.file, "--json", *TRAFFIC, *more)
-
-    @cached_property
-    def done(self) -> Done:
-        """What it left. Waits for its end."""
-        return self._command.end()
-
-    @property
-    def told(self) -> Said:
-        return self.done.json
-
-    def close(self) -> None:
-        """End it, if nobody has waited for its end, and see that it took down its chain."""
-        if "done" not in self.__dict__:
-            self._command.signal(signal.SIGTERM).end()
-        nothing_left(self.folder)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def demos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Demo]]:
-    """The main job and its control, under way from the beginning, since they mostly wait. Their tests come last."""
-    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    options = {"careful": (), "naive": ("--naive",)}
-    started = {name: Demo(tmp_path_factory.mktemp(name), *more) for name, more in options.items() if name in wanted}
-    yield started
-    for demo in started.values():
-        demo.close()
-
-
-@pytest.fixture
-def careful(demos: Mapping[str, Demo]) -> Demo:
-    """The main job: every tier rolled."""
-    return demos["careful"]
-
-
-@pytest.fixture
-def naive(demos: Mapping[str, Demo]) -> Demo:
-    """The control: every tier restarted the plain way."""
-    return demos["naive"]

@@ -2,15 +2,70 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
-from tests.chain.chains import running_in
-from tests.chain.conftest import Demo
+import pytest
+from tests.chain.chains import Chain, Done, Said, chain_file, running_in
+from tests.chain.conftest import nothing_left
 from tests.unit.json_page import insist
 
 from changeover.probe.ledger import read_ledger
 
+pytestmark = pytest.mark.timeout(400)  # of which the main job takes about 120 s
+
 OLD = ["creating", "warming", "ready", "admitted", "leaving", "draining", "drained", "stopping", "gone"]
+
+TRAFFIC = ("--rate", 50, "--connections", 8, "--uploads", 2, "--upload-size", "6MB", "--upload-time", "2s")
+"""What the demos send: enough that every roll has an upload to wait for."""
+
+
+class Demo:
+    """A `demo` that runs beside the tests, with a chain of its own."""
+
+    def __init__(self, folder: Path, *more: str) -> None:
+        self.folder = folder
+        chain = Chain(folder, chain_file(folder))
+        self._command = chain.start("demo", "-f", chain.file, "--json", *TRAFFIC, *more)
+
+    @cached_property
+    def done(self) -> Done:
+        """What it left. Waits for its end."""
+        return self._command.end()
+
+    @property
+    def told(self) -> Said:
+        return self.done.json
+
+    def close(self) -> None:
+        """End it, if nobody has waited for its end, and see that it took down its chain."""
+        if "done" not in self.__dict__:
+            self._command.signal(signal.SIGTERM).end()
+        nothing_left(self.folder)
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Demo]]:
+    """The main job and its control, side by side."""
+    options = {"careful": (), "naive": ("--naive",)}
+    started = {name: Demo(tmp_path_factory.mktemp(name), *more) for name, more in options.items()}
+    yield started
+    for demo in started.values():
+        demo.close()
+
+
+@pytest.fixture
+def careful(demos: Mapping[str, Demo]) -> Demo:
+    """The main job: every tier rolled."""
+    return demos["careful"]
+
+
+@pytest.fixture
+def naive(demos: Mapping[str, Demo]) -> Demo:
+    """The control: every tier restarted the plain way."""
+    return demos["naive"]
 
 
 def test_every_tier_is_rolled_without_one_broken_request(careful: Demo) -> None:
