@@ -275,10 +275,9 @@ class LocalPlatform:
             return
         if signal is SIGKILL:
             await self.kill(instance)
-        elif to == "group":
+        elif to == "group" or not process.send(instance.pid, instance.born, signal):
+            # To the leader alone when that is what the software asks for; nobody passes it on once the leader is dead.
             process.send_session(instance.pid, instance.born, signal, Path(instance.directory))
-        else:
-            process.send(instance.pid, instance.born, signal)
 
     async def kill(self, instance: Instance) -> None:
         if instance.pid is not None and instance.born is not None:
