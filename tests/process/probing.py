@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.probe_plans import example_plan
 from tests.process.probed_server import Fault, Plan, ProbedServer
 
 from changeover.probe.ledger import Ledger, read_ledger
@@ -17,7 +18,7 @@ from changeover.probe.traffic import run
 from changeover.probe.traffic_plan import TrafficPlan
 from changeover.probe.verdict import Verdict
 
-LONGEST = 10.0  # seconds until a run is given up; none should come near
+LONGEST = 30.0  # seconds until a run is given up; a machine with many tests at once needs ten for some
 
 GETS: dict[str, Any] = {"rate": 200.0, "uploads": 0, "timeout": 5.0}
 UPLOADS: dict[str, Any] = {"rate": 0.0, "uploads": 1, "upload_size": 300_000, "upload_seconds": 0.1, "timeout": 5.0}
@@ -67,9 +68,13 @@ def probed(folder: Path, server: ProbedServer, enough: Enough, **load: Any) -> R
 
 
 async def run_probe(folder: Path, url: str, enough: Enough, **load: Any) -> Ran:
-    """Run against that address; `tier_state` and `progress` go where they belong, the rest is the load."""
+    """Run against that address; `tier_state` and `progress` go where they belong, the rest changes the plan."""
     options = {name: load.pop(name) for name in ("tier_state", "progress") if name in load}
+    return await run_plan(folder, example_plan(url, **load), enough, **options)
+
+
+async def run_plan(folder: Path, plan: TrafficPlan, enough: Enough, **options: Any) -> Ran:
     with WatchedLedger(folder / "ledger.jsonl", enough) as ledger:
         async with asyncio.timeout(LONGEST):
-            verdict = await run(TrafficPlan(url, **load), ledger=ledger, stop=ledger.stop, **options)
+            verdict = await run(plan, ledger=ledger, stop=ledger.stop, **options)
     return Ran(verdict, list(read_ledger(ledger.path)))

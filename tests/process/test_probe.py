@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from tests.probe_plans import example_plan
 from tests.process.probed_server import Fault, Plan, ProbedServer
 from tests.process.probing import GETS, LONGEST, UPLOADS, Ran, once, probed, rows, run_probe
 
@@ -147,7 +148,7 @@ def test_a_run_that_is_cancelled_hangs_up_everywhere_and_leaves_nothing_running(
             with Ledger(tmp_path / "ledger.jsonl") as ledger:
                 running = asyncio.create_task(
                     run(
-                        TrafficPlan(server.url, **load),
+                        example_plan(server.url, **load),
                         ledger=ledger,
                         stop=asyncio.Event(),
                         progress=lambda _: begun.set(),
@@ -276,7 +277,7 @@ def test_a_run_that_was_stopped_before_it_began_proves_nothing(tmp_path: Path) -
         stop.set()
         async with ProbedServer() as server:
             with Ledger(tmp_path / "ledger.jsonl") as ledger:
-                verdict = await run(TrafficPlan(server.url), ledger=ledger, stop=stop)
+                verdict = await run(example_plan(server.url), ledger=ledger, stop=stop)
         assert verdict.summary == "the probe sent no requests, which proves nothing"
         assert not verdict.clean
 
@@ -291,7 +292,7 @@ def test_a_ledger_that_cannot_be_written_ends_the_run_with_its_own_error(tmp_pat
     async def go() -> None:
         async with ProbedServer() as server:
             with FullLedger(tmp_path / "ledger.jsonl") as ledger:
-                await run(TrafficPlan(server.url, rate=200.0), ledger=ledger, stop=asyncio.Event())
+                await run(example_plan(server.url, rate=200.0), ledger=ledger, stop=asyncio.Event())
 
     with pytest.raises(ChangeoverError, match="the ledger cannot be written: No space"):
         asyncio.run(go())
@@ -303,7 +304,7 @@ def test_an_address_that_is_none_and_a_ca_that_is_not_there_are_refused(tmp_path
             await run(load, ledger=ledger, stop=asyncio.Event())
 
     with pytest.raises(ChangeoverError, match="the CA file cannot be read"):
-        asyncio.run(go(TrafficPlan("https://127.0.0.1", ca_file=tmp_path / "none.pem")))
+        asyncio.run(go(example_plan("https://127.0.0.1", ca_file=tmp_path / "none.pem")))
     (tmp_path / "ledger.jsonl").unlink()
     with pytest.raises(ChangeoverError, match=r"the host nowhere\.invalid has no address"):
-        asyncio.run(go(TrafficPlan("https://nowhere.invalid")))
+        asyncio.run(go(example_plan("https://nowhere.invalid")))

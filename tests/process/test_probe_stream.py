@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from changeover.model.probe import Tls
 from changeover.probe.client import ProbeTarget
 from changeover.probe.stream import ConnectionFailed, Stream
 
@@ -45,7 +46,9 @@ def test_what_the_peer_sent_before_it_closed_is_read_after_a_failed_write(
 
     async def go() -> bytes:
         async with await asyncio.start_server(refuse, "127.0.0.1", 0, ssl=context, limit=1) as server:
-            target = await ProbeTarget.resolve(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}", ca_file)
+            target = await ProbeTarget.resolve(
+                f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}", Tls(ca=str(ca_file or ""))
+            )
             stream = await Stream.connect(target.endpoint)
             try:
                 await stream.send(b"x" * 100_000)

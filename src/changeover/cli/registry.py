@@ -36,7 +36,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "retry": Entry("control", "Roll again to the template whose rollout was undone."),
         "history": Entry("history", "List all rollouts: tier, templates, start, duration, outcome."),
         "show": Entry("history", "Show the log of one rollout: observations, decisions and phases, with their times."),
-        "probe": Entry("probe", "Send GETs and slow uploads without retries, and count broken requests."),
+        "probe": Entry("probe", "Send requests without retries, and count broken ones."),
         "down": Entry("down", "Stop every instance, edge first, and the load balancer."),
         "demo": Entry("demo", "Start a chain, send traffic, roll every tier, print the verdict, stop the chain."),
         "simulate": Entry("simulate", "Simulate a rollout in virtual time: duration, instances, uploads that it cuts."),

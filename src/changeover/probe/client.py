@@ -13,7 +13,6 @@ import asyncio
 import socket
 import ssl
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 import h11
 
 from changeover.model.errors import fail
+from changeover.model.probe import Tls
 from changeover.probe.http_exchange import HttpExchange, HttpRequest, HttpResponse
 from changeover.probe.stream import ConnectionFailed, Endpoint, Stream
 
@@ -42,8 +42,8 @@ class ProbeTarget:
     prefix: str
 
     @classmethod
-    async def resolve(cls, url: str, ca_file: Path | None) -> ProbeTarget:
-        """Raises ChangeoverError when the name has no address or the CA cannot be read."""
+    async def resolve(cls, url: str, settings: Tls) -> ProbeTarget:
+        """Raises ChangeoverError when the name has no address or a file of the TLS settings cannot be read."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         secure = parts.scheme == "https"
@@ -54,17 +54,33 @@ class ProbeTarget:
         except OSError as error:
             raise fail(f"the host {host} has no address: {error.strerror}", where=url) from error
         family, _, _, _, address = found[0]
-        tls = _trust(ca_file) if secure else None
-        return cls(Endpoint(family, address, host, tls), parts.netloc, parts.path.rstrip("/"))
+        tls = _context(settings) if secure else None
+        return cls(Endpoint(family, address, settings.server_name or host, tls), parts.netloc, parts.path.rstrip("/"))
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
+def _context(settings: Tls) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=settings.ca or None)
     except OSError as error:
-        raise fail(f"the CA file cannot be read: {error.strerror or error}", where=str(ca_file)) from error
+        raise fail(f"the CA file cannot be read: {error.strerror or error}", where=settings.ca) from error
+    if settings.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if settings.certificate:
+        try:
+            context.load_cert_chain(settings.certificate, settings.key or None, password=_no_password)
+        except OSError as error:
+            raise fail(
+                f"the client's certificate and its key cannot be used: {error.strerror or error}",
+                where=settings.certificate,
+            ) from error
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _no_password() -> str:
+    """For an encrypted key: OpenSSL would ask on the terminal."""
+    return ""
 
 
 class Connection:

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from changeover.probe.bodies import json_object
+from changeover.model.probe import Copies
+from changeover.probe.bodies import as_text, field_of, json_object
 from changeover.probe.client import Connection
 from changeover.probe.http_exchange import HttpRequest
 from changeover.probe.ledger_row import LedgerRow
@@ -19,10 +20,13 @@ from changeover.probe.session import CheckResult, Session
 
 @dataclass(frozen=True)
 class SentUpload:
-    """An upload that was sent. `id` is None without a correct acknowledgement."""
+    """An upload that was sent. `path` lists its copies; `id` is what the only one must be (empty: anything)."""
 
     ref: str
-    id: str | None
+    copies: Copies
+    path: str
+    acknowledged: bool
+    id: str
 
 
 class CopyChecks:
@@ -44,7 +48,7 @@ class CopyChecks:
         due = self._session.clock.now()
         waiting = iter(self._later)
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(len(self._later), self._session.plan.connections)):
+            for _ in range(min(len(self._later), self._session.plan.traffic.connections)):
                 group.create_task(self._work(waiting, due))
 
     async def _work(self, waiting: Iterator[SentUpload], due: float) -> None:
@@ -54,18 +58,20 @@ class CopyChecks:
 
     async def _check(self, upload: SentUpload, connection: Connection, due: float | None = None) -> LedgerRow:
         body = bytearray()
-        request = HttpRequest("GET", f"{self._session.target.prefix}/uploads?ref={upload.ref}", sink=body.extend)
+        request = HttpRequest("GET", upload.path, headers=self._session.headers(), sink=body.extend)
         return await self._session.send(
             "check", request, connection, lambda _: _judge(upload, body), due=due, ref=upload.ref
         )
 
 
 def _judge(upload: SentUpload, body: bytearray) -> CheckResult:
-    ids = json_object(body).get("ids")
-    if not isinstance(ids, list):
+    found = field_of(json_object(body), upload.copies.field)
+    number = len(found) if isinstance(found, list) else found
+    if not isinstance(number, int) or isinstance(number, bool):
         return CheckResult("corrupted", "wrong body")
-    if len(ids) > 1:
-        return CheckResult("duplicated", f"stored {len(ids)} times")
-    if upload.id is None:
-        return CheckResult(note="stored although lost" if ids else None)
-    return CheckResult() if ids == [upload.id] else CheckResult("lost", "acknowledged but not stored")
+    if number > 1:
+        return CheckResult("duplicated", f"stored {number} times")
+    if not upload.acknowledged:
+        return CheckResult(note="stored although lost" if number else None)
+    is_it = not upload.id or (isinstance(found, list) and [as_text(item) for item in found] == [upload.id])
+    return CheckResult() if number and is_it else CheckResult("lost", "acknowledged but not stored")

@@ -9,96 +9,94 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
 
-from changeover.kit.pattern import pattern
-from changeover.probe.bodies import json_object
+from changeover.model.probe import Get
 from changeover.probe.client import Connection
-from changeover.probe.http_exchange import HttpRequest, HttpResponse
-from changeover.probe.session import CheckResult, Session
+from changeover.probe.expectation import BodyCheck
+from changeover.probe.http_exchange import HttpRequest
+from changeover.probe.session import Session
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One GET of the schedule."""
+    """One GET of the schedule. `get`: its position among the GETs of the plan."""
 
     due: float
-    blob: bool
+    get: int
     fresh: bool
 
 
 class Schedule:
     """Gives out slots in order; all connections share it. Has no end until `end` is set."""
 
-    def __init__(self, start: float, rate: float, fresh_share: float) -> None:
+    def __init__(self, start: float, rate: float, fresh_share: float, weights: Sequence[int]) -> None:
         self.end = math.inf
         self._start = start
         self._rate = rate
         self._fresh_share = fresh_share
+        self._turns = turns(weights)
         self._next = 0
 
     def take(self) -> Slot:
         k, self._next = self._next, self._next + 1
         fresh_before, fresh_after = int(k * self._fresh_share), int((k + 1) * self._fresh_share)
-        # Every second GET is a blob, among the fresh connections and among the kept ones, for any share.
+        # Every path has its share, among the fresh connections and among the kept ones, for any share of them.
         place = fresh_before if fresh_after > fresh_before else k - fresh_before
-        return Slot(self._start + k / self._rate, blob=place % 2 == 1, fresh=fresh_after > fresh_before)
+        return Slot(
+            self._start + k / self._rate, self._turns[place % len(self._turns)], fresh=fresh_after > fresh_before
+        )
+
+
+def turns(weights: Sequence[int]) -> tuple[int, ...]:
+    """A cycle in which each position occurs as often as its weight, evenly spread."""
+    common = reduce(math.gcd, weights)
+    places = [
+        (Fraction(2 * turn + 1, 2 * (weight // common)), position)
+        for position, weight in enumerate(weights)
+        for turn in range(weight // common)
+    ]
+    return tuple(position for _, position in sorted(places))
 
 
 async def send_gets(session: Session) -> None:
     """Send until the stop; then wait until each GET that was due before it has a response or has timed out."""
     if session.stop.is_set():
         return
-    plan = session.plan
-    schedule = Schedule(session.clock.now(), plan.rate, plan.fresh_share)
-    sender = _GetSender(session)
+    traffic = session.plan.traffic
+    weights = [get.weight for get in traffic.get]
+    schedule = Schedule(session.clock.now(), traffic.rate, traffic.fresh_share, weights)
     async with asyncio.TaskGroup() as group:
-        for _ in range(plan.connections):
-            group.create_task(_work(session, schedule, sender))
+        for _ in range(traffic.connections):
+            group.create_task(_work(session, schedule))
         await session.stop.wait()
         schedule.end = session.clock.now()
 
 
-async def _work(session: Session, schedule: Schedule, sender: _GetSender) -> None:
+async def _work(session: Session, schedule: Schedule) -> None:
     with Connection(session.target) as kept:
         while (slot := schedule.take()).due <= schedule.end:
             if slot.due > session.clock.now() and not await session.until(slot.due):
                 return
+            get = session.plan.gets[slot.get]
             if slot.fresh:
                 with Connection(session.target) as fresh:
-                    await sender.send(slot, fresh)
+                    await _send(session, get, slot, fresh)
             else:
-                await sender.send(slot, kept)
+                await _send(session, get, slot, kept)
 
 
-class _GetSender:
-    """Requests the two pages and checks their content."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._blob = pattern(0, session.plan.blob_size)
-        self._blob_path = f"{session.target.prefix}/blob/{session.plan.blob_size}"
-        self._hello_path = f"{session.target.prefix}/hello"
-
-    async def send(self, slot: Slot, connection: Connection) -> None:
-        body = bytearray()
-
-        def check(response: HttpResponse) -> CheckResult:
-            good = body == self._blob if slot.blob else _is_greeting(response, body)
-            return CheckResult() if good else CheckResult("corrupted", "wrong body")
-
-        path = self._blob_path if slot.blob else self._hello_path
-        request = HttpRequest("GET", path, close=slot.fresh, sink=body.extend)
-        await self._session.send("get", request, connection, check, due=slot.due)
-
-
-def _is_greeting(response: HttpResponse, body: bytearray) -> bool:
-    """Whether the greeting is complete and names the same instance and version as the response's headers."""
-    greeting = json_object(body)
-    instance, version = greeting.get("instance"), greeting.get("version")
-    return (
-        isinstance(instance, str)
-        and isinstance(version, str)
-        and response.instance in (None, instance)
-        and response.version in (None, version)
+async def _send(session: Session, get: Get, slot: Slot, connection: Connection) -> None:
+    body = BodyCheck(get, session.naming)
+    request = HttpRequest(
+        "GET",
+        session.target.prefix + get.path,
+        headers=session.headers(get.headers),
+        close=slot.fresh,
+        status=get.status,
+        sink=body.feed,
     )
+    await session.send("get", request, connection, body.judge, due=slot.due)

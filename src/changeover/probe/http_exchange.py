@@ -8,7 +8,7 @@ before it closed. Refuses to connect and to retry: `client` owns the connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -16,15 +16,22 @@ import h11
 
 from changeover.probe.stream import ConnectionFailed, Stream
 
+_LAST_WRITE = 1.0
+"""Seconds after a good response in which the rest of the body may go out. A server that answers earlier ignored it."""
 Sink = Callable[[bytes | bytearray], object]
 """Receives the pieces of a response body."""
-AcceptInstance = Callable[[str | None], bool]
-"""Receives the responding instance; returns whether to read the body from it."""
+HttpHeaders = Mapping[str, str]
+"""Headers of a response by their names in lower case; of a repeated one the last."""
+Accept = Callable[[HttpHeaders], bool]
+"""Receives the headers; returns whether to read the body."""
 
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """`body` without `size` goes out chunked. `close` requests that the server close the connection."""
+    """`body` without `size` goes out chunked. `close` requests that the server close the connection.
+
+    `status`: statuses of a good response; empty: any 2xx.
+    """
 
     method: str
     path: str
@@ -32,11 +39,17 @@ class HttpRequest:
     body: AsyncGenerator[bytes, None] | None = None
     size: int | None = None
     close: bool = False
+    status: tuple[int, ...] = ()
     sink: Sink | None = None
-    accept: AcceptInstance | None = None
+    accept: Accept | None = None
+
+    def is_good(self, status: int) -> bool:
+        return status in self.status if self.status else 200 <= status < 300
 
     def head(self, authority: str) -> h11.Request:
-        headers = [("Host", authority), *self.headers]
+        headers = list(self.headers)
+        if not any(name.lower() == "host" for name, _ in headers):
+            headers.insert(0, ("Host", authority))
         if self.close:
             headers.append(("Connection", "close"))
         if self.size is not None:
@@ -48,18 +61,17 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """The result of a request. `reason` is None for a complete 2xx response and for an `abandoned` one."""
+    """The result of a request. `reason` is None for a complete response of a good status and for an `abandoned` one."""
 
     reason: str | None
     status: int | None
-    instance: str | None
-    version: str | None
+    headers: HttpHeaders
     bytes_sent: int
     bytes_received: int
     reused: bool | None
     """Whether the connection had carried a request before; None when the connect failed."""
     abandoned: bool
-    """Whether the body was left unread because `accept` refused the instance."""
+    """Whether the body was left unread because `accept` refused it."""
 
 
 class HttpExchange:
@@ -68,8 +80,7 @@ class HttpExchange:
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
         self._status: int | None = None
-        self._instance: str | None = None
-        self._version: str | None = None
+        self._headers: HttpHeaders = {}
         self._sent = 0
         self._received = 0
         self._all_sent = False
@@ -81,8 +92,7 @@ class HttpExchange:
         return HttpResponse(
             reason,
             self._status,
-            self._instance,
-            self._version,
+            self._headers,
             self._sent,
             self._received,
             reused=reused,
@@ -102,6 +112,8 @@ class HttpExchange:
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(self._send(stream, http, head, self._request.body, progressed))
             reason = await self._receive(stream, http, progressed)
+            if reason is None:  # the response may be read before the last write is noticed
+                await asyncio.wait({sending}, timeout=_LAST_WRITE)
             sending.cancel()
         return reason
 
@@ -144,9 +156,9 @@ class HttpExchange:
                     progressed()
                 elif isinstance(event, h11.Response):
                     self._read_head(event)
-                    if not 200 <= event.status_code < 300:
+                    if not self._request.is_good(event.status_code):
                         return f"status {event.status_code}"
-                    if self._request.accept and not self._request.accept(self._instance):
+                    if self._request.accept and not self._request.accept(self._headers):
                         self.abandoned = True
                         return None
                 elif isinstance(event, h11.Data):
@@ -161,10 +173,8 @@ class HttpExchange:
             return self._ended_early() if ended else "bad response"
 
     def _read_head(self, head: h11.Response) -> None:
-        names = dict(head.headers)
         self._status = head.status_code
-        self._instance = _text(names.get(b"x-changeover-instance"))
-        self._version = _text(names.get(b"x-changeover-version"))
+        self._headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
 
     def _ended_early(self) -> str:
         if self._status is not None:
@@ -175,7 +185,3 @@ class HttpExchange:
         if self._response_began:
             return "during response"
         return "before response" if self._all_sent else "while sending"
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")

@@ -14,13 +14,14 @@ RequestKind = Literal["get", "upload", "readback", "check"]
 RequestOutcome = Literal["ok", "lost", "corrupted", "duplicated"]
 ConnectionUse = Literal["keep-alive", "fresh", "none"]
 """The connection had carried a request before, was opened for this request, or was never established."""
-RowNote = Literal["read by the writer", "left to the writer", "stored although lost"]
+RowNote = Literal["read by the writer", "left to the writer", "stored although lost", "answered only"]
 """A remark on a row that is ok.
 
 - `left to the writer`: the instance that stored the upload responded, and the probe closed the connection to reach
   another one;
 - `read by the writer`: no other instance responded, so the probe read from the one that stored the upload;
-- `stored although lost`: the client received an error, and the server holds the upload once.
+- `stored although lost`: the client received an error, and the server holds the upload once;
+- `answered only`: the server answered the upload, and nothing proves that it received the bytes.
 """
 
 

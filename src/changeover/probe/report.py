@@ -26,6 +26,8 @@ def render(verdict: Verdict) -> RenderableType:
         _counts(verdict),
         _facts(verdict),
     ]
+    if verdict.versions:
+        parts.append(_versions(verdict))
     if verdict.first_failures:
         parts.append(_failures(verdict))
     return Group(*parts)
@@ -48,11 +50,12 @@ def _facts(verdict: Verdict) -> Table:
         at = verdict.get_latency_ms
         table.add_row("GET latency", f"p50 {at.p50:.1f}  p90 {at.p90:.1f}  p99 {at.p99:.1f}  max {at.max:.1f} ms")
     table.add_row("duration", human_seconds(round(verdict.duration_seconds)))
-    table.add_row("uploaded", human_bytes(verdict.bytes_uploaded))
-    table.add_row(
-        "read back",
-        f"{verdict.uploads_read_back:,}, {verdict.uploads_read_back_by_writer:,} of these by the writer",
-    )
+    if verdict.counts["upload"].sent:
+        table.add_row("uploaded", human_bytes(verdict.bytes_uploaded))
+        table.add_row(
+            "read back",
+            f"{verdict.uploads_read_back:,}, {verdict.uploads_read_back_by_writer:,} of these by the writer",
+        )
     for name, counts in (
         ("GETs by version", verdict.gets_by_version),
         ("uploads by version", verdict.uploads_by_version),
@@ -67,13 +70,27 @@ def _facts(verdict: Verdict) -> Table:
     return table
 
 
+def _versions(verdict: Verdict) -> Table:
+    table = Table("version", box=None, pad_edge=False)
+    for heading in ("answers", "broken", "first answer (UTC)", "last answer"):
+        table.add_column(heading, justify="right")
+    for name, seen in verdict.versions.items():
+        table.add_row(Text(name), f"{seen.answers:,}", f"{seen.broken:,}", utc(seen.first), utc(seen.last))
+    return table
+
+
+def utc(moment: float) -> str:
+    """The time of day with milliseconds."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
 def _failures(verdict: Verdict) -> Table:
     shown, of = len(verdict.first_failures), verdict.lost + verdict.duplicated
     table = Table("time (UTC)", "request", "outcome", "reason", "connection", "tiers", title_justify="left")
     table.title = f"the first {shown:,} of {of:,} failed requests"
     for row in verdict.first_failures:
         table.add_row(
-            datetime.fromtimestamp(row.finished, UTC).strftime("%H:%M:%S.%f")[:-3],
+            utc(row.finished),
             Text(f"{row.kind} {row.path}"),
             row.outcome,
             row.reason or "",

@@ -6,10 +6,13 @@ Refuses to choose requests and to judge bodies: its callers do that.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from changeover.kit.clock import Clock
+from changeover.model.probe import ProbeSettings
 from changeover.probe.client import Connection, ProbeTarget, TimeLimits
 from changeover.probe.http_exchange import HttpRequest, HttpResponse
 from changeover.probe.ledger import Ledger
@@ -27,6 +30,34 @@ class CheckResult:
     reason: str | None = None
     sha256: str | None = None
     note: RowNote | None = None
+    version: str | None = None
+    """The version that the body names. None: the header's."""
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How responses name their instance and version."""
+
+    instance_header: str
+    version_header: str
+    pattern: re.Pattern[bytes] | None
+
+    @classmethod
+    def of(cls, traffic: ProbeSettings) -> Naming:
+        pattern = re.compile(traffic.version_pattern.encode()) if traffic.version_pattern else None
+        return cls(traffic.instance_header.lower(), traffic.version_header.lower(), pattern)
+
+    def instance(self, response: HttpResponse) -> str | None:
+        return response.headers.get(self.instance_header)
+
+    def version(self, response: HttpResponse) -> str | None:
+        return response.headers.get(self.version_header)
+
+    def version_in(self, body: bytes | bytearray) -> str | None:
+        """The version that a body names by the pattern; None where there is none."""
+        if self.pattern is None or (found := self.pattern.search(body)) is None:
+            return None
+        return (found[1] if self.pattern.groups else found[0]).decode("utf-8", "replace") or None
 
 
 Check = Callable[[HttpResponse], CheckResult]
@@ -48,9 +79,16 @@ class Session:
         self.target = target
         self.ledger = ledger
         self.stop = stop
+        self.naming = Naming.of(plan.traffic)
         self.clock = Clock()
         self.uploading = 0
         self._tier_state = tier_state
+
+    def headers(self, own: Mapping[str, str] = MappingProxyType({})) -> tuple[tuple[str, str], ...]:
+        """The headers of every request and, in front of them, those of this one."""
+        names = {name.lower() for name in own}
+        every = self.plan.traffic.headers.items()
+        return (*own.items(), *((name, value) for name, value in every if name.lower() not in names))
 
     async def until(self, when: float) -> bool:
         """Wait until that time. Returns False when the run stops first."""
@@ -81,11 +119,11 @@ class Session:
         """
         started = self.clock.now()
         scheduled = started if due is None else due
-        left = scheduled + self.plan.timeout - started
+        left = scheduled + self.plan.traffic.timeout - started
         if left > 0:
             response = await connection.send(request, limits or TimeLimits(left))
         else:
-            response = HttpResponse("timeout before sending", None, None, None, 0, 0, reused=None, abandoned=False)
+            response = HttpResponse("timeout before sending", None, {}, 0, 0, reused=None, abandoned=False)
         finished = self.clock.now()
         result = CheckResult("lost", response.reason) if response.reason else check(response)
         row = LedgerRow(
@@ -102,8 +140,8 @@ class Session:
             bytes_received=response.bytes_received,
             sha256=result.sha256,
             ref=ref,
-            instance=response.instance,
-            version=response.version,
+            instance=self.naming.instance(response),
+            version=result.version or self.naming.version(response),
             note=result.note,
             tier_state=self._tier_state() if self._tier_state and result.outcome != "ok" else None,
         )

@@ -6,9 +6,21 @@ Refuses to keep all rows, since a run may have a million; and refuses files and 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from changeover.probe.histogram import Histogram
 from changeover.probe.ledger_row import LedgerRow
+
+
+@dataclass
+class VersionTimes:
+    """Answers of one version, good and broken. Times in seconds since the epoch."""
+
+    first: float
+    last: float
+    answers: int = 0
+    broken: int = 0
+
 
 SHOWN = 10
 """Failed rows that are kept for the report; the ledger has all of them."""
@@ -30,6 +42,8 @@ class Tally:
         self.uploads_by_instance: Counter[str] = Counter()
         self.uploads_by_version: Counter[str] = Counter()
         self.gets_by_version: Counter[str] = Counter()
+        self.versions: dict[str, VersionTimes] = {}
+        """GETs and uploads with a response that names a version."""
         self.first_failures: list[LedgerRow] = []
         self.began: float | None = None
         self.ended: float | None = None
@@ -42,10 +56,18 @@ class Tally:
             self.notes[row.note] += 1
         if row.kind == "get":
             self.latency.add(row.latency)
+        if row.version is not None and row.kind in ("get", "upload"):
+            self._add_version(row, row.version)
         if row.outcome == "ok":
             self._add_success(row)
         else:
             self._add_failure(row)
+
+    def _add_version(self, row: LedgerRow, version: str) -> None:
+        seen = self.versions.setdefault(version, VersionTimes(row.finished, row.finished))
+        seen.first, seen.last = min(seen.first, row.finished), max(seen.last, row.finished)
+        seen.answers += 1
+        seen.broken += row.outcome != "ok"
 
     def _add_success(self, row: LedgerRow) -> None:
         version = row.version or "unknown"

@@ -49,9 +49,9 @@ async def run(
     """Send `plan` until `stop`, then compute the verdict. The caller closes the ledger.
 
     The row of a failed request holds the result of `tier_state`; its key `moving` names the tier that is
-    rolled. Raises ChangeoverError when the URL, the CA or the ledger cannot be used.
+    rolled. Raises ChangeoverError when the URL, a file of the TLS settings or the ledger cannot be used.
     """
-    session = Session(plan, await ProbeTarget.resolve(plan.url, plan.ca_file), ledger, stop, tier_state)
+    session = Session(plan, await ProbeTarget.resolve(plan.url, plan.tls), ledger, stop, tier_state)
     try:
         async with asyncio.TaskGroup() as group:
             reports = group.create_task(_report(session, progress))
@@ -66,10 +66,10 @@ async def run(
 async def _send(session: Session) -> None:
     copies = CopyChecks(session)
     async with asyncio.TaskGroup() as group:
-        if session.plan.rate:
+        if session.plan.gets:
             group.create_task(send_gets(session))
-        if session.plan.uploads:
-            group.create_task(send_uploads(session, copies))
+        for post in session.plan.posts:
+            group.create_task(send_uploads(session, post, copies))
     await copies.finish()
 
 

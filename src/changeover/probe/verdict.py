@@ -38,6 +38,16 @@ class LatencySummary:
 
 
 @dataclass(frozen=True)
+class VersionSeen:
+    """Answers of one version. Times in seconds since the epoch."""
+
+    answers: int
+    broken: int
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
 class Verdict:
     counts: Mapping[str, KindCounts]
     failures_by_reason: Mapping[str, int]
@@ -47,6 +57,10 @@ class Verdict:
     uploads_by_instance: Mapping[str, int]
     uploads_by_version: Mapping[str, int]
     gets_by_version: Mapping[str, int]
+    versions: Mapping[str, VersionSeen]
+    """GETs and uploads whose response names its version, in the order of the first answers."""
+    uploads_answered_only: int
+    """Successful uploads of which nothing proves that the server received the bytes."""
     uploads_read_back: int
     """Uploads that were fetched again and equal the bytes that were sent."""
     uploads_read_back_by_writer: int
@@ -85,6 +99,8 @@ class Verdict:
             f"{self.lost:,} lost, {self.duplicated:,} duplicated, {self.corrupted:,} corrupted "
             f"of {gets:,} GET and {posts:,} POST ({human_bytes(self.bytes_uploaded)})"
         )
+        if self.uploads_answered_only:
+            text += f"; {self.uploads_answered_only:,} POST answered only, receipt not proved"
         return (
             f"{text}; no successful {' or '.join(self.kinds_without_success)}, so this proves nothing"
             if self.kinds_without_success
@@ -119,6 +135,11 @@ def judge(tally: Tally, planned: Iterable[RequestKind] = ("get",)) -> Verdict:
         uploads_by_instance=dict(sorted(tally.uploads_by_instance.items())),
         uploads_by_version=dict(sorted(tally.uploads_by_version.items())),
         gets_by_version=dict(sorted(tally.gets_by_version.items())),
+        versions={
+            name: VersionSeen(seen.answers, seen.broken, round(seen.first, 3), round(seen.last, 3))
+            for name, seen in sorted(tally.versions.items(), key=lambda item: item[1].first)
+        },
+        uploads_answered_only=tally.notes["answered only"],
         uploads_read_back=tally.count(kind="readback", outcome="ok") - tally.notes["left to the writer"],
         uploads_read_back_by_writer=read_by_writer,
         uploads_lost_but_stored=tally.notes["stored although lost"],

@@ -25,7 +25,7 @@ def test_a_clean_verdict_shows_its_summary_and_no_losses() -> None:
 def test_a_loss_shows_when_why_and_what_was_moving() -> None:
     text = shown(judge_rows([row(outcome="lost", reason="reset before response", tier_state={"moving": "[edge]"})]))
     assert "the first 1 of 1 failed requests" in text
-    line = next(line for line in text.splitlines() if "00:16:40.010" in line)
+    line = next(line for line in text.splitlines() if "reset before response" in line and "00:16:40.010" in line)
     assert "get /hello" in line
     assert "reset before response" in line
     assert "moving: [edge]" in line

@@ -3,18 +3,19 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from tests.probe_plans import example_plan
+
 from changeover.probe.client import Connection, ProbeTarget
 from changeover.probe.http_exchange import HttpRequest
 from changeover.probe.ledger import Ledger
 from changeover.probe.ledger_row import LedgerRow
 from changeover.probe.session import CheckResult, Session
-from changeover.probe.traffic_plan import TrafficPlan
 
 
 def test_a_request_whose_time_ran_out_while_it_waited_is_lost_without_being_sent(tmp_path: Path) -> None:
     async def go() -> LedgerRow:
-        plan = TrafficPlan("http://127.0.0.1:9", timeout=2.0)  # nothing listens there, and no request is sent
-        target = await ProbeTarget.resolve(plan.url, plan.ca_file)
+        plan = example_plan("http://127.0.0.1:9", timeout=2.0)  # nothing listens there, and no request is sent
+        target = await ProbeTarget.resolve(plan.url, plan.tls)
         with Ledger(tmp_path / "ledger.jsonl") as ledger, Connection(target) as connection:
             session = Session(plan, target, ledger, asyncio.Event())
             return await session.send(
@@ -32,10 +33,10 @@ def test_a_request_whose_time_ran_out_while_it_waited_is_lost_without_being_sent
 
 def test_waiting_for_a_time_ends_with_the_run(tmp_path: Path) -> None:
     async def go() -> list[bool]:
-        plan = TrafficPlan("http://127.0.0.1:9")
+        plan = example_plan("http://127.0.0.1:9")
         with Ledger(tmp_path / "ledger.jsonl") as ledger:
             stop = asyncio.Event()
-            session = Session(plan, await ProbeTarget.resolve(plan.url, None), ledger, stop)
+            session = Session(plan, await ProbeTarget.resolve(plan.url, plan.tls), ledger, stop)
             now = session.clock.now()
             reached = [await session.until(now - 1), await session.until(now + 0.01)]
             asyncio.get_running_loop().call_soon(stop.set)

@@ -18,18 +18,47 @@ import typer
 from changeover.cli import exits
 from changeover.cli.chains import running
 from changeover.cli.frame import run
-from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
-from changeover.cli.options.traffic import ConnectionsOption, RateOption, SizeOption, TimeOption, UploadsOption
+from changeover.cli.options.common import STATE, FileOption, JsonOption
+from changeover.cli.options.tls import (
+    CaOption,
+    CertificateOption,
+    InsecureOption,
+    KeyOption,
+    ServerNameOption,
+    tls_of,
+)
+from changeover.cli.options.traffic import (
+    BodyOption,
+    DigestOption,
+    FormOption,
+    GetOption,
+    HeaderOption,
+    MethodOption,
+    OwnConnectionsOption,
+    OwnRateOption,
+    OwnTimeOption,
+    OwnUploadsOption,
+    PostOption,
+    ReadBackOption,
+    TimeoutOption,
+    TrafficOptions,
+    VersionHeaderOption,
+    VersionPatternOption,
+    applied,
+)
 from changeover.cli.options.values import seconds
 from changeover.cli.rendering.output import Output
 from changeover.cli.survey import edge_url
 from changeover.engine.journal.journal import Journal
+from changeover.model.errors import fail
+from changeover.model.probe import ProbeSettings, Tls
 from changeover.model.units import human_bytes
 from changeover.probe import report
+from changeover.probe.example import EXAMPLE
 from changeover.probe.ledger import Ledger
 from changeover.probe.traffic import ProbeProgress
 from changeover.probe.traffic import run as send
-from changeover.probe.traffic_plan import TrafficPlan
+from changeover.probe.traffic_plan import TrafficPlan, check_address
 
 
 @dataclass(frozen=True)
@@ -37,52 +66,93 @@ class TrafficTarget:
     """Where to send traffic, and how to ask what the tiers are doing (None for a server outside a chain)."""
 
     url: str
-    ca_file: Path | None
+    traffic: ProbeSettings
+    """The traffic unless options change it."""
+    tls: Tls
     tier_state: Callable[[], Mapping[str, object]] | None
 
 
 def probe(
-    url: Annotated[str, typer.Option(help="Where to send requests. Default: the edge of the running chain.")] = "",
-    ca: Annotated[Path | None, typer.Option(help="CA file that verifies the certificate of --url.")] = None,
+    url: Annotated[
+        str, typer.Argument(metavar="[URL]", help="Server to send to. Default: the edge of the running chain.")
+    ] = "",
+    get: GetOption = None,
+    post: PostOption = None,
     duration: Annotated[
         float, typer.Option(parser=seconds, metavar="TIME", help="How long to send; 0s: until Ctrl-C or SIGTERM.")
     ] = 0,
-    rate: RateOption = 300.0,
-    connections: ConnectionsOption = 16,
-    uploads: UploadsOption = 4,
-    upload_size: SizeOption = 50_000_000,
-    upload_time: TimeOption = 14.0,
+    rate: OwnRateOption = None,
+    connections: OwnConnectionsOption = None,
+    timeout: TimeoutOption = None,
+    header: HeaderOption = None,
+    body: BodyOption = None,
+    uploads: OwnUploadsOption = None,
+    upload_time: OwnTimeOption = None,
+    method: MethodOption = "",
+    form: FormOption = "",
+    digest: DigestOption = "",
+    read_back: ReadBackOption = "",
+    version_header: VersionHeaderOption = "",
+    version_pattern: VersionPatternOption = "",
+    ca: CaOption = "",
+    insecure: InsecureOption = False,
+    server_name: ServerNameOption = "",
+    certificate: CertificateOption = "",
+    key: KeyOption = "",
     ledger: Annotated[Path | None, typer.Option(help="File that gets one JSON line per request.")] = None,
     file: FileOption = None,
-    state: StateOption = STATE,
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", help="Folder that holds the chain's state; with URL, only the place of the ledger."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Send GETs and slow uploads without retries, and count broken requests. Exits 3 if a request broke."""
+    """Send requests without retries, and count broken ones. Exits 3 if a request broke.
+
+    With a URL the probe sends what --get and --post name, or else GETs the URL itself. Without one it sends the traffic
+    of the running chain.
+    """
+    options = TrafficOptions(
+        get=get or (),
+        post=post or (),
+        rate=rate,
+        connections=connections,
+        timeout=timeout,
+        headers=header or (),
+        uploads=uploads,
+        body=body,
+        upload_time=upload_time,
+        method=method,
+        form=form,
+        digest=digest,
+        read_back=read_back,
+        version_header=version_header,
+        version_pattern=version_pattern,
+    )
+    tls = {"ca": ca, "insecure": insecure, "server_name": server_name, "certificate": certificate, "key": key}
 
     async def work(output: Output) -> int:
-        async with _target(url, ca, file, state) as target:
-            load = TrafficPlan(
-                target.url,
-                target.ca_file,
-                rate=rate,
-                connections=connections,
-                uploads=uploads,
-                upload_size=int(upload_size),
-                upload_seconds=upload_time,
-            )
-            return await _probe(output, load, target, ledger or new_ledger(state), duration)
+        if url and file:
+            raise fail("a URL cannot be combined with --file: the probe of a URL needs no chain")
+        async with _target(url, tls, file, state or STATE) as target:
+            traffic, base = applied(options, target.traffic, target.url if url else "")
+            load = TrafficPlan(base or target.url, traffic, target.tls)
+            path = ledger or (Path(_ledger_name()) if url and state is None else new_ledger(state or STATE))
+            return await _probe(output, load, target, path, duration)
 
     run(json, work)
 
 
 @asynccontextmanager
-async def _target(url: str, ca: Path | None, file: Path | None, state: Path) -> AsyncIterator[TrafficTarget]:
+async def _target(url: str, tls: Mapping[str, object], file: Path | None, state: Path) -> AsyncIterator[TrafficTarget]:
     if url:
-        yield TrafficTarget(url, ca, None)
+        check_address(url)
+        yield TrafficTarget(url, ProbeSettings(), tls_of(tls), None)
         return
     async with running(file, state) as found:
         with contextlib.closing(found.journal()) as journal:
-            yield TrafficTarget(edge_url(found), found.platform.ca_file, lambda: tier_state(journal))
+            trusted = tls_of({**tls, "ca": tls["ca"] or ("" if tls["insecure"] else str(found.platform.ca_file))})
+            yield TrafficTarget(edge_url(found), EXAMPLE, trusted, lambda: tier_state(journal))
 
 
 def tier_state(journal: Journal) -> Mapping[str, object]:
@@ -115,7 +185,11 @@ async def _probe(output: Output, load: TrafficPlan, target: TrafficTarget, ledge
 
 def new_ledger(state: Path) -> Path:
     """A new file: a ledger is evidence and is never overwritten."""
-    return state / "ledgers" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.jsonl"
+    return state / "ledgers" / _ledger_name("")
+
+
+def _ledger_name(prefix: str = "changeover-probe-") -> str:
+    return f"{prefix}{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.jsonl"
 
 
 def progress_line(now: ProbeProgress) -> str:

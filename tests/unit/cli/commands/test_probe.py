@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
 from tests.unit.cli.standing import StandingChain
+from typer.testing import CliRunner
 
 from changeover.cli.commands.probe import new_ledger, progress_line
 from changeover.cli.exits import COULD_NOT, INTERRUPTED
+from changeover.cli.main import cli
 from changeover.probe.traffic import ProbeProgress
 
 
 def test_a_server_that_does_not_answer_is_an_interruption_and_the_ledger_stays(tmp_path: Path) -> None:
-    words = ("--url", "http://127.0.0.1:9", "--duration", "200ms", "--rate", "20", "--uploads", "0", "--json")
+    words = ("http://127.0.0.1:9", "--duration", "200ms", "--rate", "20", "--json")
     broken = StandingChain(tmp_path).run("probe", *words)
     assert broken.code == INTERRUPTED
     assert broken.json["lost"] > 0
@@ -23,6 +27,36 @@ def test_without_a_url_the_chain_must_be_up(tmp_path: Path) -> None:
     refused = StandingChain(tmp_path).run("probe")
     assert refused.code == COULD_NOT
     assert "no chain is up" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("127.0.0.1:9",), "not an http:// or https:// address"),
+        (("http://127.0.0.1:9", "--rate", "0"), "proves nothing"),
+        (("http://127.0.0.1:9", "--body", "1MB"), "--body has no effect, because no upload is sent"),
+        (("http://127.0.0.1:9", "--get", "shop"), "--get shop: path"),
+        (("http://127.0.0.1:9", "--insecure", "--ca", "x"), "TLS options: `insecure` accepts any certificate"),
+        (("http://127.0.0.1:9", "-f", "chain.yaml"), "a URL cannot be combined with --file"),
+        (("https://127.0.0.1:9", "--cert", "none.pem"), "certificate and its key cannot be used"),
+    ],
+)
+def test_what_the_probe_cannot_do_is_refused_before_anything_is_sent(
+    tmp_path: Path, words: tuple[str, ...], what: str
+) -> None:
+    refused = StandingChain(tmp_path).run("probe", *words)
+    assert refused.code == COULD_NOT
+    assert what in refused.err
+
+
+def test_the_ledger_of_a_url_lies_in_the_current_folder_unless_a_state_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = CliRunner().invoke(cli, ["probe", "http://127.0.0.1:9", "--duration", "100ms", "--json"])
+    ledger = Path(json.loads(ran.stdout)["ledger"])
+    assert list(tmp_path.iterdir()) == [tmp_path / ledger]
+    assert ledger.name.startswith("changeover-probe-")
 
 
 def test_a_duration_without_its_unit_is_a_usage_error(chain: StandingChain) -> None:
