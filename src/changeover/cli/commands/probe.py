@@ -74,7 +74,7 @@ class TrafficTarget:
 
 def probe(
     url: Annotated[
-        str, typer.Argument(metavar="[URL]", help="Server to send to. Default: the edge of the running chain.")
+        str, typer.Argument(metavar="URL", help="Server to send to. Default: the edge of the running chain.")
     ] = "",
     get: GetOption = None,
     post: PostOption = None,
