@@ -20,6 +20,6 @@ FAULT: Final = 70
 """A fault of this program. The message names a report file with the traceback."""
 
 # What shells report of a program that a signal has ended. Not results of a command, so no page lists them.
-_SIGNALLED = 128
-KEYBOARD = _SIGNALLED + 2
-BROKEN_PIPE = _SIGNALLED + 13
+SIGNALLED = 128
+KEYBOARD = SIGNALLED + 2
+BROKEN_PIPE = SIGNALLED + 13

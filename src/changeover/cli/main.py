@@ -48,9 +48,11 @@ class LazyGroup(TyperGroup):
 def load(name: str) -> Any:
     """The command of that name, imported."""
     entry = COMMANDS[name]
-    function = getattr(import_module(f"changeover.cli.commands.{entry.module}"), name)
+    module = import_module(f"changeover.cli.commands.{entry.module}")
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    alone.command(name, epilog=EPILOG, hidden=entry.hidden)(function)
+    alone.command(name, cls=getattr(module, "COMMAND_CLASS", None), epilog=EPILOG, hidden=entry.hidden)(
+        getattr(module, name)
+    )
     return get_command(alone)
 
 

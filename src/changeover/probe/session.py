@@ -74,6 +74,7 @@ class Session:
         ledger: Ledger,
         stop: asyncio.Event,
         tier_state: TierStateReader | None = None,
+        on_row: Callable[[LedgerRow], None] | None = None,
     ) -> None:
         self.plan = plan
         self.target = target
@@ -83,6 +84,7 @@ class Session:
         self.clock = Clock()
         self.uploading = 0
         self._tier_state = tier_state
+        self._on_row = on_row
 
     def headers(self, own: Mapping[str, str] = MappingProxyType({})) -> tuple[tuple[str, str], ...]:
         """The headers of every request and, in front of them, those of this one."""
@@ -146,4 +148,6 @@ class Session:
             tier_state=self._tier_state() if self._tier_state and result.outcome != "ok" else None,
         )
         self.ledger.record(row)
+        if self._on_row:
+            self._on_row(row)
         return row

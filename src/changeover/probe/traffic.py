@@ -15,6 +15,7 @@ from changeover.probe.client import ProbeTarget
 from changeover.probe.copy_checks import CopyChecks
 from changeover.probe.gets import send_gets
 from changeover.probe.ledger import Ledger
+from changeover.probe.ledger_row import LedgerRow
 from changeover.probe.session import Session, TierStateReader
 from changeover.probe.traffic_plan import TrafficPlan
 from changeover.probe.uploads import send_uploads
@@ -45,13 +46,15 @@ async def run(
     stop: asyncio.Event,
     tier_state: TierStateReader | None = None,
     progress: Callable[[ProbeProgress], None] | None = None,
+    on_row: Callable[[LedgerRow], None] | None = None,
 ) -> Verdict:
     """Send `plan` until `stop`, then compute the verdict. The caller closes the ledger.
 
     The row of a failed request holds the result of `tier_state`; its key `moving` names the tier that is
-    rolled. Raises ChangeoverError when the URL, a file of the TLS settings or the ledger cannot be used.
+    rolled. `on_row` gets every row. Raises ChangeoverError when the URL, a file of the TLS settings or the ledger
+    cannot be used.
     """
-    session = Session(plan, await ProbeTarget.resolve(plan.url, plan.tls), ledger, stop, tier_state)
+    session = Session(plan, await ProbeTarget.resolve(plan.url, plan.tls), ledger, stop, tier_state, on_row)
     try:
         async with asyncio.TaskGroup() as group:
             reports = group.create_task(_report(session, progress))

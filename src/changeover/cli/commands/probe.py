@@ -11,9 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Group
+from rich.text import Text
+from typer.core import TyperCommand
 
 from changeover.cli import exits
 from changeover.cli.chains import running
@@ -47,15 +50,18 @@ from changeover.cli.options.traffic import (
     applied,
 )
 from changeover.cli.options.values import seconds
+from changeover.cli.probed_command import ProbedCommand
 from changeover.cli.rendering.output import Output
 from changeover.cli.survey import edge_url
 from changeover.engine.journal.journal import Journal
+from changeover.kit.clock import Clock
 from changeover.model.errors import fail
 from changeover.model.probe import ProbeSettings, Tls
 from changeover.model.units import human_bytes
 from changeover.probe import report
 from changeover.probe.example import EXAMPLE
 from changeover.probe.ledger import Ledger
+from changeover.probe.steady import SteadyWatch
 from changeover.probe.traffic import ProbeProgress
 from changeover.probe.traffic import run as send
 from changeover.probe.traffic_plan import TrafficPlan, check_address
@@ -72,7 +78,23 @@ class TrafficTarget:
     tier_state: Callable[[], Mapping[str, object]] | None
 
 
+class ProbeCommand(TyperCommand):
+    """Takes the words after `--` as a command of their own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        ctx.obj = None if at == len(args) else args[at + 1 :]
+        return super().parse_args(ctx, args[:at])
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
+
+
+COMMAND_CLASS = ProbeCommand
+
+
 def probe(
+    context: typer.Context,
     url: Annotated[
         str, typer.Argument(metavar="URL", help="Server to send to. Default: the edge of the running chain.")
     ] = "",
@@ -99,6 +121,10 @@ def probe(
     server_name: ServerNameOption = "",
     certificate: CertificateOption = "",
     key: KeyOption = "",
+    steady: Annotated[
+        float,
+        typer.Option(parser=seconds, metavar="TIME", help="COMMAND runs after this long without a broken request."),
+    ] = 3,
     ledger: Annotated[Path | None, typer.Option(help="File that gets one JSON line per request.")] = None,
     file: FileOption = None,
     state: Annotated[
@@ -110,7 +136,8 @@ def probe(
     """Send requests without retries, and count broken ones. Exits 3 if a request broke.
 
     With a URL the probe sends what --get and --post name, or else GETs the URL itself. Without one it sends the traffic
-    of the running chain.
+    of the running chain. With a COMMAND it waits until the traffic is steady, runs the command, and waits until the
+    traffic is steady again. It exits 3 if a request broke, else with the command's code.
     """
     options = TrafficOptions(
         get=get or (),
@@ -131,13 +158,23 @@ def probe(
     )
     tls = {"ca": ca, "insecure": insecure, "server_name": server_name, "certificate": certificate, "key": key}
 
+    command: list[str] | None = context.obj
+
     async def work(output: Output) -> int:
         if url and file:
             raise fail("a URL cannot be combined with --file: the probe of a URL needs no chain")
+        if command is not None and (duration or not command):
+            raise fail(
+                "--duration cannot be combined with a COMMAND, which decides how long to send"
+                if command
+                else "no COMMAND stands after `--`"
+            )
         async with _target(url, tls, file, state or STATE) as target:
             traffic, base = applied(options, target.traffic, target.url if url else "")
             load = TrafficPlan(base or target.url, traffic, target.tls)
             path = ledger or (Path(_ledger_name()) if url and state is None else new_ledger(state or STATE))
+            if command:
+                return await _probe_command(output, load, target, path, (command, steady))
             return await _probe(output, load, target, path, duration)
 
     run(json, work)
@@ -179,8 +216,28 @@ async def _probe(output: Output, load: TrafficPlan, target: TrafficTarget, ledge
             tier_state=target.tier_state,
             progress=lambda now: output.err.print(progress_line(now), soft_wrap=True),
         )
-    output.result({**verdict.to_dict(), "ledger": str(ledger)}, report.render(verdict))
+    output.result({**verdict.to_dict(), "command": {}, "ledger": str(ledger)}, report.render(verdict))
     return exits.DONE if verdict.clean else exits.INTERRUPTED
+
+
+async def _probe_command(
+    output: Output, load: TrafficPlan, target: TrafficTarget, ledger: Path, wanted: tuple[list[str], float]
+) -> int:
+    argv, hold = wanted
+    watch = SteadyWatch(load, hold, Clock().now())
+    probed = ProbedCommand(argv, watch, output.note, as_json=output.as_json)
+    stop = asyncio.Event()
+    with Ledger(ledger) as book:
+        sending = send(load, ledger=book, stop=stop, tier_state=target.tier_state, on_row=probed.saw)
+        verdict = await probed.under(asyncio.create_task(sending), stop)
+    ran = probed.run
+    late = [f"The traffic was not steady again: {watch.why()}."] if ran.steady_again is None else []
+    text = Group(report.render(verdict), *map(Text, [ran.text, *late, f"ledger: {ledger}"]))
+    output.result({**verdict.to_dict(), "command": ran.to_dict(), "ledger": str(ledger)}, text)
+    if not verdict.clean:
+        return exits.INTERRUPTED
+    assert ran.exit_code is not None
+    return ran.exit_code or (exits.COULD_NOT if late else exits.DONE)
 
 
 def new_ledger(state: Path) -> Path:
