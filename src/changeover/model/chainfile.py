@@ -72,6 +72,12 @@ def read(text: str, file: str, hops: KnownHops) -> ParsedChain:
     return ParsedChain(chain, settings, routers)
 
 
+def read_as(text: str, file: str, schema: type[Checked]) -> Checked:
+    """Another file than a chain file, checked as a whole. Raises ChangeoverError with every problem found."""
+    document = _Document(text, file)
+    return document.check(schema, document.data, ())
+
+
 def _router(document: _Document, given: Mapping[str, Any], at: Path, hops: KnownHops) -> RouterSettings:
     """`router` of one tier, by the schema of its kind. Raises ChangeoverError."""
     kinds = {kind: traits.external_router for kind, traits in hops.items() if traits.external_router is not None}
@@ -169,7 +175,7 @@ class _Document:
         self, schema: type[BaseModel], path: Path, location: Path, kind: str, message: str, given: object
     ) -> Problem:
         here = (*path, *location)
-        secret = here[:1] in _MAY_HOLD_TOKENS or "router" in here
+        secret = here[:1] in _MAY_HOLD_TOKENS or "router" in here or ("headers" in here and here[0] != "tiers")
         match kind:
             case "extra_forbidden":
                 known = _keys(schema, location[:-1])

@@ -1,11 +1,15 @@
-"""The JSON Schema of a chain file, with the templates of every kind of tier. `changeover schema` prints it."""
+"""The JSON Schema of a chain file, with the templates of every kind of tier, and of other files. `changeover schema`
+prints them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from changeover.model.chain import Chain
+from changeover.model.config_model import ConfigModel
 from changeover.model.hop_traits import KnownHops
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def chain_schema(hops: KnownHops) -> dict[str, Any]:
@@ -30,4 +34,9 @@ def chain_schema(hops: KnownHops) -> dict[str, Any]:
     definitions["Tier"]["properties"]["router"]["anyOf"] = [*choices, {"type": "null"}]
     definitions["Tier"]["properties"]["kind"]["enum"] = sorted(hops)
     definitions["Tier"]["allOf"] = cases
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+    return {"$schema": DIALECT, **whole}
+
+
+def schema_of(kind: type[ConfigModel]) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a file that holds one such model."""
+    return {"$schema": DIALECT, **kind.model_json_schema(mode="validation")}

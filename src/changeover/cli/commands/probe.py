@@ -55,8 +55,9 @@ from changeover.cli.rendering.output import Output
 from changeover.cli.survey import edge_url
 from changeover.engine.journal.journal import Journal
 from changeover.kit.clock import Clock
+from changeover.model.chainfile import read_as
 from changeover.model.errors import fail
-from changeover.model.probe import ProbeSettings, Tls
+from changeover.model.probe import ProbeFile, ProbeSettings, Tls
 from changeover.model.units import human_bytes
 from changeover.probe import report
 from changeover.probe.example import EXAMPLE
@@ -98,6 +99,10 @@ def probe(
     url: Annotated[
         str, typer.Argument(metavar="URL", help="Server to send to. Default: the edge of the running chain.")
     ] = "",
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="A probe.yaml with the URL, the traffic and TLS settings."),
+    ] = None,
     get: GetOption = None,
     post: PostOption = None,
     duration: Annotated[
@@ -161,18 +166,19 @@ def probe(
     command: list[str] | None = context.obj
 
     async def work(output: Output) -> int:
-        if url and file:
-            raise fail("a URL cannot be combined with --file: the probe of a URL needs no chain")
+        outside = bool(url or config)
+        if outside and file:
+            raise fail("a URL or --config cannot be combined with --file: the probe of a URL needs no chain")
         if command is not None and (duration or not command):
             raise fail(
                 "--duration cannot be combined with a COMMAND, which decides how long to send"
                 if command
                 else "no COMMAND stands after `--`"
             )
-        async with _target(url, tls, file, state or STATE) as target:
-            traffic, base = applied(options, target.traffic, target.url if url else "")
+        async with _target(url, config, tls, file, state or STATE) as target:
+            traffic, base = applied(options, target.traffic, target.url if outside else "")
             load = TrafficPlan(base or target.url, traffic, target.tls)
-            path = ledger or (Path(_ledger_name()) if url and state is None else new_ledger(state or STATE))
+            path = ledger or (Path(_ledger_name()) if outside and state is None else new_ledger(state or STATE))
             if command:
                 return await _probe_command(output, load, target, path, (command, steady))
             return await _probe(output, load, target, path, duration)
@@ -181,7 +187,13 @@ def probe(
 
 
 @asynccontextmanager
-async def _target(url: str, tls: Mapping[str, object], file: Path | None, state: Path) -> AsyncIterator[TrafficTarget]:
+async def _target(
+    url: str, config: Path | None, tls: Mapping[str, object], file: Path | None, state: Path
+) -> AsyncIterator[TrafficTarget]:
+    if config is not None:
+        given = _read(config)
+        yield TrafficTarget(url or given.url, given, tls_of(tls, _beside(config, given.tls)), None)
+        return
     if url:
         check_address(url)
         yield TrafficTarget(url, ProbeSettings(), tls_of(tls), None)
@@ -190,6 +202,21 @@ async def _target(url: str, tls: Mapping[str, object], file: Path | None, state:
         with contextlib.closing(found.journal()) as journal:
             trusted = tls_of({**tls, "ca": tls["ca"] or ("" if tls["insecure"] else str(found.platform.ca_file))})
             yield TrafficTarget(edge_url(found), EXAMPLE, trusted, lambda: tier_state(journal))
+
+
+def _read(config: Path) -> ProbeFile:
+    try:
+        text = config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise fail(f"the probe's file cannot be read: {reason}", where=str(config)) from error
+    return read_as(text, str(config), ProbeFile)
+
+
+def _beside(config: Path, tls: Tls) -> Tls:
+    """The settings with the paths of their files from the folder of the probe.yaml."""
+    files = {name: str(config.parent / path) for name in ("ca", "certificate", "key") if (path := getattr(tls, name))}
+    return tls.model_copy(update=files)
 
 
 def tier_state(journal: Journal) -> Mapping[str, object]:

@@ -149,7 +149,7 @@ def applied(options: TrafficOptions, base: ProbeSettings, url: str = "") -> tupl
         "version_header": options.version_header or base.version_header,
         "version_pattern": options.version_pattern or base.version_pattern,
     }
-    return _made(ProbeSettings, "the options", _plain(base, changes)), url
+    return _made(ProbeSettings, "the options", _plain(ProbeSettings, base, changes)), url
 
 
 def _changed(options: TrafficOptions, post: Post) -> Post:
@@ -169,7 +169,7 @@ def _changed(options: TrafficOptions, post: Post) -> Post:
         changes["digest"] = _made(AnswerDigest, f"--digest {options.digest}", dict(given))
     if options.read_back:
         changes["read_back"] = options.read_back
-    return _made(Post, f"--post {post.path}", _plain(post, changes)) if changes else post
+    return _made(Post, f"--post {post.path}", _plain(Post, post, changes)) if changes else post
 
 
 def _upload_options(options: TrafficOptions) -> list[str]:
@@ -224,9 +224,9 @@ def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _plain(base: ProbeSettings | Post, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of `base` with `changes`, to be checked together."""
-    return {**base.model_dump(mode="json"), **changes}
+def _plain(kind: type[BaseModel], base: BaseModel, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of `base` for such a model, with `changes`, to be checked together."""
+    return {**base.model_dump(mode="json", include=set(kind.model_fields)), **changes}
 
 
 def _made(kind: type[Made], option: str, values: Mapping[str, Any]) -> Made:

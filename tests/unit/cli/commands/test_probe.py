@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from changeover.cli.commands.probe import new_ledger, progress_line
 from changeover.cli.exits import COULD_NOT, INTERRUPTED
 from changeover.cli.main import cli
+from changeover.probe.ledger import read_ledger
 from changeover.probe.traffic import ProbeProgress
 
 
@@ -37,7 +38,7 @@ def test_without_a_url_the_chain_must_be_up(tmp_path: Path) -> None:
         (("http://127.0.0.1:9", "--body", "1MB"), "--body has no effect, because no upload is sent"),
         (("http://127.0.0.1:9", "--get", "shop"), "--get shop: path"),
         (("http://127.0.0.1:9", "--insecure", "--ca", "x"), "TLS options: `insecure` accepts any certificate"),
-        (("http://127.0.0.1:9", "-f", "chain.yaml"), "a URL cannot be combined with --file"),
+        (("http://127.0.0.1:9", "-f", "chain.yaml"), "a URL or --config cannot be combined with --file"),
         (("https://127.0.0.1:9", "--cert", "none.pem"), "certificate and its key cannot be used"),
     ],
 )
@@ -47,6 +48,44 @@ def test_what_the_probe_cannot_do_is_refused_before_anything_is_sent(
     refused = StandingChain(tmp_path).run("probe", *words)
     assert refused.code == COULD_NOT
     assert what in refused.err
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("url: http://127.0.0.1:9\nget: [{pth: /x}]", "probe.yaml:2: get.0.pth: no such key Did you mean path?"),
+        ("get: [{path: /x}]", "probe.yaml:1: url: this key is missing"),
+        ("url: 127.0.0.1:9", "probe.yaml:1: url: this is not an http:// or https:// address"),
+        ("url: http://h\nheaders: {Connection: close}", "the probe sets the header Connection itself"),
+        ("url: https://h\ntls: {key: k.pem}", "`key` belongs to a `certificate`"),
+        ("url: http://h\npost: [{path: /in, digest: {field: a, header: b}}]", "either in a `field`"),
+        ("url: http://h\nversion_pattern: '('", "this is not a regular expression"),
+    ],
+)
+def test_a_mistake_in_a_probe_yaml_is_named_with_its_line(tmp_path: Path, text: str, what: str) -> None:
+    (tmp_path / "probe.yaml").write_text(text)
+    refused = StandingChain(tmp_path).run("probe", "--config", tmp_path / "probe.yaml")
+    assert refused.code == COULD_NOT
+    assert what in refused.err
+
+
+def test_a_token_in_a_probe_yaml_is_in_no_message(tmp_path: Path) -> None:
+    (tmp_path / "probe.yaml").write_text('url: http://h\nheaders: {Authorization: "Bearer s3cret\\n"}')
+    refused = StandingChain(tmp_path).run("probe", "--config", tmp_path / "probe.yaml")
+    assert refused.code == COULD_NOT
+    assert "Authorization" in refused.err
+    assert "s3cret" not in refused.err
+
+
+def test_a_probe_yaml_names_the_traffic_and_options_change_it(tmp_path: Path) -> None:
+    text = "url: http://127.0.0.1:9/app\nget: [{path: /a}, {path: /b}]\nrate: 50\n"
+    (tmp_path / "probe.yaml").write_text(text)
+    chain = StandingChain(tmp_path)
+    ran = chain.run("probe", "--config", tmp_path / "probe.yaml", "--duration", "200ms", "--rate", 20, "--json")
+    assert ran.code == INTERRUPTED
+    rows = list(read_ledger(Path(ran.json["ledger"])))
+    assert {row.path for row in rows} == {"/app/a", "/app/b"}
+    assert len(rows) <= 6
 
 
 def test_the_ledger_of_a_url_lies_in_the_current_folder_unless_a_state_folder_is_named(
