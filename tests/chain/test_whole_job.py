@@ -12,6 +12,7 @@ from tests.chain.chains import Chain, Done, Said, chain_file, running_in
 from tests.chain.conftest import nothing_left
 from tests.unit.json_page import insist
 
+from changeover.cli.probed_command import CommandRun
 from changeover.probe.ledger import read_ledger
 
 pytestmark = pytest.mark.timeout(400)  # of which the main job takes about 120 s
@@ -129,8 +130,11 @@ def test_the_report_is_kept_and_nothing_runs_any_more(careful: Demo) -> None:
 
 
 def test_what_the_jobs_and_their_probes_print_is_what_is_documented(careful: Demo, naive: Demo) -> None:
+    ran = CommandRun(("true",)).to_dict()
     insist("demo", careful.told, naive.told)
-    insist("probe", careful.told["verdict"], naive.told["verdict"], {"kinds_without_success": ["upload"]})
+    insist(
+        "probe", careful.told["verdict"], naive.told["verdict"], {"kinds_without_success": ["upload"]}, {"command": ran}
+    )
 
 
 def test_plain_restarts_under_the_same_traffic_break_requests(naive: Demo) -> None:

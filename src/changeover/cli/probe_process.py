@@ -6,9 +6,8 @@ import asyncio
 import json
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,6 @@ from changeover.model.errors import fail
 
 TRAFFIC_TIMEOUT = 60.0
 """Seconds within which all planned uploads must be in flight."""
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """The traffic that the demo sends."""
-
-    rate: float
-    connections: int
-    uploads: int
-    upload_size: int
-    upload_seconds: float
 
 
 class ProbeProcess:
@@ -40,8 +28,8 @@ class ProbeProcess:
         self._reading = asyncio.gather(self._read_progress(), self._read_result())
 
     async def flows(self, uploads: int) -> None:
-        """Wait until all planned uploads are in flight."""
-        self._wanted = f" {uploads} in flight"
+        """Wait until all planned uploads are in flight; without any, until the probe reports GETs."""
+        self._wanted = f" {uploads} in flight" if uploads else " GET (p99"
         gone = asyncio.ensure_future(self._process.wait())
         seen = asyncio.ensure_future(self._flows.wait())
         await asyncio.wait({gone, seen}, timeout=TRAFFIC_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
@@ -85,25 +73,19 @@ class ProbeProcess:
 
 
 @asynccontextmanager
-async def probing(state: Path, traffic: Traffic, show: Callable[[str], None]) -> AsyncIterator[ProbeProcess]:
-    options = {
-        "--rate": traffic.rate,
-        "--connections": traffic.connections,
-        "--uploads": traffic.uploads,
-        "--upload-size": traffic.upload_size,
-        "--upload-time": f"{traffic.upload_seconds}s",
-        "--state": state,
-    }
-    words = [str(word) for pair in options.items() for word in pair]
+async def probing(
+    state: Path, words: Sequence[str], uploads: int, show: Callable[[str], None]
+) -> AsyncIterator[ProbeProcess]:
+    """Send the chain's traffic, changed by the options in `words`; yields when `uploads` are in flight."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "changeover", "probe", "--json", *words),
+        *(sys.executable, "-m", "changeover", "probe", "--json", "--state", str(state), *words),
         stdout=PIPE,
         stderr=PIPE,
         start_new_session=True,  # Ctrl-C reaches this command alone, which then ends the probe
     )
     prober = ProbeProcess(process, show)
     try:
-        await prober.flows(traffic.uploads)
+        await prober.flows(uploads)
         yield prober
     finally:
         await prober.end()

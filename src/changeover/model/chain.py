@@ -18,6 +18,7 @@ from changeover.model.config_model import ConfigModel, Name, TrustedPeers
 from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
+from changeover.model.probe import ProbeSettings
 from changeover.model.units import Count, Seconds, resolve_count
 
 
@@ -251,6 +252,10 @@ class Chain(ConfigModel):
 
     guards: tuple[Guard, ...] = Field((), description="Guards of this chain's own, beside the shipped ones.")
     prometheus: Prometheus | None = Field(None, description="Where conditions with `source: prometheus` are asked.")
+    probe: ProbeSettings | None = Field(
+        None,
+        description="Requests of `changeover probe`. None: those that the example application answers.",
+    )
 
     @model_validator(mode="after")
     def _guards_are_known(self) -> Self:

@@ -33,6 +33,11 @@ def test_traffic_flows_once_all_uploads_are_in_flight(tmp_path: Path) -> None:
     assert with_probe(script, lambda probe: probe.flows(4), tmp_path) == ["0 s  3 in flight", "1 s  4 in flight"]
 
 
+def test_without_uploads_traffic_flows_once_there_are_gets(tmp_path: Path) -> None:
+    script = "echo '0 s  0 GET  0 in flight' >&2; echo '1 s  9 GET (p99 1 ms)' >&2; exec sleep 60"
+    assert len(with_probe(script, lambda probe: probe.flows(0), tmp_path)) == 2
+
+
 def test_a_probe_that_ends_before_that_is_an_error_with_its_last_line(tmp_path: Path) -> None:
     with pytest.raises(ChangeoverError) as refused:
         with_probe("echo 'error: no route' >&2; exit 2", lambda probe: probe.flows(4), tmp_path)

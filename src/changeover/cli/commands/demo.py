@@ -11,6 +11,7 @@ import contextlib
 import json as jsonlib
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,13 +22,22 @@ from rich.text import Text
 
 from changeover import wiring
 from changeover.cli import exits
+from changeover.cli.chain_traffic import traffic_of
 from changeover.cli.chains import wired
 from changeover.cli.commands.down import stop as stop_chain
 from changeover.cli.commands.up import start as start_chain
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, JsonOption
-from changeover.cli.options.traffic import ConnectionsOption, RateOption, SizeOption, TimeOption, UploadsOption
-from changeover.cli.probe_process import Traffic, probing
+from changeover.cli.options.traffic import (
+    BodyOption,
+    OwnConnectionsOption,
+    OwnRateOption,
+    OwnTimeOption,
+    OwnUploadsOption,
+    TrafficOptions,
+    applied,
+)
+from changeover.cli.probe_process import probing
 from changeover.cli.rendering.demo import data, picture
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.lease import patient_lease
@@ -38,6 +48,8 @@ from changeover.kit.files import write_whole
 from changeover.model.errors import fail
 
 EXAMPLE = "01-four-tiers/chain.yaml"
+RATE = 220.0
+"""GETs per second to the example application: what a machine with two cores serves beside the whole chain."""
 
 
 def demo(
@@ -48,11 +60,11 @@ def demo(
     naive: Annotated[
         bool, typer.Option("--naive", help="Control run: restart the instances without draining. Must break requests.")
     ] = False,
-    rate: RateOption = 220.0,
-    connections: ConnectionsOption = 16,
-    uploads: UploadsOption = 4,
-    upload_size: SizeOption = 50_000_000,
-    upload_time: TimeOption = 14.0,
+    rate: OwnRateOption = None,
+    connections: OwnConnectionsOption = None,
+    uploads: OwnUploadsOption = None,
+    upload_size: BodyOption = None,
+    upload_time: OwnTimeOption = None,
     state: Annotated[
         Path | None,
         typer.Option(
@@ -64,7 +76,9 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Start a chain, send traffic, roll every tier, print the verdict, stop the chain. Exits 3 if a request broke."""
-    traffic = Traffic(rate, connections, uploads, int(upload_size), upload_time)
+    traffic = TrafficOptions(
+        rate=rate, connections=connections, uploads=uploads, body=upload_size, upload_time=upload_time
+    )
     source = file or Path("chain.yaml")
     if file is None and not source.exists():
         source = packaged_examples() / EXAMPLE
@@ -84,12 +98,13 @@ def packaged_examples() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "examples"
 
 
-async def _demo(output: Output, source: Path, state: Path, traffic: Traffic, naive: bool) -> int:
+async def _demo(output: Output, source: Path, state: Path, options: TrafficOptions, naive: bool) -> int:
     since = time.time()
     with _watching(output) as watch:
         on_progress = output.progress_since(since)
         async with wired(source, state) as found:
             found.check_software()
+            words, in_flight = _probe_words(found, options)
             output.note(f"The chain of {source} starts. Its state, logs and ledger are in {state}.")
             with contextlib.closing(found.journal()) as journal:
                 up_already = journal.is_up()
@@ -101,7 +116,7 @@ async def _demo(output: Output, source: Path, state: Path, traffic: Traffic, nai
             watch("starting the chain")
             await start_chain(found, source, on_progress)
             try:
-                async with probing(state, traffic, lambda line: watch(line)) as prober:
+                async with probing(state, words, in_flight, lambda line: watch(line)) as prober:
                     rolls = await _roll_all(found, on_progress, naive)
                     verdict = await prober.verdict()
             finally:
@@ -112,6 +127,22 @@ async def _demo(output: Output, source: Path, state: Path, traffic: Traffic, nai
     write_whole(path, jsonlib.dumps(report, indent=1))
     output.result({**report, "report": str(path)}, Group(picture(report, naive), Text(f"report: {path}", style="dim")))
     return exits.DONE if report["verdict"]["clean"] else exits.INTERRUPTED
+
+
+def _probe_words(found: wiring.Wired, options: TrafficOptions) -> tuple[list[str], int]:
+    """The options of the probe, and the uploads that it keeps in flight. Raises ChangeoverError for a wrong option."""
+    if found.chain.probe is None and options.rate is None:
+        options = replace(options, rate=RATE)
+    traffic, _ = applied(options, traffic_of(found))
+    given = {
+        "--rate": options.rate,
+        "--connections": options.connections,
+        "--uploads": options.uploads,
+        "--body": None if options.body is None else int(options.body),
+        "--upload-time": None if options.upload_time is None else f"{options.upload_time}s",
+    }
+    words = [str(word) for name, value in given.items() if value is not None for word in (name, value)]
+    return words, sum(post.concurrent for post in traffic.post)
 
 
 async def _roll_all(found: wiring.Wired, on_progress: ProgressListener, naive: bool) -> list[Rolled]:

@@ -19,6 +19,7 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from changeover.cli import exits
+from changeover.cli.chain_traffic import traffic_of
 from changeover.cli.chains import running
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption
@@ -60,7 +61,6 @@ from changeover.model.errors import fail
 from changeover.model.probe import ProbeFile, ProbeSettings, Tls
 from changeover.model.units import human_bytes
 from changeover.probe import report
-from changeover.probe.example import EXAMPLE
 from changeover.probe.ledger import Ledger
 from changeover.probe.steady import SteadyWatch
 from changeover.probe.traffic import ProbeProgress
@@ -175,7 +175,7 @@ def probe(
                 if command
                 else "no COMMAND stands after `--`"
             )
-        async with _target(url, config, tls, file, state or STATE) as target:
+        async with _target(url, config, bool(get or post), tls, file, state or STATE) as target:
             traffic, base = applied(options, target.traffic, target.url if outside else "")
             load = TrafficPlan(base or target.url, traffic, target.tls)
             path = ledger or (Path(_ledger_name()) if outside and state is None else new_ledger(state or STATE))
@@ -188,7 +188,7 @@ def probe(
 
 @asynccontextmanager
 async def _target(
-    url: str, config: Path | None, tls: Mapping[str, object], file: Path | None, state: Path
+    url: str, config: Path | None, paths_given: bool, tls: Mapping[str, object], file: Path | None, state: Path
 ) -> AsyncIterator[TrafficTarget]:
     if config is not None:
         given = _read(config)
@@ -201,7 +201,9 @@ async def _target(
     async with running(file, state) as found:
         with contextlib.closing(found.journal()) as journal:
             trusted = tls_of({**tls, "ca": tls["ca"] or ("" if tls["insecure"] else str(found.platform.ca_file))})
-            yield TrafficTarget(edge_url(found), EXAMPLE, trusted, lambda: tier_state(journal))
+            yield TrafficTarget(
+                edge_url(found), traffic_of(found, paths_given=paths_given), trusted, lambda: tier_state(journal)
+            )
 
 
 def _read(config: Path) -> ProbeFile:

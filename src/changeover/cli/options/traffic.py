@@ -21,12 +21,6 @@ from changeover.model.units import human_seconds
 
 Made = TypeVar("Made", bound=BaseModel)
 
-RateOption = Annotated[float, typer.Option(help="GETs per second, sent on schedule however long responses take.")]
-ConnectionsOption = Annotated[int, typer.Option(help="Keep-alive connections for the GETs.")]
-UploadsOption = Annotated[int, typer.Option(help="Uploads in flight at any time.")]
-SizeOption = Annotated[float, typer.Option(parser=size, metavar="SIZE", help="Size of one upload.")]
-TimeOption = Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="Time to send one upload.")]
-
 GetOption = Annotated[
     list[str] | None,
     typer.Option(
