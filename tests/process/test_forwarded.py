@@ -18,6 +18,7 @@ from tests.process.test_routes import Edge, run
 
 from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.instance import Instance
+from changeover.relay.config import hidden
 
 NAMED = dict.fromkeys(FORWARDED_HEADERS, "10.9.9.9")
 CLIENT = "10.1.2.3"
@@ -102,5 +103,86 @@ def test_a_relay_removes_them_from_other_peers(trusted: tuple[IPv4Network, ...] 
             got = json.loads((await client.got()).body)["headers"]
         assert got["x-forwarded-for"] == wanted
         assert ("forwarded" in got) == (", " in wanted)
+        assert got["x-forwarded-proto"] == ("10.9.9.9" if ", " in wanted else "http")
 
     asyncio.run(go())
+
+
+# -- other ways to the same end --------------------------------------------------------------------------------------
+
+COMMANDS = {"X-Envoy-Upstream-Rq-Timeout-Ms": "40", "X-Envoy-Retry-On": "5xx", "X-Envoy-Internal": "true"}
+"""What Envoy obeys if a client with a private address sends it."""
+SMUGGLED = {
+    "X_Forwarded_For": "10.9.9.9",  # for servers that pass headers in variables, the same name
+    "X-Real_IP": "10.9.9.9",
+    "Connection": "x-forwarded-for, x-forwarded-proto, x-real-ip",  # would have a proxy remove its own header again
+}
+HIDDEN = ("/inflight", "/readyz")
+SPELLINGS = ("/readyz", "/readyz?a=b", "//readyz", "/%72eady%7A", "/x/../readyz", "/%2e/inflight", "http://a/readyz")
+
+
+async def status(at: tuple[str, int], path: str) -> int:
+    reader, writer = await asyncio.open_connection(*at)
+    with contextlib.closing(writer):
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        return int((await reader.readline()).split()[1])
+
+
+def test_a_client_of_envoy_commands_nothing_and_gets_no_control_answer(tmp_path: Path) -> None:
+    async def story(balancer: Balancer, webs: list[Web], instances: list[Instance]) -> None:
+        with pytest.raises(AssertionError, match="400 Bad Request"):  # Envoy refuses such a `Connection`
+            await balancer.answers([Client(SMUGGLED)])
+        smuggled = {name: value for name, value in SMUGGLED.items() if name != "Connection"}
+        await balancer.answers([Client({**COMMANDS, **smuggled, "X-Marked": "yes"})])
+        (got,) = (head for web in webs for head in web.heads if "x-marked" in head)
+        assert {name for name in got if "envoy" in name or "forwarded" in name or "real" in name} == {
+            "x-forwarded-proto"
+        }
+        (at,) = balancer.at
+        assert {path: await status((at.host, at.port), path) for path in SPELLINGS} == dict.fromkeys(SPELLINGS, 404)
+        assert [await status((at.host, at.port), path) for path in ("/readyz/x", "/", "/x")] == [200] * 3
+
+    balance(tmp_path, through_envoys, "none", story, nodes=1, trusted_peers=(), hidden_paths=HIDDEN)
+
+
+def test_an_inner_envoy_obeys_no_client_either(tmp_path: Path) -> None:
+    async def story(balancer: Balancer, webs: list[Web], instances: list[Instance]) -> None:
+        await balancer.answers([Client({**COMMANDS, "X-Marked": "yes", "X-Forwarded-For": "10.1.1.1"})])
+        (got,) = (head for web in webs for head in web.heads if "x-marked" in head)
+        assert not [name for name in got if name.startswith("x-envoy-")]
+        assert got["x-forwarded-for"] == "10.1.1.1"
+
+    balance(tmp_path, through_envoys, "none", story, nodes=1)
+
+
+def test_a_client_of_a_relay_smuggles_nothing_and_gets_no_control_answer() -> None:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in SMUGGLED.items())
+
+    async def go() -> None:
+        async with (
+            scripted(echo) as where,
+            relaying(where, trusted_peers=(), hidden=hidden(HIDDEN)) as relayed,
+            relayed.client() as client,
+        ):
+            await client.send(f"GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode())
+            got = json.loads((await client.got()).body)["headers"]
+            assert forwarded(got) == {"x-forwarded-for": "127.0.0.1"}
+            assert got["x-forwarded-proto"] == "http"
+            assert not {"x_forwarded_for", "x-real_ip"} & got.keys()
+            assert {path: await status(relayed.address, path) for path in SPELLINGS} == dict.fromkeys(SPELLINGS, 404)
+            assert [await status(relayed.address, path) for path in ("/readyz/x", "/", "/x")] == [200] * 3
+
+    asyncio.run(go())
+
+
+def test_a_client_of_nginx_smuggles_nothing(tmp_path: Path) -> None:
+    async def story(edge: Edge) -> None:
+        reader, writer = await asyncio.open_connection(edge.at.host, edge.at.port)
+        with contextlib.closing(writer):
+            lines = "".join(f"{name}: {value}\r\n" for name, value in {**SMUGGLED, **COMMANDS}.items())
+            writer.write(f"GET / HTTP/1.1\r\nHost: edge\r\n{lines}\r\n".encode())
+            await reader.readuntil(b"ok")
+        assert forwarded(edge.behind.headers) == {"x-forwarded-for": "127.0.0.1"}
+        assert not {"x_forwarded_for", "x-real_ip"} & edge.behind.headers.keys()
+
+    run(tmp_path, story, {"path": "/"}, trusted_peers=())

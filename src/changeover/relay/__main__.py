@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from changeover.relay.config import MIB, Pooling, RelayConfig, RoutePattern, address, networks
+from changeover.relay.config import MIB, Pooling, RelayConfig, RoutePattern, address, hidden, networks
 from changeover.relay.process import socket_handoff
 from changeover.relay.process.admin import AdminServer
 from changeover.relay.process.server import BACKLOG, BUFFER, RelayServer
@@ -40,6 +40,7 @@ def main() -> int:
             lame_duck_file=Path(options["lame_duck_file"]) if options["lame_duck_file"] else None,
             proxy_protocol=options["proxy_protocol"],
             trusted_peers=networks(options["trusted_peers"]),
+            hidden=hidden(options["hidden_path"]),
         )
         admin = address(options["admin"]) if options["admin"] else None
         control = Path(options["control"]) if options["control"] else None

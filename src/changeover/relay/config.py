@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from changeover.model.control_paths import spellings
 from changeover.model.relay_defaults import RELAY
 
 MIB = 1024 * 1024
@@ -23,6 +26,13 @@ def address(text: str) -> tuple[str, int]:
 def networks(texts: list[str] | None) -> tuple[IPv4Network, ...] | None:
     """`["10.0.0.0/8"]` as networks; None stays None. Raises ValueError."""
     return None if texts is None else tuple(map(IPv4Network, texts))
+
+
+def hidden(paths: Sequence[str]) -> re.Pattern[bytes] | None:
+    """Every spelling of these paths. Raises ValueError."""
+    if bad := [path for path in paths if not path.startswith("/") or not path.isprintable()]:
+        raise ValueError(f"a path begins with a slash, such as /readyz, and not {bad[0]!r}")
+    return re.compile(spellings(paths).encode()) if paths else None
 
 
 @dataclass(frozen=True)
@@ -107,5 +117,7 @@ class RelayConfig:
     """Every connection begins with a PROXY header, which names the client."""
     trusted_peers: tuple[IPv4Network, ...] | None = None
     """Peers whose forwarded headers pass; None: those of every peer."""
+    hidden: re.Pattern[bytes] | None = None
+    """Paths at which the relay itself answers 404, in every spelling."""
     via: bytes = field(default_factory=lambda: b"1.1 changeover-%b" % os.urandom(4).hex().encode())
     """The name of this relay in `Via` (RFC 9110, section 7.6.3)."""

@@ -58,6 +58,10 @@ def relay(
             help="Remove X-Forwarded-For, Forwarded and the like from the requests of all other peers. Repeatable.",
         ),
     ] = None,
+    hidden_path: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Answer 404 at this path, in every spelling, such as /readyz. Repeatable."),
+    ] = None,
     proxy_protocol: Annotated[
         bool, typer.Option("--proxy-protocol", help="Every connection begins with a PROXY header.")
     ] = False,
@@ -94,6 +98,7 @@ def relay(
         "reuse_port": reuse_port,
         "proxy_protocol": proxy_protocol,
         "trusted_peers": trusted_peers,
+        "hidden_path": hidden_path or [],
         "lame_duck_file": str(lame_duck_file or ""),
         "budget": budget,
         "patience": patience,

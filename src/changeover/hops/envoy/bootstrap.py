@@ -15,11 +15,13 @@ from changeover.hops.envoy.admin import SOCKET
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.model.affinity import AffinityRule
 from changeover.model.chain import Tier
+from changeover.model.control_paths import spellings
 from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.instance import Address
 from changeover.ports import InnerTier, LaunchContext
 
 READY_PATH = "/ready"
+_STEPS = {"error_level": 10_000, "warn_level": 10_000}
 _TYPE = "type.googleapis.com/envoy.extensions"
 
 
@@ -32,6 +34,8 @@ def bootstrap(settings: EnvoySettings, context: LaunchContext) -> str:
             "node": {"id": context.instance.name, "cluster": context.tier.name},
             # Relative to the folder of the instance: the path of a socket may have 107 characters.
             "admin": {"address": {"pipe": {"path": SOCKET, "mode": 0o600}}},
+            # For the patterns below: by default Envoy refuses those of more than 100 steps.
+            "layered_runtime": {"layers": [{"name": "patterns", "static_layer": {"re2.max_program_size": _STEPS}}]},
             "static_resources": {
                 "listeners": [_listener(settings, context, inner.tier), _control(context.instance.control)],
                 "clusters": [_cluster(settings, inner, context.membership)],
@@ -72,6 +76,7 @@ def endpoints(cluster: str, listed: Mapping[str, EnvoyEndpoint]) -> str:
 
 
 def _listener(settings: EnvoySettings, context: LaunchContext, inner: Tier) -> dict[str, Any]:
+    meets_clients = context.trusted_peers is not None
     manager = {
         "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "ingress",
@@ -89,11 +94,14 @@ def _listener(settings: EnvoySettings, context: LaunchContext, inner: Tier) -> d
                 {"header": {"key": name, "value": value.replace("%", "%%")}}
                 for name, value in settings.headers.items()
             ],
-            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes(inner)}],
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [*_hidden(context), *_routes(inner)]}],
         },
-        "early_header_mutation_extensions": _no_forwarded() if context.trusted_peers is not None else [],
+        "early_header_mutation_extensions": _removals(meets_clients=meets_clients),
         # The address of a PROXY header is the client's: it goes into X-Forwarded-For. Else that is left as it comes.
         "use_remote_address": context.instance.proxied,
+        # By default Envoy obeys the x-envoy-* headers of clients with a private address.
+        # An empty list would mean all of these, so it has an address that no client has.
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
         "http_filters": [
             *_sessions(inner.affinity),
             {"name": "router", "typed_config": {"@type": f"{_TYPE}.filters.http.router.v3.Router"}},
@@ -133,13 +141,29 @@ def _control(address: Address) -> dict[str, Any]:
     }
 
 
-def _no_forwarded() -> list[dict[str, Any]]:
-    """Removes the headers in which a client names itself, before Envoy adds its own."""
+def _removals(*, meets_clients: bool) -> list[dict[str, Any]]:
+    """Removes the headers by which a client commands Envoy, and at the first tier those in which it names itself.
+
+    `x-envoy-retry-on` would have Envoy send a POST twice. No tier of a chain sends such headers.
+    """
+    removed: list[dict[str, Any]] = [{"prefix": "x-envoy-"}]
+    if meets_clients:
+        # Servers that pass headers in variables take `_` for `-`.
+        names = (name.lower().replace("-", "[-_]") for name in FORWARDED_HEADERS)
+        removed.append({"safe_regex": {"regex": "|".join(names)}})
     mutation = {
         "@type": f"{_TYPE}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        "mutations": [{"remove": name.lower()} for name in FORWARDED_HEADERS],
+        "mutations": [{"remove_on_match": {"key_matcher": matcher}} for matcher in removed],
     }
-    return [{"name": "forwarded", "typed_config": mutation}]
+    return [{"name": "from-clients", "typed_config": mutation}]
+
+
+def _hidden(context: LaunchContext) -> list[dict[str, Any]]:
+    """404 at the control paths of the tiers behind."""
+    if not context.hidden_paths:
+        return []
+    match = {"safe_regex": {"regex": spellings(context.hidden_paths)}}
+    return [{"match": match, "direct_response": {"status": 404}}]
 
 
 def _sessions(affinity: AffinityRule) -> list[dict[str, Any]]:

@@ -49,6 +49,7 @@ class Relay:
             "reuse_port": False,
             "proxy_protocol": context.instance.proxied,
             "trusted_peers": context.trusted_peers,
+            "hidden_path": context.hidden_paths,
             "lame_duck_file": context.lame_duck,
             "budget": settings.budget // MIB,
             "patience": settings.patience,

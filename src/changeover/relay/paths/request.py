@@ -118,7 +118,9 @@ class ClientRequest:
         """The fields for the next hop, without those that frame the body."""
         believed = self._believes_peer()
         dropped = FRAMING if not self.peer else FRAMING_AND_PEER
-        fields = self.head.passed_on(dropped if believed else dropped | FORWARDED)
+        if not believed:  # servers that pass headers in variables take `_` for `-`
+            dropped = dropped.union(name for name in self.head.fields if name.replace(b"_", b"-") in FORWARDED)
+        fields = self.head.passed_on(dropped)
         via = self.head.fields.get(b"via", b"").count(b"changeover-")
         if via >= LOOP:
             raise RequestRefused(508, f"this request has passed {via} relays and goes round in a loop")
@@ -126,6 +128,8 @@ class ClientRequest:
         if self.peer:
             known = self.head.fields.get(b"x-forwarded-for") if believed else None
             fields.append((b"X-Forwarded-For", self.peer if known is None else known + b", " + self.peer))
+        if not believed:
+            fields.append((b"X-Forwarded-Proto", b"http"))
         return fields
 
     def _believes_peer(self) -> bool:

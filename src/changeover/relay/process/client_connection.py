@@ -135,6 +135,8 @@ class ClientConnection:
     async def _handle(self, request: ClientRequest) -> bool:
         if request.head.method == b"TRACE":  # RFC 9110, section 9.3.8: its response repeats the client's credentials
             raise RequestRefused(501, "TRACE is not supported")
+        if (hidden := self._relay.config.hidden) is not None and hidden.fullmatch(request.head.path):
+            raise RequestRefused(404, "not found")
         limit, length = self._relay.config.segment_from, request.head.length
         body, buffer = request.body, request.buffer
         if length is not None and length < limit and (whole := body.take_whole()) is not None:

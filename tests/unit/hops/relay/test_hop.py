@@ -39,6 +39,7 @@ def test_it_stands_at_its_place_and_sends_to_the_stable_address_of_the_tier_behi
         "reuse_port": False,
         "proxy_protocol": False,
         "trusted_peers": None,
+        "hidden_path": [],
         "lame_duck_file": "/state/instances/edge-v1-1/lame-duck",
         "budget": 64,
         "patience": 120.0,
