@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -25,9 +26,9 @@ NEEDED = {
     "nginx_proxy_large_client_header_buffers", "nginx_admin_auth_basic", "nginx_admin_auth_basic_user_file",
     "nginx_proxy_keepalive_timeout", "nginx_proxy_keepalive_requests", "upstream_keepalive_idle_timeout", "plugins",
     "anonymous_reports", "log_level", "proxy_access_log", "admin_access_log", "status_access_log", "proxy_error_log",
-    "admin_error_log", "status_error_log",
+    "admin_error_log", "status_error_log", "nginx_status_include", "request_debug", "allow_debug_header",
 }  # fmt: skip
-KNOWN = NEEDED | {"nginx_user", "trusted_ips", "real_ip_header", "real_ip_recursive"}
+KNOWN = NEEDED | {"nginx_proxy_include", "nginx_user", "trusted_ips", "real_ip_header", "real_ip_recursive"}
 
 
 def fail(why: str) -> NoReturn:
@@ -80,6 +81,12 @@ async def serve(conf: dict[str, str]) -> None:
     served.password = (
         Path(conf["nginx_admin_auth_basic_user_file"]).read_text(encoding="utf-8").strip().replace("{PLAIN}", "")
     )
+    if "auth_basic $changeover_realm;" in Path(conf["nginx_status_include"]).read_text(encoding="utf-8"):
+        served.status_password = served.password
+    if (file := conf.get("nginx_proxy_include")) is not None:
+        text = Path(file).read_text(encoding="utf-8")
+        served.hidden = frozenset(re.findall(r"^location = (\S+) \{ return 404; \}$", text, re.MULTILINE))
+        served.removed = frozenset(re.findall(r'\["(\S+)"\] = true', text))
     over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def reload() -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 import socket
 import ssl
 import threading
@@ -94,6 +95,12 @@ class ServedNode:
     token: str = ""
     password: str = ""
     """Of the Admin API, `user:password`."""
+    status_password: str = ""
+    """Of the status listener, for everything but a question."""
+    hidden: frozenset[str] = frozenset()
+    """Paths at which nginx answers 404 before Kong reads them."""
+    removed: frozenset[str] = frozenset()
+    """Headers, by lower-case name with dashes, that nginx removes before Kong reads them."""
     checks: bool = True
     keepalive_time: float = 3600.0
     """Seconds after which a connection is closed with the next answer."""
@@ -146,7 +153,7 @@ class ServedNode:
                 return await _answer(send, Answer(200, reported, {"Content-Type": "text/html"}))
             case "other":
                 return await _answer(send, Answer(200, {"status": "UP", "headers": headers}))
-        if self.password and headers.get("authorization") != f"Basic {b64encode(self.password.encode()).decode()}":
+        if not _is_authorised(dict(scope["headers"]), self.password):
             return await _answer(send, Answer(401, "<html></html>", {"Content-Type": "text/html"}))
         if self.token and headers.get("kong-admin-token") != self.token:
             return await _answer(
@@ -162,10 +169,14 @@ class ServedNode:
 
     async def _status(self, scope: Any, receive: Any, send: Any) -> None:
         body = b"".join([piece async for piece in _body(receive)])
-        await _answer(send, self.node.on_status(scope["method"], scope["path"], body), ADMIN)
+        if scope["method"] not in ("GET", "HEAD") and not _is_authorised(dict(scope["headers"]), self.status_password):
+            return await _answer(send, Answer(401, "<html></html>", {"Content-Type": "text/html"}))
+        return await _answer(send, self.node.on_status(scope["method"], scope["path"], body), ADMIN)
 
     async def _proxy(self, scope: Any, receive: Any, send: Any) -> None:
         request_id = f"{random.getrandbits(128):032x}"
+        if re.sub("//+", "/", scope["path"]) in self.hidden:
+            return await _told(send, 404, "Not found", request_id)
         found = self.node.route(scope["path"])
         if found is None:
             return await _told(send, 404, "no Route matched with those values", request_id)
@@ -196,6 +207,11 @@ class ServedNode:
     async def _pass_on(self, scope: Any, target: str, content: Any, send: Any, request_id: str, cookie: str) -> None:
         path = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         headers = [(name, value) for name, value in scope["headers"] if name not in HOP_BY_HOP]
+        headers = [each for each in headers if each[0].decode().replace("_", "-") not in self.removed]
+        named = [value.decode() for name, value in headers if name == b"x-forwarded-for"]
+        headers = [each for each in headers if each[0] not in (b"x-forwarded-for", b"x-forwarded-proto")]
+        headers.append((b"x-forwarded-for", ", ".join([*named, scope["client"][0]]).encode()))
+        headers.append((b"x-forwarded-proto", b"http"))
         chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
         counted = any(name == b"content-length" for name, _ in scope["headers"])
         request = httpx.Request(
@@ -258,6 +274,10 @@ class ServedNode:
             passed = False
         if upstream in self.node.known["upstreams"]:
             self.node.checked(upstream, target, passed)
+
+
+def _is_authorised(headers: dict[bytes, bytes], password: str) -> bool:
+    return not password or headers.get(b"authorization") == b"Basic " + b64encode(password.encode())
 
 
 class _Gone(Exception):

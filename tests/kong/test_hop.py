@@ -62,7 +62,8 @@ def test_it_quits_with_the_deadline_of_the_drain_and_never_with_its_own() -> Non
 
 def test_only_the_tier_in_front_may_name_the_client() -> None:
     assert conf(settled())["trusted_ips"] == "127.0.0.0/8"
-    assert "trusted_ips" not in conf(settled(outermost=True))
+    # behind a tier that passes bytes its clients are those of the chain
+    assert "trusted_ips" not in conf(settled(trusted_peers=()))
 
 
 def test_workers_of_root_stay_root_since_no_other_user_may_read_the_state_folder() -> None:
@@ -114,14 +115,14 @@ def document(where: LaunchContext, **settings: Any) -> dict[str, Any]:
 class Running:
     """A node in a folder, from its launch to its end."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, **context: Any) -> None:
         at, control = (Address("127.0.0.1", sockets.free_port("127.0.0.1")) for _ in range(2))
         self.instance = Instance("gateway-v1-1", "gateway", "v1", at, control, directory=str(folder))
         self.folder = folder
-        where = settled(instance=self.instance)
+        where = replace(settled(), instance=self.instance, **context)
         self.carrying: tuple[Instance, ...] = (self.instance,)
         self.members = folder / "members.json"
-        self.launch = launch(where, **settings)
+        self.launch = launch(where)
         for name, text in self.launch.files.items():
             (folder / name).write_text(text)
         subprocess.run(self.launch.check, cwd=folder, check=True, timeout=20)

@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -29,6 +30,7 @@ from changeover.hops.kong.settings import KongSettings
 from changeover.hops.nginx.settings import Route
 from changeover.hops.relay.settings import RelaySettings
 from changeover.model import chainfile
+from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.guard import MEASURES, PLACEHOLDERS, SHIPPED, Condition, Guard, Prometheus
 from changeover.probe.ledger_row import LedgerRow
 from changeover.relay.process.admin import COUNTER_HELP
@@ -88,6 +90,9 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("actions.md", "states"): lambda: members(actions.TierStatus),
     ("actions.md", "phases"): lambda: members(Phase),
     ("actions.md", "actions"): lambda: actions.table() + "\n",
+    ("security.md", "forwarded"): lambda: (
+        textwrap.fill(f"{', '.join(f'`{name}`' for name in FORWARDED_HEADERS)}.\n", 120, break_on_hyphens=False) + "\n"
+    ),
     ("kong.md", "router"): lambda: settings(ExternalKong),
     ("kong.md", "settings"): lambda: settings(KongSettings),
     ("relay.md", "settings"): lambda: settings(RelaySettings),

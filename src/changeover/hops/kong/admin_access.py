@@ -43,7 +43,7 @@ class AdminAccess:
     async def ask(self, method: str, url: str, *, json: Any = None) -> httpx.Response:
         """The response, with any status. Raises Unknown."""
         try:
-            return await http.ask(self._connected(), method, url, headers=self._headers(), json=json)
+            return await http.ask(self._connected(), method, url, headers=self.headers(), json=json)
         except http.NoResponse as error:
             raise Unknown(self.hide(str(error))) from None
 
@@ -51,7 +51,8 @@ class AdminAccess:
         token = os.environ.get(self.token_env, "") if self.token_env else ""
         return text.replace(token, SHOWN) if token else text
 
-    def _headers(self) -> Mapping[str, str]:
+    def headers(self) -> Mapping[str, str]:
+        """Those that authorise a request. Raises Unknown."""
         if self.password_file is not None and self.password_file.exists():  # else an earlier version started the node
             return {"Authorization": f"Basic {b64encode(self.password_file.read_bytes()).decode()}"}
         if not self.token_env:

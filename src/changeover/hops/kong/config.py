@@ -7,6 +7,7 @@ from math import ceil
 
 from changeover.hops.kong.settings import KongSettings
 from changeover.model.errors import fail
+from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.instance import Address, Instance
 from changeover.ports import LaunchContext
 
@@ -14,6 +15,8 @@ HEAD_BUFFER = "32k"
 PASSWORD, PASSWORDS = "admin.password", "admin.passwords"
 """The password of the Admin API, `user:password`; and the same as nginx reads it."""
 CONF, DOCUMENT, RUN = "kong.conf", "kong.json", "run.sh"
+CLIENTS, STATUS = "clients.conf", "status.conf"
+"""What nginx does with requests to the proxy and to the status listener before Kong reads them."""
 _SOCKET = 108 - len("/sockets/") - 24
 """Characters that a prefix may have: below it Kong makes Unix sockets, whose paths end at 108."""
 
@@ -44,6 +47,11 @@ def kong_conf(settings: KongSettings, context: LaunchContext, *, as_root: bool) 
         # Its port is open to every local user, and Kong (OSS) asks for no password itself.
         "nginx_admin_auth_basic": "changeover",
         "nginx_admin_auth_basic_user_file": f"{instance.directory}/{PASSWORDS}",
+        "nginx_status_include": f"{instance.directory}/{STATUS}",
+        **({} if context.trusted_peers is None else {"nginx_proxy_include": f"{instance.directory}/{CLIENTS}"}),
+        # Both would answer every client that sends the header: to Kong all of them come from a loopback address.
+        "request_debug": "off",
+        "allow_debug_header": "off",
         # By default Kong Manager listens at fixed ports: a second node could not start.
         "admin_gui_listen": "off",
         "nginx_daemon": "off",
@@ -61,7 +69,7 @@ def kong_conf(settings: KongSettings, context: LaunchContext, *, as_root: bool) 
         "nginx_proxy_proxy_max_temp_file_size": 0,
         "nginx_proxy_large_client_header_buffers": f"4 {HEAD_BUFFER}",
         "upstream_keepalive_idle_timeout": int(settings.upstream_keepalive_timeout),
-        **({} if context.outermost else _known_clients()),
+        **(_known_clients() if context.trusted_peers is None else {}),
         "plugins": "off",
         "anonymous_reports": "off",
         "log_level": "warn",
@@ -78,6 +86,34 @@ def kong_conf(settings: KongSettings, context: LaunchContext, *, as_root: bool) 
 def _known_clients() -> dict[str, object]:
     """The tier in front names the client; it runs on this machine."""
     return {"trusted_ips": "127.0.0.0/8", "real_ip_header": "X-Forwarded-For", "real_ip_recursive": "on"}
+
+
+def status_conf(context: LaunchContext) -> str:
+    """Only the operator can make the node not ready: whatever is no question needs the password of the Admin API."""
+    return f"""set $changeover_realm off;
+if ($request_method !~ "^(GET|HEAD)$") {{ set $changeover_realm changeover; }}
+auth_basic $changeover_realm;
+auth_basic_user_file {context.instance.directory}/{PASSWORDS};
+"""
+
+
+def clients_conf(settings: KongSettings, context: LaunchContext) -> str:
+    """Of the first tier that reads HTTP: removes the headers in which a client names itself, and hides control paths.
+
+    `set_by_lua` runs before any phase of Kong, which would add to X-Forwarded-For. Servers that pass headers in
+    variables take `_` for `-`.
+    """
+    names = ", ".join(f'["{name.lower()}"] = true' for name in FORWARDED_HEADERS)
+    routed = {route.path for route in settings.routes}
+    hidden = (f"location = {path} {{ return 404; }}\n" for path in context.hidden_paths if path not in routed)
+    return f"""set_by_lua_block $changeover_clients {{
+    local forwarded = {{ {names} }}
+    for name in pairs(ngx.req.get_headers(0, true)) do
+        if forwarded[(name:lower():gsub("_", "-"))] then ngx.req.clear_header(name) end
+    end
+    return ""
+}}
+{"".join(hidden)}"""
 
 
 def drain_seconds(context: LaunchContext) -> int:

@@ -16,13 +16,17 @@ from changeover.hops.kong.admin_access import AdminAccess
 from changeover.hops.kong.admin_api import AdminApi
 from changeover.hops.kong.config import (
     CLEAN,
+    CLIENTS,
     CONF,
     DOCUMENT,
     PASSWORD,
     RUN,
+    STATUS,
     admin_address,
+    clients_conf,
     kong_conf,
     run_script,
+    status_conf,
 )
 from changeover.hops.kong.document import buffers, document
 from changeover.hops.kong.external import external_router
@@ -83,6 +87,8 @@ class Kong:
                 CONF: kong_conf(settings, context, as_root=os.geteuid() == 0),
                 DOCUMENT: json.dumps(document(tier.name, tier, settings, ready_path), indent=1),
                 RUN: run_script(kong, context),
+                STATUS: status_conf(context),
+                **({} if context.trusted_peers is None else {CLIENTS: clients_conf(settings, context)}),
             },
             check=("sh", "-c", f'{CLEAN}; exec "$@"', "sh", kong, "config", "-c", CONF, "parse", DOCUMENT),
         )
@@ -160,11 +166,15 @@ class Kong:
         return render(parsed, hops, serving)
 
     def _node(self, instance: Instance) -> KongNode:
+        admin = AdminApi(self._access(instance), f"http://{admin_address(instance)}")
+        return KongNode(instance.name, admin, Path(instance.directory) / DOCUMENT)
+
+    def _access(self, instance: Instance) -> AdminAccess:
+        """With the password of the node."""
         if (access := self._accesses.get(instance.name)) is None:
             access = AdminAccess(timeout=self._timing.answer, password_file=Path(instance.directory) / PASSWORD)
             self._accesses[instance.name] = access
-        admin = AdminApi(access, f"http://{admin_address(instance)}")
-        return KongNode(instance.name, admin, Path(instance.directory) / DOCUMENT)
+        return access
 
     async def _reload(self, instance: Instance) -> None:
         command = ("sh", "-c", f'{CLEAN}; exec "$@"', "sh", binary.find(), "reload", "--conf", CONF)
@@ -187,8 +197,9 @@ class Kong:
             raise Unknown(f"{instance.name}: kong reload: {output.decode(errors='replace').strip()[-200:]}")
 
     async def _status(self, method: str, instance: Instance, path: str, body: Any = None) -> httpx.Response:
+        headers = self._access(instance).headers()
         try:
-            return await ask(self._client, method, f"http://{instance.control}{path}", json=body)
+            return await ask(self._client, method, f"http://{instance.control}{path}", headers=headers, json=body)
         except NoResponse as error:
             raise Unknown(str(error)) from error
 
