@@ -76,8 +76,8 @@ class Hop(Protocol):
     def launch(self, settings: Any, context: LaunchContext) -> LaunchSpec:
         """What to run for an instance in that context. `settings` is a template, as `traits.settings` parsed it."""
 
-    async def ready(self, instance: Instance) -> bool:
-        """Whether the instance itself reports that it can take traffic. Without an answer: False."""
+    async def ready(self, instance: Instance, timeout: float) -> bool:
+        """Whether the instance itself reports that it can take traffic. Without an answer in `timeout` s: False."""
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Beyond the lame-duck file: have it close pooled connections, or keep them again. Raises Unknown."""

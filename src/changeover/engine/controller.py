@@ -76,7 +76,7 @@ class Controller:
             runtime.platform,
             runtime.instances,
             self._clock.now,
-            fall=tier.health.fall,
+            health=tier.health,
             by_load=tier.update.order == "in-flight",
             timing=runtime.timing,
         )

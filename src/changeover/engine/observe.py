@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from changeover.engine.timing import EngineTiming
+from changeover.model.chain import Health
 from changeover.model.instance import Instance
 from changeover.ports import Hop, Membership, Platform, Router, Unknown
 from changeover.rollout import events as on
@@ -31,7 +32,7 @@ class Observer:
         instances: Mapping[str, Instance],
         now: Callable[[], float],
         *,
-        fall: int = 1,
+        health: Health = Health(),  # noqa: B008 (frozen)
         by_load: bool = False,
         timing: EngineTiming = EngineTiming(),  # noqa: B008 (frozen)
     ) -> None:
@@ -42,7 +43,7 @@ class Observer:
         self._instances = instances
         self._now = now
         self._counts = _COUNTS | {Phase.ADMITTED} if by_load else _COUNTS
-        self._fall = fall
+        self._health = health
         self._asked: dict[str, float] = {}
         self._misses: dict[str, int] = {}
         self._noted: dict[str, float] = {}
@@ -75,7 +76,11 @@ class Observer:
             return [on.InstanceGone(self._now(), member.name, reason)]
         events: list[on.Event] = []
         if phase in _ASKS_READINESS and self._is_time(member, phase):
-            events += self._readiness(member, phase, await self._hop.ready(instance))
+            began = self._now()
+            ready = await self._hop.ready(instance, self._health.timeout)
+            # A refused connection is an answer at once: so late, there was none.
+            late = not ready and self._now() - began >= self._health.timeout
+            events += self._readiness(member, phase, ready, late=late)
         if phase in self._counts:
             try:
                 events.append(on.InFlightSeen(self._now(), member.name, await self._hop.in_flight(instance)))
@@ -93,13 +98,14 @@ class Observer:
         self._asked[member.name] = now
         return True
 
-    def _readiness(self, member: Member, phase: Phase, ready: bool) -> list[on.Event]:
+    def _readiness(self, member: Member, phase: Phase, ready: bool, *, late: bool) -> list[on.Event]:
+        why = f"it did not answer within {self._health.timeout:g} s, its health.timeout" if late else ""
         if phase is not Phase.ADMITTED:
-            seen = on.InstanceReady if ready else on.InstanceUnready
-            return [seen(self._now(), member.name)]
+            now = self._now()
+            return [on.InstanceReady(now, member.name) if ready else on.InstanceUnready(now, member.name, why)]
         # One late answer does not make an instance lost; its routers tolerate as many.
         misses = self._misses[member.name] = 0 if ready else self._misses.get(member.name, 0) + 1
-        return [on.InstanceUnready(self._now(), member.name)] if misses >= self._fall else []
+        return [on.InstanceUnready(self._now(), member.name, why)] if misses >= self._health.fall else []
 
     async def _ask_router(self, names: frozenset[str]) -> Mapping[str, Membership] | str:
         if not names:

@@ -52,12 +52,15 @@ async def ask(
     *,
     headers: Mapping[str, str] | None = None,
     json: Any = None,
+    timeout: float | None = None,
 ) -> httpx.Response:
-    """The response, with any status. Raises NoResponse."""
+    """The response, with any status. `timeout`: seconds; None: that of `client`. Raises NoResponse."""
     import httpx
 
     try:
-        return await client.request(method, url, headers=headers, json=json)
+        return await client.request(
+            method, url, headers=headers, json=json, timeout=client.timeout if timeout is None else timeout
+        )
     except httpx.HTTPError as error:
         raise NoResponse(f"{method} {url}: {str(error) or type(error).__name__}") from error
 
@@ -84,9 +87,9 @@ async def ask_socket(client: httpx.AsyncClient, folder: Path, name: str, method:
         os.close(opened)
 
 
-async def is_ok(client: httpx.AsyncClient, url: str) -> bool:
-    """Whether the server responds with 200. Without a response: False."""
+async def is_ok(client: httpx.AsyncClient, url: str, timeout: float | None = None) -> bool:
+    """Whether the server responds with 200 within `timeout` seconds. Without a response: False."""
     try:
-        return (await ask(client, "GET", url)).status_code == 200
+        return (await ask(client, "GET", url, timeout=timeout)).status_code == 200
     except NoResponse:
         return False

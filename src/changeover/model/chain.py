@@ -39,7 +39,12 @@ class Health(ConfigModel):
     """How a load balancer asks whether an instance may get traffic."""
 
     interval: Seconds = Field(0.5, gt=0, le=LONGEST_CHECK, description="Time between two checks of one instance.")
-    timeout: Seconds = Field(2.0, gt=0, le=LONGEST_CHECK, description="An answer later than this counts as a failure.")
+    timeout: Seconds = Field(
+        2.0,
+        gt=0,
+        le=LONGEST_CHECK,
+        description="An answer later than this counts as a failure, at load balancers and at the controller.",
+    )
     rise: int = Field(1, ge=1, le=MOST_CHECKS, description="Successes in a row before an instance counts as healthy.")
     fall: int = Field(2, ge=1, le=MOST_CHECKS, description="Failures in a row before it counts as unhealthy.")
 

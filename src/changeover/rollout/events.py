@@ -65,9 +65,10 @@ class InstanceReady(Event):
 
 @dataclass(frozen=True)
 class InstanceUnready(Event):
-    """The instance fails its readiness check, or does not answer it."""
+    """The instance fails its readiness check, or does not answer it. `reason`: where more is known."""
 
     name: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class FakeHop:
     def launch(self, settings: object, context: LaunchContext) -> LaunchSpec:
         raise NotImplementedError
 
-    async def ready(self, instance: Instance) -> bool:
+    async def ready(self, instance: Instance, timeout: float) -> bool:
         return self._platform is None or instance.name in self._platform.running
 
     async def lame_duck(self, instance: Instance, on: bool) -> None: ...

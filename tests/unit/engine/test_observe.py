@@ -11,6 +11,7 @@ import pytest
 
 from changeover.engine.observe import Observer
 from changeover.engine.timing import EngineTiming
+from changeover.model.chain import Health
 from changeover.model.instance import Address, InFlight, Instance
 from changeover.ports import Hop, Membership, Platform, Router, Unknown
 from changeover.rollout import events as on
@@ -28,6 +29,8 @@ class Around:
     """Everything an observer may ask; an Unknown stands for no answer. `asked` is who was asked what."""
 
     ready: bool = True
+    answers_after: float = 0.0
+    """Seconds until it answers whether it is ready."""
     gone: str | None = None
     in_flight: InFlight | Unknown = IDLE
     said: Membership | Unknown = ADMITTED
@@ -50,8 +53,9 @@ class Around:
 class _Hop:
     around: Around
 
-    async def ready(self, instance: Instance) -> bool:
+    async def ready(self, instance: Instance, timeout: float) -> bool:
         self.around.asked.append("ready?")
+        self.around.now += min(self.around.answers_after, timeout)
         return self.around.ready
 
     async def in_flight(self, instance: Instance) -> InFlight:
@@ -182,21 +186,30 @@ def test_several_instances_are_seen_in_one_look() -> None:
 
 def test_one_that_serves_is_taken_for_lost_after_as_many_bad_answers_as_its_routers_allow() -> None:
     around, serving = Around(ready=False), member(Phase.ADMITTED)
-    observer = around.observer(serving, fall=2)
+    observer = around.observer(serving, health=Health(fall=2))
     assert around.look(serving, observer=observer) == []
     around.now += 1
     assert around.look(serving, observer=observer) == [on.InstanceUnready(101, NAME)]
 
 
+def test_an_answer_that_comes_too_late_is_the_reason() -> None:
+    """Three seconds are no answer to a tier that waits for two, and one to a tier that waits for ten."""
+    slow, starting = Around(ready=False, answers_after=3.0), member(Phase.CREATING)
+    reason = "it did not answer within 2 s, its health.timeout"
+    assert slow.look(starting) == [on.InstanceUnready(102, NAME, reason)]
+    patient = Around(ready=True, answers_after=3.0)
+    assert patient.look(starting, health=Health.model_validate({"timeout": "10s"})) == [on.InstanceReady(103, NAME)]
+
+
 def test_one_that_serves_is_not_asked_at_every_look() -> None:
     around, serving = Around(ready=False), member(Phase.ADMITTED)
-    observer = around.observer(serving, fall=2)
+    observer = around.observer(serving, health=Health(fall=2))
     assert [around.look(serving, observer=observer) for _ in range(3)] == [[], [], []]
 
 
 def test_a_good_answer_in_between_begins_the_count_anew() -> None:
     around, serving = Around(), member(Phase.ADMITTED)
-    observer = around.observer(serving, fall=2)
+    observer = around.observer(serving, health=Health(fall=2))
     for ready in (False, True, False):
         around.now += 1
         around.ready = ready

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from changeover.hops.app.settings import AppSettings
 from changeover.hops.in_flight_endpoint import in_flight
-from changeover.kit.http import is_ok
+from changeover.kit.http import TIMEOUT, is_ok
 from changeover.model.extras import missing_package
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
@@ -65,8 +65,8 @@ class App:
         if any(not template.command for template in templates):
             yield from missing_package("uvicorn", "the example application")
 
-    async def ready(self, instance: Instance) -> bool:
-        return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}")
+    async def ready(self, instance: Instance, timeout: float = TIMEOUT) -> bool:
+        return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout)
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: it closes each connection with its next answer while the file is there."""

@@ -11,7 +11,7 @@ from changeover.hops.envoy.bootstrap import READY_PATH, bootstrap
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.hops.envoy.stats import request_counts
-from changeover.kit.http import NoResponse, is_ok
+from changeover.kit.http import TIMEOUT, NoResponse, is_ok
 from changeover.model.chain import Tier
 from changeover.model.extras import missing_package
 from changeover.model.guard import RequestCounts
@@ -54,8 +54,8 @@ class Envoy:
             check=(*argv, "--mode", "validate"),
         )
 
-    async def ready(self, instance: Instance) -> bool:
-        return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}")
+    async def ready(self, instance: Instance, timeout: float = TIMEOUT) -> bool:
+        return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout)
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Not ready any more. Every response carries `Connection: close`, which empties the pools in front."""

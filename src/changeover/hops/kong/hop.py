@@ -36,7 +36,7 @@ from changeover.hops.kong.router import KongRouter
 from changeover.hops.kong.settings import KongSettings
 from changeover.hops.kong.target_lists import FileTargets, KongNode
 from changeover.hops.kong.timing import KongTiming
-from changeover.kit.http import NoResponse, ask, is_ok
+from changeover.kit.http import TIMEOUT, NoResponse, ask, is_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.chain import Tier
 from changeover.model.hop_traits import HopTraits, KnownHops
@@ -93,14 +93,14 @@ class Kong:
             check=("sh", "-c", f'{CLEAN}; exec "$@"', "sh", kong, "config", "-c", CONF, "parse", DOCUMENT),
         )
 
-    async def ready(self, instance: Instance) -> bool:
+    async def ready(self, instance: Instance, timeout: float = TIMEOUT) -> bool:
         """Ready, and with all targets of the tier behind.
 
         The router pushes targets only to nodes that carry traffic; a node that starts gets them here, before it is
         ready. Later pushes undo what other processes changed. They cost a node nothing, and a failed one does not make
         it unready.
         """
-        if not await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}"):
+        if not await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout):
             return False
         now = time.monotonic()
         if self._targets is not None and now >= self._pushed.get(instance.name, 0.0) + self._timing.push:

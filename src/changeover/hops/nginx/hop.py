@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from changeover.hops.nginx import binary
 from changeover.hops.nginx.config import http_conf, stream_conf
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
-from changeover.kit.http import NoResponse, ask, is_ok
+from changeover.kit.http import TIMEOUT, NoResponse, ask, is_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
@@ -33,8 +33,8 @@ class _Nginx:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def ready(self, instance: Instance) -> bool:
-        return await is_ok(self._client, f"http://{instance.control}{READY_PATH}")
+    async def ready(self, instance: Instance, timeout: float = TIMEOUT) -> bool:
+        return await is_ok(self._client, f"http://{instance.control}{READY_PATH}", timeout)
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: connections leave by keepalive_time."""

@@ -56,6 +56,8 @@ class Member:
     """The weight that its routers were last seen to have."""
     served: bool = False
     """It has been admitted at least once."""
+    unready: str = ""
+    """Why its last readiness check failed, where that is known."""
     given_up: bool = False
     """It did not start within the progress deadline, and is not to come back."""
 

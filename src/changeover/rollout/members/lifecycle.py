@@ -33,11 +33,12 @@ def observe(context: Context, tier: TierState, member: Member, event: on.Event) 
                 yield do.WakeAt(event.at + context.settings.min_ready)
                 yield from _warm_up(context, tier, member, event.at)
         case on.InstanceUnready():
-            served = member.phase is Phase.ADMITTED
+            served, member.unready = member.phase is Phase.ADMITTED, event.reason
+            because = f": {event.reason}" if event.reason else ""
             if fleet.move(member, Cause.BECAME_UNREADY, event.at) and served:
                 member.patience_from = event.at
-                yield do.Note("is not ready any more", member.name, "warning")
-                reason = f"{member.name} served and is not ready any more"
+                yield do.Note(f"is not ready any more{because}", member.name, "warning")
+                reason = f"{member.name} served and is not ready any more{because}"
                 return (yield from _count_death(context, tier, member, reason, event.at))
         case on.InstanceGone():
             return (yield from _end(context, tier, member, event))
@@ -244,7 +245,8 @@ def _check_start(context: Context, tier: TierState, member: Member, at: float) -
         return tier
     waited = at - member.patience_from
     missing = "ready" if member.phase is Phase.CREATING else "healthy at its router"
-    reason = f"{member.name} was not {missing} after {waited:.0f} s (progress_deadline)"
+    because = f": {member.unready}" if member.unready and member.phase is Phase.CREATING else ""
+    reason = f"{member.name} was not {missing} after {waited:.0f} s (progress_deadline){because}"
     member.given_up = True
     yield from retire(context, tier, member, at)
     if tier.forward is not None and member.template == tier.goal and tier.admitted_at <= member.patience_from:

@@ -34,6 +34,7 @@ from changeover.rollout.events import (
     InFlightSeen,
     InstanceGone,
     InstanceReady,
+    InstanceUnready,
     RouterConfirmed,
     Started,
     StopSent,
@@ -50,6 +51,14 @@ def test_a_template_that_never_gets_ready_is_undone_and_nothing_that_served_was_
         s.event(Tick(60)).expect(*leaving(C), Note(f"going back from v2 to v1: {reason}", level="warning"))
         s.drop(C, at=61).expect(Finish("undone", reason))
         assert s.phases() == {A: "admitted", B: "admitted"}
+
+
+def test_an_answer_that_comes_too_late_is_named_as_the_reason() -> None:
+    with script(progress_deadline=60) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
+        s.event(InstanceUnready(59, C, "it did not answer within 2 s, its health.timeout"))
+        reason = f"{C} was not ready after 60 s (progress_deadline): it did not answer within 2 s, its health.timeout"
+        s.event(Tick(60)).expect(*leaving(C), Note(f"going back from v2 to v1: {reason}", level="warning"))
 
 
 def test_old_instances_serve_again_before_new_ones_leave() -> None:
