@@ -39,11 +39,13 @@ class InnerTier:
     traits: HopTraits
     address: Address | None
     """Its stable address; None where the tier in front balances over its instances itself."""
+    membership: str = ""
+    """The file that lists its members, where the tier in front balances over them."""
 
 
 @dataclass(frozen=True)
 class LaunchContext:
-    """Where an instance stands: its tier, the tier behind it, and the files it shares with others."""
+    """Where an instance stands: its tier, the tiers behind it, and the files it shares with others."""
 
     instance: Instance
     tier: Tier
@@ -55,14 +57,17 @@ class LaunchContext:
     """The file that exists while the instance must answer that it is not ready."""
     tls: str
     """A directory with `edge.pem` and `edge.key`."""
-    inner: InnerTier | None
-    """None at the last tier."""
-    membership: str
-    """The file that lists the members of the tier behind it, where it balances over that tier itself."""
+    behind: tuple[InnerTier, ...]
+    """The tiers behind it; none at the last tier. A route without `to` leads to the first one."""
     hidden_paths: tuple[str, ...] = ()
     """Of the first tier that reads HTTP: control paths of the tiers behind it, which no client may ask."""
     trusted_peers: tuple[str, ...] | None = None
     """Of the first tier that reads HTTP: the peers whose forwarded headers pass. None: its peers are tiers."""
+
+    @property
+    def inner(self) -> InnerTier | None:
+        """The first tier behind it; None at the last tier."""
+        return self.behind[0] if self.behind else None
 
 
 class Hop(Protocol):

@@ -148,7 +148,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
             return hop.router(tier, membership, partial(nodes_of, outer.name))
         return platform.router(tier)
 
-    def sources(position: int) -> Sources:
+    def sources(tier: str) -> Sources:
         """What a tier's guards can ask: the newest ledger of a probe, Prometheus, and a hop in front that counts."""
         from changeover.engine.metrics.ledger import LedgerReader
         from changeover.engine.metrics.probe import ProbeSource
@@ -160,10 +160,8 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
             found["probe"] = ProbeSource(LedgerReader(ledgers[-1]))
         if chain.prometheus is not None:
             found["prometheus"] = PrometheusSource(chain.prometheus, instances)
-        if position:
-            tier, outer = chain.tiers[position].name, chain.tiers[position - 1].name
-            if isinstance(hop := hops[outer], CountsRequests):
-                found["router"] = RouterSource(partial(hop.request_counts, tier, partial(nodes_of, outer)))
+        if (outer := chain.in_front(tier)) is not None and isinstance(hop := hops[outer.name], CountsRequests):
+            found["router"] = RouterSource(partial(hop.request_counts, tier, partial(nodes_of, outer.name)))
         return found
 
     runtime = ChainRuntime(
@@ -176,8 +174,8 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         instances=instances,
         carrying=carrying,
         guarding={
-            tier.name: Guarding(resolve(tier.update.guard, chain.guards), partial(sources, position))
-            for position, tier in enumerate(chain.tiers)
+            tier.name: Guarding(resolve(tier.update.guard, chain.guards), partial(sources, tier.name))
+            for tier in chain.tiers
             if tier.update.guard
         },
         stops={tier: _stops(templates) for tier, templates in settings.items()},

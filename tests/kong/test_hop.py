@@ -94,8 +94,19 @@ def test_its_document_has_the_routes_and_no_members() -> None:
 
 
 def test_a_tier_that_tells_its_readiness_elsewhere_is_not_checked() -> None:
-    (upstream,) = document(settled(inner=replace(INNER, traits=Kong.traits)))["upstreams"]
+    (upstream,) = document(settled(behind=(replace(INNER, traits=Kong.traits),)))["upstreams"]
     assert upstream["healthchecks"]["active"]["healthy"]["interval"] == 0
+
+
+def test_each_route_leads_to_the_service_of_its_tier() -> None:
+    web = replace(INNER, tier=tier("app", name="web"))
+    routes = [{"path": "/"}, {"path": "/web", "to": "web"}]
+    given = document(settled(behind=(INNER, web)), routes=routes)
+    assert [(one["name"], [route["paths"] for route in one["routes"]]) for one in given["services"]] == [
+        ("runtime", [["/"]]),
+        ("web", [["/web"]]),
+    ]
+    assert [one["name"] for one in given["upstreams"]] == ["runtime", "web"]
 
 
 def launch(where: LaunchContext, **settings: Any) -> LaunchSpec:

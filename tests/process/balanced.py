@@ -209,8 +209,7 @@ async def through_envoys(
             launch_context = contexts.launch_context(
                 instance=node,
                 tier=contexts.tier("envoy"),
-                inner=replace(contexts.INNER, tier=tier, address=None),
-                membership=str(membership),
+                behind=(replace(contexts.INNER, tier=tier, address=None, membership=str(membership)),),
                 **context,
             )
             launch = hop.launch(EnvoySettings(), launch_context)

@@ -66,7 +66,7 @@ async def running(kind: str, folder: Path, client: httpx.AsyncClient) -> AsyncIt
             shared=str(folder / "shared"),
             lame_duck=str(home / "lame-duck"),
             tls=str(folder / "tls"),
-            membership=str(members),
+            behind=(replace(contexts.INNER, membership=str(members)),),
         ),
     )
     for name, text in launch.files.items():

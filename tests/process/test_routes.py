@@ -114,7 +114,7 @@ def run(
             instance = replace(contexts.instance(port=port, control=sockets.free_port(HOST, {port})), proxied=proxied)
             inner = replace(contexts.INNER, address=Address(*server.sockets[0].getsockname()[:2]))
             context = contexts.launch_context(
-                instance=instance, inner=inner, lame_duck=str(folder / "lame-duck"), **more
+                instance=instance, behind=(inner,), lame_duck=str(folder / "lame-duck"), **more
             )
             hop = NginxHttp(control)
             settings = HttpSettings.model_validate({"routes": routes, "headers": {"X-Edge": "here"}})

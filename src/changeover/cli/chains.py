@@ -96,6 +96,7 @@ def _fixed(chain: Chain) -> dict[str, str]:
     }
     routed = routing_tiers(chain, registry.known_hops())
     for tier in chain.tiers:
+        found[f"the tiers behind {tier.name}"] = ", ".join(inner.name for inner in chain.behind(tier.name)) or "none"
         found[f"the preview of tier {tier.name}"] = tier.update.preview or "none"
         # Its other settings, such as the nodes to ask, take effect with the next command.
         found[f"the router of tier {tier.name}"] = _kind_of_router(tier)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
@@ -183,6 +184,11 @@ class Tier(ConfigModel):
     health: Health = Health()
     drain: Drain = Drain()
     update: Update = Update()
+    to: tuple[Name, ...] = Field(
+        (),
+        description="The tiers behind it, where its routes lead to several: docs/branches.md. By default the next one "
+        "of the list.",
+    )
     router: Mapping[str, Any] | None = Field(
         None, description="The router of this tier, where it is not a tier of the chain: docs/kong.md."
     )
@@ -219,7 +225,7 @@ class Tier(ConfigModel):
 
 
 class Chain(ConfigModel):
-    """The ordered tiers a request crosses, edge first."""
+    """The tiers a request crosses, edge first; where a tier has several behind it (`to`), a request crosses one."""
 
     name: Name = Field("chain", description="Its name in messages and reports.")
     listen: Annotated[str, AfterValidator(_address)] = Field(
@@ -231,7 +237,7 @@ class Chain(ConfigModel):
         description="Addresses of proxies in front of the chain. Requests from other peers lose X-Forwarded-For, "
         "Forwarded and the like at the first tier: docs/security.md.",
     )
-    tiers: tuple[Tier, ...] = Field(min_length=1, description="Edge first, the application last.")
+    tiers: tuple[Tier, ...] = Field(min_length=1, description="Edge first, each tier before those behind it.")
     hooks: tuple[Hook, ...] = Field((), description="Commands and requests at points of a rollout: docs/hooks.md.")
     notify: tuple[Notify, ...] = Field((), description="Receivers of notifications about rollouts: docs/hooks.md.")
 
@@ -239,11 +245,26 @@ class Chain(ConfigModel):
         """The tier of that name, or None."""
         return next((tier for tier in self.tiers if tier.name == name), None)
 
-    def inner(self, name: str) -> Tier | None:
-        """The tier that `name` sends its requests to; None for the last one."""
-        names = [tier.name for tier in self.tiers]
-        position = names.index(name) + 1
-        return self.tiers[position] if position < len(names) else None
+    def behind(self, name: str) -> tuple[Tier, ...]:
+        """The tiers that `name` sends its requests to; none for a tier that answers them."""
+        return tuple(tier for tier in self.tiers if self._fronts[tier.name] == name)
+
+    def in_front(self, name: str) -> Tier | None:
+        """The tier whose requests `name` gets; None for the first one."""
+        front = self._fronts[name]
+        return None if front is None else self.tier(front)
+
+    def path(self, name: str) -> tuple[Tier, ...]:
+        """The tiers that a request crosses before it reaches `name`, edge first."""
+        front = self.in_front(name)
+        return () if front is None else (*self.path(front.name), front)
+
+    @cached_property
+    def _fronts(self) -> Mapping[str, str | None]:
+        """Tier -> the tier in front of it: the one whose `to` names it, else the one before it in the list."""
+        named = {inner: tier.name for tier in self.tiers for inner in tier.to}
+        before = [None, *(tier.name for tier in self.tiers)]
+        return {tier.name: named.get(tier.name, front) for tier, front in zip(self.tiers, before, strict=False)}
 
     @property
     def asks_for_clients(self) -> bool:
@@ -269,6 +290,24 @@ class Chain(ConfigModel):
             asks = {condition.source for guard in guards for condition in guard.conditions}
             if "prometheus" in asks and self.prometheus is None:
                 raise ValueError(f"a guard of tier {tier.name} asks Prometheus, and `prometheus` does not say where")
+        return self
+
+    @model_validator(mode="after")
+    def _is_a_tree(self) -> Self:
+        """Each tier but the first has one tier in front of it, which comes before it in the list."""
+        names = [tier.name for tier in self.tiers]
+        named = [inner for tier in self.tiers for inner in tier.to]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise ValueError(f"`to` names tier {twice[0]} twice; a tier has one tier in front of it")
+        for position, tier in enumerate(self.tiers):
+            for inner in tier.to:
+                if inner not in names:
+                    raise ValueError(f"`to` of tier {tier.name} names {inner}, and there is no such tier")
+                if inner not in names[position + 1 :]:
+                    raise ValueError(f"tier {inner} is behind tier {tier.name} (`to`): put it below it in the list")
+            following = names[position + 1] if position + 1 < len(names) else None
+            if tier.to and following is not None and following not in named:
+                raise ValueError(f"no tier leads to tier {following}: `to` of tier {tier.name} names others alone")
         return self
 
     @model_validator(mode="after")

@@ -31,7 +31,7 @@ def violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
         what = f"tier {first.name} ({first.kind}) cannot tell trusted peers from others"
         yield RuleViolation(("trusted_peers",), what, f"Begin the chain with a tier of kind {kinds}.")
     for position, tier in enumerate(chain.tiers):
-        outer = chain.tiers[position - 1] if position else None
+        outer = chain.in_front(tier.name)
         at = ("tiers", position)
         for violation in (
             *_order(chain, tier, hops),
@@ -45,16 +45,18 @@ def violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
 
 def _order(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[RuleViolation]:
     """Every tier but the last passes requests on; the last one answers them."""
-    inner = chain.inner(tier.name)
-    if hops[tier.kind].passes_on is (inner is not None):
-        return
+    behind = chain.behind(tier.name)
     ends = _either(kind for kind, traits in hops.items() if not traits.passes_on)
-    if inner is None:
+    if hops[tier.kind].passes_on and not behind:
         what = f"{tier.kind} sends requests to the tier behind it, and {tier.name} is the last tier"
         yield RuleViolation(("kind",), what, f"End the chain with a tier of kind {ends}.")
-    else:
-        what = f"{tier.kind} answers requests itself, and never sends any to tier {inner.name} behind it"
+    if not hops[tier.kind].passes_on and behind:
+        what = f"{tier.kind} answers requests itself, and never sends any to tier {behind[0].name} behind it"
         yield RuleViolation(("kind",), what, f"Only the last tier of a chain can be of kind {ends}.")
+    if len(behind) > 1 and not hops[tier.kind].branches:
+        kinds = _either(kind for kind, traits in hops.items() if traits.branches)
+        what = f"{tier.kind} has no routes, and {tier.name} has {len(behind)} tiers behind it"
+        yield RuleViolation(("to",), what, f"Name one tier, or make {tier.name} a tier of kind {kinds}.")
 
 
 def _affinity(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[RuleViolation]:
@@ -86,7 +88,7 @@ def _affinity(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> 
 
 def _affinity_name(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[RuleViolation]:
     """Some software takes fewer names of cookies and headers than others, or drops headers with such names."""
-    for front in chain.tiers[: chain.tiers.index(tier)] if tier.affinity.by == "header" else ():
+    for front in chain.path(tier.name) if tier.affinity.by == "header" else ():
         if not re.fullmatch(passes := hops[front.kind].passes_headers, tier.affinity.name):
             yield RuleViolation(
                 ("affinity",),
@@ -122,14 +124,14 @@ def _guards(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> It
 
 def _unnamed_instances(chain: Chain, tier: Tier, guard: Guard, at: tuple[str | int, ...]) -> Iterator[RuleViolation]:
     """The probe tells instances apart by the name in their answers, and only the last tier answers."""
-    last = chain.tiers[-1]
+    ends = [one.name for one in chain.tiers if not chain.behind(one.name)]
     for condition in guard.conditions:
-        if condition.asks_for_names and tier.name != last.name:
+        if condition.asks_for_names and tier.name not in ends:
             yield RuleViolation(
                 at,
                 f"guard {guard.name} ({condition.name}) asks the probe for the {condition.measure} of single instances "
-                f"of {tier.name}, and answers name only those of {last.name}",
-                f"Set it at {last.name}. For {tier.name}, use no-broken-requests, or a guard of your own with "
+                f"of {tier.name}, and answers name only those of {' and '.join(ends)}",
+                f"Set it at {' or '.join(ends)}. For {tier.name}, use no-broken-requests, or a guard of your own with "
                 "`source: prometheus`.",
             )
 

@@ -8,15 +8,16 @@ same kind of message. Refuses to read files: text in, chain out.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from changeover.model.chain import Chain
-from changeover.model.chain_rules import violations
+from changeover.model.chain import Chain, Tier
+from changeover.model.chain_rules import RuleViolation, violations
+from changeover.model.config_model import Branch
 from changeover.model.errors import ChangeoverError, Problem
 from changeover.model.hop_traits import KnownHops
 from changeover.model.router import RouterSettings
@@ -60,6 +61,11 @@ def read(text: str, file: str, hops: KnownHops) -> ParsedChain:
                 settings.setdefault(tier.name, {})[name] = checked
             except ChangeoverError as error:
                 problems += error.problems
+    problems += [
+        document.problem(found.path, found.what, found.next)
+        for position, tier in enumerate(chain.tiers)
+        for found in _branches(chain, tier, settings.get(tier.name, {}), ("tiers", position))
+    ]
     routers: dict[str, RouterSettings] = {}
     for position, tier in enumerate(chain.tiers):
         if tier.router is not None:
@@ -76,6 +82,30 @@ def read_as(text: str, file: str, schema: type[Checked]) -> Checked:
     """Another file than a chain file, checked as a whole. Raises ChangeoverError with every problem found."""
     document = _Document(text, file)
     return document.check(schema, document.data, ())
+
+
+def _branches(chain: Chain, tier: Tier, templates: Mapping[str, BaseModel], at: Path) -> Iterator[RuleViolation]:
+    """Routes that lead to no tier behind theirs, and tiers that no route of any template leads to."""
+    behind = [inner.name for inner in chain.behind(tier.name)]
+    reached = set(behind[:1])
+    for name, settings in templates.items():
+        for number, route in enumerate(getattr(settings, "routes", ())):
+            if not isinstance(route, Branch) or route.to is None:
+                continue
+            reached.add(route.to)
+            if route.to not in behind:
+                yield RuleViolation(
+                    (*at, "templates", name, "routes", number, "to"),
+                    f"tier {route.to} is not behind tier {tier.name}",
+                    f"Behind it: {', '.join(behind) or 'none'}. `to` of the tier sets this.",
+                )
+    for inner in behind:
+        if inner not in reached and templates:
+            yield RuleViolation(
+                (*at, "to"),
+                f"no route of any template of {tier.name} leads to tier {inner}",
+                f"Give a route `to: {inner}`, or remove the tier.",
+            )
 
 
 def _router(document: _Document, given: Mapping[str, Any], at: Path, hops: KnownHops) -> RouterSettings:

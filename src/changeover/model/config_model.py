@@ -47,3 +47,13 @@ class ConfigModel(BaseModel):
     """Base of everything in a chain file: frozen, and an unknown key is an error, never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Branch(ConfigModel):
+    """What every route has in common: the tier that it leads to."""
+
+    to: Name | None = Field(
+        None,
+        description="The tier behind that gets these requests: one of the tier's `to`. By default its first, or the "
+        "next tier of the list.",
+    )

@@ -45,6 +45,8 @@ class HopTraits:
     """Paths at the address that serves requests which load balancers and the controller ask, and no client."""
     passes_on: bool = True
     """Whether it sends requests to the tier behind it. The last tier of a chain does not."""
+    branches: bool = False
+    """Whether its routes may lead to several tiers behind it."""
     routes_inward: bool = False
     """Whether it balances over the tier behind it, instead of that tier's load balancer: `ports.RoutesInward`."""
     counts_requests: bool = False
@@ -70,5 +72,9 @@ KnownHops = Mapping[str, HopTraits]
 
 def routing_tiers(chain: Chain, hops: KnownHops) -> dict[str, Tier]:
     """Tier -> the tier in front of it, for tiers whose members that tier balances over."""
-    pairs = zip(chain.tiers, chain.tiers[1:], strict=False)
-    return {inner.name: outer for outer, inner in pairs if hops[outer.kind].routes_inward}
+    return {
+        inner.name: outer
+        for outer in chain.tiers
+        if hops[outer.kind].routes_inward
+        for inner in chain.behind(outer.name)
+    }

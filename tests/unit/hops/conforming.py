@@ -37,9 +37,9 @@ def context(hop: type[Hop], **changes: Any) -> LaunchContext:
     traits = hop.traits
     plain: dict[str, Any] = {"instance": instance(), "tier": tier(traits.kind)}
     if not traits.passes_on:
-        plain |= {"inner": None}
+        plain |= {"behind": ()}
     elif traits.routes_inward:
-        plain |= {"inner": replace(INNER, address=None)}
+        plain |= {"behind": (replace(INNER, address=None),)}
     return launch_context(**{**plain, **changes})
 
 

@@ -18,7 +18,7 @@ BEHIND = Tier.model_validate(
     }
 )
 
-INNER = InnerTier(BEHIND, App.traits, Address("127.0.0.1", 20100))
+INNER = InnerTier(BEHIND, App.traits, Address("127.0.0.1", 20100), "/state/members/runtime/endpoints.json")
 
 
 def tier(kind: str = "nginx", **given: Any) -> Tier:
@@ -39,7 +39,6 @@ def launch_context(**given: Any) -> LaunchContext:
         "shared": "/state/shared",
         "lame_duck": "/state/instances/edge-v1-1/lame-duck",
         "tls": "/state/tls",
-        "inner": INNER,
-        "membership": "/state/members/runtime/endpoints.json",
+        "behind": (INNER,),
     }
     return LaunchContext(**{**plain, **given})

@@ -117,7 +117,7 @@ def test_it_starts_nothing_of_the_command_line(hop: type[Hop]) -> None:
 
 
 def test_a_hop_that_passes_requests_on_is_not_started_without_a_tier_behind_it(hop: type[Hop]) -> None:
-    nothing = context(hop, inner=None)
+    nothing = context(hop, behind=())
     if hop.traits.passes_on:
         with pytest.raises(ValueError, match="needs a tier behind it"):
             hop(httpx.AsyncClient()).launch(smallest(hop), nothing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -17,7 +18,15 @@ def tier(name: str = "runtime", **given: Any) -> dict[str, Any]:
 
 
 def chain(*names: str) -> Chain:
-    return Chain.model_validate({"tiers": [tier(name) for name in names]})
+    return branching(*(tier(name) for name in names))
+
+
+def branching(*tiers: dict[str, Any]) -> Chain:
+    return Chain.model_validate({"tiers": tiers})
+
+
+def names(tiers: Iterable[Tier]) -> list[str]:
+    return [tier.name for tier in tiers]
 
 
 def test_a_chain_is_started_and_rolled_from_the_inside_out() -> None:
@@ -26,8 +35,30 @@ def test_a_chain_is_started_and_rolled_from_the_inside_out() -> None:
 
 def test_each_tier_sends_its_requests_to_the_next_and_the_last_to_none() -> None:
     whole = chain("edge", "l4", "runtime")
-    inner = [whole.inner(tier.name) for tier in whole.tiers]
-    assert [tier.name if tier else None for tier in inner] == ["l4", "runtime", None]
+    assert [names(whole.behind(tier.name)) for tier in whole.tiers] == [["l4"], ["runtime"], []]
+    assert names(whole.path("runtime")) == ["edge", "l4"]
+
+
+def test_a_tier_with_several_behind_it_names_them() -> None:
+    whole = branching(tier("edge", to=["gateway", "web"]), tier("gateway"), tier("api"), tier("web"))
+    assert [names(whole.behind(one.name)) for one in whole.tiers] == [["gateway", "web"], ["api"], [], []]
+    assert [names(whole.path(one.name)) for one in whole.tiers] == [[], ["edge"], ["edge", "gateway"], ["edge"]]
+    assert names(whole.inside_out) == ["web", "api", "gateway", "edge"]
+
+
+@pytest.mark.parametrize(
+    ("tiers", "reason"),
+    [
+        ((tier("edge", to=["apo"]), tier("api")), "`to` of tier edge names apo, and there is no such tier"),
+        ((tier("edge", to=["api"]), tier("api", to=["edge"])), "put it below it in the list"),
+        ((tier("edge", to=["edge"]), tier("api")), "put it below it in the list"),
+        ((tier("edge", to=["api", "web"]), tier("api", to=["web"]), tier("web")), "names tier web twice"),
+        ((tier("edge", to=["web"]), tier("api"), tier("web")), "no tier leads to tier api"),
+    ],
+)
+def test_a_tier_that_no_tier_or_several_lead_to_is_refused(tiers: tuple[dict[str, Any], ...], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        branching(*tiers)
 
 
 def test_a_tier_is_found_by_its_name() -> None:

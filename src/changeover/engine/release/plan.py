@@ -142,20 +142,12 @@ def _uploads(
 ) -> list[tuple[str | None, Upload]]:
     """The uploads that pass through a tier, with their instance where it is known.
 
-    A tier that sees no uploads passes on those of the first tier behind it that does, each through some instance.
+    A tier that sees no uploads passes on those of the first tiers behind it that do, each through some instance.
     """
-    behind: Tier | None = tier
-    while behind is not None and not runtime.hops[behind.name].traits.sees_uploads:
-        behind = runtime.chain.inner(behind.name)
-    if behind is None:
-        return []
-    here = behind is tier
-    return [
-        (name if here else None, upload)
-        for name, what in seen[behind.name].items()
-        if what is not None
-        for upload in what.uploads
-    ]
+    if not runtime.hops[tier.name].traits.sees_uploads:
+        inward = (_uploads(runtime, inner, seen) for inner in runtime.chain.behind(tier.name))
+        return [(None, upload) for uploads in inward for _, upload in uploads]
+    return [(name, upload) for name, what in seen[tier.name].items() if what is not None for upload in what.uploads]
 
 
 def _rehearse(

@@ -7,7 +7,7 @@ file without a reload. That needs no discovery server, which could be down while
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ _TYPE = "type.googleapis.com/envoy.extensions"
 
 def bootstrap(settings: EnvoySettings, context: LaunchContext) -> str:
     """The whole bootstrap of one instance."""
-    if (inner := context.inner) is None:
+    if not context.behind:
         raise ValueError(f"{context.tier.name}: an envoy tier needs a tier behind it")
     return json.dumps(
         {
@@ -37,8 +37,8 @@ def bootstrap(settings: EnvoySettings, context: LaunchContext) -> str:
             # For the patterns below: by default Envoy refuses those of more than 100 steps.
             "layered_runtime": {"layers": [{"name": "patterns", "static_layer": {"re2.max_program_size": _STEPS}}]},
             "static_resources": {
-                "listeners": [_listener(settings, context, inner.tier), _control(context.instance.control)],
-                "clusters": [_cluster(settings, inner, context.membership)],
+                "listeners": [_listener(settings, context), _control(context.instance.control)],
+                "clusters": [_cluster(settings, inner) for inner in context.behind],
             },
         },
         indent=1,
@@ -75,7 +75,7 @@ def endpoints(cluster: str, listed: Mapping[str, EnvoyEndpoint]) -> str:
     return json.dumps({"resources": [resource]}, indent=1)
 
 
-def _listener(settings: EnvoySettings, context: LaunchContext, inner: Tier) -> dict[str, Any]:
+def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
     meets_clients = context.trusted_peers is not None
     manager = {
         "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -94,7 +94,9 @@ def _listener(settings: EnvoySettings, context: LaunchContext, inner: Tier) -> d
                 {"header": {"key": name, "value": value.replace("%", "%%")}}
                 for name, value in settings.headers.items()
             ],
-            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [*_hidden(context), *_routes(inner)]}],
+            "virtual_hosts": [
+                {"name": "all", "domains": ["*"], "routes": [*_hidden(context), *_routes(settings, context)]}
+            ],
         },
         "early_header_mutation_extensions": _removals(meets_clients=meets_clients),
         # The address of a PROXY header is the client's: it goes into X-Forwarded-For. Else that is left as it comes.
@@ -103,7 +105,7 @@ def _listener(settings: EnvoySettings, context: LaunchContext, inner: Tier) -> d
         # An empty list would mean all of these, so it has an address that no client has.
         "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
         "http_filters": [
-            *_sessions(inner.affinity),
+            *([_SESSIONS] if any(inner.tier.affinity.by == "cookie" for inner in context.behind) else []),
             {"name": "router", "typed_config": {"@type": f"{_TYPE}.filters.http.router.v3.Router"}},
         ],
     }
@@ -166,23 +168,31 @@ def _hidden(context: LaunchContext) -> list[dict[str, Any]]:
     return [{"match": match, "direct_response": {"status": 404}}]
 
 
-def _sessions(affinity: AffinityRule) -> list[dict[str, Any]]:
+_SESSIONS = {
+    "name": "sessions",
+    "typed_config": {"@type": f"{_TYPE}.filters.http.stateful_session.v3.StatefulSession"},
+}
+"""Does nothing where a route sets no cookie."""
+
+
+def _session(affinity: AffinityRule) -> dict[str, Any]:
     """Affinity by cookie. The cookie names the instance, so all nodes agree whatever their lists hold at the moment.
 
     A hash of the cookie would move other sessions, too, with each new instance, and again between nodes that get the
     new list one after the other.
     """
     if affinity.by != "cookie":
-        return []
+        return {}
     state = {
         "@type": "type.googleapis.com/envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState",
         "cookie": {"name": affinity.name, "path": "/"},
     }
-    filter = {
-        "@type": f"{_TYPE}.filters.http.stateful_session.v3.StatefulSession",
-        "session_state": {"name": "envoy.http.stateful_session.cookie", "typed_config": state},
+    session = {"session_state": {"name": "envoy.http.stateful_session.cookie", "typed_config": state}}
+    per_route = {
+        "@type": f"{_TYPE}.filters.http.stateful_session.v3.StatefulSessionPerRoute",
+        "stateful_session": session,
     }
-    return [{"name": "sessions", "typed_config": filter}]
+    return {"typed_per_filter_config": {"sessions": per_route}}
 
 
 def _hashed_by(affinity: AffinityRule) -> str | None:
@@ -190,7 +200,14 @@ def _hashed_by(affinity: AffinityRule) -> str | None:
     return {"header": affinity.name, "client-ip": "x-forwarded-for"}.get(affinity.by)
 
 
-def _routes(inner: Tier) -> list[dict[str, Any]]:
+def _routes(settings: EnvoySettings, context: LaunchContext) -> Iterator[dict[str, Any]]:
+    """The first that fits decides, so the longest path comes first."""
+    behind = {inner.tier.name: inner.tier for inner in context.behind}
+    for route in sorted(settings.routes, key=lambda route: -len(route.path)):
+        yield from _route(route.path, behind[route.to] if route.to else context.behind[0].tier)
+
+
+def _route(path: str, inner: Tier) -> Iterator[dict[str, Any]]:
     # timeout 0: the default of 15 s is for whole answers and would cut a slow one. Repeated once: any request that
     # never reached an instance (connect-failure), and a safe one whose connection broke before an answer.
     to: dict[str, Any] = {"cluster": inner.name, "timeout": "0s"}
@@ -198,21 +215,21 @@ def _routes(inner: Tier) -> list[dict[str, Any]]:
         to["hash_policy"] = [{"header": {"header_name": header}}]
     safe = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
     retry = {"num_retries": 1}
-    return [
-        {
-            "match": {"prefix": "/", "headers": [safe]},
-            "route": {**to, "retry_policy": {**retry, "retry_on": "connect-failure,refused-stream,reset"}},
-        },
-        {
-            "match": {"prefix": "/"},
-            "route": {**to, "retry_policy": {**retry, "retry_on": "connect-failure,refused-stream"}},
-        },
-    ]
+    yield {
+        "match": {"prefix": path, "headers": [safe]},
+        "route": {**to, "retry_policy": {**retry, "retry_on": "connect-failure,refused-stream,reset"}},
+        **_session(inner.affinity),
+    }
+    yield {
+        "match": {"prefix": path},
+        "route": {**to, "retry_policy": {**retry, "retry_on": "connect-failure,refused-stream"}},
+        **_session(inner.affinity),
+    }
 
 
-def _cluster(settings: EnvoySettings, inner: InnerTier, membership: str) -> dict[str, Any]:
+def _cluster(settings: EnvoySettings, inner: InnerTier) -> dict[str, Any]:
     health = inner.tier.health
-    folder, _, _ = membership.rpartition("/")
+    folder, _, _ = inner.membership.rpartition("/")
     return {
         "name": inner.tier.name,
         "type": "EDS",
@@ -230,7 +247,7 @@ def _cluster(settings: EnvoySettings, inner: InnerTier, membership: str) -> dict
         "ignore_health_on_host_removal": True,
         "eds_cluster_config": {
             "eds_config": {
-                "path_config_source": {"path": membership, "watched_directory": {"path": folder}},
+                "path_config_source": {"path": inner.membership, "watched_directory": {"path": folder}},
                 "resource_api_version": "V3",
             }
         },

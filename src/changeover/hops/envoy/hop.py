@@ -35,6 +35,7 @@ class Envoy:
         # Envoy has no graceful signal: it is drained first, and then has nothing in flight.
         stop_signal=SIGTERM,
         names_clients=True,
+        branches=True,
         routes_inward=True,
         counts_requests=True,
     )

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
 
-from changeover.model.config_model import Headers
+from pydantic import Field, model_validator
+
+from changeover.model.config_model import Branch, Headers, RoutePath, each_once
 from changeover.model.stop import TemplateSettings
 from changeover.model.units import Seconds
+
+
+class EnvoyRoute(Branch):
+    """Where requests below one path go."""
+
+    path: RoutePath = Field("/", description="Prefix of the path; the longest one that fits decides.")
 
 
 class EnvoySettings(TemplateSettings):
@@ -27,3 +35,11 @@ class EnvoySettings(TemplateSettings):
     )
     stream_idle_timeout: Seconds = Field(300.0, gt=0, description="Longest silence within one request or answer.")
     headers: Headers = Field({}, description="Added to every response.")
+    routes: tuple[EnvoyRoute, ...] = Field(
+        (EnvoyRoute(),), min_length=1, description="By path; without one: everything."
+    )
+
+    @model_validator(mode="after")
+    def _paths_differ(self) -> Self:
+        each_once([route.path for route in self.routes])
+        return self

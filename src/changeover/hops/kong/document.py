@@ -34,8 +34,11 @@ class KongTarget:
     weight: int
 
 
-def document(name: str, tier: Tier, settings: KongSettings, ready_path: str | None) -> Document:
-    """Service, routes and upstream, all of that name, for the tier behind; no targets yet."""
+def document(name: str, tier: Tier, settings: KongSettings, ready_path: str | None, *, first: bool = True) -> Document:
+    """Service, routes and upstream, all of that name, for a tier behind; no targets yet.
+
+    `first`: routes that name no tier lead to this one.
+    """
     return {
         "_format_version": "3.0",
         "services": [
@@ -58,6 +61,7 @@ def document(name: str, tier: Tier, settings: KongSettings, ready_path: str | No
                         "response_buffering": False,
                     }
                     for number, route in enumerate(settings.routes, start=1)
+                    if (first if route.to is None else route.to == tier.name)
                 ],
             }
         ],
@@ -93,6 +97,14 @@ def _checks(tier: Tier, ready_path: str | None) -> Document:
             "tcp_failures": health.fall,
             "timeouts": health.fall,
         },
+    }
+
+
+def joined(documents: Iterable[Document]) -> Document:
+    """One document with the services and upstreams of all."""
+    return {
+        "_format_version": "3.0",
+        **{key: [entity for one in documents for entity in one[key]] for key in ("services", "upstreams")},
     }
 
 

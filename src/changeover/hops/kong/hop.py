@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from signal import SIGQUIT
@@ -28,7 +29,7 @@ from changeover.hops.kong.config import (
     run_script,
     status_conf,
 )
-from changeover.hops.kong.document import buffers, document
+from changeover.hops.kong.document import buffers, document, joined
 from changeover.hops.kong.external import external_router
 from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.render import render
@@ -62,6 +63,7 @@ class Kong:
         ready_path="/status/ready",
         # The script that stands for the instance turns QUIT into `kong quit`; on TERM it runs `kong stop`, which cuts.
         stop_signal=SIGQUIT,
+        branches=True,
         routes_inward=True,
         affinity_names=r"[A-Za-z0-9_-]+",
         passes_headers=r"[A-Za-z0-9_-]+",
@@ -72,20 +74,27 @@ class Kong:
         self._client = client
         self._timing = timing
         self._accesses: dict[str, AdminAccess] = {}
-        self._targets: FileTargets | None = None
+        self._targets: dict[str, FileTargets] = {}
+        """Tier behind -> its targets."""
+        self._pushing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pushed: dict[str, float] = {}
         """Instance -> when it last got the whole configuration."""
 
     def launch(self, settings: KongSettings, context: LaunchContext) -> LaunchSpec:
-        if context.inner is None:
+        if not context.behind:
             raise ValueError(f"{context.tier.name}: a kong tier needs a tier behind it")
         kong = binary.find()
-        tier, ready_path = context.inner.tier, context.inner.traits.shared_ready_path
+        whole = joined(
+            [
+                document(at.tier.name, at.tier, settings, at.traits.shared_ready_path, first=not number)
+                for number, at in enumerate(context.behind)
+            ]
+        )
         return LaunchSpec(
             ("sh", RUN),
             {
                 CONF: kong_conf(settings, context, as_root=os.geteuid() == 0),
-                DOCUMENT: json.dumps(document(tier.name, tier, settings, ready_path), indent=1),
+                DOCUMENT: json.dumps(whole, indent=1),
                 RUN: run_script(kong, context),
                 STATUS: status_conf(context),
                 **({} if context.trusted_peers is None else {CLIENTS: clients_conf(settings, context)}),
@@ -103,9 +112,10 @@ class Kong:
         if not await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout):
             return False
         now = time.monotonic()
-        if self._targets is not None and now >= self._pushed.get(instance.name, 0.0) + self._timing.push:
+        if self._targets and now >= self._pushed.get(instance.name, 0.0) + self._timing.push:
             try:
-                await self._targets.push(self._node(instance))
+                for targets in self._targets.values():
+                    await targets.push(self._node(instance))
             except Unknown:
                 return instance.name in self._pushed
             self._pushed[instance.name] = now
@@ -150,8 +160,9 @@ class Kong:
             bases = (node.base for node in all_nodes() if node.base is not None)
             return tier.drain.deadline if any(map(_buffers, bases)) else 0.0
 
-        self._targets = FileTargets(tier.name, Path(membership), all_nodes)
-        return KongRouter(tier.name, self._targets, all_nodes, time.monotonic, self._timing, hold=hold)
+        targets = FileTargets(tier.name, Path(membership), all_nodes, pushing=self._pushing)
+        self._targets[tier.name] = targets
+        return KongRouter(tier.name, targets, all_nodes, time.monotonic, self._timing, hold=hold)
 
     def external_router(
         self, tier: Tier, settings: ExternalKong, ready_path: str | None, membership: str

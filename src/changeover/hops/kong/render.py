@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from changeover.hops.kong.document import KongTarget, document, with_targets
+from changeover.hops.kong.document import KongTarget, document, joined, with_targets
 from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.settings import KongRoute, KongSettings
 from changeover.model.hop_traits import KnownHops
@@ -21,22 +21,23 @@ def render(parsed: ParsedChain, hops: KnownHops, serving: Serving) -> dict[str, 
     """
     chain = parsed.chain
     inside: dict[str, KongSettings] = {}
-    for outer, inner in zip(chain.tiers, chain.tiers[1:], strict=False):
+    for outer in chain.tiers:
         first = parsed.settings[outer.name][outer.first]
         if isinstance(first, KongSettings):
-            inside[inner.name] = first
+            inside |= {inner.name: first for inner in chain.behind(outer.name)}
     routed = [tier for tier in chain.tiers if tier.name in inside or _external(parsed, tier.name) is not None]
-    found: dict[str, Any] = {"_format_version": "3.0", "services": [], "upstreams": []}
+    firsts = {behind[0].name for one in chain.tiers if (behind := chain.behind(one.name))}
+    found = []
     for tier in routed or chain.tiers[-1:]:
         settings, name = inside.get(tier.name, KongSettings()), tier.name
         if (external := _external(parsed, tier.name)) is not None:
             route = KongRoute(buffering="buffer" if external.request_buffering else "stream")
             settings, name = KongSettings(routes=(route,)), external.upstream or name
         members = {instance: KongTarget(*known) for instance, known in serving.get(tier.name, {}).items()}
-        whole = with_targets(document(name, tier, settings, hops[tier.kind].shared_ready_path), name, members)
-        found["services"] += whole["services"]
-        found["upstreams"] += whole["upstreams"]
-    return found
+        is_first = tier.name not in inside or tier.name in firsts
+        one = document(name, tier, settings, hops[tier.kind].shared_ready_path, first=is_first)
+        found.append(with_targets(one, name, members))
+    return joined(found)
 
 
 def _external(parsed: ParsedChain, tier: str) -> ExternalKong | None:

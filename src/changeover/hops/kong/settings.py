@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from changeover.model.config_model import ConfigModel, RoutePath, each_once
+from changeover.model.config_model import Branch, RoutePath, each_once
 from changeover.model.stop import TemplateSettings
 from changeover.model.units import Seconds
 
@@ -14,7 +14,7 @@ LONGEST = 2_147_483
 """Seconds. Kong holds a timeout in milliseconds, below 2^31 - 1."""
 
 
-class KongRoute(ConfigModel):
+class KongRoute(Branch):
     """How requests below one path are passed on."""
 
     path: Annotated[RoutePath, Field(pattern=r"^[A-Za-z0-9._~/:@!$&'()*+,=-]*$")] = Field(

@@ -120,14 +120,23 @@ class FileTargets:
     by any process, makes Kong read it again.
     """
 
-    def __init__(self, upstream: str, file: Path, nodes: NodeList, *, owned: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        file: Path,
+        nodes: NodeList,
+        *,
+        owned: Mapping[str, Any] | None = None,
+        pushing: defaultdict[str, asyncio.Lock] | None = None,
+    ) -> None:
+        """`pushing`: node -> a lock that all tiers of the node share."""
         self._upstream = upstream
         self._owned = owned
         self._file = file
         self._nodes = nodes
         self._pauses: dict[str, tuple[float, float]] = {}
         """Node that was busy -> the length and the end of the current pause."""
-        self._pushing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._pushing = pushing if pushing is not None else defaultdict(asyncio.Lock)
 
     async def open(self) -> None:
         if not self._file.exists():

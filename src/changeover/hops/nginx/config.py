@@ -8,9 +8,8 @@ from types import MappingProxyType
 from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.settings import HttpSettings, Route, StreamSettings
 from changeover.model.forwarded import FORWARDED_HEADERS
-from changeover.model.instance import Address
 from changeover.model.units import human_bytes
-from changeover.ports import LaunchContext
+from changeover.ports import InnerTier, LaunchContext
 
 HEAD_BUFFER = "32k"
 """Of a request or a response, for its head. nginx's default is a page of 4 KiB, which one large cookie fills."""
@@ -37,7 +36,7 @@ http {{
     map $http_host {_HOST} {{ default $http_host; "" $server_addr:$server_port; }}
     client_body_buffer_size 1m;  # the default of 16k costs five times the CPU per byte of a large upload
 
-{_upstream(settings, context.inner.address)}
+{"".join(_upstream(settings, inner, _name(context, inner.tier.name)) for inner in context.behind)}
 {_trust(context)}{_zones(settings)}    server {{
 {_listen(context, binary)}
 {_lines(f"add_header {name} {_quote(value)} always;" for name, value in settings.headers.items())}
@@ -59,7 +58,7 @@ http {{
         # idempotent: nginx never repeats POST, PATCH and LOCK.
         proxy_next_upstream error timeout;
         proxy_next_upstream_tries 2;
-{_hidden(settings, context)}{"".join(_location(settings, n, route) for n, route in enumerate(settings.routes))}    }}
+{_hidden(settings, context)}{_locations(settings, context)}    }}
 
 {_control(context)}
 {settings.snippet}
@@ -111,12 +110,17 @@ def _shared_http() -> str:
     return "".join(f"    {line}\n" for line in lines)
 
 
-def _upstream(settings: HttpSettings, inner: Address) -> str:
+def _name(context: LaunchContext, to: str | None) -> str:
+    """The upstream of a tier behind; of the first one without a name."""
+    return "inner" if to in (None, context.behind[0].tier.name) else f"inner-{to}"
+
+
+def _upstream(settings: HttpSettings, inner: InnerTier, name: str) -> str:
     # One balancer address, named twice: with a single entry nginx never tries again, and with max_fails it would hold
     # the balancer itself to be down for ten seconds after one failed connection.
-    return f"""    upstream inner {{
-        server {inner} max_fails=0;
-        server {inner} max_fails=0;
+    return f"""    upstream {name} {{
+        server {inner.address} max_fails=0;
+        server {inner.address} max_fails=0;
         keepalive {settings.upstream_keepalive};
         keepalive_time {_time(settings.upstream_keepalive_time)};
         keepalive_timeout {_time(settings.upstream_keepalive_timeout)};
@@ -205,10 +209,16 @@ def _hidden(settings: HttpSettings, context: LaunchContext) -> str:
     return "".join(f"        {line}\n" for line in hidden)
 
 
-def _location(settings: HttpSettings, number: int, route: Route) -> str:
+def _locations(settings: HttpSettings, context: LaunchContext) -> str:
+    return "".join(
+        _location(settings, number, route, _name(context, route.to)) for number, route in enumerate(settings.routes)
+    )
+
+
+def _location(settings: HttpSettings, number: int, route: Route, upstream: str) -> str:
     largest, buffered = settings.largest_body(route), route.buffering == "buffer"
     lines = [
-        "proxy_pass http://inner;",
+        f"proxy_pass http://{upstream};",
         f"proxy_request_buffering {'on' if buffered else 'off'};",
         f"proxy_next_upstream {_REPEATS[route.retries]};",
     ]

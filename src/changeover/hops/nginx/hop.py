@@ -57,6 +57,7 @@ class NginxHttp(_Nginx):
         takes="tls",
         ready_path=READY_PATH,
         stop_signal=STOP_SIGNAL,
+        branches=True,
         names_clients=True,
         trusts_peers=True,
         # `underscores_in_headers` is off, its default: many servers take X_User and X-User for the same header.

@@ -6,12 +6,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from changeover.model.config_model import ConfigModel, Headers, RoutePath, each_once
+from changeover.model.config_model import Branch, Headers, RoutePath, each_once
 from changeover.model.stop import TemplateSettings
 from changeover.model.units import Bytes, Seconds, human_bytes
 
 
-class Route(ConfigModel):
+class Route(Branch):
     """How requests below one path are passed on: docs/routes.md."""
 
     path: RoutePath = Field("/", description="Prefix of the path.")

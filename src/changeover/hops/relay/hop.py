@@ -36,10 +36,10 @@ class Relay:
         self._client = client
 
     def launch(self, settings: RelaySettings, context: LaunchContext) -> LaunchSpec:
-        if context.inner is None or context.inner.address is None:
+        if not context.behind or (upstream := context.behind[0].address) is None:
             raise ValueError(f"{context.tier.name}: a relay tier needs a tier behind it")
         options = {
-            "upstream": str(context.inner.address),
+            "upstream": str(upstream),
             "listen": [str(context.instance.address)],
             "segment": settings.segment,
             "replay": settings.replay,

@@ -227,7 +227,6 @@ class LocalPlatform:
         return read_instance(self._state / "instances" / name / "instance.json")
 
     def _context(self, tier: Tier, instance: Instance) -> LaunchContext:
-        inner = self._chain.inner(tier.name)
         return LaunchContext(
             instance=instance,
             tier=tier,
@@ -235,8 +234,7 @@ class LocalPlatform:
             shared=str(self._state / "shared"),
             lame_duck=str(Path(instance.directory) / "lame-duck"),
             tls=str(self._state / "tls"),
-            inner=self._inner_tier(inner) if inner else None,
-            membership=str(self.membership_file(inner.name)) if inner else "",
+            behind=tuple(map(self._inner_tier, self._chain.behind(tier.name))),
             hidden_paths=self._control_paths() if self._meets_clients(tier) else (),
             trusted_peers=self._chain.trusted_peers if self._meets_clients(tier) else None,
         )
@@ -247,12 +245,11 @@ class LocalPlatform:
 
     def _meets_clients(self, tier: Tier) -> bool:
         """Whether no tier in front of it reads requests."""
-        in_front = self._chain.tiers[: self._chain.tiers.index(tier)]
-        return all(self._hops[one.kind].takes == "bytes" for one in in_front)
+        return all(self._hops[one.kind].takes == "bytes" for one in self._chain.path(tier.name))
 
     def _inner_tier(self, tier: Tier) -> InnerTier:
         address = None if tier.name in self._routed else self.entry(tier.name)
-        return InnerTier(tier, self._hops[tier.kind], address)
+        return InnerTier(tier, self._hops[tier.kind], address, str(self.membership_file(tier.name)))
 
     def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
         if instance.pid is None or instance.born is None:

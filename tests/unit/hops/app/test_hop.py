@@ -15,7 +15,7 @@ from changeover.hops.app.settings import AppSettings
 from changeover.model.instance import InFlight, LaunchSpec, Upload
 from changeover.ports import Unknown
 
-CONTEXT = launch_context(instance=instance("runtime-v2-3", 21000, 21000), inner=None)
+CONTEXT = launch_context(instance=instance("runtime-v2-3", 21000, 21000), behind=())
 
 
 def launch(**settings: Any) -> LaunchSpec:

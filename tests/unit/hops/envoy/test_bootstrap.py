@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.hops.contexts import BEHIND, instance, launch_context, tier
+from tests.unit.hops.contexts import BEHIND, INNER, instance, launch_context, tier
 
 from changeover.hops.envoy.bootstrap import EnvoyEndpoint, bootstrap, endpoints
 from changeover.hops.envoy.settings import EnvoySettings
@@ -50,6 +51,16 @@ def test_its_admin_interface_is_a_socket_of_the_operator_alone() -> None:
     assert made()["admin"]["address"] == {"pipe": {"path": "admin.sock", "mode": 0o600}}
 
 
+def test_each_route_leads_to_its_tier_the_longest_path_first() -> None:
+    web = replace(INNER, tier=tier("app", name="web", affinity={"cookie": "at"}), membership="/members/web/e.json")
+    settings = EnvoySettings.model_validate({"routes": [{"path": "/"}, {"path": "/web", "to": "web"}]})
+    document = json.loads(bootstrap(settings, replace(CONTEXT, behind=(INNER, web))))
+    found = [(one["match"]["prefix"], one["route"]["cluster"]) for one in routes(document)]
+    assert found == [("/web", "web")] * 2 + [("/", "runtime")] * 2
+    assert [cluster["name"] for cluster in document["static_resources"]["clusters"]] == ["runtime", "web"]
+    assert ["typed_per_filter_config" in one for one in routes(document)] == [True, True, False, False]
+
+
 # -- the tier behind -----------------------------------------------------------------------------------------------
 
 
@@ -77,7 +88,7 @@ def test_nothing_is_sent_to_a_member_that_is_not_ready_or_was_taken_out() -> Non
 
 def test_an_envoy_without_anything_behind_it_is_refused() -> None:
     with pytest.raises(ValueError, match="edge: an envoy tier needs a tier behind it"):
-        bootstrap(EnvoySettings(), launch_context(inner=None))
+        bootstrap(EnvoySettings(), launch_context(behind=()))
 
 
 # -- what may be sent again, and how long things may take ----------------------------------------------------------

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tests.unit.hops.contexts import instance, launch_context, tier
+from tests.unit.hops.contexts import INNER, instance, launch_context, tier
 from tests.unit.hops.nginx.nginx_text import Directive, parse
 
 from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.config import http_conf, stream_conf
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
+from changeover.model.instance import Address
 
 OLD = NginxBinary("/usr/sbin/nginx", (1, 22, 1), "/modules/ngx_stream_module.so")
 NEW = NginxBinary("/usr/sbin/nginx", (1, 27, 4), None)
@@ -41,6 +44,16 @@ def control(conf: Directive) -> Directive:
 
 def location(server: Directive, path: str) -> Directive:
     return next(one for one in server.all("location") if one.words[-1] == path)
+
+
+def test_each_route_leads_to_the_upstream_of_its_tier() -> None:
+    web = replace(INNER, tier=tier("app", name="web"), address=Address("127.0.0.1", 20200))
+    settings = HttpSettings.model_validate({"routes": [{"path": "/"}, {"path": "/web", "to": "web"}]})
+    conf = http(settings, behind=(INNER, web))
+    leads = {path: location(serving(conf), path).value("proxy_pass")[0] for path in ("/", "/web")}
+    servers = {one.words[1]: one.all("server")[0].words[1] for one in conf.one("http").all("upstream")}
+    assert servers[leads["/"].removeprefix("http://")] == "127.0.0.1:20100"
+    assert servers[leads["/web"].removeprefix("http://")] == "127.0.0.1:20200"
 
 
 # -- readiness -----------------------------------------------------------------------------------------------------
@@ -108,9 +121,9 @@ def test_the_stream_passes_bytes_to_the_tier_behind() -> None:
 
 def test_a_proxy_without_anything_behind_it_is_refused() -> None:
     with pytest.raises(ValueError, match="edge: an nginx tier needs a tier behind it"):
-        http_conf(PLAIN, launch_context(inner=None), OLD, as_root=False)
+        http_conf(PLAIN, launch_context(behind=()), OLD, as_root=False)
     with pytest.raises(ValueError, match="edge: an nginx-stream tier needs a tier behind it"):
-        stream_conf(PLAIN_STREAM, launch_context(inner=None), OLD, as_root=False)
+        stream_conf(PLAIN_STREAM, launch_context(behind=()), OLD, as_root=False)
 
 
 # -- TLS -----------------------------------------------------------------------------------------------------------

@@ -86,4 +86,4 @@ def test_it_waits_until_others_than_an_application_that_died_were_asked() -> Non
 
 def test_it_stands_in_front_of_something() -> None:
     with pytest.raises(ValueError, match="needs a tier behind it"):
-        Relay(httpx.AsyncClient()).launch(RelaySettings(segment=()), launch_context(inner=None))
+        Relay(httpx.AsyncClient()).launch(RelaySettings(segment=()), launch_context(behind=()))
