@@ -169,13 +169,13 @@ async def started(folder: Path, *command: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def through_haproxy(
-    folder: Path, tier: Tier, *, first: bool = False, ready_path: str = "/readyz"
+    folder: Path, tier: Tier, *, first: bool = False, ready_path: str = "/readyz", most: int = haproxy.MOST
 ) -> AsyncIterator[Balancer]:
     """HAProxy in front of `tier`, which is the first one of its chain or the second."""
     front = Tier.model_validate({"name": "front", "kind": "nginx", "templates": {"v1": {}}})
     chain = Chain(tiers=(tier,) if first else (front, tier))
     at = Address(HOST, sockets.free_port(HOST, set()))
-    (folder / "haproxy.cfg").write_text(haproxy.config(chain, {tier.name: at}, {tier.name: ready_path}))
+    (folder / "haproxy.cfg").write_text(haproxy.config(chain, {tier.name: at}, {tier.name: ready_path}, most))
     api = haproxy.RuntimeApi(folder)
     async with started(folder, haproxy.binary(), "-f", "haproxy.cfg", "-db"), asyncio.timeout(60):
         async with asyncio.timeout(PATIENCE):

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from changeover.model.chain import Chain, Tier
+from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Address, Instance
-from changeover.platforms.local.haproxy import HaproxyPreview, HaproxyRouter, RuntimeApi, config
+from changeover.platforms.local.haproxy import HaproxyPreview, HaproxyRouter, RuntimeApi, config, most_connections
 from changeover.ports import Membership, Unknown
 
 WEB = Instance("web-v1-1", "web", "v1", Address("127.0.0.1", 25556), Address("127.0.0.1", 25557))
@@ -28,6 +29,16 @@ STAT = (
     "check_status,check_code,check_duration,hrsp_1xx,\n"
 )
 """Shortened at the end: HAProxy goes on with 60 columns that no code here reads."""
+
+
+def test_the_connections_it_is_given_follow_from_the_files_that_a_process_may_open() -> None:
+    tier = Tier.model_validate({"name": "web", "kind": "app", "size": 3, "templates": {"v1": {}}})
+    chain = Chain(tiers=(tier,))
+    assert most_connections(chain, 1 << 20) == 8192
+    assert most_connections(chain, 4096) == (4096 - 128 - 4) // 2
+    assert most_connections(chain, 644) == 256
+    with pytest.raises(ChangeoverError, match=r"may open 643 files here, and HAProxy needs 644[^\0]*ulimit -Hn"):
+        most_connections(chain, 643)
 
 
 def state_row(name: str, operational: int, administrative: int, weight: int = 1) -> str:

@@ -21,6 +21,7 @@ from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.plan import data, picture
 from changeover.engine.release.plan import make
 from changeover.engine.release.saved_plan import save
+from changeover.ports import Unknown
 
 
 def plan(
@@ -44,9 +45,12 @@ def plan(
             found.check_software()
             with contextlib.closing(found.journal()) as journal:
                 made = await make(found.runtime, journal, asked, strategy.value if strategy else None, time.time())
+            connections = None
+            with contextlib.suppress(Unknown):
+                connections = await found.platform.most_connections()
         if made.tiers:
             save(found.state, made.saved)
-        output.result(data(made, found.disk), picture(made, found.disk))
+        output.result(data(made, found.disk, connections), picture(made, found.disk, connections))
         return exits.WORK_TO_DO if made.tiers else exits.DONE
 
     run(json, work)

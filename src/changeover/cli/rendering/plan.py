@@ -26,7 +26,7 @@ def _disk(one: TierPlan, disk: Disk) -> int:
     return max(templates.get(one.from_template, 0), templates.get(one.to_template, 0))
 
 
-def data(made: Plan, disk: Disk) -> dict[str, Any]:
+def data(made: Plan, disk: Disk, connections: int | None) -> dict[str, Any]:
     """The object of `plan --json`. Times in seconds from the start of the rollout, sizes in bytes."""
     return {
         "id": made.saved.id if made.tiers else None,
@@ -35,6 +35,7 @@ def data(made: Plan, disk: Disk) -> dict[str, Any]:
             {**_tier_data(one), "buffered_bytes_limit": one.rehearsal.peak * _disk(one, disk)} for one in made.tiers
         ],
         "max_instances": made.peak,
+        "max_connections": connections,
         "lower_bound_seconds": _rounded(made.lower_bound),
         "seconds": _rounded(made.seconds),
         "uploads": [_upload_data(one) for one in made.uploads],
@@ -85,8 +86,8 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def picture(made: Plan, disk: Disk) -> RenderableType:
-    """The tables that `plan` prints."""
+def picture(made: Plan, disk: Disk, connections: int | None) -> RenderableType:
+    """The tables that `plan` prints. `connections`: what the load balancer can hold at once; None: it is not known."""
     if not made.tiers:
         runs = ", ".join(f"{tier} already runs {template}" for tier, template in made.saved.targets.items())
         return f"{runs}. Nothing to do."
@@ -110,6 +111,11 @@ def picture(made: Plan, disk: Disk) -> RenderableType:
         for one in made.tiers
         if (each := _disk(one, disk))
     ]
+    fits.append(
+        "It is not known how many connections the load balancer can hold: it did not answer."
+        if connections is None
+        else f"The load balancer can hold {connections:,} connections at once, over all tiers."
+    )
     last = f"Execute it with `changeover roll --plan {made.saved.id}`. That is refused if the chain has changed since."
     return Group(steps, whole, *_uploads(made), *fits, *waits, last)
 

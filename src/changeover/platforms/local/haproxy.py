@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from changeover.model.chain import Chain, Tier
+from changeover.model.errors import fail
 from changeover.model.instance import Address, Instance
 from changeover.model.software import Missing, refused
 from changeover.platforms.local.timing import TIMING, LocalTiming
@@ -43,8 +44,27 @@ def _path() -> str | None:
     return shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/sbin:/usr/local/sbin")
 
 
-def config(chain: Chain, entries: Mapping[str, Address], ready_paths: Mapping[str, str]) -> str:
-    """One listener for every tier in `entries`; no members yet."""
+MOST, LEAST = 8192, 256
+"""Connections at once, over all listeners: as many as HAProxy is given, and with fewer a chain is not started."""
+
+
+def most_connections(chain: Chain, descriptors: int) -> int:
+    """Connections that HAProxy can hold at once with that many descriptors. Raises ChangeoverError for too few.
+
+    One takes two descriptors, and a health check one for a moment. HAProxy does not start if it cannot have them all.
+    """
+    others = 128 + sum(tier.size + tier.surge for tier in chain.tiers)
+    if (found := min(MOST, (descriptors - others) // 2)) < LEAST:
+        raise fail(
+            f"a process may open {descriptors} files here, and HAProxy needs {2 * LEAST + others} for this chain",
+            state="Nothing was started.",
+            next="Raise the hard limit: `ulimit -Hn` shows it; /etc/security/limits.conf or LimitNOFILE= set it.",
+        )
+    return found
+
+
+def config(chain: Chain, entries: Mapping[str, Address], ready_paths: Mapping[str, str], most: int = MOST) -> str:
+    """One listener for every tier in `entries`; no members yet. `most`: connections at once, over all of them."""
     # Idle times are set at the tiers: a balancer that cut a silent connection would cut a slow response.
     listeners = "".join(
         f"""
@@ -63,7 +83,7 @@ listen {tier.name}
     )
     return f"""global
     stats socket unix@{SOCKET} mode 600 level admin
-    maxconn 8192
+    maxconn {most}
     nbthread 1
 
 defaults

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import resource
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -83,9 +86,10 @@ class LocalPlatform:
         # A HAProxy that was started and not yet recorded holds the same ports, without members.
         self._end_unrecorded(self._state / "haproxy")
         entries = self._entries({} if record is None else record.entries, fresh=fresh)
+        most = haproxy.most_connections(self._chain, _descriptors())
         ready_paths = {tier.name: self._hops[tier.kind].ready_path for tier in self._chain.tiers}
         folder = self._state / "haproxy"
-        write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, ready_paths))
+        write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, ready_paths, most))
         command = (haproxy.binary(), "-f", "haproxy.cfg", "-db")
         await _check((*command, "-c"), folder, {}, self._timing.check)
         pid, born = process.spawn(command, cwd=folder, log=folder / "log", env={})
@@ -154,6 +158,14 @@ class LocalPlatform:
         ):
             leftover.unlink(missing_ok=True)
         shutil.rmtree(self._state / "members", ignore_errors=True)
+
+    async def most_connections(self) -> int:
+        """Connections that the load balancer can hold at once, over all tiers. Raises Unknown."""
+        answer = await self._api.ask("show info")
+        found = re.search(r"^Maxconn: (\d+)$", answer, re.MULTILINE)
+        if found is None:
+            raise Unknown(f"HAProxy answered `show info` with {answer[:80]!r}")
+        return int(found[1])
 
     def is_open(self) -> bool:
         """Whether the load balancer runs, with the members it is to have."""
@@ -299,6 +311,12 @@ class LocalPlatform:
             if (instance := read_instance(file)) is not None:
                 taken |= {instance.address.port, instance.control.port}
         return taken
+
+
+def _descriptors() -> int:
+    """Files that a process may open. HAProxy raises its soft limit to the hard one by itself."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
 async def _check(command: tuple[str, ...], folder: Path, env: Mapping[str, str], timeout: float) -> None:

@@ -31,32 +31,38 @@ def passing(outcome: UploadOutcome, left: float | None = 600.0, instance: str | 
 
 
 def test_times_count_from_the_start_of_the_whole() -> None:
-    (tier,) = data(PLAN, {})["tiers"]
+    (tier,) = data(PLAN, {}, 8192)["tiers"]
     assert (tier["starts_at_seconds"], tier["seconds"], tier["lower_bound_seconds"]) == (5.0, 40.0, 20.0)
     assert [step["at_seconds"] for step in tier["steps"]] == [5.0, 5.0, 17.0, 45.0]
 
 
 def test_buffered_bodies_take_the_larger_template_for_each_instance_that_exists_at_once() -> None:
-    (tier,) = data(PLAN, DISK)["tiers"]
+    (tier,) = data(PLAN, DISK, 8192)["tiers"]
     assert tier["buffered_bytes_limit"] == 3 * 2_000_000
-    assert "runtime buffers bodies on disk: 3 instances x 2.0 MB = 6.0 MB." in shown(picture(PLAN, DISK))
-    assert "buffers bodies" not in shown(picture(PLAN, {}))
+    assert "runtime buffers bodies on disk: 3 instances x 2.0 MB = 6.0 MB." in shown(picture(PLAN, DISK, 8192))
+    assert "buffers bodies" not in shown(picture(PLAN, {}, 8192))
+
+
+def test_the_connections_that_the_load_balancer_can_hold_are_shown() -> None:
+    assert "can hold 1,982 connections at once, over all tiers." in shown(picture(PLAN, {}, 1982))
+    assert "It is not known how many connections" in shown(picture(PLAN, {}, None))
+    assert data(PLAN, {}, 1982)["max_connections"] == 1982
 
 
 def test_a_rollout_that_never_ends_has_no_duration() -> None:
     endless = replace(PLAN, tiers=(replace(TIER, rehearsal=replace(REHEARSAL, outcome="held up")),))
-    assert (data(endless, {})["seconds"], data(endless, {})["tiers"][0]["seconds"]) == (None, None)
-    assert "until its uploads end" in shown(picture(endless, {}))
+    assert (data(endless, {}, 8192)["seconds"], data(endless, {}, 8192)["tiers"][0]["seconds"]) == (None, None)
+    assert "until its uploads end" in shown(picture(endless, {}, 8192))
 
 
 def test_a_plan_without_a_step_has_no_id_and_names_what_runs() -> None:
     nothing = replace(PLAN, tiers=())
-    assert data(nothing, {})["id"] is None
-    assert shown(picture(nothing, {})) == "runtime already runs v2. Nothing to do."
+    assert data(nothing, {}, 8192)["id"] is None
+    assert shown(picture(nothing, {}, 8192)) == "runtime already runs v2. Nothing to do."
 
 
 def test_steps_of_a_kind_at_one_time_are_one_row() -> None:
-    text = shown(picture(PLAN, {}))
+    text = shown(picture(PLAN, {}, 8192))
     assert "5s │ runtime │ create v2 │ runtime-v2-3, runtime-v2-4" in text
     assert "17s │ runtime │ wait for hooks │" in text
     assert "Not included: the wait for hooks (runtime)." in text
@@ -67,16 +73,16 @@ def test_steps_of_a_kind_at_one_time_are_one_row() -> None:
 
 def test_an_upload_that_would_be_cut_is_counted_and_named() -> None:
     plan = replace(PLAN, uploads=(passing("cut"), passing("ends", 1.0)))
-    assert data(plan, {})["uploads_cut"] == 1
-    text = shown(picture(plan, {}))
+    assert data(plan, {}, 8192)["uploads_cut"] == 1
+    text = shown(picture(plan, {}, 8192))
     assert "runtime │ runtime-v1-1 │ 1.0 MB of 50.0 MB │ 100.0 kB/s │ 10m │ 12s │ cut at the drain deadline" in text
     assert "1 of 2 uploads in flight would be cut. 1 end in time." in text
 
 
 def test_an_upload_whose_end_is_not_known_has_none() -> None:
     plan = replace(PLAN, uploads=(passing("unknown", None, None), passing("held", inf)))
-    assert [one["remaining_seconds"] for one in data(plan, {})["uploads"]] == [None, None]
-    text = shown(picture(plan, {}))
+    assert [one["remaining_seconds"] for one in data(plan, {}, 8192)["uploads"]] == [None, None]
+    text = shown(picture(plan, {}, 8192))
     assert "runtime │ any │ 1.0 MB of 50.0 MB │ 100.0 kB/s │ ? │ 12s │ unknown" in text
     assert "never ends │ 12s │ kept beyond the drain deadline" in text
     assert "0 of 2 uploads in flight would be cut." in text
@@ -84,13 +90,13 @@ def test_an_upload_whose_end_is_not_known_has_none() -> None:
 
 def test_instances_that_report_no_requests_are_named() -> None:
     plan = replace(PLAN, silent=("runtime-v1-2",))
-    assert data(plan, {})["instances_without_counts"] == ["runtime-v1-2"]
-    text = shown(picture(plan, {}))
+    assert data(plan, {}, 8192)["instances_without_counts"] == ["runtime-v1-2"]
+    text = shown(picture(plan, {}, 8192))
     assert "No upload is in flight." in text
     assert "Requests in flight are unknown for: runtime-v1-2." in text
 
 
 def test_several_tiers_have_a_line_for_the_whole() -> None:
     two = replace(PLAN, tiers=(TIER, replace(TIER, tier="edge", begins=45.0)))
-    assert "together" in shown(picture(two, {}))
-    assert "7 in total │ 40s │ 1m20s" in shown(picture(two, {}))
+    assert "together" in shown(picture(two, {}, 8192))
+    assert "7 in total │ 40s │ 1m20s" in shown(picture(two, {}, 8192))
