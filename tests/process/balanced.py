@@ -86,7 +86,7 @@ class Client:
 
     async def get(self, at: Address, path: str = "/") -> str:
         """Who answered. Anything but 200 is an error."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(3 * PATIENCE):
             reader, writer = await asyncio.open_connection(at.host, at.port, local_addr=(self.source, 0))
             try:
                 return await self.get_on(reader, writer, path)

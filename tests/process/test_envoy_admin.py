@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.process.balanced import Balancer, Web, through_envoys
+from tests.process.balanced import Balancer, Client, Web, through_envoys
 from tests.process.test_affinity import run
 
 from changeover import wiring
@@ -34,3 +35,22 @@ def test_its_control_address_answers_readiness_alone(tmp_path: Path, folder: str
 
     (tmp_path / folder).mkdir()
     run(tmp_path / folder, through_envoys, "none", story, nodes=1)
+
+
+def test_more_requests_at_once_than_envoy_sends_by_default_are_answered(tmp_path: Path) -> None:
+    """Its circuit breaker would answer 503 to all but 1,024 of them."""
+
+    async def story(balancer: Balancer, webs: list[Web], instances: list[Instance]) -> None:
+        (at,) = balancer.at
+        asked = [asyncio.create_task(Client({"X-Held": "yes"}).get(at, "/held")) for _ in range(1_100)]
+        try:
+            async with asyncio.timeout(60):
+                while sum("x-held" in head for web in webs for head in web.heads) < len(asked):
+                    assert not any(task.done() for task in asked)
+                    await asyncio.sleep(0.02)
+        finally:
+            for web in webs:
+                web.let_go.set()
+        assert len(await asyncio.gather(*asked)) == 1_100
+
+    run(tmp_path, through_envoys, "none", story, nodes=1)

@@ -21,7 +21,8 @@ class LifecycleTiming:
     """Seconds, unless a field says otherwise."""
 
     admission: float = 30.0
-    """Until every router of a new chain must send traffic to every member."""
+    """Until every router of a new chain must send traffic to every member, or the tier's progress deadline if that is
+    longer."""
     admission_looks: int = 5
     """Looks in a row that must find every member admitted."""
     stop: float = 10.0
@@ -71,9 +72,10 @@ async def _until_admitted(runtime: ChainRuntime, controller: Controller, timing:
     exists yet; a gateway that starts later must still find the instance healthy. One look is not enough: the worker
     threads of a proxy learn of a member a moment after its main thread, which answers the look.
     """
-    deadline = time.monotonic() + timing.admission
+    began = time.monotonic()
     for tier, router in runtime.routers.items():
         agreed = 0
+        deadline = began + max(timing.admission, controller.machines[tier].settings.progress_deadline)
         while agreed < timing.admission_looks:
             names = frozenset(member.name for member in controller.machines[tier].fleet.where(Phase.ADMITTED))
             try:

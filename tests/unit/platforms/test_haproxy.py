@@ -158,7 +158,7 @@ def test_members_are_asked_where_their_hop_answers_and_for_as_long_as_their_tier
 
 def test_it_passes_bytes_and_cuts_no_silent_connection() -> None:
     assert "mode tcp" in CONFIG["defaults"]
-    assert {"timeout client 1h", "timeout server 1h"} <= set(CONFIG["defaults"])
+    assert {"timeout client 24d", "timeout server 24d"} <= set(CONFIG["defaults"])
 
 
 def test_a_preview_listens_at_an_address_of_its_own_and_answers_503_while_it_is_empty() -> None:

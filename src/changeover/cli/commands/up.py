@@ -21,8 +21,8 @@ from changeover.engine.lifecycle import bring_up
 from changeover.engine.runtime import ProgressListener
 from changeover.model.errors import fail
 
-REVIVAL = KeeperTiming(heal=60.0)
-"""Every instance of the chain may have to start at once."""
+REVIVAL = 60.0
+"""Seconds that `up` waits for what died, or the longest progress deadline: all instances may have to start at once."""
 
 
 def up(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
@@ -60,11 +60,12 @@ async def _revive(output: Output, found: wiring.Wired) -> None:
             output.note("The chain is already up. Nothing was changed.")
             return
         output.note("The chain was up, and parts of it have died. They are started again.")
+        patience = max(REVIVAL, *(tier.update.progress_deadline for tier in found.chain.tiers))
         async with patient_lease(journal, "up", time.time()):
-            await heal(found.runtime, journal, output.progress_since(time.time()), REVIVAL)
+            await heal(found.runtime, journal, output.progress_since(time.time()), KeeperTiming(heal=patience))
         if needs_healing(found.runtime, journal):
             raise fail(
-                f"the chain does not serve whole within {REVIVAL.heal:.0f} s",
+                f"the chain does not serve whole within {patience:.0f} s",
                 state="The keeper goes on with replacing the instances that died.",
                 next="`changeover status` shows what is missing; the logs are in the state folder.",
             )

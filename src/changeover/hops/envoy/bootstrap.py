@@ -21,6 +21,8 @@ from changeover.model.instance import Address
 from changeover.ports import InnerTier, LaunchContext
 
 READY_PATH = "/ready"
+_NO_BREAKER = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), 1_000_000_000)
+"""By default Envoy answers 503 to the 1,025th request at once, and to a failed one while three others are repeated."""
 _STEPS = {"error_level": 10_000, "warn_level": 10_000}
 _TYPE = "type.googleapis.com/envoy.extensions"
 
@@ -243,6 +245,7 @@ def _cluster(settings: EnvoySettings, inner: InnerTier) -> dict[str, Any]:
             # Otherwise its workers use new health and weights up to a second after `/clusters` shows them.
             "update_merge_window": "0s",
         },
+        "circuit_breakers": {"thresholds": [_NO_BREAKER]},
         # A removed endpoint gets nothing new at once, and not only when its health check fails, too.
         "ignore_health_on_host_removal": True,
         "eds_cluster_config": {

@@ -65,7 +65,8 @@ def most_connections(chain: Chain, descriptors: int) -> int:
 
 def config(chain: Chain, entries: Mapping[str, Address], ready_paths: Mapping[str, str], most: int = MOST) -> str:
     """One listener for every tier in `entries`; no members yet. `most`: connections at once, over all of them."""
-    # Idle times are set at the tiers: a balancer that cut a silent connection would cut a slow response.
+    # Idle times are set at the tiers: a balancer that cut a silent connection would cut a slow response. Those here are
+    # longer than any of theirs, and the kernel finds peers that are gone.
     listeners = "".join(
         f"""
 listen {tier.name}
@@ -89,8 +90,9 @@ listen {tier.name}
 defaults
     mode tcp
     timeout connect 2s
-    timeout client 1h
-    timeout server 1h
+    timeout client 24d
+    timeout server 24d
+    option tcpka
     retries 3
     option redispatch 1
 {listeners}"""
