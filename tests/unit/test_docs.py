@@ -18,6 +18,7 @@ from tests.unit.json_page import WRONG, sections
 from tests.unit.json_page import insist as insist_json
 from tests.unit.man_page import MAN_PAGE, man_page
 from tests.unit.pages import DOCS, insist, members, settings, table
+from tests.unit.waits import waits
 from typer.testing import CliRunner
 
 from changeover import wiring
@@ -90,6 +91,10 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("actions.md", "states"): lambda: members(actions.TierStatus),
     ("actions.md", "phases"): lambda: members(Phase),
     ("actions.md", "actions"): lambda: actions.table() + "\n",
+    ("timing.md", "waits"): lambda: table(
+        ("where", "name", "value", "meaning"),
+        ((f"`{one.place}`", f"`{one.name}`", f"`{one.value}`", one.reason) for one in waits()),
+    ),
     ("security.md", "forwarded"): lambda: (
         textwrap.fill(f"{', '.join(f'`{name}`' for name in FORWARDED_HEADERS)}.\n", 120, break_on_hyphens=False) + "\n"
     ),
@@ -114,6 +119,10 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ),
 }
 """Parts of pages that are made from the code."""
+
+
+def test_every_wait_has_its_reason_beside_it() -> None:
+    assert not [f"{one.place}: {one.name}" for one in waits() if not one.reason]
 
 
 @pytest.mark.parametrize(("page", "block"), PAGES, ids=" ".join)

@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 from changeover.uploads.protocols import ietf
 
 FIRST_PAUSE = 0.05
+"""Seconds before a retry; the pause is doubled up to the longest."""
 LONGEST_PAUSE = 2.0
-"""Seconds before a retry, doubled from the first to the longest."""
+"""Seconds: a tier that comes back is used within this time."""
 
 
 @dataclass(frozen=True)
