@@ -18,7 +18,7 @@ from tests.process.test_routes import Edge, run
 
 from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.instance import Instance
-from changeover.relay.config import hidden
+from changeover.relay.config import LOOPBACK, Networks, hidden, networks
 
 NAMED = dict.fromkeys(FORWARDED_HEADERS, "10.9.9.9")
 CLIENT = "10.1.2.3"
@@ -173,6 +173,26 @@ def test_a_client_of_a_relay_smuggles_nothing_and_gets_no_control_answer() -> No
             assert [await status(relayed.address, path) for path in ("/readyz/x", "/", "/x")] == [200] * 3
 
     asyncio.run(go())
+
+
+def test_a_relay_takes_a_proxy_header_from_named_peers_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    request = b"PROXY TCP4 10.9.9.9 127.0.0.1 4711 443\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    async def go(proxies: Networks, *, answers: bool) -> None:
+        async with scripted(echo) as where, relaying(where, proxy_protocol=True, proxies=proxies) as relayed:
+            for _ in range(2):
+                async with relayed.client() as client:
+                    await client.send(request)
+                    if answers:
+                        got = json.loads((await client.got()).body)["headers"]
+                        assert got["x-forwarded-for"] == "10.9.9.9"
+                    else:
+                        assert await client.is_closed()
+
+    asyncio.run(go(networks(LOOPBACK), answers=True))
+    assert "PROXY" not in capsys.readouterr().err
+    asyncio.run(go(networks(["10.0.0.0/8"]), answers=False))
+    assert capsys.readouterr().err.count("127.0.0.1 may not send a PROXY header") == 1
 
 
 def test_a_client_of_nginx_smuggles_nothing(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def main() -> int:
             patience=options["patience"],
             lame_duck_file=Path(options["lame_duck_file"]) if options["lame_duck_file"] else None,
             proxy_protocol=options["proxy_protocol"],
-            trusted_peers=networks(options["trusted_peers"]),
+            proxies=networks(options["proxies"]),
+            trusted_peers=None if options["trusted_peers"] is None else networks(options["trusted_peers"]),
             hidden=hidden(options["hidden_path"]),
         )
         admin = address(options["admin"]) if options["admin"] else None

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 from changeover.model.control_paths import spellings
@@ -23,9 +23,21 @@ def address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def networks(texts: list[str] | None) -> tuple[IPv4Network, ...] | None:
-    """`["10.0.0.0/8"]` as networks; None stays None. Raises ValueError."""
-    return None if texts is None else tuple(map(IPv4Network, texts))
+Networks = tuple[IPv4Network | IPv6Network, ...]
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+def networks(texts: Sequence[str]) -> Networks:
+    """`["10.0.0.0/8"]` as networks. Raises ValueError."""
+    return tuple(map(ip_network, texts))
+
+
+def is_among(peer: bytes, networks: Networks) -> bool:
+    """Whether that address is in one of them. A peer without one, over a Unix socket, is on this machine."""
+    address = ip_address(peer.decode() or "127.0.0.1")
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:  # at a listener for both families
+        address = address.ipv4_mapped
+    return any(address in network for network in networks)
 
 
 def hidden(paths: Sequence[str]) -> re.Pattern[bytes] | None:
@@ -115,7 +127,9 @@ class RelayConfig:
     """While it exists, every response closes its connection, and /readyz answers 503."""
     proxy_protocol: bool = False
     """Every connection begins with a PROXY header, which names the client."""
-    trusted_peers: tuple[IPv4Network, ...] | None = None
+    proxies: Networks = field(default_factory=lambda: networks(LOOPBACK))
+    """Peers that may send a PROXY header, beside those of Unix sockets. The connections of others are closed."""
+    trusted_peers: Networks | None = None
     """Peers whose forwarded headers pass; None: those of every peer."""
     hidden: re.Pattern[bytes] | None = None
     """Paths at which the relay itself answers 404, in every spelling."""

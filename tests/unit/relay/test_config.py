@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from changeover.relay.config import RoutePattern, address
+from changeover.relay.config import LOOPBACK, RoutePattern, address, hidden, is_among, networks
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,24 @@ def test_a_route_matches_its_path_and_what_is_below_it(path: bytes, matches: boo
 
 def test_the_root_matches_every_path() -> None:
     assert RoutePattern.parse("POST /").matches(b"POST", b"/a")
+
+
+@pytest.mark.parametrize(
+    ("peer", "known"),
+    [
+        (b"127.0.0.1", True),
+        (b"::1", True),
+        (b"::ffff:127.0.0.1", True),
+        (b"", True),
+        (b"10.0.0.1", False),
+        (b"::2", False),
+    ],
+)
+def test_a_peer_is_known_by_its_address_in_either_family(peer: bytes, known: bool) -> None:
+    assert is_among(peer, networks(LOOPBACK)) is known
+
+
+def test_a_hidden_path_begins_with_a_slash() -> None:
+    with pytest.raises(ValueError, match="begins with a slash"):
+        hidden(["readyz"])
+    assert hidden([]) is None

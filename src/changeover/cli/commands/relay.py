@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from changeover.relay.config import MIB, RelayConfig
+from changeover.relay.config import LOOPBACK, MIB, RelayConfig
 
 DEFAULTS = RelayConfig(("", 0))
 
@@ -55,7 +55,8 @@ def relay(
         typer.Option(
             "--trusted-peers",
             metavar="NETWORK",
-            help="Remove X-Forwarded-For, Forwarded and the like from the requests of all other peers. Repeatable.",
+            help="Peers whose X-Forwarded-For, Forwarded and the like pass; those of others are removed. Repeatable. "
+            "Without it, those of loopback addresses pass; with --proxy-protocol, none.",
         ),
     ] = None,
     hidden_path: Annotated[
@@ -65,6 +66,14 @@ def relay(
     proxy_protocol: Annotated[
         bool, typer.Option("--proxy-protocol", help="Every connection begins with a PROXY header.")
     ] = False,
+    proxies: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="Peers that may send a PROXY header; connections of others are closed. Repeatable. Without it, those "
+            "with a loopback address.",
+        ),
+    ] = None,
     lame_duck_file: Annotated[
         Path | None,
         typer.Option(help="While this file exists, /readyz answers 503 and every response closes its connection."),
@@ -97,7 +106,8 @@ def relay(
         "take_over": take_over,
         "reuse_port": reuse_port,
         "proxy_protocol": proxy_protocol,
-        "trusted_peers": trusted_peers,
+        "proxies": proxies or LOOPBACK,
+        "trusted_peers": trusted_peers or ([] if proxy_protocol else LOOPBACK),
         "hidden_path": hidden_path or [],
         "lame_duck_file": str(lame_duck_file or ""),
         "budget": budget,

@@ -48,6 +48,7 @@ class Relay:
             "take_over": False,
             "reuse_port": False,
             "proxy_protocol": context.instance.proxied,
+            "proxies": ["127.0.0.0/8"],  # HAProxy, on this machine
             "trusted_peers": context.trusted_peers,
             "hidden_path": context.hidden_paths,
             "lame_duck_file": context.lame_duck,

@@ -285,7 +285,7 @@ class LocalPlatform:
         if signal is SIGKILL:
             await self.kill(instance)
         elif to == "group" or not process.send(instance.pid, instance.born, signal):
-            # To the leader alone when that is what the software asks for; no process passes it on once the leader is dead.
+            # To the leader alone where the software asks for that; a dead leader passes it on to no process.
             process.send_session(instance.pid, instance.born, signal, Path(instance.directory))
 
     async def kill(self, instance: Instance) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 
 from changeover.http1.head import Field, RequestHead, ResponseHead
 from changeover.model.forwarded import FORWARDED_HEADERS
-from changeover.relay.config import RelayConfig
+from changeover.relay.config import RelayConfig, is_among
 from changeover.relay.inbound import response as responses
 from changeover.relay.inbound.incoming_body import ClientGone, IncomingBody
 from changeover.relay.io.body_buffer import BodyBuffer, BufferBudget
@@ -20,6 +20,8 @@ from changeover.relay.io.spool import SpoolBudget
 from changeover.relay.outbound.handover import Handover
 from changeover.relay.outbound.upstream import Upstream, UpstreamFailed, UpstreamRequest
 
+MOST_REPORTS = 100
+"""Addresses: a network that scans this port must not fill the log."""
 LOOP = 8
 """A request that has passed so many relays goes round in a loop."""
 
@@ -77,6 +79,19 @@ class RelayContext:
     spools: SpoolBudget
     counters: RelayCounters = field(default_factory=RelayCounters)
     leaving: bool = False
+    refused: set[bytes] = field(default_factory=set)
+    """Peers that are no proxies and were reported."""
+
+    def refuse_proxy(self, peer: bytes) -> None:
+        """Report a connection that is closed because its peer may not send a PROXY header, once for each address."""
+        if peer not in self.refused and len(self.refused) < MOST_REPORTS:
+            self.refused.add(peer)
+            print(
+                f"relay: {peer.decode()} may not send a PROXY header: its connections are closed. --proxies names "
+                "those that may.",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 @dataclass
@@ -136,11 +151,7 @@ class ClientRequest:
         """Whether the peer may name the client."""
         if (trusted := self.relay.config.trusted_peers) is None:
             return True
-        try:
-            peer = ip_address(self.peer.decode())
-        except ValueError:  # a Unix socket, or a PROXY header without an address
-            return False
-        return any(peer in network for network in trusted)
+        return is_among(self.peer, trusted)
 
     def take(self) -> bool:
         """Move received bytes of the body to the buffer; whether any. Raises ClientGone, BadChunk, ClientTooSlow."""

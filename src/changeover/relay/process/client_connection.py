@@ -15,6 +15,7 @@ from changeover.http1 import proxy_header
 from changeover.http1.chunked import BadChunk
 from changeover.http1.head import BadHead, RequestHead
 from changeover.http1.head_buffer import HeadBuffer
+from changeover.relay.config import is_among
 from changeover.relay.inbound.incoming_body import ClientGone, IncomingBody
 from changeover.relay.inbound.response import problem, write
 from changeover.relay.io.body_buffer import BodyBuffer
@@ -44,6 +45,9 @@ class ClientConnection:
         """Serve until the connection closes."""
         try:
             if self._relay.config.proxy_protocol:
+                if self._peer and not is_among(self._peer, self._relay.config.proxies):
+                    self._relay.refuse_proxy(self._peer)
+                    return
                 await self._read_proxy_header()
             while await self._request():
                 self.request = None

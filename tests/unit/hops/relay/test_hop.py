@@ -38,6 +38,7 @@ def test_it_stands_at_its_place_and_sends_to_the_stable_address_of_the_tier_behi
         "take_over": False,
         "reuse_port": False,
         "proxy_protocol": False,
+        "proxies": ["127.0.0.0/8"],
         "trusted_peers": None,
         "hidden_path": [],
         "lame_duck_file": "/state/instances/edge-v1-1/lame-duck",
