@@ -141,7 +141,9 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         if (described := parsed.routers.get(tier.name)) is not None:
             outside = registry.HOPS[described.kind](client)
             assert isinstance(outside, RoutesFromOutside)
-            return outside.external_router(tier, described, hops[tier.name].traits.shared_ready_path, membership)
+            return outside.external_router(
+                tier, described, hops[tier.name].traits.shared_ready_path_of(tier), membership
+            )
         if (outer := routing.get(tier.name)) is not None:
             hop = hops[outer.name]
             assert isinstance(hop, RoutesInward)

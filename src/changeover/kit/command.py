@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,3 +115,8 @@ class _Tail:
                 break
         asyncio.get_running_loop().remove_reader(self._pipe.fileno())
         self._pipe.close()
+
+
+def is_program(name: str, folder: Path) -> bool:
+    """Whether a command that works in `folder` can run this program, by PATH or by its own path."""
+    return shutil.which(str(folder / name) if "/" in name else name) is not None

@@ -19,7 +19,7 @@ from changeover.model.config_model import ConfigModel, Name, TrustedPeers
 from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
-from changeover.model.probe import ProbeSettings
+from changeover.model.probe import ProbeSettings, RequestPath
 from changeover.model.units import Count, Seconds, resolve_count
 
 
@@ -48,6 +48,11 @@ class Health(ConfigModel):
     )
     rise: int = Field(1, ge=1, le=MOST_CHECKS, description="Successes in a row before an instance counts as healthy.")
     fall: int = Field(2, ge=1, le=MOST_CHECKS, description="Failures in a row before it counts as unhealthy.")
+    path: RequestPath | None = Field(
+        None,
+        description="Of a tier of kind app: the path at which an instance that may get traffic answers a GET with 200. "
+        "The controller and the tier's routers ask there. None: `/readyz`.",
+    )
 
 
 class Drain(ConfigModel):

@@ -37,6 +37,7 @@ def violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
             *_order(chain, tier, hops),
             *_affinity(chain, tier, outer, hops),
             *_affinity_name(chain, tier, routed.get(tier.name), hops),
+            *_ready_path(tier, hops),
             *_one_router(tier, routed.get(tier.name)),
             *_guards(chain, tier, outer, hops),
         ):
@@ -57,6 +58,13 @@ def _order(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[RuleViolation]
         kinds = _either(kind for kind, traits in hops.items() if traits.branches)
         what = f"{tier.kind} has no routes, and {tier.name} has {len(behind)} tiers behind it"
         yield RuleViolation(("to",), what, f"Name one tier, or make {tier.name} a tier of kind {kinds}.")
+
+
+def _ready_path(tier: Tier, hops: KnownHops) -> Iterator[RuleViolation]:
+    """Software with a control address of its own answers readiness there, at a path of its own."""
+    if tier.health.path is not None and hops[tier.kind].own_control:
+        what = f"{tier.kind} answers readiness at a path of its own"
+        yield RuleViolation(("health", "path"), what, "Remove it. Only a tier of kind app has a path of its author's.")
 
 
 def _affinity(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[RuleViolation]:

@@ -60,10 +60,13 @@ class HopTraits:
     """The schema of `router`, where this software can route a tier of a chain that it is not part of:
     `ports.RoutesFromOutside`."""
 
-    @property
-    def shared_ready_path(self) -> str | None:
-        """`ready_path` where instances answer it at the address that serves requests, else None."""
-        return None if self.own_control else self.ready_path
+    def ready_path_of(self, tier: Tier) -> str:
+        """`ready_path`, or the tier's own `health.path`."""
+        return tier.health.path or self.ready_path
+
+    def shared_ready_path_of(self, tier: Tier) -> str | None:
+        """The same where instances answer it at the address that serves requests, else None."""
+        return None if self.own_control else self.ready_path_of(tier)
 
 
 KnownHops = Mapping[str, HopTraits]

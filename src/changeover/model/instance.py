@@ -35,7 +35,7 @@ class Instance:
     listener). `pid` and `born` (start time in clock ticks since boot, from /proc) name a process beyond doubt; a pid
     alone is reused. Both are None where instances are not local processes. `proxied`: it was started to
     find a PROXY header that names the client at the beginning of every connection to its address, and to pass that on
-    in X-Forwarded-For.
+    in X-Forwarded-For. `ready_path`: where it answers readiness; empty: where its software always does.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Instance:
     born: int | None = None
     directory: str = ""
     proxied: bool = False
+    ready_path: str = ""
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,20 @@ def test_nothing_stands_behind_a_tier_that_answers() -> None:
     ]
 
 
+# -- readiness -------------------------------------------------------------------------------------------------------
+
+
+def test_only_software_without_a_control_address_is_asked_at_a_path_of_its_author() -> None:
+    assert found(front(), runtime(health={"path": "/healthz?full=1"})) == []
+    assert found(front(health={"path": "/healthz"}), runtime()) == [
+        RuleViolation(
+            ("tiers", 0, "health", "path"),
+            "tls-proxy answers readiness at a path of its own",
+            "Remove it. Only a tier of kind app has a path of its author's.",
+        )
+    ]
+
+
 # -- trusted peers -------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.unit.model.known_hops import HOPS, traits
 
-from changeover.model.chain import Chain
+from changeover.model.chain import Chain, Tier
 from changeover.model.hop_traits import routing_tiers
 
 
@@ -16,5 +16,8 @@ def test_a_tier_is_routed_by_the_hop_in_front_only_where_that_balances_itself() 
 
 
 def test_readiness_at_the_serving_address_is_that_of_a_hop_without_a_control_listener() -> None:
-    assert traits("one", own_control=False).shared_ready_path == "/ready"
-    assert traits("other", own_control=True).shared_ready_path is None
+    tier = Tier.model_validate({"name": "runtime", "kind": "one", "templates": {"v1": {}}})
+    own = Tier.model_validate({**tier.model_dump(mode="json"), "health": {"path": "/healthz"}})
+    shared, other = traits("one", own_control=False), traits("other", own_control=True)
+    assert (shared.shared_ready_path_of(tier), other.shared_ready_path_of(tier)) == ("/ready", None)
+    assert (shared.shared_ready_path_of(own), other.shared_ready_path_of(own)) == ("/healthz", None)

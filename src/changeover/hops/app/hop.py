@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from signal import SIGTERM
 from typing import TYPE_CHECKING, ClassVar
 
 from changeover.hops.app.settings import AppSettings
 from changeover.hops.in_flight_endpoint import in_flight
+from changeover.kit.command import is_program
 from changeover.kit.http import TIMEOUT, is_ok
 from changeover.model.extras import missing_package
 from changeover.model.hop_traits import HopTraits
@@ -65,8 +67,14 @@ class App:
         if any(not template.command for template in templates):
             yield from missing_package("uvicorn", "the example application")
 
+    def missing_files(self, settings: AppSettings, folder: Path) -> Iterator[str]:
+        for program in settings.command[:1]:
+            if "{" not in program and not is_program(program, folder):
+                yield f"command: the program {program} does not exist or is not executable"
+
     async def ready(self, instance: Instance, timeout: float = TIMEOUT) -> bool:
-        return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout)
+        path = instance.ready_path or self.traits.ready_path
+        return await is_ok(self._client, f"http://{instance.control}{path}", timeout)
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: it closes each connection with its next answer while the file is there."""

@@ -261,7 +261,7 @@ def _cluster(settings: EnvoySettings, inner: InnerTier) -> dict[str, Any]:
                 "timeout": _time(health.timeout),
                 "healthy_threshold": health.rise,
                 "unhealthy_threshold": health.fall,
-                "http_health_check": {"path": inner.traits.ready_path},
+                "http_health_check": {"path": inner.traits.ready_path_of(inner.tier)},
             }
         ],
         "typed_extension_protocol_options": {

@@ -86,7 +86,7 @@ class Kong:
         kong = binary.find()
         whole = joined(
             [
-                document(at.tier.name, at.tier, settings, at.traits.shared_ready_path, first=not number)
+                document(at.tier.name, at.tier, settings, at.traits.shared_ready_path_of(at.tier), first=not number)
                 for number, at in enumerate(context.behind)
             ]
         )

@@ -87,7 +87,7 @@ class LocalPlatform:
         self._end_unrecorded(self._state / "haproxy")
         entries = self._entries({} if record is None else record.entries, fresh=fresh)
         most = haproxy.most_connections(self._chain, _descriptors())
-        ready_paths = {tier.name: self._hops[tier.kind].ready_path for tier in self._chain.tiers}
+        ready_paths = {tier.name: self._hops[tier.kind].ready_path_of(tier) for tier in self._chain.tiers}
         folder = self._state / "haproxy"
         write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, ready_paths, most))
         command = (haproxy.binary(), "-f", "haproxy.cfg", "-db")
@@ -215,7 +215,16 @@ class LocalPlatform:
         if self._hops[tier.kind].own_control:
             control = Address(_HOST, self._reserve_port())
         proxied = self._chain.asks_for_clients and tier.name == self._chain.tiers[0].name
-        instance = Instance(name, tier.name, template, address, control, directory=str(folder), proxied=proxied)
+        instance = Instance(
+            name,
+            tier.name,
+            template,
+            address,
+            control,
+            directory=str(folder),
+            proxied=proxied,
+            ready_path=tier.health.path or "",
+        )
         return await self.start(instance, tier)
 
     async def start(self, instance: Instance, tier: Tier) -> Instance:

@@ -72,6 +72,7 @@ def write_instance(file: Path, instance: Instance) -> None:
         "born": instance.born,
         "directory": instance.directory,
         "proxied": instance.proxied,
+        "ready_path": instance.ready_path,
     }
     write_whole(file, json.dumps(stored, indent=1))
 
@@ -92,6 +93,7 @@ def read_instance(file: Path) -> Instance | None:
             born=stored["born"],
             directory=stored["directory"],
             proxied=stored.get("proxied", False),  # the first versions started no instance with a PROXY header
+            ready_path=stored.get("ready_path", ""),  # and asked every application at the same path
         )
     except (KeyError, TypeError) as error:
         raise _damaged(file, error) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -38,6 +39,14 @@ def in_flight(answer: httpx.Response) -> InFlight:
 
 def silent(_: httpx.Request) -> httpx.Response:
     raise httpx.ReadTimeout("too slow")
+
+
+@pytest.mark.parametrize(("path", "asked"), [("", "/readyz"), ("/healthz?full=1", "/healthz?full=1")])
+def test_it_is_asked_for_readiness_at_the_path_that_its_record_names(path: str, asked: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200 if request.url.raw_path.decode() == asked else 404)
+
+    assert ask(lambda app: app.ready(replace(CONTEXT.instance, ready_path=path)), answer) is True
 
 
 # -- starting ------------------------------------------------------------------------------------------------------

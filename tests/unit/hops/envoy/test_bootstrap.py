@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.hops.contexts import BEHIND, INNER, instance, launch_context, tier
 
+from changeover.hops.app.hop import App
 from changeover.hops.envoy.bootstrap import EnvoyEndpoint, bootstrap, endpoints
 from changeover.hops.envoy.settings import EnvoySettings
+from changeover.model.chain import Health
 from changeover.model.instance import Address
+from changeover.ports import InnerTier
 
 CONTEXT = launch_context(instance=instance("gateway-v1-1"), tier=tier("envoy"))
 
@@ -78,6 +81,13 @@ def test_members_are_checked_as_their_tier_says() -> None:
     assert check["http_health_check"] == {"path": "/readyz"}
     assert (check["interval"], check["no_traffic_interval"], check["timeout"]) == ("0.250s", "0.250s", "1.000s")
     assert (check["healthy_threshold"], check["unhealthy_threshold"]) == (3, 4)
+
+
+def test_members_are_asked_for_readiness_at_the_path_of_their_tier() -> None:
+    inner = InnerTier(BEHIND.model_copy(update={"health": Health(path="/healthz")}), App.traits, None)
+    document = json.loads(bootstrap(EnvoySettings(), replace(CONTEXT, inner=inner)))
+    (check,) = cluster(document)["health_checks"]
+    assert check["http_health_check"] == {"path": "/healthz"}
 
 
 def test_nothing_is_sent_to_a_member_that_is_not_ready_or_was_taken_out() -> None:

@@ -29,6 +29,7 @@ INSTANCE = Instance(
     born=777,
     directory="/srv/state/instances/web-v1-1",
     proxied=True,
+    ready_path="/healthz",
 )
 BALANCER = BalancerRecord(4141, 666, {"web": Address("127.0.0.1", 8443)}, whole=False)
 
@@ -40,6 +41,7 @@ INSTANCE_0 = (
 """As the first versions wrote it."""
 INSTANCE_0_PROXIED = INSTANCE_0.replace('"directory"', '"proxied": true, "directory"')
 """As the last version wrote it that stored no format."""
+INSTANCE_1 = INSTANCE_0_PROXIED.replace('"directory"', '"format": 1, "ready_path": "/healthz", "directory"')
 BALANCER_0 = '{"pid": 4141, "born": 666, "entries": {"web": "127.0.0.1:8443"}}'
 BALANCER_0_WHOLE = '{"pid": 4141, "born": 666, "entries": {"web": "127.0.0.1:8443"}, "whole": false}'
 
@@ -79,7 +81,7 @@ def test_the_words_in_the_files_are_their_own(tmp_path: Path) -> None:
     """A field that is renamed in Python keeps its word in the file: only a new format changes these."""
     write_instance(tmp_path / "instance.json", INSTANCE)
     write_balancer(tmp_path / "platform.json", BALANCER)
-    assert json.loads((tmp_path / "instance.json").read_text()) == {"format": 1, **json.loads(INSTANCE_0_PROXIED)}
+    assert json.loads((tmp_path / "instance.json").read_text()) == json.loads(INSTANCE_1)
     assert json.loads((tmp_path / "platform.json").read_text()) == {"format": 1, **json.loads(BALANCER_0_WHOLE)}
 
 
