@@ -12,6 +12,8 @@ from signal import Signals
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:  # annotations alone: what catches `Unknown` need not load the model
+    from pathlib import Path
+
     import httpx
 
     from changeover.model.chain import Tier
@@ -189,6 +191,14 @@ class NeedsSoftware(Protocol):
 
     def missing_software(self, templates: Collection[Any]) -> Iterable[Missing]:
         """What is not installed, and one of a tier's templates needs."""
+
+
+@runtime_checkable
+class NamesFiles(Protocol):
+    """A hop whose templates name files or programs of this machine."""
+
+    def missing_files(self, settings: Any, folder: Path) -> Iterable[str]:
+        """What a template names and is not there, each in words. `folder` is that of the chain file."""
 
 
 @runtime_checkable

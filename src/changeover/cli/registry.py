@@ -22,6 +22,10 @@ class Entry:
 
 COMMANDS: Mapping[str, Entry] = MappingProxyType(
     {
+        "init": Entry("init", "Write a chain file for an application of your own, with comments."),
+        "validate": Entry(
+            "validate", "Check a chain file without starting anything: keys, rules, files it names, software, ports."
+        ),
         "up": Entry("up", "Start every tier from its first template and wait until all instances serve."),
         "status": Entry(
             "status", "Show every tier, template and instance: phase, requests in flight, drain time left."
