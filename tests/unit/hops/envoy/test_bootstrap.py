@@ -85,7 +85,7 @@ def test_members_are_checked_as_their_tier_says() -> None:
 
 def test_members_are_asked_for_readiness_at_the_path_of_their_tier() -> None:
     inner = InnerTier(BEHIND.model_copy(update={"health": Health(path="/healthz")}), App.traits, None)
-    document = json.loads(bootstrap(EnvoySettings(), replace(CONTEXT, inner=inner)))
+    document = json.loads(bootstrap(EnvoySettings(), replace(CONTEXT, behind=(inner,))))
     (check,) = cluster(document)["health_checks"]
     assert check["http_health_check"] == {"path": "/healthz"}
 
