@@ -178,6 +178,14 @@ class CountsRequests(Protocol):
 
 
 @runtime_checkable
+class CountsTraffic(Protocol):
+    """A router that counts what it passes to each instance, so that a canary without requests is noticed."""
+
+    async def traffic(self) -> Mapping[str, int]:
+        """Instance -> a number that only grows, and grows with each request to it. Raises Unknown."""
+
+
+@runtime_checkable
 class BuffersToDisk(Protocol):
     """A hop that can store whole request bodies on the disk of an instance."""
 

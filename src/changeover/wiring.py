@@ -5,6 +5,7 @@ A new hop is one line in `hops/registry.py`; here its port is asked what it can 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,6 +36,7 @@ from changeover.platforms.local.platform import LocalPlatform
 from changeover.ports import (
     BuffersToDisk,
     CountsRequests,
+    CountsTraffic,
     LaunchContext,
     NeedsSoftware,
     RendersConfiguration,
@@ -46,7 +48,9 @@ from changeover.ports import (
 if TYPE_CHECKING:
     import httpx
 
+    from changeover.engine.metrics.router import ReadCounts
     from changeover.engine.metrics.source import MetricSource, Sources
+    from changeover.engine.metrics.traffic import ReadTotals, TrafficWitness
 
 COPY = "chain.yaml"
 """The copy, in the state folder, of the chain file that the running instances were made from."""
@@ -166,6 +170,18 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
             found["router"] = RouterSource(partial(hop.request_counts, tier, partial(nodes_of, outer.name)))
         return found
 
+    def witness(tier: str) -> TrafficWitness:
+        """What shows whether the new instances of a tier get requests: its routers, else the newest ledger."""
+        from changeover.engine.metrics.ledger import LedgerReader
+        from changeover.engine.metrics.traffic import TrafficWitness
+
+        counting, outer = runtime.routers[tier], routing.get(tier)
+        totals: ReadTotals | None = counting.traffic if isinstance(counting, CountsTraffic) else None
+        if outer is not None and isinstance(hop := hops[outer.name], CountsRequests):
+            totals = partial(_requests, partial(hop.request_counts, tier, partial(nodes_of, outer.name)))
+        ledgers = sorted((state / "ledgers").glob("*.jsonl"))
+        return TrafficWitness(totals, LedgerReader(ledgers[-1]) if ledgers else None)
+
     runtime = ChainRuntime(
         chain=chain,
         platform=platform,
@@ -176,7 +192,9 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         instances=instances,
         carrying=carrying,
         guarding={
-            tier.name: Guarding(resolve(tier.update.guard, chain.guards), partial(sources, tier.name))
+            tier.name: Guarding(
+                resolve(tier.update.guard, chain.guards), partial(sources, tier.name), partial(witness, tier.name)
+            )
             for tier in chain.tiers
             if tier.update.guard
         },
@@ -245,6 +263,14 @@ def _kept_settings(tier: Tier, kept: Mapping[str, KeptTier]) -> dict[str, BaseMo
             state="Nothing was changed; the chain goes on serving.",
             next="Use the version of changeover that started the chain.",
         ) from error
+
+
+async def _requests(counts: ReadCounts) -> Mapping[str, int]:
+    """Instance -> finished requests, over all nodes."""
+    found: Counter[str] = Counter()
+    for instances in (await counts()).values():
+        found.update({name: count.ended for name, count in instances.items()})
+    return found
 
 
 def client() -> httpx.AsyncClient:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from tests.chain.chains import Chain, Command, Said, tier_of, until
 from tests.chain.conftest import own_chain
+from tests.process.foreign_server import foreign_server
 from tests.process.prometheus import prometheus_server, success
 
 FAULTY = [sys.executable, str(Path(__file__).with_name("faulty_app.py"))]
@@ -110,3 +111,22 @@ def test_without_data_a_rollout_is_paused_and_goes_back_when_asked(chain: Chain)
     roll.says("paused: guard: ")
     assert chain.run("abort", "--json").json["action"] == "abort"
     assert roll.end(1).json["outcome"] == "undone"
+
+
+def test_a_canary_step_without_a_request_to_the_new_version_is_paused_and_says_so(chain: Chain) -> None:
+    """A probe writes rows, of another server: no request of a client reaches the canary."""
+    broken = {"name": "broken", "source": "probe", "measure": "broken_requests", "at_most": 0}
+    guard(chain, "unseen", 20, {**broken, "interval": "500ms", "count": 2})
+    said: Said = yaml.safe_load(chain.file.read_text())
+    tier_of(said, "runtime")["update"]["steps"] = [{"set_weight": 20}, {"analyse": "8s"}]
+    chain.file.write_text(yaml.safe_dump(said, sort_keys=False))
+    before = chain.template("runtime")
+    with foreign_server() as elsewhere:
+        probe = chain.start("probe", elsewhere.url, "--get", "/shop/", "--json")
+        probe.says("GET")
+        roll = chain.start("roll", "runtime", "--to", chain.other("runtime"), "--json")
+        assert "no request reached runtime-" in roll.says("paused: the analysis came to no end within 8 s: ")
+        assert chain.run("abort", "--json").json["action"] == "abort"
+        assert roll.end(1).json["outcome"] == "undone"
+        probe.signal(SIGTERM).end(0)
+    chain.serves("runtime", before)

@@ -56,6 +56,7 @@ class Controller:
         settings = rollout_settings(
             tier,
             weighed=isinstance(runtime.routers[tier.name], CanWeigh),
+            needs_traffic=bool(tier.update.guard),
             ask_first=any(hook.point is Point.BEFORE_STEP for hook in runtime.chain.hooks),
             stop_grace=runtime.stop_grace(tier.name),
         )

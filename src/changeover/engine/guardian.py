@@ -1,6 +1,7 @@
 """Runs the guards of a tier for as long as it is rolled, and feeds their verdicts to the machine.
 
-A guard run begins with every step, and with every pause that ends. While a step analyses, its run may pass and so end
+A guard run begins with every step, and with every pause that ends. No step passes before a request has reached its new
+instances. While a step analyses, its run may pass and so end
 the step; otherwise the guards only watch, and can only object. Decides nothing: the machine decides what a verdict
 means, and the guard what a sample means.
 """
@@ -62,9 +63,18 @@ async def _guard_step(
         serial_before=rollout.serial_before,
     )
     await begin(run, sources, cohorts)
+    witness, missing = by.witness(), None
+    await witness.begin()
     while _guarded(machine) is not None and (machine.tier.goal, machine.step_key) == (goal, step):
+        if missing != "" and (why := await witness.missing(cohorts)) != missing:
+            missing = why
+            feed(on.TrafficSeen(now(), missing))
         for sample in await look(run, sources, cohorts, now()):
             verdict = run.take(sample)
+            if verdict.state == "passed" and missing:
+                # The old instances alone were measured. The next round begins at once; time ends the step.
+                run = GuardRun(by.guards, now(), watch=False)
+                break
             if verdict.state in ("failed", "inconclusive", "passed"):
                 feed(on.GuardJudged(now(), verdict.state, verdict.reason))
                 return

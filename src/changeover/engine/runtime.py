@@ -26,6 +26,7 @@ from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
 if TYPE_CHECKING:
     from changeover.engine.journal.journal import Journal
     from changeover.engine.metrics.source import Sources
+    from changeover.engine.metrics.traffic import TrafficWitness
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Guarding:
 
     guards: tuple[Guard, ...]
     sources: Callable[[], Sources]
+    witness: Callable[[], TrafficWitness]
+    """A factory of what shows whether the new instances of a step get requests; each step has its own."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,12 @@ class ChainRuntime:
 
 
 def rollout_settings(
-    tier: Tier, *, weighed: bool, ask_first: bool = False, stop_grace: Mapping[str, float] = MappingProxyType({})
+    tier: Tier,
+    *,
+    weighed: bool,
+    ask_first: bool = False,
+    needs_traffic: bool = False,
+    stop_grace: Mapping[str, float] = MappingProxyType({}),
 ) -> RolloutSettings:
     """The numbers that the core needs of a tier, from the chain file."""
     update = tier.update
@@ -114,6 +122,7 @@ def rollout_settings(
         by_load=update.order == "in-flight",
         weighed=weighed,
         ask_first=ask_first,
+        needs_traffic=needs_traffic,
         stop_grace=stop_grace,
     )
 

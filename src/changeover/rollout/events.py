@@ -49,6 +49,14 @@ class GuardJudged(Event):
 
 
 @dataclass(frozen=True)
+class TrafficSeen(Event):
+    """Whether requests have reached the new instances since the step began: `missing` is why not; empty when some
+    did."""
+
+    missing: str = ""
+
+
+@dataclass(frozen=True)
 class WeightSeen(Event):
     """The weight that every router has for the instance."""
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from changeover.engine.guardian import guard
+from changeover.engine.metrics.traffic import TrafficWitness
 from changeover.engine.runtime import Guarding
 from changeover.engine.timing import EngineTiming
 from changeover.model.guard import Condition, Guard
-from changeover.rollout.events import Event, GuardJudged
+from changeover.rollout.events import Event, GuardJudged, TrafficSeen
 from changeover.rollout.guard.cohorts import Cohorts
 from changeover.rollout.guard.evaluate import Missing, Sample, Seen
 from changeover.rollout.members.fleet import Fleet, Member
@@ -36,9 +37,18 @@ class Answers:
     now: float = 100.0
     begun: list[Cohorts] = field(default_factory=list)
     asked: int = 0
+    touched: bool = True
+    """Whether requests reach the new instance."""
+    looks: int = 0
+    reports: list[str] = field(default_factory=list)
+    """What was fed of traffic."""
 
     async def begin(self, cohorts: Cohorts, at: float) -> None:
         self.begun.append(cohorts)
+
+    async def passed(self) -> Mapping[str, int]:
+        self.looks += self.touched
+        return {"web-v1-1": self.asked, "web-v2-2": self.looks}
 
     async def measure(self, key: str, condition: Condition, cohorts: Cohorts, at: float) -> Seen:
         value = self.answers[min(self.asked, len(self.answers) - 1)]
@@ -63,11 +73,19 @@ def watched(
     rule = Condition.model_validate(
         {"name": "broken", "source": "probe", "measure": "error_ratio", "at_most": 0.5, "interval": "1s", "count": 3}
     )
-    guarding = Guarding((Guard(name="g", conditions=(rule,)),), lambda: {"probe": answers})
+    guarding = Guarding(
+        (Guard(name="g", conditions=(rule,)),), lambda: {"probe": answers}, lambda: TrafficWitness(answers.passed, None)
+    )
     fed: list[Event] = []
 
+    def feed(event: Event) -> None:
+        if isinstance(event, TrafficSeen):
+            answers.reports.append(event.missing)
+        else:
+            fed.append(event)
+
     async def go() -> None:
-        task = asyncio.create_task(guard(of, guarding, fed.append, answers.tick, AT_ONCE))
+        task = asyncio.create_task(guard(of, guarding, feed, answers.tick, AT_ONCE))
         async with asyncio.timeout(5):
             while not until(fed):
                 meanwhile()
@@ -149,3 +167,25 @@ def test_each_step_is_compared_with_the_instances_that_serve_when_it_begins() ->
     assert [one.name for one in cohorts.canary] == ["web-v2-2"]
     assert [one.name for one in cohorts.baseline] == ["web-v1-1"]
     assert not cohorts.fresh
+
+
+def test_an_analysis_passes_only_after_a_request_has_reached_a_new_instance() -> None:
+    answers = Answers([0.0], touched=False)
+
+    def arrive() -> None:
+        answers.touched = answers.asked > 7  # two rounds of three samples are good by then
+
+    assert verdict(watched(machine(), answers, some, arrive)) == "passed"
+    assert answers.reports == ["no request reached web-v2-2 in this step", ""]
+    assert answers.asked > 7
+
+
+def test_without_a_request_to_the_new_instances_good_samples_end_no_step() -> None:
+    answers = Answers([0.0], touched=False)
+    assert watched(machine(), answers, lambda _: answers.asked > 20) == []
+    assert answers.reports == ["no request reached web-v2-2 in this step"]
+
+
+def test_a_failure_needs_no_traffic() -> None:
+    answers = Answers([0.9], touched=False)
+    assert verdict(watched(machine(), answers, some)) == "failed"

@@ -95,6 +95,7 @@ defaults
     option tcpka
     retries 3
     option redispatch 1
+    option contstats
 {listeners}"""
 
 
@@ -231,6 +232,14 @@ class HaproxyRouter:
     async def members(self) -> Mapping[str, Membership]:
         """Every member of its list."""
         return {name: _membership(server) for name, server in (await self._servers()).items()}
+
+    async def traffic(self) -> Mapping[str, int]:
+        """Bytes from clients, which requests on open connections add to as well."""
+        table = await self._table(f"show stat {self._tier} 4 -1", ",", skip=0, key="svname")
+        try:
+            return {name: int(row["bin"]) for name, row in table.items()}
+        except (KeyError, ValueError) as error:
+            raise Unknown(f"HAProxy's counters of {self._tier} cannot be read: {error!r}") from error
 
     async def _servers(self) -> dict[str, _Server]:
         """Each member in `show servers state` (its state) and `show stat` (its sessions and checks)."""

@@ -33,6 +33,9 @@ class Context:
     warm: bool = False
     """Whether drained instances of the previous template are kept running."""
 
+    untouched: str = ""
+    """Why no request has reached the new instances since the canary step began; empty when some did."""
+
     def holds_back(self, tier: TierState, member: Member) -> bool:
         """The instance waits for the others of its template before it gets traffic."""
         return not self.admit and member.template == tier.goal

@@ -47,6 +47,7 @@ from changeover.rollout.tier.state import (
 from changeover.rollout.tier.transitions import name_of
 
 BLUE_GREEN = (Preparing, Prepared, Switching, Baking, Finishing)
+UNKNOWN_TRAFFIC = "nothing is known yet of requests to the new instances in this step"
 AT_A_STEP = (Stepping, Holding, Preparing, Prepared, Switching, Baking)
 """States that fleet and time lead on to the next one."""
 
@@ -63,6 +64,7 @@ class Machine:
         actions = self._next_actions(self.tier)
         self._context = replace(context, admit=actions.admit, warm=actions.warm)
         self._given = weights.given_before(self.tier, fleet)
+        self._traffic = (self.step_key, UNKNOWN_TRAFFIC)
 
     @property
     def step(self) -> CanaryStep | None:
@@ -102,6 +104,7 @@ class Machine:
         self.tier = yield from self._transition(self.tier, event)
 
     def _transition(self, tier: TierState, event: on.Event) -> Transition:
+        self._note_traffic(tier, event)
         context = self._context
         match event:
             case on.Started():
@@ -112,6 +115,8 @@ class Machine:
                 tier = yield from steps.allow(context, tier, event)
             case on.GuardJudged():
                 tier = yield from steps.heed(context, tier, event)
+            case on.TrafficSeen():
+                pass  # a step that time ends goes on below
             case on.Tick():
                 tier = yield from lifecycle.tick(context, tier, event.at)
             case _:
@@ -123,6 +128,14 @@ class Machine:
         if isinstance(tier.state, Failed):
             return tier
         return (yield from self._go_on(tier, event.at))
+
+    def _note_traffic(self, tier: TierState, event: on.Event) -> None:
+        """Keep what is known of requests to the new instances in this step. A new step begins without any."""
+        step = self.step_key
+        if isinstance(event, on.TrafficSeen):
+            self._traffic = (step, event.missing)
+        known = self._traffic[1] if self._traffic[0] == step else UNKNOWN_TRAFFIC
+        self._context = replace(self._context, untouched=known if self.settings.needs_traffic else "")
 
     def _go_on(self, tier: TierState, at: float) -> Transition:
         """Take the steps that are reached, and the next actions of the strategy."""

@@ -67,6 +67,8 @@ class RolloutSettings:
     """Whether the instances with the fewest requests in flight leave first, instead of the oldest."""
     ask_first: bool = False
     """Whether hooks are asked before each step."""
+    needs_traffic: bool = False
+    """Whether a timed or analysing canary step passes only after requests have reached the new instances."""
     weighed: bool = False
     """Whether every router of the tier can give instances different shares of the requests."""
     hold: bool = False

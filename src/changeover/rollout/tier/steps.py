@@ -178,7 +178,7 @@ def heed(context: Context, tier: TierState, event: on.GuardJudged) -> Transition
             return (yield from undo(context, tier, f"guard: {event.reason}"))
         case "inconclusive" if not tier.paused:
             return (yield from pause(context, tier, f"guard: {event.reason}"))
-        case "passed" if isinstance(tier.state, Stepping):
+        case "passed" if isinstance(tier.state, Stepping) and not context.untouched:
             step = canary_step(context.settings, tier)
             if step is not None and step.kind == "analyse":
                 yield do.Note(f"analysis passed: {event.reason}")
@@ -215,9 +215,12 @@ def advance(context: Context, tier: TierState, at: float, *, weights_seen: bool)
         if step is None or not isinstance(tier.state, Stepping):
             return tier
         if step.kind == "analyse" and at >= step_ends(context.settings, tier):
-            return (yield from pause(context, tier, f"the analysis came to no end within {step.stay:g} s"))
+            why = f": {context.untouched}" if context.untouched else ""
+            return (yield from pause(context, tier, f"the analysis came to no end within {step.stay:g} s{why}"))
         if not _is_over(context, tier, step, at, weights_seen):
             return tier
+        if step.kind == "pause" and context.untouched:
+            return (yield from pause(context, tier, f"step {step} proves nothing: {context.untouched}"))
         index = tier.state.step + 1
         yield do.Note(f"step {index} of {len(context.settings.steps)} done: {step}")
         tier = yield from go_to_step(context, tier, Cause.STEP_DONE, index, at, str(step))

@@ -32,6 +32,7 @@ from changeover.rollout.events import (
     Started,
     StepAllowed,
     Tick,
+    TrafficSeen,
     WeightSeen,
 )
 from changeover.rollout.tier.actions import Action, TierStatus
@@ -205,3 +206,50 @@ def test_an_edit_of_the_chain_file_that_removes_the_step_a_canary_holds_at_lets_
         s.event(Started(0, "v2")).expect(StepReached("pause until promoted", ""))
         settings = replace(s.machine.settings, steps=())
         assert Machine(settings, s.machine.tier, s.machine.fleet).status is TierStatus.ROLLING
+
+
+NEEDS = (CanaryStep("analyse", stay=60), CanaryStep("pause", stay=30), CanaryStep("pause"))
+WHY = "no request reached web-v2-3 in this step"
+
+
+def test_an_analysis_without_a_request_to_the_new_instances_never_passes() -> None:
+    with script(size=2, strategy="canary", steps=NEEDS, needs_traffic=True) as s:
+        s.event(Started(0, "v2")).expect(StepReached("analyse 60 s", ""))
+        s.event(GuardJudged(10, "passed", "numbers"))
+        s.event(TrafficSeen(11, WHY))
+        s.event(GuardJudged(20, "passed", "numbers"))
+        s.event(Tick(60)).expect(Said(f"paused: the analysis came to no end within 60 s: {WHY}"))
+
+
+def test_an_analysis_passes_once_a_request_has_reached_the_new_instances() -> None:
+    with script(size=2, strategy="canary", steps=NEEDS, needs_traffic=True) as s:
+        s.event(Started(0, "v2")).expect(StepReached("analyse 60 s", ""))
+        s.event(TrafficSeen(11, WHY))
+        s.event(TrafficSeen(12))
+        s.event(GuardJudged(20, "passed", "numbers")).expect(
+            Said("analysis passed: numbers"), StepReached("pause 30 s", "analyse 60 s")
+        )
+
+
+def test_the_traffic_of_one_step_says_nothing_of_the_next_one() -> None:
+    with script(size=2, strategy="canary", steps=NEEDS[1:], needs_traffic=True) as s:
+        s.event(Started(0, "v2")).expect(StepReached("pause 30 s", ""))
+        s.event(Tick(30)).expect(Said("paused: step pause 30 s proves nothing: nothing is known yet of requests"))
+        s.event(ActionRequested(40, Action.RESUME)).expect(Said("resume, requested by an operator"))
+        s.event(TrafficSeen(41))
+        s.event(Tick(69.9))
+        s.event(Tick(70)).expect(Said("step 1 of 2 done"), StepReached("pause until promoted", "pause 30 s"))
+
+
+def test_an_operator_may_promote_a_step_that_had_no_traffic() -> None:
+    with script(size=2, strategy="canary", steps=NEEDS, needs_traffic=True) as s:
+        s.event(Started(0, "v2")).expect(StepReached("analyse 60 s", ""))
+        s.event(ActionRequested(5, Action.PROMOTE)).expect(
+            StepReached("pause 30 s", "analyse 60 s"), Said("promote, requested by an operator")
+        )
+
+
+def test_without_a_guard_time_alone_ends_a_step() -> None:
+    with script(size=2, strategy="canary", steps=NEEDS[1:]) as s:
+        s.event(Started(0, "v2")).expect(StepReached("pause 30 s", ""))
+        s.event(Tick(30)).expect(Said("step 1 of 2 done"), StepReached("pause until promoted", "pause 30 s"))
