@@ -186,6 +186,14 @@ class CountsTraffic(Protocol):
 
 
 @runtime_checkable
+class PoolsInward(Protocol):
+    """A hop that keeps its connections to the tier behind, so that new weights there take effect with new ones."""
+
+    def connection_life(self, settings: Any) -> float:
+        """Seconds for which it uses such a connection; 0 where it keeps none."""
+
+
+@runtime_checkable
 class BuffersToDisk(Protocol):
     """A hop that can store whole request bodies on the disk of an instance."""
 

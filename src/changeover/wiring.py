@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from changeover.engine.journal.journal import Journal
 from changeover.engine.release import kept_templates
 from changeover.engine.release.kept_templates import KeptTier
+from changeover.engine.release.pooled import ShortStep, short_steps
 from changeover.engine.runtime import ChainRuntime, Guarding
 from changeover.hops import registry
 from changeover.kit import http
@@ -35,10 +36,12 @@ from changeover.platforms.local import haproxy
 from changeover.platforms.local.platform import LocalPlatform
 from changeover.ports import (
     BuffersToDisk,
+    CanWeigh,
     CountsRequests,
     CountsTraffic,
     LaunchContext,
     NeedsSoftware,
+    PoolsInward,
     RendersConfiguration,
     Router,
     RoutesFromOutside,
@@ -66,6 +69,8 @@ class Wired:
     state: Path
     disk: Mapping[str, Mapping[str, int]]
     """Bytes that bodies may take on the disk of an instance: tier -> template -> bytes, for tiers that buffer any."""
+    short_steps: tuple[ShortStep, ...]
+    """Canary steps that end before the pools in front have seen their weights."""
     settings: Mapping[str, Mapping[str, Any]] = field(repr=False)
     """Tier -> template -> its settings, as `traits.settings` of the hop parsed them."""
     text: str = field(repr=False)
@@ -208,7 +213,16 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         if isinstance(hop, BuffersToDisk)
     }
     buffering = {name: of for name, of in disk.items() if any(of.values())}
-    return Wired(chain, runtime, platform, state, buffering, settings, text)
+    lives = {
+        tier: max(hop.connection_life(template) for template in settings[tier].values())
+        for tier, hop in hops.items()
+        if isinstance(hop, PoolsInward)
+    }
+    weighing = [
+        tier for tier, one in runtime.routers.items() if isinstance(one, CanWeigh) and one.weighs == "connections"
+    ]
+    short = tuple(short_steps(chain, registry.known_hops(), lives, weighing))
+    return Wired(chain, runtime, platform, state, buffering, short, settings, text)
 
 
 def _stops(templates: Mapping[str, Any]) -> dict[str, Stop]:

@@ -24,7 +24,16 @@ def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled
         people = rolled.here(*words, code=4).out
         done = rolled.run("roll", "--plan", plan["id"], "-f", file, "--json", code=3).json
     (passing,) = plan["uploads"]
-    insist("plan", plan, {"tiers": [{"waits_for": ["hooks"]}], "instances_without_counts": ["edge-v1-1"]})
+    short = {"tier": "l4", "pool": "edge", "step_seconds": 1.0, "connection_seconds": 3.0}
+    insist(
+        "plan",
+        plan,
+        {
+            "tiers": [{"waits_for": ["hooks"]}],
+            "instances_without_counts": ["edge-v1-1"],
+            "steps_shorter_than_connections": [short],
+        },
+    )
     assert (passing["tier"], passing["instance"], passing["expected_outcome"]) == ("runtime", holder["name"], "cut")
     assert "1 of 1 uploads in flight would be cut" in people
     assert f"changeover roll --plan {plan['id']}" in people

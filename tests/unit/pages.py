@@ -53,7 +53,7 @@ def settings(part: type[ConfigModel]) -> str:
         elif isinstance(default, bool):
             shown = "`true`" if default else "`false`"
         else:
-            shown = f"`{default}`" if default not in (None, "") else ""
+            shown = f"`{default}`" if default not in (None, "", {}) and not isinstance(default, ConfigModel) else ""
         rows.append((f"`{name}`", shown, one.description or ""))
     return table(("key", "default", "meaning"), rows)
 

@@ -33,6 +33,7 @@ from changeover.hops.relay.settings import RelaySettings
 from changeover.model import chainfile
 from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.guard import MEASURES, PLACEHOLDERS, SHIPPED, Condition, Guard, Prometheus
+from changeover.model.probe import AnswerDigest, Copies, Get, Post, ProbeFile, Tls
 from changeover.probe.ledger_row import LedgerRow
 from changeover.relay.process.admin import COUNTER_HELP
 from changeover.rollout import commands, events
@@ -114,6 +115,12 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
         ("in a query", "stands for"), ((f"`${name}`", what) for name, what in PLACEHOLDERS.items())
     ),
     ("guards.md", "prometheus"): lambda: settings(Prometheus),
+    ("probe.md", "file"): lambda: settings(ProbeFile),
+    ("probe.md", "get"): lambda: settings(Get),
+    ("probe.md", "post"): lambda: settings(Post),
+    ("probe.md", "digest"): lambda: settings(AnswerDigest),
+    ("probe.md", "copies"): lambda: settings(Copies),
+    ("probe.md", "tls"): lambda: settings(Tls),
     ("guards.md", "verdicts"): lambda: table(
         ("verdict", "effect"), ((f"`{name}`", what) for name, what in VERDICTS.items())
     ),
@@ -166,6 +173,12 @@ def guard_text(guard: Guard) -> str:
     """What a shipped guard says, as it would stand in a chain file."""
     said = [one.model_dump(mode="json", exclude_unset=True) for one in guard.conditions]
     return f"```yaml\n{yaml.safe_dump({'name': guard.name, 'conditions': said}, sort_keys=False)}```\n"
+
+
+def test_the_example_of_a_probe_yaml_is_right() -> None:
+    (text,) = re.findall(r"```yaml\n(url:.*?)```", (DOCS / "probe.md").read_text(), re.DOTALL)
+    found = chainfile.read_as(text, "probe.yaml", ProbeFile)
+    assert (len(found.get), found.post[0].proved) == (3, True)
 
 
 def test_the_example_of_a_guard_is_right() -> None:

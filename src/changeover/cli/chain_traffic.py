@@ -15,13 +15,13 @@ def traffic_of(found: wiring.Wired, *, paths_given: bool = False) -> ProbeSettin
     """
     if found.chain.probe is not None:
         return found.chain.probe
-    last = found.chain.tiers[-1].name
-    if any(not getattr(template, "command", ()) for template in found.settings[last].values()):
+    last = [tier.name for tier in found.chain.tiers if not found.chain.behind(tier.name)]
+    if any(not getattr(template, "command", ()) for tier in last for template in found.settings[tier].values()):
         return EXAMPLE
     if paths_given:
         return ProbeSettings()
     raise fail(
-        f"the chain file has no `probe`, and tier {last} runs another application than the example",
+        f"the chain file has no `probe`, and tier {last[-1]} runs another application than the example",
         state="No request was sent.",
         next="Name what the application answers: `probe: {get: [{path: /}]}` in the chain file, or --get PATH.",
     )

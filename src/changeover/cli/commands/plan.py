@@ -50,7 +50,9 @@ def plan(
                 connections = await found.platform.most_connections()
         if made.tiers:
             save(found.state, made.saved)
-        output.result(data(made, found.disk, connections), picture(made, found.disk, connections))
+        rolled = {one.tier for one in made.tiers if one.rehearsal.strategy == "canary"}
+        short = [one for one in found.short_steps if one.tier in rolled]
+        output.result(data(made, found.disk, connections, short), picture(made, found.disk, connections, short))
         return exits.WORK_TO_DO if made.tiers else exits.DONE
 
     run(json, work)

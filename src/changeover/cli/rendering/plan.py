@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from math import inf
 from typing import Any
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from changeover.engine.release.plan import Plan, TierPlan
+from changeover.engine.release.pooled import ShortStep
 from changeover.model.units import human_bytes, human_seconds
 from changeover.rollout.simulation.rehearsal import Planned
 from changeover.rollout.simulation.upload_forecast import PassingUpload
@@ -26,7 +27,7 @@ def _disk(one: TierPlan, disk: Disk) -> int:
     return max(templates.get(one.from_template, 0), templates.get(one.to_template, 0))
 
 
-def data(made: Plan, disk: Disk, connections: int | None) -> dict[str, Any]:
+def data(made: Plan, disk: Disk, connections: int | None, short: Sequence[ShortStep] = ()) -> dict[str, Any]:
     """The object of `plan --json`. Times in seconds from the start of the rollout, sizes in bytes."""
     return {
         "id": made.saved.id if made.tiers else None,
@@ -41,6 +42,10 @@ def data(made: Plan, disk: Disk, connections: int | None) -> dict[str, Any]:
         "uploads": [_upload_data(one) for one in made.uploads],
         "uploads_cut": sum(one.outcome == "cut" for one in made.uploads),
         "instances_without_counts": list(made.silent),
+        "steps_shorter_than_connections": [
+            {"tier": one.tier, "pool": one.pool, "step_seconds": one.step, "connection_seconds": one.life}
+            for one in short
+        ],
     }
 
 
@@ -86,7 +91,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def picture(made: Plan, disk: Disk, connections: int | None) -> RenderableType:
+def picture(made: Plan, disk: Disk, connections: int | None, short: Sequence[ShortStep] = ()) -> RenderableType:
     """The tables that `plan` prints. `connections`: what the load balancer can hold at once; None: it is not known."""
     if not made.tiers:
         runs = ", ".join(f"{tier} already runs {template}" for tier, template in made.saved.targets.items())
@@ -116,8 +121,14 @@ def picture(made: Plan, disk: Disk, connections: int | None) -> RenderableType:
         if connections is None
         else f"The load balancer can hold {connections:,} connections at once, over all tiers."
     )
+    pools = [
+        f"Warning: the weights of {one.tier} count for new connections, and {one.pool} uses one for "
+        f"{human_seconds(one.life)}. A step of {human_seconds(one.step)} sees less than its share: lower "
+        f"upstream_keepalive_time of {one.pool}, or make the step longer."
+        for one in short
+    ]
     last = f"Execute it with `changeover roll --plan {made.saved.id}`. That is refused if the chain has changed since."
-    return Group(steps, whole, *_uploads(made), *fits, *waits, last)
+    return Group(steps, whole, *_uploads(made), *fits, *pools, *waits, last)
 
 
 def _time(value: float | None) -> str:

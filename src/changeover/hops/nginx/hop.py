@@ -67,6 +67,9 @@ class NginxHttp(_Nginx):
     def launch(self, settings: HttpSettings, context: LaunchContext) -> LaunchSpec:
         return self._launch(http_conf(settings, context, binary.find(), as_root=os.geteuid() == 0))
 
+    def connection_life(self, settings: HttpSettings) -> float:
+        return settings.upstream_keepalive_time if settings.upstream_keepalive else 0.0
+
     async def in_flight(self, instance: Instance) -> InFlight:
         """Requests from stub_status, less the one that asks; connections from the kernel."""
         try:

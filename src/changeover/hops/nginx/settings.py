@@ -70,10 +70,11 @@ class HttpSettings(_Common):
     client_body_timeout: Seconds = Field(60.0, gt=0, description="Longest silence within a body, not its whole time.")
     upstream_keepalive: int = Field(64, ge=0, description="Idle connections each worker keeps to the tier behind.")
     upstream_keepalive_time: Seconds = Field(
-        60.0,
+        10.0,
         gt=0,
-        description="Age at which such a connection is not used again. It is what ends the drain of an L4 tier "
-        "behind, whose pooled connections otherwise stay for nginx's default of one hour.",
+        description="Age at which such a connection is not used again. It ends the drain of an L4 tier behind, whose "
+        "pooled connections otherwise stay for nginx's default of one hour. It is also the time in which new weights "
+        "behind take effect: a canary step of 30 s sees its share.",
     )
     upstream_keepalive_timeout: Seconds = Field(
         3.0, gt=0, description="Idle time after which it is closed; below that of every server behind."

@@ -35,6 +35,9 @@ class Relay:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
+    def connection_life(self, settings: RelaySettings) -> float:
+        return settings.keepalive_time
+
     def launch(self, settings: RelaySettings, context: LaunchContext) -> LaunchSpec:
         if not context.behind or (upstream := context.behind[0].address) is None:
             raise ValueError(f"{context.tier.name}: a relay tier needs a tier behind it")

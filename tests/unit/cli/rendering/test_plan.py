@@ -9,6 +9,7 @@ from tests.unit.cli.rendering.printed import shown
 
 from changeover.cli.rendering.plan import data, picture
 from changeover.engine.release.plan import Plan, TierPlan
+from changeover.engine.release.pooled import ShortStep
 from changeover.engine.release.saved_plan import SavedPlan
 from changeover.model.instance import Upload
 from changeover.rollout.simulation.rehearsal import Planned, Rehearsal
@@ -100,3 +101,10 @@ def test_several_tiers_have_a_line_for_the_whole() -> None:
     two = replace(PLAN, tiers=(TIER, replace(TIER, tier="edge", begins=45.0)))
     assert "together" in shown(picture(two, {}, 8192))
     assert "7 in total │ 40s │ 1m20s" in shown(picture(two, {}, 8192))
+
+
+def test_a_step_that_a_pool_outlasts_is_warned_of() -> None:
+    short = [ShortStep("runtime", "edge", 30.0, 60.0)]
+    found = data(PLAN, {}, 8192, short)["steps_shorter_than_connections"]
+    assert found == [{"tier": "runtime", "pool": "edge", "step_seconds": 30.0, "connection_seconds": 60.0}]
+    assert "edge uses one for 1m. A step of 30s sees less than its share" in shown(picture(PLAN, {}, 8192, short))
