@@ -32,7 +32,7 @@ def test_a_step_shorter_than_a_pooled_connection_is_named_with_the_tier_that_poo
     [
         (STEPS, {"edge": 10.0}, "gateway", ""),
         (STEPS, {}, "gateway", ""),
-        (STEPS, {"edge": 60.0}, "gateway", "l4"),
+        (STEPS, {"edge": 60.0}, "gateway", "runtime"),
         (STEPS, {"edge": 60.0}, "runtime", ""),
         ([{"set_weight": 10}, {"pause": "until-promoted"}], {"edge": 60.0}, "gateway", ""),
     ],
