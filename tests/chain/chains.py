@@ -175,12 +175,12 @@ class Command:
         self.process.send_signal(number)
         return self
 
-    def end(self, code: int | None = None) -> Done:
+    def end(self, code: int | None = None, *, patience: float = PATIENCE) -> Done:
         """Wait for its end, and insist on its exit code."""
         self.running.discard(self)
         ended = True
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(patience)
         except subprocess.TimeoutExpired:
             ended = False
         finally:
@@ -192,7 +192,7 @@ class Command:
                 assert stream is not None
                 stream.close()
         done = Done(self.process.returncode, "".join(self._read), "".join(self._lines))
-        assert ended, f"did not end within {PATIENCE:.0f} s: {done}"
+        assert ended, f"did not end within {patience:.0f} s: {done}"
         assert code is None or done.code == code, done
         return done
 

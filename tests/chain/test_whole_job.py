@@ -34,7 +34,7 @@ class Demo:
     @cached_property
     def done(self) -> Done:
         """What it left. Waits for its end."""
-        return self._command.end()
+        return self._command.end(patience=300)
 
     @property
     def told(self) -> Said:
