@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # annotations alone: what catches `Unknown` need not load the
 
     from changeover.model.chain import Tier
     from changeover.model.chainfile import ParsedChain
+    from changeover.model.connections import Connections
     from changeover.model.guard import RequestCounts
     from changeover.model.hop_traits import HopTraits, KnownHops
     from changeover.model.instance import Address, InFlight, Instance, LaunchSpec
@@ -89,8 +90,11 @@ class Hop(Protocol):
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Beyond the lame-duck file: have it close pooled connections, or keep them again. Raises Unknown."""
 
-    async def in_flight(self, instance: Instance) -> InFlight:
-        """What a stop at this moment would break. Raises Unknown."""
+    async def in_flight(self, instance: Instance) -> InFlight | None:
+        """What a stop at this moment would break, as the instance counts it. Raises Unknown.
+
+        None: it does not count, and the kernel and its routers are the only witnesses.
+        """
 
 
 @dataclass(frozen=True)
@@ -202,6 +206,14 @@ class BuffersToDisk(Protocol):
 
 
 @runtime_checkable
+class LearnsTemplates(Protocol):
+    """A hop whose instances are asked as their template says."""
+
+    def learn(self, templates: Mapping[str, Any]) -> None:
+        """Every template of the tier, as `traits.settings` parsed it. Called once, before anything is asked."""
+
+
+@runtime_checkable
 class NeedsSoftware(Protocol):
     """A hop whose software must be installed beside this program."""
 
@@ -282,6 +294,9 @@ class Platform(Protocol):
 
         `stopped`: a stop signal was sent, so it exists until every process of it has ended.
         """
+
+    def connections(self, instance: Instance) -> Connections | None:
+        """The connections to its address as the kernel shows them; None where it does not."""
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Create the lame-duck file, or delete it."""

@@ -40,6 +40,7 @@ from changeover.ports import (
     CountsRequests,
     CountsTraffic,
     LaunchContext,
+    LearnsTemplates,
     NeedsSoftware,
     PoolsInward,
     RendersConfiguration,
@@ -131,6 +132,9 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
     parsed = _with_kept(given, kept_templates.read(state))
     chain, settings = parsed.chain, parsed.settings
     hops = {tier.name: registry.HOPS[tier.kind](client) for tier in chain.tiers}
+    for tier, hop in hops.items():
+        if isinstance(hop, LearnsTemplates):
+            hop.learn(settings[tier])
     routing = routing_tiers(chain, registry.known_hops())
 
     def launch(context: LaunchContext) -> LaunchSpec:

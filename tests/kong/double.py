@@ -96,7 +96,13 @@ class Health:
 class Node:
     """One Kong. `database` None: it is configured by documents."""
 
-    def __init__(self, database: Database | None, clock: Callable[[], float] = time.time, workers: int = 2) -> None:
+    def __init__(
+        self,
+        database: Database | None,
+        clock: Callable[[], float] = time.time,
+        workers: int = 2,
+        pool_idle: int = 1,
+    ) -> None:
         self.id = str(uuid.uuid4())
         self.database = database
         self.clock = clock
@@ -110,7 +116,7 @@ class Node:
         self.hash = EMPTY_HASH
         self.said_hash = ""
         self.draining = False
-        self.pool_idle = 1
+        self.pool_idle = pool_idle
         """Seconds for which an idle connection to a target is kept."""
         self.loading = 0
         """How many more documents are turned away, since an earlier one is being loaded."""

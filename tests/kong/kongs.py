@@ -82,10 +82,10 @@ class Kong:
 
 
 @contextmanager
-def double(folder: Path, nodes: int, *, database: bool, delay: float = 0.0) -> Iterator[Kong]:
+def double(folder: Path, nodes: int, *, database: bool, delay: float = 0.0, pool_idle: int = 1) -> Iterator[Kong]:
     """A Kong of that many nodes. `delay`: seconds until a change has come to the others."""
     shared = Database(delay)
-    served = [ServedNode(Node(shared if database else None)) for _ in range(nodes)]
+    served = [ServedNode(Node(shared if database else None, pool_idle=pool_idle)) for _ in range(nodes)]
     with beside(*served) as running:
         yield Kong(
             tuple(one.admin_url for one in served),

@@ -268,7 +268,11 @@ class ServedNode:
 
     async def _check(self, client: httpx.AsyncClient, upstream: str, target: str, active: Any) -> None:
         try:
-            answer = await client.get(f"http://{target}{active['http_path']}", timeout=active["timeout"])
+            url, close = (
+                f"http://{target}{active['http_path']}",
+                {"Connection": "close"},
+            )  # as lua-resty-healthcheck does
+            answer = await client.get(url, timeout=active["timeout"], headers=close)
             passed = answer.status_code in active["healthy"]["http_statuses"]
         except httpx.HTTPError:
             passed = False

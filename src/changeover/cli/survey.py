@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from changeover import wiring
 from changeover.engine.journal.journal import Journal
 from changeover.engine.runtime import rollout_settings
+from changeover.engine.witnesses import Witnesses
 from changeover.kit.clock import Clock
 from changeover.model.chain import Tier
 from changeover.model.instance import InFlight
-from changeover.ports import CanWeigh, Unknown
+from changeover.ports import CanWeigh, PoolsConnections, Unknown
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.strategies import canary
@@ -29,7 +31,8 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
     for tier in found.chain.tiers:
         state = journal.tier(tier.name)
         members = list(journal.fleet(tier.name)) if up else []
-        instances += await asyncio.gather(*(_instance(found, tier.name, member, now) for member in members))
+        sessions = await _sessions(found, tier.name, members)
+        instances += await asyncio.gather(*(_instance(found, tier, member, now, sessions) for member in members))
         tiers.append(
             {
                 "name": tier.name,
@@ -84,23 +87,66 @@ def edge_url(found: wiring.Wired) -> str:
     return f"{scheme}://{found.platform.entry(outermost.name)}"
 
 
-async def _instance(found: wiring.Wired, tier: str, member: Member, now: float) -> dict[str, Any]:
-    instance = found.platform.recorded(member.name)
-    seen: InFlight | None = None
-    if instance is not None and found.platform.gone(instance) is None:
+_LEAVES = (Phase.LEAVING, Phase.DRAINING)
+
+
+async def _sessions(found: wiring.Wired, tier: str, members: Sequence[Member]) -> Mapping[str, int | None]:
+    """What the routers count of each instance that leaves; empty where they do not answer."""
+    names = frozenset(member.name for member in members if member.phase in _LEAVES)
+    if names:
         with contextlib.suppress(Unknown):
-            seen = await found.runtime.hops[tier].in_flight(instance)
+            seen = await found.runtime.routers[tier].membership(names)
+            return {name: seen[name].sessions for name in names}
+    return {}
+
+
+async def _instance(
+    found: wiring.Wired, tier: Tier, member: Member, now: float, sessions: Mapping[str, int | None]
+) -> dict[str, Any]:
+    instance = found.platform.recorded(member.name)
+    seen: Witnesses | None = None
+    if instance is not None and found.platform.gone(instance) is None:
+        kernel, own = found.platform.connections(instance), None
+        with contextlib.suppress(Unknown):
+            own = await found.runtime.hops[tier.name].in_flight(instance)
+        seen = Witnesses(
+            own,
+            kernel,
+            sessions.get(member.name),
+            checked_here=instance.address == instance.control,
+            pools=isinstance(found.runtime.routers[tier.name], PoolsConnections),
+            idle_after=tier.drain.idle_after,
+        )
     left = None if member.deadline is None else max(0.0, member.deadline - now)
     return {
         "name": member.name,
-        "tier": tier,
+        "tier": tier.name,
         "template": instance.template if instance else member.template,
         "phase": member.phase.value,
         "pid": instance.pid if instance else None,
         "address": str(instance.address) if instance else None,
         "control": str(instance.control) if instance else None,
-        "in_flight": in_flight(seen),
+        "in_flight": in_flight(_known(seen, member)),
+        "in_flight_counts": None if seen is None else _counts(seen),
         "drain_seconds_left": left if member.phase is Phase.DRAINING else None,
+    }
+
+
+def _known(seen: Witnesses | None, member: Member) -> InFlight | None:
+    if seen is None or not seen.known:
+        return None
+    # Health checks of its routers are among the connections of one that serves.
+    return seen.own if seen.own is not None and member.phase not in _LEAVES else seen.highest
+
+
+def _counts(seen: Witnesses) -> dict[str, Any]:
+    others = seen.kernel.others if seen.kernel else {}
+    return {
+        "instance": in_flight(seen.own),
+        "kernel": seen.held,
+        "routers": seen.sessions,
+        "differ": seen.differ,
+        "not_counted": [{"process": who, "connections": number} for who, number in others.items()],
     }
 
 

@@ -79,6 +79,7 @@ class Controller:
             self._clock.now,
             health=tier.health,
             by_load=tier.update.order == "in-flight",
+            idle_after=tier.drain.idle_after,
             timing=runtime.timing,
         )
 

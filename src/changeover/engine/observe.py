@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
+from math import inf
 
 from changeover.engine.timing import EngineTiming
+from changeover.engine.witnesses import Witnesses
 from changeover.model.chain import Health
-from changeover.model.instance import Instance
-from changeover.ports import Hop, Membership, Platform, Router, Unknown
+from changeover.model.connections import Connections
+from changeover.model.instance import InFlight, Instance
+from changeover.ports import Hop, Membership, Platform, PoolsConnections, Router, Unknown
 from changeover.rollout import events as on
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.members.phases import Phase
@@ -17,8 +20,18 @@ from changeover.rollout.members.phases import Phase
 _ASKS_READINESS = frozenset({Phase.CREATING, Phase.WARMING, Phase.READY, Phase.ADMITTED})
 _ASKS_ROUTER = frozenset({Phase.READY, Phase.LEAVING, Phase.DRAINING, Phase.FAILED})
 _COUNTS = frozenset({Phase.LEAVING, Phase.DRAINING})
+_STARTS = frozenset({Phase.CREATING, Phase.WARMING})
 _STOPPED = frozenset({Phase.DRAINED, Phase.STOPPING})
 """A stop signal is sent, or on its way."""
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What the kernel and the instance count; `own` is the reason in words where the instance does not answer."""
+
+    own: InFlight | str | None
+    kernel: Connections | None
+    checked_here: bool
 
 
 class Observer:
@@ -34,6 +47,7 @@ class Observer:
         *,
         health: Health = Health(),  # noqa: B008 (frozen)
         by_load: bool = False,
+        idle_after: float = inf,
         timing: EngineTiming = EngineTiming(),  # noqa: B008 (frozen)
     ) -> None:
         self._timing = timing
@@ -44,9 +58,18 @@ class Observer:
         self._now = now
         self._counts = _COUNTS | {Phase.ADMITTED} if by_load else _COUNTS
         self._health = health
+        self._idle_after = idle_after
+        self._pools = isinstance(router, PoolsConnections)
         self._asked: dict[str, float] = {}
         self._misses: dict[str, int] = {}
         self._noted: dict[str, float] = {}
+        self._lasts: dict[tuple[str, str], tuple[float, float]] = {}
+        """Instance and kind of finding about its counts -> since when it lasts, and when it was last so."""
+        self._kernel: dict[str, tuple[float, Connections | None]] = {}
+        """What the kernel showed, and when."""
+        self._count_read: set[str] = set()
+        """Instances whose own count was read before they were admitted."""
+        self._reported: set[tuple[str, str]] = set()
 
     async def look(self, fleet: Fleet) -> list[on.Event]:
         """Everything seen. Members whose launch is still under way are not looked at.
@@ -60,33 +83,63 @@ class Observer:
             self._ask_router(asked), asyncio.gather(*(self._look_at(m, phase, i) for m, phase, i in seen))
         )
         events: list[on.Event] = []
-        for (member, phase, _), own in zip(seen, found, strict=True):
-            for event in own:
-                events += (
-                    self._counted(member, phase, event, routers) if isinstance(event, on.InFlightSeen) else [event]
-                )
+        for (member, phase, _), (own, counts) in zip(seen, found, strict=True):
+            events += own
+            if counts is not None:
+                events += self._counted(member, phase, counts, routers)
             if member.name in asked:
                 events += self._routed(member, phase, routers)
-        self._noted = {m.name: self._noted[m.name] for m, _, _ in seen if m.name in self._noted}
+        names = {m.name for m, _, _ in seen}
+        self._noted = {name: at for name, at in self._noted.items() if name in names}
+        self._lasts = {key: times for key, times in self._lasts.items() if key[0] in names}
+        self._kernel = {name: found for name, found in self._kernel.items() if name in names}
+        self._count_read &= names
+        self._reported = {key for key in self._reported if key[0] in names}
         return events
 
-    async def _look_at(self, member: Member, phase: Phase, instance: Instance) -> list[on.Event]:
+    async def _look_at(self, member: Member, phase: Phase, instance: Instance) -> tuple[list[on.Event], _Counts | None]:
         stopped = phase in _STOPPED
         if phase is not Phase.FAILED and (reason := self._platform.gone(instance, stopped=stopped)) is not None:
-            return [on.InstanceGone(self._now(), member.name, reason)]
+            return [on.InstanceGone(self._now(), member.name, reason)], None
         events: list[on.Event] = []
         if phase in _ASKS_READINESS and self._is_time(member, phase):
             began = self._now()
             ready = await self._hop.ready(instance, self._health.timeout)
             # A refused connection is an answer at once: so late, there was none.
             late = not ready and self._now() - began >= self._health.timeout
-            events += self._readiness(member, phase, ready, late=late)
-        if phase in self._counts:
-            try:
-                events.append(on.InFlightSeen(self._now(), member.name, await self._hop.in_flight(instance)))
-            except Unknown as error:
-                events += self._unconfirmed(member, str(error), silent=True)
-        return events
+            why = f"it did not answer within {self._health.timeout:g} s, its health.timeout" if late else ""
+            if ready and phase in _STARTS and (why := await self._cannot_count(instance)):
+                events += self._unconfirmed(member, why, silent=False)
+            events += self._readiness(member, phase, ready and not why, why)
+        return events, await self._count(instance) if phase in self._counts else None
+
+    async def _cannot_count(self, instance: Instance) -> str:
+        """Why its own count could not be read at a drain: its template is wrong, and must not be admitted."""
+        if instance.name in self._count_read:
+            return ""
+        try:
+            await self._hop.in_flight(instance)
+        except Unknown as error:
+            return str(error)
+        self._count_read.add(instance.name)
+        return ""
+
+    async def _count(self, instance: Instance) -> _Counts:
+        kernel = self._connections(instance)  # before the instance is asked: its count includes what these brought
+        own: InFlight | str | None
+        try:
+            own = await self._hop.in_flight(instance)
+        except Unknown as error:
+            own = str(error)
+        return _Counts(own, kernel, instance.address == instance.control)
+
+    def _connections(self, instance: Instance) -> Connections | None:
+        now = self._now()
+        at, kernel = self._kernel.get(instance.name, (-inf, None))
+        if kernel is None or not kernel.routers or now - at >= self._timing.kernel_look:
+            kernel = self._platform.connections(instance)
+            self._kernel[instance.name] = now, kernel
+        return kernel
 
     def _is_time(self, member: Member, phase: Phase) -> bool:
         """Whether the readiness of the instance is to be checked at this look."""
@@ -98,8 +151,7 @@ class Observer:
         self._asked[member.name] = now
         return True
 
-    def _readiness(self, member: Member, phase: Phase, ready: bool, *, late: bool) -> list[on.Event]:
-        why = f"it did not answer within {self._health.timeout:g} s, its health.timeout" if late else ""
+    def _readiness(self, member: Member, phase: Phase, ready: bool, why: str) -> list[on.Event]:
         if phase is not Phase.ADMITTED:
             now = self._now()
             return [on.InstanceReady(now, member.name) if ready else on.InstanceUnready(now, member.name, why)]
@@ -135,15 +187,52 @@ class Observer:
         return [on.WeightSeen(self._now(), member.name, membership.weight)]
 
     def _counted(
-        self, member: Member, phase: Phase, event: on.InFlightSeen, routers: Mapping[str, Membership] | str
+        self, member: Member, phase: Phase, counts: _Counts, routers: Mapping[str, Membership] | str
     ) -> list[on.Event]:
-        """Add the sessions that routers hold open; unless they answer, an instance is not known to be empty."""
-        if phase is Phase.ADMITTED:
-            return [event]
-        if isinstance(routers, str):
+        """The highest count of all witnesses; unless routers answer, an instance is not known to be empty."""
+        draining = phase is not Phase.ADMITTED
+        if draining and isinstance(routers, str):
             return self._unconfirmed(member, routers, silent=True)
-        seen, sessions = event.in_flight, routers[event.name].sessions or 0
-        return [replace(event, in_flight=replace(seen, connections=max(seen.connections, sessions)))]
+        sessions = routers[member.name].sessions if draining and not isinstance(routers, str) else None
+        own = None if isinstance(counts.own, str) else counts.own
+        removed_for = self._now() - member.since if phase is Phase.DRAINING else 0.0
+        seen = Witnesses(own, counts.kernel, sessions, counts.checked_here, self._pools, self._idle_after, removed_for)
+        silent = isinstance(counts.own, str)
+        waited = self._lasting(member.name, "silent", silent)
+        if not seen.known or (silent and waited < self._timing.unconfirmed_after):
+            reason = counts.own if isinstance(counts.own, str) else "the kernel, which shows no connections here"
+            return self._unconfirmed(member, reason, silent=True)
+        notes = self._notes(member.name, counts, seen) if draining else ()
+        return [on.InFlightSeen(self._now(), member.name, seen.highest, notes)]
+
+    def _notes(self, name: str, counts: _Counts, seen: Witnesses) -> tuple[str, ...]:
+        """What lasts and an operator must know, each once."""
+        others = counts.kernel.others if counts.kernel else {}
+        held = ", ".join(f"{count} of {owner}" for owner, count in others.items())
+        silent = counts.own if isinstance(counts.own, str) else ""
+        findings = {
+            "silent": silent and f"the instance does not count what is in flight, others do: {silent}; {seen}",
+            "differ": seen.differ and f"counts of what is in flight differ, the highest holds: {seen}",
+            "others": held and f"connections of processes that are no routers are not waited for: {held}",
+        }
+        found = []
+        for kind, text in findings.items():
+            long = self._lasting(name, kind, bool(text)) >= self._timing.unconfirmed_after
+            if text and long and (name, kind) not in self._reported:
+                self._reported.add((name, kind))
+                found.append(text)
+        return tuple(found)
+
+    def _lasting(self, name: str, kind: str, holds: bool) -> float:
+        """Seconds for which this has been so. A server of several processes answers each time with another count."""
+        if not holds:
+            return 0.0
+        now = self._now()
+        since, last = self._lasts.get((name, kind), (now, now))
+        if now - last > self._timing.unconfirmed_after:
+            since = now
+        self._lasts[name, kind] = since, now
+        return now - since
 
     def _unconfirmed(self, member: Member, source: str, *, silent: bool) -> list[on.Event]:
         now = self._now()

@@ -19,6 +19,9 @@ class EngineTiming:
     serving_look: float = 0.25
     """Between two readiness checks of a serving instance. To check all of them at every look would slow down the looks
     at instances that drain."""
+    kernel_look: float = 0.1
+    """Between two looks at the connections of an instance while it has some: the kernel goes through all connections
+    of the machine, which takes milliseconds."""
     request_look: float = 0.1
     """Between two looks for requests of other commands: operators do not notice less."""
     guard_look: float = 0.2

@@ -1,4 +1,4 @@
-"""`GET /inflight` of an instance that counts its own requests and uploads. An odd answer is unknown."""
+"""The count of an instance that counts its own requests and uploads. An odd answer is unknown."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ from changeover.ports import Unknown
 if TYPE_CHECKING:
     import httpx
 
+PATH = "/inflight"
 
-async def in_flight(client: httpx.AsyncClient, instance: Instance) -> InFlight:
-    """What the instance reports at its control address. Raises Unknown."""
+
+async def in_flight(client: httpx.AsyncClient, instance: Instance, path: str = PATH) -> InFlight:
+    """What the instance reports at its control address. Raises Unknown, with the URL and the answer.
+
+    Only `requests` is required: the kernel counts connections, too.
+    """
+    url = f"http://{instance.control}{path}"
     try:
-        response = await ask(client, "GET", f"http://{instance.control}/inflight")
+        response = await ask(client, "GET", url)
     except NoResponse as error:
-        raise Unknown(str(error)) from error
+        raise Unknown(f"{instance.name}: {error}") from error
     try:
         if response.status_code != 200:
-            raise ValueError(f"status {response.status_code}")
+            raise ValueError("the status is not 200")
         report = response.json()
-        uploads = tuple(Upload(u["received"], u["expected"], u["seconds"]) for u in report["uploads"])
-        return InFlight(int(report["requests"]), int(report["connections"]), uploads)
-    except (ValueError, KeyError, TypeError) as error:
-        raise Unknown(f"{instance.name}: /inflight did not answer as it should: {error!r}") from error
+        uploads = tuple(Upload(u["received"], u["expected"], u["seconds"]) for u in report.get("uploads", ()))
+        return InFlight(int(report["requests"]), int(report.get("connections", 0)), uploads)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        answer = f"{response.status_code} {response.text[:80]!r}"
+        raise Unknown(f'{instance.name}: GET {url} answered {answer}, and not 200 with {{"requests": n}}') from error

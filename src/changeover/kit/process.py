@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -168,6 +168,13 @@ def leaders_in(folder: Path) -> Iterator[tuple[int, int]]:
         leads = session == entry.name and terminal == "0" and state not in ("Z", "X")
         if leads and _works_in(int(entry.name), folder):
             yield int(entry.name), _start(fields)
+
+
+def session_of(leaders: Collection[int]) -> Iterator[int]:
+    """The processes of the sessions that these lead, or led."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))) and int(fields[3]) in leaders:
+            yield int(entry.name)
 
 
 def _session(leader: int, start: int) -> Iterator[int]:

@@ -7,6 +7,8 @@ import socket
 from collections.abc import Container
 from pathlib import Path
 
+from changeover.kit import tcp
+
 # Below the range from which Linux takes the ports of outgoing connections (32768-60999): a listener in that range
 # sometimes fails with "address in use" because a client connection happens to hold the port.
 _LISTENERS = range(20000, 32000)
@@ -42,15 +44,24 @@ def cannot_listen(host: str, port: int) -> str | None:
 
 
 def open_connections(port: int) -> int:
-    """Open TCP connections of a local IPv4 port, including those in the accept queue (/proc/net/tcp).
+    """Open TCP connections of a local port, including those in the accept queue.
 
     The kernel counts them without the help of the server, and includes every connection that a stop would reset.
     """
+    try:
+        return len(tcp.connections(port)[0])
+    except OSError:  # sock_diag is not everywhere: a sandbox may refuse it
+        return sum(_listed(port, table) for table in ("tcp", "tcp6"))
+
+
+def _listed(port: int, table: str) -> int:
     suffix = f":{port:04X}"
     count = 0
-    with Path("/proc/net/tcp").open(encoding="utf-8") as table:
-        next(table)
-        for line in table:
-            _, local, _, state, *_ = line.split(maxsplit=4)
-            count += local.endswith(suffix) and state in _OPEN
+    try:
+        lines = Path(f"/proc/net/{table}").read_text(encoding="utf-8").splitlines()[1:]
+    except FileNotFoundError:
+        return 0  # without IPv6
+    for line in lines:
+        _, local, _, state, *_ = line.split(maxsplit=4)
+        count += local.endswith(suffix) and state in _OPEN
     return count

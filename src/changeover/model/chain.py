@@ -69,6 +69,14 @@ class Drain(ConfigModel):
         description="At the deadline: `wait` goes on draining and reports it; `cut` stops the instance and reports "
         "the requests that it cut.",
     )
+    idle_after: Seconds = Field(
+        20.0,
+        gt=0,
+        description="Behind a router that keeps idle connections to a removed instance (Kong): without a byte for this "
+        "long, a connection whose last byte the instance sent carries no request. Longer than the longest pause inside "
+        "a response; server-sent events commonly have a comment every 15 s. An instance of one process that counts "
+        "its requests does not need it.",
+    )
 
 
 Strategy = Literal["rolling", "canary", "blue-green"]

@@ -112,6 +112,9 @@ class InFlightSeen(Event):
 
     name: str
     in_flight: InFlight
+    """The highest count of all witnesses."""
+    notes: tuple[str, ...] = ()
+    """What an operator must know about the counts; each text comes once."""
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,8 @@ class FakePlatform:
     def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
         return "it ended" if instance.name in self._gone else None
 
+    def connections(self, instance: Instance) -> None: ...
+
     async def lame_duck(self, instance: Instance, on: bool) -> None: ...
 
     async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ import pytest
 from changeover.engine.observe import Observer
 from changeover.engine.timing import EngineTiming
 from changeover.model.chain import Health
+from changeover.model.connections import Connection, Connections
 from changeover.model.instance import Address, InFlight, Instance
 from changeover.ports import Hop, Membership, Platform, Router, Unknown
 from changeover.rollout import events as on
@@ -32,8 +33,9 @@ class Around:
     answers_after: float = 0.0
     """Seconds until it answers whether it is ready."""
     gone: str | None = None
-    in_flight: InFlight | Unknown = IDLE
+    in_flight: InFlight | Unknown | None = IDLE
     said: Membership | Unknown = ADMITTED
+    kernel: Connections | None = None
     now: float = 100.0
     asked: list[str] = field(default_factory=list)
 
@@ -41,9 +43,12 @@ class Around:
         observer = observer or self.observer(*members, **facts)
         return asyncio.run(observer.look(Fleet(members)))
 
-    def observer(self, *members: Member, router: Router | None = None, **facts: Any) -> Observer:
+    def instances(self, *members: Member) -> dict[str, Instance]:
         address = Address("127.0.0.1", 1)
-        instances = {m.name: Instance(m.name, "web", m.template, address, address) for m in members}
+        return {m.name: Instance(m.name, "web", m.template, address, address) for m in members}
+
+    def observer(self, *members: Member, router: Router | None = None, **facts: Any) -> Observer:
+        instances = self.instances(*members)
         hop, platform = cast(Hop, _Hop(self)), cast(Platform, _Platform(self))
         router = router or cast(Router, _Router(self))
         return Observer(hop, router, platform, instances, lambda: self.now, **facts)
@@ -58,7 +63,7 @@ class _Hop:
         self.around.now += min(self.around.answers_after, timeout)
         return self.around.ready
 
-    async def in_flight(self, instance: Instance) -> InFlight:
+    async def in_flight(self, instance: Instance) -> InFlight | None:
         self.around.asked.append("in flight?")
         if isinstance(self.around.in_flight, Unknown):
             raise self.around.in_flight
@@ -83,6 +88,9 @@ class _Platform:
     def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
         return self.around.gone
 
+    def connections(self, instance: Instance) -> Connections | None:
+        return self.around.kernel
+
 
 def member(phase: Phase, name: str = NAME, since: float = 100.0) -> Member:
     return Member(name, "v1", int(name[-1]), phase, {phase: since})
@@ -94,8 +102,8 @@ def member(phase: Phase, name: str = NAME, since: float = 100.0) -> Member:
 @pytest.mark.parametrize(
     ("phase", "asked"),
     [
-        (Phase.CREATING, ["ready?"]),
-        (Phase.WARMING, ["ready?"]),
+        (Phase.CREATING, ["ready?", "in flight?"]),
+        (Phase.WARMING, ["ready?", "in flight?"]),
         (Phase.READY, ["ready?", "member?"]),
         (Phase.ADMITTED, ["ready?"]),
         (Phase.LEAVING, ["in flight?", "member?"]),
@@ -171,6 +179,78 @@ def test_a_drain_sees_the_connections_that_routers_hold_as_well() -> None:
         assert around.look(member(Phase.DRAINING)) == [on.InFlightSeen(100, NAME, InFlight(0, seen))]
 
 
+def test_the_connections_that_only_the_kernel_counts_hold_a_drain() -> None:
+    """Of a server with several processes, one answers with its own count."""
+    kernel = Connections((Connection(1.0, False), Connection(1.0, True)))
+    around = Around(in_flight=InFlight(0, 0), said=Membership(False, True), kernel=kernel)
+    assert around.look(member(Phase.DRAINING)) == [on.InFlightSeen(100, NAME, InFlight(0, 2))]
+
+
+def test_an_idle_connection_of_a_pool_does_not_hold_a_drain() -> None:
+    class Pooling(_Router):
+        async def pool_idle(self) -> float:
+            return 60.0
+
+    around = Around(in_flight=None, said=Membership(False, True), kernel=Connections((Connection(5.0, True),)))
+    for idle_after, seen in ((6.0, 1), (5.0, 0)):
+        draining = member(Phase.DRAINING)
+        observer = around.observer(draining, router=cast(Router, Pooling(around)), idle_after=idle_after)
+        (event,) = around.look(draining, observer=observer)
+        assert event == on.InFlightSeen(100, NAME, InFlight(None, seen))
+
+
+def notes(around: Around, draining: Member, change: Callable[[int], None] = lambda second: None) -> dict[float, str]:
+    """When a look had a note, and which, in ten seconds."""
+    observer, found = around.observer(draining), {}
+    for second in range(10):
+        around.now = 100.0 + second
+        change(second)
+        for event in around.look(draining, observer=observer):
+            if isinstance(event, on.InFlightSeen) and event.notes:
+                (found[event.at],) = event.notes
+    return found
+
+
+def test_counts_that_differ_for_long_are_reported_once() -> None:
+    around = Around(in_flight=InFlight(0, 0), said=Membership(False, True), kernel=Connections((Connection(1, False),)))
+    counts = "the instance 0 connections; the kernel 1"
+    text = f"counts of what is in flight differ, the highest holds: {counts}"
+    assert notes(around, member(Phase.DRAINING)) == {100 + UNCONFIRMED_AFTER: text}
+
+
+def test_counts_that_differ_at_every_other_look_are_reported() -> None:
+    """Another process of the instance answers each time."""
+    around = Around(said=Membership(False, True), kernel=Connections((Connection(1, False),)))
+
+    def change(second: int) -> None:
+        around.in_flight = InFlight(second % 2, 0)
+
+    assert list(notes(around, member(Phase.DRAINING), change)) == [100 + UNCONFIRMED_AFTER + 1]
+
+
+def test_counts_that_differ_now_and_then_for_a_moment_are_not_reported() -> None:
+    around = Around(said=Membership(False, True))
+
+    def change(second: int) -> None:
+        around.kernel = Connections((Connection(1, False),) * (second % 5 == 0))
+
+    assert notes(around, member(Phase.DRAINING), change) == {}
+
+
+def test_connections_of_other_processes_are_named_once_and_hold_nothing() -> None:
+    around = Around(said=REMOVED, kernel=Connections((), {"curl (pid 7, user bob)": 2}))
+    text = "connections of processes that are no routers are not waited for: 2 of curl (pid 7, user bob)"
+    assert notes(around, member(Phase.DRAINING)) == {100 + UNCONFIRMED_AFTER: text}
+    assert around.look(member(Phase.DRAINING)) == [on.InFlightSeen(109, NAME, InFlight(0, 0))]
+
+
+def test_an_instance_that_no_longer_answers_is_drained_by_the_other_counts_and_that_is_reported() -> None:
+    around = Around(in_flight=Unknown("web-v1-1: timeout"), said=REMOVED, kernel=Connections(()))
+    assert around.look(member(Phase.DRAINING)) == []
+    text = "the instance does not count what is in flight, others do: web-v1-1: timeout; its routers 0"
+    assert notes(around, member(Phase.DRAINING)) == {100 + UNCONFIRMED_AFTER: text}
+
+
 def test_a_router_that_does_not_count_sessions_adds_none() -> None:
     around = Around(in_flight=InFlight(1, 1), said=Membership(False, True))
     assert around.look(member(Phase.DRAINING)) == [on.InFlightSeen(100, NAME, InFlight(1, 1))]
@@ -179,6 +259,24 @@ def test_a_router_that_does_not_count_sessions_adds_none() -> None:
 def test_several_instances_are_seen_in_one_look() -> None:
     two = [member(Phase.CREATING, "web-v1-1"), member(Phase.CREATING, "web-v1-2")]
     assert Around().look(*two) == [on.InstanceReady(100, "web-v1-1"), on.InstanceReady(100, "web-v1-2")]
+
+
+def test_an_instance_whose_own_count_cannot_be_read_is_not_ready_and_says_why() -> None:
+    """It would be discovered when it is to leave, by a drain that cannot end."""
+    fault = 'GET http://127.0.0.1:1/inflight answered 404 "no"'
+    around = Around(in_flight=Unknown(fault))
+    for phase in (Phase.CREATING, Phase.WARMING):
+        around.now = 100 + UNCONFIRMED_AFTER
+        unready = on.InstanceUnready(around.now, NAME, fault)
+        assert around.look(member(phase)) == [on.Unconfirmed(around.now, NAME, fault, silent=False), unready]
+
+
+def test_the_own_count_of_a_starting_instance_is_read_once() -> None:
+    around, starting = Around(in_flight=InFlight(0, 0)), member(Phase.WARMING)
+    observer = around.observer(starting)
+    for _ in range(3):
+        assert around.look(starting, observer=observer) == [on.InstanceReady(100, NAME)]
+    assert around.asked.count("in flight?") == 1
 
 
 # -- one that serves -----------------------------------------------------------------------------------------------
@@ -242,8 +340,14 @@ def test_without_the_routers_word_an_instance_is_not_known_to_be_empty() -> None
     assert Around(in_flight=InFlight(0, 0), said=Unknown("HAProxy is gone")).look(member(Phase.DRAINING)) == []
 
 
-def test_what_cannot_be_counted_is_not_empty() -> None:
-    assert Around(in_flight=Unknown("timeout"), said=REMOVED).look(member(Phase.DRAINING)) == []
+def test_what_nobody_can_count_is_not_empty() -> None:
+    around = Around(in_flight=Unknown("timeout"), said=Membership(False, True), now=100 + UNCONFIRMED_AFTER)
+    assert around.look(member(Phase.DRAINING)) == [
+        on.Unconfirmed(100 + UNCONFIRMED_AFTER, NAME, "timeout", silent=True)
+    ]
+    around.in_flight = None
+    (event,) = around.look(member(Phase.DRAINING))
+    assert isinstance(event, on.Unconfirmed)
 
 
 @pytest.mark.parametrize("said", [Unknown("HAProxy is gone"), Membership(False, False, pending="node 2", silent=True)])

@@ -37,7 +37,8 @@ NO_REQUESTS_SEEN = None
 def requests(hop: type[Hop], answer: Callable[[httpx.Request], httpx.Response]) -> int | str | None:
     """The requests in flight that the hop makes of such an answer."""
     try:
-        return ask(hop, lambda one: one.in_flight(ALONE), answer).requests
+        seen = ask(hop, lambda one: one.in_flight(ALONE), answer)
+        return None if seen is None else seen.requests
     except Unknown:
         return UNKNOWN
 

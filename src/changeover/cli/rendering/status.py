@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Group
+from rich.markup import escape
 from rich.text import Text
 from rich.tree import Tree
 
@@ -49,6 +50,25 @@ def _row(one: dict[str, Any]) -> str:
     else:
         requests = "-" if seen["requests"] is None else seen["requests"]
         row += f"requests {requests}, uploads {len(seen['uploads'])}, connections {seen['connections']}"
+    if (counts := one["in_flight_counts"]) is not None and one["phase"] in ("leaving", "draining"):
+        row += _counts(counts)
     if one["drain_seconds_left"] is not None:
         row += f"  [yellow]deadline in {one['drain_seconds_left']:.0f} s[/]"
+    return row
+
+
+def _counts(counts: dict[str, Any]) -> str:
+    """Where counts differ each of them, and the processes whose connections are not waited for."""
+    row = ""
+    if counts["differ"]:
+        own = counts["instance"]
+        each = {
+            "instance": None if own is None else own["connections"] if own["requests"] is None else own["requests"],
+            "kernel": counts["kernel"],
+            "routers": counts["routers"],
+        }
+        words = ", ".join(f"{source} {count}" for source, count in each.items() if count is not None)
+        row += f"  [yellow]counts differ: {words}[/]"
+    for other in counts["not_counted"]:
+        row += f"  [dim]not counted: {other['connections']} of {escape(other['process'])}[/]"
     return row

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from signal import SIGTERM
 from typing import TYPE_CHECKING, ClassVar
 
 from changeover.hops.app.settings import AppSettings
-from changeover.hops.in_flight_endpoint import in_flight
+from changeover.hops.in_flight_endpoint import PATH, in_flight
 from changeover.kit.command import is_program
 from changeover.kit.http import TIMEOUT, is_ok
 from changeover.model.extras import missing_package
@@ -30,7 +30,7 @@ _EXAMPLE = (
 
 
 class App:
-    """An HTTP application that counts its own requests and uploads."""
+    """An HTTP application: the example, which counts its requests and uploads, or any other."""
 
     traits: ClassVar[HopTraits] = HopTraits(
         kind="app",
@@ -49,6 +49,10 @@ class App:
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
+        self._templates: Mapping[str, AppSettings] = {}
+
+    def learn(self, templates: Mapping[str, AppSettings]) -> None:
+        self._templates = templates
 
     def launch(self, settings: AppSettings, context: LaunchContext) -> LaunchSpec:
         instance = context.instance
@@ -79,8 +83,11 @@ class App:
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: it closes each connection with its next answer while the file is there."""
 
-    async def in_flight(self, instance: Instance) -> InFlight:
-        return await in_flight(self._client, instance)
+    async def in_flight(self, instance: Instance) -> InFlight | None:
+        settings = self._templates.get(instance.template, AppSettings())
+        if settings.command and settings.in_flight is None:
+            return None
+        return await in_flight(self._client, instance, settings.in_flight.path if settings.in_flight else PATH)
 
 
 def _fill(word: str, known: dict[str, str]) -> str:

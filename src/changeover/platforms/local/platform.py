@@ -25,11 +25,13 @@ from signal import SIGKILL, Signals
 from changeover.kit import process, sockets
 from changeover.kit.files import write_whole
 from changeover.model.chain import Chain, Tier
+from changeover.model.connections import Connections
 from changeover.model.errors import fail
 from changeover.model.hop_traits import KnownHops, routing_tiers
 from changeover.model.instance import Address, Instance, LaunchSpec
 from changeover.model.stop import StopTo
 from changeover.platforms.local import haproxy, tls
+from changeover.platforms.local.peers import Peers
 from changeover.platforms.local.state_files import (
     BalancerRecord,
     read_balancer,
@@ -64,10 +66,11 @@ class LocalPlatform:
         self._hops = hops
         self._launch = launch
         self._external = external
-        self._routed = frozenset(routing_tiers(chain, hops))
+        self._routed = routing_tiers(chain, hops)
         """Tiers that the hop in front balances over. They get no listener of their own."""
         self._timing = timing
         self._api = haproxy.RuntimeApi(state / "haproxy", timing)
+        self._peers = Peers()
         self._reserved: set[int] = set()
 
     # -- load balancer and folders -----------------------------------------------------------------------------
@@ -280,6 +283,20 @@ class LocalPlatform:
         if stopped and process.session_alive(instance.pid, instance.born, Path(instance.directory)):
             return None  # a shell ends on the signal at once, before the server that it started
         return _tail(Path(instance.directory) / "log") or "its process ended and left nothing in its log"
+
+    def connections(self, instance: Instance) -> Connections | None:
+        return self._peers.of(instance, self._routers_of(instance.tier))
+
+    def _routers_of(self, tier: str) -> set[int] | None:
+        """Leaders of the processes that route a tier; None where one of them is not of this chain."""
+        if tier in self._external:
+            return None
+        record = self._record()
+        found = set() if record is None else {record.pid}
+        if (outer := self._routed.get(tier)) is not None:
+            nodes = filter(None, map(read_instance, (self._state / "instances").glob("*/instance.json")))
+            found |= {node.pid for node in nodes if node.tier == outer.name and node.pid is not None}
+        return found
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         file = Path(instance.directory) / "lame-duck"

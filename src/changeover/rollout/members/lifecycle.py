@@ -149,6 +149,8 @@ def _set_deadline(context: Context, member: Member, at: float) -> do.Command:
 
 def _count_in_flight(context: Context, tier: TierState, member: Member, event: on.InFlightSeen) -> Commands:
     context.fleet.see(member, event.in_flight)
+    for text in event.notes:
+        yield do.Note(text, member.name, "warning")
     if event.in_flight.busy:
         member.quiet = 0
         if member.phase in (Phase.LEAVING, Phase.DRAINING):

@@ -44,6 +44,7 @@ UP = {
             "phase": phase,
             "address": "127.0.0.1:9001",
             "in_flight": in_flight,
+            "in_flight_counts": None,
             "drain_seconds_left": left,
         }
         for template, phase, in_flight, left in [
@@ -73,6 +74,15 @@ def test_instances_are_grouped_by_tier_and_template() -> None:
 
 def test_a_draining_instance_shows_what_is_in_flight_and_its_deadline() -> None:
     assert "draining 127.0.0.1:9001 requests 3, uploads 1, connections 5 deadline in 42 s" in printed(UP)
+
+
+def test_counts_that_differ_and_processes_that_no_drain_waits_for_are_named() -> None:
+    (draining, other) = UP["instances"]
+    who = {"process": "curl (pid 7, user bob)", "connections": 2}
+    own = {"requests": 0, "connections": 0}
+    counts = {"instance": own, "kernel": 3, "routers": None, "differ": True, "not_counted": [who]}
+    text = printed({**UP, "instances": [{**draining, "in_flight_counts": counts}, other]})
+    assert "counts differ: instance 0, kernel 3 not counted: 2 of curl (pid 7, user bob) deadline in 42 s" in text
 
 
 def test_counts_that_are_unknown_are_not_shown_as_none() -> None:

@@ -121,7 +121,7 @@ def test_what_is_in_flight_is_what_it_says() -> None:
         httpx.Response(503),
         httpx.Response(200, text="ok"),
         httpx.Response(200, json=[]),
-        httpx.Response(200, json={"requests": 0, "connections": 0}),
+        httpx.Response(200, json={"connections": 0}),
         httpx.Response(200, json={"requests": None, "connections": 0, "uploads": []}),
         httpx.Response(200, json={"requests": 0, "connections": 0, "uploads": [{}]}),
     ],
@@ -129,8 +129,38 @@ def test_what_is_in_flight_is_what_it_says() -> None:
 )
 def test_an_answer_that_makes_no_sense_is_unknown_and_never_empty(answer: httpx.Response) -> None:
     answer.request = httpx.Request("GET", "http://127.0.0.1/inflight")
-    with pytest.raises(Unknown, match="runtime-v2-3: /inflight did not answer as it should"):
+    with pytest.raises(Unknown) as unknown:
         in_flight(answer)
+    expected = f"GET http://127.0.0.1:21000/inflight answered {answer.status_code} {answer.text!r}, and not 200 with"
+    assert str(unknown.value) == f'runtime-v2-3: {expected} {{"requests": n}}'
+
+
+def test_connections_and_uploads_need_not_be_counted() -> None:
+    assert in_flight(httpx.Response(200, json={"requests": 2})) == InFlight(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("template", "asked"),
+    [
+        ({}, ["/inflight"]),
+        ({"in_flight": {"path": "/mine"}}, ["/mine"]),
+        ({"command": ["server"]}, []),
+        ({"command": ["server"], "in_flight": {"path": "/mine?all=1"}}, ["/mine?all=1"]),
+    ],
+)
+def test_an_application_counts_where_its_template_says(template: dict[str, Any], asked: list[str]) -> None:
+    paths = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.raw_path.decode())
+        return httpx.Response(200, json={"requests": 0})
+
+    async def count(app: App) -> InFlight | None:
+        app.learn({"v2": AppSettings.model_validate(template)})
+        return await app.in_flight(CONTEXT.instance)
+
+    assert ask(count, answer) == (InFlight(0, 0) if asked else None)
+    assert paths == asked
 
 
 def test_no_answer_is_unknown_and_never_empty() -> None:

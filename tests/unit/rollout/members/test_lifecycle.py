@@ -172,6 +172,14 @@ def test_the_stop_grace_of_its_template_comes_before_the_drain_deadline() -> Non
         s.event(Tick(37)).expect(Said("killed", A), Stop(A, kill=True))
 
 
+def test_what_an_operator_must_know_of_the_counts_is_noted_and_the_drain_goes_on() -> None:
+    with script() as s:
+        draining(s)
+        s.event(InFlightSeen(6, A, UPLOAD, ("counts differ", "curl holds 2"))).expect(
+            Said("counts differ", A), Said("curl holds 2", A)
+        )
+
+
 def test_commands_without_visible_effect_are_given_again() -> None:
     with script(min_ready=1) as s:
         s.event(Started(0, "v2")).expect(CreateInstance(C, "v2"))
