@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # annotations alone: what catches `Unknown` need not load the
 
     import httpx
 
-    from changeover.model.chain import Tier
+    from changeover.model.chain import Chain, Tier
     from changeover.model.chainfile import ParsedChain
     from changeover.model.connections import Connections
     from changeover.model.guard import RequestCounts
@@ -227,6 +227,26 @@ class NamesFiles(Protocol):
 
     def missing_files(self, settings: Any, folder: Path) -> Iterable[str]:
         """What a template names and is not there, each in words. `folder` is that of the chain file."""
+
+
+@runtime_checkable
+class TakesConfiguration(Protocol):
+    """A hop whose templates can hold a configuration of the user's own, instead of a generated one."""
+
+    @classmethod
+    def with_files(cls, settings: Any, tier: Tier, chain: Chain, folder: Path) -> Any:
+        """The template with the text of every file that it names, from the `folder` of the chain file.
+
+        A template that has the texts already is returned as it is. Raises ChangeoverError where a file cannot be read,
+        or has what no tier can have.
+        """
+
+    @staticmethod
+    def takes(settings: Any) -> Literal["tls", "http", "bytes"]:
+        """What clients send to an instance of this template as the first tier."""
+
+    def changes(self, settings: Any, context: LaunchContext) -> tuple[str, ...] | None:
+        """What the hop adds to the user's configuration, each with its reason; None without a line of the user's."""
 
 
 @runtime_checkable

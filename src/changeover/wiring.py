@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from changeover.engine.journal.journal import Journal
@@ -25,7 +26,7 @@ from changeover.kit.files import write_whole
 from changeover.model import chainfile
 from changeover.model.chain import Chain, Tier, content_hash
 from changeover.model.chainfile import ParsedChain
-from changeover.model.errors import fail
+from changeover.model.errors import ChangeoverError, fail
 from changeover.model.extras import missing_package
 from changeover.model.guard import resolve
 from changeover.model.hop_traits import routing_tiers
@@ -36,6 +37,7 @@ from changeover.platforms.local import haproxy
 from changeover.platforms.local.platform import LocalPlatform
 from changeover.ports import (
     BuffersToDisk,
+    CannotStart,
     CanWeigh,
     CountsRequests,
     CountsTraffic,
@@ -47,6 +49,7 @@ from changeover.ports import (
     Router,
     RoutesFromOutside,
     RoutesInward,
+    TakesConfiguration,
 )
 
 if TYPE_CHECKING:
@@ -97,6 +100,44 @@ class Wired:
         if self.chain.notify:
             yield from missing_package("apprise", "`notify`")
 
+    def takes_tls(self) -> bool:
+        """Whether clients send TLS to the chain."""
+        first = self.chain.tiers[0]
+        hop = self.runtime.hops[first.name]
+        if isinstance(hop, TakesConfiguration):
+            return hop.takes(self.settings[first.name][first.first]) == "tls"
+        return hop.traits.takes == "tls"
+
+    def check_configurations(self, targets: Mapping[str, str]) -> None:
+        """Raises ChangeoverError where software refuses a configuration of the user's. `targets`: tier -> template."""
+        for name in self.changes(targets):
+            tier = next(tier for tier in self.chain.tiers if tier.name == name)
+            try:
+                self.platform.check(tier, targets[name])
+            except CannotStart as error:
+                raise fail(
+                    f"the configuration of template {targets[name]} of tier {name} is refused: {error}",
+                    state="Nothing was started or changed.",
+                ) from error
+
+    def changes(self, targets: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+        """Tiers with a configuration of the user's own -> what the hop adds to it. `targets`: tier -> template."""
+        found = {}
+        for tier in self.chain.tiers:
+            hop, template = self.runtime.hops[tier.name], targets.get(tier.name)
+            if template is not None and isinstance(hop, TakesConfiguration):
+                nowhere = self.state / "instances"
+                context = self.platform.stand_in(tier, template, nowhere, nowhere)
+                changes = hop.changes(self.settings[tier.name][template], context)
+                if changes is not None:
+                    found[tier.name] = changes
+        return found
+
+    def rendered(self, tier: Tier, template: str, folder: Path, certificates: Path) -> LaunchSpec:
+        """What an instance of that template would be launched with in `folder`, also while the chain is down."""
+        context = self.platform.stand_in(tier, template, folder, certificates)
+        return self.runtime.hops[tier.name].launch(self.settings[tier.name][template], context)
+
     def keep_copy(self, journal: Journal, targets: Mapping[str, str], *, fresh: bool = False) -> None:
         """Keep the chain file as it is now beside the state: what runs must be known whatever happens to the file.
 
@@ -111,18 +152,59 @@ def open_journal(state: Path) -> Journal:
 
 
 def read_chain(file: Path) -> tuple[ParsedChain, str]:
-    """A chain file, checked, and its text. Raises ChangeoverError."""
+    """A chain file, checked, and its text, both with the files that its templates name. Raises ChangeoverError."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise fail(f"the chain file cannot be read: {reason}", where=str(file), next="Name one with -f.") from error
-    return chainfile.read(text, str(file), registry.known_hops()), text
+    return _with_files(chainfile.read(text, str(file), registry.known_hops()), text, file)
+
+
+def _with_files(parsed: ParsedChain, text: str, file: Path) -> tuple[ParsedChain, str]:
+    """Templates are immutable, so a copy of the chain file must not depend on other files that change."""
+    chain, document = parsed.chain, None
+    tiers, settings = list(chain.tiers), {name: dict(templates) for name, templates in parsed.settings.items()}
+    for position, tier in enumerate(chain.tiers):
+        if not issubclass(hop := registry.HOPS[tier.kind], TakesConfiguration):
+            continue
+        for name, template in parsed.settings[tier.name].items():
+            try:
+                whole = hop.with_files(template, tier, chain, file.resolve().parent)
+            except ChangeoverError as error:
+                where = f"{file}: template {name} of tier {tier.name}"
+                raise ChangeoverError(*(replace(one, where=one.where or where) for one in error.problems)) from error
+            if whole is not template:
+                document = document or yaml.safe_load(text)
+                stored = whole.model_dump(mode="json", exclude_unset=True)
+                document["tiers"][position]["templates"][name] = stored
+                templates = {**tiers[position].templates, name: stored}
+                tiers[position] = tiers[position].model_copy(update={"templates": templates})
+                settings[tier.name][name] = whole
+    first = chain.tiers[0]
+    if issubclass(hop := registry.HOPS[first.kind], TakesConfiguration):
+        taken = {name: hop.takes(template) for name, template in settings[first.name].items()}
+        if len(set(taken.values())) > 1:
+            raise fail(
+                f"clients send the templates of tier {first.name} different things: "
+                + ", ".join(f"{name} takes {what}" for name, what in taken.items()),
+                where=str(file),
+                next="A chain has one URL: let all take TLS, or none.",
+            )
+    if document is None:
+        return parsed, text
+    whole_chain = chain.model_copy(update={"tiers": tuple(tiers)})
+    return replace(parsed, chain=whole_chain, settings=settings), yaml.safe_dump(document, sort_keys=False)
 
 
 def renderers() -> Mapping[str, type[RendersConfiguration]]:
     """The hops whose configuration can be printed, by kind."""
     return {kind: hop for kind, hop in registry.HOPS.items() if issubclass(hop, RendersConfiguration)}
+
+
+def configurable() -> frozenset[str]:
+    """The kinds of tiers whose files can be printed: their templates can hold a configuration of the user's own."""
+    return frozenset(kind for kind, hop in registry.HOPS.items() if issubclass(hop, TakesConfiguration))
 
 
 def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:

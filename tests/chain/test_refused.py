@@ -24,8 +24,6 @@ def unchanged(chain: Chain, tier: str, *words: object, code: int) -> Done:
 @pytest.mark.parametrize(
     ("tier", "to", "reason"),
     [
-        ("edge", "garbage", r'unknown directive "this_is_not" in .*nginx\.conf:\d+'),
-        ("l4", "garbage", r'"proxy_pass" directive is not allowed here in .*nginx\.conf:\d+'),
         ("runtime", "dies", "no such table: reels"),
         ("runtime", "missing", "/nowhere/server: No such file or directory"),
     ],
@@ -37,6 +35,22 @@ def test_a_template_that_does_not_start_is_undone_and_its_own_software_says_why(
     assert re.search(reason, done.out), done
     assert f"{tier}: v1 -> {to} was undone" in done.out
     assert "2 instances of v1 serve all traffic" in done.out
+
+
+@pytest.mark.parametrize(
+    ("tier", "reason"),
+    [
+        ("edge", 'unknown directive "this_is_not" in the template\'s snippet:1'),
+        ("l4", '"proxy_pass" directive is not allowed here in the template\'s snippet:1'),
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "roll"])
+def test_a_line_of_the_users_that_nginx_refuses_is_named_before_anything_starts(
+    resting: Chain, tier: str, reason: str, command: str
+) -> None:
+    done = unchanged(resting, tier, command, tier, "--to", "garbage", code=2)
+    assert f"the configuration of template garbage of tier {tier} is refused" in done.err
+    assert reason in done.err
 
 
 def test_a_template_that_is_never_ready_is_undone_after_its_progress_deadline(resting: Chain) -> None:

@@ -28,7 +28,8 @@ from changeover.cli.registry import COMMANDS
 from changeover.hops import registry
 from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.settings import KongSettings
-from changeover.hops.nginx.settings import Route
+from changeover.hops.nginx.own_rules import PLACEHOLDERS as PLACED
+from changeover.hops.nginx.settings import HttpSettings, Route
 from changeover.hops.relay.settings import RelaySettings
 from changeover.model import chainfile
 from changeover.model.forwarded import FORWARDED_HEADERS
@@ -101,6 +102,10 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ),
     ("kong.md", "router"): lambda: settings(ExternalKong),
     ("kong.md", "settings"): lambda: settings(KongSettings),
+    ("own_nginx.md", "placeholders"): lambda: table(
+        ("placeholder", "stands for"), ((f"`{name}`", what) for name, what in PLACED.items())
+    ),
+    ("own_nginx.md", "settings"): lambda: settings(HttpSettings),
     ("relay.md", "settings"): lambda: settings(RelaySettings),
     ("routes.md", "settings"): lambda: settings(Route),
     ("relay.md", "metrics"): lambda: table(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from changeover import wiring
+from changeover.hops import registry
+from changeover.model import chainfile
 from changeover.model.errors import ChangeoverError
+from changeover.platforms.local import tls
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(ROOT.glob("examples/*/chain.yaml"))
@@ -34,9 +38,51 @@ def write(folder: Path, *tiers: str) -> Path:
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.parent.name)
 def test_the_examples_are_chains(file: Path) -> None:
     read, text = wiring.read_chain(file)
-    assert text == file.read_text(encoding="utf-8")
+    copied = chainfile.read(text, "copy", registry.known_hops())
+    assert copied.settings == read.settings
     for tier in read.chain.tiers:
         assert set(read.settings[tier.name]) == set(tier.templates)
+
+
+def test_a_chain_file_that_names_no_files_is_kept_word_for_word() -> None:
+    file = ROOT / "examples/01-four-tiers/chain.yaml"
+    assert wiring.read_chain(file)[1] == file.read_text(encoding="utf-8")
+
+
+def test_a_certificate_that_does_not_fit_its_key_is_refused_and_does_not_hide_the_chain(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        tls.ensure(tmp_path / name)
+    file = write(tmp_path, "edge: nginx", "runtime: app")
+    given = file.read_text()
+
+    def checked(key: str) -> None:
+        template = "{v1: {tls: {certificate: a/edge.pem, key: %s}}}" % key  # noqa: UP031
+        file.write_text(given.replace("{v1: {}}", template, 1))
+        found = wiring.wire(file, tmp_path / "state", httpx.AsyncClient())
+        found.check_configurations({"edge": "v1"})
+
+    checked("a/edge.key")
+    with pytest.raises(ChangeoverError, match="key values mismatch"):
+        checked("b/edge.key")
+    with pytest.raises(ChangeoverError, match="No such file"):
+        checked("lost.key")
+    assert wiring.read_chain(file)
+
+
+def test_an_nginx_is_the_last_tier_with_a_configuration_of_ones_own_alone(tmp_path: Path) -> None:
+    (tmp_path / "nginx.conf").write_text("events {} http { server { listen CHANGEOVER_LISTEN; return 204; } }")
+    file = write(tmp_path, "edge: nginx")
+    with pytest.raises(ChangeoverError, match="edge is the last tier"):
+        wiring.read_chain(file)
+    file.write_text(file.read_text().replace("{v1: {}}", "{v1: {config: nginx.conf}}"))
+    assert wiring.read_chain(file)[0].settings["edge"]
+
+
+def test_templates_of_the_first_tier_that_take_different_things_are_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, "edge: nginx", "runtime: app")
+    file.write_text(file.read_text().replace("{v1: {}}", "{v1: {}, v2: {tls: false}}", 1))
+    with pytest.raises(ChangeoverError, match="v1 takes tls, v2 takes http"):
+        wiring.read_chain(file)
 
 
 def test_the_first_example_is_the_chain_of_the_readme() -> None:

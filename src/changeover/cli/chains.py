@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from changeover import wiring
+from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import KEEPER
 from changeover.hops import registry
@@ -142,6 +143,13 @@ async def as_it_runs(state: Path, given: Path | None = None) -> AsyncIterator[wi
         if given is not None:
             _check_same_tiers(wiring.read_chain(given)[0].chain, found.chain)
         yield found
+
+
+def note_changes(output: Output, found: wiring.Wired, targets: Mapping[str, str]) -> None:
+    """Print what is added to configurations of the user's own. `targets`: tier -> template."""
+    for tier, changes in found.changes(targets).items():
+        for change in changes:
+            output.note(f"Added to template {targets[tier]} of tier {tier}: {change}")
 
 
 def _not_up(state: Path) -> ChangeoverError:

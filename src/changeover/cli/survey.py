@@ -83,8 +83,7 @@ def _canary_share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str
 def edge_url(found: wiring.Wired) -> str:
     """The URL for clients."""
     outermost = found.chain.tiers[0]
-    scheme = "https" if found.runtime.hops[outermost.name].traits.takes == "tls" else "http"
-    return f"{scheme}://{found.platform.entry(outermost.name)}"
+    return f"{'https' if found.takes_tls() else 'http'}://{found.platform.entry(outermost.name)}"
 
 
 _LEAVES = (Phase.LEAVING, Phase.DRAINING)

@@ -47,6 +47,8 @@ class HopTraits:
     """Whether it sends requests to the tier behind it. The last tier of a chain does not."""
     branches: bool = False
     """Whether its routes may lead to several tiers behind it."""
+    ends_with: str | None = None
+    """The key of a template with which it can also be the last tier: a configuration that answers requests itself."""
     routes_inward: bool = False
     """Whether it balances over the tier behind it, instead of that tier's load balancer: `ports.RoutesInward`."""
     counts_requests: bool = False

@@ -108,10 +108,12 @@ class InFlight:
 class LaunchSpec:
     """What to run: written files (path below the instance's directory -> text), then `argv` in that directory.
 
-    `check` is run first, in the same place; when it fails, its output is the reason the template is refused.
+    `check` is run first, in the same place; when it fails, its output is the reason the template is refused. There,
+    `known_as` replaces paths of the written files with the user's own.
     """
 
     argv: tuple[str, ...]
     files: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     check: tuple[str, ...] = ()
+    known_as: Mapping[str, str] = field(default_factory=dict)

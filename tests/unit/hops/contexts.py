@@ -27,7 +27,8 @@ def tier(kind: str = "nginx", **given: Any) -> Tier:
 
 def instance(name: str = "edge-v1-1", port: int = 20001, control: int = 20002) -> Instance:
     tier_name, template, _ = name.rsplit("-", 2)
-    return Instance(name, tier_name, template, Address("127.0.0.1", port), Address("127.0.0.1", control))
+    address, asked = Address("127.0.0.1", port), Address("127.0.0.1", control)
+    return Instance(name, tier_name, template, address, asked, directory=f"/state/instances/{name}")
 
 
 def launch_context(**given: Any) -> LaunchContext:

@@ -6,7 +6,7 @@ import contextlib
 import time
 
 from changeover.cli import exits
-from changeover.cli.chains import running
+from changeover.cli.chains import note_changes, running
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.options.targets import (
@@ -43,6 +43,7 @@ def plan(
         async with running(file, state) as found:
             asked = requested_targets(found, tier, to, everything, release)
             found.check_software()
+            found.check_configurations(asked)
             with contextlib.closing(found.journal()) as journal:
                 made = await make(found.runtime, journal, asked, strategy.value if strategy else None, time.time())
             connections = None
@@ -50,6 +51,7 @@ def plan(
                 connections = await found.platform.most_connections()
         if made.tiers:
             save(found.state, made.saved)
+            note_changes(output, found, asked)
         rolled = {one.tier for one in made.tiers if one.rehearsal.strategy == "canary"}
         short = [one for one in found.short_steps if one.tier in rolled]
         output.result(data(made, found.disk, connections, short), picture(made, found.disk, connections, short))

@@ -1,46 +1,85 @@
-"""`changeover render kong`: the declarative configuration of a Kong in front of a tier."""
+"""`changeover render`: the configuration of a Kong in front of a tier, or the files of the nginx tiers."""
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
+from rich.text import Text
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.chains import as_it_runs, chain_file
+from changeover.cli.chains import as_it_runs, chain_file, wired
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.stdout import write
 from changeover.hops import registry
+from changeover.kit.files import write_whole
 from changeover.model.errors import fail
 from changeover.ports import Serving
 from changeover.rollout.members.phases import Phase
 
 
 def render(
-    kind: Annotated[str, typer.Argument(metavar="kong", help="The software to configure: kong.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="The software to configure: kong, nginx or nginx-stream.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", help="Of nginx: write the files of each template to TIER/TEMPLATE below this folder."),
+    ] = None,
     file: FileOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
-    """Print Kong's declarative configuration for a chain.
+    """Print a configuration of a chain: Kong's, or the files of nginx tiers.
 
-    For decK and `POST /config`: services, routes, upstreams, targets and health checks of every tier whose router is a
-    Kong, or of the last tier in a chain without a Kong. The targets are the instances that serve at the moment; there
-    are none while the chain is down.
+    kong: the declarative configuration for decK and `POST /config`, with services, routes, upstreams, targets and
+    health checks of every tier whose router is a Kong, or of the last tier in a chain without a Kong. The targets are
+    the instances that serve at the moment; there are none while the chain is down.
+
+    nginx, nginx-stream: the files that an instance of each template would get, and what is added to a configuration of
+    your own. With --output, `nginx -t` can check them.
     """
-    run(json, lambda output: _render(output, kind, file, state, json))
+    if kind in wiring.configurable():
+        run(json, lambda out: _render_files(out, kind, file, state, output))
+    else:
+        run(json, lambda out: _render(out, kind, file, state, json))
+
+
+async def _render_files(output: Output, kind: str, file: Path | None, state: Path, folder: Path | None) -> int:
+    data: dict[str, Any] = {}
+    text: list[str] = []
+    async with wired(chain_file(file, state), state) as found:
+        certificates = found.state / "tls" if folder is None else found.platform.certificates(folder.resolve())
+        for tier in (tier for tier in found.chain.tiers if tier.kind == kind):
+            for template in tier.templates:
+                home = (folder or found.state / "instances").resolve() / tier.name / template
+                launch = found.rendered(tier, template, home, certificates)
+                changes = found.changes({tier.name: template}).get(tier.name, ())
+                data.setdefault(tier.name, {})[template] = {"changes": list(changes), "files": dict(launch.files)}
+                text += [f"# template {template} of tier {tier.name}", *(f"# Added: {one}" for one in changes)]
+                if folder is None:
+                    text += [f"\n# configuration file {path}:\n{body}" for path, body in launch.files.items()]
+                else:
+                    for path, body in launch.files.items():
+                        write_whole(home / path, body)
+                    text.append(f"cd {home} && {' '.join(launch.check)}")
+    if not data:
+        raise fail(f"the chain has no tier of kind {kind}")
+    output.result(data, Text("\n".join(text)))
+    return exits.DONE
 
 
 async def _render(output: Output, kind: str, file: Path | None, state: Path, json: bool) -> int:
     renderers = wiring.renderers()
     if (hop := renderers.get(kind)) is None:
-        raise fail(f"there is nothing to render for {kind}", next=f"There is: {', '.join(sorted(renderers))}.")
+        known = ", ".join(sorted({*renderers, *wiring.configurable()}))
+        raise fail(f"there is nothing to render for {kind}", next=f"There is: {known}.")
     parsed, _ = wiring.read_chain(chain_file(file, state))
     found = hop.render(parsed, registry.known_hops(), await _serving(state))
     if json:

@@ -94,6 +94,7 @@ async def roll_targets(
             output.result(one_or_all(parts, "nothing to do"), f"{runs}. Nothing to do.")
             return exits.DONE
         found.check_software()
+        found.check_configurations(targets)
         check_roll(found.runtime, journal, targets)
         found.keep_copy(journal, targets)  # after the checks: the keeper starts replacements from this copy
         start_keeper(found.state, journal)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.chains import chain_file, wired
+from changeover.cli.chains import chain_file, note_changes, wired
 from changeover.cli.frame import run
 from changeover.cli.keeper_process import ensure_keeper, start_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
@@ -43,6 +43,7 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
                 ensure_keeper(found.state, journal)  # first: it goes on if this attempt does not succeed
             await _revive(output, found)
         else:
+            note_changes(output, found, {tier.name: tier.first for tier in found.chain.tiers})
             await start(found, source, output.progress_since(time.time()))
         with contextlib.closing(found.journal()) as journal:
             data = await survey(found, journal)
@@ -73,10 +74,11 @@ async def _revive(output: Output, found: wiring.Wired) -> None:
 
 async def start(found: wiring.Wired, source: Path, on_progress: ProgressListener) -> None:
     """Bring a chain up and start its keeper. Raises ChangeoverError after it has stopped what it started."""
+    targets = {tier.name: tier.first for tier in found.chain.tiers}
     found.check_software()
+    found.check_configurations(targets)
     with contextlib.closing(found.journal()) as journal, lease(journal, "up", time.time()):
         # First: `down` finds the instances by the copy if this process is killed.
-        targets = {tier.name: tier.first for tier in found.chain.tiers}
         found.keep_copy(journal, targets, fresh=True)
         journal.set_chain_file(source.resolve())
         await bring_up(found.runtime, journal, on_progress)

@@ -90,6 +90,7 @@ def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]
             "default_host_for_http_10": str(context.instance.address),
         },
         "stream_idle_timeout": _time(settings.stream_idle_timeout),
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "route_config": {
             "response_headers_to_add": [
                 # `%` begins a command of Envoy's own

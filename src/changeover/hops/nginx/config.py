@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from os.path import relpath
 from types import MappingProxyType
 
 from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.settings import HttpSettings, Route, StreamSettings
 from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.units import human_bytes
-from changeover.ports import InnerTier, LaunchContext
+from changeover.ports import LaunchContext
 
 HEAD_BUFFER = "32k"
 """Of a request or a response, for its head. nginx's default is a page of 4 KiB, which one large cookie fills."""
 
+SNIPPETS = "snippets"
+"""The folder of raw nginx text from a template; each file has the name of its key."""
+
 _HOST = "$changeover_host"
 """HTTP/1.0 knows no Host, and HTTP/1.1 inward needs one: the address of the listener."""
+_UPGRADE, _CONNECTION = "$changeover_upgrade", "$changeover_connection"
 _DOLLAR = "$changeover_dollar"
 """A variable that holds a dollar sign: nginx has no other way to write one where it expands variables."""
 
@@ -24,7 +29,7 @@ def http_conf(settings: HttpSettings, context: LaunchContext, binary: NginxBinar
     """The L7 tier: TLS where it is the edge, routes, a pool of bounded connections to the tier behind."""
     if context.inner is None or context.inner.address is None:
         raise ValueError(f"{context.tier.name}: an nginx tier needs a tier behind it")
-    return f"""{_main(settings.worker_processes, context, as_root)}
+    return f"""{_main(settings, context, as_root)}
 http {{
 {_shared_http()}
     keepalive_timeout {_time(settings.keepalive_timeout)};
@@ -33,24 +38,19 @@ http {{
     client_max_body_size {int(settings.client_max_body_size)};
     client_body_timeout {_time(settings.client_body_timeout)};
     large_client_header_buffers 4 {HEAD_BUFFER};
-    map $http_host {_HOST} {{ default $http_host; "" $server_addr:$server_port; }}
     client_body_buffer_size 1m;  # the default of 16k costs five times the CPU per byte of a large upload
 
-{"".join(_upstream(settings, inner, _name(context, inner.tier.name)) for inner in context.behind)}
-{_trust(context)}{_zones(settings)}    server {{
-{_listen(context, binary)}
+{"".join(upstream(settings, str(inner.address), _name(context, inner.tier.name)) for inner in context.behind)}
+{proxy_maps(context)}{_zones(settings)}    server {{
+{_listen(settings, context, binary)}
 {_lines(f"add_header {name} {_quote(value)} always;" for name, value in settings.headers.items())}
-        proxy_http_version 1.1;
+{proxy_headers(context)}
         # A response goes on as it comes: otherwise events wait for a full buffer, and what a slow client has not taken
         # yet goes to the disk, whose space nothing bounds. The buffer must hold the whole head of a response.
         proxy_buffering off;
         proxy_max_temp_file_size 0;  # an application can turn buffering on, with X-Accel-Buffering
         proxy_buffer_size {HEAD_BUFFER};
         proxy_buffers 8 {HEAD_BUFFER};
-        proxy_set_header Connection "";
-        proxy_set_header Host {_HOST};
-{_forwarded(context)}
-        proxy_set_header X-Request-Id $request_id;
         proxy_connect_timeout {_time(settings.connect_timeout)};
         proxy_read_timeout {_time(settings.response_timeout)};
         proxy_send_timeout {_time(settings.response_timeout)};
@@ -58,11 +58,10 @@ http {{
         # idempotent: nginx never repeats POST, PATCH and LOCK.
         proxy_next_upstream error timeout;
         proxy_next_upstream_tries 2;
-{_hidden(settings, context)}{_locations(settings, context)}    }}
+{_hidden(settings, context)}{_locations(settings, context)}{_snippet(settings, "server")}    }}
 
-{_control(context)}
-{settings.snippet}
-}}
+{control(context)}
+{_snippet(settings, "snippet")}}}
 """
 
 
@@ -71,7 +70,7 @@ def stream_conf(settings: StreamSettings, context: LaunchContext, binary: NginxB
     if context.inner is None or context.inner.address is None:
         raise ValueError(f"{context.tier.name}: an nginx-stream tier needs a tier behind it")
     load = f"load_module {binary.stream_module};\n" if binary.stream_module else ""
-    return f"""{load}{_main(settings.worker_processes, context, as_root)}
+    return f"""{load}{_main(settings, context, as_root)}
 stream {{
     server {{
         listen {context.instance.address} backlog=2048;
@@ -81,21 +80,19 @@ stream {{
         proxy_socket_keepalive on;
         tcp_nodelay on;
     }}
-{settings.snippet}
-}}
+{_snippet(settings, "snippet")}}}
 
 http {{
 {_shared_http()}
-{_control(context)}
+{control(context)}
 }}
 """
 
 
-def _main(workers: int, context: LaunchContext, as_root: bool) -> str:
-    # By default root's workers run as an unprivileged user, who cannot read this instance's folder.
-    user = "user root;\n" if as_root else ""
+def _main(settings: HttpSettings | StreamSettings, context: LaunchContext, as_root: bool) -> str:
+    user = f"user {settings.user or 'root'};\n" if as_root else ""
     return f"""{user}daemon off;
-worker_processes {workers};
+worker_processes {settings.worker_processes};
 worker_shutdown_timeout {_time(context.tier.drain.deadline)};
 pid nginx.pid;
 error_log stderr warn;
@@ -115,12 +112,13 @@ def _name(context: LaunchContext, to: str | None) -> str:
     return "inner" if to in (None, context.behind[0].tier.name) else f"inner-{to}"
 
 
-def _upstream(settings: HttpSettings, inner: InnerTier, name: str) -> str:
+def upstream(settings: HttpSettings, inner: str, name: str) -> str:
+    """The pool of connections to the tier behind."""
     # One balancer address, named twice: with a single entry nginx never tries again, and with max_fails it would hold
     # the balancer itself to be down for ten seconds after one failed connection.
     return f"""    upstream {name} {{
-        server {inner.address} max_fails=0;
-        server {inner.address} max_fails=0;
+        server {inner} max_fails=0;
+        server {inner} max_fails=0;
         keepalive {settings.upstream_keepalive};
         keepalive_time {_time(settings.upstream_keepalive_time)};
         keepalive_timeout {_time(settings.upstream_keepalive_timeout)};
@@ -129,19 +127,41 @@ def _upstream(settings: HttpSettings, inner: InnerTier, name: str) -> str:
 """
 
 
-def _listen(context: LaunchContext, binary: NginxBinary) -> str:
+def _listen(settings: HttpSettings, context: LaunchContext, binary: NginxBinary) -> str:
     address = context.instance.address
     proxied = " proxy_protocol" if context.instance.proxied else ""
-    if not context.outermost:
+    if not context.outermost or settings.tls is False:
         return f"        listen {address}{proxied} backlog=2048;"
+    certificate, key = f"{context.tls}/edge.pem", f"{context.tls}/edge.key"
+    if settings.tls is not None:
+        certificate, key = settings.tls.certificate, settings.tls.key
     # `http2` became a directive of its own in 1.25.1; the parameter is deprecated from there on.
     old = binary.version < (1, 25, 1)
     return f"""        listen {address} ssl{" http2" if old else ""}{proxied} backlog=2048;
 {"" if old else "        http2 on;"}
-        ssl_certificate {_quote(context.tls + "/edge.pem")};
-        ssl_certificate_key {_quote(context.tls + "/edge.key")};
+        ssl_certificate {_quote(certificate)};
+        ssl_certificate_key {_quote(key)};
         ssl_protocols TLSv1.2 TLSv1.3;
         ssl_session_cache shared:tls:1m;"""
+
+
+def proxy_maps(context: LaunchContext) -> str:
+    """The variables that `proxy_headers` uses, for the http block."""
+    # WebSocket alone is passed on: an `Upgrade: h2c` would lead past the routes. Without an upgrade, `Connection` is
+    # empty, so that the connection inward is kept.
+    maps = (
+        f'map $http_host {_HOST} {{ default $http_host; "" $server_addr:$server_port; }}',
+        f'map $http_upgrade {_UPGRADE} {{ default ""; "~*^websocket$" websocket; }}',
+        f'map {_UPGRADE} {_CONNECTION} {{ default upgrade; "" ""; }}',
+    )
+    return _lines(maps, 4) + "\n" + _trust(context)
+
+
+def proxy_headers(context: LaunchContext) -> str:
+    """What the tier behind is sent, for a server or a location."""
+    names = ("Connection", _CONNECTION), ("Upgrade", _UPGRADE), ("Host", _HOST), ("X-Request-Id", "$request_id")
+    own = _lines(["proxy_http_version 1.1;", *(f"proxy_set_header {name} {value};" for name, value in names)])
+    return f"{own}\n{_forwarded(context)}"
 
 
 _PROTO, _FOR = "X-Forwarded-Proto", "X-Forwarded-For"
@@ -186,6 +206,11 @@ def _variable(header: str) -> str:
 
 def _sent(header: str) -> str:
     return f"$http_{header.lower().replace('-', '_')}"
+
+
+def _snippet(settings: HttpSettings | StreamSettings, key: str) -> str:
+    """Raw text of the user's is in a file of its own, so that nginx's messages name its lines."""
+    return f"        include {SNIPPETS}/{key};\n" if key in settings.snippets else ""
 
 
 _REPEATS = {"safe-once": "error timeout", "idempotent": "error timeout non_idempotent", "none": "off"}
@@ -239,7 +264,7 @@ def _location(settings: HttpSettings, number: int, route: Route, upstream: str) 
         refusals += _refusal(settings, f"@full{number}", 503, text, {"Retry-After": "5"})
     return f"""        location {route.path} {{
 {_lines(lines, 12)}
-        }}
+{_snippet(settings, f"routes.{number}.location")}        }}
 {refusals}"""
 
 
@@ -255,17 +280,24 @@ def _refusal(
 """
 
 
-def _control(context: LaunchContext) -> str:
+def control(context: LaunchContext) -> str:
+    """The server that answers readiness and counts, whatever the http block around it demands of others."""
     # Readiness is a file, so that lame duck needs no reload: before 1.27.4 every reload closes idle client connections
     # at once, and each such client loses a request.
     return f"""    server {{
         listen {context.instance.control};
+        access_log off;
         location = /readyz {{
-            if (-f {_quote(context.lame_duck)}) {{ return 503 "draining\\n"; }}
+            if (-f {_quote(lame_duck(context))}) {{ return 503 "draining\\n"; }}
             return 200 "ready\\n";
         }}
-        location = /status {{ stub_status; }}
+        location = /status {{ stub_status; auth_basic off; allow all; }}
     }}"""
+
+
+def lame_duck(context: LaunchContext) -> str:
+    """The file, from the folder that nginx runs in: a worker of another user may enter that, and none above it."""
+    return relpath(context.lame_duck, context.instance.directory)
 
 
 def _lines(lines: Iterable[str], indent: int = 8) -> str:

@@ -5,22 +5,30 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from signal import SIGQUIT
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from changeover.hops.nginx import binary
-from changeover.hops.nginx.config import http_conf, stream_conf
+from changeover.hops.nginx import binary, own_config
+from changeover.hops.nginx.binary import NginxBinary
+from changeover.hops.nginx.config import SNIPPETS, http_conf, stream_conf
+from changeover.hops.nginx.own_files import with_paths, with_texts
+from changeover.hops.nginx.own_rules import ends_tls, problems
+from changeover.hops.nginx.own_tree import OwnTree
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
 from changeover.kit.http import TIMEOUT, NoResponse, ask, is_ok
 from changeover.kit.sockets import open_connections
+from changeover.model.chain import Chain, Tier
+from changeover.model.errors import ChangeoverError
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.model.software import Missing
-from changeover.ports import LaunchContext, Unknown
+from changeover.ports import CannotStart, LaunchContext, Unknown
 
 if TYPE_CHECKING:
     import httpx
 
+_Settings = TypeVar("_Settings", HttpSettings, StreamSettings)
 _COUNTS = re.compile(r"Reading: (\d+) Writing: (\d+)")
 
 
@@ -30,6 +38,9 @@ STOP_SIGNAL = SIGQUIT
 
 
 class _Nginx:
+    block: ClassVar[str]
+    """The block that a configuration of this kind must have."""
+
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
@@ -42,14 +53,48 @@ class _Nginx:
     def missing_software(self, templates: Collection[Any]) -> Iterator[Missing]:
         return binary.missing(stream=False)
 
-    def _launch(self, text: str) -> LaunchSpec:
-        nginx = binary.find().path
-        argv = (nginx, "-p", ".", "-c", "nginx.conf", "-e", "stderr")
-        return LaunchSpec(argv, {"nginx.conf": text}, check=(*argv, "-t", "-q"))
+    @classmethod
+    def with_files(cls, settings: _Settings, tier: Tier, chain: Chain, folder: Path) -> _Settings:
+        if settings.config is None:
+            return with_paths(settings, folder, first=tier is chain.tiers[0])
+        if settings.config.files:
+            return settings
+        tree, given = OwnTree(with_texts(settings.config, folder)), frozenset(settings.model_fields_set)
+        if found := tuple(problems(tree, cls.block, tier, chain, given)):
+            raise ChangeoverError(*found)
+        return settings.model_copy(update={"config": tree.config})
+
+    @staticmethod
+    def changes(settings: HttpSettings | StreamSettings, context: LaunchContext) -> tuple[str, ...] | None:
+        if settings.config is None:
+            given = settings.snippets or settings.user or (isinstance(settings, HttpSettings) and settings.tls)
+            return () if given else None
+        return tuple(map(str, own_config.render(settings, context, binary.find()).changes))
+
+    def launch(self, settings: HttpSettings | StreamSettings, context: LaunchContext) -> LaunchSpec:
+        nginx = binary.find()
+        if settings.config is not None:
+            own = own_config.render(settings, context, nginx)
+            main, files, known_as = own.main, own.files, own_config.names(settings.config)
+        else:
+            snippets = {f"{SNIPPETS}/{key}": text for key, text in settings.snippets.items()}
+            if settings.user and os.geteuid() != 0:
+                raise CannotStart(
+                    f"only root can start workers of {settings.user}, and changeover does not run as root"
+                )
+            main, files = "nginx.conf", {"nginx.conf": self._generated(settings, context, nginx), **snippets}
+            known_as = {f"./{SNIPPETS}/": "the template's "}
+        argv = (nginx.path, "-p", ".", "-c", main, "-e", "stderr")
+        return LaunchSpec(argv, files, check=(*argv, "-t", "-q"), known_as=known_as)
+
+    def _generated(self, settings: Any, context: LaunchContext, nginx: NginxBinary) -> str:
+        raise NotImplementedError
 
 
 class NginxHttp(_Nginx):
     """nginx as L7 proxy."""
+
+    block = "http"
 
     traits: ClassVar[HopTraits] = HopTraits(
         kind="nginx",
@@ -58,14 +103,21 @@ class NginxHttp(_Nginx):
         ready_path=READY_PATH,
         stop_signal=STOP_SIGNAL,
         branches=True,
+        ends_with="config",
         names_clients=True,
         trusts_peers=True,
         # `underscores_in_headers` is off, its default: many servers take X_User and X-User for the same header.
         passes_headers=r"[A-Za-z0-9-]+",
     )
 
-    def launch(self, settings: HttpSettings, context: LaunchContext) -> LaunchSpec:
-        return self._launch(http_conf(settings, context, binary.find(), as_root=os.geteuid() == 0))
+    @staticmethod
+    def takes(settings: HttpSettings) -> Literal["tls", "http", "bytes"]:
+        if settings.config is None:
+            return "http" if settings.tls is False else "tls"
+        return "tls" if ends_tls(OwnTree(settings.config)) else "http"
+
+    def _generated(self, settings: HttpSettings, context: LaunchContext, nginx: NginxBinary) -> str:
+        return http_conf(settings, context, nginx, as_root=os.geteuid() == 0)
 
     def connection_life(self, settings: HttpSettings) -> float:
         return settings.upstream_keepalive_time if settings.upstream_keepalive else 0.0
@@ -91,19 +143,26 @@ class NginxHttp(_Nginx):
 class NginxStream(_Nginx):
     """nginx as L4 proxy. It sees no requests: what is in flight is its connections."""
 
+    block = "stream"
+
     traits: ClassVar[HopTraits] = HopTraits(
         kind="nginx-stream",
         settings=StreamSettings,
         takes="bytes",
         ready_path=READY_PATH,
         stop_signal=STOP_SIGNAL,
+        ends_with="config",
     )
 
     def missing_software(self, templates: Collection[Any]) -> Iterator[Missing]:
         return binary.missing(stream=True)
 
-    def launch(self, settings: StreamSettings, context: LaunchContext) -> LaunchSpec:
-        return self._launch(stream_conf(settings, context, binary.find(), as_root=os.geteuid() == 0))
+    @staticmethod
+    def takes(settings: StreamSettings) -> Literal["tls", "http", "bytes"]:
+        return "bytes"
+
+    def _generated(self, settings: StreamSettings, context: LaunchContext, nginx: NginxBinary) -> str:
+        return stream_conf(settings, context, nginx, as_root=os.geteuid() == 0)
 
     async def in_flight(self, instance: Instance) -> InFlight:
         """Connections from the kernel: stream has no status page that is free."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from changeover.model.config_model import Branch, Headers, RoutePath, each_once
+from changeover.model.config_model import Branch, ConfigModel, Headers, RoutePath, each_once
 from changeover.model.stop import TemplateSettings
 from changeover.model.units import Bytes, Seconds, human_bytes
 
@@ -38,6 +39,8 @@ class Route(Branch):
         "`none`: none, not even a request that was never sent.",
     )
 
+    location: str = Field("", description="Raw nginx text, put at the end of the route's location block.")
+
     @model_validator(mode="after")
     def _can_be_sent_again(self) -> Self:
         if self.retries == "idempotent" and self.buffering == "stream":
@@ -48,12 +51,67 @@ class Route(Branch):
         return self
 
 
+class OwnConfig(ConfigModel):
+    """A configuration of the user's own, and the text of each of its files: docs/own_nginx.md.
+
+    In a chain file it is the path of its first file; the others are read when the chain file is.
+    """
+
+    path: str = Field(min_length=1, description="Its first file as the chain file names it.")
+    files: Mapping[str, str] = Field(
+        {}, description="Path from the folder of the first file, or from / in front of ROOT -> text."
+    )
+
+
+class Certificate(ConfigModel):
+    """The certificate of the edge. nginx reads both files when an instance starts: docs/own_nginx.md."""
+
+    certificate: str = Field(min_length=1, description="File with the certificate and its chain, from the chain file.")
+    key: str = Field(min_length=1, description="File with its key.")
+
+
+def _by_path(given: Any) -> Any:
+    return {"path": given} if isinstance(given, str) else given
+
+
 class _Common(TemplateSettings):
+    config: Annotated[
+        OwnConfig | None,
+        BeforeValidator(_by_path),
+        WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "null"}], "default": None}),
+    ] = Field(
+        None,
+        description="A whole nginx.conf of your own instead of a generated one, by its path from the chain file: "
+        "docs/own_nginx.md.",
+    )
     worker_processes: int = Field(1, ge=1, le=64, description="Fixed: a count that changes on reload resets peers.")
+    user: str = Field(
+        "",
+        pattern=r"^([A-Za-z_][A-Za-z0-9_-]*)?$",
+        description="The account of the worker processes where changeover runs as root. Empty: root.",
+    )
     connect_timeout: Seconds = Field(
         2.0, gt=0, description="A deleted machine never answers, so a longer wait gains nothing."
     )
     snippet: str = Field("", description="Raw nginx text, put at the end of the http (or stream) block.")
+
+    @property
+    def snippets(self) -> dict[str, str]:
+        """Raw nginx text by the key that holds it."""
+        return {"snippet": self.snippet} if self.snippet else {}
+
+    beside_config: ClassVar[frozenset[str]] = frozenset({"config", "stop"})
+    """Keys that have an effect beside a configuration of one's own."""
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        ignored = sorted(self.model_fields_set - self.beside_config)
+        if self.config is not None and ignored:
+            raise ValueError(
+                f"{', '.join(ignored)} would have no effect beside `config`. Set it in {self.config.path}, and remove "
+                "it here"
+            )
+        return self
 
 
 class HttpSettings(_Common):
@@ -83,7 +141,21 @@ class HttpSettings(_Common):
     routes: tuple[Route, ...] = Field(
         (Route(),), min_length=1, description="By path; the longest prefix that fits decides. Without one: everything."
     )
+    tls: Certificate | Literal[False] | None = Field(
+        None,
+        description="Of the first tier: `{certificate: FILE, key: FILE}`, or `false` where clients send plain HTTP. "
+        "None: a certificate for tests, of an authority of this chain alone.",
+    )
     headers: Headers = Field({}, description="Added to every response.")
+    server: str = Field("", description="Raw nginx text, put at the end of the server block.")
+
+    beside_config: ClassVar[frozenset[str]] = _Common.beside_config | {
+        "keepalive_time",
+        "keepalive_timeout",
+        "upstream_keepalive",
+        "upstream_keepalive_time",
+        "upstream_keepalive_timeout",
+    }
 
     def largest_body(self, route: Route) -> int:
         """Bytes; 0: any size."""
@@ -92,6 +164,11 @@ class HttpSettings(_Common):
     def at_once(self, route: Route) -> int:
         """Requests that a buffered route lets in at once, so that their bodies fit on its disk."""
         return int(route.disk) // self.largest_body(route)
+
+    @property
+    def snippets(self) -> dict[str, str]:
+        routes = {f"routes.{number}.location": route.location for number, route in enumerate(self.routes)}
+        return {key: text for key, text in {**super().snippets, "server": self.server, **routes}.items() if text}
 
     @property
     def disk(self) -> int:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL, Signals
+from tempfile import TemporaryDirectory
 
 from changeover.kit import process, sockets
 from changeover.kit.files import write_whole
@@ -94,7 +95,8 @@ class LocalPlatform:
         folder = self._state / "haproxy"
         write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, ready_paths, most))
         command = (haproxy.binary(), "-f", "haproxy.cfg", "-db")
-        await _check((*command, "-c"), folder, {}, self._timing.check)
+        checking = LaunchSpec(command, check=(*command, "-c"))
+        await asyncio.to_thread(_check_now, checking, folder, self._timing.check)
         pid, born = process.spawn(command, cwd=folder, log=folder / "log", env={})
         write_balancer(self._state / RECORD, BalancerRecord(pid, born, entries, whole=fresh))
         await self._wait_for_haproxy(pid, born, folder / "log")
@@ -214,10 +216,11 @@ class LocalPlatform:
             return known
         self._end_unrecorded(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # for workers of another account; other processes of theirs cannot enter the state folder
         address = control = Address(_HOST, self._reserve_port())
         if self._hops[tier.kind].own_control:
             control = Address(_HOST, self._reserve_port())
-        proxied = self._chain.asks_for_clients and tier.name == self._chain.tiers[0].name
+        proxied = self._is_proxied(tier)
         instance = Instance(
             name,
             tier.name,
@@ -230,6 +233,9 @@ class LocalPlatform:
         )
         return await self.start(instance, tier)
 
+    def _is_proxied(self, tier: Tier) -> bool:
+        return self._chain.asks_for_clients and tier.name == self._chain.tiers[0].name
+
     async def start(self, instance: Instance, tier: Tier) -> Instance:
         """Run an instance that has a place but no process, and record it. Raises CannotStart."""
         folder = Path(instance.directory)
@@ -237,7 +243,7 @@ class LocalPlatform:
         for path, text in launch.files.items():
             write_whole(folder / path, text)
         if launch.check:
-            await _check(launch.check, folder, launch.env, self._timing.check)
+            await asyncio.to_thread(_check_now, launch, folder, self._timing.check)
         try:
             pid, born = process.spawn(launch.argv, cwd=folder, log=folder / "log", env=launch.env)
         except OSError as error:
@@ -246,11 +252,35 @@ class LocalPlatform:
         write_instance(folder / "instance.json", running)
         return running
 
+    def check(self, tier: Tier, template: str) -> None:
+        """Have the software check a template before an instance is launched from it. Raises CannotStart."""
+        with TemporaryDirectory() as folder:
+            launch = self._launch(self.stand_in(tier, template, Path(folder), self.certificates(Path(folder))))
+            for path, text in launch.files.items():
+                write_whole(Path(folder) / path, text)
+            if launch.check:
+                _check_now(launch, Path(folder), self._timing.check)
+
+    def certificates(self, folder: Path) -> Path:
+        """The folder with the certificates of this chain, or with others, in `folder`, where it was never up."""
+        known = self._state / "tls"
+        return known if (known / "ca.pem").exists() else tls.ensure(folder / "tls").parent
+
+    def stand_in(self, tier: Tier, template: str, folder: Path, certificates: Path) -> LaunchContext:
+        """The place of an instance that nothing launches, in `folder`, also while the chain is down."""
+        address = Address(_HOST, sockets.free_port(_HOST, set()))
+        control = Address(_HOST, sockets.free_port(_HOST, {address.port}))
+        proxied = self._is_proxied(tier)
+        name = f"{tier.name}-{template}-0"
+        instance = Instance(name, tier.name, template, address, control, directory=str(folder), proxied=proxied)
+        return replace(self._context(tier, instance, Address(_HOST, 1)), tls=str(certificates))
+
     def recorded(self, name: str) -> Instance | None:
         """The record of an instance, running or not."""
         return read_instance(self._state / "instances" / name / "instance.json")
 
-    def _context(self, tier: Tier, instance: Instance) -> LaunchContext:
+    def _context(self, tier: Tier, instance: Instance, behind: Address | None = None) -> LaunchContext:
+        """`behind`: an address for the tier behind while it has no entry."""
         return LaunchContext(
             instance=instance,
             tier=tier,
@@ -258,7 +288,7 @@ class LocalPlatform:
             shared=str(self._state / "shared"),
             lame_duck=str(Path(instance.directory) / "lame-duck"),
             tls=str(self._state / "tls"),
-            behind=tuple(map(self._inner_tier, self._chain.behind(tier.name))),
+            behind=tuple(self._inner_tier(inner, behind) for inner in self._chain.behind(tier.name)),
             hidden_paths=self._control_paths() if self._meets_clients(tier) else (),
             trusted_peers=self._chain.trusted_peers if self._meets_clients(tier) else None,
         )
@@ -271,8 +301,8 @@ class LocalPlatform:
         """Whether no tier in front of it reads requests."""
         return all(self._hops[one.kind].takes == "bytes" for one in self._chain.path(tier.name))
 
-    def _inner_tier(self, tier: Tier) -> InnerTier:
-        address = None if tier.name in self._routed else self.entry(tier.name)
+    def _inner_tier(self, tier: Tier, entry: Address | None) -> InnerTier:
+        address = None if tier.name in self._routed else entry or self.entry(tier.name)
         return InnerTier(tier, self._hops[tier.kind], address, str(self.membership_file(tier.name)))
 
     def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
@@ -345,14 +375,13 @@ def _descriptors() -> int:
     return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
-async def _check(command: tuple[str, ...], folder: Path, env: Mapping[str, str], timeout: float) -> None:
+def _check_now(launch: LaunchSpec, folder: Path, timeout: float) -> None:
     """Have the software check its own configuration. Raises CannotStart with its output."""
-
-    def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
+    try:
+        done = subprocess.run(
+            launch.check,
             cwd=folder,
-            env={**os.environ, **env},
+            env={**os.environ, **launch.env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -360,13 +389,13 @@ async def _check(command: tuple[str, ...], folder: Path, env: Mapping[str, str],
             errors="replace",
             timeout=timeout,
         )
-
-    try:
-        done = await asyncio.to_thread(run)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise CannotStart(f"{command[0]}: {error}") from error
+        raise CannotStart(f"{launch.check[0]}: {error}") from error
     if done.returncode:
-        raise CannotStart(_last_lines(done.stdout) or f"{command[0]} refuses its configuration")
+        output = done.stdout
+        for ours, users in launch.known_as.items():
+            output = output.replace(ours, users)
+        raise CannotStart(_last_lines(output) or f"{launch.check[0]} refuses its configuration")
 
 
 def _tail(log: Path) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import yaml
 from tests.unit.cli.standing import StandingChain
 
 from changeover.cli.exits import COULD_NOT, DONE
+from changeover.hops.nginx import binary
 
 
 def test_software_without_a_configuration_to_print_is_refused(chain: StandingChain) -> None:
-    refused = chain.run("render", "nginx")
+    refused = chain.run("render", "envoy")
     assert refused.code == COULD_NOT
-    assert "nginx" in refused.err
-    assert "kong" in refused.err
+    assert "There is: kong, nginx, nginx-stream." in refused.err
+    assert "the chain has no tier of kind nginx" in chain.run("render", "nginx").err
 
 
 def test_as_text_and_with_json_it_is_the_same_document(chain: StandingChain) -> None:
@@ -22,3 +24,19 @@ def test_as_text_and_with_json_it_is_the_same_document(chain: StandingChain) -> 
     assert (text.code, as_json.code) == (DONE, DONE)
     assert yaml.safe_load(text.out) == json.loads(as_json.out)
     assert yaml.safe_load(text.out)["_format_version"] == "3.0"
+
+
+def test_the_files_of_nginx_are_printed_and_written_so_that_nginx_can_check_them(chain: StandingChain) -> None:
+    printed = chain.run("render", "nginx-stream").out
+    assert "# template v1 of tier edge" in printed
+    assert "# configuration file nginx.conf:" in printed
+    written = chain.run("render", "nginx-stream", "--output", chain.folder / "out")
+    folder = chain.folder / "out/edge/v2"
+    assert f"cd {folder} && " in written.out.replace("\n", "")
+    subprocess.run([binary.find().path, "-p", ".", "-c", "nginx.conf", "-e", "stderr", "-t"], cwd=folder, check=True)
+
+
+def test_as_json_the_files_of_each_template_are_keyed_by_tier_and_template(chain: StandingChain) -> None:
+    found = chain.run("render", "nginx-stream", "--json").json
+    assert {tier: list(templates) for tier, templates in found.items()} == {"edge": ["v1", "v2"]}
+    assert set(found["edge"]["v1"]) == {"changes", "files"}

@@ -120,6 +120,10 @@ def test_every_request_finds_a_route_and_none_is_cut_for_being_slow() -> None:
         assert route["route"]["timeout"] == "0s"  # Envoy's default would be 15 s for a whole answer
 
 
+def test_a_websocket_is_passed_on_and_no_other_upgrade() -> None:
+    assert manager(made())["upgrade_configs"] == [{"upgrade_type": "websocket"}]
+
+
 def test_silence_is_bounded_as_the_settings_say() -> None:
     document = made(idle_timeout="1h", stream_idle_timeout="5m", upstream_idle_timeout="30s", connect_timeout="250ms")
     assert manager(document)["common_http_protocol_options"]["idle_timeout"] == "3600.000s"

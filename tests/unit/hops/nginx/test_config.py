@@ -63,7 +63,7 @@ def test_each_route_leads_to_the_upstream_of_its_tier() -> None:
 def test_an_instance_is_ready_until_a_file_says_otherwise_so_that_lame_duck_needs_no_reload(conf: Directive) -> None:
     ready = location(control(conf), "/readyz")
     condition = ready.one("if")
-    assert condition.words == ("if", "(-f", "/state/instances/edge-v1-1/lame-duck", ")")
+    assert condition.words == ("if", "(-f", "lame-duck", ")")
     assert condition.value("return") == ("503", "draining\n")
     assert ready.value("return") == ("200", "ready\n")
 
@@ -99,7 +99,14 @@ def test_connections_to_the_tier_behind_are_kept_and_end_in_time() -> None:
     assert upstream.value("keepalive_time") == ("3000ms",)
     assert upstream.value("keepalive_timeout") == ("1500ms",)
     assert serving(conf).value("proxy_http_version") == ("1.1",)
-    assert ("Connection", "") in [one.words[1:] for one in serving(conf).all("proxy_set_header")]
+    assert ("Connection", "$changeover_connection") in [one.words[1:] for one in serving(conf).all("proxy_set_header")]
+    connection = next(one for one in conf.one("http").all("map") if one.words[-1] == "$changeover_connection")
+    assert connection.value("") == ("",)  # without an upgrade: kept
+
+
+def test_only_websocket_is_an_upgrade_that_is_passed_on() -> None:
+    upgrade = next(one for one in http().one("http").all("map") if one.words[1] == "$http_upgrade")
+    assert {one.words for one in upgrade.block} == {("default", ""), ("~*^websocket$", "websocket")}
 
 
 def test_connections_of_clients_end_in_time() -> None:
@@ -223,9 +230,9 @@ def test_a_dollar_sign_is_known_by_a_name(conf: Directive) -> None:
 
 
 def test_a_state_folder_may_have_an_odd_name() -> None:
-    conf = http(lame_duck='/my "state"/$1;{}/lame-duck')
+    conf = http(lame_duck='/state/instances/edge-v1-1/my "state"/$1;{}/lame-duck')
     condition = location(control(conf), "/readyz").one("if")
-    assert condition.words[2] == '/my "state"/${changeover_dollar}1;{}/lame-duck'
+    assert condition.words[2] == 'my "state"/${changeover_dollar}1;{}/lame-duck'
 
 
 @pytest.mark.parametrize("path", ["/a b", "/a;b", "/{", "}", "a", "/\n"])
@@ -247,11 +254,18 @@ def test_a_header_value_that_would_end_the_header_is_refused(value: str) -> None
 
 
 def test_raw_text_is_put_where_it_was_promised() -> None:
-    assert http(HttpSettings(snippet="sendfile on;")).one("http").value("sendfile") == ("on",)
-    assert stream(StreamSettings(snippet="tcp_nodelay off;")).one("stream").value("tcp_nodelay") == ("off",)
+    routes = [{}, {"path": "/a", "location": "limit_rate 1k;"}]
+    settings = HttpSettings.model_validate({"snippet": "sendfile on;", "server": "gzip on;", "routes": routes})
+    conf = http(settings)
+    assert conf.one("http").value("include") == ("snippets/snippet",)
+    assert serving(conf).value("include") == ("snippets/server",)
+    assert location(serving(conf), "/a").value("include") == ("snippets/routes.1.location",)
+    assert settings.snippets["routes.1.location"] == "limit_rate 1k;"
+    assert stream(StreamSettings(snippet="tcp_nodelay off;")).one("stream").value("include") == ("snippets/snippet",)
 
 
 def test_only_root_tells_nginx_which_user_to_be() -> None:
+    assert http(HttpSettings(user="www-data"), as_root=True).value("user") == ("www-data",)
     for conf in (http(as_root=True), stream(as_root=True)):
         assert conf.value("user") == ("root",)
     for conf in (http(), stream()):
