@@ -105,7 +105,7 @@ def test_a_chain_waits_for_its_port_goes_whole_and_comes_again_with_what_was_upl
         assert answer.status_code == 201, (answer.text, answer.headers)
         upload = answer.json()["id"]
     down = chain.down()
-    assert down == {"stopped": [instance["name"] for instance in before["instances"]]}
+    assert down == {"stopped": [instance["name"] for instance in before["instances"]], "killed": []}
     insist("down", down)
     assert running_in(chain.folder) == {}
     nothing_up(chain)
@@ -120,7 +120,7 @@ def nothing_up(chain: Chain) -> None:
     """Insist that every command says so, and that none fails that has nothing to do."""
     told = chain.status()
     assert (told["up"], told["edge_url"], told["ca_file"], told["instances"]) == (False, None, None, [])
-    assert chain.here("down", "--json").json == {"stopped": []}
+    assert chain.here("down", "--json").json == {"stopped": [], "killed": []}
     for words in (("roll", "runtime", "--to", "v2"), ("probe",)):
         done = chain.here(*words, "--json", code=2)
         assert done.json["exit_code"] == 2

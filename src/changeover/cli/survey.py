@@ -20,6 +20,7 @@ from changeover.rollout.members.phases import Phase
 from changeover.rollout.strategies import canary
 from changeover.rollout.tier import context
 from changeover.rollout.tier.actions import status_of
+from changeover.rollout.tier.settings import RolloutSettings
 
 
 async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
@@ -33,6 +34,8 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
         members = list(journal.fleet(tier.name)) if up else []
         sessions = await _sessions(found, tier.name, members)
         instances += await asyncio.gather(*(_instance(found, tier, member, now, sessions) for member in members))
+        serving = sum(open_now and _serves(found, member) for member in members)
+        settings = _settings(found, tier)
         tiers.append(
             {
                 "name": tier.name,
@@ -40,7 +43,9 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
                 "size": tier.size,
                 "template": state.goal if state else None,
                 "status": status_of(state.state).value if state else None,
-                "serving": sum(open_now and _serves(found, member) for member in members),
+                "serving": serving,
+                "restarts": journal.failures(tier.name, state.goal) if up and state else 0,
+                "degraded": (context.degraded(settings, state, serving, now) or None) if up and state else None,
                 "canary_share": _canary_share(found, tier, journal) if up else None,
                 "preview": str(shown) if up and (shown := found.platform.preview_entry(tier.name)) else None,
             }
@@ -66,10 +71,14 @@ def _serves(found: wiring.Wired, member: Member) -> bool:
     return member.phase is Phase.ADMITTED and instance is not None and found.platform.gone(instance) is None
 
 
+def _settings(found: wiring.Wired, tier: Tier) -> RolloutSettings:
+    return rollout_settings(tier, weighed=isinstance(found.runtime.routers[tier.name], CanWeigh))
+
+
 def _canary_share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str, Any] | None:
     """The share of the new template at a canary step: the target, and what the routers have. None otherwise."""
     router = found.runtime.routers[tier.name]
-    state, settings = journal.tier(tier.name), rollout_settings(tier, weighed=isinstance(router, CanWeigh))
+    state, settings = journal.tier(tier.name), _settings(found, tier)
     if state is None or context.canary_step(settings, state) is None:
         return None
     actual = canary.actual_share(journal.fleet(tier.name), state.goal)

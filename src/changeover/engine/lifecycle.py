@@ -103,9 +103,12 @@ async def take_down(
     journal: Journal,
     on_progress: ProgressListener,
     timing: LifecycleTiming = LifecycleTiming(),
-) -> list[str]:
-    """Stop every instance, edge first, then the load balancer. Returns the names of the instances."""
-    stopped = []
+) -> tuple[list[str], list[str]]:
+    """Stop every instance, edge first, then the load balancer.
+
+    Returns the names of the instances, and of those that were killed because they still ran at the end of their grace.
+    """
+    stopped, killed = [], []
     for tier in runtime.chain.tiers:
         instances = [i for m in journal.fleet(tier.name) if (i := runtime.platform.recorded(m.name)) is not None]
         if tier.router is not None:  # it outlives the chain, and would send to whatever listens at these addresses next
@@ -122,7 +125,8 @@ async def take_down(
         for name in _running(runtime, instances):
             text = f"killed: still running {patience:.0f} s after its stop signal (stop.grace)"
             on_progress(Progress(time.time(), tier.name, text, name, level="warning"))
+            killed.append(name)
         stopped += [instance.name for instance in instances]
     await runtime.platform.close()
     journal.clear_tiers(journal.latest())
-    return stopped
+    return stopped, killed

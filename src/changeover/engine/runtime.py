@@ -117,6 +117,7 @@ def rollout_settings(
         steps=tuple(_canary_step(step) for step in update.steps),
         bake=update.bake,
         watch=5 * update.min_ready if update.watch is None else update.watch,
+        watch_limit=update.progress_deadline if update.watch is None else update.watch,
         hold=update.switch == "when-promoted",
         fresh_baseline=update.baseline == "fresh",
         by_load=update.order == "in-flight",

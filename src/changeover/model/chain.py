@@ -169,7 +169,9 @@ class Update(ConfigModel):
         None,
         description="How long all new instances must have served before a rollout is complete. Each one that dies is "
         "replaced and begins the time anew; when too many die, the rollout is undone. After a death, no old instance "
-        "leaves before the newest one has served for as long. None: five times `min_ready`.",
+        "leaves before the newest one has served for as long. None: the longest drain of the rollout, at least five "
+        "times `min_ready` and at most `progress_deadline`: a version that dies at the end of its longest requests "
+        "shows it in no shorter time. `plan` counts it.",
     )
     progress_deadline: Seconds = Field(
         60.0,

@@ -73,12 +73,12 @@ def test_a_chain_goes_down_from_the_edge_inward_and_names_what_it_stopped(
     world = runtime(chain("edge", "app"), platform)
     asyncio.run(bring_up(world, held, ignore, SOON))
     progress: list[Progress] = []
-    stopped = asyncio.run(take_down(world, held, progress.append, SOON))
-    assert stopped == ["edge-v1-1", "app-v1-1"]
+    stopped, killed = asyncio.run(take_down(world, held, progress.append, SOON))
+    assert (stopped, killed) == (["edge-v1-1", "app-v1-1"], [])
     assert [event for event in platform.events if event.startswith("stop")] == ["stop edge-v1-1", "stop app-v1-1"]
     assert [(one.instance, one.text) for one in progress] == [(name, "stop signal sent") for name in stopped]
     assert (held.is_up(), platform.events[-1]) == (False, "close")
 
 
 def test_to_take_down_a_chain_that_is_not_up_stops_nothing(held: Journal, platform: FakePlatform) -> None:
-    assert asyncio.run(take_down(runtime(chain("app"), platform), held, ignore, SOON)) == []
+    assert asyncio.run(take_down(runtime(chain("app"), platform), held, ignore, SOON)) == ([], [])

@@ -26,16 +26,18 @@ def down(file: FileOption = None, state: StateOption = STATE, json: JsonOption =
 async def _down(output: Output, file: Path | None, state: Path) -> int:
     async with as_it_runs(state, file) as found:
         if found is None:
-            output.result({"stopped": []}, f"No chain is up in {state}. Nothing to do.")
+            output.result({"stopped": [], "killed": []}, f"No chain is up in {state}. Nothing to do.")
             return exits.DONE
-        stopped = await stop(found, output.progress_since(time.time()))
+        stopped, killed = await stop(found, output.progress_since(time.time()))
     text = f"Stopped {len(stopped)} instances." if stopped else f"No chain is up in {state}. Nothing to do."
-    output.result({"stopped": stopped}, text)
-    return exits.DONE
+    if killed:
+        text += f" Killed at the end of their stop grace, perhaps with work left: {', '.join(killed)}."
+    output.result({"stopped": stopped, "killed": killed}, text)
+    return exits.INTERRUPTED if killed else exits.DONE
 
 
-async def stop(found: wiring.Wired, on_progress: ProgressListener) -> list[str]:
-    """Take a chain down; returns the names of the stopped instances. Raises ChangeoverError."""
+async def stop(found: wiring.Wired, on_progress: ProgressListener) -> tuple[list[str], list[str]]:
+    """Take a chain down; returns the names of the stopped instances, and of the killed ones. Raises ChangeoverError."""
     with contextlib.closing(found.journal()) as journal:
         holder = journal.holder()
         if holder is None or holder.purpose == KEEPER or not holder.is_alive():

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +47,7 @@ def _journal(state: Path) -> Journal:
 async def _history(output: Output, state: Path) -> int:
     with contextlib.closing(_journal(state)) as journal:
         rows, requests = journal.rollouts(), journal.requests()
+        deaths = _deaths(journal, rows)
     table = Table("id", "tier", "from", "to", "started (UTC)", "duration", "requested by", "outcome")
     for row in rows:
         duration = "-" if row.ended is None else human_seconds(round(row.ended - row.started, 1))
@@ -58,10 +60,11 @@ async def _history(output: Output, state: Path) -> int:
             _time(row.started),
             duration,
             requests.get(row.id, "-"),
-            f"{outcome} {row.reason or ''}",
+            f"{outcome} {row.reason or ''}{_in_words(*deaths[row.id])}",
         )
     output.result(
-        {"rollouts": [_rollout_data(row, requests) for row in rows]}, table if rows else "No tier has been rolled."
+        {"rollouts": [_rollout_data(row, requests, deaths[row.id]) for row in rows]},
+        table if rows else "No tier has been rolled.",
     )
     return exits.DONE
 
@@ -72,16 +75,34 @@ async def _show(output: Output, number: int, state: Path) -> int:
         if row is None:
             raise fail(f"no rollout {number}", next="`changeover history` lists them.")
         lines, requests = journal.log(number), journal.requests()
+        deaths = _deaths(journal, journal.rollouts())[number]
     change = f"{row.tier}: {row.from_template} -> {row.to_template}"
     title = f"{change}, started {_time(row.started)} UTC: {row.outcome or 'unfinished'}"
     table = Table("seconds", "instance", "kind", "text", title=title, title_justify="left")
     for line in lines:
         table.add_row(f"{line.at - row.started:.2f}", line.instance, line.kind, line.text.replace("[", r"\["))
-    output.result({"rollout": _rollout_data(row, requests), "log": [asdict(line) for line in lines]}, table)
+    output.result({"rollout": _rollout_data(row, requests, deaths), "log": [asdict(line) for line in lines]}, table)
     return exits.DONE
 
 
-def _rollout_data(row: RolloutRow, requests: Mapping[int, str]) -> dict[str, Any]:
+def _deaths(journal: Journal, rows: list[RolloutRow]) -> dict[int, tuple[int, int]]:
+    """Instances that died or did not start: during each rollout, and from its end to the tier's next one."""
+    found = {}
+    times = journal.failure_times()
+    for row in rows:
+        end = inf if row.ended is None else row.ended
+        following = min((other.started for other in rows if other.tier == row.tier and other.id > row.id), default=inf)
+        mine = [at for tier, at in times if tier == row.tier and row.started <= at < following]
+        found[row.id] = (sum(at <= end for at in mine), sum(at > end for at in mine))
+    return found
+
+
+def _in_words(during: int, since: int) -> str:
+    counts = [f"{during} failed during it"] * (during > 0) + [f"{since} failed since"] * (since > 0)
+    return f" (instances: {', '.join(counts)})" if counts else ""
+
+
+def _rollout_data(row: RolloutRow, requests: Mapping[int, str], deaths: tuple[int, int]) -> dict[str, Any]:
     return {
         "id": row.id,
         "tier": row.tier,
@@ -93,6 +114,8 @@ def _rollout_data(row: RolloutRow, requests: Mapping[int, str]) -> dict[str, Any
         "reason": row.reason,
         "hooks_done": row.hooks_done,
         "requested_by": requests.get(row.id),
+        "deaths": deaths[0],
+        "deaths_since": deaths[1],
     }
 
 

@@ -62,6 +62,7 @@ def _tier_data(one: TierPlan) -> dict[str, Any]:
         "lower_bound_seconds": _rounded(one.rehearsal.lower_bound),
         "seconds": _rounded(one.rehearsal.seconds) if ends else None,
         "waits_for": list(one.rehearsal.waits_for),
+        "watch_seconds": _rounded(one.rehearsal.watch),
         "steps": [
             {
                 "at_seconds": _rounded(one.begins + step.at),
@@ -107,6 +108,12 @@ def picture(made: Plan, disk: Disk, connections: int | None, short: Sequence[Sho
     for one in made.tiers:
         for row in _rows(one):
             steps.add_row(*row)
+    watches = [
+        f"{one.tier} is complete when its newest instance has served for "
+        f"{human_seconds(round(one.rehearsal.watch, 1))} (update.watch)."
+        for one in made.tiers
+        if one.rehearsal.watch
+    ]
     waits = [
         f"Not included: the wait for {what} ({one.tier})." for one in made.tiers for what in one.rehearsal.waits_for
     ]
@@ -128,7 +135,7 @@ def picture(made: Plan, disk: Disk, connections: int | None, short: Sequence[Sho
         for one in short
     ]
     last = f"Execute it with `changeover roll --plan {made.saved.id}`. That is refused if the chain has changed since."
-    return Group(steps, whole, *_uploads(made), *fits, *pools, *waits, last)
+    return Group(steps, whole, *_uploads(made), *fits, *pools, *watches, *waits, last)
 
 
 def _time(value: float | None) -> str:

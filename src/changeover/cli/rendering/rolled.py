@@ -38,6 +38,7 @@ def rolled_data(done: Rolled) -> dict[str, Any]:
                 "seconds_from_last_in_flight_to_stop": idle_before_stop(member),
                 "cut": member.cut or None,
                 "killed": member.killed,
+                "died": member in done.died,
             }
             for member in done.members
         ],
@@ -55,8 +56,14 @@ def idle_before_stop(member: Member) -> float | None:
 def rolled_text(done: Rolled) -> RenderableType:
     """One rollout as text."""
     way = f"{done.row.tier}: {done.row.from_template} -> {done.row.to_template}"
-    cut = [f"{member.name}: cut at the drain deadline: {member.cut}." for member in done.members if member.cut]
+    died = done.died
+    cut = [
+        f"{member.name}: cut at the drain deadline: {member.cut}."
+        for member in done.members
+        if member.cut and member not in died
+    ]
     cut += [_killed(member) for member in done.members if member.killed]
+    cut += [f"{member.name}: died with {member.cut or 'unknown requests'} in flight." for member in died]
     if done.finish.outcome != "completed":
         serves = f"{done.serving} instances of {done.row.from_template} serve all traffic."
         last = f"Correct {done.row.to_template} and roll again, or `changeover retry`."

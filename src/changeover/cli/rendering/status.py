@@ -27,6 +27,10 @@ def picture(data: dict[str, Any]) -> Group:
     trees = []
     for tier in data["tiers"] if data["up"] else ():
         title = f"[bold]{tier['name']}[/] {tier['kind']}  {tier['serving']} of {tier['size']} serving  {tier['status']}"
+        if tier["restarts"]:
+            title += f"  {tier['restarts']} restarts of {tier['template']}"
+        if tier["degraded"]:
+            title += f"  [red]degraded: {tier['degraded']}[/]"
         title += f"  preview at {tier['preview']}" if tier["preview"] else ""
         if (share := tier["canary_share"]) is not None:
             title += f"  {tier['template']} gets {share['actual_percent']} % of {share['unit']}"

@@ -86,7 +86,24 @@ def _to_2(db: sqlite3.Connection) -> None:
         db.execute("update action_requests set answer = ? where id = ?", (json.dumps(answer), number))
 
 
-MIGRATIONS: Sequence[Migration] = (_to_1, _to_2)
+def _to_3(db: sqlite3.Connection) -> None:
+    """A rollout knows its longest drain."""
+    db.execute("drop table if exists templates")  # some programs of format 2 stored hashes there
+    for tier, stored in _json_column(db, "tiers", "tier", "state"):
+        db.execute("update tiers set state = ? where tier = ?", (json.dumps(with_longest_drain(stored)), tier))
+
+
+def with_longest_drain(tier: dict[str, Any]) -> dict[str, Any]:
+    """A tier of format 2 as one of format 3. Changes it in place."""
+    state = tier["state"]
+    while "resume_to" in state:
+        state = state["resume_to"]
+    if "rollout" in state:
+        state["rollout"]["longest_drain"] = 0.0
+    return tier
+
+
+MIGRATIONS: Sequence[Migration] = (_to_1, _to_2, _to_3)
 """Step n takes format n to format n + 1."""
 
 

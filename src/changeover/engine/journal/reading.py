@@ -69,6 +69,24 @@ class JournalReader:
         members = [self._member(row["member"]) for row in rows]
         return [member for member in members if max(member.times.values(), default=0.0) >= since]
 
+    def failures(self, tier: str, template: str) -> int:
+        """Instances of that template that died or did not start since the chain is up."""
+        row = self._db.one(
+            "select count(*) as n from members where tier = ? and json_extract(member, '$.template') = ? "
+            "and json_extract(member, '$.times.failed') is not null",
+            tier,
+            template,
+        )
+        return 0 if row is None else int(row["n"])
+
+    def failure_times(self) -> list[tuple[str, float]]:
+        """Tier and time of every instance that died or did not start, in rollouts and between them."""
+        rows = self._db.rows(
+            "select tier, at from log where kind = 'phase' "
+            "and (text like '%-> failed:%' or text like 'draining -> gone:%')"
+        )
+        return [(row["tier"], row["at"]) for row in rows]
+
     def _member(self, text: str) -> Member:
         return self._db.parse(serialise.load_member, text)
 

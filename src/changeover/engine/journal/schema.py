@@ -7,7 +7,7 @@ makes, needs a higher FORMAT and a migration.
 
 from __future__ import annotations
 
-FORMAT = 2
+FORMAT = 3
 
 TABLES = (
     "create table facts (name text primary key, value text not null)",

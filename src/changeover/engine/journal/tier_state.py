@@ -105,6 +105,7 @@ def _dump_rollout(rollout: Rollout) -> Json:
         "serial_before": rollout.serial_before,
         "admissions": rollout.admissions,
         "deaths": rollout.deaths,
+        "longest_drain": rollout.longest_drain,
     }
 
 
@@ -158,4 +159,5 @@ def _load_rollout(stored: Json) -> Rollout:
         serial_before=stored["serial_before"],
         admissions=stored["admissions"],
         deaths=stored["deaths"],
+        longest_drain=stored["longest_drain"],
     )

@@ -35,6 +35,11 @@ class Rolled:
     members: tuple[Member, ...]
     serving: int
 
+    @property
+    def died(self) -> tuple[Member, ...]:
+        """Instances that had served and ended by themselves during the rollout."""
+        return tuple(member for member in self.members if (member.died or 0.0) >= self.row.started)
+
 
 @dataclass(frozen=True)
 class Released:

@@ -49,7 +49,7 @@ class Member:
     overdue: bool = False
     """Its deadline passed and the policy is to wait."""
     cut: str = ""
-    """What was still in flight when it was cut at its deadline, in words."""
+    """What was still in flight when it was cut at its deadline, or died while it drained, in words."""
     weight: int = DEFAULT_WEIGHT
     """Share of the traffic it is to get, in proportion to the weights of the others."""
     weight_seen: int = DEFAULT_WEIGHT
@@ -69,6 +69,13 @@ class Member:
     def killed(self) -> bool:
         """It still ran at the end of its stop grace, and work of it may have been lost."""
         return KILLED in self.times
+
+    @property
+    def died(self) -> float | None:
+        """When it ended by itself after it had served, with whatever it had in flight; None: it did not."""
+        if not self.served or Phase.DRAINED in self.times:
+            return None
+        return self.times.get(Phase.FAILED, self.times.get(Phase.GONE))
 
     @property
     def returns(self) -> bool:

@@ -12,12 +12,12 @@ from math import inf
 
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
+from changeover.rollout.members import losses
 from changeover.rollout.members.fleet import KILLED, Member
 from changeover.rollout.members.phases import STARTING, Cause, Phase
 from changeover.rollout.tier.context import Context, Transition
-from changeover.rollout.tier.state import Resting, TierState, Undoing, with_rollout
+from changeover.rollout.tier.state import TierState
 from changeover.rollout.tier.steps import undo
-from changeover.rollout.tier.transitions import StateCause, enter
 
 Commands = Iterator[do.Command]
 
@@ -39,7 +39,7 @@ def observe(context: Context, tier: TierState, member: Member, event: on.Event) 
                 member.patience_from = event.at
                 yield do.Note(f"is not ready any more{because}", member.name, "warning")
                 reason = f"{member.name} served and is not ready any more{because}"
-                return (yield from _count_death(context, tier, member, reason, event.at))
+                return (yield from losses.count_death(context, tier, member, reason, event.at))
         case on.InstanceGone():
             return (yield from _end(context, tier, member, event))
         case on.RouterConfirmed(admitted=True):
@@ -47,7 +47,8 @@ def observe(context: Context, tier: TierState, member: Member, event: on.Event) 
                 member.served = True
                 if context.settings.watch:
                     yield do.WakeAt(event.at + context.settings.watch)
-                return _count_admission(tier, event.at) if member.template == tier.goal else tier
+                if member.template == tier.goal:
+                    tier = losses.count_admission(context.settings, tier, event.at)
         case on.RouterConfirmed(admitted=False):
             if fleet.move(member, Cause.REMOVAL_CONFIRMED, event.at) and member.phase is Phase.DRAINING:
                 yield from _begin_drain(context, tier, member, event.at)
@@ -62,70 +63,25 @@ def observe(context: Context, tier: TierState, member: Member, event: on.Event) 
     return tier
 
 
-def _count_admission(tier: TierState, at: float) -> TierState:
-    failures = 0 if isinstance(tier.state, Resting) else max(0, tier.failures - 1)
-    state = tier.state
-    if tier.forward is not None:
-        rollout = tier.forward.rollout
-        state = with_rollout(tier.forward, replace(rollout, admissions=rollout.admissions + 1))
-    elif isinstance(state, Undoing):
-        state = replace(state, admissions=state.admissions + 1)
-    return replace(tier, state=state, failures=failures, admitted_at=at)
-
-
 def _end(context: Context, tier: TierState, member: Member, event: on.InstanceGone) -> Transition:
     was, reason = member.phase, event.reason or "the process ended"
     if not context.fleet.move(member, Cause.EXITED, event.at):
         return tier
+    if was in (Phase.LEAVING, Phase.DRAINING) and member.in_flight is not None and member.in_flight.busy:
+        member.cut = str(member.in_flight)
     if was in STARTING and not member.served:
-        tier = yield from _count_failure(context, tier, member, f"{member.name} did not start: {reason}", event.at)
+        why = f"{member.name} did not start: {reason}"
+        tier = yield from losses.count_failure(context, tier, member, why, event.at)
     elif was is not Phase.STOPPING:
         yield do.Note(f"died while {was}: {reason}", member.name, "warning")
         why = f"{member.name} died while {was}: {reason}"
-        tier = yield from _count_death(context, tier, member, why, event.at)
+        tier = yield from losses.count_death(context, tier, member, why, event.at)
+        tier = yield from losses.count_death_at_rest(context, tier, member, event.at)
+    else:
+        tier = yield from losses.count_drain(context, tier, member)
     if member.phase is Phase.FAILED:
         yield do.Remove(member.name)
         member.asked_at = event.at
-    return tier
-
-
-def _count_death(context: Context, tier: TierState, member: Member, reason: str, at: float) -> Transition:
-    """Count a lost instance that served. If most of the new ones are lost soon, their template is not fit to serve.
-
-    Most, and not just some: of ten thousand a few die early whatever they run.
-    """
-    soon = at < member.times.get(Phase.ADMITTED, at) + context.settings.progress_deadline
-    if not soon or tier.forward is None or member.template != tier.goal:
-        return tier
-    rollout = tier.forward.rollout
-    rollout = replace(rollout, deaths=rollout.deaths + 1)
-    tier = replace(tier, state=with_rollout(tier.forward, rollout))
-    if rollout.deaths >= max(context.settings.timing.max_failures, rollout.admissions / 2):
-        tier = yield from undo(context, tier, reason)
-    return tier
-
-
-def _count_failure(context: Context, tier: TierState, member: Member, reason: str, at: float) -> Transition:
-    """Count a failed start; undo the rollout when too many fail, and wait ever longer between attempts."""
-    yield do.Note(reason, member.name, "warning")
-    if member.template not in (tier.goal, tier.previous):
-        return tier
-    timing = context.settings.timing
-    failures, starting = tier.failures + 1, context.fleet.count(STARTING, member.template)
-    hopeless = failures >= max(timing.max_failures, starting / 2)
-    tier = replace(tier, failures=failures)
-    if tier.forward is not None and member.template == tier.goal and not tier.stopped:
-        if not hopeless:
-            return tier
-        tier = yield from undo(context, tier, reason)
-    elif isinstance(tier.state, Undoing) and hopeless:
-        # There is nowhere else to go: the tier is left to healing, and the rollout ends.
-        tier = enter(tier, StateCause.BARRED, Resting())
-        yield do.Finish("failed", f"the way back is barred too: {reason}")
-    if member.template in (tier.goal, tier.previous) and failures > starting:
-        not_before = at + min(timing.max_backoff, 2.0 ** min(failures - 1, 10))
-        tier = replace(tier, not_before=not_before)
-        yield do.WakeAt(not_before)
     return tier
 
 
@@ -253,7 +209,7 @@ def _check_start(context: Context, tier: TierState, member: Member, at: float) -
     yield from retire(context, tier, member, at)
     if tier.forward is not None and member.template == tier.goal and tier.admitted_at <= member.patience_from:
         return (yield from undo(context, tier, reason))  # nor was any other in all that time
-    return (yield from _count_failure(context, tier, member, reason, at))
+    return (yield from losses.count_failure(context, tier, member, reason, at))
 
 
 # -- what is to happen ---------------------------------------------------------------------------------------------

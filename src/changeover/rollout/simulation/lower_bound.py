@@ -17,8 +17,8 @@ def lower_bound(settings: RolloutSettings, starts: Sequence[float], drains: Sequ
     other way: each wave lasts start + min_ready + drain. An instance that failed instead of draining drains in no time.
     """
     if settings.strategy == "blue-green":  # the old colour drains while the new one is baked
-        return max(starts, default=0.0) + settings.min_ready + max(settings.bake, *drains, 0.0)
-    size, now = settings.size, 0.0
+        return max(starts, default=0.0) + settings.min_ready + max(settings.bake, settings.watch, *drains, 0.0)
+    size, now, admitted = settings.size, 0.0, 0.0
     existing = serving = size
     coming, leaving = list(starts[:size])[::-1], [0.0] * (size - len(drains)) + list(drains[:size])[::-1]
     under_way: list[tuple[float, bool]] = []
@@ -33,9 +33,10 @@ def lower_bound(settings: RolloutSettings, starts: Sequence[float], drains: Sequ
             if not under_way:
                 break
             now, came = heappop(under_way)
+            admitted = now if came else admitted
             serving += came
             existing -= not came
-    return now
+    return max(now, admitted + settings.watch)
 
 
 def _stages(settings: RolloutSettings) -> list[tuple[int, int]]:

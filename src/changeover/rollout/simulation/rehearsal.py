@@ -21,6 +21,7 @@ from changeover.rollout.members.fleet import Fleet
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.simulation.lower_bound import lower_bound
 from changeover.rollout.tier.actions import Action, TierStatus
+from changeover.rollout.tier.context import watch_time
 from changeover.rollout.tier.machine import Machine
 from changeover.rollout.tier.settings import RolloutSettings
 from changeover.rollout.tier.state import Holding, Stepping, TierState
@@ -61,6 +62,8 @@ class Rehearsal:
     """What the rehearsal takes to happen at once although it takes time: promotions, analyses, hooks."""
     outcome: str
     """`completed`, or why it never ends."""
+    watch: float
+    """How long the newest instance must have served at the end. `seconds` includes it."""
 
 
 def rehearse(
@@ -102,6 +105,7 @@ class _RehearsedRollout:
         self._waits_for: list[str] = []
         self._peak = fleet.existing
         self._finish: do.Finish | None = None
+        self._watch = 0.0
         self._feed(started)
         rollout = self._machine.tier.rollout
         self._strategy: Strategy = "rolling" if rollout is None else rollout.strategy
@@ -127,6 +131,7 @@ class _RehearsedRollout:
             peak=self._peak,
             waits_for=tuple(self._waits_for),
             outcome=self._finish.outcome if self._finish else self._machine.tier.paused or "it never ends",
+            watch=self._watch,
         )
 
     def _lower_bound(self) -> float:
@@ -139,6 +144,8 @@ class _RehearsedRollout:
     def _feed(self, event: on.Event) -> None:
         commands = self._machine.handle(event).commands
         self._peak = max(self._peak, self._machine.fleet.existing)
+        if (rollout := self._machine.tier.rollout) is not None:
+            self._watch = watch_time(self._machine.settings, rollout)
         for command in commands:
             if isinstance(command, do.Note) and isinstance(event, on.Started):
                 self._plan("note", command.text)  # the requested strategy is not possible; later notes repeat steps

@@ -15,7 +15,7 @@ from changeover.rollout.members.phases import STAYING
 from changeover.rollout.strategies import blue_green
 from changeover.rollout.strategies.next_actions import Target
 from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
-from changeover.rollout.tier.state import Baking, Holding, Prepared, Preparing, Stepping, TierState
+from changeover.rollout.tier.state import Baking, Holding, Prepared, Preparing, Resting, Rollout, Stepping, TierState
 
 Transition = Generator[do.Command, None, TierState]
 """A function of state and event: it yields the commands that follow and returns the next state."""
@@ -89,6 +89,36 @@ def step_ends(settings: RolloutSettings, tier: TierState) -> float:
             return inf if step is None or step.stay is None else since + step.stay
         case _:
             return inf
+
+
+def watch_time(settings: RolloutSettings, rollout: Rollout) -> float:
+    """How long the newest instance of a rollout must have served before the rollout is complete.
+
+    As long as the longest drain: that is how long the longest requests take, and a version that dies at the end of one
+    shows it in no shorter time.
+    """
+    return max(settings.watch, min(rollout.longest_drain, settings.watch_limit))
+
+
+def failures_in_a_row(settings: RolloutSettings, tier: TierState, at: float) -> int:
+    """Failures of a resting tier without an instance in between that went on serving."""
+    survived = tier.admitted_at >= tier.not_before and at >= tier.admitted_at + settings.timing.settled
+    return 0 if survived else tier.failures
+
+
+def degraded(settings: RolloutSettings, tier: TierState, serving: int, at: float) -> str:
+    """What is wrong with a resting tier, in words; empty when nothing is. `serving`: instances that serve now."""
+    if not isinstance(tier.state, Resting):
+        return ""
+    failures = failures_in_a_row(settings, tier, at)
+    if failures >= settings.many_failures:
+        return f"instances of {tier.goal} keep failing: {failures} in a row{way_back(settings, tier)}"
+    return f"{serving} of {settings.size} instances serve" if serving < settings.size else ""
+
+
+def way_back(settings: RolloutSettings, tier: TierState) -> str:
+    """How an operator gets back to the template before the last completed rollout; empty where there is none."""
+    return f"; `changeover undo {settings.tier}` returns to {tier.undo_to}" if tier.undo_to else ""
 
 
 def holds_switch(settings: RolloutSettings, tier: TierState) -> bool:

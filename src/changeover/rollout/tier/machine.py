@@ -28,6 +28,7 @@ from changeover.rollout.tier.context import (
     fresh_baseline,
     share,
     target,
+    watch_time,
 )
 from changeover.rollout.tier.decision import Decision
 from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
@@ -199,8 +200,8 @@ class Machine:
 
 def _is_in_doubt(settings: RolloutSettings, tier: TierState, at: float) -> bool:
     """Whether new instances have died, and the newest one has not served for long enough to stand for the others."""
-    died = tier.rollout is not None and tier.rollout.deaths > 0
-    return died and at < tier.admitted_at + settings.watch
+    rollout = tier.rollout
+    return rollout is not None and rollout.deaths > 0 and at < tier.admitted_at + watch_time(settings, rollout)
 
 
 def _source(tier: TierState) -> str:

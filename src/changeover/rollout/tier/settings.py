@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Literal
 
 from changeover.model.chain import Strategy
@@ -43,6 +44,9 @@ class RolloutTiming:
     max_backoff: float = 30.0
     """Longest pause, in seconds, between two attempts to replace an instance of a resting tier that keeps failing: an
     operator who fixed the cause does not wait longer than this."""
+    settled: float = 600.0
+    """Seconds after its admission from which the death of an instance is a single event, and no longer a sign that its
+    template keeps dying. Kubernetes ends the backoff of a container after the same time."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class RolloutSettings:
     bake: float = 0.0
     watch: float = 0.0
     """How long the newest instance must have served at the end of a rollout, and after a death before an old one
-    leaves."""
+    leaves; longer after long drains, up to `watch_limit`."""
+    watch_limit: float = 0.0
     by_load: bool = False
     """Whether the instances with the fewest requests in flight leave first, instead of the oldest."""
     ask_first: bool = False
@@ -83,6 +88,11 @@ class RolloutSettings:
     def grace(self, template: str) -> float:
         """Time from the stop signal to SIGKILL."""
         return self.stop_grace.get(template, self.drain_deadline)
+
+    @property
+    def many_failures(self) -> int:
+        """Failures in a row of a resting tier that show a fault of its template. Of many instances some always fail."""
+        return max(self.timing.max_failures, ceil(self.size / 2))
 
     @property
     def canary_beside_all(self) -> bool:

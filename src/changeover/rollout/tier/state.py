@@ -44,6 +44,8 @@ class Rollout:
     """Instances of the goal that served when the rollout began, and admissions of such instances since."""
     deaths: int = 0
     """Instances of the goal that were lost within the progress deadline of their admission."""
+    longest_drain: float = 0.0
+    """Seconds of the longest drain of an old instance so far."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,8 @@ class TierState:
     serial: int = 0
     """The highest serial that an instance was given. Names are never reused."""
     failures: int = 0
-    """Failed starts, less the admissions since."""
+    """Of a rollout: failed starts, less the admissions since. At rest: instances of the goal, one after the other, that
+    failed to start or died soon after their admission."""
     admitted_at: float = 0.0
     """When an instance of the goal was admitted last."""
     not_before: float = 0.0

@@ -23,6 +23,7 @@ from changeover.rollout.tier.context import (
     step_at,
     step_ends,
     target,
+    watch_time,
 )
 from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
 from changeover.rollout.tier.state import (
@@ -300,7 +301,7 @@ def has_arrived(context: Context, tier: TierState, at: float) -> bool:
     rollout = tier.rollout
     if rollout is None or canary_step(context.settings, tier) is not None:
         return False
-    if rollout.previous is not None and at < tier.admitted_at + context.settings.watch:
+    if rollout.previous is not None and at < tier.admitted_at + watch_time(context.settings, rollout):
         return False
     return _is_done(context, tier, rollout.admissions)
 
@@ -311,7 +312,7 @@ def arrive(tier: TierState) -> Transition:
         yield do.Finish("undone", tier.state.reason)
         return enter(tier, Cause.ARRIVED, Resting())
     yield do.Finish("completed")
-    return replace(enter(tier, Cause.ARRIVED, Resting()), undo_to=tier.previous)
+    return replace(enter(tier, Cause.ARRIVED, Resting()), undo_to=tier.previous, failures=0)
 
 
 def _is_done(context: Context, tier: TierState, admissions: int) -> bool:

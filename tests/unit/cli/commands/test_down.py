@@ -9,7 +9,7 @@ from changeover.cli.exits import COULD_NOT, DONE
 
 def test_where_no_chain_was_started_down_stops_nothing(tmp_path: Path) -> None:
     done = StandingChain(tmp_path).run("down", "--json")
-    assert (done.code, done.json) == (DONE, {"stopped": []})
+    assert (done.code, done.json) == (DONE, {"stopped": [], "killed": []})
 
 
 def test_a_chain_without_processes_is_down_afterwards(chain: StandingChain) -> None:

@@ -40,6 +40,18 @@ def test_history_lists_every_rollout_with_its_outcome(chain: StandingChain) -> N
     assert f"edge │ v1 │ v2 │ 1970-01-01 00:33:20 │ - │ {by} │ unfinished: `changeover resume` continues it" in printed
 
 
+def test_history_counts_the_instances_that_failed_in_a_rollout_and_since(chain: StandingChain) -> None:
+    number = rolled(chain)
+    with chain.controlled("heal") as journal:
+        for at in (1010.0, 1500.0, 1600.0):
+            line = LogLine("phase", "admitted -> failed: process ended", "runtime-v2-3")
+            journal.write_line(at, number, "runtime", line)
+    printed = chain.run("history")
+    assert "(instances: 1 failed during it, 2 failed since)" in " ".join(printed.out.split())
+    first = chain.run("history", "--json").json["rollouts"][0]
+    assert (first["deaths"], first["deaths_since"]) == (1, 2)
+
+
 def test_show_prints_the_log_of_one_rollout_with_seconds_from_its_start(chain: StandingChain) -> None:
     number = rolled(chain)
     printed = " ".join(chain.run("show", number).out.split())

@@ -21,7 +21,7 @@ STEPS = (
     Planned(12.0, "wait", "hooks"),
     Planned(40.0, "finish", "completed"),
 )
-REHEARSAL = Rehearsal("canary", STEPS, {"runtime-v1-1": 12.0}, 40.0, 20.0, 3, ("hooks",), "completed")
+REHEARSAL = Rehearsal("canary", STEPS, {"runtime-v1-1": 12.0}, 40.0, 20.0, 3, ("hooks",), "completed", 5.0)
 TIER = TierPlan("runtime", "v1", "v2", 2, 5.0, REHEARSAL)
 PLAN = Plan(SavedPlan("0123456789ab", {"runtime": "v2"}, None, {}), (TIER,), 7, (), ())
 DISK = {"runtime": {"v1": 1_000_000, "v2": 2_000_000}}

@@ -24,6 +24,8 @@ TIER = {
     "template": "v2",
     "status": "rolling",
     "serving": 1,
+    "restarts": 0,
+    "degraded": None,
     "canary_share": {"unit": "requests", "target_percent": 10, "actual_percent": 9.8},
     "preview": "127.0.0.1:9090",
 }

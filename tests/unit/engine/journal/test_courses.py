@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from changeover.engine.journal.courses import tier_of
+from changeover.engine.journal.migrations import with_longest_drain
 from changeover.engine.journal.tier_state import dump_tier, load_tier
 from changeover.rollout.tier.state import (
     AwaitingPermission,
@@ -54,7 +55,7 @@ RESTING: dict[str, Any] = {
 
 
 def migrated(**course: Any) -> TierState:
-    return load_tier(json.dumps(tier_of({**RESTING, **course})))
+    return load_tier(json.dumps(with_longest_drain(tier_of({**RESTING, **course}))))
 
 
 def rolling(strategy: str, **course: Any) -> State:

@@ -38,7 +38,7 @@ AWAITING = AwaitingPermission(
     step="set weight 50 %",
     done="set weight 10 %",
     resume_to=Stepping(
-        Rollout("v1", "canary", serial_before=3, admissions=3, deaths=2),
+        Rollout("v1", "canary", serial_before=3, admissions=3, deaths=2, longest_drain=12.5),
         step=1,
         since=1004.0,
     ),
@@ -61,9 +61,12 @@ def runtime(name: str) -> TierState:
     state, awaiting = RUNTIME, AWAITING
     if name <= "format-0a":
         state = replace(state, admitted_at=0.0)
+    rollout = awaiting.resume_to.rollout
     if name <= "format-0e":
-        rollout = replace(awaiting.resume_to.rollout, serial_before=5)
-        awaiting = replace(awaiting, resume_to=replace(awaiting.resume_to, rollout=rollout))
+        rollout = replace(rollout, serial_before=5)
+    if name <= "format-2":
+        rollout = replace(rollout, longest_drain=0.0)
+    awaiting = replace(awaiting, resume_to=replace(awaiting.resume_to, rollout=rollout))
     asks = name > "format-0d"
     return replace(state, state=Paused("me: look first", awaiting if asks else awaiting.resume_to))
 
@@ -263,7 +266,7 @@ def test_reading_an_older_journal_leaves_the_file_as_it_is(tmp_path: Path) -> No
     with opened("format-0f", tmp_path) as journal:
         file = journal.folder / "journal.db"
         before = dump(file)
-        assert journal.tier("runtime") == RUNTIME
+        assert journal.tier("runtime") == runtime("format-0f")
         assert journal.action_requests()
         assert dump(file) == before
 

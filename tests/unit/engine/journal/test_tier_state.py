@@ -31,7 +31,7 @@ CANARY = Rollout("v1", "canary", serial_before=3, admissions=2, deaths=1)
 BLUE_GREEN = Rollout("v1", "blue-green", serial_before=3, admissions=2, deaths=1)
 POSITIONS: list[Position] = [
     Rolling(Rollout(None)),
-    Rolling(Rollout("v1", "rolling", 3, 2, 1)),
+    Rolling(Rollout("v1", "rolling", 3, 2, 1, 4.5)),
     Stepping(CANARY, 2, 7.0),
     Holding(CANARY, 3, 8.0),
     Preparing(BLUE_GREEN, announced=True, promoted=True),

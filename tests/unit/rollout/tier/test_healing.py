@@ -11,6 +11,7 @@ from tests.unit.rollout.playbook import (
     D,
     Expected,
     Said,
+    Script,
     draining,
     leaving,
     script,
@@ -20,6 +21,7 @@ from changeover.rollout.commands import (
     Admit,
     Command,
     CreateInstance,
+    Finish,
     LameDuck,
     Note,
     Remove,
@@ -38,6 +40,7 @@ from changeover.rollout.events import (
     Tick,
 )
 from changeover.rollout.tier.actions import Action
+from changeover.rollout.tier.context import degraded
 from changeover.rollout.tier.settings import RolloutTiming
 
 TIMING = RolloutTiming()
@@ -154,3 +157,69 @@ def test_an_instance_that_died_stays_listed_until_its_routers_have_dropped_it() 
         s.event(Tick(2)).expect(Remove(A))
         s.event(RouterConfirmed(3, A, admitted=False))
         assert A not in s.phases()
+
+
+def die_at_rest(s: Script, serial: int, at: float) -> None:
+    dead = f"web-v1-{serial}"
+    s.event(InstanceGone(at, dead)).expect(
+        Said("died", dead), Remove(dead), CreateInstance(f"web-v1-{serial + 1}", "v1")
+    )
+    s.event(RouterConfirmed(at, dead, admitted=False))
+    s.serve(f"web-v1-{serial + 1}", at=at + 1)
+
+
+def test_instances_at_rest_that_keep_dying_after_they_served_are_replaced_ever_less_often() -> None:
+    with script(size=1) as s:
+        now = 0.0
+        for serial in (1, 2, 3):  # the first one had served for long; two deaths may be chance
+            die_at_rest(s, serial, now)
+            now += 10
+        for serial, pause in enumerate((1, 2, 4, 8, 16, TIMING.max_backoff, TIMING.max_backoff), start=4):
+            dead, following = f"web-v1-{serial}", f"web-v1-{serial + 1}"
+            s.event(InstanceGone(now, dead)).expect(
+                Said("died", dead), Said(f"keep dying: {serial - 1} in a row"), WakeAt(now + pause), Remove(dead)
+            )
+            assert "keep failing" in degraded(s.machine.settings, s.machine.tier, 1, now)
+            s.event(RouterConfirmed(now, dead, admitted=False))
+            s.event(Tick(now + pause - 0.1))
+            now += pause
+            s.event(Tick(now)).expect(CreateInstance(following, "v1"))
+            s.serve(following, at=now)
+            now += 20
+
+
+def test_an_instance_that_went_on_serving_ends_the_row_of_deaths() -> None:
+    with script(size=1) as s:
+        die_at_rest(s, 1, at=0)
+        die_at_rest(s, 2, at=10)
+        die_at_rest(s, 3, at=20)
+        assert degraded(s.machine.settings, s.machine.tier, 1, 30) == ""
+        die_at_rest(s, 4, at=22 + TIMING.settled)
+        die_at_rest(s, 5, at=30 + TIMING.settled)
+        die_at_rest(s, 6, at=40 + TIMING.settled)
+        assert degraded(s.machine.settings, s.machine.tier, 1, 45 + TIMING.settled) == ""
+
+
+def test_a_version_that_keeps_dying_after_its_rollout_is_degraded_and_names_the_way_back() -> None:
+    with script(size=1) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance("web-v2-2", "v2"))
+        s.serve("web-v2-2", at=2).expect(*leaving(A))
+        s.leave(A, at=5).expect(Finish("completed"))
+        now = 10.0
+        for serial in (2, 3):
+            dead, following = f"web-v2-{serial}", f"web-v2-{serial + 1}"
+            s.event(InstanceGone(now, dead)).expect(Said("died", dead), Remove(dead), CreateInstance(following, "v2"))
+            s.event(RouterConfirmed(now, dead, admitted=False))
+            s.serve(following, at=now)
+            now += 5
+        s.event(InstanceGone(now, "web-v2-4")).expect(
+            Said("died", "web-v2-4"), Said("`changeover undo web` returns to v1"), WakeAt(now + 1), Remove("web-v2-4")
+        )
+        assert "`changeover undo web` returns to v1" in degraded(s.machine.settings, s.machine.tier, 0, now)
+        s.event(ActionRequested(now, Action.UNDO)).expect(Said("requested by"), CreateInstance("web-v1-5", "v1"))
+
+
+def test_a_tier_at_rest_with_too_few_instances_is_degraded() -> None:
+    with script(size=2) as s:
+        assert degraded(s.machine.settings, s.machine.tier, 1, 0) == "1 of 2 instances serve"
+        assert degraded(s.machine.settings, s.machine.tier, 2, 0) == ""

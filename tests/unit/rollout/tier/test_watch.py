@@ -45,3 +45,26 @@ def test_a_version_that_dies_within_the_watch_again_and_again_is_undone() -> Non
             Said("died", last), Said("going back"), Remove(last), CreateInstance("web-v1-5", "v1")
         )
         assert s.status == "undoing"
+
+
+def test_after_a_long_drain_the_newest_instance_is_watched_for_as_long_within_the_limit() -> None:
+    with script(size=1, watch=10, watch_limit=60) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance("web-v2-2", "v2"))
+        s.serve("web-v2-2", at=2).expect(*leaving(A))
+        s.event(InstanceGone(5, "web-v2-2")).expect(
+            Said("died", "web-v2-2"), Remove("web-v2-2"), CreateInstance("web-v2-3", "v2")
+        )
+        s.event(RouterConfirmed(5, "web-v2-2", admitted=False))
+        s.event(RouterConfirmed(5, A, admitted=False))
+        s.serve("web-v2-3", at=29)
+        s.leave(A, at=33)  # its drain took 30 seconds: it began at 3
+        s.event(Tick(59.9))
+        s.event(Tick(60)).expect(Finish("completed"))
+
+
+def test_a_drain_beyond_the_limit_is_watched_for_the_limit() -> None:
+    with script(size=1, watch=10, watch_limit=60) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance("web-v2-2", "v2"))
+        s.serve("web-v2-2", at=2).expect(*leaving(A))
+        s.event(RouterConfirmed(3, A, admitted=False))
+        s.leave(A, at=403).expect(Finish("completed"))

@@ -1,0 +1,114 @@
+"""Versions that die: a moment after they serve, again and again, or only when they are killed. Real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from tests.chain.chains import Chain, Said, kill, running_in
+
+SERVER = Path(__file__).with_name("dying_server.py")
+
+
+def template(server: Path, *way: str, **more: Any) -> Said:
+    return {"command": [sys.executable, str(server), "{port}", "{lame_duck}", *way], **more}
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    folder = tmp_path_factory.mktemp("dying")
+    server = folder / "server.py"
+    shutil.copy(SERVER, server)
+    tier = {
+        "name": "web",
+        "kind": "app",
+        "size": 2,
+        "templates": {
+            "v1": template(server),
+            "moment": template(server, "after:0.5"),
+            "request": template(server, "at:3"),
+            "stubborn": template(server, "stubborn", stop={"grace": "300ms"}),
+        },
+        "health": {"interval": "100ms"},
+        "update": {"min_ready": "100ms", "watch": "1s", "progress_deadline": "20s"},
+    }
+    file = folder / "chain.yaml"
+    file.write_text(yaml.safe_dump({"tiers": [tier]}, sort_keys=False))
+    found = Chain(folder, file)
+    try:
+        found.up()
+        yield found
+    finally:
+        if running_in(folder):
+            found.run("down", code=None)
+
+
+def tier_of(status: Said) -> Said:
+    found: Said = status["tiers"][0]
+    return found
+
+
+def get(chain: Chain) -> None:
+    with contextlib.suppress(httpx.HTTPError):
+        httpx.get(chain.edge_url, trust_env=False, timeout=5)
+
+
+def test_a_version_that_dies_a_moment_after_it_serves_is_undone_while_old_instances_serve(chain: Chain) -> None:
+    told = chain.roll("web", "moment", code=1)
+    assert told["outcome"] == "undone"
+    assert "died" in told["reason"]
+    assert [one["died"] for one in told["instances"] if one["template"] == "moment"].count(True) >= 2
+    assert tier_of(chain.status())["template"] == "v1"
+    history = chain.run("history", "--json").json["rollouts"][-1]
+    assert (history["outcome"], history["deaths"] >= 3) == ("undone", True)
+
+
+def test_a_version_that_keeps_dying_after_its_rollout_is_degraded_and_can_be_undone(chain: Chain) -> None:
+    assert chain.roll("web", "request")["outcome"] == "completed"
+
+    def loops(told: Said) -> bool:
+        get(chain)
+        return "keep failing" in (tier_of(told)["degraded"] or "")
+
+    seen = tier_of(chain.until(loops, "a crash loop in the status"))
+    assert "`changeover undo web` returns to v1" in seen["degraded"]
+    assert seen["restarts"] >= 3
+    history = chain.run("history", "--json").json["rollouts"][-1]
+    assert (history["outcome"], history["deaths_since"] >= 3) == ("completed", True)
+    assert "keep dying" in (chain.state / "keeper" / "log").read_text()
+    assert chain.run("undo", "web", "--json").json["outcome"] == "completed"
+    assert (tier_of(chain.status())["template"], tier_of(chain.status())["degraded"]) == ("v1", None)
+
+
+def test_an_instance_that_is_killed_at_the_end_of_its_stop_grace_makes_the_exit_code_3(chain: Chain) -> None:
+    chain.roll("web", "stubborn")
+    told = chain.roll("web", "v1", code=3)
+    assert told["outcome"] == "completed"
+    assert [one["killed"] for one in told["instances"] if one["template"] == "stubborn"] == [True, True]
+
+
+def test_a_single_death_at_rest_is_counted_and_is_no_loop(chain: Chain) -> None:
+    before = tier_of(chain.status())["restarts"]
+    kill(chain.instances("web")[0]["pid"])
+    seen = chain.until(lambda told: tier_of(told)["restarts"] > before and tier_of(told)["serving"] == 2, "healing")
+    assert tier_of(seen)["degraded"] is None
+
+
+def test_while_no_instance_is_ready_requests_are_answered_by_those_that_run(chain: Chain) -> None:
+    unready = chain.folder / "unready"
+    unready.touch()
+    try:
+        chain.until(lambda told: tier_of(told)["serving"] == 0, "no ready instance")
+        answers = [httpx.get(chain.edge_url, trust_env=False, timeout=5).status_code for _ in range(20)]
+        assert answers == [200] * 20
+        assert tier_of(chain.status())["degraded"] == "0 of 2 instances serve"
+    finally:
+        unready.unlink()
+    chain.until(lambda told: tier_of(told)["serving"] == 2, "ready instances")
