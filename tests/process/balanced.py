@@ -39,6 +39,7 @@ class Web:
     def __init__(self, name: str) -> None:
         self.name = name
         self.held, self.let_go = asyncio.Event(), asyncio.Event()
+        self.ready = True
         self.forwarded: str | None = None
         """X-Forwarded-For of the last request that had it."""
         self.heads: list[Mapping[str, str]] = []
@@ -62,7 +63,9 @@ class Web:
                 if " /held " in line:
                     self.held.set()
                     await self.let_go.wait()
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(self.name), self.name.encode()))
+                status = b"503 Unavailable" if "/ready" in line and not self.ready else b"200 OK"
+                body = self.name.encode()
+                writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
 
 
 def _parse(head: bytes) -> tuple[str, dict[str, str]]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
+from math import ceil
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
@@ -20,7 +21,7 @@ from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
 from changeover.model.probe import ProbeSettings, RequestPath
-from changeover.model.units import Count, Seconds, resolve_count
+from changeover.model.units import Count, Percent, Seconds, resolve_count
 
 
 def _address(text: str) -> str:
@@ -53,6 +54,16 @@ class Health(ConfigModel):
         description="Of a tier of kind app: the path at which an instance that may get traffic answers a GET with 200. "
         "The controller and the tier's routers ask there. None: `/readyz`.",
     )
+    panic: Percent = Field(
+        1,
+        description="While fewer than this percentage of the instances are ready, requests also go to instances that "
+        "are not ready and still accept connections. `1%`: while none is; the other choice is then 503 for every "
+        "request. `0%`: never. Kong cannot do it, and answers 503.",
+    )
+
+    def panics_below(self, size: int) -> int:
+        """Fewest ready instances with which requests go to ready ones alone; 0: always."""
+        return ceil(size * self.panic / 100)
 
 
 class Drain(ConfigModel):

@@ -39,6 +39,7 @@ def violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
             *_affinity_name(chain, tier, routed.get(tier.name), hops),
             *_ready_path(tier, hops),
             *_one_router(tier, routed.get(tier.name)),
+            *_panic(tier, routed.get(tier.name), hops),
             *_guards(chain, tier, outer, hops),
         ):
             yield RuleViolation((*at, *violation.path), violation.what, violation.next)
@@ -120,6 +121,17 @@ def _one_router(tier: Tier, outer: Tier | None) -> Iterator[RuleViolation]:
             ("router",),
             f"tier {tier.name} has two routers: this one, and tier {outer.name} ({outer.kind}) in front of it",
             f"Remove `router`, or remove tier {outer.name}.",
+        )
+
+
+def _panic(tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[RuleViolation]:
+    """Only some routers send requests to instances that are not ready."""
+    kind = outer.kind if outer is not None else str((tier.router or {}).get("kind"))
+    if "panic" in tier.health.model_fields_set and tier.health.panic and kind in hops and not hops[kind].panics:
+        yield RuleViolation(
+            ("health", "panic"),
+            f"{kind}, the router of {tier.name}, answers 503 when no instance is ready, whatever this percentage is",
+            "Remove it, or set it to 0%.",
         )
 
 

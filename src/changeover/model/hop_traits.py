@@ -51,6 +51,8 @@ class HopTraits:
     """The key of a template with which it can also be the last tier: a configuration that answers requests itself."""
     routes_inward: bool = False
     """Whether it balances over the tier behind it, instead of that tier's load balancer: `ports.RoutesInward`."""
+    panics: bool = True
+    """Whether it, as a router, sends requests to instances that are not ready when too few are: `health.panic`."""
     counts_requests: bool = False
     """Whether it counts requests by instance behind it, for guards: `ports.CountsRequests`."""
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ByteSize, Field, PlainSerializer, WithJsonSchema
 
-__all__ = ["Bytes", "Count", "Seconds", "human_bytes", "human_seconds", "resolve_count"]
+__all__ = ["Bytes", "Count", "Percent", "Seconds", "human_bytes", "human_seconds", "resolve_count"]
 
 SHORTEST = 0.001
 """Seconds. A shorter time would be rounded to 0, which many servers take for `no limit`."""
@@ -65,6 +65,23 @@ Bytes = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}], "examples": ["50MB", "1GiB", 0]}),
 ]
 """A size in bytes; `MB` is 10^6, `MiB` is 2^20."""
+
+
+def _parse_percent(value: Any) -> Any:
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    if isinstance(value, str) and re.fullmatch(r"\d+%", value) and int(value[:-1]) <= 100:
+        return int(value[:-1])
+    raise ValueError("a percentage is needed, such as 50%")
+
+
+Percent = Annotated[
+    int,
+    BeforeValidator(_parse_percent),
+    PlainSerializer(lambda value: f"{value}%", return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d|[1-9]\d|100)%$", "examples": ["0%", "50%"]}),
+]
+"""A share from 0 to 100 percent; written with its sign."""
 
 
 def _parse_count(value: Any) -> Any:

@@ -212,3 +212,14 @@ def test_a_guard_that_asks_a_router_is_refused_at_the_first_tier_and_accepted_be
     (violation,) = found(front("counting-balancer", **watched("counters")), runtime(), guards=[COUNTERS])
     assert violation.path == ("tiers", 0, "update", "guard", 0)
     assert found(front("counting-balancer"), runtime(**watched("counters")), guards=[COUNTERS]) == []
+
+
+# -- panic ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_percentage_that_the_router_of_a_tier_cannot_keep_to_is_refused() -> None:
+    (violation,) = found(front(), ("gateway", "narrow-balancer", {}), runtime(health={"panic": "50%"}))
+    assert violation.path == ("tiers", 2, "health", "panic")
+    assert violation.what.startswith("narrow-balancer, the router of runtime, answers 503 when no instance is ready")
+    assert found(front(), ("gateway", "narrow-balancer", {}), runtime(health={"panic": "0%"})) == []
+    assert found(front(), ("gateway", "narrow-balancer", {}), runtime()) == []

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from changeover.model.units import Bytes, Count, Seconds, human_bytes, human_seconds, parse_seconds, resolve_count
+from changeover.model.units import (
+    Bytes,
+    Count,
+    Percent,
+    Seconds,
+    human_bytes,
+    human_seconds,
+    parse_seconds,
+    resolve_count,
+)
 
 SECONDS: TypeAdapter[float] = TypeAdapter(Seconds)
 BYTES: TypeAdapter[int] = TypeAdapter(Bytes)
@@ -92,3 +101,18 @@ def test_shares_are_rounded_as_kubernetes_does_surge_up_and_unavailable_down(per
 @given(count=st.integers(0, 100), size=st.integers(1, 1000), up=st.booleans())
 def test_a_number_of_instances_is_taken_as_it_is(count: int, size: int, up: bool) -> None:
     assert resolve_count(count, size, up=up) == count
+
+
+PERCENT: TypeAdapter[int] = TypeAdapter(Percent)
+
+
+@pytest.mark.parametrize(("text", "number"), [("0%", 0), ("50%", 50), ("100%", 100), (0, 0)])
+def test_a_percentage_is_written_with_its_sign(text: str | int, number: int) -> None:
+    assert PERCENT.validate_python(text) == number
+    assert PERCENT.dump_python(number, mode="json") == f"{number}%"
+
+
+@pytest.mark.parametrize("text", ["101%", "1.5%", "-1%", "50", 50, True, "%"])
+def test_a_number_without_its_sign_is_no_percentage(text: str | int) -> None:
+    with pytest.raises(ValidationError, match="a percentage is needed"):
+        PERCENT.validate_python(text)

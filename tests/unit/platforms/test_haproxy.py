@@ -376,3 +376,49 @@ def test_a_folder_that_is_gone_is_unknown(tmp_path: Any) -> None:
 def test_a_socket_without_a_listener_is_unknown(tmp_path: Any) -> None:
     with pytest.raises(Unknown, match="HAProxy did not answer `show info`"):
         asyncio.run(RuntimeApi(tmp_path).ask("show info"))
+
+
+# -- while too few instances are ready -----------------------------------------------------------------------------
+
+
+def panics(panic: str, size: int = 4) -> dict[str, list[str]]:
+    given = {"name": "web", "kind": "app", "size": size, "templates": {"v1": {}}, "health": {"panic": panic}}
+    one = Chain.model_validate({"tiers": [given]})
+    return sections(config(one, {"web": Address("127.0.0.1", 8443)}, {"web": "/readyz"}))
+
+
+@pytest.mark.parametrize(("panic", "fewest"), [("1%", 1), ("25%", 1), ("26%", 2), ("50%", 2), ("100%", 4)])
+def test_below_its_percentage_a_tier_uses_a_backend_whose_checks_only_connect(panic: str, fewest: int) -> None:
+    found = panics(panic)
+    assert f"use_backend web.panic if {{ nbsrv(web) lt {fewest} }} {{ nbsrv(web.panic) gt 0 }}" in found["listen web"]
+    assert "balance roundrobin" in found["backend web.panic"]
+    assert not any("httpchk" in line for line in found["backend web.panic"])
+
+
+def test_without_a_percentage_a_tier_has_no_such_backend() -> None:
+    assert list(panics("0%")) == ["global", "defaults", "listen web"]
+
+
+def test_a_member_is_in_both_backends_and_leaves_both() -> None:
+    api = lists()
+    api.answers["show backend"] = "# name\nweb\nweb.panic\n\n"
+    api.answers |= {"add server": "New server registered.\n", "del server": "Server deleted.\n"}
+    run(api, lambda router: router.admit(WEB, 7))
+    run(api, lambda router: router.remove(WEB))
+    run(api, lambda router: router.forget(WEB.name))
+    for change in ("weight 7", "state ready", "state drain", "state maint"):
+        assert {f"set server {backend}/web-v1-1 {change}" for backend in ("web", "web.panic")} <= set(api.changes)
+    assert {"del server web.panic/web-v1-1", "del server web/web-v1-1"} <= set(api.changes)
+
+
+def test_a_member_is_removed_only_when_both_backends_agree_and_has_the_sessions_of_both() -> None:
+    api = lists(administrative=8, sessions=2)
+    api.answers["show backend"] = "# name\nweb\nweb.panic\n\n"
+    found = membership(api)
+    assert found == Membership(False, True, sessions=4)
+    api.answers = {
+        "show backend": "# name\nweb\nweb.panic\n\n",
+        "show servers state web.panic": f"{STATE}{state_row(WEB.name, 2, 0)}\n",
+        **api.answers,
+    }
+    assert membership(api).pending == "HAProxy (still in the panic backend)"

@@ -241,8 +241,9 @@ def _cluster(settings: EnvoySettings, inner: InnerTier) -> dict[str, Any]:
         # hashes, the ring changes its size with its members, and moves 7 % more clients than it must (2 to 3 members).
         "lb_policy": "MAGLEV" if _hashed_by(inner.tier.affinity) else "ROUND_ROBIN",
         "common_lb_config": {
-            # Otherwise Envoy, seeing most of the tier unhealthy, would send to instances that are not ready.
-            "healthy_panic_threshold": {"value": 0},
+            # Below it Envoy sends to every endpoint; each of them was ready when it was admitted. Envoy's default, 50,
+            # also sends to a dead instance beside a ready one.
+            "healthy_panic_threshold": {"value": health.panic},
             # Otherwise its workers use new health and weights up to a second after `/clusters` shows them.
             "update_merge_window": "0s",
         },

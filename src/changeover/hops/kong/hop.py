@@ -65,6 +65,7 @@ class Kong:
         stop_signal=SIGQUIT,
         branches=True,
         routes_inward=True,
+        panics=False,
         affinity_names=r"[A-Za-z0-9_-]+",
         passes_headers=r"[A-Za-z0-9_-]+",
         external_router=ExternalKong,

@@ -12,8 +12,9 @@ import contextlib
 import csv
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -71,10 +72,10 @@ def config(chain: Chain, entries: Mapping[str, Address], ready_paths: Mapping[st
         f"""
 listen {tier.name}
     bind {entries[tier.name]}
-{_balance(tier, first=number == 0)}    timeout check {tier.health.timeout * 1000:.0f}ms
+{_balance(tier, first=number == 0)}{_use_panic(tier)}    timeout check {tier.health.timeout * 1000:.0f}ms
     option httpchk
     http-check send meth GET uri {ready_paths[tier.name]} ver HTTP/1.1 hdr Host {tier.name}
-"""
+{_panic(tier, first=number == 0)}"""
         for number, tier in enumerate(chain.tiers)
         if tier.name in entries
     ) + "".join(
@@ -118,6 +119,28 @@ def _balance(tier: Tier, *, first: bool) -> str:
         case "cookie":
             cookie = f"cookie {tier.affinity.name} insert indirect nocache httponly dynamic"
             return f"{read}    balance roundrobin\n    dynamic-cookie-key {tier.name}\n    {cookie}\n"
+
+
+def panic_of(tier: str) -> str:
+    """The name of a tier's backend for the time when too few instances are ready. No tier can have such a name."""
+    return f"{tier}.panic"
+
+
+def _use_panic(tier: Tier) -> str:
+    if not (fewest := tier.health.panics_below(tier.size)):
+        return ""
+    name = panic_of(tier.name)
+    return f"    use_backend {name} if {{ nbsrv({tier.name}) lt {fewest} }} {{ nbsrv({name}) gt 0 }}\n"
+
+
+def _panic(tier: Tier, *, first: bool) -> str:
+    """The same members, up while they accept connections, ready or not."""
+    if not tier.health.panics_below(tier.size):
+        return ""
+    return f"""
+backend {panic_of(tier.name)}
+{_balance(tier, first=first)}    timeout check {tier.health.timeout * 1000:.0f}ms
+"""
 
 
 def preview_of(tier: str) -> str:
@@ -181,7 +204,7 @@ class RuntimeApi:
 
 
 class HaproxyRouter:
-    """The members of one tier's listener."""
+    """The members of one tier's listener. Each is also a member of the tier's panic backend, where there is one."""
 
     weighs: ClassVar[Literal["requests", "connections"]] = "connections"
 
@@ -194,9 +217,19 @@ class HaproxyRouter:
     async def open(self) -> None:
         """The listener has its list from the start."""
 
+    async def _backends(self) -> tuple[str, ...]:
+        """The panic backend, which a HAProxy that an older version started does not have, and the listener's."""
+        panic = panic_of(self._tier)
+        has_panic = panic in (await self._api.ask("show backend")).split()
+        return (panic, self._tier) if has_panic else (self._tier,)
+
     async def admit(self, instance: Instance, weight: int) -> None:
-        server, health = f"{self._tier}/{instance.name}", self._health
-        if instance.name not in await self._servers():
+        for backend in await self._backends():
+            await self._admit(backend, instance, weight)
+
+    async def _admit(self, backend: str, instance: Instance, weight: int) -> None:
+        server, health = f"{backend}/{instance.name}", self._health
+        if instance.name not in await self._servers(backend):
             check = (
                 f"check addr {instance.control.host} port {instance.control.port} inter {health.interval * 1000:.0f}ms "
                 f"rise {health.rise} fall {health.fall}"
@@ -205,46 +238,52 @@ class HaproxyRouter:
             added = f"add server {server} {instance.address}{proxied} {check}"
             await self._do(added, expect="New server registered.")
         if self._cookies:  # gives a cookie to each member without one
-            await self._do(f"enable dynamic-cookie backend {self._tier}")
-        await self.weigh(instance, weight)
+            await self._do(f"enable dynamic-cookie backend {backend}")
+        await self._do(f"set server {server} weight {weight}")
         await self._do(f"enable health {server}")
         await self._do(f"set server {server} state ready")
 
     async def weigh(self, instance: Instance, weight: int) -> None:
-        await self._do(f"set server {self._tier}/{instance.name} weight {weight}")
+        for backend in await self._backends():
+            await self._do(f"set server {backend}/{instance.name} weight {weight}")
 
     async def remove(self, instance: Instance) -> None:
-        if instance.name in await self._servers():
-            # In `drain`, clients with the member's cookie still reach it. Requests in flight continue in both states.
-            state = "maint" if self._cookies else "drain"
-            await self._do(f"set server {self._tier}/{instance.name} state {state}")
+        # In `drain`, clients with the member's cookie still reach it. Requests in flight continue in both states.
+        state = "maint" if self._cookies else "drain"
+        for backend in await self._backends():
+            if instance.name in await self._servers(backend):
+                await self._do(f"set server {backend}/{instance.name} state {state}")
 
     async def forget(self, name: str) -> None:
         """Raises Unknown while it still has sessions: HAProxy may hold an answer that a slow client has yet to take."""
-        if name in await self._servers():
-            await self._do(f"set server {self._tier}/{name} state maint")
-            await self._do(f"del server {self._tier}/{name}", expect="Server deleted.")
+        for backend in await self._backends():
+            if name in await self._servers(backend):
+                await self._do(f"set server {backend}/{name} state maint")
+                await self._do(f"del server {backend}/{name}", expect="Server deleted.")
 
     async def membership(self, names: frozenset[str]) -> Mapping[str, Membership]:
-        servers = await self._servers()
-        return {name: _membership(servers.get(name)) for name in names}
+        *panic, servers = [await self._servers(backend) for backend in await self._backends()]
+        return {name: _join(_membership(servers.get(name)), [each.get(name) for each in panic]) for name in names}
 
     async def members(self) -> Mapping[str, Membership]:
         """Every member of its list."""
-        return {name: _membership(server) for name, server in (await self._servers()).items()}
+        return {name: _membership(server) for name, server in (await self._servers(self._tier)).items()}
 
     async def traffic(self) -> Mapping[str, int]:
         """Bytes from clients, which requests on open connections add to as well."""
-        table = await self._table(f"show stat {self._tier} 4 -1", ",", skip=0, key="svname")
-        try:
-            return {name: int(row["bin"]) for name, row in table.items()}
-        except (KeyError, ValueError) as error:
-            raise Unknown(f"HAProxy's counters of {self._tier} cannot be read: {error!r}") from error
+        found: Counter[str] = Counter()
+        for backend in await self._backends():
+            table = await self._table(f"show stat {backend} 4 -1", ",", skip=0, key="svname")
+            try:
+                found.update({name: int(row["bin"]) for name, row in table.items()})
+            except (KeyError, ValueError) as error:
+                raise Unknown(f"HAProxy's counters of {backend} cannot be read: {error!r}") from error
+        return found
 
-    async def _servers(self) -> dict[str, _Server]:
+    async def _servers(self, backend: str) -> dict[str, _Server]:
         """Each member in `show servers state` (its state) and `show stat` (its sessions and checks)."""
-        states = await self._table(f"show servers state {self._tier}", " ", skip=1, key="srv_name")
-        counts = await self._table(f"show stat {self._tier} 4 -1", ",", skip=0, key="svname")
+        states = await self._table(f"show servers state {backend}", " ", skip=1, key="srv_name")
+        counts = await self._table(f"show stat {backend} 4 -1", ",", skip=0, key="svname")
         try:
             return {
                 name: _Server(
@@ -257,7 +296,7 @@ class HaproxyRouter:
                 for name, row in states.items()
             }
         except (KeyError, ValueError) as error:
-            raise Unknown(f"HAProxy's answer about {self._tier} cannot be read: {error!r}") from error
+            raise Unknown(f"HAProxy's answer about {backend} cannot be read: {error!r}") from error
 
     async def _table(self, command: str, separator: str, *, skip: int, key: str) -> dict[str, dict[str, str]]:
         answer = await self._api.ask(command)
@@ -305,6 +344,16 @@ class _Server:
     """Result of the last check, such as L7OK; empty before the first one."""
     sessions: int
     weight: int
+
+
+def _join(listed: Membership, panic: Sequence[_Server | None]) -> Membership:
+    """The member of the listener, with what the panic backend has of it."""
+    for server in filter(None, panic):
+        sessions = (listed.sessions or 0) + server.sessions
+        if listed.removed and not server.administrative:
+            return Membership(False, False, pending="HAProxy (still in the panic backend)", sessions=sessions)
+        listed = replace(listed, sessions=sessions)
+    return listed
 
 
 def _membership(server: _Server | None) -> Membership:

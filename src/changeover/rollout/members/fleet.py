@@ -120,6 +120,8 @@ class Fleet:
         self._by_time: list[tuple[float, int, str]] = []
         self._untimed: dict[str, Member] = {}
         self._returning: dict[str, set[str]] = defaultdict(set)
+        self._unready: set[str] = set()
+        self._given_up: dict[str, set[str]] = defaultdict(set)
         for member in members:
             self.add(member)
 
@@ -162,6 +164,20 @@ class Fleet:
             self._returning[member.template].add(member.name)
         else:
             self._returning[member.template].discard(member.name)
+        self._file_unready(member)
+
+    def _file_unready(self, member: Member) -> None:
+        self._unready.discard(member.name)
+        self._given_up[member.template].discard(member.name)
+        if member.served and member.phase in STARTING:
+            (self._given_up[member.template] if member.given_up else self._unready).add(member.name)
+
+    def give_up(self, member: Member, given_up: bool = True) -> None:
+        """Note whether a member is expected to become ready."""
+        if member.given_up != given_up:
+            member.given_up = given_up
+            self.touch(member)
+            self._file_unready(member)
 
     def see(self, member: Member, in_flight: InFlight) -> None:
         """Take in what a member has in flight."""
@@ -223,6 +239,7 @@ class Fleet:
             del self.members[member.name]
             self._returning[member.template].discard(member.name)
             self._weights_unseen.discard(member.name)
+            self._file_unready(member)
         else:
             self._file(member)
             if to in STAYING and self._moved[-1].before not in STAYING:
@@ -311,6 +328,15 @@ class Fleet:
     def returning(self, template: str) -> int:
         """Instances of that template that were on their way out, and are to be admitted again."""
         return len(self._returning[template])
+
+    @property
+    def unready(self) -> int:
+        """Instances that have served, are not ready at the moment, and are expected to become ready again."""
+        return len(self._unready)
+
+    def given_up(self, template: str) -> list[str]:
+        """Instances of that template that have served, do not become ready again, and stay until another one serves."""
+        return sorted(self._given_up[template])
 
     def staying(self, template: str) -> int:
         """Instances of that template that are meant to stay."""

@@ -29,6 +29,8 @@ def observe(context: Context, tier: TierState, member: Member, event: on.Event) 
     fleet = context.fleet
     match event:
         case on.InstanceReady():
+            if member.phase is Phase.CREATING:
+                fleet.give_up(member, False)
             if fleet.move(member, Cause.BECAME_READY, event.at):
                 yield do.WakeAt(event.at + context.settings.min_ready)
                 yield from _warm_up(context, tier, member, event.at)
@@ -115,12 +117,15 @@ def _count_in_flight(context: Context, tier: TierState, member: Member, event: o
     elif member.phase is Phase.DRAINING:
         member.quiet += 1
         empty = member.quiet >= context.settings.timing.quiet_observations
-        if empty and not context.keeps_warm(tier, member) and context.fleet.move(member, Cause.EMPTIED, event.at):
+        held = context.keeps_warm(tier, member) or context.needed(member)
+        if empty and not held and context.fleet.move(member, Cause.EMPTIED, event.at):
             yield from command(context, tier, member, event.at)
 
 
 def _check_deadline(context: Context, tier: TierState, member: Member, at: float) -> Commands:
     if member.phase is not Phase.DRAINING or member.deadline is None or at < member.deadline or member.overdue:
+        return
+    if context.needed(member):
         return
     left = member.in_flight or "what could not be counted"
     if context.settings.cut_at_deadline:
@@ -205,9 +210,18 @@ def _check_start(context: Context, tier: TierState, member: Member, at: float) -
     missing = "ready" if member.phase is Phase.CREATING else "healthy at its router"
     because = f": {member.unready}" if member.unready and member.phase is Phase.CREATING else ""
     reason = f"{member.name} was not {missing} after {waited:.0f} s (progress_deadline){because}"
-    member.given_up = True
-    yield from retire(context, tier, member, at)
-    if tier.forward is not None and member.template == tier.goal and tier.admitted_at <= member.patience_from:
+    since, known = member.patience_from, member.given_up
+    if member.served and not context.fleet.serving:
+        # No instance is ready: routers in panic still send requests to this one. Its replacement comes first.
+        context.fleet.give_up(member)
+        member.patience_from = at
+        if known:
+            return tier
+        yield do.Note("stays until another instance is ready: none is", member.name, "warning")
+    else:
+        member.given_up = True
+        yield from retire(context, tier, member, at)
+    if tier.forward is not None and member.template == tier.goal and tier.admitted_at <= since:
         return (yield from undo(context, tier, reason))  # nor was any other in all that time
     return (yield from losses.count_failure(context, tier, member, reason, at))
 

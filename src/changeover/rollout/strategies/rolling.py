@@ -9,14 +9,15 @@ from __future__ import annotations
 from itertools import islice
 
 from changeover.rollout.members.fleet import Fleet
-from changeover.rollout.members.phases import Phase
+from changeover.rollout.members.phases import STARTING, STAYING, Phase
 from changeover.rollout.strategies.next_actions import NextActions, Target
 
 
 def next_actions(fleet: Fleet, wanted: Target) -> NextActions:
     """The next actions; none when there is nothing to do but wait."""
     goal = wanted.goal
-    missing = wanted.size - fleet.staying(goal)
+    given_up = fleet.given_up(goal)
+    missing = wanted.size - fleet.staying(goal) + len(given_up)
     can_return = (m for m in fleet.where(Phase.LEAVING, Phase.DRAINING, template=goal) if not m.given_up)
     readmit = [m.name for m in islice(can_return, max(0, missing))]
     room = wanted.size + wanted.surge - fleet.existing
@@ -25,13 +26,28 @@ def next_actions(fleet: Fleet, wanted: Target) -> NextActions:
     # What never got traffic can leave at once; what serves leaves only while enough others serve. The old ones
     # that come back on an undo are waited for, so that the new side is never drained before the old one is back. New
     # ones that are about to serve are not: in a large fleet there is always one, and nothing old would ever leave.
-    retire = [m.name for m in fleet.where(Phase.CREATING, Phase.WARMING, Phase.READY, other_than=goal)]
+    waiting = list(fleet.where(Phase.CREATING, Phase.WARMING, Phase.READY, other_than=goal))
+    retire = [m.name for m in waiting if not m.served]
+    retire += _unready_to_go(fleet, wanted, [*(m.name for m in waiting if m.served), *given_up], room)
     spare = fleet.serving - (wanted.size - wanted.unavailable)
     if not readmit and not fleet.returning(goal):
         retire += first_to_go(fleet, spare, wanted, other_than=goal)
         surplus = min(-missing, spare - fleet.count((Phase.ADMITTED,), other_than=goal))
         retire += first_to_go(fleet, surplus, wanted, template=goal)
     return NextActions(tuple(readmit), create, retire=tuple(retire))
+
+
+def _unready_to_go(fleet: Fleet, wanted: Target, unready: list[str], room: int) -> list[str]:
+    """Which instances leave that have served and are not ready any more.
+
+    While none of the tier is ready, routers in panic still send requests to them. They then leave only where they take
+    the last room for an instance that could get ready, one at a time.
+    """
+    if fleet.serving:
+        return unready
+    coming = fleet.count(STARTING, wanted.goal) - len(fleet.given_up(wanted.goal))
+    leaving = fleet.existing - fleet.count(STAYING)
+    return [] if room > 0 or coming > 0 or leaving > 0 else unready[:1]
 
 
 def first_to_go(

@@ -11,7 +11,7 @@ from math import inf
 
 from changeover.rollout import commands as do
 from changeover.rollout.members.fleet import Fleet, Member
-from changeover.rollout.members.phases import STAYING
+from changeover.rollout.members.phases import STAYING, Phase
 from changeover.rollout.strategies import blue_green
 from changeover.rollout.strategies.next_actions import Target
 from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
@@ -39,6 +39,12 @@ class Context:
     def holds_back(self, tier: TierState, member: Member) -> bool:
         """The instance waits for the others of its template before it gets traffic."""
         return not self.admit and member.template == tier.goal
+
+    def needed(self, member: Member) -> bool:
+        """Whether a draining instance, ready when it left, is not to be stopped: it may be readmitted by an undo, and
+        none of those that replaced it is ready."""
+        was_ready = member.times.get(Phase.ADMITTED, -inf) >= member.times.get(Phase.CREATING, 0.0)
+        return was_ready and self.fleet.serving == 0 and self.fleet.unready > 0
 
     def keeps_warm(self, tier: TierState, member: Member) -> bool:
         """The instance is kept running, drained, while a rollout may still go back to it."""

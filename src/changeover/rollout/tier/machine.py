@@ -193,7 +193,7 @@ class Machine:
         wanted = target(self.settings, tier)
         if isinstance(tier.position, BLUE_GREEN) and not blue_green.begun(self.fleet, wanted):
             return replace(actions, create=0, admit=False)
-        missing = wanted.size - self.fleet.count(STAYING)
+        missing = wanted.size - self.fleet.count(STAYING) + len(self.fleet.given_up(tier.goal))
         room = wanted.size + wanted.surge - self.fleet.existing
         return replace(actions, readmit=(), retire=(), create=max(0, min(missing, room)), heal=0)
 

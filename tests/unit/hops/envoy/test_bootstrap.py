@@ -92,7 +92,7 @@ def test_members_are_asked_for_readiness_at_the_path_of_their_tier() -> None:
 
 def test_nothing_is_sent_to_a_member_that_is_not_ready_or_was_taken_out() -> None:
     found = cluster(made())
-    assert found["common_lb_config"]["healthy_panic_threshold"] == {"value": 0}
+    assert found["common_lb_config"]["healthy_panic_threshold"] == {"value": 1}
     assert found["ignore_health_on_host_removal"] is True
 
 
