@@ -55,6 +55,10 @@ def tier_of(status: Said) -> Said:
     return found
 
 
+def pids(chain: Chain) -> set[int]:
+    return {one["pid"] for one in chain.instances("web", phase="admitted")}
+
+
 def get(chain: Chain) -> None:
     with contextlib.suppress(httpx.HTTPError):
         httpx.get(chain.edge_url, trust_env=False, timeout=5)
@@ -99,6 +103,32 @@ def test_a_single_death_at_rest_is_counted_and_is_no_loop(chain: Chain) -> None:
     kill(chain.instances("web")[0]["pid"])
     seen = chain.until(lambda told: tier_of(told)["restarts"] > before and tier_of(told)["serving"] == 2, "healing")
     assert tier_of(seen)["degraded"] is None
+
+
+def test_a_restart_starts_the_code_that_is_on_disk_now_and_breaks_no_request(chain: Chain) -> None:
+    before = pids(chain)
+    server = chain.folder / "server.py"
+    server.write_text(server.read_text().replace('f"{WAY} {os.getpid()}"', '"new code"'))
+    plan = chain.run("plan", "web", "--restart", "--json").json
+    assert [(one["from"], one["to"], one["restart"]) for one in plan["tiers"]] == [("v1", "v1", True)]
+    nothing = chain.run("roll", "web", "--to", "v1")
+    assert "`changeover roll web --restart`" in nothing.out
+    roll = chain.start("roll", "web", "--restart", "--json")
+    answers = []
+    while roll.process.poll() is None:
+        answers.append(httpx.get(chain.edge_url, trust_env=False, timeout=5).status_code)
+    told = roll.end(0).json
+    assert (told["from"], told["to"], told["restart"], told["outcome"]) == ("v1", "v1", True, "completed")
+    assert set(answers) == {200}
+    assert httpx.get(chain.edge_url, trust_env=False, timeout=5).text == "new code"
+    after = pids(chain)
+    assert len(after) == 2
+    assert not after & before
+    history = chain.run("history", "--json").json["rollouts"][-1]
+    assert (history["from"], history["to"], history["restart"]) == ("v1", "v1", True)
+    undo = chain.run("undo", "web")
+    assert "the code that is on disk now" in undo.err
+    assert not pids(chain) & after
 
 
 def test_while_no_instance_is_ready_requests_are_answered_by_those_that_run(chain: Chain) -> None:

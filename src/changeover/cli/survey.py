@@ -14,6 +14,7 @@ from changeover.engine.witnesses import Witnesses
 from changeover.kit.clock import Clock
 from changeover.model.chain import Tier
 from changeover.model.instance import InFlight
+from changeover.model.revision import template_of
 from changeover.ports import CanWeigh, PoolsConnections, Unknown
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
@@ -41,7 +42,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
                 "name": tier.name,
                 "kind": tier.kind,
                 "size": tier.size,
-                "template": state.goal if state else None,
+                "template": template_of(state.goal) if state else None,
                 "status": status_of(state.state).value if state else None,
                 "serving": serving,
                 "restarts": journal.failures(tier.name, state.goal) if up and state else 0,
@@ -129,7 +130,7 @@ async def _instance(
     return {
         "name": member.name,
         "tier": tier.name,
-        "template": instance.template if instance else member.template,
+        "template": instance.template if instance else template_of(member.template),
         "phase": member.phase.value,
         "pid": instance.pid if instance else None,
         "address": str(instance.address) if instance else None,

@@ -22,6 +22,7 @@ from changeover.kit.clock import Clock
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
+from changeover.model.revision import template_of
 from changeover.ports import CannotStart, CanWeigh, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
@@ -164,7 +165,7 @@ class Controller:
                 if member.name in self._runtime.instances:
                     continue
                 if member.phase is Phase.CREATING:
-                    self._performer.start(tier, [do.CreateInstance(member.name, member.template)])
+                    self._performer.start(tier, [do.CreateInstance(member.name, template_of(member.template))])
                 else:
                     self._feed(tier, on.InstanceGone(self.now, member.name, "there is no record of it"))
                     self._feed(tier, on.RouterConfirmed(self.now, member.name, admitted=False))

@@ -18,6 +18,7 @@ from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
 from changeover.model.guard import Guard
 from changeover.model.instance import Instance
+from changeover.model.revision import template_of
 from changeover.model.stop import Stop, StopTo
 from changeover.ports import Hop, Platform, Preview, Router
 from changeover.rollout.members.fleet import Moved
@@ -142,12 +143,12 @@ def check_templates(runtime: ChainRuntime, journal: Journal, undo: Mapping[str, 
     hashes_in_use = runtime.hashes_in_use()
     release = journal.unfinished_release()
     for tier in runtime.chain.tiers:
-        running = {member.template for member in journal.fleet(tier.name)}
+        running = {template_of(member.template) for member in journal.fleet(tier.name)}
         state = journal.tier(tier.name)
         back = {state.previous if state else None, (undo or {}).get(tier.name)}
         if release is not None:
             back.add(release.from_templates.get(tier.name))
-        for name in sorted(running | {one for one in back if one}):
+        for name in sorted(running | {template_of(one) for one in back if one}):
             used, now = hashes_in_use[tier.name].get(name), runtime.hashes[tier.name].get(name)
             if used is not None and used != now:
                 since = "while instances of it are running" if name in running else "since instances of it ran"

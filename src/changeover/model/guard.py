@@ -198,6 +198,12 @@ class Condition(ConfigModel):
             raise ValueError("broken_requests is a count and cannot be compared; use error_ratio with against_baseline")
         return self
 
+    @property
+    def selects_by_template_alone(self) -> bool:
+        """Whether its query gives two instances of one template the same number."""
+        used = set(Template(self.query).get_identifiers())
+        return "template" in used and not used & {"instances", "addresses"}
+
     @model_validator(mode="after")
     def _query_matches_measure(self) -> Self:
         if (self.measure == "query") is not bool(self.query.strip()):

@@ -28,6 +28,7 @@ from changeover.engine.release.release import carry_on, pause_unattended
 from changeover.engine.runtime import check_templates
 from changeover.kit.user import current_user
 from changeover.model.errors import fail
+from changeover.model.revision import is_restart, template_of
 from changeover.rollout.tier.actions import ANSWERS, Action, Answer, TierStatus
 
 ANSWER_TIMEOUT = 10.0
@@ -159,4 +160,10 @@ async def _at_rest(output: Output, found: wiring.Wired, journal: Journal, tier: 
         )
     if action is Action.UNDO:
         check_templates(found.runtime, journal, {tier: goal})
+    if rested is not None and is_restart(rested.goal, goal):
+        same = template_of(goal)
+        output.note(f"{tier} runs {same} before and after the last rollout: its instances are replaced by new ones.")
+        output.note(
+            "They start from the code that is on disk now; restore earlier code first if that is what you want."
+        )
     return await roll_targets(output, found, journal, {tier: goal}, "rolling" if action is Action.UNDO else None)

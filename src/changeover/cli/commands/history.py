@@ -20,6 +20,7 @@ from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import RolloutRow
 from changeover.model.errors import fail
+from changeover.model.revision import is_restart, template_of
 from changeover.model.units import human_seconds
 
 
@@ -55,8 +56,8 @@ async def _history(output: Output, state: Path) -> int:
         table.add_row(
             str(row.id),
             row.tier,
-            row.from_template,
-            row.to_template,
+            template_of(row.from_template),
+            template_of(row.to_template) + _restart(row),
             _time(row.started),
             duration,
             requests.get(row.id, "-"),
@@ -76,7 +77,7 @@ async def _show(output: Output, number: int, state: Path) -> int:
             raise fail(f"no rollout {number}", next="`changeover history` lists them.")
         lines, requests = journal.log(number), journal.requests()
         deaths = _deaths(journal, journal.rollouts())[number]
-    change = f"{row.tier}: {row.from_template} -> {row.to_template}"
+    change = f"{row.tier}: {template_of(row.from_template)} -> {template_of(row.to_template)}{_restart(row)}"
     title = f"{change}, started {_time(row.started)} UTC: {row.outcome or 'unfinished'}"
     table = Table("seconds", "instance", "kind", "text", title=title, title_justify="left")
     for line in lines:
@@ -97,6 +98,10 @@ def _deaths(journal: Journal, rows: list[RolloutRow]) -> dict[int, tuple[int, in
     return found
 
 
+def _restart(row: RolloutRow) -> str:
+    return " (restart)" if is_restart(row.from_template, row.to_template) else ""
+
+
 def _in_words(during: int, since: int) -> str:
     counts = [f"{during} failed during it"] * (during > 0) + [f"{since} failed since"] * (since > 0)
     return f" (instances: {', '.join(counts)})" if counts else ""
@@ -106,8 +111,9 @@ def _rollout_data(row: RolloutRow, requests: Mapping[int, str], deaths: tuple[in
     return {
         "id": row.id,
         "tier": row.tier,
-        "from": row.from_template,
-        "to": row.to_template,
+        "from": template_of(row.from_template),
+        "to": template_of(row.to_template),
+        "restart": is_restart(row.from_template, row.to_template),
         "started": row.started,
         "ended": row.ended,
         "outcome": row.outcome,

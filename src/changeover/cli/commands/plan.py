@@ -12,6 +12,7 @@ from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOp
 from changeover.cli.options.targets import (
     AllOption,
     ReleaseOption,
+    RestartOption,
     StrategyOption,
     TierArgument,
     ToOption,
@@ -30,6 +31,7 @@ def plan(
     everything: AllOption = False,
     release: ReleaseOption = None,
     strategy: StrategyOption = None,
+    restart: RestartOption = False,
     file: FileOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
@@ -41,10 +43,10 @@ def plan(
 
     async def work(output: Output) -> int:
         async with running(file, state) as found:
-            asked = requested_targets(found, tier, to, everything, release)
-            found.check_software()
-            found.check_configurations(asked)
             with contextlib.closing(found.journal()) as journal:
+                asked = requested_targets(found, journal, tier, to, everything, release, restart)
+                found.check_software()
+                found.check_configurations(asked)
                 made = await make(found.runtime, journal, asked, strategy.value if strategy else None, time.time())
             connections = None
             with contextlib.suppress(Unknown):

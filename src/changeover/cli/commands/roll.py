@@ -19,21 +19,23 @@ from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOp
 from changeover.cli.options.targets import (
     AllOption,
     ReleaseOption,
+    RestartOption,
     StrategyOption,
     TierArgument,
     ToOption,
     requested_targets,
 )
 from changeover.cli.rendering.output import Output
-from changeover.cli.rendering.rolled import one_or_all, rolled_data, rolled_text
+from changeover.cli.rendering.rolled import nothing_data, one_or_all, rolled_data, rolled_text
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import patient_lease
-from changeover.engine.release.release import Released, check_roll, is_there
+from changeover.engine.release.release import Released, check_roll, in_words, is_there
 from changeover.engine.release.release import roll as roll_tiers
 from changeover.engine.release.saved_plan import SavedPlan, check_fresh
 from changeover.engine.release.saved_plan import find as find_plan
 from changeover.model.chain import Strategy
 from changeover.model.errors import fail
+from changeover.model.revision import template_of
 
 OUTCOMES = {"completed": exits.DONE, "undone": exits.ROLLED_BACK, "failed": exits.COULD_NOT}
 
@@ -44,6 +46,7 @@ def roll(
     everything: AllOption = False,
     release: ReleaseOption = None,
     strategy: StrategyOption = None,
+    restart: RestartOption = False,
     plan: Annotated[
         str, typer.Option("--plan", metavar="ID", help="Execute this plan. Refused if the chain has changed since.")
     ] = "",
@@ -56,16 +59,20 @@ def roll(
     New instances get traffic first, then the old ones are drained and stopped. A release rolls its tiers from the
     inside out, one at a time. If new instances do not become ready, the rollout is undone, and with it the tiers that
     the release has already rolled.
+
+    With --restart, new instances of the same template replace the old ones in the same way. `abort` re-admits the old
+    ones; once they have stopped, `undo` can only start the code that is on disk by then.
     """
 
     async def work(output: Output) -> int:
         async with running(file, state) as found:
             with contextlib.closing(found.journal()) as journal:
                 if not plan:
-                    asked = requested_targets(found, tier, to, everything, release)
+                    asked = requested_targets(found, journal, tier, to, everything, release, restart)
                     return await roll_targets(output, found, journal, asked, strategy.value if strategy else None)
-                if tier or to or everything or release or strategy:
-                    raise fail("--plan cannot be combined with TIER, --to, --all, --release or --strategy")
+                if tier or to or everything or release or strategy or restart:
+                    alone = "--plan cannot be combined with TIER, --to, --all, --release or --strategy"
+                    raise fail(f"{alone}, nor with --restart")
                 saved = find_plan(found.state, plan)
                 return await roll_targets(output, found, journal, saved.targets, saved.strategy, saved)
 
@@ -81,17 +88,16 @@ async def roll_targets(
     plan: SavedPlan | None = None,
 ) -> int:
     """Roll, print the outcome, and return the exit code. Refused if the chain has changed since `plan` was made."""
-    way = ", ".join(f"{tier} to {template}" for tier, template in targets.items())
-    async with patient_lease(journal, f"roll {way}", time.time()):
+    async with patient_lease(journal, f"roll {in_words(targets)}", time.time()):
         unfinished = journal.unfinished_release()
         if plan is not None:
             check_fresh(found.runtime, journal, plan)
         if unfinished is None and all(is_there(journal, found.chain.tier(t), v) for t, v in targets.items()):
-            parts = [
-                {"tier": t, "from": v, "to": v, "outcome": "nothing to do", "instances": []} for t, v in targets.items()
-            ]
-            runs = ", ".join(f"{tier} already runs {template}" for tier, template in targets.items())
-            output.result(one_or_all(parts, "nothing to do"), f"{runs}. Nothing to do.")
+            asked = {tier: template_of(goal) for tier, goal in targets.items()}
+            parts = [nothing_data(tier, template) for tier, template in asked.items()]
+            runs = ", ".join(f"{tier} already runs {template}" for tier, template in asked.items())
+            hint = f"`changeover roll {next(iter(asked))} --restart` replaces its instances all the same."
+            output.result(one_or_all(parts, "nothing to do"), f"{runs}. Nothing to do. {hint}")
             return exits.DONE
         found.check_software()
         found.check_configurations(targets)

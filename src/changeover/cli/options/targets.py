@@ -10,8 +10,11 @@ import typer
 import yaml
 
 from changeover import wiring
-from changeover.engine.release.release import find
+from changeover.engine.journal.journal import Journal
+from changeover.engine.release.release import find, revisions
+from changeover.model.chain import Tier
 from changeover.model.errors import fail
+from changeover.model.revision import template_of
 
 TierArgument = Annotated[str, typer.Argument(help="The tier to roll. Not with --all or --release.")]
 ToOption = Annotated[str, typer.Option("--to", help="The template to roll to.")]
@@ -34,12 +37,47 @@ StrategyOption = Annotated[
 ]
 
 
+RestartOption = Annotated[
+    bool,
+    typer.Option(
+        "--restart",
+        help="Replace the instances of TIER, or of --all tiers, by new ones of the template that they run: its code or "
+        "data on disk has changed.",
+    ),
+]
+
+
 def requested_targets(
-    found: wiring.Wired, tier: str, to: str, everything: bool, release: Path | None
+    found: wiring.Wired,
+    journal: Journal,
+    tier: str,
+    to: str,
+    everything: bool,
+    release: Path | None,
+    restart: bool,
 ) -> dict[str, str]:
-    """The target template of each tier. Raises ChangeoverError if the options conflict or name something unknown."""
+    """The goal of each tier. Raises ChangeoverError if the options conflict or name something unknown."""
+    if restart:
+        if bool(tier) == everything or to or release is not None:
+            raise fail(
+                "give exactly one of: `TIER --restart`, `--all --restart`; a restart takes no --to and no --release"
+            )
+        named = {one.name: _running(journal, one) for one in found.chain.tiers if everything or one.name == tier}
+    else:
+        named = _named(found, tier, to, everything, release)
+    if tier and not named:
+        find(found.runtime, tier, to)
+    return revisions(found.runtime, journal, named, restart=restart)
+
+
+def _running(journal: Journal, tier: Tier) -> str:
+    state = journal.tier(tier.name)
+    return template_of(state.goal if state else tier.first)
+
+
+def _named(found: wiring.Wired, tier: str, to: str, everything: bool, release: Path | None) -> dict[str, str]:
     if sum((bool(tier), everything, release is not None)) != 1 or bool(to) == (release is not None):
-        raise fail("give exactly one of: `TIER --to V`, `--all --to V`, `--release FILE`")
+        raise fail("give exactly one of: `TIER --to V`, `--all --to V`, `--release FILE`, `TIER --restart`")
     if everything:
         every = {one.name: to for one in found.chain.tiers if to in one.templates}
         if not every:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from changeover.engine.release.plan import Plan, TierPlan
 from changeover.engine.release.pooled import ShortStep
+from changeover.model.revision import is_restart, template_of
 from changeover.model.units import human_bytes, human_seconds
 from changeover.rollout.simulation.rehearsal import Planned
 from changeover.rollout.simulation.upload_forecast import PassingUpload
@@ -24,14 +25,14 @@ Disk = Mapping[str, Mapping[str, int]]
 def _disk(one: TierPlan, disk: Disk) -> int:
     """Bytes on disk that the buffered bodies of one instance may take in this rollout."""
     templates = disk.get(one.tier, {})
-    return max(templates.get(one.from_template, 0), templates.get(one.to_template, 0))
+    return max(templates.get(template_of(name), 0) for name in (one.from_template, one.to_template))
 
 
 def data(made: Plan, disk: Disk, connections: int | None, short: Sequence[ShortStep] = ()) -> dict[str, Any]:
     """The object of `plan --json`. Times in seconds from the start of the rollout, sizes in bytes."""
     return {
         "id": made.saved.id if made.tiers else None,
-        "targets": dict(made.saved.targets),
+        "targets": {tier: template_of(goal) for tier, goal in made.saved.targets.items()},
         "tiers": [
             {**_tier_data(one), "buffered_bytes_limit": one.rehearsal.peak * _disk(one, disk)} for one in made.tiers
         ],
@@ -53,8 +54,9 @@ def _tier_data(one: TierPlan) -> dict[str, Any]:
     ends = one.rehearsal.outcome == "completed"
     return {
         "tier": one.tier,
-        "from": one.from_template,
-        "to": one.to_template,
+        "from": template_of(one.from_template),
+        "to": template_of(one.to_template),
+        "restart": is_restart(one.from_template, one.to_template),
         "strategy": one.rehearsal.strategy,
         "size": one.size,
         "max_instances": one.rehearsal.peak,
@@ -95,11 +97,15 @@ def _rounded(value: float | None) -> float | None:
 def picture(made: Plan, disk: Disk, connections: int | None, short: Sequence[ShortStep] = ()) -> RenderableType:
     """The tables that `plan` prints. `connections`: what the load balancer can hold at once; None: it is not known."""
     if not made.tiers:
-        runs = ", ".join(f"{tier} already runs {template}" for tier, template in made.saved.targets.items())
+        runs = ", ".join(f"{tier} already runs {template_of(goal)}" for tier, goal in made.saved.targets.items())
         return f"{runs}. Nothing to do."
     whole = Table("tier", "from", "to", "strategy", "most instances", "lower bound", "with requests in flight")
     for one in made.tiers:
-        way = (one.tier, one.from_template, one.to_template, one.rehearsal.strategy)
+        restart = " (restart)" if is_restart(one.from_template, one.to_template) else ""
+        way = (
+            *(one.tier, template_of(one.from_template), template_of(one.to_template) + restart),
+            one.rehearsal.strategy,
+        )
         ends = one.rehearsal.seconds if one.rehearsal.outcome == "completed" else None
         whole.add_row(*way, f"{one.rehearsal.peak} for {one.size}", _time(one.rehearsal.lower_bound), _time(ends))
     if len(made.tiers) > 1:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from changeover.engine.release.release import Rolled
+from changeover.model.revision import is_restart, template_of
 from changeover.model.units import human_seconds
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
@@ -19,19 +20,32 @@ def one_or_all(parts: list[dict[str, Any]], outcome: str) -> dict[str, Any]:
     return parts[0] if len(parts) == 1 else {"outcome": outcome, "rolls": parts}
 
 
+def nothing_data(tier: str, template: str) -> dict[str, Any]:
+    """The object of a tier that already runs that template."""
+    return {
+        "tier": tier,
+        "from": template,
+        "to": template,
+        "restart": False,
+        "outcome": "nothing to do",
+        "instances": [],
+    }
+
+
 def rolled_data(done: Rolled) -> dict[str, Any]:
     """One rollout as an object. Times are seconds since the epoch, by phase."""
     return {
         "tier": done.row.tier,
-        "from": done.row.from_template,
-        "to": done.row.to_template,
+        "from": template_of(done.row.from_template),
+        "to": template_of(done.row.to_template),
+        "restart": is_restart(done.row.from_template, done.row.to_template),
         "outcome": done.finish.outcome,
         "reason": done.finish.reason,
         "seconds": round(done.seconds, 3),
         "instances": [
             {
                 "name": member.name,
-                "template": member.template,
+                "template": template_of(member.template),
                 "phase": member.phase.value,
                 "times": {phase.value: round(member.times[phase], 3) for phase in Phase if phase in member.times},
                 "last_in_flight_at": member.last_busy,
@@ -55,7 +69,9 @@ def idle_before_stop(member: Member) -> float | None:
 
 def rolled_text(done: Rolled) -> RenderableType:
     """One rollout as text."""
-    way = f"{done.row.tier}: {done.row.from_template} -> {done.row.to_template}"
+    before, after = template_of(done.row.from_template), template_of(done.row.to_template)
+    restart = is_restart(done.row.from_template, done.row.to_template)
+    way = f"{done.row.tier}: restart of {after}" if restart else f"{done.row.tier}: {before} -> {after}"
     died = done.died
     cut = [
         f"{member.name}: cut at the drain deadline: {member.cut}."
@@ -65,8 +81,8 @@ def rolled_text(done: Rolled) -> RenderableType:
     cut += [_killed(member) for member in done.members if member.killed]
     cut += [f"{member.name}: died with {member.cut or 'unknown requests'} in flight." for member in died]
     if done.finish.outcome != "completed":
-        serves = f"{done.serving} instances of {done.row.from_template} serve all traffic."
-        last = f"Correct {done.row.to_template} and roll again, or `changeover retry`."
+        serves = f"{done.serving} instances of {before} serve all traffic."
+        last = f"Correct {after} and roll again, or `changeover retry`."
         word = "undone" if done.finish.outcome == "undone" else "not completed"
         return Text(
             "\n  ".join([f"{way} was {word}: {done.finish.reason}", serves, *(cut or ["Nothing was cut."]), last])
@@ -77,7 +93,7 @@ def rolled_text(done: Rolled) -> RenderableType:
     for member in done.members:
         table.add_row(
             member.name,
-            member.template,
+            template_of(member.template),
             _between(member, "created", Phase.ADMITTED),
             _between(member, Phase.ADMITTED, Phase.LEAVING),
             _between(member, Phase.LEAVING, Phase.DRAINED),

@@ -25,6 +25,7 @@ from changeover.engine.metrics.source import too_young
 from changeover.kit import http
 from changeover.model.guard import Condition, Prometheus
 from changeover.model.instance import Instance
+from changeover.model.revision import template_of
 from changeover.ports import Unknown
 from changeover.rollout.guard.cohorts import CohortMember, Cohorts
 from changeover.rollout.guard.evaluate import Missing, Sample, Seen
@@ -86,7 +87,7 @@ class PrometheusSource:
         return query.safe_substitute(
             instances=_either(one.name for one in side),
             addresses=_either(map(self._address, side)) if "addresses" in query.get_identifiers() else "",
-            template=template,
+            template=template_of(template),
             interval=f"{condition.interval * 1000:.0f}ms",
         )
 

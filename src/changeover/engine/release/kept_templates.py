@@ -16,6 +16,7 @@ from changeover.engine.journal.journal import Journal
 from changeover.kit.files import write_whole
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
+from changeover.model.revision import template_of
 
 FORMAT = 1
 _FILE = "templates.json"
@@ -54,12 +55,13 @@ def write(state: Path, chain: Chain, journal: Journal, targets: Mapping[str, str
     `fresh`: the chain is about to start from `targets`, and nothing before it can be returned to.
     """
     before = {} if fresh else read(state)
+    targets = {tier: template_of(revision) for tier, revision in targets.items()}
     tiers = {}
     for tier in chain.tiers:
         known: dict[str, Mapping[str, Any]] = dict(tier.templates)
         if (kept := before.get(tier.name)) is not None:
             known |= {name: one for name, one in kept.templates.items() if name != targets.get(tier.name)}
-        names = {targets.get(tier.name)} | (set() if fresh else _needed(journal, tier))
+        names = {targets.get(tier.name, "")} | (set() if fresh else _needed(journal, tier))
         tiers[tier.name] = {
             "kind": tier.kind,
             "templates": {name: known[name] for name in sorted(filter(None, names)) if name in known},
@@ -67,10 +69,10 @@ def write(state: Path, chain: Chain, journal: Journal, targets: Mapping[str, str
     write_whole(state / _FILE, json.dumps({"format": FORMAT, "tiers": tiers}, indent=1, default=str), mode=0o600)
 
 
-def _needed(journal: Journal, tier: Tier) -> set[str | None]:
+def _needed(journal: Journal, tier: Tier) -> set[str]:
     names: set[str | None] = {member.template for member in journal.fleet(tier.name)}
     if (state := journal.tier(tier.name)) is not None:
         names |= {state.goal, state.previous, state.undo_to, state.retry_to}
     if (release := journal.unfinished_release()) is not None:
         names |= {release.from_templates.get(tier.name), release.to_templates.get(tier.name)}
-    return names
+    return {template_of(name) for name in names if name}

@@ -10,7 +10,7 @@ from math import inf
 from statistics import median
 
 from changeover.engine.journal.journal import Journal
-from changeover.engine.release.release import check_sizes, is_there
+from changeover.engine.release.release import check_sizes, in_words, is_there
 from changeover.engine.release.saved_plan import SavedPlan, as_listed, basis_of, digest, settings_of
 from changeover.engine.runtime import ChainRuntime
 from changeover.model.chain import Strategy, Tier
@@ -68,7 +68,7 @@ async def make(
 ) -> Plan:
     """Plan that roll. Raises ChangeoverError while tiers that it moves are not at rest, and Unknown."""
     if (release := journal.unfinished_release()) is not None:
-        way = ", ".join(f"{tier} to {template}" for tier, template in release.to_templates.items())
+        way = in_words(release.to_templates)
         raise fail(
             f"a rollout ({way}) is not finished",
             state="Nothing was planned.",

@@ -19,6 +19,7 @@ from changeover.engine.runtime import ChainRuntime, ProgressListener, check_temp
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
 from changeover.model.hooks import HookPayload, Point
+from changeover.model.revision import next_revision, template_of
 from changeover.rollout.commands import Finish, StepReached
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.tier.actions import Action, Answer
@@ -61,6 +62,45 @@ def find(runtime: ChainRuntime, tier: str, goal: str) -> Tier:
     return found
 
 
+def revisions(
+    runtime: ChainRuntime, journal: Journal, targets: Mapping[str, str], *, restart: bool = False
+) -> dict[str, str]:
+    """The goal of each tier: the revision that it runs if it runs that template, or with `restart` the next one.
+
+    A rollout to it that is not finished is the same one. Raises ChangeoverError where guards cannot tell its sides apart.
+    """
+    release = journal.unfinished_release()
+    found = {}
+    for name, template in targets.items():
+        state, under_way = journal.tier(name), release.to_templates.get(name) if release else None
+        found[name] = template
+        if state is not None and template_of(state.goal) == template:
+            found[name] = next_revision(template, state.serial) if restart else state.goal
+        if under_way and template_of(under_way) == template and not (restart and under_way == template):
+            found[name] = under_way
+        if restart:
+            _check_guards(runtime, name)
+    return found
+
+
+def _check_guards(runtime: ChainRuntime, tier: str) -> None:
+    guarding = runtime.guarding.get(tier)
+    for guard in guarding.guards if guarding else ():
+        for condition in guard.conditions:
+            if condition.selects_by_template_alone:
+                raise fail(
+                    f"guard {guard.name} ({condition.name}) tells new instances from old ones by $template, and a "
+                    "restart keeps the template",
+                    state="Nothing was changed.",
+                    next="Use $instances or $addresses in its query.",
+                )
+
+
+def in_words(targets: Mapping[str, str]) -> str:
+    """What a release does, such as `runtime to v2`."""
+    return ", ".join(f"{tier} to {template_of(goal)}" for tier, goal in targets.items())
+
+
 def is_there(journal: Journal, tier: Tier | None, goal: str) -> bool:
     """Whether the tier is at rest at that template, whole."""
     if tier is None:
@@ -84,7 +124,7 @@ def check_roll(runtime: ChainRuntime, journal: Journal, targets: Mapping[str, st
     check_sizes(runtime, journal, targets)
     release = journal.unfinished_release()
     if release is not None and (release.undo_reason is not None or dict(release.to_templates) != dict(targets)):
-        way = ", ".join(f"{tier} to {goal}" for tier, goal in release.to_templates.items())
+        way = in_words(release.to_templates)
         raise fail(
             f"an earlier rollout ({way}) was not finished",
             state="Nothing was changed. Its instances serve, old and new.",
@@ -106,7 +146,7 @@ def check_sizes(runtime: ChainRuntime, journal: Journal, targets: Mapping[str, s
                 "a roll would stop old instances before new ones serve",
                 state="Nothing was changed.",
                 next=f"Roll with `size: {serving}`, then change the size and run "
-                f"`changeover roll {name} --to {goal}` again.",
+                f"`changeover roll {name} --to {template_of(goal)}` again.",
             )
 
 
@@ -268,7 +308,8 @@ class _Releasing:
 
     def _payload(self, row: RolloutRow, **more: Any) -> HookPayload:
         name, now = self._runtime.chain.name, self._controller.now
-        return HookPayload(name, row.id, row.tier, row.from_template, row.to_template, now, **more)
+        before, after = template_of(row.from_template), template_of(row.to_template)
+        return HookPayload(name, row.id, row.tier, before, after, now, **more)
 
     def _record(self, about: HookPayload, text: str) -> None:
         self._journal.write_line(self._controller.now, about.rollout, about.tier, LogLine("hook", text))

@@ -19,6 +19,7 @@ from changeover.kit.files import write_whole
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
+from changeover.model.revision import template_of
 from changeover.ports import CanWeigh
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
@@ -125,7 +126,7 @@ def basis_of(
         members = sorted(journal.fleet(name), key=lambda member: member.serial)
         found |= {
             f"the template of {name}": f"{state.goal if state else tier.first} -> {template}",
-            f"the content of template {template} of {name}": runtime.hashes[name][template],
+            f"the content of template {template_of(template)} of {name}": runtime.hashes[name][template_of(template)],
             f"the instances of {name}": ", ".join(as_listed(member) for member in members),
             f"the rollout settings of {name}": digest(_stored_settings(settings_of(runtime, tier))),
         }
@@ -161,6 +162,7 @@ def _stored_settings(settings: RolloutSettings) -> dict[str, Any]:
         "strategy": settings.strategy,
         "steps": [[step.kind, step.share, step.stay] for step in settings.steps],
         "bake": settings.bake,
+        "watch": [settings.watch, settings.watch_limit],
         "by_load": settings.by_load,
         "ask_first": settings.ask_first,
         "weighed": settings.weighed,

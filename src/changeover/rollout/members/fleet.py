@@ -31,6 +31,7 @@ class Member:
 
     name: str
     template: str
+    """Its template and the revision of it: `model.revision`."""
     serial: int
     phase: Phase = Phase.CREATING
     times: dict[str, float] = field(default_factory=dict)

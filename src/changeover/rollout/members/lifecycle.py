@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
 
+from changeover.model.revision import template_of
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members import losses
@@ -230,12 +231,12 @@ def _check_start(context: Context, tier: TierState, member: Member, at: float) -
 
 
 def create(context: Context, tier: TierState, template: str, at: float) -> Transition:
-    """Create an instance from that template."""
+    """Create an instance of that revision of a template."""
     serial = tier.serial + 1
-    name = f"{context.settings.tier}-{template}-{serial}"
+    name = f"{context.settings.tier}-{template_of(template)}-{serial}"
     times = {"created": at, Phase.CREATING: at}
     context.fleet.add(Member(name, template, serial, times=times, patience_from=at, asked_at=at))
-    yield do.CreateInstance(name, template)
+    yield do.CreateInstance(name, template_of(template))
     yield do.WakeAt(at + context.settings.progress_deadline)
     return replace(tier, serial=serial)
 

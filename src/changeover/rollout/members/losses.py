@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from changeover.model.revision import template_of
 from changeover.rollout import commands as do
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import STARTING, Phase
@@ -61,7 +62,7 @@ def count_death_at_rest(context: Context, tier: TierState, member: Member, at: f
         return tier
     pause = min(timing.max_backoff, 2.0 ** min(failures - settings.many_failures, 10))
     yield do.Note(
-        f"instances of {tier.goal} keep dying: {failures} in a row; the next one starts in {pause:.0f} s"
+        f"instances of {template_of(tier.goal)} keep dying: {failures} in a row; the next one starts in {pause:.0f} s"
         + way_back(settings, tier),
         level="warning",
     )

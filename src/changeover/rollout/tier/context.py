@@ -9,6 +9,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from math import inf
 
+from changeover.model.revision import is_restart, template_of
 from changeover.rollout import commands as do
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.members.phases import STAYING, Phase
@@ -80,9 +81,10 @@ def fresh_baseline(settings: RolloutSettings, tier: TierState, fleet: Fleet) -> 
     """How many instances of the old template were created for this rollout and stay; None: no baseline is wanted."""
     if not settings.fresh_baseline or tier.rollout is None:
         return None
-    old = f"{settings.tier}-{tier.rollout.previous}"
-    created = (fleet.get(f"{old}-{n}") for n in range(tier.rollout.serial_before + 1, tier.serial + 1))
-    return sum(member is not None and member.phase in STAYING for member in created)
+    previous, first = tier.rollout.previous, tier.rollout.serial_before + 1
+    old = f"{settings.tier}-{template_of(previous or '')}"
+    created = filter(None, (fleet.get(f"{old}-{n}") for n in range(first, tier.serial + 1)))
+    return sum(member.template == previous and member.phase in STAYING for member in created)
 
 
 def step_ends(settings: RolloutSettings, tier: TierState) -> float:
@@ -118,13 +120,15 @@ def degraded(settings: RolloutSettings, tier: TierState, serving: int, at: float
         return ""
     failures = failures_in_a_row(settings, tier, at)
     if failures >= settings.many_failures:
-        return f"instances of {tier.goal} keep failing: {failures} in a row{way_back(settings, tier)}"
+        return f"instances of {template_of(tier.goal)} keep failing: {failures} in a row{way_back(settings, tier)}"
     return f"{serving} of {settings.size} instances serve" if serving < settings.size else ""
 
 
 def way_back(settings: RolloutSettings, tier: TierState) -> str:
     """How an operator gets back to the template before the last completed rollout; empty where there is none."""
-    return f"; `changeover undo {settings.tier}` returns to {tier.undo_to}" if tier.undo_to else ""
+    if not tier.undo_to or is_restart(tier.undo_to, tier.goal):
+        return ""  # the code that ran before a restart is not there any more
+    return f"; `changeover undo {settings.tier}` returns to {template_of(tier.undo_to)}"
 
 
 def holds_switch(settings: RolloutSettings, tier: TierState) -> bool:

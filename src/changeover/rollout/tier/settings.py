@@ -8,6 +8,7 @@ from math import ceil
 from typing import Literal
 
 from changeover.model.chain import Strategy
+from changeover.model.revision import template_of
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class RolloutSettings:
 
     def grace(self, template: str) -> float:
         """Time from the stop signal to SIGKILL."""
-        return self.stop_grace.get(template, self.drain_deadline)
+        return self.stop_grace.get(template_of(template), self.drain_deadline)
 
     @property
     def many_failures(self) -> int:

@@ -180,7 +180,7 @@ class TierState:
     """One tier: its state, and what all states share. The journal stores exactly this, and the instances."""
 
     goal: str
-    """The template that the tier is to run."""
+    """The template that the tier is to run, and the revision of it: `model.revision`."""
     state: State = Resting()
     serial: int = 0
     """The highest serial that an instance was given. Names are never reused."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from math import inf
 
 from changeover.model.chain import Strategy
+from changeover.model.revision import is_restart, template_of
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members.phases import Phase
@@ -86,7 +87,7 @@ def _strategy(context: Context, previous: str | None, event: on.Started) -> tupl
         return "rolling", ""  # with nothing to compare with or to switch from there are no steps to take
     wanted = event.strategy or context.settings.strategy
     if wanted == "blue-green" and any(member.template not in (previous, event.goal) for member in context.fleet):
-        note = "instances of a third template exist, so this is no switch between two colours: rolling"
+        note = "instances of a third version exist, so this is no switch between two colours: rolling"
         return "rolling", note
     return wanted, ""
 
@@ -199,10 +200,16 @@ def undo(context: Context, tier: TierState, reason: str) -> Transition:
     if back == tier.goal:  # there is no other template; what is missing is healed
         yield do.Finish("failed", reason)
         return enter(tier, Cause.SAME_TEMPLATE, Resting())
-    yield do.Note(f"going back from {tier.goal} to {back}: {reason}", level="warning")
+    yield do.Note(f"going back {_from_to(tier.goal, back)}: {reason}", level="warning")
     served = context.fleet.count((Phase.ADMITTED,), back)
     tier = enter(tier, Cause.TURNED_BACK, Undoing(reason, served))
     return replace(tier, goal=back, retry_to=tier.goal, failures=0)
+
+
+def _from_to(goal: str, back: str) -> str:
+    if is_restart(back, goal):
+        return f"to the instances of {template_of(back)} from before the restart"
+    return f"from {template_of(goal)} to {template_of(back)}"
 
 
 # -- what fleet and time bring -------------------------------------------------------------------------------------
@@ -254,7 +261,7 @@ def _advance_blue_green(context: Context, tier: TierState, at: float) -> Transit
     tier = align_switch(context, tier)
     match tier.state:
         case Prepared(rollout) | Switching(rollout) if blue_green.switched(fleet, target(settings, tier)):
-            yield do.Note(f"all traffic goes to {tier.goal}; {tier.previous} is kept warm for {settings.bake:g} s")
+            yield do.Note(f"all traffic goes to {_new(tier)}; {_old(tier)} is kept warm for {settings.bake:g} s")
             tier = enter(tier, Cause.SWITCHED, Baking(rollout, at))
             yield do.StepReached("", _switch(tier))
             return (yield from wake_for_step(settings, tier))
@@ -266,7 +273,7 @@ def _advance_blue_green(context: Context, tier: TierState, at: float) -> Transit
 def _announce_switch(context: Context, tier: TierState) -> Transition:
     assert isinstance(tier.state, Preparing)
     if holds_switch(context.settings, tier):
-        yield do.Note(f"{tier.goal} is complete beside {tier.previous}; the switch waits for `promote`")
+        yield do.Note(f"{_new(tier)} is complete beside {_old(tier)}; the switch waits for `promote`")
     yield do.StepReached(_switch(tier), "")
     tier = replace(tier, state=replace(tier.state, announced=True))
     if context.settings.ask_first:
@@ -275,7 +282,16 @@ def _announce_switch(context: Context, tier: TierState) -> Transition:
 
 
 def _switch(tier: TierState) -> str:
-    return f"switch to {tier.goal}"
+    return f"switch to {_new(tier)}"
+
+
+def _new(tier: TierState) -> str:
+    restart = is_restart(tier.previous or "", tier.goal)
+    return f"{template_of(tier.goal)}, restarted" if restart else template_of(tier.goal)
+
+
+def _old(tier: TierState) -> str:
+    return template_of(tier.previous or "")
 
 
 def align_switch(context: Context, tier: TierState) -> TierState:

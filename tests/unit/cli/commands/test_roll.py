@@ -11,7 +11,9 @@ from changeover.cli.exits import COULD_NOT
 
 
 @pytest.mark.parametrize(
-    "words", [("edge",), ("--to", "v2"), ("--all",), ("--release", "r.yaml"), ("--strategy", "canary")], ids=" ".join
+    "words",
+    [("edge",), ("--to", "v2"), ("--all",), ("--release", "r.yaml"), ("--strategy", "canary"), ("--restart",)],
+    ids=" ".join,
 )
 def test_a_plan_cannot_be_combined_with_a_target(chain: StandingChain, words: tuple[str, ...]) -> None:
     refused = chain.run("roll", "--plan", "0123456789ab", *words)

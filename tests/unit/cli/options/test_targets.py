@@ -54,3 +54,28 @@ def test_a_release_file_that_is_none_is_refused(chain: StandingChain, text: str,
     refused = chain.run("plan", "--release", file)
     assert refused.code == COULD_NOT
     assert message in refused.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--restart",),
+        ("edge", "--all", "--restart"),
+        ("edge", "--to", "v1", "--restart"),
+        ("--release", "r", "--restart"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("command", ["roll", "plan"])
+def test_a_restart_takes_a_tier_or_all_and_no_template(
+    chain: StandingChain, command: str, words: tuple[str, ...]
+) -> None:
+    refused = chain.run(command, *words)
+    assert refused.code == COULD_NOT
+    assert "give exactly one of: `TIER --restart`, `--all --restart`" in refused.err
+
+
+def test_a_restart_of_a_tier_that_the_chain_does_not_have_is_refused(chain: StandingChain) -> None:
+    refused = chain.run("roll", "middle", "--restart")
+    assert refused.code == COULD_NOT
+    assert "there is no tier middle" in refused.err

@@ -11,9 +11,10 @@ from tests.unit.engine.fake_chain import FakePlatform, chain, runtime
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
-from changeover.engine.release.release import Released, carry_on, check_roll, find, is_there, roll
-from changeover.engine.runtime import ChainRuntime, Progress
+from changeover.engine.release.release import Released, carry_on, check_roll, find, is_there, revisions, roll
+from changeover.engine.runtime import ChainRuntime, Guarding, Progress
 from changeover.model.errors import ChangeoverError
+from changeover.model.guard import Guard
 from changeover.rollout.tier.actions import Action
 
 
@@ -149,3 +150,77 @@ def test_a_tier_or_a_template_that_does_not_exist_is_named_with_those_that_do(wo
         find(world, "db", "v1")
     with pytest.raises(ChangeoverError, match=r"tier app has no template v9\n.*v1, v2"):
         find(world, "app", "v9")
+
+
+# -- restarts ------------------------------------------------------------------------------------------------------
+
+
+def again(world: ChainRuntime, journal: Journal, **templates: str) -> dict[str, str]:
+    return revisions(world, journal, templates, restart=True)
+
+
+def test_a_restart_replaces_every_instance_by_one_of_the_same_template(
+    world: ChainRuntime, held: Journal, platform: FakePlatform
+) -> None:
+    done = rolled(world, held, **again(world, held, app="v1", edge="v1"))
+    assert done.outcome == "completed"
+    assert platform.running == ["app-v1-2", "edge-v1-2", "gateway-v1-1"]
+    assert [platform.recorded(name).template for name in platform.running] == ["v1"] * 3  # type: ignore[union-attr]
+    assert is_there(held, world.chain.tier("app"), revisions(world, held, {"app": "v1"})["app"])
+    rolled(world, held, **again(world, held, app="v1"))
+    assert platform.running == ["app-v1-3", "edge-v1-2", "gateway-v1-1"]
+
+
+def test_after_a_restart_the_tier_rolls_to_other_templates_and_back(
+    world: ChainRuntime, held: Journal, platform: FakePlatform
+) -> None:
+    rolled(world, held, **again(world, held, app="v1"))
+    rolled(world, held, **revisions(world, held, {"app": "v2"}))
+    rolled(world, held, **revisions(world, held, {"app": "v1"}))
+    assert platform.running == ["app-v1-4", "edge-v1-1", "gateway-v1-1"]
+
+
+def test_a_restart_that_fails_is_taken_back_with_its_release(
+    world: ChainRuntime, held: Journal, platform: FakePlatform
+) -> None:
+    targets = again(world, held, app="v1", edge="v1")
+    platform.broken.add(("edge", "v1"))
+    done = rolled(world, held, **targets)
+    assert done.outcome == "undone"
+    assert platform.running[1:] == ["edge-v1-1", "gateway-v1-1"]
+    assert held.unfinished_release() is None
+
+
+def test_a_restart_that_was_interrupted_is_carried_on_by_the_same_request(
+    world: ChainRuntime, held: Journal, platform: FakePlatform
+) -> None:
+    targets = again(world, held, app="v1")
+    interrupted(world, held, **targets)
+    assert again(world, held, app="v1") == targets
+    assert revisions(world, held, {"app": "v1"}) == targets
+    check_roll(world, held, targets)
+    assert asyncio.run(carry_on(world, held, ignore)).outcome == "completed"
+    assert [name.rpartition("-")[0] for name in platform.running] == ["app-v1", "edge-v1", "gateway-v1"]
+
+
+def test_a_restart_whose_sides_a_guard_cannot_tell_apart_is_refused(world: ChainRuntime, held: Journal) -> None:
+    by_template = Guard.model_validate(
+        {
+            "name": "errors",
+            "conditions": [
+                {
+                    "name": "share",
+                    "source": "prometheus",
+                    "measure": "query",
+                    "query": 'errors{version="$template"}',
+                    "at_most": 1,
+                }
+            ],
+        }
+    )
+    world = replace(world, guarding={"app": Guarding((by_template,), lambda: pytest.fail("no guard runs"))})
+    with pytest.raises(
+        ChangeoverError, match=r"guard errors \(share\) tells new instances from old ones by \$template"
+    ):
+        again(world, held, app="v1")
+    assert again(world, held, edge="v1")
