@@ -67,7 +67,8 @@ def revisions(
 ) -> dict[str, str]:
     """The goal of each tier: the revision that it runs if it runs that template, or with `restart` the next one.
 
-    A rollout to it that is not finished is the same one. Raises ChangeoverError where guards cannot tell its sides apart.
+    A rollout to it that is not finished is the same one. Raises ChangeoverError for guards that cannot tell its sides
+    apart.
     """
     release = journal.unfinished_release()
     found = {}
