@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from signal import Signals
 
 import pytest
 from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtime
@@ -12,6 +13,8 @@ from changeover.engine.journal.journal import Journal
 from changeover.engine.lifecycle import LifecycleTiming, bring_up, take_down
 from changeover.engine.runtime import Progress
 from changeover.model.errors import ChangeoverError
+from changeover.model.instance import Instance
+from changeover.model.stop import StopTo
 from changeover.ports import Membership
 
 SOON = LifecycleTiming(admission=0.1, admission_looks=2, stop=0.1, stop_look=0.01)
@@ -82,3 +85,18 @@ def test_a_chain_goes_down_from_the_edge_inward_and_names_what_it_stopped(
 
 def test_to_take_down_a_chain_that_is_not_up_stops_nothing(held: Journal, platform: FakePlatform) -> None:
     assert asyncio.run(take_down(runtime(chain("app"), platform), held, ignore, SOON)) == ([], [])
+
+
+class Stubborn(FakePlatform):
+    """Its instances do not end on their stop signal."""
+
+    async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:
+        self.events.append(f"stop {instance.name}")
+
+
+def test_instances_that_go_down_only_when_they_are_killed_are_named(held: Journal) -> None:
+    stubborn = Stubborn()
+    world = runtime(chain("edge", "app"), stubborn)
+    asyncio.run(bring_up(world, held, ignore, SOON))
+    stopped, killed = asyncio.run(take_down(world, held, ignore, SOON))
+    assert killed == stopped == ["edge-v1-1", "app-v1-1"]

@@ -8,6 +8,7 @@ from tests.unit.cli.rendering.printed import GONE, NEW, rolled, shown
 
 from changeover.cli.rendering.rolled import idle_before_stop, one_or_all, rolled_data, rolled_text
 from changeover.rollout.commands import Finish
+from changeover.rollout.members.phases import Phase
 
 CUT = replace(GONE, cut="1 upload with 12.3 MB to come")
 
@@ -62,3 +63,9 @@ def test_an_undone_rollout_names_the_reason_what_serves_and_what_to_do_next() ->
     failed = shown(rolled_text(rolled(CUT, finish=Finish("failed", "no start"))))
     assert "was not completed: no start" in failed
     assert "Nothing was cut" not in failed
+
+
+def test_an_instance_that_died_is_named_with_what_it_had_in_flight() -> None:
+    dead = replace(NEW, phase=Phase.GONE, served=True, times={"admitted": 99.0, "failed": 120.0, "gone": 121.0})
+    assert shown(rolled_text(rolled(dead))).endswith("runtime-v2-2: died with unknown requests in flight.")
+    assert [one["died"] for one in rolled_data(rolled(dead, NEW))["instances"]] == [True, False]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.unit.rollout.playbook import (
+    BUSY,
     IDLE,
     A,
     B,
@@ -17,6 +18,7 @@ from tests.unit.rollout.playbook import (
     script,
 )
 
+from changeover.model.instance import InFlight
 from changeover.rollout.commands import (
     Admit,
     Command,
@@ -223,3 +225,13 @@ def test_a_tier_at_rest_with_too_few_instances_is_degraded() -> None:
     with script(size=2) as s:
         assert degraded(s.machine.settings, s.machine.tier, 1, 0) == "1 of 2 instances serve"
         assert degraded(s.machine.settings, s.machine.tier, 2, 0) == ""
+
+
+@pytest.mark.parametrize(("in_flight", "cut"), [(BUSY, str(BUSY)), (IDLE, "")])
+def test_what_an_instance_had_in_flight_when_it_died_while_it_drained_is_lost(in_flight: InFlight, cut: str) -> None:
+    with script(size=2, surge=1) as s:
+        draining(s)
+        s.event(InFlightSeen(6, A, in_flight))
+        member = s.machine.fleet.members[A]
+        s.event(InstanceGone(7, A)).expect(Said("died while draining", A), NEXT)
+        assert (member.cut, member.died) == (cut, 7)
