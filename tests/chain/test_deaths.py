@@ -91,10 +91,11 @@ def test_a_load_balancer_that_was_given_back_only_some_of_its_members_is_given_t
     # As if whoever had started it again had been killed in the midst of that.
     record = rolled.state / "platform.json"
     told = json.loads(record.read_text())
-    for name in [i["name"] for i in rolled.instances("gateway")]:
+    names = [i["name"] for i in rolled.instances("gateway")]
+    for server in [f"{backend}/{name}" for name in names for backend in ("gateway.panic", "gateway")]:
         with socket.socket(socket.AF_UNIX) as api, contextlib.chdir(rolled.state / "haproxy"):
             api.connect("haproxy.sock")  # by a short name: that of the whole path may be too long for a socket
-            api.sendall(f"set server gateway/{name} state maint\n".encode())
+            api.sendall(f"set server {server} state maint\n".encode())
             api.recv(100)
     assert rolled.get().status_code in (502, 503)
     record.write_text(json.dumps({**told, "whole": False}))

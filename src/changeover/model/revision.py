@@ -1,8 +1,8 @@
 """Revisions of a template: a restart replaces all instances of a template by instances of its next revision.
 
 Both run the same template. The revision tells old instances from new ones. It is written as the template with the
-highest serial before the restart, `v1~7`, so it is never used twice. Users are not shown revisions: they see the
-template, and that a rollout is a restart.
+highest serial before the restart, `v1~7`, so it is never used twice. Messages show the template, and
+that a rollout is a restart; the log that `show` prints has the revision.
 """
 
 from __future__ import annotations
