@@ -1,7 +1,7 @@
 """A server that answers well, and ends as its words say: `python dying_server.py PORT LAME_DUCK [WAY]`.
 
-`after:S` dies S seconds after it was first ready, `at:N` at its Nth GET of `/`, without an answer, `stubborn` does not
-end on its stop signal. No server is ready while a file `unready` is beside the script.
+`at:N` dies at its Nth GET of `/`, without an answer, `stubborn` does not end on its stop signal. No server is
+ready while a file `unready` is beside the script.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -22,14 +21,10 @@ UNREADY = Path(__file__).with_name("unready")
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     requests = 0
-    dies: threading.Timer | None = None
 
     def do_GET(self) -> None:
         if self.path == "/readyz":
             ready = not LAME_DUCK.exists() and not UNREADY.exists()
-            if ready and KIND == "after" and Handler.dies is None:
-                Handler.dies = threading.Timer(float(NUMBER), os._exit, [7])
-                Handler.dies.start()
             self.answer(200 if ready else 503, "")
         elif self.path == "/inflight":
             self.answer(200, json.dumps({"requests": 0, "connections": 0, "uploads": []}))

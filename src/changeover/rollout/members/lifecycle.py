@@ -282,7 +282,7 @@ def command(context: Context, tier: TierState, member: Member, at: float) -> Com
         case Phase.DRAINED:
             yield do.Stop(member.name, kill=bool(member.cut))
         case Phase.STOPPING if at >= member.since + grace:
-            text = f"killed: still running {grace:.0f} s after its stop signal (stop.grace)"
+            text = f"killed: still running {grace:g} s after its stop signal (stop.grace)"
             yield do.Note(text, member.name, "warning")
             member.times.setdefault(KILLED, at)
             context.fleet.touch(member)
