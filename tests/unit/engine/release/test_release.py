@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.unit.engine.fake_chain import FakePlatform, chain, runtime
@@ -218,7 +220,8 @@ def test_a_restart_whose_sides_a_guard_cannot_tell_apart_is_refused(world: Chain
             ],
         }
     )
-    world = replace(world, guarding={"app": Guarding((by_template,), lambda: pytest.fail("no guard runs"))})
+    no_run: Callable[[], Any] = lambda: pytest.fail("no guard runs")  # noqa: E731
+    world = replace(world, guarding={"app": Guarding((by_template,), no_run, no_run)})
     with pytest.raises(
         ChangeoverError, match=r"guard errors \(share\) tells new instances from old ones by \$template"
     ):
