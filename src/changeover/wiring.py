@@ -31,6 +31,7 @@ from changeover.model.extras import missing_package
 from changeover.model.guard import resolve
 from changeover.model.hop_traits import routing_tiers
 from changeover.model.instance import Address, Instance, LaunchSpec
+from changeover.model.revision import template_of
 from changeover.model.software import Missing, refused
 from changeover.model.stop import Stop, TemplateSettings
 from changeover.platforms.local import haproxy
@@ -112,11 +113,12 @@ class Wired:
         """Raises ChangeoverError where software refuses a configuration of the user's. `targets`: tier -> template."""
         for name in self.changes(targets):
             tier = next(tier for tier in self.chain.tiers if tier.name == name)
+            template = template_of(targets[name])
             try:
-                self.platform.check(tier, targets[name])
+                self.platform.check(tier, template)
             except CannotStart as error:
                 raise fail(
-                    f"the configuration of template {targets[name]} of tier {name} is refused: {error}",
+                    f"the configuration of template {template} of tier {name} is refused: {error}",
                     state="Nothing was started or changed.",
                 ) from error
 
@@ -124,8 +126,8 @@ class Wired:
         """Tiers with a configuration of the user's own -> what the hop adds to it. `targets`: tier -> template."""
         found = {}
         for tier in self.chain.tiers:
-            hop, template = self.runtime.hops[tier.name], targets.get(tier.name)
-            if template is not None and isinstance(hop, TakesConfiguration):
+            hop, template = self.runtime.hops[tier.name], template_of(targets.get(tier.name, ""))
+            if template and isinstance(hop, TakesConfiguration):
                 nowhere = self.state / "instances"
                 context = self.platform.stand_in(tier, template, nowhere, nowhere)
                 changes = hop.changes(self.settings[tier.name][template], context)
