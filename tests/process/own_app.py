@@ -10,7 +10,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        known = {"/": sys.argv[2], "/healthz": "ready", "/inflight": '{"requests": 0, "connections": 0, "uploads": []}'}
+        known = {"/": sys.argv[2], "/healthz": "ready"}
         body = known.get(self.path, "").encode()
         self.send_response(200 if body else 404)
         self.send_header("Content-Length", str(len(body)))
