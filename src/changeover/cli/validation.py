@@ -1,4 +1,7 @@
-"""What a valid chain file needs on this machine: software, files, free addresses. Refuses to start anything."""
+"""What a valid chain file needs on this machine: software that accepts its configuration, files, free addresses.
+
+Starts no instance.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from changeover.model.chain import Chain
 from changeover.model.errors import Problem
 from changeover.model.instance import Address
 from changeover.model.software import problems
-from changeover.ports import NamesFiles
+from changeover.ports import CannotStart, NamesFiles
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,20 @@ async def of_machine(file: Path) -> Findings:
         async with wired(file, Path(nowhere)) as found:
             missing = tuple(found.missing_software())
             return Findings(
-                (*(problems(missing) if missing else ()), *_files(found, file)),
+                (*(problems(missing) if missing else _refused(found, file)), *_files(found, file)),
                 tuple(_addresses(found.chain)),
             )
+
+
+def _refused(found: wiring.Wired, file: Path) -> Iterator[Problem]:
+    """Templates whose software refuses its configuration, such as by `nginx -t`."""
+    for tier in found.chain.tiers:
+        for template in tier.templates:
+            try:
+                found.platform.check(tier, template)
+            except CannotStart as refusal:
+                what = f"{tier.kind} refuses the configuration: {refusal}"
+                yield Problem(what, where=f"{file}: tier {tier.name}, template {template}")
 
 
 def _files(found: wiring.Wired, file: Path) -> Iterator[Problem]:

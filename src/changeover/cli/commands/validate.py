@@ -23,6 +23,8 @@ def validate(
 ) -> None:
     """Check a chain file without starting anything: keys, rules, files it names, software, ports.
 
+    The software of each template checks its configuration, such as by `nginx -t`.
+
     Exits 0 if the chain can start, 1 if it cannot. An address that is in use is a warning: the chain itself may be up.
     """
     run(json, lambda output: _validate(output, file))

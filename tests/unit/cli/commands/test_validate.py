@@ -67,6 +67,16 @@ def test_software_that_is_missing_is_a_problem(tmp_path: Path, monkeypatch: pyte
     assert "sudo apt-get install -y nginx haproxy && " in problems[-1]["next"]
 
 
+def test_a_configuration_that_its_software_refuses_is_a_problem_of_its_template(tmp_path: Path) -> None:
+    text = CHAIN.format(listen="127.0.0.1:0", more="")
+    broken = text.replace(
+        "nginx\n    templates: {v1: {}", "nginx\n    templates: {v1: {}, v2: {snippet: no_such_word;}"
+    )
+    (problem,) = validate(tmp_path, broken, code=1)["problems"]
+    assert problem["where"].endswith("chain.yaml: tier edge, template v2")
+    assert 'unknown directive "no_such_word"' in problem["what"]
+
+
 def test_the_program_of_a_hook_must_exist(tmp_path: Path) -> None:
     hooks = "hooks: [{{point: before_tier, command: [{}]}}]"
     assert validate(tmp_path, more=hooks.format("sh"))["valid"]
