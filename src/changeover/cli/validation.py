@@ -12,10 +12,12 @@ from pathlib import Path
 
 from changeover import wiring
 from changeover.cli.chains import wired
+from changeover.hops import registry
 from changeover.kit.command import is_program
 from changeover.kit.sockets import cannot_listen
 from changeover.model.chain import Chain
 from changeover.model.errors import Problem
+from changeover.model.hop_traits import routing_tiers
 from changeover.model.instance import Address
 from changeover.model.software import problems
 from changeover.ports import CannotStart, NamesFiles
@@ -34,6 +36,8 @@ async def of_machine(file: Path) -> Findings:
     with tempfile.TemporaryDirectory() as nowhere:
         async with wired(file, Path(nowhere)) as found:
             missing = tuple(found.missing_software())
+            for tier in routing_tiers(found.chain, registry.known_hops()):
+                await found.runtime.routers[tier].open()  # a configuration names the file with its members
             return Findings(
                 (*(problems(missing) if missing else _refused(found, file)), *_files(found, file)),
                 tuple(_addresses(found.chain)),

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from changeover.cli.main import cli
 
+EXAMPLES = Path(__file__).parents[4] / "examples"
+
 CHAIN = """
 name: pair
 listen: {listen}
@@ -40,6 +42,12 @@ def test_a_chain_that_can_start_is_valid(tmp_path: Path) -> None:
     assert printed["valid"] is True
     assert [tier["name"] for tier in printed["tiers"]] == ["edge", "runtime"]
     insist("validate", printed, validate(tmp_path, "tiers: 1", code=1), validate(tmp_path, listen=taken()))
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*/chain.yaml")), ids=lambda file: file.parent.name)
+def test_every_example_is_valid(example: Path) -> None:
+    result = CliRunner(env={"COLUMNS": "1000"}).invoke(cli, ["validate", "-f", str(example)])
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize(
