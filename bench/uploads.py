@@ -166,7 +166,7 @@ def running(server: Server) -> Iterator[Running]:
     data, port = folder / "data", sockets.free_port("127.0.0.1")
     data.mkdir()
     env = {"FOLDER": str(data), "PYTHONPATH": str(HERE), **({"DURABLE": "1"} if server.durable else {})}
-    pid, start = process.spawn(server.command(folder, port), cwd=folder, log=folder / "log", env=env)
+    pid, start = process.spawn(server.command(folder, port), home=folder, env={**os.environ, **env})
     try:
         _wait_for(port, folder / "log")
         load.upload(port, server.dialect, 1_000_000, 1, 1)

@@ -97,7 +97,7 @@ def _running(peer: Peer, sink_port: int) -> Iterator[tuple[int, int, Path]]:
     port = sockets.free_port("127.0.0.1", {sink_port})
     log = folder / "log"
     pid, born = process.spawn(
-        peer.command(folder, port, sink_port), cwd=folder, log=log, env={"PATH": SBIN, **peer.env}
+        peer.command(folder, port, sink_port), home=folder, env={**os.environ, "PATH": SBIN, **peer.env}
     )
     try:
         _answering(peer, pid, born, port, log)

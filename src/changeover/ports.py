@@ -62,6 +62,8 @@ class LaunchContext:
     """A directory with `edge.pem` and `edge.key`."""
     behind: tuple[InnerTier, ...]
     """The tiers behind it; none at the last tier. A route without `to` leads to the first one."""
+    folder: str = ""
+    """The folder of the chain file that its template was rolled from; empty: an older version started the template."""
     hidden_paths: tuple[str, ...] = ()
     """Of the first tier that reads HTTP: control paths of the tiers behind it, which no client may ask."""
     trusted_peers: tuple[str, ...] | None = None

@@ -26,6 +26,7 @@ from changeover.kit.files import write_whole
 from changeover.model import chainfile
 from changeover.model.chain import Chain, Tier, content_hash
 from changeover.model.chainfile import ParsedChain
+from changeover.model.config_model import STORED
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.extras import missing_package
 from changeover.model.guard import resolve
@@ -140,27 +141,38 @@ class Wired:
         context = self.platform.stand_in(tier, template, folder, certificates)
         return self.runtime.hops[tier.name].launch(self.settings[tier.name][template], context)
 
+    def keep_environment(self, journal: Journal, targets: Mapping[str, str], *, fresh: bool = False) -> list[str]:
+        """Keep the variables that templates are about to run with; returns what differs. Raises ChangeoverError."""
+        targets = {tier: template_of(revision) for tier, revision in targets.items()}
+        fleets = {tier.name: journal.fleet(tier.name) for tier in self.chain.tiers}
+        running = {tier: {template_of(member.template) for member in fleet} for tier, fleet in fleets.items()}
+        folder = self.runtime.folder
+        return self.platform.environments.keep(targets, self.settings, {} if fresh else running, folder, fresh=fresh)
+
     def keep_copy(self, journal: Journal, targets: Mapping[str, str], *, fresh: bool = False) -> None:
         """Keep the chain file as it is now beside the state: what runs must be known whatever happens to the file.
 
         `targets`: tier -> the template that it is about to run. `fresh`: the chain starts from nothing.
         """
         kept_templates.write(self.state, self.chain, journal, targets, fresh=fresh)
-        write_whole(self.state / COPY, self.text)
+        write_whole(self.state / COPY, self.text, mode=0o600)
 
 
 def open_journal(state: Path) -> Journal:
     return Journal(state / "journal.db")
 
 
-def read_chain(file: Path) -> tuple[ParsedChain, str]:
-    """A chain file, checked, and its text, both with the files that its templates name. Raises ChangeoverError."""
+def read_chain(file: Path, *, stored: bool = False) -> tuple[ParsedChain, str]:
+    """A chain file, checked, and its text, both with the files that its templates name. Raises ChangeoverError.
+
+    The copy in a state folder may be of an earlier version: rules that came later do not hold for it.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise fail(f"the chain file cannot be read: {reason}", where=str(file), next="Name one with -f.") from error
-    return _with_files(chainfile.read(text, str(file), registry.known_hops()), text, file)
+    return _with_files(chainfile.read(text, str(file), registry.known_hops(), stored=stored), text, file)
 
 
 def _with_files(parsed: ParsedChain, text: str, file: Path) -> tuple[ParsedChain, str]:
@@ -211,7 +223,7 @@ def configurable() -> frozenset[str]:
 
 def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
     """Join a chain file with its hops, its platform and its routers. Starts nothing. Raises ChangeoverError."""
-    given, text = read_chain(file)
+    given, text = read_chain(file, stored=file == state / COPY)
     state = state.resolve()
     parsed = _with_kept(given, kept_templates.read(state))
     chain, settings = parsed.chain, parsed.settings
@@ -227,6 +239,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
 
     external = {tier: Address.parse(router.proxy) for tier, router in parsed.routers.items()}
     platform = LocalPlatform(chain, state, registry.known_hops(), launch, external)
+    platform.environments.know(template for templates in settings.values() for template in templates.values())
     instances: dict[str, Instance] = {}
     carrying: dict[str, frozenset[str]] = {}
 
@@ -331,7 +344,7 @@ def _hashes(parsed: ParsedChain) -> dict[str, dict[str, str]]:
 
 def _hashes_in_use(state: Path) -> dict[str, dict[str, str]]:
     """The same of the templates that the instances were made from, and of those that a rollout can return to."""
-    copy, kept = read_chain(state / COPY)[0], kept_templates.read(state)
+    copy, kept = read_chain(state / COPY, stored=True)[0], kept_templates.read(state)
     found = _hashes(copy)
     for tier in copy.chain.tiers:
         found[tier.name] |= {
@@ -358,7 +371,7 @@ def _kept_settings(tier: Tier, kept: Mapping[str, KeptTier]) -> dict[str, BaseMo
         return {}
     schema = registry.known_hops()[tier.kind].settings
     try:
-        return {name: schema.model_validate(template) for name, template in found.templates.items()}
+        return {name: schema.model_validate(template, context=STORED) for name, template in found.templates.items()}
     except ValidationError as error:
         raise fail(
             f"a kept template of tier {tier.name} is not one that this version of changeover accepts",

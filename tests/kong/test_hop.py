@@ -137,7 +137,7 @@ class Running:
         for name, text in self.launch.files.items():
             (folder / name).write_text(text)
         subprocess.run(self.launch.check, cwd=folder, check=True, timeout=20)
-        self.pid, self.born = process.spawn(self.launch.argv, cwd=folder, log=folder / "log", env={})
+        self.pid, self.born = process.spawn(self.launch.argv, home=folder, env=os.environ)
 
     def do(self, step: Callable[[Kong, Any], Any]) -> Any:
         async def done() -> Any:

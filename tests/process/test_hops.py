@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -73,7 +74,7 @@ async def running(kind: str, folder: Path, client: httpx.AsyncClient) -> AsyncIt
         (home / name).write_text(text)
     if launch.check:
         await asyncio.to_thread(subprocess.run, launch.check, cwd=home, check=True, capture_output=True, timeout=60)
-    pid, start = process.spawn(launch.argv, cwd=home, log=home / "log", env=launch.env)
+    pid, start = process.spawn(launch.argv, home=home, env={**os.environ, **launch.env})
     try:
         yield hop, replace(instance, pid=pid, born=start)
     finally:

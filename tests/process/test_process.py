@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +27,7 @@ class Spawned:
     def __init__(self, folder: Path, program: str, **env: str) -> None:
         self.folder = folder
         self.log = folder / "log"
-        self.pid, self.started = process.spawn([sys.executable, "-c", program], cwd=folder, log=self.log, env=env)
+        self.pid, self.started = process.spawn([sys.executable, "-c", program], home=folder, env=env)
 
     def lines(self, number: int) -> list[str]:
         """The first so many lines of output, once they are there."""
@@ -149,14 +151,88 @@ def test_a_stranger_in_what_was_its_session_is_left_alone(run: Run, tmp_path: Pa
 
 
 def test_what_was_started_in_a_folder_is_found_by_it(spawned: Spawned) -> None:
-    assert list(process.leaders_in(spawned.folder)) == [(spawned.pid, spawned.started)]
-    assert list(process.leaders_in(spawned.folder / "elsewhere")) == []
+    assert list(process.members_of(spawned.folder)) == [spawned.pid]
+    assert list(process.members_of(spawned.folder / "elsewhere")) == []
 
 
-def test_its_output_is_added_to_its_log_and_its_environment_to_ours(run: Run, tmp_path: Path) -> None:
+LEAVES = """
+import os, signal, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.chdir("/")
+        for fd in (0, 1, 2):
+            os.dup2(os.open("/dev/null", os.O_RDWR), fd)
+        open(os.environ["CHANGEOVER_HOME"] + "/left", "w").write(f"{os.getpid()} ")
+        signal.pause()
+"""
+"""Becomes a daemon in the manner of the books: another session, another folder, no output."""
+
+
+def test_a_daemon_that_left_session_and_folder_is_found_also_after_its_home_was_deleted(
+    run: Run, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    spawned = Spawned(home, LEAVES)
+    spawned.ended()
+    while not (home / "left").exists() or not (home / "left").read_text().endswith(" "):
+        os.sched_yield()
+    daemon = int((home / "left").read_text())
+    assert not process.is_alive(spawned.pid, spawned.started)
+    assert process.session_alive(spawned.pid, spawned.started, home)
+    shutil.rmtree(home)
+    assert list(process.members_of(home)) == [daemon]
+    assert (daemon, home) in process.homes()
+    process.kill_all_of(home)
+    assert process.start_time(daemon) is None
+
+
+def test_a_process_that_overwrites_its_environment_is_found_by_its_output(run: Run, tmp_path: Path) -> None:
+    """As `setproctitle` does, which gunicorn and others use."""
+    spawned = run(
+        "import ctypes, os, signal; os.chdir('/')\n"
+        "fields = open('/proc/self/stat').read().rsplit(') ', 1)[1].split()\n"
+        "start, end = int(fields[47]), int(fields[48])\n"
+        "ctypes.memset(start, 0, end - start)\n"
+        "print('up', flush=True); signal.pause()"
+    )
+    spawned.lines(1)
+    assert b"CHANGEOVER_HOME" not in Path(f"/proc/{spawned.pid}/environ").read_bytes()
+    assert list(process.members_of(tmp_path)) == [spawned.pid]
+
+
+def test_its_umask_and_limits_are_not_those_of_the_caller(tmp_path: Path) -> None:
+    program = "import os, resource; print(oct(os.umask(0)), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    before = os.umask(0o077)
+    try:
+        for allowed, seen in ((process.OWN, "0o22"), (process.Ownership(umask=0o027, nofile=99), "0o27 99")):
+            pid, start = process.spawn([sys.executable, "-c", program], home=tmp_path, env={}, allowed=allowed)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            assert not process.is_alive(pid, start)
+            assert (tmp_path / "log").read_text().splitlines()[-1].startswith(seen)
+    finally:
+        os.umask(before)
+
+
+def test_a_user_that_does_not_exist_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="no user reel-keeper"):
+        process.spawn(["true"], home=tmp_path, env={}, allowed=process.Ownership(user="reel-keeper"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process as another user")
+def test_a_process_runs_as_the_user_that_it_is_to_have(tmp_path: Path) -> None:
+    account = pwd.getpwnam("nobody")
+    allowed = process.Ownership(user="nobody")
+    pid, _ = process.spawn(["sh", "-c", "id -u; id -g"], home=tmp_path, env={}, cwd=Path("/"), allowed=allowed)
+    os.waitpid(pid, 0)
+    assert (tmp_path / "log").read_text() == f"{account.pw_uid}\n{account.pw_gid}\n"
+
+
+def test_its_output_is_added_to_its_log_and_nothing_of_our_environment_reaches_it(run: Run, tmp_path: Path) -> None:
     (tmp_path / "log").write_text("before\n")
     spawned = run("import os; print(os.environ['GREETING'], 'PATH' in os.environ)", GREETING="hello")
-    assert spawned.lines(2) == ["before", "hello True"]
+    assert spawned.lines(2) == ["before", "hello False"]
     spawned.ended()
     process.is_alive(spawned.pid, spawned.started)
 
@@ -202,4 +278,4 @@ def test_a_process_that_proc_hides_from_its_start_is_refused(tmp_path: Path, mon
 
 def test_what_cannot_be_run_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        process.spawn(["/nowhere/at-all"], cwd=tmp_path, log=tmp_path / "log", env={})
+        process.spawn(["/nowhere/at-all"], home=tmp_path, env={})

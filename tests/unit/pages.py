@@ -42,10 +42,13 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def settings(part: type[ConfigModel]) -> str:
     """What a part of a chain file may say."""
     rows = []
-    for name, one in part.model_fields.items():
+    for field, one in part.model_fields.items():
+        name = one.alias or field
         default = one.default
         if default is PydanticUndefined:
             shown = "needed"
+        elif default in ((), {}) or isinstance(default, ConfigModel):
+            shown = ""
         elif isinstance(default, tuple):
             shown = ", ".join(f"`{item}`" for item in default)
         elif isinstance(default, float) and _is_time(one.metadata):

@@ -26,6 +26,7 @@ from changeover.cli import exits
 from changeover.cli.main import cli, load
 from changeover.cli.registry import COMMANDS
 from changeover.hops import registry
+from changeover.hops.app.settings import AppSettings
 from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.settings import KongSettings
 from changeover.hops.nginx.own_rules import PLACEHOLDERS as PLACED
@@ -100,6 +101,7 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("security.md", "forwarded"): lambda: (
         textwrap.fill(f"{', '.join(f'`{name}`' for name in FORWARDED_HEADERS)}.\n", 120, break_on_hyphens=False) + "\n"
     ),
+    ("app.md", "settings"): lambda: settings(AppSettings),
     ("kong.md", "router"): lambda: settings(ExternalKong),
     ("kong.md", "settings"): lambda: settings(KongSettings),
     ("own_nginx.md", "placeholders"): lambda: table(

@@ -15,6 +15,7 @@ from changeover.hops import registry
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError, Problem, fail
 from changeover.model.hop_traits import routing_tiers
+from changeover.platforms.local import orphans
 
 
 def chain_file(given: Path | None, state: Path) -> Path:
@@ -49,7 +50,7 @@ async def running(given: Path | None, state: Path) -> AsyncIterator[wiring.Wired
     if not (state / "chain.yaml").exists():
         raise _not_up(state)
     async with wired(chain_file(given, state), state) as found:
-        as_it_is = wiring.read_chain(state / "chain.yaml")[0].chain
+        as_it_is = wiring.read_chain(state / "chain.yaml", stored=True)[0].chain
         with contextlib.closing(found.journal()) as journal:
             if not journal.is_up():
                 raise _not_up(state)
@@ -150,6 +151,17 @@ def note_changes(output: Output, found: wiring.Wired, targets: Mapping[str, str]
     for tier, changes in found.changes(targets).items():
         for change in changes:
             output.note(f"Added to template {targets[tier]} of tier {tier}: {change}")
+
+
+def refuse_orphans(state: Path) -> None:
+    """Raises ChangeoverError where processes run that were started for this folder, which has no record of them."""
+    if left := orphans.find(state):
+        raise fail(
+            f"{state} has no record of a chain, and {len(left)} processes that were started for it still run: "
+            + ", ".join(map(str, left)),
+            state="They go on as they are. Was the state folder deleted?",
+            next="`changeover down --orphans` ends them.",
+        )
 
 
 def _not_up(state: Path) -> ChangeoverError:

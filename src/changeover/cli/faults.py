@@ -1,6 +1,6 @@
 """Errors outside of every command: a wrong command line, and a fault of this program (exit code 70, a report file).
 
-Imports the standard library and the error type alone, because the fault may be in anything else.
+Imports the standard library, `kit.redact` and the error type alone, because the fault may be in anything else.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 import traceback
@@ -18,10 +19,14 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from changeover.cli.exits import FAULT
+from changeover.kit.redact import SHOWN, hide_credentials
 from changeover.model.errors import Problem
 
 if TYPE_CHECKING:
     from typer.exceptions import TyperException
+
+_FIELD = re.compile(r"(?<=: ).+|(?<=://)[^/]*(?=@)")
+"""The value of a header that an option gives, and the credentials of a URL."""
 
 
 def report(error: Exception, words: Sequence[str]) -> int:
@@ -80,7 +85,7 @@ def _write(error: Exception, words: Sequence[str]) -> str:
         file.write(
             f"changeover {metadata.version('changeover')}, Python {platform.python_version()}, {platform.platform()}\n"
             f"at {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, process {os.getpid()}\n"
-            f"command line: {list(words)}\n\n"
+            f"command line: {[_FIELD.sub(SHOWN, word) for word in words]}\n\n"
         )
-        file.writelines(traceback.format_exception(error))
+        file.write(hide_credentials("".join(traceback.format_exception(error))))
     return path

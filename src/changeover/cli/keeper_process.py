@@ -7,11 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+from changeover import wiring
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import lease
 from changeover.engine.journal.schema import FORMAT
 from changeover.kit import process
 from changeover.model.errors import ChangeoverError
+from changeover.platforms.local.environment import Environments
 
 
 def ensure_keeper(state: Path, journal: Journal) -> None:
@@ -32,7 +34,8 @@ def start_keeper(state: Path, journal: Journal) -> None:
     folder = keeper_folder(journal)
     folder.mkdir(exist_ok=True)
     command = (sys.executable, "-m", "changeover", "keep", "--state", str(state))
-    pid, born = process.spawn(command, cwd=folder, log=folder / "log", env={})
+    text = (state / wiring.COPY).read_text(encoding="utf-8")
+    pid, born = process.spawn(command, home=folder, env=Environments(state).of_keeper(text))
     journal.set_keeper(pid, born)
 
 
@@ -41,8 +44,7 @@ def end_keeper(journal: Journal) -> None:
     folder = keeper_folder(journal)
     if (known := journal.keeper()) is not None:
         process.kill_session(known.pid, known.born, folder)
-    for unrecorded in process.leaders_in(folder):
-        process.kill_session(*unrecorded, folder)
+    process.kill_all_of(folder)
 
 
 def keeper_folder(journal: Journal) -> Path:

@@ -2,8 +2,9 @@
 
 A pid alone is ambiguous: the kernel reuses it. `start_time` is the start in clock ticks since boot (field 22 of
 /proc/PID/stat) below 16 bits of the boot's id, so that a record from before a reboot matches no process. Each process
-started here leads its own session, so that its children can be found and killed even after it has exited. Refuses to
-touch a process that it cannot identify that way.
+started here leads its own session, and has a home: a folder that no other process uses. The home stands in a variable
+that its children inherit, so they are found even after it has exited, after they left its session, and after the
+folder was deleted. Refuses to touch a process that it cannot identify that way.
 """
 
 from __future__ import annotations
@@ -11,15 +12,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pwd
+import resource
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 _BOOT_SHIFT = 44
 """Clock ticks need fewer bits than this for five thousand years of uptime."""
+HOME_MARK = "CHANGEOVER_HOME"
+"""The variable that names the home of a process. A process that overwrites its environment (`setproctitle`) is known by
+its working directory, or by its output, which goes to the log in its home."""
+_DELETED = " (deleted)"
+"""Linux ends the name of a deleted file in /proc with this."""
 _KILL_TIMEOUT = 5.0
 """Seconds to wait for a killed process. One in uninterruptible sleep may take longer and then survives."""
 
@@ -36,17 +45,44 @@ def ignore_no_signals() -> None:
             signal.signal(number, lambda *_: None)
 
 
-def spawn(argv: Sequence[str], *, cwd: Path, log: Path, env: Mapping[str, str]) -> tuple[int, int]:
-    """Start a session leader that appends its output to `log`; return (pid, start time). Raises OSError."""
-    with log.open("ab") as output:
+@dataclass(frozen=True)
+class Ownership:
+    """What a process is allowed: nothing of this comes from the caller of the command that starts it."""
+
+    umask: int = 0o022
+    user: str = ""
+    """The user that it runs as; empty: the caller's. Only root can name another one."""
+    nofile: int | None = None
+    """Open files; None: as many as the caller may have."""
+
+
+OWN = Ownership()
+
+
+def spawn(
+    argv: Sequence[str], *, home: Path, env: Mapping[str, str], cwd: Path | None = None, allowed: Ownership = OWN
+) -> tuple[int, int]:
+    """Start a session leader that appends its output to `home/log`; return (pid, start time).
+
+    `env` is its whole environment, beside the mark of its home. Raises OSError, or ValueError for a NUL character.
+    """
+
+    limits = None if allowed.nofile is None else _limits(allowed.nofile)
+    account = _account(allowed.user) if allowed.user and os.geteuid() == 0 else None
+    with (home / "log").open("ab") as output:
         process = subprocess.Popen(
             argv,
-            cwd=cwd,
-            env={**os.environ, **env},
+            cwd=cwd or home,
+            env={**env, HOME_MARK: str(home.resolve())},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
+            umask=allowed.umask,
+            preexec_fn=None if limits is None else partial(resource.setrlimit, resource.RLIMIT_NOFILE, limits),
+            user=None if account is None else account.pw_uid,
+            group=None if account is None else account.pw_gid,
+            extra_groups=None if account is None else os.getgrouplist(account.pw_name, account.pw_gid),
         )
     # `is_alive` reads the exit from /proc and reaps the process; Popen must not wait for it.
     process.returncode = 0
@@ -60,6 +96,35 @@ def spawn(argv: Sequence[str], *, cwd: Path, log: Path, env: Mapping[str, str]) 
         )
     # A process that has already exited has no start time; its session began after this process did.
     return process.pid, start or start_time(os.getpid()) or 0
+
+
+def check_allowed(allowed: Ownership) -> None:
+    """Raises OSError where `spawn` would, because this user must not or cannot give a process that."""
+    if allowed.nofile is not None:
+        _limits(allowed.nofile)
+    if allowed.user:
+        _account(allowed.user)
+
+
+def _limits(nofile: int) -> tuple[int, int]:
+    """The soft and the hard limit. Raises OSError where only root could set them."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard == resource.RLIM_INFINITY or nofile <= hard:
+        return nofile, hard
+    if os.geteuid() != 0:
+        raise OSError(errno.EPERM, f"limits.nofile is {nofile}, and this user may have {hard} open files (ulimit -Hn)")
+    return nofile, nofile
+
+
+def _account(user: str) -> pwd.struct_passwd:
+    """Raises OSError."""
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError as error:
+        raise OSError(errno.ENOENT, f"this machine has no user {user}") from error
+    if os.geteuid() not in (0, account.pw_uid):
+        raise OSError(errno.EPERM, f"only root can run a process as user {user}")
+    return account
 
 
 def _is_hidden(child: int) -> bool:
@@ -106,7 +171,7 @@ def send(pid: int, start: int, number: signal.Signals) -> bool:
 
 
 def send_session(pid: int, start: int, number: signal.Signals, home: Path) -> None:
-    """Send a signal to every process of the session that this process led, to its own group at one moment.
+    """Send a signal to the process and to every process that it started, to its own group at one moment.
 
     A shell with job control starts its children in groups of their own, so the group alone does not reach them.
     """
@@ -123,14 +188,23 @@ def send_session(pid: int, start: int, number: signal.Signals, home: Path) -> No
 
 
 def kill_session(pid: int, start: int, home: Path | None = None) -> None:
-    """SIGKILL the process and the rest of its session, and wait until they are gone.
+    """SIGKILL the process and everything that it started, and wait until they are gone.
 
-    After the leader has exited, only processes with the working directory `home` count as its session, because the
-    kernel may have reused the number. Without `home` the process must be an unreaped child of the caller. A process
+    After the leader has exited, only processes of `home` count, because the kernel may have reused the number of the
+    session. Without `home` the process must be an unreaped child of the caller, and its session is killed. A process
     of another user (sudo) survives; `session_alive` then stays true.
     """
+    _kill_while(lambda: _remaining(pid, start, home))
+
+
+def kill_all_of(home: Path) -> None:
+    """SIGKILL every process of that home, recorded or not, and wait until they are gone."""
+    _kill_while(lambda: list(members_of(home)))
+
+
+def _kill_while(remaining: Callable[[], Sequence[int]]) -> None:
     deadline = time.monotonic() + _KILL_TIMEOUT
-    while (members := _remaining(pid, start, home)) and time.monotonic() < deadline:
+    while (members := remaining()) and time.monotonic() < deadline:
         for member in members:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(member, signal.SIGKILL)
@@ -138,36 +212,69 @@ def kill_session(pid: int, start: int, home: Path | None = None) -> None:
 
 
 def session_alive(pid: int, start: int, home: Path | None = None) -> bool:
-    """Whether any process of the session that this process led still runs."""
+    """Whether the process, or any process that it started, still runs."""
     return bool(_remaining(pid, start, home))
 
 
 def _remaining(pid: int, start: int, home: Path | None) -> list[int]:
+    if start >> _BOOT_SHIFT != _boot():
+        return []
     led = is_alive(pid, start)
-    if start >> _BOOT_SHIFT != _boot() or (not led and start_time(pid) is not None):
-        return []  # from another boot, or the kernel reused the pid, and with it the session number
-    return [member for member in _session(pid, start) if led or home is None or _works_in(member, home)]
+    reused = not led and start_time(pid) is not None  # the kernel reused the pid, and with it the session number
+    session = set(_session(pid, start)) if (led or home is None) and not reused else set()
+    members = set(members_of(home)) if home is not None else set()
+    return sorted((session | members) - ({pid} if reused else set()))
 
 
-def _works_in(pid: int, home: Path) -> bool:
-    try:
-        return Path(f"/proc/{pid}/cwd").readlink() == home
-    except OSError:
-        return False
+def members_of(home: Path) -> Iterator[int]:
+    """Processes of that home."""
+    home = home.resolve()
+    return (pid for pid, found in homes(home) if found == home)
 
 
-def leaders_in(folder: Path) -> Iterator[tuple[int, int]]:
-    """(pid, start time) of session leaders without a terminal and with the working directory `folder`.
+def homes(below: Path = Path("/")) -> Iterator[tuple[int, Path]]:
+    """(pid, home) of every process with a home at or below that folder that this user may look into. The folder may be
+    deleted.
 
-    `spawn` starts such processes. An operator's shell in that folder has a terminal and does not match.
+    Without the mark, it is the folder of a `log` that a process writes to, or else its working directory.
     """
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or not (fields := _stat(int(entry.name))):
-            continue
-        state, session, terminal = fields[0], fields[3], fields[4]
-        leads = session == entry.name and terminal == "0" and state not in ("Z", "X")
-        if leads and _works_in(int(entry.name), folder):
-            yield int(entry.name), _start(fields)
+    own = str(os.getpid())
+    # Not by pathlib, which takes three times as long: there are hundreds of processes, whenever an instance ends.
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit() and name != own and (home := _home(f"/proc/{name}", below)) is not None:
+            yield int(name), home
+
+
+def _home(entry: str, below: Path) -> Path | None:
+    try:
+        with Path(f"{entry}/environ").open("rb", buffering=0) as file:
+            environ = b"\0" + file.readall()
+    except OSError:
+        return None  # of another user, or gone
+    _, marked, value = environ.partition(b"\0" + HOME_MARK.encode() + b"=")
+    if marked:
+        home = Path(os.fsdecode(value.partition(b"\0")[0]))
+        return home if home.is_relative_to(below) else None
+    output, folder = _link(f"{entry}/fd/1"), _link(f"{entry}/cwd")
+    found = output.removesuffix("/log") if output.endswith("/log") else folder
+    if found in ("", "/") or not Path(found).is_relative_to(below):
+        return None
+    fields = _stat(int(entry.rpartition("/")[2]))
+    return Path(found) if fields is not None and fields[4] == "0" else None  # a terminal: an operator's in that folder
+
+
+def _link(entry: str) -> str:
+    try:
+        return os.readlink(entry).removesuffix(_DELETED)  # noqa: PTH115
+    except OSError:
+        return ""
+
+
+def command_line(pid: int) -> str:
+    """The program of a process as /proc shows it, without its arguments; empty when it is gone."""
+    with contextlib.suppress(OSError):
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0])
+    return ""
 
 
 def session_of(leaders: Collection[int]) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Remove addresses that contain tokens from texts.
+"""Remove secrets from texts: addresses that contain tokens, values of variables, credentials in URLs.
 
 The position of the token differs between services: the path, the password, the query, and often the host. So every
 part of the address that is long enough counts as a secret.
@@ -12,7 +12,16 @@ from urllib.parse import unquote
 SHOWN = "***"
 SHORTEST = 4
 """Characters of the shortest part to remove. Shorter ones occur in many words and are no secrets."""
+SHORTEST_VALUE = 6
+"""Characters of the shortest value of a variable to remove: `8080`, `info` and `true` stand in many messages."""
 _SEPARATORS = re.compile(r"[/:@?&=#,;\s]+")
+
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/?#@]+@")
+
+
+def hide_credentials(text: str) -> str:
+    """Remove user and password from every URL in a text."""
+    return _CREDENTIALS.sub(SHOWN + "@", text)
 
 
 class Redactor:
@@ -33,6 +42,16 @@ class Redactor:
         pieces = {address, rest, *_SEPARATORS.split(rest), *rest.split("/"), *re.split("[/?#@]", rest)}
         pieces |= {unquote(piece) for piece in pieces}
         self._secrets |= {piece for piece in pieces if len(piece) >= SHORTEST and piece not in open}
+        self._compile()
+
+    def learn_value(self, value: str) -> None:
+        """Add a value as a whole, and each of its lines. A shorter one than SHORTEST_VALUE says too little."""
+        known = len(self._secrets)
+        self._secrets |= {line for line in (value, *value.splitlines()) if len(line) >= SHORTEST_VALUE}
+        if len(self._secrets) > known:
+            self._compile()
+
+    def _compile(self) -> None:
         longest_first = sorted(self._secrets, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from changeover.model.affinity import Affinity
-from changeover.model.config_model import ConfigModel, Name, TrustedPeers
+from changeover.model.config_model import REVEALED, ConfigModel, Name, TrustedPeers
 from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
@@ -199,7 +199,7 @@ class Tier(ConfigModel):
     kind: str = Field(description="The software it runs.")
     size: int = Field(2, ge=1, le=1000, description="Instances serving when nothing is being rolled.")
     templates: Mapping[Name, Mapping[str, Any]] = Field(
-        min_length=1, description="Immutable versions of this tier. The first one is what `up` starts."
+        min_length=1, repr=False, description="Immutable versions of this tier. The first one is what `up` starts."
     )
     affinity: Affinity = Field(
         "none",
@@ -216,7 +216,7 @@ class Tier(ConfigModel):
         "of the list.",
     )
     router: Mapping[str, Any] | None = Field(
-        None, description="The router of this tier, where it is not a tier of the chain: docs/kong.md."
+        None, repr=False, description="The router of this tier, where it is not a tier of the chain: docs/kong.md."
     )
 
     @property
@@ -357,5 +357,5 @@ class Chain(ConfigModel):
 
 def content_hash(kind: str, settings: BaseModel) -> str:
     """Identify a template: 12 hex digits over its kind and its settings, with all defaults filled in."""
-    text = json.dumps([kind, settings.model_dump(mode="json")], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([kind, settings.model_dump(mode="json", context=REVEALED)], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -8,6 +8,7 @@ same kind of message. Refuses to read files: text in, chain out.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,16 +16,18 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from changeover.kit.redact import SHOWN
 from changeover.model.chain import Chain, Tier
 from changeover.model.chain_rules import RuleViolation, violations
-from changeover.model.config_model import Branch
+from changeover.model.config_model import STORED, Branch
 from changeover.model.errors import ChangeoverError, Problem
 from changeover.model.hop_traits import KnownHops
 from changeover.model.router import RouterSettings
 
 Path = tuple[str | int, ...]
-_MAY_HOLD_TOKENS: tuple[Path, ...] = (("hooks",), ("notify",))
-"""Parts of a chain file of which no message repeats what stands there."""
+_QUOTED = re.compile(r"'[^']{2,}'|\"[^\"]{2,}\"")
+"""What a message of the YAML reader repeats of the file; a single character is no secret."""
+_KINDS = ((bool, "true or false"), (int | float, "a number"), (str, "text"), (dict, "a mapping"), (list, "a list"))
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
@@ -38,9 +41,12 @@ class ParsedChain:
     """Tiers that a router outside of the chain balances over."""
 
 
-def read(text: str, file: str, hops: KnownHops) -> ParsedChain:
-    """Parse and check a whole chain file. Raises ChangeoverError with every problem found."""
-    document = _Document(text, file)
+def read(text: str, file: str, hops: KnownHops, *, stored: bool = False) -> ParsedChain:
+    """Parse and check a whole chain file. Raises ChangeoverError with every problem found.
+
+    `stored`: an earlier version has accepted it.
+    """
+    document = _Document(text, file, STORED if stored else None)
     chain = document.check(Chain, document.data, ())
     problems = [
         document.problem(
@@ -80,7 +86,7 @@ def read(text: str, file: str, hops: KnownHops) -> ParsedChain:
 
 def read_as(text: str, file: str, schema: type[Checked]) -> Checked:
     """Another file than a chain file, checked as a whole. Raises ChangeoverError with every problem found."""
-    document = _Document(text, file)
+    document = _Document(text, file, None)
     return document.check(schema, document.data, ())
 
 
@@ -122,8 +128,9 @@ def _router(document: _Document, given: Mapping[str, Any], at: Path, hops: Known
 class _Document:
     """The data of a YAML text, and where each part of it stands."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, context: str | None) -> None:
         self._file = file
+        self._context = context
         self._lines: dict[Path, int] = {}
         self._looked_at: set[int] = set()
         try:
@@ -137,9 +144,11 @@ class _Document:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             where = f"{file}:{mark.line + 1}" if mark else file
-            raise ChangeoverError(Problem(f"this is not YAML: {error.problem}", where)) from error
+            raise ChangeoverError(
+                Problem(f"this is not YAML: {_QUOTED.sub(SHOWN, str(error.problem))}", where)
+            ) from error
         except (yaml.YAMLError, ValueError, TypeError) as error:
-            raise ChangeoverError(Problem(f"this is not YAML: {error}", file)) from error
+            raise ChangeoverError(Problem(f"this is not YAML: {type(error).__name__}", file)) from error
         except RecursionError as error:
             raise ChangeoverError(Problem("this is nested too deeply, or in itself", file)) from error
 
@@ -163,8 +172,10 @@ class _Document:
     def _scalar(self, node: yaml.Node) -> Any:
         try:
             return self._loader.construct_object(node)
-        except ValueError as error:  # it looks like a date, or says that it is a number, and is none
-            raise self._wrong(node, f"{node.value} cannot be read: {error}") from error
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            # It looks like a date, or says that it is a number, and is none: PyYAML raises whatever comes of it.
+            what = "a value that looks like a number or a date cannot be read"
+            raise self._wrong(node, what, "Write it in quotes if it is text.") from error
 
     def _wrong(self, node: yaml.Node, what: str, next: str = "") -> ChangeoverError:
         return ChangeoverError(Problem(what, f"{self._file}:{node.start_mark.line + 1}", next=next))
@@ -184,7 +195,7 @@ class _Document:
     def check(self, schema: type[Checked], data: Any, path: Path) -> Checked:
         """`data`, which stands at `path`, as `schema` understands it. Raises ChangeoverError."""
         try:
-            return schema.model_validate(data)
+            return schema.model_validate(data, context=self._context)
         except ValidationError as error:
             found = error.errors(include_url=False)
             # An item that is wrong does not count as one, so that a list of nothing else is called too short besides.
@@ -205,7 +216,6 @@ class _Document:
         self, schema: type[BaseModel], path: Path, location: Path, kind: str, message: str, given: object
     ) -> Problem:
         here = (*path, *location)
-        secret = here[:1] in _MAY_HOLD_TOKENS or "router" in here or ("headers" in here and here[0] != "tiers")
         match kind:
             case "extra_forbidden":
                 known = _keys(schema, location[:-1])
@@ -213,13 +223,48 @@ class _Document:
             case "missing":
                 return self.problem(here, "this key is missing")
             case "model_type" | "dict_type" | "mapping_type":
-                return self.problem(here, "a mapping of keys is needed" + ("" if secret else f", not {given!r}"))
+                return self.problem(here, f"a mapping of keys is needed, not {_kind(given)}")
             case "tuple_type" | "list_type":
-                return self.problem(here, "a list is needed" + ("" if secret else f", not {given!r}"))
+                return self.problem(here, f"a list is needed, not {_kind(given)}")
             case _:
                 message = message.removeprefix("Value error, ")
-                shown = f" (not {given!r})" if isinstance(given, str | int | float) and not secret else ""
-                return self.problem(here, message + shown)
+                shown = isinstance(given, str | int | float) and not _is_secret(schema, location)
+                return self.problem(here, message + (f" (not {given!r})" if shown else ""))
+
+
+def _kind(given: object) -> str:
+    """What a value is. The value itself may hold a secret, because it stands in the wrong place."""
+    return next((name for types, name in _KINDS if isinstance(given, types)), "nothing" if given is None else "this")
+
+
+def _is_secret(schema: type[BaseModel], location: Sequence[str | int]) -> bool:
+    """Whether a place of a schema, or anything around it, is marked as secret: `writeOnly`, as JSON schema calls it."""
+    root = schema.model_json_schema()
+    definitions = root.get("$defs", {})
+    places: list[Any] = [root]
+    for step in location:
+        if any(place.get("writeOnly") for place in places):
+            return True
+        places = [inner for place in places for inner in _inner(place, step)]
+        places = [found for place in places for found in _choices(place, definitions)]
+    return any(place.get("writeOnly") for place in places)
+
+
+def _inner(place: Mapping[str, Any], step: str | int) -> list[Any]:
+    if isinstance(step, int):
+        return [found] if isinstance(found := place.get("items"), dict) else list(place.get("prefixItems", ()))
+    if (found := place.get("properties", {}).get(step)) is not None:
+        return [found]
+    values = [place.get("additionalProperties"), *place.get("patternProperties", {}).values()]
+    return [value for value in values if isinstance(value, dict)]
+
+
+def _choices(place: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[Any]:
+    """The place itself and, where it refers to others or is a choice between several, those."""
+    found = [place]
+    for one in (place, *place.get("anyOf", ()), *place.get("oneOf", ())):
+        found.append(definitions[one["$ref"].rsplit("/", 1)[-1]] if "$ref" in one else one)
+    return found
 
 
 def _keys(schema: type[BaseModel], location: Sequence[str | int]) -> list[str]:

@@ -6,13 +6,38 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    SecretStr,
+    SerializationInfo,
+)
+
+STORED = "stored"
+"""The context of a validation of what an earlier version accepted: rules that came later do not hold."""
+REVEALED = "revealed"
+"""The context of a dump that holds secrets. Any other dump, and every repr, hides them."""
+
+
+def _dumped(secret: SecretStr, info: SerializationInfo) -> str:
+    return secret.get_secret_value() if info.context == REVEALED else str(secret)
+
+
+Secret = Annotated[SecretStr, PlainSerializer(_dumped)]
+"""A text that may hold a password. No message, repr or dump shows it; its JSON schema says `writeOnly`."""
+WRITE_ONLY: dict[str, JsonValue] = {"writeOnly": True}
+"""`json_schema_extra` of a field whose value no message shows, though it is a plain text in the model."""
 
 Headers = Mapping[
     Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")],
-    Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")],
+    Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", json_schema_extra=WRITE_ONLY)],
 ]
-"""HTTP headers, name to value. Any other character would break the quoting of some software's configuration."""
+"""HTTP headers, name to value, which may hold a token. Any other character would break the quoting of some software's
+configuration."""
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")]
@@ -46,7 +71,7 @@ def each_once(paths: Sequence[str]) -> None:
 class ConfigModel(BaseModel):
     """Base of everything in a chain file: frozen, and an unknown key is an error, never ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Branch(ConfigModel):

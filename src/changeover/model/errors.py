@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from changeover.kit.redact import hide_credentials
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -17,6 +19,11 @@ class Problem:
     where: str = ""
     state: str = ""
     next: str = ""
+
+    def __post_init__(self) -> None:
+        """Whatever its parts quote, no problem shows the user and the password of a URL."""
+        for part in ("what", "where", "state", "next"):
+            object.__setattr__(self, part, hide_credentials(getattr(self, part)))
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what

@@ -18,7 +18,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from changeover.model.config_model import ConfigModel, Name
+from changeover.model.config_model import WRITE_ONLY, ConfigModel, Name
 from changeover.model.units import Seconds
 
 Source = Literal["probe", "prometheus", "router"]
@@ -50,7 +50,12 @@ LEAST_REQUESTS = 20
 class Prometheus(ConfigModel):
     """Where PromQL is answered: Prometheus itself, or anything that speaks its HTTP API."""
 
-    url: str = Field(pattern=r"^https?://", description="Base address, such as http://127.0.0.1:9090, without /api/v1.")
+    url: str = Field(
+        pattern=r"^https?://",
+        repr=False,
+        json_schema_extra=WRITE_ONLY,
+        description="Base address, such as http://127.0.0.1:9090, without /api/v1.",
+    )
     timeout: Seconds = Field(
         5.0, gt=0, description="A later answer is none. Well below usual intervals, so that queries never pile up."
     )

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
-from changeover.model.config_model import ConfigModel
+from changeover.model.config_model import WRITE_ONLY, ConfigModel
 from changeover.model.units import Seconds
 
 FROM_ENVIRONMENT = "env:"
@@ -113,12 +113,14 @@ class Hook(ConfigModel):
         None,
         min_length=1,
         repr=False,
+        json_schema_extra=WRITE_ONLY,
         description="A program and its arguments. No shell runs it, so nothing needs quoting. It receives the payload "
         "as JSON on standard input and in the environment; exit code 0 is success.",
     )
     webhook: Annotated[str, AfterValidator(_web_address), _written_as(f"{_VARIABLE}|{_WEB}")] | None = Field(
         None,
         repr=False,
+        json_schema_extra=WRITE_ONLY,
         description="An http or https URL that receives the payload as a JSON POST. A 2xx response is success; the "
         "controller follows no redirects. `env:NAME` reads the URL from that environment variable, so that the file "
         "contains no token.",
@@ -142,6 +144,7 @@ class Notify(ConfigModel):
 
     url: Annotated[str, AfterValidator(_apprise_address), _written_as(f"{_VARIABLE}|{_APPRISE}")] = Field(
         repr=False,
+        json_schema_extra=WRITE_ONLY,
         description="An Apprise URL, such as slack://… or mailto://…. `env:NAME` reads the URL from that environment "
         "variable, so that the file contains no token.",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from changeover.model.process_settings import SecretSource
 from changeover.model.units import human_bytes
 
 
@@ -109,11 +110,17 @@ class LaunchSpec:
     """What to run: written files (path below the instance's directory -> text), then `argv` in that directory.
 
     `check` is run first, in the same place; when it fails, its output is the reason the template is refused. There,
-    `known_as` replaces paths of the written files with the user's own.
+    `known_as` replaces paths of the written files with the user's own. `cwd`: a working directory other than the
+    instance's. `env` is added to the environment that the platform gives it.
     """
 
-    argv: tuple[str, ...]
-    files: Mapping[str, str] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
+    argv: tuple[str, ...] = field(repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     check: tuple[str, ...] = ()
     known_as: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = ""
+    secrets: Mapping[str, SecretSource] = field(default_factory=dict, repr=False)
+    umask: int = 0o022
+    user: str = ""
+    nofile: int | None = None

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from changeover.model.config_model import ConfigModel
+from changeover.model.config_model import WRITE_ONLY, ConfigModel
 from changeover.model.instance import Address
 
 
@@ -23,5 +23,6 @@ class RouterSettings(ConfigModel):
 
     kind: str = Field(description="The software.")
     proxy: Annotated[str, AfterValidator(_host_port)] = Field(
+        json_schema_extra=WRITE_ONLY,
         description="`host:port` to which requests go: the listener of the router's nodes, or of what is in front.",
     )

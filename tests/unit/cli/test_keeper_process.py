@@ -68,6 +68,6 @@ def test_while_another_command_holds_the_lease_no_keeper_is_started(
 def test_a_keeper_that_was_started_and_never_recorded_is_ended(chain: StandingChain, journal: Journal) -> None:
     folder = keeper_process.keeper_folder(journal)
     folder.mkdir()
-    pid, born = process.spawn(("sleep", "60"), cwd=folder, log=folder / "log", env={})
+    pid, born = process.spawn(("sleep", "60"), home=folder, env={})
     end_keeper(journal)
     assert not process.is_alive(pid, born)

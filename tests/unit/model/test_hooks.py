@@ -102,7 +102,7 @@ class ChainLike(BaseModel, extra="forbid"):
     ],
 )
 def test_a_mistake_in_a_chain_file_does_not_repeat_what_may_be_a_token(text: str, problem: str) -> None:
-    document = chainfile._Document(text, "chain.yaml")
+    document = chainfile._Document(text, "chain.yaml", None)
     with pytest.raises(ChangeoverError) as caught:
         document.check(ChainLike, document.data, ())
     assert str(caught.value).startswith(f"chain.yaml:1: {problem}")

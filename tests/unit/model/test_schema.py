@@ -52,7 +52,7 @@ def test_the_schema_knows_every_kind_of_tier_and_what_its_templates_may_say() ->
     cases = {case["if"]["properties"]["kind"]["const"]: case["then"] for case in tier["allOf"]}
     for kind, traits in registry.known_hops().items():
         given = resolve(cases[kind]["properties"]["templates"]["additionalProperties"])
-        assert set(given["properties"]) == set(traits.settings.model_fields)
+        assert set(given["properties"]) == {field.alias or name for name, field in traits.settings.model_fields.items()}
         assert given["additionalProperties"] is False
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.chains import as_it_runs
+from changeover.cli.chains import as_it_runs, refuse_orphans
 from changeover.cli.frame import run
 from changeover.cli.keeper_process import end_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
@@ -16,17 +19,31 @@ from changeover.cli.rendering.output import Output
 from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.lifecycle import take_down
 from changeover.engine.runtime import ProgressListener
+from changeover.platforms.local import orphans
 
 
-def down(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
+def down(
+    file: FileOption = None,
+    state: StateOption = STATE,
+    orphaned: Annotated[
+        bool, typer.Option("--orphans", help="Also end processes of a chain whose state folder was deleted.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Stop every instance, edge first, and the load balancer. Keeps stored uploads, logs and the journal."""
-    run(json, lambda output: _down(output, file, state), acts=True)
+    run(json, lambda output: _down(output, file, state, orphaned), acts=True)
 
 
-async def _down(output: Output, file: Path | None, state: Path) -> int:
+async def _down(output: Output, file: Path | None, state: Path, orphaned: bool) -> int:
     async with as_it_runs(state, file) as found:
         if found is None:
-            output.result({"stopped": [], "killed": []}, f"No chain is up in {state}. Nothing to do.")
+            left = orphans.find(state)
+            if not orphaned:
+                refuse_orphans(state)
+            await orphans.end(left)
+            names = list(dict.fromkeys(orphan.name for orphan in left))
+            nothing = f"No chain is up in {state}. Nothing to do."
+            output.result({"stopped": names, "killed": []}, f"Ended {', '.join(names)}." if names else nothing)
             return exits.DONE
         stopped, killed = await stop(found, output.progress_since(time.time()))
     text = f"Stopped {len(stopped)} instances." if stopped else f"No chain is up in {state}. Nothing to do."

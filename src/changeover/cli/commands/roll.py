@@ -93,6 +93,8 @@ async def roll_targets(
         if plan is not None:
             check_fresh(found.runtime, journal, plan)
         if unfinished is None and all(is_there(journal, found.chain.tier(t), v) for t, v in targets.items()):
+            for note in found.keep_environment(journal, targets):
+                output.note(note)
             asked = {tier: template_of(goal) for tier, goal in targets.items()}
             parts = [nothing_data(tier, template) for tier, template in asked.items()]
             runs = ", ".join(f"{tier} already runs {template}" for tier, template in asked.items())
@@ -102,6 +104,8 @@ async def roll_targets(
         found.check_software()
         found.check_configurations(targets)
         check_roll(found.runtime, journal, targets)
+        for note in found.keep_environment(journal, targets):
+            output.note(note)
         found.keep_copy(journal, targets)  # after the checks: the keeper starts replacements from this copy
         start_keeper(found.state, journal)
         released = await roll_tiers(found.runtime, journal, targets, output.progress_since(time.time()), strategy)

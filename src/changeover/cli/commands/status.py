@@ -70,5 +70,10 @@ async def _status(output: Output, file: Path | None, state: Path, watch: bool) -
 
 
 def _nothing_started(output: Output, state: Path) -> int:
+    from changeover.platforms.local import orphans
+
     output.result(NOTHING_STARTED, f"No chain has been started in {state}.")
+    if left := orphans.find(state):
+        names = ", ".join(map(str, left))
+        output.note(f"Processes that were started for it still run: {names}. `changeover down --orphans` ends them.")
     return exits.DONE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.chains import chain_file, note_changes, wired
+from changeover.cli.chains import chain_file, note_changes, refuse_orphans, wired
 from changeover.cli.frame import run
 from changeover.cli.keeper_process import ensure_keeper, start_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
@@ -35,6 +35,8 @@ def up(file: FileOption = None, state: StateOption = STATE, json: JsonOption = F
 
 async def _up(output: Output, file: Path | None, state: Path) -> int:
     source = chain_file(file, state)
+    if not (state / wiring.COPY).exists():
+        refuse_orphans(state)
     async with wired(source, state) as found:
         with contextlib.closing(found.journal()) as journal:
             up_already = journal.is_up()
@@ -79,6 +81,7 @@ async def start(found: wiring.Wired, source: Path, on_progress: ProgressListener
     found.check_configurations(targets)
     with contextlib.closing(found.journal()) as journal, lease(journal, "up", time.time()):
         # First: `down` finds the instances by the copy if this process is killed.
+        found.keep_environment(journal, targets, fresh=True)
         found.keep_copy(journal, targets, fresh=True)
         journal.set_chain_file(source.resolve())
         await bring_up(found.runtime, journal, on_progress)

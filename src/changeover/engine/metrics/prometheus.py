@@ -23,6 +23,7 @@ import httpx
 
 from changeover.engine.metrics.source import too_young
 from changeover.kit import http
+from changeover.kit.redact import hide_credentials
 from changeover.model.guard import Condition, Prometheus
 from changeover.model.instance import Instance
 from changeover.model.revision import template_of
@@ -55,9 +56,11 @@ class PrometheusSource:
             async with asyncio.timeout(self._server.timeout):
                 values = [await self._query(condition, cohorts, side, template, at) for side, template in queried]
         except TimeoutError:
-            return Missing(at, key, f"{self._server.url} did not answer within {self._server.timeout:g} s")
+            return Missing(
+                at, key, f"{hide_credentials(self._server.url)} did not answer within {self._server.timeout:g} s"
+            )
         except Unknown as error:
-            return Missing(at, key, str(error))
+            return Missing(at, key, hide_credentials(str(error)))
         return Sample(at, key, values[0], values[1] if condition.against_baseline else None)
 
     async def _query(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from changeover.kit.http import TIMEOUT, is_ok
 from changeover.model.extras import missing_package
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.model.process_settings import fill
 from changeover.model.software import Missing
 from changeover.ports import LaunchContext
 
@@ -63,18 +63,37 @@ class App:
             "version": settings.version or instance.template,
             "shared": context.shared,
             "lame_duck": context.lame_duck,
+            "folder": context.folder,
         }
-        argv = tuple(_fill(word, known) for word in settings.command or _EXAMPLE)
-        return LaunchSpec(argv, env=settings.env)
+        words = [word.get_secret_value() for word in settings.command]
+        # The example stays in its own folder: Python would import modules from that of the chain file.
+        own_folder = not words or not context.folder
+        return LaunchSpec(
+            tuple(fill(word, known) for word in words or _EXAMPLE),
+            env={name: fill(word.get_secret_value(), known) for name, word in settings.env.items()},
+            cwd="" if own_folder and not settings.cwd else str(Path(context.folder, settings.cwd)),
+            secrets=settings.secrets,
+            umask=int(settings.umask, 8),
+            user=settings.user,
+            nofile=settings.limits.nofile,
+        )
 
     def missing_software(self, templates: Collection[AppSettings]) -> Iterator[Missing]:
         if any(not template.command for template in templates):
             yield from missing_package("uvicorn", "the example application")
 
     def missing_files(self, settings: AppSettings, folder: Path) -> Iterator[str]:
-        for program in settings.command[:1]:
-            if "{" not in program and not is_program(program, folder):
+        home = folder / settings.cwd
+        if not home.is_dir():
+            yield f"cwd: {home} is not a folder"
+        for program in (word.get_secret_value() for word in settings.command[:1]):
+            if "{" not in program and not is_program(program, home):
                 yield f"command: the program {program} does not exist or is not executable"
+        if settings.env_file and not (folder / settings.env_file).is_file():
+            yield f"env_file: {folder / settings.env_file} is not a file"
+        for name, source in settings.secrets.items():
+            if source.file and not (folder / source.file).is_file():
+                yield f"secrets.{name}: {folder / source.file} is not a file"
 
     async def ready(self, instance: Instance, timeout: float = TIMEOUT) -> bool:
         path = instance.ready_path or self.traits.ready_path
@@ -88,7 +107,3 @@ class App:
         if settings.command and settings.in_flight is None:
             return None
         return await in_flight(self._client, instance, settings.in_flight.path if settings.in_flight else PATH)
-
-
-def _fill(word: str, known: dict[str, str]) -> str:
-    return re.sub(r"\{(\w+)\}", lambda found: known.get(found[1], found[0]), word)

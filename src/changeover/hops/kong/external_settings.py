@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from changeover.model.config_model import WRITE_ONLY
 from changeover.model.router import RouterSettings
 from changeover.model.units import Seconds
 
@@ -51,6 +52,8 @@ class ExternalKong(RouterSettings):
     kind: Literal["kong"] = Field(description="The software.")
     admin: tuple[Annotated[str, AfterValidator(_admin_url)], ...] = Field(
         min_length=1,
+        repr=False,
+        json_schema_extra=WRITE_ONLY,
         description="The Admin API of every node: a change is confirmed when each node itself reports it.",
     )
     upstream: Annotated[str, AfterValidator(_upstream_name)] | None = Field(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from changeover.model.config_model import Branch, ConfigModel, Headers, RoutePath, each_once
+from changeover.model.config_model import WRITE_ONLY, Branch, ConfigModel, Headers, RoutePath, each_once
 from changeover.model.stop import TemplateSettings
 from changeover.model.units import Bytes, Seconds, human_bytes
 
@@ -59,7 +59,7 @@ class OwnConfig(ConfigModel):
 
     path: str = Field(min_length=1, description="Its first file as the chain file names it.")
     files: Mapping[str, str] = Field(
-        {}, description="Path from the folder of the first file, or from / in front of ROOT -> text."
+        {}, repr=False, description="Path from the folder of the first file, or from / in front of ROOT -> text."
     )
 
 
@@ -93,7 +93,12 @@ class _Common(TemplateSettings):
     connect_timeout: Seconds = Field(
         2.0, gt=0, description="A deleted machine never answers, so a longer wait gains nothing."
     )
-    snippet: str = Field("", description="Raw nginx text, put at the end of the http (or stream) block.")
+    snippet: str = Field(
+        "",
+        repr=False,
+        json_schema_extra=WRITE_ONLY,
+        description="Raw nginx text, put at the end of the http (or stream) block.",
+    )
 
     @property
     def snippets(self) -> dict[str, str]:
@@ -146,8 +151,13 @@ class HttpSettings(_Common):
         description="Of the first tier: `{certificate: FILE, key: FILE}`, or `false` where clients send plain HTTP. "
         "None: a certificate for tests, of an authority of this chain alone.",
     )
-    headers: Headers = Field({}, description="Added to every response.")
-    server: str = Field("", description="Raw nginx text, put at the end of the server block.")
+    headers: Headers = Field({}, repr=False, description="Added to every response.")
+    server: str = Field(
+        "",
+        repr=False,
+        json_schema_extra=WRITE_ONLY,
+        description="Raw nginx text, put at the end of the server block.",
+    )
 
     beside_config: ClassVar[frozenset[str]] = _Common.beside_config | {
         "keepalive_time",

@@ -10,11 +10,9 @@ finds everything that one killed at any instant leaves.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import resource
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +29,9 @@ from changeover.model.errors import fail
 from changeover.model.hop_traits import KnownHops, routing_tiers
 from changeover.model.instance import Address, Instance, LaunchSpec
 from changeover.model.stop import StopTo
-from changeover.platforms.local import haproxy, tls
+from changeover.platforms.local import haproxy, orphans, tls
+from changeover.platforms.local.environment import Environments
+from changeover.platforms.local.output import check_now, tail_of
 from changeover.platforms.local.peers import Peers
 from changeover.platforms.local.state_files import (
     BalancerRecord,
@@ -70,6 +70,7 @@ class LocalPlatform:
         self._routed = routing_tiers(chain, hops)
         """Tiers that the hop in front balances over. They get no listener of their own."""
         self._timing = timing
+        self.environments = Environments(state)
         self._api = haproxy.RuntimeApi(state / "haproxy", timing)
         self._peers = Peers()
         self._reserved: set[int] = set()
@@ -88,16 +89,17 @@ class LocalPlatform:
         self._state.chmod(0o700)
         tls.ensure(self._state / "tls")
         # A HAProxy that was started and not yet recorded holds the same ports, without members.
-        self._end_unrecorded(self._state / "haproxy")
+        process.kill_all_of(self._state / "haproxy")
         entries = self._entries({} if record is None else record.entries, fresh=fresh)
         most = haproxy.most_connections(self._chain, _descriptors())
         ready_paths = {tier.name: self._hops[tier.kind].ready_path_of(tier) for tier in self._chain.tiers}
         folder = self._state / "haproxy"
         write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, ready_paths, most))
         command = (haproxy.binary(), "-f", "haproxy.cfg", "-db")
+        env = self.environments.base()
         checking = LaunchSpec(command, check=(*command, "-c"))
-        await asyncio.to_thread(_check_now, checking, folder, self._timing.check)
-        pid, born = process.spawn(command, cwd=folder, log=folder / "log", env={})
+        await asyncio.to_thread(check_now, checking, folder, env, self._timing.check)
+        pid, born = process.spawn(command, home=folder, env=env)
         write_balancer(self._state / RECORD, BalancerRecord(pid, born, entries, whole=fresh))
         await self._wait_for_haproxy(pid, born, folder / "log")
 
@@ -138,7 +140,7 @@ class LocalPlatform:
         deadline = time.monotonic() + self._timing.balancer_start
         while True:
             if not process.is_alive(pid, born):
-                raise fail("HAProxy did not start", where=str(log), state=_tail(log))
+                raise fail("HAProxy did not start", where=str(log), state=tail_of(log))
             try:
                 await self._api.ask("show info")
                 return
@@ -151,11 +153,12 @@ class LocalPlatform:
         record = self._record()
         if record is not None:
             process.kill_session(record.pid, record.born, self._state / "haproxy")
-        self._end_unrecorded(self._state / "haproxy")
+        process.kill_all_of(self._state / "haproxy")
         for folder in (self._state / "instances").glob("*"):
             if (instance := self.recorded(folder.name)) is not None:
                 await self.kill(instance)
-            self._end_unrecorded(folder)
+        # A controller killed before it recorded an instance leaves its processes; so does a folder that was deleted.
+        await orphans.end([one for one in orphans.find(self._state) if one.name != "keeper"])
         # The logs of the last run stay until the next one begins; uploads, certificates and entries stay for good.
         for leftover in (
             *(self._state / "instances").glob("*/instance.json"),
@@ -214,7 +217,7 @@ class LocalPlatform:
         folder = self._state / "instances" / name
         if (known := self.recorded(name)) is not None:
             return known
-        self._end_unrecorded(folder)
+        process.kill_all_of(folder)  # a controller killed before it recorded the instance leaves its processes
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)  # for workers of another account; other processes of theirs cannot enter the state folder
         address = control = Address(_HOST, self._reserve_port())
@@ -243,11 +246,15 @@ class LocalPlatform:
         for path, text in launch.files.items():
             write_whole(folder / path, text)
         if launch.check:
-            await asyncio.to_thread(_check_now, launch, folder, self._timing.check)
+            await asyncio.to_thread(check_now, launch, folder, self.environments.base(), self._timing.check)
+        env = await asyncio.to_thread(self.environments.of, launch, instance.tier, instance.template)
+        allowed = process.Ownership(launch.umask, launch.user, launch.nofile)
+        cwd = Path(launch.cwd) if launch.cwd else None
         try:
-            pid, born = process.spawn(launch.argv, cwd=folder, log=folder / "log", env=launch.env)
+            pid, born = process.spawn(launch.argv, home=folder, env=env, cwd=cwd, allowed=allowed)
         except OSError as error:
-            raise CannotStart(f"{launch.argv[0]}: {error.strerror}") from error
+            where = error.filename if error.filename == launch.cwd else launch.argv[0]
+            raise CannotStart(f"{where}: {error.strerror}") from error
         running = replace(instance, pid=pid, born=born)
         write_instance(folder / "instance.json", running)
         return running
@@ -259,7 +266,7 @@ class LocalPlatform:
             for path, text in launch.files.items():
                 write_whole(Path(folder) / path, text)
             if launch.check:
-                _check_now(launch, Path(folder), self._timing.check)
+                check_now(launch, Path(folder), self.environments.base(), self._timing.check)
 
     def certificates(self, folder: Path) -> Path:
         """The folder with the certificates of this chain, or with others, in `folder`, where it was never up."""
@@ -289,6 +296,7 @@ class LocalPlatform:
             lame_duck=str(Path(instance.directory) / "lame-duck"),
             tls=str(self._state / "tls"),
             behind=tuple(self._inner_tier(inner, behind) for inner in self._chain.behind(tier.name)),
+            folder=self.environments.folder(tier.name, instance.template),
             hidden_paths=self._control_paths() if self._meets_clients(tier) else (),
             trusted_peers=self._chain.trusted_peers if self._meets_clients(tier) else None,
         )
@@ -312,7 +320,15 @@ class LocalPlatform:
             return None
         if stopped and process.session_alive(instance.pid, instance.born, Path(instance.directory)):
             return None  # a shell ends on the signal at once, before the server that it started
-        return _tail(Path(instance.directory) / "log") or "its process ended and left nothing in its log"
+        folder = Path(instance.directory)
+        tail = self.environments.hide(tail_of(folder / "log"))
+        if not stopped and (left := list(process.members_of(folder))):
+            names = ", ".join(f"{process.command_line(pid)} (pid {pid})" for pid in left[:3])
+            return (
+                f"its first process ended, while {len(left)} that it started went on: {names}. Run the server in the "
+                f"foreground: neither as a daemon nor behind a command that ends{'. Its log: ' if tail else ''}{tail}"
+            )
+        return tail or "its process ended and left nothing in its log"
 
     def connections(self, instance: Instance) -> Connections | None:
         return self._peers.of(instance, self._routers_of(instance.tier))
@@ -350,11 +366,6 @@ class LocalPlatform:
         (Path(instance.directory) / "instance.json").unlink(missing_ok=True)
         self._reserved -= {instance.address.port, instance.control.port}
 
-    def _end_unrecorded(self, folder: Path) -> None:
-        """A controller killed between starting a process and recording it leaves one that only its folder names."""
-        for pid, born in process.leaders_in(folder):
-            process.kill_session(pid, born, folder)
-
     def _reserve_port(self) -> int:
         """A free port that no instance has, also not one that is being created or is down for the moment."""
         port = sockets.free_port(_HOST, self._reserved | self._taken())
@@ -373,39 +384,3 @@ def _descriptors() -> int:
     """Files that a process may open. HAProxy raises its soft limit to the hard one by itself."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return sys.maxsize if hard == resource.RLIM_INFINITY else hard
-
-
-def _check_now(launch: LaunchSpec, folder: Path, timeout: float) -> None:
-    """Have the software check its own configuration. Raises CannotStart with its output."""
-    try:
-        done = subprocess.run(
-            launch.check,
-            cwd=folder,
-            env={**os.environ, **launch.env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CannotStart(f"{launch.check[0]}: {error}") from error
-    if done.returncode:
-        output = done.stdout
-        for ours, users in launch.known_as.items():
-            output = output.replace(ours, users)
-        raise CannotStart(_last_lines(output) or f"{launch.check[0]} refuses its configuration")
-
-
-def _tail(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 2000))
-            return _last_lines(file.read().decode(errors="replace"))
-    except FileNotFoundError:
-        return ""
-
-
-def _last_lines(text: str, count: int = 4) -> str:
-    return " | ".join(line.strip() for line in text.strip().splitlines()[-count:])

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 from tests.unit.hops.contexts import instance, launch_context
 
 from changeover.hops.app.hop import App
-from changeover.hops.app.settings import AppSettings
+from changeover.hops.app.settings import PLACEHOLDERS, AppSettings
+from changeover.model.chain import content_hash
+from changeover.model.config_model import STORED
 from changeover.model.instance import InFlight, LaunchSpec, Upload
 from changeover.ports import Unknown
 
-CONTEXT = launch_context(instance=instance("runtime-v2-3", 21000, 21000), behind=())
+CONTEXT = launch_context(instance=instance("runtime-v2-3", 21000, 21000), behind=(), folder="/chain")
 
 
 def launch(**settings: Any) -> LaunchSpec:
@@ -66,13 +70,79 @@ def test_every_placeholder_of_a_command_is_filled_in() -> None:
 
 def test_the_placeholders_are_those_that_the_setting_names() -> None:
     description = AppSettings.model_fields["command"].description or ""
-    for name in ("host", "port", "name", "version", "shared", "lame_duck"):
+    for name in PLACEHOLDERS:
         assert "{%s}" % name in description  # noqa: UP031
         assert launch(command=["{%s}" % name]).argv != ("{%s}" % name,)  # noqa: UP031
 
 
 def test_other_braces_are_left_alone_and_nothing_is_filled_in_twice() -> None:
-    assert launch(command=['{"a": {x}}', "{version}"], version="{port}").argv == ('{"a": {x}}', "{port}")
+    words = ['{"a": {"b": {}}}', "{ print $1 }", "{version}"]
+    assert launch(command=words, version="{port}").argv == ('{"a": {"b": {}}}', "{ print $1 }", "{port}")
+
+
+def test_two_braces_stand_for_a_literal_one() -> None:
+    assert launch(command=["awk", "{{print}}", "{{port}}={port}"]).argv == ("awk", "{print}", "{port}=21000")
+
+
+@pytest.mark.parametrize("where", [{"command": ["serve", "{prot}"]}, {"env": {"PORT": "{prot}"}}])
+def test_an_unknown_placeholder_is_refused_with_the_known_ones_and_without_its_text(where: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        AppSettings.model_validate(where)
+    message = str(refused.value)
+    assert all("{%s}" % name in message for name in PLACEHOLDERS)  # noqa: UP031
+    assert "{{text}}" in message
+    assert "prot" not in message
+
+
+def test_a_template_that_an_earlier_version_accepted_keeps_its_braces() -> None:
+    nobody = httpx.AsyncClient(transport=httpx.MockTransport(silent))
+    stored = AppSettings.model_validate({"command": ["awk", "{print}"]}, context=STORED)
+    assert App(nobody).launch(stored, CONTEXT).argv == ("awk", "{print}")
+
+
+def test_it_runs_in_the_folder_of_the_chain_file_or_below_it(tmp_path: Path) -> None:
+    context = replace(CONTEXT, folder=str(tmp_path))
+    app = App(httpx.AsyncClient(transport=httpx.MockTransport(silent)))
+    for given, cwd in ({}, tmp_path), ({"cwd": "app"}, tmp_path / "app"), ({"cwd": "/srv"}, Path("/srv")):
+        settings = AppSettings.model_validate({"command": ["x", "{folder}/y"], **given})
+        assert app.launch(settings, context).cwd == str(cwd)
+        assert app.launch(settings, context).argv == ("x", f"{tmp_path}/y")
+    assert app.launch(AppSettings(), context).cwd == "", "Python imports modules from the example's working directory"
+
+
+def test_user_needs_a_command_without_files_of_the_state_folder() -> None:
+    for given in ({}, {"command": ["x", "{lame_duck}"]}, {"command": ["x"], "env": {"DIR": "{shared}"}}):
+        with pytest.raises(ValidationError, match="cannot enter the state folder"):
+            AppSettings.model_validate({"user": "nobody", **given})
+
+
+@pytest.mark.parametrize("umask", [18, 0o27, "27", "0o27", "888", "12345"])
+def test_a_umask_is_octal_digits_in_quotes(umask: object) -> None:
+    with pytest.raises(ValidationError, match="umask"):
+        AppSettings.model_validate({"umask": umask})
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        {"env": {"A": "1"}, "pass": ["A"]},
+        {"env": {"A": "1"}, "secrets": {"A": {"file": "a"}}},
+        {"pass": ["A"], "secrets": {"A": {"file": "a"}}},
+        {"pass": ["A", "A"]},
+    ],
+)
+def test_a_variable_has_one_source(twice: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"one source|names a variable twice"):
+        AppSettings.model_validate(twice)
+
+
+def test_an_edited_value_is_another_template_though_no_dump_and_no_repr_shows_it() -> None:
+    one, other = (AppSettings.model_validate({"env": {"KEY": f"hunter{n}"}, "command": ["x", "pw"]}) for n in (1, 2))
+    assert content_hash("app", one) != content_hash("app", other)
+    assert content_hash("app", one) == content_hash("app", one.model_copy())
+    for text in (repr(one), str(one), one.model_dump_json(), str(one.model_dump())):
+        assert "hunter" not in text
+        assert "pw" not in text
 
 
 def test_the_version_is_the_templates_name_unless_it_says_otherwise() -> None:
@@ -166,3 +236,15 @@ def test_an_application_counts_where_its_template_says(template: dict[str, Any],
 def test_no_answer_is_unknown_and_never_empty() -> None:
     with pytest.raises(Unknown, match="/inflight: too slow"):
         ask(lambda app: app.in_flight(CONTEXT.instance), silent)
+
+
+def test_files_that_a_template_names_must_exist(tmp_path: Path) -> None:
+    app = App(httpx.AsyncClient(transport=httpx.MockTransport(silent)))
+    given = {"cwd": "code", "command": ["./serve"], "env_file": "app.env", "secrets": {"KEY": {"file": "key"}}}
+    settings = AppSettings.model_validate(given)
+    missing = list(app.missing_files(settings, tmp_path))
+    assert [one.partition(":")[0] for one in missing] == ["cwd", "command", "env_file", "secrets.KEY"]
+    (tmp_path / "code").mkdir()
+    for name in ("code/serve", "app.env", "key"):
+        (tmp_path / name).touch(mode=0o755)
+    assert list(app.missing_files(settings, tmp_path)) == []
