@@ -150,8 +150,10 @@ async def _roll_all(found: wiring.Wired, on_progress: ProgressListener, naive: b
     done: list[Rolled] = []
     with contextlib.closing(found.journal()) as journal:
         async with patient_lease(journal, "demo", time.time()):
+            goals = {tier.name: list(tier.templates)[-1] for tier in found.chain.inside_out}
+            found.keep_environment(journal, goals)
             for tier in found.chain.inside_out:
-                goal = list(tier.templates)[-1]
+                goal = goals[tier.name]
                 if naive:
                     await restart_tier(found.runtime, found.platform, journal, tier, goal, on_progress)
                     continue

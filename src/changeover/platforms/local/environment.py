@@ -177,7 +177,11 @@ class Environments:
 
     def of(self, launch: LaunchSpec, tier: str, template: str) -> dict[str, str]:
         """The whole environment of an instance. Reads its secrets. Raises CannotStart."""
-        kept = self._of(tier, template)
+        stored, kept = self._read(), self._of(tier, template)
+        if kept is None and stored is not None and not stored["inherits"]:
+            raise CannotStart(
+                f"the variables of template {template} of tier {tier} were not looked up by `up` or `roll`"
+            )
         found = dict(self._caller) if kept is None else self.base()
         if launch.user:
             found |= environment.of_user(launch.user)

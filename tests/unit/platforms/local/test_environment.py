@@ -176,6 +176,13 @@ def test_a_template_that_an_older_version_started_inherits_as_it_did_and_a_roll_
     assert "DB_URL" not in tier.started("v2", SHELL)
 
 
+def test_a_template_that_no_command_looked_up_is_never_started_with_whatever_is_set_here(tmp_path: Path) -> None:
+    tier = Tier(tmp_path, v1={}, v2={"version": "2"})
+    tier.up("v1", SHELL)
+    with pytest.raises(CannotStart, match="template v2 of tier web were not looked up"):
+        tier.started("v2", SHELL)
+
+
 def test_the_keeper_gets_the_base_and_the_variables_that_the_chain_file_names(tmp_path: Path) -> None:
     caller = {**SHELL, "KONG_TOKEN": "hunter2"}
     assert Environments(tmp_path, caller).of_keeper("") == caller, "it starts instances of an older version"
