@@ -184,6 +184,13 @@ class Update(ConfigModel):
         "times `min_ready` and at most `progress_deadline`: a version that dies at the end of its longest requests "
         "shows it in no shorter time. `plan` counts it.",
     )
+    abandoned: Literal["resume", "undo", "wait"] = Field(
+        "wait",
+        description="What the keeper does with a rollout whose controller has ended. `resume`: it carries the rollout "
+        "on; `undo`: it takes the rollout back; `wait`: the rollout stays at its step, dead instances are replaced, "
+        "and an operator decides. The default is `wait`, because Ctrl-C, a cancelled CI job and a machine that lost "
+        "power look the same to the keeper. A release goes the most careful way that its tiers name.",
+    )
     progress_deadline: Seconds = Field(
         60.0,
         gt=0,
