@@ -8,6 +8,7 @@ from tests.chain.chains import Chain, Said, chain_file, small, tier_of
 def test_a_detached_rollout_goes_on_without_its_command_and_wait_prints_its_outcome(two_tiers: Chain) -> None:
     was, goal = two_tiers.template("runtime"), two_tiers.other("runtime")
     begun = two_tiers.run("roll", "runtime", "--to", goal, "--detach", "--json").json
+    assert begun.keys() == {"pid", "log"}
     assert begun["log"].endswith("roll.log")
     done = two_tiers.run("wait", "--timeout", "30s", "--json").json
     assert (done["outcome"], done["from"], done["to"]) == ("completed", was, goal)
