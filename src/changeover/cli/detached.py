@@ -18,6 +18,7 @@ from changeover.model.errors import fail
 LOG = "roll.log"
 """Output of the last detached command, in the state folder."""
 _LOOK = 0.05
+"""Seconds between two looks whether the rollout has begun: the operator waits for it."""
 
 
 async def in_background(output: Output, words: Sequence[str], state: Path) -> int:

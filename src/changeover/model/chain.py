@@ -271,7 +271,6 @@ class Chain(ConfigModel):
         "Forwarded and the like at the first tier: docs/security.md.",
     )
     tiers: tuple[Tier, ...] = Field(min_length=1, description="Edge first, each tier before those behind it.")
-    tiers: tuple[Tier, ...] = Field(min_length=1, description="Edge first, the application last.")
     keep: int = Field(
         10, ge=0, description="Folders of ended instances of a tier that stay, with their logs, for an examination."
     )
