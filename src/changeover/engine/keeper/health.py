@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from changeover.engine.journal.lease import KEEPER
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.runtime import ChainRuntime
 from changeover.model.chain import Chain, Tier
@@ -115,7 +116,7 @@ def _why_not(seen: Membership) -> str:
 
 def serves_whole(chain: Chain, journal: JournalReader, seen: Mapping[str, Sequence[InstanceHealth]]) -> bool:
     """Whether every tier has the instances in service that it is to have at the moment."""
-    return all(_serving(seen[tier.name]) >= _wanted(tier, journal) for tier in chain.tiers)
+    return all(_serving(seen[tier.name]) >= wanted_now(tier, journal) for tier in chain.tiers)
 
 
 def state_of(
@@ -138,12 +139,13 @@ def findings_of(
         found.append("No keeper is running: dead instances are not replaced. `changeover up` starts one.")
     for tier in chain.tiers:
         serving, state = _serving(seen[tier.name]), journal.tier(tier.name)
-        if serving < (wanted := _wanted(tier, journal)):
+        if serving < (wanted := wanted_now(tier, journal)):
             why = "".join(f"; {one.member.name}: {one.reason.rstrip('.')}" for one in seen[tier.name] if one.reason)
             found.append(f"Tier {tier.name} has {serving} instances in service, and should have {wanted}{why}.")
         if state is not None and isinstance(state.state, Failed):
             found.append(f"Tier {tier.name} could not be started: {state.state.reason.partition(chr(10))[0]}.")
-    if not controlled and (way := unfinished(journal)):
+    healed = holder is not None and holder.purpose == KEEPER
+    if (not controlled or healed) and (way := unfinished(journal)):
         found.append(
             f"A rollout ({way}) is unfinished and has no controller. `changeover resume` continues it, "
             "`changeover abort` takes it back."
@@ -163,7 +165,7 @@ def _serving(seen: Iterable[InstanceHealth]) -> int:
     return sum(one.serves for one in seen)
 
 
-def _wanted(tier: Tier, journal: JournalReader) -> int:
+def wanted_now(tier: Tier, journal: JournalReader) -> int:
     """Instances that are to serve now: fewer than `size` while the tier is rolled, if its file allows it."""
     state = journal.tier(tier.name)
     return max(1, tier.size - tier.unavailable) if state is not None and state.moving else tier.size

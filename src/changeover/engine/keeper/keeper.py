@@ -16,7 +16,7 @@ from typing import Literal
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal, LeaseHeld
 from changeover.engine.journal.lease import KEEPER
-from changeover.engine.keeper.health import inspect
+from changeover.engine.keeper.health import inspect, wanted_now
 from changeover.engine.release.release import carry_on
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener
 from changeover.kit.clock import Clock
@@ -24,6 +24,7 @@ from changeover.model.errors import ChangeoverError
 from changeover.ports import CannotStart, Unknown
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Action
+from changeover.rollout.tier.machine import Machine
 from changeover.rollout.tier.state import Undoing
 
 Abandoned = Literal["resume", "undo", "wait"]
@@ -77,7 +78,7 @@ class _Keeper:
         policy = abandoned_policy(runtime, journal)
         if policy in ("resume", "undo") and not self._refused:
             await self._carry_on(policy)
-        elif something_died(runtime, journal) or (policy is None and is_short(runtime, journal)):
+        elif something_died(runtime, journal) or is_short(runtime, journal):
             await self._heal()
         elif time.monotonic() - self._asked_routers >= self._timing.router_look:
             self._asked_routers = time.monotonic()
@@ -158,16 +159,20 @@ async def _missing_at_routers(runtime: ChainRuntime, journal: Journal) -> frozen
 async def _until_replaced(
     runtime: ChainRuntime, journal: Journal, controller: Controller, timing: KeeperTiming
 ) -> None:
-    """A paused rollout never settles: wait until no dead instance is in service and none is being started."""
-    starting = (Phase.CREATING, Phase.WARMING)
-    while something_died(runtime, journal) or any(m.fleet.count(starting) for m in controller.machines.values()):
+    """A paused rollout never settles: wait until no dead instance is in service and none is on its way to service."""
+    while something_died(runtime, journal) or any(map(_is_starting, controller.machines.values())):
         await asyncio.sleep(timing.look)
 
 
+def _is_starting(machine: Machine) -> bool:
+    """Whether an instance is on its way to service. Those that wait for a switch are not."""
+    return machine.fleet.count((Phase.CREATING, Phase.WARMING, Phase.READY)) > len(machine.held_back)
+
+
 def is_short(runtime: ChainRuntime, journal: Journal) -> bool:
-    """Whether a tier has fewer instances in service than its size, as far as the journal knows."""
+    """Whether a tier has fewer instances in service than it is to have now, as far as the journal knows."""
     return any(
-        journal.fleet(tier.name).count((Phase.ADMITTED,)) < tier.size
+        journal.fleet(tier.name).serving < wanted_now(tier, journal)
         for tier in runtime.chain.tiers
         if journal.tier(tier.name) is not None
     )

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtime
 
 from changeover.engine.journal.journal import Journal
+from changeover.engine.journal.lease import KEEPER
 from changeover.engine.keeper.health import ChainState, InstanceHealth, findings_of, inspect, serves_whole, state_of
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.runtime import ChainRuntime
@@ -103,6 +104,8 @@ def test_an_unfinished_rollout_without_a_controller_is_named_with_the_ways_out(u
     degraded, (finding,) = state(up, held)
     assert degraded is ChainState.DEGRADED
     assert finding.startswith("A rollout (app to v2) is unfinished and has no controller. `changeover resume`")
+    held.take_lease(KEEPER, 201.0)  # it heals, and does not control the rollout
+    assert state(up, held) == (ChainState.DEGRADED, [finding])
 
 
 def test_while_a_tier_is_rolled_it_may_have_as_many_fewer_as_its_file_allows(

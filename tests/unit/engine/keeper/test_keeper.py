@@ -13,6 +13,7 @@ from changeover.engine.journal.journal import Journal
 from changeover.engine.keeper.keeper import KeeperTiming, abandoned_policy, keep
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.runtime import Progress, ProgressListener
+from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Rolling, Rollout, Undoing
 
 SOON = KeeperTiming(look=0.02, heal=2.0)
@@ -211,3 +212,16 @@ def test_a_release_goes_the_most_careful_way_that_its_tiers_name(
     tiers = tuple(chain(name, abandoned=one).tiers[0] for name, one in zip(("edge", "app"), settings, strict=True))
     made = runtime(chain("edge", "app").model_copy(update={"tiers": tiers}), platform)
     assert abandoned_policy(made, up) == policy
+
+
+def test_an_instance_that_an_abandoned_rollout_left_ready_is_admitted(up: Journal, platform: FakePlatform) -> None:
+    abandon(up)
+    up.take_lease("roll app to v2", 201.0)
+    member = up.fleet("app").get("app-v1-2")
+    assert member is not None
+    member.phase = Phase.READY
+    up.write_member("app", member)
+    up.release_lease()
+    kept(up, platform, looks=1)
+    assert [one.phase for one in up.fleet("app")] == [Phase.ADMITTED] * 2
+    assert platform.running == ["app-v1-1", "app-v1-2"]
