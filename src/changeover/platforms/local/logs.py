@@ -55,3 +55,18 @@ def prune(instances: Path, tier: str, keep: int, busy: Collection[str]) -> None:
     ended.sort(key=lambda folder: folder.stat().st_mtime)
     for folder in ended[: max(0, len(ended) - keep)]:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log in one; empty without a log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 2000))
+            return last_lines(file.read().decode(errors="replace"))
+    except FileNotFoundError:
+        return ""
+
+
+def last_lines(text: str, count: int = 4) -> str:
+    """The last lines of a text in one."""
+    return " | ".join(line.strip() for line in text.strip().splitlines()[-count:])

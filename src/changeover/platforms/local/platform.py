@@ -139,7 +139,7 @@ class LocalPlatform:
         deadline = time.monotonic() + self._timing.balancer_start
         while True:
             if not process.is_alive(pid, born):
-                raise fail("HAProxy did not start", where=str(log), state=_tail(log))
+                raise fail("HAProxy did not start", where=str(log), state=logs.tail(log))
             try:
                 await self._api.ask("show info")
                 return
@@ -318,7 +318,7 @@ class LocalPlatform:
             return None
         if stopped and process.session_alive(instance.pid, instance.born, Path(instance.directory)):
             return None  # a shell ends on the signal at once, before the server that it started
-        return _tail(Path(instance.directory) / "log") or "its process ended and left nothing in its log"
+        return logs.tail(Path(instance.directory) / "log") or "its process ended and left nothing in its log"
 
     def connections(self, instance: Instance) -> Connections | None:
         return self._peers.of(instance, self._routers_of(instance.tier))
@@ -401,17 +401,4 @@ def _check_now(launch: LaunchSpec, folder: Path, timeout: float) -> None:
         output = done.stdout
         for ours, users in launch.known_as.items():
             output = output.replace(ours, users)
-        raise CannotStart(_last_lines(output) or f"{launch.check[0]} refuses its configuration")
-
-
-def _tail(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 2000))
-            return _last_lines(file.read().decode(errors="replace"))
-    except FileNotFoundError:
-        return ""
-
-
-def _last_lines(text: str, count: int = 4) -> str:
-    return " | ".join(line.strip() for line in text.strip().splitlines()[-count:])
+        raise CannotStart(logs.last_lines(output) or f"{launch.check[0]} refuses its configuration")
