@@ -105,7 +105,8 @@ class Membership:
 
     `admitted`: every router sends it new requests; `removed`: no router can. Neither: they differ, or one did not
     answer. `pending` then names the first router that differs and how, and `silent` is true if it did not answer
-    at all. `sessions`: open from the routers to the instance, where they know. `weight`: where all have the same one.
+    at all. `agreed`: the routers that can be asked all send it requests, also where `admitted` waits for others.
+    `sessions`: open from the routers to the instance, where they know. `weight`: where all have the same one.
     """
 
     admitted: bool
@@ -114,6 +115,7 @@ class Membership:
     silent: bool = False
     sessions: int | None = None
     weight: int | None = None
+    agreed: bool = False
 
 
 class Router(Protocol):

@@ -5,6 +5,7 @@ A new hop is one line in `hops/registry.py`; here its port is asked what it can 
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -306,7 +307,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         },
         stops={tier: _stops(templates) for tier, templates in settings.items()},
         previews={tier.name: shown for tier in chain.tiers if (shown := platform.preview(tier)) is not None},
-        folder=file.resolve().parent,
+        folder=_folder(file.resolve(), state),
     )
     disk = {
         tier: {name: hop.disk_bytes(template) for name, template in settings[tier].items()}
@@ -324,6 +325,15 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
     ]
     short = tuple(short_steps(chain, registry.known_hops(), lives, weighing))
     return Wired(chain, runtime, platform, state, buffering, short, settings, text)
+
+
+def _folder(file: Path, state: Path) -> Path:
+    """The folder of the chain file, also where `file` is the copy of it in the state folder."""
+    if file != state / COPY:
+        return file.parent
+    with contextlib.closing(open_journal(state)) as journal:
+        original = journal.chain_file()
+    return file.parent if original is None else original.parent
 
 
 def _stops(templates: Mapping[str, Any]) -> dict[str, Stop]:

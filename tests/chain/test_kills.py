@@ -102,9 +102,9 @@ def test_a_roll_that_is_killed_before_its_tier_moves_is_begun_as_it_was_meant(
 ) -> None:
     assert stopped_and_resumed(two_tiers, traffic, "canary", "after", number)
     last = two_tiers.here("history", "--json").json["rollouts"][-1]
-    first = two_tiers.here("show", last["id"], "--json").json["log"][0]
-    assert (last["outcome"], first["kind"]) == ("completed", "event")
-    assert "strategy='canary'" in first["text"]
+    request, first = two_tiers.here("show", last["id"], "--json").json["log"][:2]
+    assert (last["outcome"], request["kind"], first["kind"]) == ("completed", "request", "event")
+    assert "strategy canary" in first["text"]
 
 
 @pytest.mark.parametrize("number", [2, 3], ids=["the release is written", "its rollout is written"])

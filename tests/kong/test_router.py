@@ -174,7 +174,8 @@ def test_with_one_address_for_a_cluster_its_time_to_spread_is_waited_for(cluster
     router = steered(cluster, admin=[cluster.admin[0]], propagation="10s")
     router.do(lambda it: it.open())
     router.do(lambda it: it.admit(A, 100))
-    until(lambda: router.sees(A), Membership(False, False, "Kong (seen for 0 s of 10 s, for nodes that are not asked)"))
+    spreading = "Kong (seen for 0 s of 10 s, for nodes that are not asked)"
+    until(lambda: router.sees(A), Membership(False, False, spreading, agreed=True))
     router.now[0] += 9.5
     assert not router.sees(A).admitted
     router.now[0] += 0.5

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from changeover import wiring
+from changeover.cli.chain_changes import check_fixed, check_same_tiers, check_sizes_of_moving
 from changeover.cli.rendering.output import Output
-from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import KEEPER
-from changeover.hops import registry
-from changeover.model.chain import Chain, Tier
-from changeover.model.errors import ChangeoverError, Problem, fail
-from changeover.model.hop_traits import routing_tiers
+from changeover.model.errors import ChangeoverError, fail
 from changeover.platforms.local import orphans
 
 
@@ -54,79 +51,12 @@ async def running(given: Path | None, state: Path) -> AsyncIterator[wiring.Wired
         with contextlib.closing(found.journal()) as journal:
             if not journal.is_up():
                 raise _not_up(state)
-            _check_same_tiers(found.chain, as_it_is)
-            _check_fixed(found.chain, as_it_is)
+            check_same_tiers(found.chain, as_it_is)
+            check_fixed(found.chain, as_it_is)
             holder = journal.holder()
             if holder is None or holder.purpose == KEEPER or not holder.is_alive():
-                _check_sizes_of_moving(found.chain, as_it_is, journal)
+                check_sizes_of_moving(found.chain, as_it_is, journal)
         yield found
-
-
-def _check_same_tiers(given: Chain, running: Chain) -> None:
-    """Refuse other tiers than the chain was started with; templates, sizes and limits may change."""
-    was, wanted = ([(t.name, t.kind) for t in chain.tiers] for chain in (running, given))
-    if was != wanted:
-        raise fail(
-            f"the chain file has other tiers than the running chain: {_names(wanted)}; running: {_names(was)}",
-            state="Nothing was changed.",
-            next="Restore the tiers in the chain file, or take the chain down and up again.",
-        )
-
-
-def _check_fixed(given: Chain, running: Chain) -> None:
-    """Refuse changes of what the load balancer was configured with when the chain started. Names each of them."""
-    was, wanted = _fixed(running), _fixed(given)
-    changed = [key for key in wanted if wanted[key] != was[key]]
-    if changed:
-        raise ChangeoverError(
-            *(
-                Problem(
-                    f"the chain file sets {key} to {wanted[key]}; the chain was started with {was[key]}",
-                    state="Nothing was changed.",
-                    next="Restore it in the chain file, or take the chain down and up again.",
-                )
-                for key in changed
-            )
-        )
-
-
-def _fixed(chain: Chain) -> dict[str, str]:
-    """What takes effect only when a chain starts: key -> value as the message shows it."""
-    found = {
-        "listen": chain.listen,
-        "trusted_peers": ", ".join(chain.trusted_peers) or "none",
-    }
-    routed = routing_tiers(chain, registry.known_hops())
-    for tier in chain.tiers:
-        found[f"the tiers behind {tier.name}"] = ", ".join(inner.name for inner in chain.behind(tier.name)) or "none"
-        found[f"the preview of tier {tier.name}"] = tier.update.preview or "none"
-        # Its other settings, such as the nodes to ask, take effect with the next command.
-        found[f"the router of tier {tier.name}"] = _kind_of_router(tier)
-        if tier.name not in routed:
-            found[f"the affinity of tier {tier.name}"] = str(tier.affinity)
-            found[f"the health of tier {tier.name}"] = str(tier.health)
-    return found
-
-
-def _kind_of_router(tier: Tier) -> str:
-    return "none" if tier.router is None else str(tier.router.get("kind"))
-
-
-def _check_sizes_of_moving(given: Chain, running: Chain, journal: Journal) -> None:
-    """Refuse another size for a tier whose rollout is not finished: its steps were decided for the old one."""
-    for tier in given.tiers:
-        was, state = running.tier(tier.name), journal.tier(tier.name)
-        if was is not None and state is not None and state.moving and was.size != tier.size:
-            raise fail(
-                f"the chain file sets the size of tier {tier.name} to {tier.size}; its unfinished rollout "
-                f"began with {was.size}",
-                state="Nothing was changed.",
-                next=f"Restore `size: {was.size}` and run the command again; change the size after the rollout.",
-            )
-
-
-def _names(tiers: Sequence[tuple[str, str]]) -> str:
-    return ", ".join(f"{name} ({kind})" for name, kind in tiers)
 
 
 @asynccontextmanager
@@ -142,7 +72,7 @@ async def as_it_runs(state: Path, given: Path | None = None) -> AsyncIterator[wi
         return
     async with wired(state / "chain.yaml", state) as found:
         if given is not None:
-            _check_same_tiers(wiring.read_chain(given)[0].chain, found.chain)
+            check_same_tiers(wiring.read_chain(given)[0].chain, found.chain)
         yield found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 DONE: Final = 0
@@ -18,6 +19,9 @@ UNFINISHED: Final = 5
 """The rollout is unfinished: it is paused, its time is over, or its controller has ended. Both templates may serve."""
 FAULT: Final = 70
 """A fault of this program. The message names a report file with the traceback."""
+
+BY_STATE: Mapping[str, int] = {"serving": DONE, "degraded": ROLLED_BACK, "down": COULD_NOT}
+"""Of `up` and `status --check`: the state of the chain as a code."""
 
 # What shells report of a program that a signal has ended. Not results of a command, so no page lists them.
 SIGNALLED = 128

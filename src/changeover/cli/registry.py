@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "plan": Entry("plan", "Show what a roll would do: each step, the time it takes, the uploads it would cut."),
         "roll": Entry("roll", "Roll a tier, or several as one release, to another template."),
+        "wait": Entry("wait", "Wait until the rollout in progress has ended, and print its outcome."),
         "pause": Entry("control", "Pause a rollout: running drains finish, nothing new begins."),
         "resume": Entry("resume", "Resume a paused rollout, or one whose controller has ended."),
         "promote": Entry("control", "Skip the current step and continue."),

@@ -9,6 +9,7 @@ from typing import Any
 
 from changeover import wiring
 from changeover.engine.journal.journal import Journal
+from changeover.engine.keeper.health import InstanceHealth, findings_of, inspect, state_of
 from changeover.engine.runtime import rollout_settings
 from changeover.engine.witnesses import Witnesses
 from changeover.kit.clock import Clock
@@ -29,14 +30,17 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
     up = journal.is_up()
     open_now = found.platform.is_open()
     now = Clock(not_before=journal.latest()).now()  # the controllers' clock, which never goes back
+    seen = await inspect(found.runtime, journal) if up else {tier.name: [] for tier in found.chain.tiers}
+    findings = findings_of(found.chain, journal, seen, balancer_runs=open_now) if up else ["The chain is down."]
     tiers, instances = [], []
     for tier in found.chain.tiers:
         state = journal.tier(tier.name)
-        members = list(journal.fleet(tier.name)) if up else []
-        sessions = await _sessions(found, tier.name, members)
-        instances += await asyncio.gather(*(_instance(found, tier, member, now, sessions) for member in members))
-        serving = sum(open_now and _serves(found, member) for member in members)
-        settings = _settings(found, tier)
+        sessions = await _sessions(found, tier.name, [one.member for one in seen[tier.name]])
+        instances += await asyncio.gather(*(_instance(found, tier, one, now, sessions) for one in seen[tier.name]))
+        serving = sum(one.serves for one in seen[tier.name])
+        degraded = context.degraded(_settings(found, tier), state, serving, now) if up and state else ""
+        if degraded and serving == tier.size:
+            findings.append(f"Tier {tier.name}: {degraded}.")
         tiers.append(
             {
                 "name": tier.name,
@@ -46,7 +50,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
                 "status": status_of(state.state).value if state else None,
                 "serving": serving,
                 "restarts": journal.failures(tier.name, state.goal) if up and state else 0,
-                "degraded": (context.degraded(settings, state, serving, now) or None) if up and state else None,
+                "degraded": degraded or None,
                 "canary_share": _canary_share(found, tier, journal) if up else None,
                 "preview": str(shown) if up and (shown := found.platform.preview_entry(tier.name)) else None,
             }
@@ -56,6 +60,8 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
     return {
         "chain": found.chain.name,
         "up": up,
+        "state": state_of(found.chain, seen, findings, up=up).value,
+        "findings": findings,
         "edge_url": edge_url(found) if up else None,
         "ca_file": str(found.platform.ca_file) if up else None,
         "active_command": active,
@@ -64,12 +70,6 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
         "tiers": tiers,
         "instances": instances,
     }
-
-
-def _serves(found: wiring.Wired, member: Member) -> bool:
-    """Whether the instance is admitted and its process runs: the journal does not know of a power cut."""
-    instance = found.platform.recorded(member.name)
-    return member.phase is Phase.ADMITTED and instance is not None and found.platform.gone(instance) is None
 
 
 def _settings(found: wiring.Wired, tier: Tier) -> RolloutSettings:
@@ -110,9 +110,9 @@ async def _sessions(found: wiring.Wired, tier: str, members: Sequence[Member]) -
 
 
 async def _instance(
-    found: wiring.Wired, tier: Tier, member: Member, now: float, sessions: Mapping[str, int | None]
+    found: wiring.Wired, tier: Tier, health: InstanceHealth, now: float, sessions: Mapping[str, int | None]
 ) -> dict[str, Any]:
-    instance = found.platform.recorded(member.name)
+    member, instance = health.member, health.instance
     seen: Witnesses | None = None
     if instance is not None and found.platform.gone(instance) is None:
         kernel, own = found.platform.connections(instance), None
@@ -131,7 +131,9 @@ async def _instance(
         "name": member.name,
         "tier": tier.name,
         "template": instance.template if instance else template_of(member.template),
-        "phase": member.phase.value,
+        "phase": "dead" if health.dead else member.phase.value,
+        "serving": health.serves,
+        "reason": health.reason,
         "pid": instance.pid if instance else None,
         "address": str(instance.address) if instance else None,
         "control": str(instance.control) if instance else None,

@@ -6,7 +6,7 @@ Every step goes observe -> decide -> write down -> perform. The machines decide;
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -26,7 +26,6 @@ from changeover.model.revision import template_of
 from changeover.ports import CannotStart, CanWeigh, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout.members.fleet import Fleet
 from changeover.rollout.members.phases import UNSETTLED, Phase
 from changeover.rollout.tier.actions import ANSWERS, Action, Answer
 from changeover.rollout.tier.decision import Decision
@@ -67,7 +66,7 @@ class Controller:
             member.patience_from = max(member.patience_from, self.now)  # no controller observed it in the meantime
             if (instance := runtime.platform.recorded(member.name)) is not None:
                 runtime.instances[member.name] = instance
-        self._update_carrying(tier.name, machine.fleet)
+        runtime.carry(tier.name, machine.fleet)
         return machine
 
     def _observer(self, tier: Tier) -> Observer:
@@ -185,16 +184,18 @@ class Controller:
                 self._on_progress(Progress(self.now, chain, "load balancer gone; started again", level="warning"))
                 try:
                     await platform.open(fresh=False)
-                    await self._readmit_all()
+                    await self.readmit()
                     platform.mark_whole()
                 except (ChangeoverError, CannotStart, Unknown) as error:
                     self._on_progress(Progress(self.now, chain, str(error), level="warning"))
             await asyncio.sleep(self._timing.resting_look)
 
-    async def _readmit_all(self) -> None:
+    async def readmit(self, names: Container[str] | None = None) -> None:
+        """Have the routers list these members, or all, that are to serve. Raises Unknown."""
         for tier, machine in self.machines.items():
-            for member in machine.fleet.where(Phase.READY, Phase.ADMITTED):
-                if (instance := self._runtime.instances.get(member.name)) is not None:
+            for member in list(machine.fleet.where(Phase.READY, Phase.ADMITTED)):
+                instance = self._runtime.instances.get(member.name)
+                if instance is not None and (names is None or member.name in names):
                     await self._runtime.routers[tier].admit(instance, member.weight)
 
     def _begin_tending(self, tier: str) -> None:
@@ -254,7 +255,7 @@ class Controller:
         ended = None if finish is None else (finish.outcome, finish.reason)
         changed = [*(move.member for move in decision.moved), *decision.touched]
         self._journal.write_step(event.at, tier, decision.state, changed, log_lines(event, decision), ended)
-        self._update_carrying(tier, machine.fleet)
+        self._runtime.carry(tier, machine.fleet)
         for move in decision.moved:
             text = f"{move.before} -> {move.after}"
             self._on_progress(Progress(event.at, tier, text, move.member.name, moved=move))
@@ -292,13 +293,6 @@ class Controller:
             await until_shown(self.machines[tier], preview, self._runtime.instances, self._timing)
         objection = await self.before_step(tier, reached)
         self._feed(tier, on.StepAllowed(self.now, objection))
-
-    def _update_carrying(self, tier: str, fleet: Fleet) -> None:
-        self._runtime.carrying[tier] = frozenset(member.name for member in fleet if member.phase in _CARRYING)
-
-
-_CARRYING = frozenset({Phase.WARMING, Phase.READY, Phase.ADMITTED, Phase.LEAVING, Phase.DRAINING})
-"""Phases in which an instance may pass requests on, and so must know of every change behind it."""
 
 
 def _is_settled(machine: Machine) -> bool:

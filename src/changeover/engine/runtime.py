@@ -5,7 +5,7 @@ Commands that only read a chain import this module and not the controller. Refus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
@@ -21,7 +21,8 @@ from changeover.model.instance import Instance
 from changeover.model.revision import template_of
 from changeover.model.stop import Stop, StopTo
 from changeover.ports import Hop, Platform, Preview, Router
-from changeover.rollout.members.fleet import Moved
+from changeover.rollout.members.fleet import Member, Moved
+from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Progress:
     level: str = "info"
     moved: Moved | None = None
 
+
+_CARRYING = frozenset({Phase.WARMING, Phase.READY, Phase.ADMITTED, Phase.LEAVING, Phase.DRAINING})
+"""Phases in which an instance may pass requests on, and so must know of every change behind it."""
 
 ProgressListener = Callable[[Progress], None]
 
@@ -90,6 +94,10 @@ class ChainRuntime:
     def stop_grace(self, tier: str) -> dict[str, float]:
         """Template -> seconds from the stop signal to SIGKILL, where the chain file has such a time."""
         return {name: stop.grace for name, stop in self.stops[tier].items() if stop.grace is not None}
+
+    def carry(self, tier: str, members: Iterable[Member]) -> None:
+        """These are the members of the tier at present. Routers that are instances must know those with traffic."""
+        self.carrying[tier] = frozenset(member.name for member in members if member.phase in _CARRYING)
 
     def _stop(self, tier: str, template: str) -> Stop:
         return self.stops[tier].get(template, Stop())

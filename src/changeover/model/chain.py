@@ -184,6 +184,13 @@ class Update(ConfigModel):
         "times `min_ready` and at most `progress_deadline`: a version that dies at the end of its longest requests "
         "shows it in no shorter time. `plan` counts it.",
     )
+    abandoned: Literal["resume", "undo", "wait"] = Field(
+        "wait",
+        description="What the keeper does with a rollout whose controller has ended. `resume`: it carries the rollout "
+        "on; `undo`: it takes the rollout back; `wait`: the rollout stays at its step, dead instances are replaced, "
+        "and an operator decides. The default is `wait`, because Ctrl-C, a cancelled CI job and a machine that lost "
+        "power look the same to the keeper. A release goes the most careful way that its tiers name.",
+    )
     progress_deadline: Seconds = Field(
         60.0,
         gt=0,
@@ -264,6 +271,9 @@ class Chain(ConfigModel):
         "Forwarded and the like at the first tier: docs/security.md.",
     )
     tiers: tuple[Tier, ...] = Field(min_length=1, description="Edge first, each tier before those behind it.")
+    keep: int = Field(
+        10, ge=0, description="Folders of ended instances of a tier that stay, with their logs, for an examination."
+    )
     hooks: tuple[Hook, ...] = Field((), description="Commands and requests at points of a rollout: docs/hooks.md.")
     notify: tuple[Notify, ...] = Field((), description="Receivers of notifications about rollouts: docs/hooks.md.")
 

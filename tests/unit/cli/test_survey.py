@@ -43,7 +43,8 @@ def test_a_tier_has_its_goal_and_status_and_an_instance_without_a_process_does_n
 def test_an_instance_without_a_record_has_no_address_and_unknown_counts(chain: StandingChain) -> None:
     record(chain, Rolling(Rollout("v1")), member(1, "v1", Phase.ADMITTED))
     (instance,) = chain.run("status", "--json").json["instances"]
-    assert (instance["name"], instance["phase"], instance["template"]) == ("runtime-v1-1", "admitted", "v1")
+    assert (instance["name"], instance["phase"], instance["template"]) == ("runtime-v1-1", "dead", "v1")
+    assert (instance["serving"], instance["reason"]) == (False, "there is no record of its process")
     assert (instance["pid"], instance["address"], instance["in_flight"]) == (None, None, None)
 
 
@@ -78,6 +79,7 @@ def test_a_chain_that_is_down_has_no_instances(chain: StandingChain) -> None:
         journal.clear_tiers(time.time())
     status = chain.run("status", "--json").json
     assert (status["up"], status["edge_url"], status["instances"]) == (False, None, [])
+    assert (status["state"], status["findings"]) == ("down", ["The chain is down."])
 
 
 def test_unknown_counts_differ_from_none_in_flight() -> None:

@@ -22,9 +22,9 @@ from changeover.ports import CannotStart, LaunchContext, Membership, Preview, Ro
 TRAITS = HopTraits("fake", AppSettings, "http", "/ready", SIGTERM)
 
 
-def chain(*tiers: str, hooks: Collection[Mapping[str, Any]] = (), size: int = 1) -> Chain:
+def chain(*tiers: str, hooks: Collection[Mapping[str, Any]] = (), size: int = 1, abandoned: str = "wait") -> Chain:
     """Tiers with templates v1 and v2, which need no time to be admitted."""
-    update = {"min_ready": "0s", "progress_deadline": "5s"}
+    update = {"min_ready": "0s", "progress_deadline": "5s", "abandoned": abandoned}
     return Chain.model_validate(
         {
             "tiers": [

@@ -146,6 +146,9 @@ async def _take_over(
             return _print_answer(
                 output, tier, action, await pause_unattended(found.runtime, journal, tier, on_progress, user)
             )
+        state = journal.tier(tier)
+        if action is Action.RETRY and state is not None and state.retry_to is not None:
+            _check_retry(found, tier, state.retry_to)
         return show_rolled(output, await carry_on(found.runtime, journal, on_progress, action, user))
 
 
@@ -160,6 +163,8 @@ async def _at_rest(output: Output, found: wiring.Wired, journal: Journal, tier: 
         )
     if action is Action.UNDO:
         check_templates(found.runtime, journal, {tier: goal})
+    else:
+        _check_retry(found, tier, goal)
     if rested is not None and is_restart(rested.goal, goal):
         same = template_of(goal)
         output.note(f"{tier} runs {same} before and after the last rollout: its instances are replaced by new ones.")
@@ -167,3 +172,15 @@ async def _at_rest(output: Output, found: wiring.Wired, journal: Journal, tier: 
             "They start from the code that is on disk now; restore earlier code first if that is what you want."
         )
     return await roll_targets(output, found, journal, {tier: goal}, "rolling" if action is Action.UNDO else None)
+
+
+def _check_retry(found: wiring.Wired, tier: str, goal: str) -> None:
+    """Refuse to retry a template that was edited since: it is not the one whose rollout was undone."""
+    goal = template_of(goal)
+    was, now = found.runtime.hashes_in_use()[tier].get(goal), found.runtime.hashes[tier].get(goal)
+    if was is not None and was != now:
+        raise fail(
+            f"template {goal} of tier {tier} was changed since its rollout was undone",
+            state="Nothing was changed.",
+            next=f"`changeover roll {tier} --to {goal}` rolls to it as it is now; to retry, restore it as it was.",
+        )

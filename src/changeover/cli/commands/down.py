@@ -57,7 +57,9 @@ async def stop(found: wiring.Wired, on_progress: ProgressListener) -> tuple[list
     """Take a chain down; returns the names of the stopped instances, and of the killed ones. Raises ChangeoverError."""
     with contextlib.closing(found.journal()) as journal:
         holder = journal.holder()
-        if holder is None or holder.purpose == KEEPER or not holder.is_alive():
+        keeper = journal.keeper()
+        by_keeper = holder is not None and keeper is not None and holder.pid == keeper.pid
+        if holder is None or by_keeper or holder.purpose == KEEPER or not holder.is_alive():
             end_keeper(journal)  # first, because the keeper may hold the lease
         with lease(journal, "down", time.time()):
             end_keeper(journal)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from changeover.cli import exits
+from changeover.cli.attendance import ExitWhenPausedOption, TimeoutOption, stay
 from changeover.cli.chains import running
 from changeover.cli.commands.control import control
 from changeover.cli.commands.roll import show_rolled
@@ -19,12 +20,18 @@ from changeover.engine.release.release import carry_on
 from changeover.rollout.tier.actions import Action
 
 
-def resume(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
+def resume(
+    timeout: TimeoutOption = None,
+    exit_when_paused: ExitWhenPausedOption = False,
+    file: FileOption = None,
+    state: StateOption = STATE,
+    json: JsonOption = False,
+) -> None:
     """Resume a paused rollout, or one whose controller has ended. Its deadlines stay the original ones."""
-    run(json, lambda output: _resume(output, file, state), acts=True)
+    run(json, lambda output: _resume(output, file, state, timeout, exit_when_paused), acts=True)
 
 
-async def _resume(output: Output, file: Path | None, state: Path) -> int:
+async def _resume(output: Output, file: Path | None, state: Path, timeout: float | None, exit_when_paused: bool) -> int:
     async with running(file, state) as found:
         with contextlib.closing(found.journal()) as journal:
             holder = journal.holder()
@@ -38,5 +45,6 @@ async def _resume(output: Output, file: Path | None, state: Path) -> int:
                 paused = any((tier := journal.tier(t.name)) and tier.paused for t in found.chain.tiers)
                 action = Action.RESUME if paused else None
                 start_keeper(found.state, journal)
-                released = await carry_on(found.runtime, journal, output.progress_since(time.time()), action, "resume")
+                work = carry_on(found.runtime, journal, output.progress_since(time.time()), action, "resume")
+                released = await stay(work, journal, timeout, exit_when_paused)
     return show_rolled(output, released)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group
 
 from changeover import wiring
 from changeover.cli import exits
+from changeover.cli.attendance import ExitWhenPausedOption, TimeoutOption, stay
 from changeover.cli.chains import running
+from changeover.cli.detached import in_background
 from changeover.cli.frame import run
 from changeover.cli.keeper_process import start_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
@@ -50,6 +54,11 @@ def roll(
     plan: Annotated[
         str, typer.Option("--plan", metavar="ID", help="Execute this plan. Refused if the chain has changed since.")
     ] = "",
+    timeout: TimeoutOption = None,
+    exit_when_paused: ExitWhenPausedOption = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when the rollout has begun; `changeover wait` waits for its end.")
+    ] = False,
     file: FileOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
@@ -65,18 +74,28 @@ def roll(
     """
 
     async def work(output: Output) -> int:
+        if detach:
+            return await in_background(
+                output, [word for word in sys.argv[1:] if word not in ("--detach", "--json")], state
+            )
+        stays = partial(stay, timeout=timeout, exit_when_paused=exit_when_paused)
         async with running(file, state) as found:
             with contextlib.closing(found.journal()) as journal:
                 if not plan:
                     asked = requested_targets(found, journal, tier, to, everything, release, restart)
-                    return await roll_targets(output, found, journal, asked, strategy.value if strategy else None)
+                    chosen: Strategy | None = strategy.value if strategy else None
+                    return await roll_targets(output, found, journal, asked, chosen, stays=stays)
                 if tier or to or everything or release or strategy or restart:
                     alone = "--plan cannot be combined with TIER, --to, --all, --release or --strategy"
                     raise fail(f"{alone}, nor with --restart")
                 saved = find_plan(found.state, plan)
-                return await roll_targets(output, found, journal, saved.targets, saved.strategy, saved)
+                return await roll_targets(output, found, journal, saved.targets, saved.strategy, saved, stays)
 
     run(json, work, acts=True)
+
+
+Stay = Callable[[Coroutine[Any, Any, Released], Journal], Coroutine[Any, Any, Released]]
+"""Awaits a rollout, for as long as its command stays with it."""
 
 
 async def roll_targets(
@@ -86,6 +105,7 @@ async def roll_targets(
     targets: Mapping[str, str],
     strategy: Strategy | None,
     plan: SavedPlan | None = None,
+    stays: Stay = stay,
 ) -> int:
     """Roll, print the outcome, and return the exit code. Refused if the chain has changed since `plan` was made."""
     async with patient_lease(journal, f"roll {in_words(targets)}", time.time()):
@@ -108,7 +128,8 @@ async def roll_targets(
             output.note(note)
         found.keep_copy(journal, targets)  # after the checks: the keeper starts replacements from this copy
         start_keeper(found.state, journal)
-        released = await roll_tiers(found.runtime, journal, targets, output.progress_since(time.time()), strategy)
+        on_progress = output.progress_since(time.time())
+        released = await stays(roll_tiers(found.runtime, journal, targets, on_progress, strategy), journal)
     return show_rolled(output, released)
 
 

@@ -2,76 +2,107 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from pathlib import Path
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.chains import chain_file, note_changes, refuse_orphans, wired
+from changeover.cli.chain_changes import check_is_that_chain, not_applied
+from changeover.cli.chains import as_it_runs, chain_file, note_changes, refuse_orphans, wired
 from changeover.cli.frame import run
 from changeover.cli.keeper_process import ensure_keeper, start_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.status import picture
 from changeover.cli.survey import survey
-from changeover.engine.journal.lease import lease, patient_lease
-from changeover.engine.keeper.keeper import KeeperTiming, heal, needs_healing
+from changeover.engine.journal.journal import Journal
+from changeover.engine.journal.lease import lease
+from changeover.engine.keeper.health import inspect, serves_whole
 from changeover.engine.lifecycle import bring_up
 from changeover.engine.runtime import ProgressListener
-from changeover.model.errors import fail
+from changeover.model.errors import ChangeoverError
 
 REVIVAL = 60.0
 """Seconds that `up` waits for what died, or the longest progress deadline: all instances may have to start at once."""
+LOOK = 0.2
+"""Seconds between two looks at what serves."""
 
 
 def up(file: FileOption = None, state: StateOption = STATE, json: JsonOption = False) -> None:
     """Start every tier from its first template and wait until all instances serve.
 
-    If the chain is already up, only instances and load balancers that died are started again.
+    If the chain is already up, the templates that it runs are started again where instances or load balancers died.
+    The exit code then is that of `status --check`.
     """
     run(json, lambda output: _up(output, file, state), acts=True)
 
 
 async def _up(output: Output, file: Path | None, state: Path) -> int:
+    async with as_it_runs(state) as known:
+        if known is not None:
+            with contextlib.closing(known.journal()) as journal:
+                if journal.is_up():
+                    _compare(output, known, journal, file)
+                    ensure_keeper(known.state, journal)
+                    await _until_whole(output, known, journal)
+                    return await _show(output, known, journal)
     source = chain_file(file, state)
     if not (state / wiring.COPY).exists():
         refuse_orphans(state)
     async with wired(source, state) as found:
+        note_changes(output, found, {tier.name: tier.first for tier in found.chain.tiers})
+        await start(found, source, output.progress_since(time.time()))
         with contextlib.closing(found.journal()) as journal:
-            up_already = journal.is_up()
-        if up_already:
-            with contextlib.closing(found.journal()) as journal:
-                ensure_keeper(found.state, journal)  # first: it goes on if this attempt does not succeed
-            await _revive(output, found)
-        else:
-            note_changes(output, found, {tier.name: tier.first for tier in found.chain.tiers})
-            await start(found, source, output.progress_since(time.time()))
-        with contextlib.closing(found.journal()) as journal:
-            data = await survey(found, journal)
-            output.result(data, picture(data))
-    return exits.DONE
+            await _until_whole(output, found, journal, fresh=True)
+            return await _show(output, found, journal)
 
 
-async def _revive(output: Output, found: wiring.Wired) -> None:
-    """Start what died of a chain that is up, after a power cut everything. Raises ChangeoverError if it stays down."""
-    with contextlib.closing(found.journal()) as journal:
-        if journal.rollouts(unfinished=True):
-            output.note("A rollout is not finished; `changeover resume` continues it. The keeper replaces what died.")
+async def _show(output: Output, found: wiring.Wired, journal: Journal) -> int:
+    data = await survey(found, journal)
+    output.result(data, picture(data))
+    return exits.BY_STATE[data["state"]]
+
+
+def _compare(output: Output, known: wiring.Wired, journal: Journal, given: Path | None) -> None:
+    """Refuse a given file of another chain, and name what a file has that the running chain does not have yet."""
+    started_from = journal.chain_file()
+    file = given or started_from
+    if file is None or (given is None and not file.exists()):
+        return
+    try:
+        chain = wiring.read_chain(file)[0].chain
+        if given is not None:
+            check_is_that_chain(chain, file, known.chain, started_from, known.state)
+    except ChangeoverError as error:
+        if given is not None:
+            raise
+        output.note(f"{error}\nThe chain goes on as it runs.")
+        return
+    if changes := not_applied(chain, wiring.read_chain(known.state / wiring.COPY)[0].chain):
+        output.note(
+            f"{file} differs from what runs in: {', '.join(changes)}. `up` applies none of it; "
+            "`changeover roll TIER --to TEMPLATE` does, or names what needs `down` and `up`."
+        )
+
+
+async def _until_whole(output: Output, found: wiring.Wired, journal: Journal, *, fresh: bool = False) -> None:
+    """Wait until every tier has its instances in service, for a limited time.
+
+    The keeper starts what died, or the controller of a rollout does. `fresh`: this command has just started all.
+    """
+    deadline = time.monotonic() + max(REVIVAL, *(tier.update.progress_deadline for tier in found.chain.tiers))
+    waits = fresh
+    while not serves_whole(found.chain, journal, await inspect(found.runtime, journal)):
+        if not waits:
+            waits = True
+            output.note("The chain was up, and parts of it do not serve. The keeper starts them again.")
+        if time.monotonic() > deadline:
             return
-        if not needs_healing(found.runtime, journal):
-            output.note("The chain is already up. Nothing was changed.")
-            return
-        output.note("The chain was up, and parts of it have died. They are started again.")
-        patience = max(REVIVAL, *(tier.update.progress_deadline for tier in found.chain.tiers))
-        async with patient_lease(journal, "up", time.time()):
-            await heal(found.runtime, journal, output.progress_since(time.time()), KeeperTiming(heal=patience))
-        if needs_healing(found.runtime, journal):
-            raise fail(
-                f"the chain does not serve whole within {patience:.0f} s",
-                state="The keeper goes on with replacing the instances that died.",
-                next="`changeover status` shows what is missing; the logs are in the state folder.",
-            )
+        await asyncio.sleep(LOOK)
+    if not waits:
+        output.note("The chain is already up. Nothing was changed.")
 
 
 async def start(found: wiring.Wired, source: Path, on_progress: ProgressListener) -> None:

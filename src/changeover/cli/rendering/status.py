@@ -9,7 +9,10 @@ from rich.markup import escape
 from rich.text import Text
 from rich.tree import Tree
 
-_PHASE = {"admitted": "green", "draining": "yellow", "leaving": "yellow", "failed": "red"}
+_PHASE = {"admitted": "green", "draining": "yellow", "leaving": "yellow", "failed": "red", "dead": "red"}
+
+
+_STATE = {"serving": "green", "degraded": "yellow", "down": "red"}
 
 
 def picture(data: dict[str, Any]) -> Group:
@@ -20,10 +23,10 @@ def picture(data: dict[str, Any]) -> Group:
         head.append(
             f"\nactive: {data['active_command']['command']} (pid {data['active_command']['pid']})", style="cyan"
         )
-    if data["up"] and not data["load_balancer_running"]:
-        head.append("\nthe load balancer is down", style="red")
-    if data["up"] and data["keeper_pid"] is None:
-        head.append("\nno keeper is running: dead instances are not replaced; `changeover up` starts one", style="red")
+    if data["up"]:
+        head.append(f"\nstate: {data['state']}", style=_STATE[data["state"]])
+        for finding in data["findings"]:
+            head.append(f"\n- {finding}", style=_STATE[data["state"]])
     trees = []
     for tier in data["tiers"] if data["up"] else ():
         title = f"[bold]{tier['name']}[/] {tier['kind']}  {tier['serving']} of {tier['size']} serving  {tier['status']}"
@@ -56,6 +59,8 @@ def _row(one: dict[str, Any]) -> str:
         row += f"requests {requests}, uploads {len(seen['uploads'])}, connections {seen['connections']}"
     if (counts := one["in_flight_counts"]) is not None and one["phase"] in ("leaving", "draining"):
         row += _counts(counts)
+    if one["reason"]:
+        row += f"  [red]{escape(one['reason'])}[/]"
     if one["drain_seconds_left"] is not None:
         row += f"  [yellow]deadline in {one['drain_seconds_left']:.0f} s[/]"
     return row

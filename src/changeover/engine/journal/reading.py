@@ -120,7 +120,14 @@ class JournalReader:
 
     def unfinished_release(self) -> Release | None:
         """The release that is under way, or was when its controller ended."""
-        row = self._db.one("select * from releases where ended is null order by id desc limit 1")
+        return self._release("select * from releases where ended is null order by id desc limit 1")
+
+    def last_release(self) -> Release | None:
+        """The last one that has ended."""
+        return self._release("select * from releases where ended is not null order by id desc limit 1")
+
+    def _release(self, query: str) -> Release | None:
+        row = self._db.one(query)
         if row is None:
             return None
         return Release(
@@ -130,6 +137,7 @@ class JournalReader:
             strategy=row["strategy"],
             started=row["started"],
             undo_reason=row["undo_reason"],
+            outcome=row["outcome"],
         )
 
     # -- requests and the log ----------------------------------------------------------------------------------------

@@ -77,6 +77,8 @@ class Release:
     strategy: Strategy | None
     started: float
     undo_reason: str | None
+    outcome: Outcome | None = None
+    """None while it is unfinished."""
 
 
 @dataclass(frozen=True)

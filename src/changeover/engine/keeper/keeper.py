@@ -1,23 +1,33 @@
 """The keeper: stays behind after `up`, replaces instances that died, and otherwise leaves the chain alone.
 
-It looks without the lease, and takes the lease only when an instance died and no command holds it. A rollout whose
-controller has ended is paused when it must be healed: the operator decides which way it goes.
+It looks without the lease, and takes the lease only when no live command holds it. A rollout whose controller has ended
+goes the way that `update.abandoned` names; with `wait` it is paused as soon as an instance dies, and that is replaced.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal, LeaseHeld
 from changeover.engine.journal.lease import KEEPER
-from changeover.engine.runtime import ChainRuntime, ProgressListener
+from changeover.engine.keeper.health import inspect, wanted_now
+from changeover.engine.release.release import carry_on
+from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener
 from changeover.kit.clock import Clock
+from changeover.model.errors import ChangeoverError
+from changeover.ports import CannotStart, Unknown
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Action
+from changeover.rollout.tier.machine import Machine
+from changeover.rollout.tier.state import Undoing
+
+Abandoned = Literal["resume", "undo", "wait"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,8 @@ class KeeperTiming:
 
     look: float = 0.5
     """Between two looks at the chain."""
+    router_look: float = 5.0
+    """Between two questions to the routers: only a fault outside of the chain takes an instance from their lists."""
     heal: float = 15.0
     """For one attempt; then the keeper gives back the lease until the next look. A template that does not start must
     not keep out the rollout that replaces it. The pause between starts is in the journal, and goes on."""
@@ -39,25 +51,85 @@ async def keep(
     timing: KeeperTiming = KeeperTiming(),
 ) -> None:
     """Heal until the chain is down, or `changed` reports that its file is another one than `runtime` was made from."""
+    keeper = _Keeper(runtime, journal, on_progress, timing)
     while journal.is_up() and not changed():
-        abandoned = bool(journal.rollouts(unfinished=True))
-        if _something_died(runtime, journal) if abandoned else needs_healing(runtime, journal):
-            try:
-                journal.take_lease(KEEPER, Clock().now())
-            except LeaseHeld:
-                pass
-            else:
-                try:
-                    await heal(runtime, journal, on_progress, timing)
-                finally:
-                    journal.release_lease()
+        holder = journal.holder()
+        if holder is None or not holder.is_alive():
+            with contextlib.suppress(LeaseHeld):
+                await keeper.look()
         await asyncio.sleep(timing.look)
+
+
+class _Keeper:
+    def __init__(
+        self, runtime: ChainRuntime, journal: Journal, on_progress: ProgressListener, timing: KeeperTiming
+    ) -> None:
+        self._runtime = runtime
+        self._journal = journal
+        self._on_progress = on_progress
+        self._timing = timing
+        self._asked_routers = -timing.router_look
+        self._refused = False
+        """Whether an abandoned rollout could not be carried on. It then waits for an operator."""
+
+    async def look(self) -> None:
+        """One look, and what follows from it. Raises LeaseHeld."""
+        runtime, journal = self._runtime, self._journal
+        policy = abandoned_policy(runtime, journal)
+        if policy in ("resume", "undo") and not self._refused:
+            await self._carry_on(policy)
+        elif something_died(runtime, journal) or is_short(runtime, journal):
+            await self._heal()
+        elif time.monotonic() - self._asked_routers >= self._timing.router_look:
+            self._asked_routers = time.monotonic()
+            if await _missing_at_routers(runtime, journal):
+                await self._heal()
+
+    async def _carry_on(self, policy: str) -> None:
+        journal = self._journal
+        journal.take_lease(f"{policy} (the keeper)", Clock().now())  # not KEEPER: pause and abort find a controller
+        self._runtime.instances.clear()
+        try:
+            action = Action.ABORT if policy == "undo" and not self._goes_back() else None
+            await carry_on(self._runtime, journal, self._on_progress, action, "the keeper (update.abandoned)")
+        except (ChangeoverError, CannotStart, Unknown) as error:
+            self._refused = True
+            text = f"the abandoned rollout waits for an operator, because it could not be carried on: {error}"
+            self._on_progress(Progress(Clock().now(), self._runtime.chain.name, text, level="warning"))
+        finally:
+            journal.release_lease()
+
+    def _goes_back(self) -> bool:
+        release = self._journal.unfinished_release()
+        states = [self._journal.tier(tier.name) for tier in self._runtime.chain.tiers]
+        undoing = any(state is not None and isinstance(state.state, Undoing) for state in states)
+        return undoing or (release is not None and release.undo_reason is not None)
+
+    async def _heal(self) -> None:
+        self._journal.take_lease(KEEPER, Clock().now())
+        try:
+            await heal(self._runtime, self._journal, self._on_progress, self._timing)
+        finally:
+            self._journal.release_lease()
+
+
+def abandoned_policy(runtime: ChainRuntime, journal: Journal) -> Abandoned | None:
+    """What is to become of the unfinished rollout, if there is one: of its tiers' settings the most careful one."""
+    release = journal.unfinished_release()
+    moving = {row.tier for row in journal.rollouts(unfinished=True)}
+    if release is None:
+        return "wait" if moving else None
+    names = moving | set(release.to_templates)
+    found = {tier.update.abandoned for tier in runtime.chain.tiers if tier.name in names}
+    most_careful: tuple[Abandoned, ...] = ("wait", "undo", "resume")
+    return next((policy for policy in most_careful if policy in found), "wait")
 
 
 async def heal(
     runtime: ChainRuntime, journal: Journal, on_progress: ProgressListener, timing: KeeperTiming = KeeperTiming()
 ) -> None:
     """Replace what died, for a limited time. Pauses a rollout that is not finished. The lease must be held."""
+    missing = await _missing_at_routers(runtime, journal)
     runtime.instances.clear()
     controller = Controller(runtime, journal, on_progress)
     async with controller.tending():
@@ -65,6 +137,11 @@ async def heal(
         for tier in moving:
             controller.request(tier, Action.PAUSE, "the keeper")  # refused by an undo, which goes on
         await asyncio.sleep(timing.look)  # one look at every tier, so that the controller sees which instances died
+        for name in missing:
+            text = "its routers did not list it; it is admitted again"
+            on_progress(Progress(controller.now, runtime.chain.name, text, name, level="warning"))
+        with contextlib.suppress(Unknown):
+            await controller.readmit(missing)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timing.heal):
                 if moving:
@@ -73,24 +150,35 @@ async def heal(
                     await controller.settle()
 
 
+async def _missing_at_routers(runtime: ChainRuntime, journal: Journal) -> frozenset[str]:
+    """Names of the instances that are to serve and run, and that a router does not list."""
+    seen = await inspect(runtime, journal)
+    return frozenset(one.member.name for tier in seen.values() for one in tier if one.unlisted)
+
+
 async def _until_replaced(
     runtime: ChainRuntime, journal: Journal, controller: Controller, timing: KeeperTiming
 ) -> None:
-    """A paused rollout never settles: wait until no dead instance is in service and none is being started."""
-    starting = (Phase.CREATING, Phase.WARMING)
-    while _something_died(runtime, journal) or any(m.fleet.count(starting) for m in controller.machines.values()):
+    """A paused rollout never settles: wait until no dead instance is in service and none is on its way to service."""
+    while something_died(runtime, journal) or any(map(_is_starting, controller.machines.values())):
         await asyncio.sleep(timing.look)
 
 
-def needs_healing(runtime: ChainRuntime, journal: Journal) -> bool:
-    """Whether the load balancer or an instance is missing. Asks processes, because the journal may be out of date."""
-    for tier in runtime.chain.tiers:
-        if journal.fleet(tier.name).count((Phase.ADMITTED,)) < tier.size and journal.tier(tier.name) is not None:
-            return True
-    return _something_died(runtime, journal)
+def _is_starting(machine: Machine) -> bool:
+    """Whether an instance is on its way to service. Those that wait for a switch are not."""
+    return machine.fleet.count((Phase.CREATING, Phase.WARMING, Phase.READY)) > len(machine.held_back)
 
 
-def _something_died(runtime: ChainRuntime, journal: Journal) -> bool:
+def is_short(runtime: ChainRuntime, journal: Journal) -> bool:
+    """Whether a tier has fewer instances in service than it is to have now, as far as the journal knows."""
+    return any(
+        journal.fleet(tier.name).serving < wanted_now(tier, journal)
+        for tier in runtime.chain.tiers
+        if journal.tier(tier.name) is not None
+    )
+
+
+def something_died(runtime: ChainRuntime, journal: Journal) -> bool:
     """Whether the load balancer is down, or an instance that is to serve has no process."""
     if not runtime.platform.is_open():
         return True

@@ -14,6 +14,7 @@ from typing import Any
 from changeover.engine.controller import Controller
 from changeover.engine.hooks.run import HookFailed, HookRunner
 from changeover.engine.journal.journal import Journal
+from changeover.engine.journal.reading import JournalReader
 from changeover.engine.journal.records import LogLine, Outcome, Release, RolloutRow
 from changeover.engine.runtime import ChainRuntime, ProgressListener, check_templates
 from changeover.model.chain import Strategy, Tier
@@ -48,6 +49,25 @@ class Released:
 
     outcome: Outcome
     parts: tuple[Rolled, ...]
+
+
+def last_released(journal: JournalReader) -> Released | None:
+    """The outcome of the last release that has ended; None before the first one."""
+    release = journal.last_release()
+    if release is None:
+        return None
+    parts = [
+        Rolled(
+            row,
+            Finish(row.outcome or "failed", row.reason or ""),
+            (row.ended or row.started) - row.started,
+            tuple(journal.members_since(row.tier, row.started)),
+            journal.fleet(row.tier).serving,
+        )
+        for row in journal.rollouts()
+        if row.started >= release.started
+    ]
+    return Released(release.outcome or "failed", tuple(parts))
 
 
 def find(runtime: ChainRuntime, tier: str, goal: str) -> Tier:

@@ -125,7 +125,9 @@ class KongRouter:
         seen = self._now() - since
         if seen < needed:
             why = "uploads that it buffers" if needed > propagation else "nodes that are not asked"
-            return Membership(False, False, f"Kong (seen for {seen:.0f} s of {needed:.0f} s, for {why})")
+            return Membership(
+                False, False, f"Kong (seen for {seen:.0f} s of {needed:.0f} s, for {why})", agreed=weight > 0
+            )
         return Membership(admitted=weight > 0, removed=weight == 0, weight=weight or None)
 
 

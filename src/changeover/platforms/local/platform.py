@@ -29,7 +29,7 @@ from changeover.model.errors import fail
 from changeover.model.hop_traits import KnownHops, routing_tiers
 from changeover.model.instance import Address, Instance, LaunchSpec
 from changeover.model.stop import StopTo
-from changeover.platforms.local import haproxy, orphans, tls
+from changeover.platforms.local import haproxy, logs, orphans, tls
 from changeover.platforms.local.environment import Environments
 from changeover.platforms.local.output import check_now, tail_of
 from changeover.platforms.local.peers import Peers
@@ -74,6 +74,7 @@ class LocalPlatform:
         self._api = haproxy.RuntimeApi(state / "haproxy", timing)
         self._peers = Peers()
         self._reserved: set[int] = set()
+        self._creating: set[str] = set()
 
     # -- load balancer and folders -----------------------------------------------------------------------------
 
@@ -218,8 +219,10 @@ class LocalPlatform:
         if (known := self.recorded(name)) is not None:
             return known
         process.kill_all_of(folder)  # a controller killed before it recorded the instance leaves its processes
+        self._creating.add(name)
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)  # for workers of another account; other processes of theirs cannot enter the state folder
+        logs.prune(folder.parent, tier.name, self._chain.keep, self._creating)
         address = control = Address(_HOST, self._reserve_port())
         if self._hops[tier.kind].own_control:
             control = Address(_HOST, self._reserve_port())
@@ -234,7 +237,10 @@ class LocalPlatform:
             proxied=proxied,
             ready_path=tier.health.path or "",
         )
-        return await self.start(instance, tier)
+        try:
+            return await self.start(instance, tier)
+        finally:
+            self._creating.discard(name)
 
     def _is_proxied(self, tier: Tier) -> bool:
         return self._chain.asks_for_clients and tier.name == self._chain.tiers[0].name

@@ -58,7 +58,7 @@ def test_an_undone_rollout_names_the_reason_what_serves_and_what_to_do_next() ->
         "runtime: v1 -> v2 was undone: guard: errors",
         "2 instances of v1 serve all traffic.",
         "Nothing was cut.",
-        "Correct v2 and roll again, or `changeover retry`.",
+        "Correct v2 and run `changeover roll runtime --to v2` again; `changeover retry` rolls to it unchanged.",
     ]
     failed = shown(rolled_text(rolled(CUT, finish=Finish("failed", "no start"))))
     assert "was not completed: no start" in failed

@@ -9,6 +9,8 @@ from changeover.cli.rendering.status import picture
 DOWN: dict[str, Any] = {
     "chain": "pair",
     "up": False,
+    "state": "down",
+    "findings": [],
     "edge_url": None,
     "ca_file": None,
     "active_command": None,
@@ -33,6 +35,8 @@ IN_FLIGHT = {"requests": 3, "connections": 5, "uploads": [{}], "bytes_left": 10}
 UP = {
     **DOWN,
     "up": True,
+    "state": "degraded",
+    "findings": ["No keeper is running."],
     "edge_url": "https://127.0.0.1:8443",
     "ca_file": "ca.pem",
     "load_balancer_running": True,
@@ -45,6 +49,8 @@ UP = {
             "template": template,
             "phase": phase,
             "address": "127.0.0.1:9001",
+            "serving": phase == "admitted",
+            "reason": "",
             "in_flight": in_flight,
             "in_flight_counts": None,
             "drain_seconds_left": left,
@@ -95,3 +101,11 @@ def test_a_canary_shows_its_share_and_a_tier_its_preview() -> None:
     text = printed(UP)
     assert "v2 gets 9.8 % of requests (target 10 %)" in text
     assert "preview at 127.0.0.1:9090" in text
+
+
+def test_the_state_and_what_is_wrong_stand_at_the_top_and_beside_the_instance() -> None:
+    dead = {**UP["instances"][0], "phase": "dead", "reason": "its process has ended: [Errno 12] no memory"}
+    shown = printed({**UP, "instances": [dead]})
+    assert "state: degraded - No keeper is running." in shown
+    assert "dead" in shown
+    assert "its process has ended: [Errno 12] no memory" in shown

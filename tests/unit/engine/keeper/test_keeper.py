@@ -7,13 +7,14 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from tests.unit.engine.fake_chain import FakePlatform, chain, runtime
+from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtime
 
 from changeover.engine.journal.journal import Journal
-from changeover.engine.keeper.keeper import KeeperTiming, keep
+from changeover.engine.keeper.keeper import KeeperTiming, abandoned_policy, keep
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
-from changeover.engine.runtime import Progress
-from changeover.rollout.tier.state import Rolling, Rollout
+from changeover.engine.runtime import Progress, ProgressListener
+from changeover.rollout.members.phases import Phase
+from changeover.rollout.tier.state import Rolling, Rollout, Undoing
 
 SOON = KeeperTiming(look=0.02, heal=2.0)
 
@@ -30,11 +31,40 @@ def up(held: Journal, platform: FakePlatform) -> Journal:
     return held
 
 
-def kept(journal: Journal, platform: FakePlatform, looks: int) -> None:
+def kept(
+    journal: Journal,
+    platform: FakePlatform,
+    looks: int,
+    *,
+    abandoned: str = "wait",
+    router: FakeRouter | None = None,
+    listener: ProgressListener = ignore,
+) -> None:
     """Keep the chain for that many looks."""
     left = iter([*[False] * looks, True])
+    of = chain("app", size=2, abandoned=abandoned)
     with closing(Journal(journal.folder / "journal.db")) as own:
-        asyncio.run(keep(runtime(chain("app", size=2), platform), own, ignore, lambda: next(left), SOON))
+        made = runtime(of, platform, {"app": router or everywhere(platform)})
+        asyncio.run(keep(made, own, listener, lambda: next(left), SOON))
+
+
+def everywhere(platform: FakePlatform) -> FakeRouter:
+    """A router that lists every instance there is."""
+    router = FakeRouter()
+    router.members |= set(platform.running)
+    return router
+
+
+def abandon(journal: Journal) -> None:
+    """Begin a rollout to v2 whose controller ends after its first step."""
+    journal.take_lease("roll app to v2", 200.0)
+    journal.begin_release(200.0, {"app": "v2"}, {"app": "v1"})
+    journal.begin_rollout(200.0, "app", "v1", "v2")
+    resting = journal.tier("app")
+    assert resting is not None
+    moving = replace(resting, goal="v2", state=Rolling(Rollout("v1", serial_before=resting.serial)))
+    journal.write_step(200.0, "app", moving, (), ())
+    journal.release_lease()
 
 
 def test_a_dead_instance_is_replaced_and_the_lease_given_back(up: Journal, platform: FakePlatform) -> None:
@@ -115,3 +145,83 @@ def test_the_keeper_ends_when_the_chain_is_down(up: Journal, platform: FakePlatf
     up.clear_tiers(200.0)
     up.release_lease()
     kept(up, platform, looks=10**6)
+
+
+@pytest.mark.parametrize(("policy", "outcome", "serves"), [("resume", "completed", "v2"), ("undo", "undone", "v1")])
+def test_a_rollout_whose_controller_has_ended_goes_the_way_that_its_tier_names(
+    up: Journal, platform: FakePlatform, policy: str, outcome: str, serves: str
+) -> None:
+    abandon(up)
+    kept(up, platform, looks=1, abandoned=policy)
+    (row,) = [row for row in up.rollouts() if row.to_template == "v2"]
+    assert row.outcome == outcome
+    assert {name.split("-")[1] for name in platform.running} == {serves}
+    assert len(platform.running) == 2
+    assert (up.unfinished_release(), up.holder()) == (None, None)
+
+
+def test_an_undo_that_lost_its_controller_is_carried_on_by_undo(up: Journal, platform: FakePlatform) -> None:
+    abandon(up)
+    up.take_lease("abort", 201.0)
+    release, moving = up.unfinished_release(), up.tier("app")
+    assert release is not None
+    assert moving is not None
+    up.write_step(201.0, "app", replace(moving, goal="v1", state=Undoing("requested", 2)), (), ())
+    up.release_lease()
+    kept(up, platform, looks=1, abandoned="undo")
+    assert up.unfinished_release() is None
+    assert platform.running == ["app-v1-1", "app-v1-2"]
+
+
+def test_a_rollout_that_cannot_be_carried_on_waits_and_what_died_is_replaced(
+    up: Journal, platform: FakePlatform
+) -> None:
+    abandon(up)
+    up.take_lease("roll", 202.0)
+    up.begin_release(202.0, {"app": "v2"}, {"app": "v1"})
+    up.release_lease()
+    platform.die("app-v1-1")
+    said: list[str] = []
+    refusing = chain("app", size=2, abandoned="resume")
+    made = replace(runtime(refusing, platform), hashes_in_use=lambda: {"app": {"v1": "edited", "v2": "v2"}})
+    left = iter([False, False, False, True])
+    with closing(Journal(up.folder / "journal.db")) as own:
+        asyncio.run(keep(made, own, lambda event: said.append(event.text), lambda: next(left), SOON))
+    (why,) = [text for text in said if "waits for an operator" in text]
+    assert "Template v1 of tier app was changed" in why
+    assert platform.running == ["app-v1-2", "app-v1-3"]
+
+
+def test_an_instance_that_its_router_has_lost_is_listed_again(up: Journal, platform: FakePlatform) -> None:
+    router = everywhere(platform)
+    router.members.discard("app-v1-2")
+    kept(up, platform, looks=1, router=router)
+    assert router.members == {"app-v1-1", "app-v1-2"}
+    assert platform.running == ["app-v1-1", "app-v1-2"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "policy"),
+    [(("resume", "resume"), "resume"), (("resume", "undo"), "undo"), (("undo", "wait"), "wait")],
+)
+def test_a_release_goes_the_most_careful_way_that_its_tiers_name(
+    up: Journal, platform: FakePlatform, settings: tuple[str, str], policy: str
+) -> None:
+    up.take_lease("roll", 200.0)
+    up.begin_release(200.0, {"edge": "v2", "app": "v2"}, {"edge": "v1", "app": "v1"})
+    tiers = tuple(chain(name, abandoned=one).tiers[0] for name, one in zip(("edge", "app"), settings, strict=True))
+    made = runtime(chain("edge", "app").model_copy(update={"tiers": tiers}), platform)
+    assert abandoned_policy(made, up) == policy
+
+
+def test_an_instance_that_an_abandoned_rollout_left_ready_is_admitted(up: Journal, platform: FakePlatform) -> None:
+    abandon(up)
+    up.take_lease("roll app to v2", 201.0)
+    member = up.fleet("app").get("app-v1-2")
+    assert member is not None
+    member.phase = Phase.READY
+    up.write_member("app", member)
+    up.release_lease()
+    kept(up, platform, looks=1)
+    assert [one.phase for one in up.fleet("app")] == [Phase.ADMITTED] * 2
+    assert platform.running == ["app-v1-1", "app-v1-2"]

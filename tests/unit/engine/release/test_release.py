@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.engine.fake_chain import FakePlatform, chain, runtime
+from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtime
 
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal
@@ -51,6 +51,17 @@ def test_tiers_are_rolled_from_the_inside_out(world: ChainRuntime, held: Journal
         for act, instance in (("create", "v2-2"), ("stop", "v1-1"))
     ]
     assert held.unfinished_release() is None
+
+
+def test_a_smaller_size_alone_is_applied_by_draining_the_oldest(held: Journal, platform: FakePlatform) -> None:
+    asyncio.run(bring_up(runtime(chain("app", size=3), platform), held, ignore, LifecycleTiming(admission_looks=1)))
+    router = FakeRouter()
+    router.members |= set(platform.running)
+    smaller = runtime(chain("app", size=2), platform, {"app": router})
+    platform.events.clear()
+    assert rolled(smaller, held, app="v1").outcome == "completed"
+    assert platform.events == ["stop app-v1-1"]
+    assert router.members == {"app-v1-2", "app-v1-3"}
 
 
 def test_a_tier_that_is_at_its_target_is_left_alone(world: ChainRuntime, held: Journal) -> None:

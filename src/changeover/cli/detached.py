@@ -1,0 +1,62 @@
+"""A command of this program that goes on in the background, in a session of its own, with its output in a file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from changeover.cli import exits
+from changeover.cli.rendering.output import Output
+from changeover.engine.journal.journal import Journal
+from changeover.model.errors import fail
+
+LOG = "roll.log"
+"""Output of the last detached command, in the state folder."""
+_LOOK = 0.05
+"""Seconds between two looks whether the rollout has begun: the operator waits for it."""
+
+
+async def in_background(output: Output, words: Sequence[str], state: Path) -> int:
+    """Start `changeover WORDS`, and return when it controls a rollout. If it ends before, so does this command."""
+    log = state / LOG
+    if not (state / "journal.db").exists():
+        raise fail(
+            f"no chain is up in {state}",
+            next="Start it with `changeover up -f FILE`, or name its folder with --state.",
+        )
+    process = _spawn(words, log)
+    with contextlib.closing(Journal(state / "journal.db")) as journal:
+        while process.poll() is None:
+            holder = journal.holder()
+            if holder is not None and holder.pid == process.pid and journal.unfinished_release() is not None:
+                data = {"pid": process.pid, "log": str(log)}
+                text = f"Process {process.pid} rolls on; its output is in {log}. `changeover wait` waits for its end."
+                output.result(data, text)
+                return exits.DONE
+            await asyncio.sleep(_LOOK)
+    text = log.read_text(encoding="utf-8", errors="replace").strip()
+    if process.returncode != exits.DONE:
+        raise fail(
+            f"the command has ended: {' '.join(line.strip() for line in text.splitlines()[-4:])}",
+            where=str(log),
+            next="The file has all of its output.",
+            exit_code=process.returncode,
+        )
+    output.result({"pid": process.pid, "log": str(log)}, text)
+    return exits.DONE
+
+
+def _spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target:
+        return subprocess.Popen(
+            [sys.executable, "-m", "changeover", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=target,
+            stderr=target,
+            start_new_session=True,
+        )
