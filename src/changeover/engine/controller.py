@@ -12,7 +12,7 @@ from functools import partial
 
 from changeover.engine.guardian import guard
 from changeover.engine.journal.journal import Journal
-from changeover.engine.journal.records import RolloutRow
+from changeover.engine.journal.records import INTERRUPTION, LogLine, RolloutRow
 from changeover.engine.log_lines import log_lines
 from changeover.engine.observe import Observer
 from changeover.engine.performer import Performer
@@ -182,6 +182,9 @@ class Controller:
         while True:
             if not platform.is_open():
                 self._on_progress(Progress(self.now, chain, "load balancer gone; started again", level="warning"))
+                self._note_interruption(
+                    "The load balancer ended, and every connection through it. It was started again."
+                )
                 try:
                     await platform.open(fresh=False)
                     await self.readmit()
@@ -256,6 +259,9 @@ class Controller:
         changed = [*(move.member for move in decision.moved), *decision.touched]
         self._journal.write_step(event.at, tier, decision.state, changed, log_lines(event, decision), ended)
         self._runtime.carry(tier, machine.fleet)
+        lost = any(move.before is Phase.ADMITTED for move in decision.moved)
+        if isinstance(event, on.InstanceGone) and lost and not machine.fleet.serving:
+            self._note_interruption(f"{event.name} ended, and no other instance of tier {tier} was in service.")
         for move in decision.moved:
             text = f"{move.before} -> {move.after}"
             self._on_progress(Progress(event.at, tier, text, move.member.name, moved=move))
@@ -264,6 +270,11 @@ class Controller:
             if move.after is Phase.GONE:
                 self._performer.forget(tier, move.member.name)
         return decision
+
+    def _note_interruption(self, text: str) -> None:
+        """Write into the log of the rollout in progress that requests of any tier were broken meanwhile."""
+        for row in self._journal.rollouts(unfinished=True):
+            self._journal.write_line(self.now, row.id, row.tier, LogLine(INTERRUPTION, text))
 
     def _start(self, tier: str, decision: Decision) -> None:
         acts = []

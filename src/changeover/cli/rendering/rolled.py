@@ -42,6 +42,7 @@ def rolled_data(done: Rolled) -> dict[str, Any]:
         "outcome": done.finish.outcome,
         "reason": done.finish.reason,
         "seconds": round(done.seconds, 3),
+        "interruptions": list(done.interruptions),
         "instances": [
             {
                 "name": member.name,
@@ -73,7 +74,8 @@ def rolled_text(done: Rolled) -> RenderableType:
     restart = is_restart(done.row.from_template, done.row.to_template)
     way = f"{done.row.tier}: restart of {after}" if restart else f"{done.row.tier}: {before} -> {after}"
     died = done.died
-    cut = [
+    cut = list(done.interruptions)
+    cut += [
         f"{member.name}: cut at the drain deadline: {member.cut}."
         for member in done.members
         if member.cut and member not in died

@@ -92,12 +92,13 @@ class ActionRequest:
 
 
 REQUEST = "request"
+INTERRUPTION = "interruption"
 """Kind of the line with the user and the command that asked for a rollout."""
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line of the log, before it has a time. `kind`: event, command, phase, note, hook or request."""
+    """One line of the log, before it has a time. `kind`: event, command, phase, note, hook, request or interruption."""
 
     kind: str
     text: str

@@ -15,7 +15,7 @@ from changeover.engine.controller import Controller
 from changeover.engine.hooks.run import HookFailed, HookRunner
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.reading import JournalReader
-from changeover.engine.journal.records import LogLine, Outcome, Release, RolloutRow
+from changeover.engine.journal.records import INTERRUPTION, LogLine, Outcome, Release, RolloutRow
 from changeover.engine.runtime import ChainRuntime, ProgressListener, check_templates
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
@@ -36,6 +36,8 @@ class Rolled:
     seconds: float
     members: tuple[Member, ...]
     serving: int
+    interruptions: tuple[str, ...] = ()
+    """What broke requests of the chain during the rollout, in sentences, beside what its own instances show."""
 
     @property
     def died(self) -> tuple[Member, ...]:
@@ -305,7 +307,8 @@ class _Releasing:
         members = tuple(self._journal.members_since(row.tier, row.started))
         seconds = (row.ended or self._controller.now) - row.started
         serving = self._controller.machines[row.tier].fleet.serving
-        self._done.append(Rolled(row, finish, seconds, members, serving))
+        broken = dict.fromkeys(line.text for line in self._journal.log(row.id) if line.kind == INTERRUPTION)
+        self._done.append(Rolled(row, finish, seconds, members, serving, tuple(broken)))
         if row.hooks_done:
             return
         counts = Counter(member.phase.value for member in members)

@@ -69,3 +69,9 @@ def test_an_instance_that_died_is_named_with_what_it_had_in_flight() -> None:
     dead = replace(NEW, phase=Phase.GONE, served=True, times={"admitted": 99.0, "failed": 120.0, "gone": 121.0})
     assert shown(rolled_text(rolled(dead))).endswith("runtime-v2-2: died with unknown requests in flight.")
     assert [one["died"] for one in rolled_data(rolled(dead, NEW))["instances"]] == [True, False]
+
+
+def test_what_interrupted_the_chain_meanwhile_is_named() -> None:
+    broken = replace(rolled(), interruptions=("The load balancer ended.",))
+    assert shown(rolled_text(broken)).endswith("The load balancer ended.")
+    assert rolled_data(broken)["interruptions"] == ["The load balancer ended."]

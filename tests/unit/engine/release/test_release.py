@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtime
 
+from changeover.cli import exits
+from changeover.cli.commands.roll import show_rolled
+from changeover.cli.rendering.output import Output
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.release.release import Released, carry_on, check_roll, find, is_there, revisions, roll
 from changeover.engine.runtime import ChainRuntime, Guarding, Progress
+from changeover.model.chain import Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.guard import Guard
+from changeover.model.instance import Instance
 from changeover.rollout.tier.actions import Action
 
 
@@ -238,3 +243,28 @@ def test_a_restart_whose_sides_a_guard_cannot_tell_apart_is_refused(world: Chain
     ):
         again(world, held, app="v1")
     assert again(world, held, edge="v1")
+
+
+class PowerCut(FakePlatform):
+    """While v2 of the application starts, the load balancer and the only gateway end; both come back."""
+
+    async def create(self, name: str, tier: Tier, template: str) -> Instance:
+        if name == "app-v2-2":
+            self.opened = False
+            self.die("gateway-v1-1")
+            while not (self.opened and "gateway-v1-2" in self.running):
+                await asyncio.sleep(0)
+        return await super().create(name, tier, template)
+
+
+def test_what_breaks_requests_beside_a_rollout_is_part_of_its_outcome_and_its_exit_code(held: Journal) -> None:
+    world = runtime(chain("edge", "gateway", "app"), PowerCut())
+    asyncio.run(bring_up(world, held, ignore, LifecycleTiming(admission_looks=1)))
+    done = rolled(world, held, app="v2")
+    assert done.outcome == "completed"
+    assert sorted(done.parts[0].interruptions) == [
+        "The load balancer ended, and every connection through it. It was started again.",
+        "gateway-v1-1 ended, and no other instance of tier gateway was in service.",
+    ]
+    assert show_rolled(Output(as_json=True), done) == exits.INTERRUPTED
+    assert rolled(world, held, edge="v2").parts[0].interruptions == ()
