@@ -44,7 +44,7 @@ def errors_as_exit_codes(output: Output) -> Iterator[None]:
                 error.strerror or str(error) or type(error).__name__,
                 where=str(error.filename or ""),
                 state="The command stopped there. Running instances continue to serve.",
-                next="Restore the file or its permissions, or name another folder with --state.",
+                next="Make room on the disk, restore the file or its permissions, or name another folder with --state.",
             ),
         )
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -84,6 +84,8 @@ def rolled_text(done: Rolled) -> RenderableType:
     cut += [f"{member.name}: died with {member.cut or 'unknown requests'} in flight." for member in died]
     if done.finish.outcome != "completed":
         serves = f"{done.serving} instances of {before} serve all traffic."
+        if not done.serving:
+            serves = f"No instance of tier {done.row.tier} is in service: `changeover status` names the reasons."
         again = f"`changeover roll {done.row.tier} --to {after}{' --restart' * restart}`"
         last = f"Correct {after} and run {again} again; `changeover retry` rolls to it unchanged."
         word = "undone" if done.finish.outcome == "undone" else "not completed"

@@ -165,7 +165,7 @@ class Database:
             f"the journal cannot be used: {error}",
             where=str(self.file),
             state="Nothing was changed; the chain goes on serving.",
-            next="Restore the file or its permissions, or name another folder with --state.",
+            next="Make room on the disk, restore the file or its permissions, or name another folder with --state.",
         )
 
     def _unreadable(self, error: Exception) -> ChangeoverError:

@@ -75,3 +75,9 @@ def test_what_interrupted_the_chain_meanwhile_is_named() -> None:
     broken = replace(rolled(), interruptions=("The load balancer ended.",))
     assert shown(rolled_text(broken)).endswith("The load balancer ended.")
     assert rolled_data(broken)["interruptions"] == ["The load balancer ended."]
+
+
+def test_a_tier_without_an_instance_in_service_is_not_said_to_serve() -> None:
+    text = shown(rolled_text(replace(rolled(finish=Finish("failed", "the way back is barred too")), serving=0)))
+    assert "No instance of tier runtime is in service: `changeover status` names the reasons." in text
+    assert "serve all traffic" not in text
