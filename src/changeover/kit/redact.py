@@ -17,6 +17,7 @@ SHORTEST_VALUE = 6
 _SEPARATORS = re.compile(r"[/:@?&=#,;\s]+")
 
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/?#@]+@")
+_PASSWORDS = re.compile(r"://[^\s/?#@:]*:([^\s/?#@]+)@")
 
 
 def hide_credentials(text: str) -> str:
@@ -45,9 +46,12 @@ class Redactor:
         self._compile()
 
     def learn_value(self, value: str) -> None:
-        """Add a value as a whole, and each of its lines. A shorter one than SHORTEST_VALUE says too little."""
+        """Add a value as a whole, each of its lines, and the passwords of its URLs: a driver that refuses one may quote
+        it alone. What is shorter than SHORTEST_VALUE says too little."""
         known = len(self._secrets)
-        self._secrets |= {line for line in (value, *value.splitlines()) if len(line) >= SHORTEST_VALUE}
+        passwords = _PASSWORDS.findall(value)
+        pieces = (value, *value.splitlines(), *passwords, *map(unquote, passwords))
+        self._secrets |= {piece for piece in pieces if len(piece) >= SHORTEST_VALUE}
         if len(self._secrets) > known:
             self._compile()
 

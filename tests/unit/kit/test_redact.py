@@ -44,3 +44,10 @@ def test_who_knows_no_secret_changes_nothing() -> None:
 
 def test_the_longest_secret_is_counted_in_bytes() -> None:
     assert knowing("éééé").longest == 8
+
+
+def test_the_password_of_a_url_in_a_value_is_taken_out_alone_too() -> None:
+    redact = Redactor()
+    redact.learn_value("postgres://shop:hunter2%2Bsecret@db.example:5432/shop")
+    text = "password hunter2+secret (hunter2%2Bsecret) of shop refused by db.example"
+    assert redact(text) == "password *** (***) of shop refused by db.example"
