@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shlex
 import subprocess
 import sys
 import threading
@@ -291,7 +292,8 @@ def test_the_library_is_there_without_the_one_for_buckets() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert caught.stderr.splitlines()[-1] == (
-        "ModuleNotFoundError: stores in buckets need obstore: pip install 'changeover[objects]'"
+        "ModuleNotFoundError: stores in buckets need obstore: "
+        f"{shlex.quote(sys.executable)} -m pip install 'changeover[objects]'"
     )
 
 
