@@ -11,6 +11,7 @@ demo-naive: setup      ## the control: the same traffic, instances restarted the
 
 test: check            ## static checks and every test
 	@scripts/setup-npm tests/clients curl
+	@{ command -v wrk && command -v ab; } >/dev/null || scripts/install-packages wrk apache2-utils || echo "setup: load by wrk and ab is left out"
 	$(run)pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 unit: setup            ## the tests without processes
@@ -23,9 +24,11 @@ check: setup           ## formatting, lint, types, import contract, banned words
 	$(run)lint-imports --no-cache
 	scripts/check-language
 
-fuzz: setup            ## generated fleets, lives of uploads, and what comes over wires, for minutes
+fuzz: setup            ## generated fleets, lives of uploads, what comes over wires, and servers of applications
+	@{ command -v wrk && command -v ab; } >/dev/null || scripts/install-packages wrk apache2-utils || echo "setup: load by wrk and ab is left out"
 	CHANGEOVER_HYPOTHESIS=deep $(run)pytest -m 'not soak' --timeout 0 tests/unit/rollout tests/unit/uploads tests/unit/http1 \
-	    tests/unit/relay tests/process/test_uploads_crash.py tests/process/test_readers.py
+	    tests/unit/relay tests/process/test_uploads_crash.py tests/process/test_readers.py \
+	    tests/process/test_application_servers.py
 
 soak: setup            ## controllers killed at every write to the journal; then the main job ten times in a row
 	@scripts/setup-npm tests/clients curl
