@@ -65,11 +65,16 @@ def last_released(journal: JournalReader) -> Released | None:
             (row.ended or row.started) - row.started,
             tuple(journal.members_since(row.tier, row.started)),
             journal.fleet(row.tier).serving,
+            _interruptions(journal, row),
         )
         for row in journal.rollouts()
         if row.started >= release.started
     ]
     return Released(release.outcome or "failed", tuple(parts))
+
+
+def _interruptions(journal: JournalReader, row: RolloutRow) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(line.text for line in journal.log(row.id) if line.kind == INTERRUPTION))
 
 
 def find(runtime: ChainRuntime, tier: str, goal: str) -> Tier:
@@ -307,8 +312,7 @@ class _Releasing:
         members = tuple(self._journal.members_since(row.tier, row.started))
         seconds = (row.ended or self._controller.now) - row.started
         serving = self._controller.machines[row.tier].fleet.serving
-        broken = dict.fromkeys(line.text for line in self._journal.log(row.id) if line.kind == INTERRUPTION)
-        self._done.append(Rolled(row, finish, seconds, members, serving, tuple(broken)))
+        self._done.append(Rolled(row, finish, seconds, members, serving, _interruptions(self._journal, row)))
         if row.hooks_done:
             return
         counts = Counter(member.phase.value for member in members)

@@ -6,8 +6,9 @@ import pytest
 from tests.unit.cli.standing import StandingChain
 
 from changeover.cli.commands import wait as command
-from changeover.cli.exits import COULD_NOT, DONE, ROLLED_BACK, UNFINISHED
+from changeover.cli.exits import COULD_NOT, DONE, INTERRUPTED, ROLLED_BACK, UNFINISHED
 from changeover.engine.journal.journal import Journal
+from changeover.engine.journal.records import INTERRUPTION, LogLine
 
 
 def begin(journal: Journal) -> int:
@@ -50,3 +51,13 @@ def test_a_rollout_that_has_lost_its_controller_is_named(chain: StandingChain, m
     assert waited.code == UNFINISHED
     assert "(runtime to v2) has no controller: the command that controlled it has ended" in waited.err
     assert "`changeover resume`" in waited.err
+
+
+def test_a_rollout_during_which_requests_broke_ends_with_3(chain: StandingChain) -> None:
+    with chain.controlled("roll") as journal:
+        number = begin(journal)
+        journal.write_line(5.0, 1, "runtime", LogLine(INTERRUPTION, "The load balancer ended."))
+        journal.end_rollout(1, 9.0, "completed", "")
+        journal.end_release(number, 9.0, "completed", "")
+    waited = chain.run("wait", "--json")
+    assert (waited.code, waited.json["outcome"]) == (INTERRUPTED, "completed")
