@@ -6,6 +6,10 @@ errors in tests/unit/test_docs.py. `up` prints what `status` does.
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from tests.chain.chains import Chain, Said, SlowUpload
 from tests.unit.json_page import insist
@@ -17,7 +21,8 @@ def test_a_rollout_that_is_asked_for_things_prints_what_is_documented(rolled: Ch
         upload.arrives()
         roll = rolled.start("roll", "gateway", "--to", goal, "--strategy", "canary", "--json")
         roll.says("step 1 of")
-        seen = rolled.status()
+        with a_stranger_at(rolled.instances("runtime")[0]):
+            seen = rolled.status()
         asked = [rolled.run(action, "--json").json for action in ("pause", "resume", "promote", "abort")]
         upload.finish()
         undone = roll.end(1).json
@@ -30,6 +35,14 @@ def test_a_rollout_that_is_asked_for_things_prints_what_is_documented(rolled: Ch
         insist(answer["action"], answer)
     insist("roll", undone, nothing(rolled), all_tiers(rolled))
     insist("resume", *asked, rolled.run("resume", "--json").json, also="roll")
+
+
+@contextmanager
+def a_stranger_at(instance: Said) -> Iterator[None]:
+    """A connection to an instance that comes from no router."""
+    host, port = instance["address"].split(":")
+    with socket.create_connection((host, int(port))):
+        yield
 
 
 def nothing(chain: Chain) -> Said:
