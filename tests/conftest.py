@@ -30,6 +30,7 @@ SHARED = {"resting", "rolled", "two_tiers", "s3", "gcs"}
 """Fixtures that take seconds to start and that many files use: with `-n`, one worker runs all tests of each."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         shared = SHARED.intersection(getattr(item, "fixturenames", ()))

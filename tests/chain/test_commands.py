@@ -10,7 +10,7 @@ from signal import SIGINT
 
 import pytest
 import yaml
-from tests.chain.chains import EXAMPLE, Chain, Command, Said, chain_file, here, running_in, template, tier_of
+from tests.chain.chains import EXAMPLE, Chain, Command, Said, chain_file, here, running_in, template
 
 from changeover.cli.main import EPILOG
 from changeover.cli.registry import COMMANDS
@@ -107,13 +107,12 @@ main()
 
 def test_a_first_template_that_does_not_start_leaves_nothing_running(tmp_path: Path) -> None:
     def bad(said: Said) -> None:
-        template("edge", "v1", snippet="this_is_not nginx;")(said)
+        template("runtime", "v1", command=["sh", "-c", "echo no such table: reels >&2; exit 7"])(said)
 
     chain = Chain(tmp_path, chain_file(tmp_path, bad))
     done = chain.run("up", "-f", chain.file, code=2)
-    assert "tier edge does not start" in done.err
-    assert 'unknown directive "this_is_not"' in done.err
+    assert "tier runtime does not start" in done.err
+    assert "no such table: reels" in done.err
     assert "All instances that had been started were stopped again." in done.err
     assert running_in(tmp_path) == {}
     assert chain.status()["up"] is False
-    assert tier_of(yaml.safe_load(chain.file.read_text()), "edge")["templates"]["v1"]["snippet"]
