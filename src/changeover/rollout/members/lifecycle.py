@@ -72,6 +72,8 @@ def _end(context: Context, tier: TierState, member: Member, event: on.InstanceGo
         return tier
     if was in (Phase.LEAVING, Phase.DRAINING) and member.in_flight is not None and member.in_flight.busy:
         member.cut = str(member.in_flight)
+    if was is Phase.READY and member.asked_at >= member.times[Phase.READY]:
+        member.served = True  # a router may send requests from the command on, before its confirmation is observed
     if was in STARTING and not member.served:
         why = f"{member.name} did not start: {reason}"
         tier = yield from losses.count_failure(context, tier, member, why, event.at)

@@ -132,7 +132,7 @@ NEXT = CreateInstance(D, "v2")
     [
         (C, "creating", (Said("did not start", C), Remove(C), NEXT)),
         (C, "warming", (Said("did not start", C), Remove(C), NEXT)),
-        (C, "ready", (Said("did not start", C), Remove(C), NEXT)),
+        (C, "ready", (Said("died while ready", C), Remove(C), NEXT)),
         (C, "admitted", (Said("died while admitted", C), Remove(C), NEXT)),
         (B, "admitted", (Said("died while admitted", B), Remove(B), NEXT)),
         (A, "leaving", (Said("died while leaving", A), Remove(A), NEXT)),
