@@ -1,6 +1,4 @@
-"""How hard Hypothesis looks, and which tests `make test` gives to one worker.
-
-`fast` by default, `deep` with CHANGEOVER_HYPOTHESIS=deep, which `make fuzz` sets.
+"""How hard Hypothesis looks: `fast` by default, `deep` with CHANGEOVER_HYPOTHESIS=deep, which `make fuzz` sets.
 
 `fast` draws the same examples every time, so that a change is what makes it fail. Neither has a deadline: it would be
 one on how busy the machine is.
@@ -10,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 from changeover.kit import process
@@ -25,13 +22,3 @@ settings.register_profile(
 )
 process.ignore_no_signals()  # or commands under test that are interrupted would not notice, in a run begun with `&`
 settings.load_profile(os.environ.get("CHANGEOVER_HYPOTHESIS", "fast"))
-
-SHARED = {"resting", "rolled", "two_tiers", "s3", "gcs"}
-"""Fixtures that take seconds to start and that many files use: with `-n`, one worker runs all tests of each."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        shared = SHARED.intersection(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group(min(shared, default=str(item.path))))

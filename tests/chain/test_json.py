@@ -22,7 +22,7 @@ def test_a_rollout_that_is_asked_for_things_prints_what_is_documented(rolled: Ch
         roll = rolled.start("roll", "gateway", "--to", goal, "--strategy", "canary", "--json")
         roll.says("step 1 of")
         with a_stranger_at(rolled.instances("runtime")[0]):
-            seen = rolled.status()
+            seen = rolled.run("status", "--json").json
         asked = [rolled.run(action, "--json").json for action in ("pause", "resume", "promote", "abort")]
         upload.finish()
         undone = roll.end(1).json
