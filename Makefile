@@ -12,7 +12,7 @@ demo-naive: setup      ## the control: the same traffic, instances restarted the
 test: check            ## static checks and every test
 	@scripts/setup-npm tests/clients curl
 	@{ command -v wrk && command -v ab; } >/dev/null || scripts/install-packages wrk apache2-utils || echo "setup: load by wrk and ab is left out"
-	$(run)pytest -n 2 --dist loadfile
+	$(run)pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: setup            ## the tests without processes
 	$(run)pytest tests/unit
