@@ -114,7 +114,7 @@ class Site:
         return subprocess.Popen(
             [sys.executable, "-m", "changeover", "probe", *words],
             cwd=self.folder,
-            env={**os.environ, "RELEASE": "v2"},
+            env={**os.environ, "RELEASE": "v2", "COLUMNS": "1000"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
