@@ -22,7 +22,7 @@ from tests.kong.kongs import have_kong
 from tests.unit.hops import conforming, contexts
 from tests.unit.hops.toy import Toy
 
-from changeover import wiring
+from changeover import chain_files, wiring
 from changeover.engine.controller import Controller
 from changeover.engine.journal.lease import lease
 from changeover.engine.lifecycle import bring_up, take_down
@@ -164,4 +164,4 @@ def test_a_template_of_a_new_hop_is_checked_by_its_schema(tmp_path: Path) -> Non
     file = tmp_path / "chain.yaml"
     file.write_text(CHAIN.replace("greeting: two", "greting: two"))
     with pytest.raises(ChangeoverError, match=r"chain.yaml:6: tiers.0.templates.v2.greting: no such key"):
-        wiring.read_chain(file)
+        chain_files.read_chain(file)

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from changeover import wiring
+from changeover import chain_files, wiring
 from changeover.hops import registry
 from changeover.model import chainfile
 from changeover.model.errors import ChangeoverError
@@ -19,7 +19,7 @@ EXAMPLES = sorted(ROOT.glob("examples/*/chain.yaml"))
 
 def reported(file: Path) -> str:
     with pytest.raises(ChangeoverError) as error:
-        wiring.read_chain(file)
+        chain_files.read_chain(file)
     assert error.value.exit_code == 2
     return str(error.value)
 
@@ -37,7 +37,7 @@ def write(folder: Path, *tiers: str) -> Path:
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.parent.name)
 def test_the_examples_are_chains(file: Path) -> None:
-    read, text = wiring.read_chain(file)
+    read, text = chain_files.read_chain(file)
     copied = chainfile.read(text, "copy", registry.known_hops())
     assert copied.settings == read.settings
     for tier in read.chain.tiers:
@@ -46,7 +46,7 @@ def test_the_examples_are_chains(file: Path) -> None:
 
 def test_a_chain_file_that_names_no_files_is_kept_word_for_word() -> None:
     file = ROOT / "examples/01-four-tiers/chain.yaml"
-    assert wiring.read_chain(file)[1] == file.read_text(encoding="utf-8")
+    assert chain_files.read_chain(file)[1] == file.read_text(encoding="utf-8")
 
 
 def test_a_certificate_that_does_not_fit_its_key_is_refused_and_does_not_hide_the_chain(tmp_path: Path) -> None:
@@ -66,27 +66,27 @@ def test_a_certificate_that_does_not_fit_its_key_is_refused_and_does_not_hide_th
         checked("b/edge.key")
     with pytest.raises(ChangeoverError, match="No such file"):
         checked("lost.key")
-    assert wiring.read_chain(file)
+    assert chain_files.read_chain(file)
 
 
 def test_an_nginx_is_the_last_tier_with_a_configuration_of_ones_own_alone(tmp_path: Path) -> None:
     (tmp_path / "nginx.conf").write_text("events {} http { server { listen CHANGEOVER_LISTEN; return 204; } }")
     file = write(tmp_path, "edge: nginx")
     with pytest.raises(ChangeoverError, match="edge is the last tier"):
-        wiring.read_chain(file)
+        chain_files.read_chain(file)
     file.write_text(file.read_text().replace("{v1: {}}", "{v1: {config: nginx.conf}}"))
-    assert wiring.read_chain(file)[0].settings["edge"]
+    assert chain_files.read_chain(file)[0].settings["edge"]
 
 
 def test_templates_of_the_first_tier_that_take_different_things_are_refused(tmp_path: Path) -> None:
     file = write(tmp_path, "edge: nginx", "runtime: app")
     file.write_text(file.read_text().replace("{v1: {}}", "{v1: {}, v2: {tls: false}}", 1))
     with pytest.raises(ChangeoverError, match="v1 takes tls, v2 takes http"):
-        wiring.read_chain(file)
+        chain_files.read_chain(file)
 
 
 def test_the_first_example_is_the_chain_of_the_readme() -> None:
-    read, _ = wiring.read_chain(ROOT / "examples/01-four-tiers/chain.yaml")
+    read, _ = chain_files.read_chain(ROOT / "examples/01-four-tiers/chain.yaml")
     assert [(tier.name, tier.kind) for tier in read.chain.tiers] == [
         ("edge", "nginx"),
         ("l4", "nginx-stream"),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from changeover import wiring
+from changeover import chain_files, wiring
 from changeover.cli.chain_changes import check_fixed, check_same_tiers, check_sizes_of_moving
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.lease import KEEPER
@@ -47,7 +47,7 @@ async def running(given: Path | None, state: Path) -> AsyncIterator[wiring.Wired
     if not (state / "chain.yaml").exists():
         raise _not_up(state)
     async with wired(chain_file(given, state), state) as found:
-        as_it_is = wiring.read_chain(state / "chain.yaml", stored=True)[0].chain
+        as_it_is = chain_files.read_chain(state / "chain.yaml", stored=True)[0].chain
         with contextlib.closing(found.journal()) as journal:
             if not journal.is_up():
                 raise _not_up(state)
@@ -66,13 +66,13 @@ async def as_it_runs(state: Path, given: Path | None = None) -> AsyncIterator[wi
     A `given` file must have the same tiers. Its other changes take effect with the next `roll`.
     """
     if given is not None:
-        wiring.read_chain(given)
+        chain_files.read_chain(given)
     if not (state / "chain.yaml").exists():
         yield None
         return
     async with wired(state / "chain.yaml", state) as found:
         if given is not None:
-            check_same_tiers(wiring.read_chain(given)[0].chain, found.chain)
+            check_same_tiers(chain_files.read_chain(given)[0].chain, found.chain)
         yield found
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from changeover import wiring
+from changeover import chain_files
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import lease
 from changeover.engine.journal.schema import FORMAT
@@ -34,7 +34,7 @@ def start_keeper(state: Path, journal: Journal) -> None:
     folder = keeper_folder(journal)
     folder.mkdir(exist_ok=True)
     command = (sys.executable, "-m", "changeover", "keep", "--state", str(state))
-    text = (state / wiring.COPY).read_text(encoding="utf-8")
+    text = (state / chain_files.COPY).read_text(encoding="utf-8")
     pid, born = process.spawn(command, home=folder, env=Environments(state).of_keeper(text))
     journal.set_keeper(pid, born)
 

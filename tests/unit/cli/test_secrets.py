@@ -14,7 +14,7 @@ import pytest
 import yaml
 from tests.unit.cli.standing import StandingChain
 
-from changeover import wiring
+from changeover import chain_files
 
 MARKER = "48151623"
 """Also a number, as a password in a chain file easily is."""
@@ -171,6 +171,6 @@ async def _not_now(*_: object) -> None:
 def test_neither_the_chain_nor_its_settings_show_them_when_they_are_printed(tmp_path: Path) -> None:
     file = tmp_path / "chain.yaml"
     file.write_text(yaml.safe_dump(WHOLE, sort_keys=False), encoding="utf-8")
-    parsed, _ = wiring.read_chain(file)
+    parsed, _ = chain_files.read_chain(file)
     assert MARKER not in repr(parsed)
     assert MARKER not in str(parsed.chain) + str(parsed.settings)

@@ -10,7 +10,7 @@ import typer
 import yaml
 from rich.text import Text
 
-from changeover import wiring
+from changeover import chain_files, wiring
 from changeover.cli import exits
 from changeover.cli.chains import as_it_runs, chain_file, wired
 from changeover.cli.frame import run
@@ -80,7 +80,7 @@ async def _render(output: Output, kind: str, file: Path | None, state: Path, jso
     if (hop := renderers.get(kind)) is None:
         known = ", ".join(sorted({*renderers, *wiring.configurable()}))
         raise fail(f"there is nothing to render for {kind}", next=f"There is: {known}.")
-    parsed, _ = wiring.read_chain(chain_file(file, state))
+    parsed, _ = chain_files.read_chain(chain_file(file, state))
     found = hop.render(parsed, registry.known_hops(), await _serving(state))
     if json:
         output.result(found, "")

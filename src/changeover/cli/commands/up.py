@@ -7,7 +7,7 @@ import contextlib
 import time
 from pathlib import Path
 
-from changeover import wiring
+from changeover import chain_files, wiring
 from changeover.cli import exits
 from changeover.cli.chain_changes import check_is_that_chain, not_applied
 from changeover.cli.chains import as_it_runs, chain_file, note_changes, refuse_orphans, wired
@@ -49,7 +49,7 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
                     await _until_whole(output, known, journal)
                     return await _show(output, known, journal)
     source = chain_file(file, state)
-    if not (state / wiring.COPY).exists():
+    if not (state / chain_files.COPY).exists():
         refuse_orphans(state)
     async with wired(source, state) as found:
         note_changes(output, found, {tier.name: tier.first for tier in found.chain.tiers})
@@ -72,7 +72,7 @@ def _compare(output: Output, known: wiring.Wired, journal: Journal, given: Path 
     if file is None or (given is None and not file.exists()):
         return
     try:
-        chain = wiring.read_chain(file)[0].chain
+        chain = chain_files.read_chain(file)[0].chain
         if given is not None:
             check_is_that_chain(chain, file, known.chain, started_from, known.state)
     except ChangeoverError as error:
@@ -80,7 +80,7 @@ def _compare(output: Output, known: wiring.Wired, journal: Journal, given: Path 
             raise
         output.note(f"{error}\nThe chain goes on as it runs.")
         return
-    if changes := not_applied(chain, wiring.read_chain(known.state / wiring.COPY)[0].chain):
+    if changes := not_applied(chain, chain_files.read_chain(known.state / chain_files.COPY)[0].chain):
         output.note(
             f"{file} differs from what runs in: {', '.join(changes)}. `up` applies none of it; "
             "`changeover roll TIER --to TEMPLATE` does, or names what needs `down` and `up`."

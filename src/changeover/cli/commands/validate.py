@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from changeover import wiring
+from changeover import chain_files
 from changeover.cli import exits
 from changeover.cli.frame import run
 from changeover.cli.options.common import JsonOption
@@ -36,7 +36,7 @@ async def _validate(output: Output, file: Path) -> int:
             "there is no such chain file", where=str(file), next="`changeover init` writes one; -f names another."
         )
     try:
-        chain = wiring.read_chain(file)[0].chain
+        chain = chain_files.read_chain(file)[0].chain
         findings = await of_machine(file)
     except ChangeoverError as error:
         chain, findings = None, Findings(error.problems)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from changeover import wiring
+from changeover import chain_files
 from changeover.hops.kong.external_settings import ExternalKong
 from changeover.model.errors import ChangeoverError
 
@@ -19,7 +19,7 @@ APP = {"name": "runtime", "kind": "app", "templates": {"v1": {}}}
 def read(folder: Path, *outer: dict[str, Any], **given: Any) -> ExternalKong:
     file = folder / "chain.yaml"
     file.write_text(yaml.safe_dump({"tiers": [*outer, {**APP, "router": {**PLAIN, **given}}]}))
-    router = wiring.read_chain(file)[0].routers["runtime"]
+    router = chain_files.read_chain(file)[0].routers["runtime"]
     assert isinstance(router, ExternalKong)
     return router
 

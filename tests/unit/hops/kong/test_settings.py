@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from changeover import wiring
+from changeover import chain_files
 from changeover.hops.kong.settings import KongSettings
 from changeover.model.errors import ChangeoverError
 
@@ -20,7 +20,7 @@ def read(folder: Path, template: dict[str, Any], **behind: Any) -> KongSettings:
     gateway = {"name": "gateway", "kind": "kong", "templates": {"v1": template}}
     file = folder / "chain.yaml"
     file.write_text(yaml.safe_dump({"tiers": [gateway, {**APP, **behind}]}))
-    settings = wiring.read_chain(file)[0].settings["gateway"]["v1"]
+    settings = chain_files.read_chain(file)[0].settings["gateway"]["v1"]
     assert isinstance(settings, KongSettings)
     return settings
 
