@@ -92,8 +92,9 @@ class ActionRequest:
 
 
 REQUEST = "request"
-INTERRUPTION = "interruption"
 """Kind of the line with the user and the command that asked for a rollout."""
+INTERRUPTION = "interruption"
+"""Kind of the line that says what broke requests while a rollout was in progress."""
 
 
 @dataclass(frozen=True)
