@@ -13,10 +13,10 @@ from enum import StrEnum
 
 from changeover.engine.journal.lease import KEEPER
 from changeover.engine.journal.reading import JournalReader
+from changeover.engine.release.release import in_words
 from changeover.engine.runtime import ChainRuntime
 from changeover.model.chain import Chain, Tier
 from changeover.model.instance import Instance
-from changeover.model.revision import template_of
 from changeover.ports import Membership, Unknown
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
@@ -24,8 +24,6 @@ from changeover.rollout.tier.state import Failed
 
 _LIVES = frozenset({Phase.WARMING, Phase.READY, Phase.ADMITTED, Phase.LEAVING, Phase.DRAINING})
 """Phases in which the process runs, unless it died and no controller has observed that."""
-
-
 _UNLISTED = "its routers do not list it"
 
 
@@ -34,7 +32,7 @@ class ChainState(StrEnum):
 
     SERVING = "serving"  # as it should
     DEGRADED = "degraded"  # requests are served, and something needs an operator or the keeper
-    DOWN = "down"  # a tier has no instance that gets requests, so no request is answered
+    DOWN = "down"  # no request is answered: none of the ways through the chain has a serving instance in each tier
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,8 @@ def state_of(
     chain: Chain, seen: Mapping[str, Sequence[InstanceHealth]], findings: Sequence[str], *, up: bool
 ) -> ChainState:
     """The state that findings and instances amount to."""
-    if not up or any(not _serving(seen[tier.name]) for tier in chain.tiers):
+    ends = [tier for tier in chain.tiers if not chain.behind(tier.name)]
+    if not up or not any(all(_serving(seen[one.name]) for one in (*chain.path(end.name), end)) for end in ends):
         return ChainState.DOWN
     return ChainState.DEGRADED if findings else ChainState.SERVING
 
@@ -155,10 +154,9 @@ def findings_of(
 
 def unfinished(journal: JournalReader) -> str:
     """The release that is not finished, in words; empty without one."""
-    release = journal.unfinished_release()
-    if release is not None:
-        return ", ".join(f"{tier} to {template_of(goal)}" for tier, goal in release.to_templates.items())
-    return ", ".join(f"{row.tier} to {template_of(row.to_template)}" for row in journal.rollouts(unfinished=True))
+    if (release := journal.unfinished_release()) is not None:
+        return in_words(release.to_templates)
+    return in_words({row.tier: row.to_template for row in journal.rollouts(unfinished=True)})
 
 
 def _serving(seen: Iterable[InstanceHealth]) -> int:

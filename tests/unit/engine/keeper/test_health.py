@@ -14,6 +14,7 @@ from changeover.engine.keeper.health import ChainState, InstanceHealth, findings
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.runtime import ChainRuntime
 from changeover.kit import process
+from changeover.model.chain import Chain
 from changeover.ports import Membership, Unknown
 from changeover.rollout.tier.state import Rolling, Rollout
 
@@ -127,3 +128,23 @@ def _this_process() -> tuple[int, int]:
     import os
 
     return os.getpid(), process.start_time(os.getpid()) or 0
+
+
+@pytest.mark.parametrize(
+    ("serve", "is_"),
+    [
+        ({"edge", "api", "web"}, ChainState.SERVING),
+        ({"edge", "web"}, ChainState.DEGRADED),
+        ({"edge"}, ChainState.DOWN),
+        ({"api", "web"}, ChainState.DOWN),
+    ],
+)
+def test_a_chain_that_branches_is_down_when_no_way_through_it_serves(
+    up: ChainRuntime, held: Journal, serve: set[str], is_: ChainState
+) -> None:
+    (one, _) = seen(up, held)
+    edge, *ends = chain("edge", "api", "web").tiers
+    branching = Chain(tiers=(edge.model_copy(update={"to": ("api", "web")}), *ends))
+    found = {tier.name: [replace(one, serves=tier.name in serve)] for tier in branching.tiers}
+    findings = [f"{tier.name} does not serve" for tier in branching.tiers if tier.name not in serve]
+    assert state_of(branching, found, findings, up=True) is is_
