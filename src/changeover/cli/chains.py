@@ -10,6 +10,7 @@ from pathlib import Path
 from changeover import chain_files, wiring
 from changeover.cli.chain_changes import check_fixed, check_same_tiers, check_sizes_of_moving
 from changeover.cli.rendering.output import Output
+from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import KEEPER
 from changeover.model.errors import ChangeoverError, fail
 from changeover.platforms.local import orphans
@@ -45,12 +46,12 @@ async def wired(file: Path, state: Path) -> AsyncIterator[wiring.Wired]:
 async def running(given: Path | None, state: Path) -> AsyncIterator[wiring.Wired]:
     """The same for a chain that must be up. Raises ChangeoverError if it is down or the file does not fit it."""
     if not (state / "chain.yaml").exists():
-        raise _not_up(state)
+        raise not_up(state)
     async with wired(chain_file(given, state), state) as found:
         as_it_is = chain_files.read_chain(state / "chain.yaml", stored=True)[0].chain
         with contextlib.closing(found.journal()) as journal:
             if not journal.is_up():
-                raise _not_up(state)
+                raise not_up(state)
             check_same_tiers(found.chain, as_it_is)
             check_fixed(found.chain, as_it_is)
             holder = journal.holder()
@@ -76,6 +77,13 @@ async def as_it_runs(state: Path, given: Path | None = None) -> AsyncIterator[wi
         yield found
 
 
+def stored_journal(state: Path) -> Journal:
+    """The journal of a chain that was started once, up or not. Raises ChangeoverError."""
+    if not (state / "journal.db").exists():
+        raise fail(f"no journal in {state}", next="Name the chain's folder with --state.")
+    return wiring.open_journal(state)
+
+
 def note_changes(output: Output, found: wiring.Wired, targets: Mapping[str, str]) -> None:
     """Print what is added to configurations of the user's own. `targets`: tier -> template."""
     for tier, changes in found.changes(targets).items():
@@ -94,7 +102,8 @@ def refuse_orphans(state: Path) -> None:
         )
 
 
-def _not_up(state: Path) -> ChangeoverError:
+def not_up(state: Path) -> ChangeoverError:
+    """The error of a command that needs a chain that is up."""
     return fail(
         f"no chain is up in {state}",
         next="Start it with `changeover up -f FILE`, or name its folder with --state.",

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from changeover import wiring
 from changeover.cli import exits
+from changeover.cli.chains import not_up
 from changeover.cli.rendering.output import Output
-from changeover.engine.journal.journal import Journal
 from changeover.model.errors import fail
 
 LOG = "roll.log"
@@ -25,12 +26,9 @@ async def in_background(output: Output, words: Sequence[str], state: Path) -> in
     """Start `changeover WORDS`, and return when it controls a rollout. If it ends before, so does this command."""
     log = state / LOG
     if not (state / "journal.db").exists():
-        raise fail(
-            f"no chain is up in {state}",
-            next="Start it with `changeover up -f FILE`, or name its folder with --state.",
-        )
+        raise not_up(state)
     process = _spawn(words, log)
-    with contextlib.closing(Journal(state / "journal.db")) as journal:
+    with contextlib.closing(wiring.open_journal(state)) as journal:
         while process.poll() is None:
             holder = journal.holder()
             if holder is not None and holder.pid == process.pid and journal.unfinished_release() is not None:

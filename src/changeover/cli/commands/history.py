@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 
 from changeover.cli import exits
+from changeover.cli.chains import stored_journal
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
@@ -38,15 +39,8 @@ def show(
     run(json, lambda output: _show(output, number, state))
 
 
-def _journal(state: Path) -> Journal:
-    file = state / "journal.db"
-    if not file.exists():
-        raise fail(f"no journal in {state}", next="Name the chain's folder with --state.")
-    return Journal(file)
-
-
 async def _history(output: Output, state: Path) -> int:
-    with contextlib.closing(_journal(state)) as journal:
+    with contextlib.closing(stored_journal(state)) as journal:
         rows, requests = journal.rollouts(), journal.requests()
         deaths = _deaths(journal, rows)
     table = Table("id", "tier", "from", "to", "started (UTC)", "duration", "requested by", "outcome")
@@ -71,7 +65,7 @@ async def _history(output: Output, state: Path) -> int:
 
 
 async def _show(output: Output, number: int, state: Path) -> int:
-    with contextlib.closing(_journal(state)) as journal:
+    with contextlib.closing(stored_journal(state)) as journal:
         row = next((row for row in journal.rollouts() if row.id == number), None)
         if row is None:
             raise fail(f"no rollout {number}", next="`changeover history` lists them.")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from changeover.cli import exits
 from changeover.cli.attendance import WaitTimeoutOption, left, waits_for_operator
+from changeover.cli.chains import stored_journal
 from changeover.cli.commands.roll import show_rolled
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, JsonOption, StateOption
@@ -33,9 +34,7 @@ def wait(timeout: WaitTimeoutOption = None, state: StateOption = STATE, json: Js
 
 
 async def _wait(output: Output, state: Path, timeout: float | None) -> int:
-    if not (state / "journal.db").exists():
-        raise fail(f"no journal in {state}", next="Name the chain's folder with --state.")
-    with contextlib.closing(Journal(state / "journal.db")) as journal:
+    with contextlib.closing(stored_journal(state)) as journal:
         await _until_ended(journal, timeout)
         released = last_released(journal)
         if released is None:
