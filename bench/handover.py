@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 from shared import RunningChain, write_results
 
-from changeover.probe.ledger import read_ledger
+from changeover.probe.records.ledger import read_ledger
 from changeover.uploads import FileStore
 from changeover.uploads.core.record import decode
 from changeover.uploads.stores.store import RecordMissing

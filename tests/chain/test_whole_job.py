@@ -13,7 +13,7 @@ from tests.chain.conftest import nothing_left
 from tests.unit.json_page import insist
 
 from changeover.cli.probed_command import CommandRun
-from changeover.probe.ledger import read_ledger
+from changeover.probe.records.ledger import read_ledger
 
 pytestmark = pytest.mark.timeout(400)  # of which the main job takes about 120 s
 

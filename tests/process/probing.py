@@ -11,9 +11,9 @@ from typing import Any
 from tests.probe_plans import example_plan
 from tests.process.probed_server import Fault, Plan, ProbedServer
 
-from changeover.probe.ledger import Ledger, read_ledger
-from changeover.probe.ledger_row import LedgerRow
-from changeover.probe.tally import Tally
+from changeover.probe.records.ledger import Ledger, read_ledger
+from changeover.probe.records.row import LedgerRow
+from changeover.probe.records.tally import Tally
 from changeover.probe.traffic import run
 from changeover.probe.traffic_plan import TrafficPlan
 from changeover.probe.verdict import Verdict

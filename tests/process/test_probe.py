@@ -15,8 +15,8 @@ from tests.process.probed_server import Fault, Plan, ProbedServer
 from tests.process.probing import GETS, LONGEST, UPLOADS, Ran, once, probed, rows, run_probe
 
 from changeover.model.errors import ChangeoverError
-from changeover.probe.ledger import Ledger
-from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.records.ledger import Ledger
+from changeover.probe.records.row import LedgerRow
 from changeover.probe.traffic import ProbeProgress, run
 from changeover.probe.traffic_plan import TrafficPlan
 

@@ -10,8 +10,8 @@ import pytest
 import trustme
 
 from changeover.model.probe import Tls
-from changeover.probe.client import ProbeTarget
-from changeover.probe.stream import ConnectionFailed, Stream
+from changeover.probe.http.client import ProbeTarget
+from changeover.probe.http.stream import ConnectionFailed, Stream
 
 
 @pytest.fixture(params=["http", "https"])

@@ -36,7 +36,7 @@ from changeover.model import chainfile
 from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.guard import MEASURES, PLACEHOLDERS, SHIPPED, Condition, Guard, Prometheus
 from changeover.model.probe import AnswerDigest, Copies, Get, Post, ProbeFile, Tls
-from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.records.row import LedgerRow
 from changeover.relay.process.admin import COUNTER_HELP
 from changeover.rollout import commands, events
 from changeover.rollout.guard.evaluate import VERDICTS

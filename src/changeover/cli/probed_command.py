@@ -21,7 +21,7 @@ from changeover.cli.exits import SIGNALLED
 from changeover.kit.clock import Clock
 from changeover.model.errors import fail
 from changeover.model.units import human_seconds
-from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.records.row import LedgerRow
 from changeover.probe.steady import SteadyWatch
 from changeover.probe.verdict import Verdict
 

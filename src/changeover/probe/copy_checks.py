@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from changeover.model.probe import Copies
 from changeover.probe.bodies import as_text, field_of, json_object
-from changeover.probe.client import Connection
-from changeover.probe.http_exchange import HttpRequest
-from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.http.client import Connection
+from changeover.probe.http.exchange import HttpRequest
+from changeover.probe.records.row import LedgerRow
 from changeover.probe.session import CheckResult, Session
 
 

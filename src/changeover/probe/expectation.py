@@ -9,7 +9,7 @@ import hashlib
 
 from changeover.model.probe import Get
 from changeover.probe.bodies import as_text, field_of, json_object
-from changeover.probe.http_exchange import HttpResponse
+from changeover.probe.http.exchange import HttpResponse
 from changeover.probe.session import CheckResult, Naming
 
 KEPT = 1_000_000

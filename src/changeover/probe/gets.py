@@ -15,9 +15,9 @@ from fractions import Fraction
 from functools import reduce
 
 from changeover.model.probe import Get
-from changeover.probe.client import Connection
 from changeover.probe.expectation import BodyCheck
-from changeover.probe.http_exchange import HttpRequest
+from changeover.probe.http.client import Connection
+from changeover.probe.http.exchange import HttpRequest
 from changeover.probe.session import Session
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from changeover.model.units import human_bytes, human_seconds
-from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.records.row import LedgerRow
 from changeover.probe.verdict import KINDS, Verdict
 
 

@@ -13,10 +13,10 @@ from types import MappingProxyType
 
 from changeover.kit.clock import Clock
 from changeover.model.probe import ProbeSettings
-from changeover.probe.client import Connection, ProbeTarget, TimeLimits
-from changeover.probe.http_exchange import HttpRequest, HttpResponse
-from changeover.probe.ledger import Ledger
-from changeover.probe.ledger_row import LedgerRow, RequestKind, RequestOutcome, RowNote
+from changeover.probe.http.client import Connection, ProbeTarget, TimeLimits
+from changeover.probe.http.exchange import HttpRequest, HttpResponse
+from changeover.probe.records.ledger import Ledger
+from changeover.probe.records.row import LedgerRow, RequestKind, RequestOutcome, RowNote
 from changeover.probe.traffic_plan import TrafficPlan
 
 TierStateReader = Callable[[], Mapping[str, object]]

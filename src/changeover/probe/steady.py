@@ -10,7 +10,7 @@ from collections import Counter
 from math import inf
 from urllib.parse import urlsplit
 
-from changeover.probe.ledger_row import LedgerRow, RequestKind
+from changeover.probe.records.row import LedgerRow, RequestKind
 from changeover.probe.traffic_plan import TrafficPlan
 
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from changeover.model.errors import ChangeoverError
-from changeover.probe.client import ProbeTarget
 from changeover.probe.copy_checks import CopyChecks
 from changeover.probe.gets import send_gets
-from changeover.probe.ledger import Ledger
-from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.http.client import ProbeTarget
+from changeover.probe.records.ledger import Ledger
+from changeover.probe.records.row import LedgerRow
 from changeover.probe.session import Session, TierStateReader
 from changeover.probe.traffic_plan import TrafficPlan
 from changeover.probe.uploads import send_uploads

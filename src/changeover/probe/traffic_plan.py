@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from changeover.model.errors import fail
 from changeover.model.probe import Get, Post, ProbeSettings, Tls, Url
-from changeover.probe.ledger_row import RequestKind
+from changeover.probe.records.row import RequestKind
 
 _URL: TypeAdapter[str] = TypeAdapter(Url)
 

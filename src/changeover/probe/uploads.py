@@ -15,11 +15,11 @@ from urllib.parse import quote, urlsplit
 
 from changeover.model.probe import AnswerDigest, Post, placeholders
 from changeover.probe.bodies import Form, as_text, field_of, json_object, paced
-from changeover.probe.client import Connection, TimeLimits
 from changeover.probe.copy_checks import CopyChecks, SentUpload
 from changeover.probe.digests import matches
-from changeover.probe.http_exchange import HttpHeaders, HttpRequest, HttpResponse
-from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.http.client import Connection, TimeLimits
+from changeover.probe.http.exchange import HttpHeaders, HttpRequest, HttpResponse
+from changeover.probe.records.row import LedgerRow
 from changeover.probe.session import CheckResult, Session
 
 READ_BACK_TRIES = 8

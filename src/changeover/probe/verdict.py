@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from changeover.model.units import human_bytes
-from changeover.probe.ledger_row import LedgerRow, RequestKind
-from changeover.probe.tally import Tally
+from changeover.probe.records.row import LedgerRow, RequestKind
+from changeover.probe.records.tally import Tally
 
 KINDS: tuple[RequestKind, ...] = ("get", "upload", "readback", "check")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.records.row import LedgerRow
 
 
 def row(**facts: Any) -> LedgerRow:

@@ -7,7 +7,7 @@ import pytest
 
 from changeover.model.probe import Get, ProbeSettings
 from changeover.probe.expectation import BodyCheck
-from changeover.probe.http_exchange import HttpResponse
+from changeover.probe.http.exchange import HttpResponse
 from changeover.probe.session import CheckResult, Naming
 
 

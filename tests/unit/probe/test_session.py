@@ -5,10 +5,10 @@ from pathlib import Path
 
 from tests.probe_plans import example_plan
 
-from changeover.probe.client import Connection, ProbeTarget
-from changeover.probe.http_exchange import HttpRequest
-from changeover.probe.ledger import Ledger
-from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.http.client import Connection, ProbeTarget
+from changeover.probe.http.exchange import HttpRequest
+from changeover.probe.records.ledger import Ledger
+from changeover.probe.records.row import LedgerRow
 from changeover.probe.session import CheckResult, Session
 
 

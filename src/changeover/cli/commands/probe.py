@@ -61,7 +61,7 @@ from changeover.model.errors import fail
 from changeover.model.probe import ProbeFile, ProbeSettings, Tls
 from changeover.model.units import human_bytes
 from changeover.probe import report
-from changeover.probe.ledger import Ledger
+from changeover.probe.records.ledger import Ledger
 from changeover.probe.steady import SteadyWatch
 from changeover.probe.traffic import ProbeProgress
 from changeover.probe.traffic import run as send

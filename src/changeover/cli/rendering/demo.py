@@ -13,7 +13,7 @@ from rich.text import Text
 
 from changeover.cli.rendering.rolled import idle_before_stop, rolled_data
 from changeover.engine.release.release import Rolled
-from changeover.probe.ledger import read_ledger
+from changeover.probe.records.ledger import read_ledger
 from changeover.rollout.members.phases import Phase
 
 

@@ -122,7 +122,7 @@ class LedgerReader:
 
 
 def _is_header(row: Any) -> bool:
-    """Whether the first line is the header of `probe/ledger.py`. Raises ValueError for a format that is not known."""
+    """Whether the first line is the header of a ledger. Raises ValueError for a format that is not known."""
     version = row.get("format") if isinstance(row, dict) else None
     if version not in (None, FORMAT):
         raise ValueError(f"the ledger has format {version}, and this program reads format {FORMAT}")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from changeover.cli.commands.probe import new_ledger, progress_line
 from changeover.cli.exits import COULD_NOT, INTERRUPTED
 from changeover.cli.main import cli
-from changeover.probe.ledger import read_ledger
+from changeover.probe.records.ledger import read_ledger
 from changeover.probe.traffic import ProbeProgress
 
 

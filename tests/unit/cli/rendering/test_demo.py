@@ -11,7 +11,7 @@ from tests.unit.cli.rendering.printed import rolled, shown
 from tests.unit.probe.rows import row
 
 from changeover.cli.rendering.demo import data, picture
-from changeover.probe.ledger import Ledger
+from changeover.probe.records.ledger import Ledger
 
 CLEAN: dict[str, Any] = {
     "summary": "0 lost",

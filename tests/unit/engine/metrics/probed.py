@@ -14,7 +14,7 @@ from changeover.engine.metrics.probe import ProbeSource
 from changeover.model.guard import (
     Condition,
 )
-from changeover.probe.ledger import Ledger
+from changeover.probe.records.ledger import Ledger
 from changeover.rollout.guard.cohorts import CohortMember, Cohorts
 from changeover.rollout.guard.evaluate import Missing, Seen
 

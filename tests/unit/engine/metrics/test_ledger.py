@@ -18,7 +18,7 @@ from tests.unit.engine.metrics.probed import (
 
 from changeover.engine.metrics.ledger import LedgerReader
 from changeover.engine.metrics.probe import ProbeSource
-from changeover.probe.ledger import Ledger
+from changeover.probe.records.ledger import Ledger
 from changeover.rollout.guard.evaluate import Sample
 
 

@@ -32,7 +32,7 @@ from changeover.model.guard import (
     Condition,
     Guard,
 )
-from changeover.probe.ledger import Ledger
+from changeover.probe.records.ledger import Ledger
 from changeover.rollout.guard.cohorts import Cohorts
 from changeover.rollout.guard.evaluate import GuardRun, GuardVerdict, Sample
 

@@ -10,7 +10,7 @@ from tests.unit.probe.rows import row
 from changeover.engine.metrics.ledger import LedgerReader
 from changeover.engine.metrics.traffic import TrafficWitness
 from changeover.ports import Unknown
-from changeover.probe.ledger import Ledger
+from changeover.probe.records.ledger import Ledger
 from changeover.rollout.guard.cohorts import CohortMember, Cohorts
 
 COHORTS = Cohorts(100.0, "v2", (CohortMember("web-v2-2", 99.0),), "v1", (CohortMember("web-v1-1", 1.0),), False)

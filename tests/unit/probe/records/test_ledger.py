@@ -8,7 +8,7 @@ import pytest
 from tests.unit.probe.rows import row
 
 from changeover.model.errors import ChangeoverError
-from changeover.probe.ledger import Ledger, read_ledger
+from changeover.probe.records.ledger import Ledger, read_ledger
 
 
 @pytest.fixture

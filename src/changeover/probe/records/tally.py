@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from changeover.probe.histogram import Histogram
-from changeover.probe.ledger_row import LedgerRow
+from changeover.probe.records.histogram import Histogram
+from changeover.probe.records.row import LedgerRow
 
 
 @dataclass

@@ -21,8 +21,8 @@ import h11
 
 from changeover.model.errors import fail
 from changeover.model.probe import Tls
-from changeover.probe.http_exchange import HttpExchange, HttpRequest, HttpResponse
-from changeover.probe.stream import ConnectionFailed, Endpoint, Stream
+from changeover.probe.http.exchange import HttpExchange, HttpRequest, HttpResponse
+from changeover.probe.http.stream import ConnectionFailed, Endpoint, Stream
 
 
 @dataclass(frozen=True)

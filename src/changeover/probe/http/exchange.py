@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import h11
 
-from changeover.probe.stream import ConnectionFailed, Stream
+from changeover.probe.http.stream import ConnectionFailed, Stream
 
 _LAST_WRITE = 1.0
 """Seconds after a good response in which the rest of the body may go out. A server that answers earlier ignored it."""

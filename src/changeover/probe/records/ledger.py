@@ -21,8 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from changeover.model.errors import ChangeoverError, fail
 from changeover.probe.bodies import json_object
-from changeover.probe.ledger_row import LedgerRow
-from changeover.probe.tally import Tally
+from changeover.probe.records.row import LedgerRow
+from changeover.probe.records.tally import Tally
 
 FORMAT = 1
 """Version of the rows' layout, in the header line. Raise it when a reader of the old rows would misread the new."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.probe.histogram import Histogram
+from changeover.probe.records.histogram import Histogram
 
 DURATIONS = st.floats(min_value=0, max_value=1000, allow_nan=False)
 MICROSECOND = 1e-6

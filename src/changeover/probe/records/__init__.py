@@ -1,0 +1,1 @@
+"""The rows of a run: what one holds, the file of all of them, and their running sums."""
