@@ -9,12 +9,12 @@ from changeover.model.instance import InFlight, Instance, Upload
 from changeover.ports import Unknown
 
 if TYPE_CHECKING:
-    import httpx
+    from changeover.kit.http import Client
 
 PATH = "/inflight"
 
 
-async def in_flight(client: httpx.AsyncClient, instance: Instance, path: str = PATH) -> InFlight:
+async def in_flight(client: Client, instance: Instance, path: str = PATH) -> InFlight:
     """What the instance reports at its control address. Raises Unknown, with the URL and the answer.
 
     Only `requests` is required: the kernel counts connections, too.

@@ -8,20 +8,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+from changeover.kit.direct_http import DirectClient, DirectResponse, NoResponse
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx
 
+__all__ = ["TIMEOUT", "Client", "NoResponse", "ask", "ask_socket", "client", "is_ok", "public_tls"]
 
+Client: TypeAlias = "httpx.AsyncClient | DirectClient"
+"""Of a controller, or of a process that must stay small."""
 TIMEOUT = 2.0
 """Seconds until a control port without a response counts as unreachable."""
-
-
-class NoResponse(Exception):
-    """The server did not respond in time or not with HTTP; the text names the request and the cause."""
 
 
 def client(tls: ssl.SSLContext | None = None, timeout: float = TIMEOUT) -> httpx.AsyncClient:
@@ -45,6 +46,7 @@ def public_tls() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
+@overload
 async def ask(
     client: httpx.AsyncClient,
     method: str,
@@ -53,8 +55,33 @@ async def ask(
     headers: Mapping[str, str] | None = None,
     json: Any = None,
     timeout: float | None = None,
-) -> httpx.Response:
+) -> httpx.Response: ...
+
+
+@overload
+async def ask(
+    client: DirectClient,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    json: Any = None,
+    timeout: float | None = None,
+) -> DirectResponse: ...
+
+
+async def ask(
+    client: Client,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    json: Any = None,
+    timeout: float | None = None,
+) -> httpx.Response | DirectResponse:
     """The response, with any status. `timeout`: seconds; None: that of `client`. Raises NoResponse."""
+    if isinstance(client, DirectClient):
+        return await client.request(method, url, headers=headers, json=json, timeout=timeout)
     import httpx
 
     try:
@@ -65,29 +92,39 @@ async def ask(
         raise NoResponse(f"{method} {url}: {str(error) or type(error).__name__}") from error
 
 
-async def ask_socket(client: httpx.AsyncClient, folder: Path, name: str, method: str, path: str) -> httpx.Response:
+async def ask_socket(
+    client: Client, folder: Path, name: str, method: str, path: str
+) -> httpx.Response | DirectResponse:
     """The response of the server at the Unix socket `name` in `folder`, with any status. Raises NoResponse.
 
     The timeout is that of `client`.
     """
-    import httpx
-
     # A socket's path may have 107 characters, a folder's may have more: go through an open descriptor.
     try:
         opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     except OSError as error:
         raise NoResponse(f"{method} {path} at {folder}/{name}: {error.strerror}") from error
+    socket = f"/proc/self/fd/{opened}/{name}"
     try:
-        transport = httpx.AsyncHTTPTransport(verify=False, uds=f"/proc/self/fd/{opened}/{name}")
-        async with httpx.AsyncClient(transport=transport, timeout=client.timeout, trust_env=False) as there:
-            return await there.request(method, f"http://localhost{path}")
-    except httpx.HTTPError as error:
-        raise NoResponse(f"{method} {path} at {folder}/{name}: {str(error) or type(error).__name__}") from error
+        if isinstance(client, DirectClient):
+            return await client.request_socket(socket, f"{folder}/{name}", method, path)
+        return await _ask_socket(client, socket, f"{folder}/{name}", method, path)
     finally:
         os.close(opened)
 
 
-async def is_ok(client: httpx.AsyncClient, url: str, timeout: float | None = None) -> bool:
+async def _ask_socket(client: httpx.AsyncClient, socket: str, called: str, method: str, path: str) -> httpx.Response:
+    import httpx
+
+    try:
+        transport = httpx.AsyncHTTPTransport(verify=False, uds=socket)
+        async with httpx.AsyncClient(transport=transport, timeout=client.timeout, trust_env=False) as there:
+            return await there.request(method, f"http://localhost{path}")
+    except httpx.HTTPError as error:
+        raise NoResponse(f"{method} {path} at {called}: {str(error) or type(error).__name__}") from error
+
+
+async def is_ok(client: Client, url: str, timeout: float | None = None) -> bool:
     """Whether the server responds with 200 within `timeout` seconds. Without a response: False."""
     try:
         return (await ask(client, "GET", url, timeout=timeout)).status_code == 200

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from changeover.model.process_settings import SecretSource
-from changeover.model.units import human_bytes
+from changeover.kit.human import human_bytes
+
+if TYPE_CHECKING:  # annotations alone: the agent has no memory to spare for pydantic
+    from changeover.model.process_settings import SecretSource
 
 
 @dataclass(frozen=True, order=True)

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ByteSize, Field, PlainSerializer, WithJsonSchema
 
+from changeover.kit.human import human_bytes, human_seconds
+
 __all__ = ["Bytes", "Count", "Percent", "Seconds", "human_bytes", "human_seconds", "resolve_count"]
 
 SHORTEST = 0.001
@@ -31,25 +33,6 @@ def parse_seconds(value: Any) -> Any:
             raise ValueError("the shortest time is 1ms: the configurations of servers hold whole milliseconds")
         return seconds
     raise ValueError("a time with its unit is needed, such as 500ms, 30s, 2m or 1h")
-
-
-def human_seconds(value: float) -> str:
-    """90 -> `1m30s`; 0.25 -> `250ms`; what `parse_seconds` reads back."""
-    if value < 1:
-        return f"{value * 1000:g}ms" if value else "0s"
-    minutes, seconds = divmod(value, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    text = (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes else "")
-    return text + (f"{seconds:g}s" if seconds or not text else "")
-
-
-def human_bytes(value: float) -> str:
-    """52428800 -> `52.4 MB`, in powers of ten like the sizes in a chain file."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
 
 
 Seconds = Annotated[

@@ -14,10 +14,13 @@ from changeover.model.instance import Instance
 if TYPE_CHECKING:
     import httpx
 
+    from changeover.kit.direct_http import DirectResponse
+    from changeover.kit.http import Client
+
 SOCKET = "admin.sock"
 
 
-async def ask_admin(client: httpx.AsyncClient, method: str, instance: Instance, path: str) -> httpx.Response:
+async def ask_admin(client: Client, method: str, instance: Instance, path: str) -> httpx.Response | DirectResponse:
     """The response, with any status. Raises NoResponse."""
     if instance.directory and (Path(instance.directory) / SOCKET).exists():
         return await ask_socket(client, Path(instance.directory), SOCKET, method, path)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from changeover.hops.envoy.admin import SOCKET
+from changeover.hops.envoy.questions import INGRESS, READY_PATH
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.model.affinity import AffinityRule
 from changeover.model.chain import Tier
@@ -20,7 +21,6 @@ from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.instance import Address
 from changeover.ports import InnerTier, LaunchContext
 
-READY_PATH = "/ready"
 _NO_BREAKER = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), 1_000_000_000)
 """By default Envoy answers 503 to the 1,025th request at once, and to a failed one while three others are repeated."""
 _STEPS = {"error_level": 10_000, "warn_level": 10_000}
@@ -81,7 +81,7 @@ def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]
     meets_clients = context.trusted_peers is not None
     manager = {
         "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "ingress",
+        "stat_prefix": INGRESS,
         "server_header_transformation": "PASS_THROUGH",
         "common_http_protocol_options": {"idle_timeout": _time(settings.idle_timeout)},
         # HTTP/1.0 knows no Host, and the tier behind gets HTTP/1.1, which needs one.

@@ -6,19 +6,20 @@ from collections.abc import Collection, Iterator, Mapping
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from changeover.hops.envoy.admin import ask_admin
-from changeover.hops.envoy.bootstrap import READY_PATH, bootstrap
+from changeover.hops.envoy import questions
+from changeover.hops.envoy.bootstrap import bootstrap
+from changeover.hops.envoy.questions import READY_PATH
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.hops.envoy.stats import request_counts
-from changeover.kit.http import TIMEOUT, NoResponse, is_ok
+from changeover.kit.http import TIMEOUT, is_ok
 from changeover.model.chain import Tier
 from changeover.model.extras import missing_package
 from changeover.model.guard import RequestCounts
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.model.software import Missing
-from changeover.ports import LaunchContext, Nodes, Unknown
+from changeover.ports import LaunchContext, Nodes
 
 if TYPE_CHECKING:
     import httpx
@@ -59,35 +60,16 @@ class Envoy:
         return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout)
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
-        """Not ready any more. Every response carries `Connection: close`, which empties the pools in front."""
-        await self._admin("POST", instance, "/healthcheck/fail" if on else "/healthcheck/ok")
+        await questions.lame_duck(self._client, instance, on)
 
     async def in_flight(self, instance: Instance) -> InFlight:
-        """Downstream requests and connections of the one listener."""
-        text = await self._admin("GET", instance, "/stats?filter=^http\\.ingress\\.downstream_(rq|cx)_active$")
-        try:
-            values = dict(line.split(": ") for line in text.splitlines())
-            return InFlight(
-                int(values["http.ingress.downstream_rq_active"]),
-                int(values["http.ingress.downstream_cx_active"]),
-            )
-        except (KeyError, ValueError) as error:
-            raise Unknown(f"{instance.name}: no such statistics: {text[:80]!r}") from error
+        return await questions.in_flight(self._client, instance)
 
     def router(self, tier: Tier, membership: str, nodes: Nodes) -> EnvoyRouter:
         return EnvoyRouter(self._client, tier.name, membership, nodes)
 
     async def request_counts(self, tier: str, nodes: Nodes) -> Mapping[str, Mapping[str, RequestCounts]]:
         return await request_counts(self._client, tier, nodes)
-
-    async def _admin(self, method: str, instance: Instance, path: str) -> str:
-        try:
-            answer = await ask_admin(self._client, method, instance, path)
-        except NoResponse as error:
-            raise Unknown(str(error)) from error
-        if answer.status_code != 200:
-            raise Unknown(f"{instance.name}: {method} {path} answered {answer.status_code}")
-        return answer.text
 
 
 def _binary() -> str:

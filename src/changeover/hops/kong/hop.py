@@ -12,7 +12,7 @@ from pathlib import Path
 from signal import SIGQUIT
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from changeover.hops.kong import binary
+from changeover.hops.kong import binary, questions
 from changeover.hops.kong.admin_access import AdminAccess
 from changeover.hops.kong.admin_api import AdminApi
 from changeover.hops.kong.config import (
@@ -37,7 +37,7 @@ from changeover.hops.kong.router import KongRouter
 from changeover.hops.kong.settings import KongSettings
 from changeover.hops.kong.target_lists import FileTargets, KongNode
 from changeover.hops.kong.timing import KongTiming
-from changeover.kit.http import TIMEOUT, NoResponse, ask, is_ok
+from changeover.kit.http import TIMEOUT, is_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.chain import Tier
 from changeover.model.hop_traits import HopTraits, KnownHops
@@ -48,6 +48,7 @@ from changeover.ports import LaunchContext, Nodes, Serving, Unknown
 if TYPE_CHECKING:
     import httpx
 
+    from changeover.kit.direct_http import DirectResponse
     from changeover.model.chainfile import ParsedChain
 
 TIMING = KongTiming()
@@ -60,7 +61,7 @@ class Kong:
         kind="kong",
         settings=KongSettings,
         takes="http",
-        ready_path="/status/ready",
+        ready_path=questions.READY_PATH,
         # The script that stands for the instance turns QUIT into `kong quit`; on TERM it runs `kong stop`, which cuts.
         stop_signal=SIGQUIT,
         branches=True,
@@ -129,28 +130,16 @@ class Kong:
         connections at once (nginx before 1.27.4), on which a client may be sending: they must have ended.
         """
         if on:
-            answer = await self._status("POST", instance, self.traits.ready_path, {"status": "draining"})
+            answer = await self._readiness("POST", instance, {"status": "draining"})
             if answer.status_code != 204:
                 raise Unknown(f"{instance.name}: POST {self.traits.ready_path} answered {answer.status_code}")
-        elif "draining" in (await self._status("GET", instance, self.traits.ready_path)).text:
+        elif "draining" in (await self._readiness("GET", instance)).text:
             if connections := open_connections(instance.address.port):
                 raise Unknown(f"{instance.name} has {connections} connections, which its reload would close")
             await self._reload(instance)
 
     async def in_flight(self, instance: Instance) -> InFlight:
-        """Requests from the status listener, less the one that asks; connections from the kernel.
-
-        Each worker holds a connection to the one that spreads events among them, which is counted too.
-        """
-        try:
-            report = (await self._status("GET", instance, "/status")).json()
-            server, workers = report["server"], len(report["memory"]["workers_lua_vms"])
-            busy = int(server["connections_reading"]) + int(server["connections_writing"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unknown(f"{instance.name}: /status did not answer as it should: {error!r}") from error
-        connections = open_connections(instance.address.port)
-        # Without a connection there is no request: the rest are questions to the other listeners.
-        return InFlight(max(0, busy - 1 - workers) if connections else 0, connections)
+        return await questions.in_flight(self._client, instance, self._access(instance).headers())
 
     def router(self, tier: Tier, membership: str, nodes: Nodes) -> KongRouter:
         def all_nodes() -> list[KongNode]:
@@ -208,12 +197,9 @@ class Kong:
         if process.returncode:
             raise Unknown(f"{instance.name}: kong reload: {output.decode(errors='replace').strip()[-200:]}")
 
-    async def _status(self, method: str, instance: Instance, path: str, body: Any = None) -> httpx.Response:
+    async def _readiness(self, method: str, instance: Instance, body: Any = None) -> httpx.Response | DirectResponse:
         headers = self._access(instance).headers()
-        try:
-            return await ask(self._client, method, f"http://{instance.control}{path}", headers=headers, json=body)
-        except NoResponse as error:
-            raise Unknown(str(error)) from error
+        return await questions.status(self._client, method, instance, questions.READY_PATH, headers, body)
 
 
 def _buffers(base: Path) -> bool:

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from signal import SIGQUIT
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from changeover.hops.nginx import binary, own_config
+from changeover.hops.nginx import binary, own_config, questions
 from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.config import SNIPPETS, http_conf, stream_conf
 from changeover.hops.nginx.own_files import with_paths, with_texts
 from changeover.hops.nginx.own_rules import ends_tls, problems
 from changeover.hops.nginx.own_tree import OwnTree
+from changeover.hops.nginx.questions import READY_PATH
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
-from changeover.kit.http import TIMEOUT, NoResponse, ask, is_ok
-from changeover.kit.sockets import open_connections
+from changeover.kit.http import TIMEOUT, is_ok
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.model.software import Missing
-from changeover.ports import CannotStart, LaunchContext, Unknown
+from changeover.ports import CannotStart, LaunchContext
 
 if TYPE_CHECKING:
     import httpx
 
 _Settings = TypeVar("_Settings", HttpSettings, StreamSettings)
-_COUNTS = re.compile(r"Reading: (\d+) Writing: (\d+)")
-
-
-READY_PATH = "/readyz"
 # QUIT finishes what is in flight; TERM, which most init scripts send, cuts it.
 STOP_SIGNAL = SIGQUIT
 
@@ -123,18 +118,7 @@ class NginxHttp(_Nginx):
         return settings.upstream_keepalive_time if settings.upstream_keepalive else 0.0
 
     async def in_flight(self, instance: Instance) -> InFlight:
-        """Requests from stub_status, less the one that asks; connections from the kernel."""
-        try:
-            answer = await ask(self._client, "GET", f"http://{instance.control}/status")
-        except NoResponse as error:
-            raise Unknown(str(error)) from error
-        counts = _COUNTS.search(answer.text)
-        if counts is None:
-            raise Unknown(f"{instance.name}: /status is not stub_status: {answer.text[:80]!r}")
-        requests = max(0, int(counts[1]) + int(counts[2]) - 1)
-        connections = open_connections(instance.address.port)
-        # Without a connection there is no request: the rest are health checks on the control port.
-        return InFlight(requests if connections else 0, connections)
+        return await questions.in_flight(self._client, instance)
 
     def disk_bytes(self, settings: HttpSettings) -> int:
         return settings.disk
@@ -165,5 +149,4 @@ class NginxStream(_Nginx):
         return stream_conf(settings, context, nginx, as_root=os.geteuid() == 0)
 
     async def in_flight(self, instance: Instance) -> InFlight:
-        """Connections from the kernel: stream has no status page that is free."""
-        return InFlight(None, open_connections(instance.address.port))
+        return questions.stream_in_flight(instance)

@@ -1,0 +1,44 @@
+"""What an Envoy is asked at its admin interface. Imports no settings, so that the agent can ask the same."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from changeover.hops.envoy.admin import ask_admin
+from changeover.kit.http import NoResponse
+from changeover.model.instance import InFlight, Instance
+from changeover.ports import Unknown
+
+if TYPE_CHECKING:
+    from changeover.kit.http import Client
+
+READY_PATH = "/ready"
+INGRESS = "ingress"
+"""The `stat_prefix` of the listener for clients."""
+
+
+async def lame_duck(client: Client, instance: Instance, on: bool) -> None:
+    """Not ready any more. Every response carries `Connection: close`, which empties the pools in front."""
+    await _admin(client, "POST", instance, "/healthcheck/fail" if on else "/healthcheck/ok")
+
+
+async def in_flight(client: Client, instance: Instance, prefix: str = INGRESS) -> InFlight:
+    """Downstream requests and connections of the listener with that `stat_prefix`."""
+    name = f"http.{prefix}.downstream"
+    text = await _admin(client, "GET", instance, rf"/stats?filter=^{re.escape(name)}_(rq|cx)_active$")
+    try:
+        values = dict(line.split(": ") for line in text.splitlines())
+        return InFlight(int(values[f"{name}_rq_active"]), int(values[f"{name}_cx_active"]))
+    except (KeyError, ValueError) as error:
+        raise Unknown(f"{instance.name}: no such statistics: {text[:80]!r}") from error
+
+
+async def _admin(client: Client, method: str, instance: Instance, path: str) -> str:
+    try:
+        answer = await ask_admin(client, method, instance, path)
+    except NoResponse as error:
+        raise Unknown(str(error)) from error
+    if answer.status_code != 200:
+        raise Unknown(f"{instance.name}: {method} {path} answered {answer.status_code}")
+    return answer.text
