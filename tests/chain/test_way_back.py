@@ -8,8 +8,8 @@ import signal
 
 from tests.chain.chains import Chain, Said, chain_file, running_in, small, tier_of, until
 
-from changeover.platforms.local.haproxy import RuntimeApi, panic_of
-from changeover.platforms.local.timing import TIMING
+from changeover.haproxy.runtime_api import RuntimeApi
+from changeover.platforms.local.haproxy import SOCKET, panic_of
 
 
 def test_an_undo_returns_to_a_template_that_was_deleted_from_the_file(two_tiers: Chain) -> None:
@@ -91,7 +91,7 @@ def test_after_a_power_cut_status_tells_that_nothing_serves_and_up_starts_it_aga
 
 def test_an_instance_that_the_load_balancer_has_lost_does_not_serve_until_up_has_it_admitted(two_tiers: Chain) -> None:
     name = two_tiers.instances("gateway")[0]["name"]
-    api = RuntimeApi(two_tiers.state / "haproxy", TIMING)
+    api = RuntimeApi(str(two_tiers.state / "haproxy" / SOCKET))
     for backend in ("gateway", panic_of("gateway")):
         asyncio.run(api.ask(f"set server {backend}/{name} state maint"))
     lost = two_tiers.here("status", "--json").json

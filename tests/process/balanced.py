@@ -17,6 +17,7 @@ from typing import Any
 from tests.unit.hops import contexts
 
 from changeover import wiring
+from changeover.haproxy.runtime_api import RuntimeApi
 from changeover.hops.envoy.hop import Envoy
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
@@ -179,7 +180,7 @@ async def through_haproxy(
     chain = Chain(tiers=(tier,) if first else (front, tier))
     at = Address(HOST, sockets.free_port(HOST, set()))
     (folder / "haproxy.cfg").write_text(haproxy.config(chain, {tier.name: at}, {tier.name: ready_path}, most))
-    api = haproxy.RuntimeApi(folder)
+    api = RuntimeApi(str(folder / haproxy.SOCKET))
     async with started(folder, haproxy.binary(), "-f", "haproxy.cfg", "-db"), asyncio.timeout(60):
         async with asyncio.timeout(PATIENCE):
             while True:

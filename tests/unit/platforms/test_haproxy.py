@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from changeover.haproxy.runtime_api import RuntimeApi
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Address, Instance
-from changeover.platforms.local.haproxy import HaproxyPreview, HaproxyRouter, RuntimeApi, config, most_connections
+from changeover.platforms.local.haproxy import HaproxyPreview, HaproxyRouter, config, most_connections
 from changeover.ports import Membership, Unknown
 
 WEB = Instance("web-v1-1", "web", "v1", Address("127.0.0.1", 25556), Address("127.0.0.1", 25557))
@@ -369,13 +370,13 @@ def test_a_table_without_the_columns_that_are_read_is_unknown() -> None:
 
 
 def test_a_folder_that_is_gone_is_unknown(tmp_path: Any) -> None:
-    with pytest.raises(Unknown, match="HAProxy's folder is gone"):
-        asyncio.run(RuntimeApi(tmp_path / "gone").ask("show info"))
+    with pytest.raises(Unknown, match=r"HAProxy did not answer `show info`.*No such file or directory"):
+        asyncio.run(RuntimeApi(str(tmp_path / "gone" / "haproxy.sock")).ask("show info"))
 
 
 def test_a_socket_without_a_listener_is_unknown(tmp_path: Any) -> None:
     with pytest.raises(Unknown, match="HAProxy did not answer `show info`"):
-        asyncio.run(RuntimeApi(tmp_path).ask("show info"))
+        asyncio.run(RuntimeApi(str(tmp_path / "haproxy.sock")).ask("show info"))
 
 
 # -- while too few instances are ready -----------------------------------------------------------------------------

@@ -7,22 +7,18 @@ open connections stay. Only `show stat` and `show servers state` confirm what HA
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import csv
-import os
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import ClassVar, Literal
 
+from changeover.haproxy.runtime_api import RuntimeApi, Server
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
 from changeover.model.instance import Address, Instance
 from changeover.model.software import Missing, refused
-from changeover.platforms.local.timing import TIMING, LocalTiming
 from changeover.ports import Membership, Unknown
 
 SOCKET = "haproxy.sock"
@@ -174,35 +170,6 @@ backend {name}.empty
 """
 
 
-class RuntimeApi:
-    """The admin socket. An error is text like any other answer, so callers compare it with the expected one."""
-
-    def __init__(self, folder: Path, timing: LocalTiming = TIMING) -> None:
-        self._folder = folder
-        self._timing = timing
-
-    async def ask(self, command: str) -> str:
-        """Raises Unknown when there is no answer."""
-        # A socket's path may have 107 characters, a state folder's may have more: go through an open descriptor.
-        try:
-            folder = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
-        except OSError as error:
-            raise Unknown(f"HAProxy's folder is gone: {error}") from error
-        try:
-            async with asyncio.timeout(self._timing.runtime_api):
-                reader, writer = await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/{SOCKET}")
-                try:
-                    writer.write(f"{command}\n".encode())
-                    await writer.drain()
-                    return (await reader.read(-1)).decode()
-                finally:
-                    writer.close()
-        except (OSError, TimeoutError) as error:
-            raise Unknown(f"HAProxy did not answer `{command}`: {str(error) or type(error).__name__}") from error
-        finally:
-            os.close(folder)
-
-
 class HaproxyRouter:
     """The members of one tier's listener. Each is also a member of the tier's panic backend, where there is one."""
 
@@ -229,89 +196,52 @@ class HaproxyRouter:
 
     async def _admit(self, backend: str, instance: Instance, weight: int) -> None:
         server, health = f"{backend}/{instance.name}", self._health
-        if instance.name not in await self._servers(backend):
+        if instance.name not in await self._api.servers(backend):
             check = (
                 f"check addr {instance.control.host} port {instance.control.port} inter {health.interval * 1000:.0f}ms "
                 f"rise {health.rise} fall {health.fall}"
             )
             proxied = " send-proxy-v2" if instance.proxied else ""
             added = f"add server {server} {instance.address}{proxied} {check}"
-            await self._do(added, expect="New server registered.")
+            await self._api.do(added, expect="New server registered.")
         if self._cookies:  # gives a cookie to each member without one
-            await self._do(f"enable dynamic-cookie backend {backend}")
-        await self._do(f"set server {server} weight {weight}")
-        await self._do(f"enable health {server}")
-        await self._do(f"set server {server} state ready")
+            await self._api.do(f"enable dynamic-cookie backend {backend}")
+        await self._api.do(f"set server {server} weight {weight}")
+        await self._api.do(f"enable health {server}")
+        await self._api.do(f"set server {server} state ready")
 
     async def weigh(self, instance: Instance, weight: int) -> None:
         for backend in await self._backends():
-            await self._do(f"set server {backend}/{instance.name} weight {weight}")
+            await self._api.do(f"set server {backend}/{instance.name} weight {weight}")
 
     async def remove(self, instance: Instance) -> None:
         # In `drain`, clients with the member's cookie still reach it. Requests in flight continue in both states.
         state = "maint" if self._cookies else "drain"
         for backend in await self._backends():
-            if instance.name in await self._servers(backend):
-                await self._do(f"set server {backend}/{instance.name} state {state}")
+            if instance.name in await self._api.servers(backend):
+                await self._api.do(f"set server {backend}/{instance.name} state {state}")
 
     async def forget(self, name: str) -> None:
         """Raises Unknown while it still has sessions: HAProxy may hold an answer that a slow client has yet to take."""
         for backend in await self._backends():
-            if name in await self._servers(backend):
-                await self._do(f"set server {backend}/{name} state maint")
-                await self._do(f"del server {backend}/{name}", expect="Server deleted.")
+            if name in await self._api.servers(backend):
+                await self._api.do(f"set server {backend}/{name} state maint")
+                await self._api.do(f"del server {backend}/{name}", expect="Server deleted.")
 
     async def membership(self, names: frozenset[str]) -> Mapping[str, Membership]:
-        *panic, servers = [await self._servers(backend) for backend in await self._backends()]
+        *panic, servers = [await self._api.servers(backend) for backend in await self._backends()]
         return {name: _join(_membership(servers.get(name)), [each.get(name) for each in panic]) for name in names}
 
     async def members(self) -> Mapping[str, Membership]:
         """Every member of its list."""
-        return {name: _membership(server) for name, server in (await self._servers(self._tier)).items()}
+        return {name: _membership(server) for name, server in (await self._api.servers(self._tier)).items()}
 
     async def traffic(self) -> Mapping[str, int]:
         """Bytes from clients, which requests on open connections add to as well."""
         found: Counter[str] = Counter()
         for backend in await self._backends():
-            table = await self._table(f"show stat {backend} 4 -1", ",", skip=0, key="svname")
-            try:
-                found.update({name: int(row["bin"]) for name, row in table.items()})
-            except (KeyError, ValueError) as error:
-                raise Unknown(f"HAProxy's counters of {backend} cannot be read: {error!r}") from error
+            found.update({name: server.bytes_in for name, server in (await self._api.servers(backend)).items()})
         return found
-
-    async def _servers(self, backend: str) -> dict[str, _Server]:
-        """Each member in `show servers state` (its state) and `show stat` (its sessions and checks)."""
-        states = await self._table(f"show servers state {backend}", " ", skip=1, key="srv_name")
-        counts = await self._table(f"show stat {backend} 4 -1", ",", skip=0, key="svname")
-        try:
-            return {
-                name: _Server(
-                    administrative=int(row["srv_admin_state"]),
-                    running=row["srv_op_state"] == "2",
-                    check=counts[name]["check_status"],
-                    weight=int(row["srv_uweight"]),
-                    sessions=int(counts[name]["scur"]) + int(counts[name]["qcur"] or 0),
-                )
-                for name, row in states.items()
-            }
-        except (KeyError, ValueError) as error:
-            raise Unknown(f"HAProxy's answer about {backend} cannot be read: {error!r}") from error
-
-    async def _table(self, command: str, separator: str, *, skip: int, key: str) -> dict[str, dict[str, str]]:
-        answer = await self._api.ask(command)
-        lines = answer.strip().splitlines()
-        table = lines[skip:]
-        if not table or not table[0].startswith("# "):
-            raise Unknown(f"HAProxy answered `{command}` with {' '.join(lines)[:80]!r}")
-        if not answer.endswith("\n\n"):  # a member in the missing part would look as if it were gone
-            raise Unknown(f"HAProxy's answer to `{command}` was cut short")
-        return {row[key]: row for row in csv.DictReader([table[0][2:], *table[1:]], delimiter=separator)}
-
-    async def _do(self, command: str, expect: str = "") -> None:
-        answer = (await self._api.ask(command)).strip()
-        if answer != expect:
-            raise Unknown(f"HAProxy answered `{command}` with {answer!r}")
 
 
 class HaproxyPreview:
@@ -335,18 +265,7 @@ class HaproxyPreview:
         return bool(await self._router.members())
 
 
-@dataclass(frozen=True)
-class _Server:
-    administrative: int
-    """Bits set by an operator: maintenance (0x01) or drain (0x08) among them; 0: none."""
-    running: bool
-    check: str
-    """Result of the last check, such as L7OK; empty before the first one."""
-    sessions: int
-    weight: int
-
-
-def _join(listed: Membership, panic: Sequence[_Server | None]) -> Membership:
+def _join(listed: Membership, panic: Sequence[Server | None]) -> Membership:
     """The member of the listener, with what the panic backend has of it."""
     for server in filter(None, panic):
         sessions = (listed.sessions or 0) + server.sessions
@@ -356,13 +275,5 @@ def _join(listed: Membership, panic: Sequence[_Server | None]) -> Membership:
     return listed
 
 
-def _membership(server: _Server | None) -> Membership:
-    if server is None:
-        return Membership(False, True, sessions=0)
-    if server.administrative:
-        return Membership(False, True, sessions=server.sessions)
-    # Up by assumption is not up: the first check must have passed.
-    if server.running and server.check.removeprefix("* ").startswith("L7OK"):  # `* `: the next check is under way
-        return Membership(True, False, sessions=server.sessions, weight=server.weight)
-    state = f"HAProxy (check {server.check or 'pending'})"
-    return Membership(False, False, pending=state, sessions=server.sessions)
+def _membership(server: Server | None) -> Membership:
+    return Membership(False, True, sessions=0) if server is None else server.membership("HAProxy")

@@ -21,6 +21,7 @@ from pathlib import Path
 from signal import SIGKILL, Signals
 from tempfile import TemporaryDirectory
 
+from changeover.haproxy.runtime_api import RuntimeApi
 from changeover.kit import process, sockets
 from changeover.kit.files import write_whole
 from changeover.model.chain import Chain, Tier
@@ -71,7 +72,7 @@ class LocalPlatform:
         """Tiers that the hop in front balances over. They get no listener of their own."""
         self._timing = timing
         self.environments = Environments(state)
-        self._api = haproxy.RuntimeApi(state / "haproxy", timing)
+        self._api = RuntimeApi(str(state / "haproxy" / haproxy.SOCKET), timing.runtime_api)
         self._peers = Peers()
         self._reserved: set[int] = set()
         self._creating: set[str] = set()

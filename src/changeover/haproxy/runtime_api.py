@@ -1,0 +1,150 @@
+"""HAProxy's runtime API: its commands, and what it says of the servers of a backend.
+
+A command that works has no answer, or one known text; an error is text like any other answer. So every answer is
+compared with the expected one. Refuses to decide what is done with a server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from changeover.model.instance import Address
+from changeover.ports import Membership, Unknown
+
+TIMEOUT = 2.0
+"""Seconds until the runtime API counts as silent."""
+
+_OUT = 0x01 | 0x02 | 0x08 | 0x10 | 0x20
+"""Maintenance or drain, by an operator, by a server that it tracks, or by a failed resolution. Without 0x04, which only
+remembers that the configuration has `disabled`."""
+_CONFIGURED = 0x02
+_CHECKED = ("L4OK", "L6OK", "L7OK")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server of a backend in `show servers state` (its state) and `show stat` (its checks and its counts)."""
+
+    address: str
+    administrative: int
+    """Bits set by an operator: maintenance (0x01) or drain (0x08) among them; 0: none."""
+    running: bool
+    check: str
+    """Result of the last check, such as L7OK; empty before the first one."""
+    sessions: int
+    weight: int
+    bytes_in: int = 0
+    is_checked: bool = True
+    """Whether it has health checks at all."""
+    has_agent: bool = False
+
+    def membership(self, node: str) -> Membership:
+        """What `node` does with it."""
+        if self.administrative:
+            return Membership(False, True, sessions=self.sessions)
+        # Up by assumption is not up: the first check must have passed.
+        if self.running and self.check.removeprefix("* ").startswith(_CHECKED):  # `* `: the next check is under way
+            return Membership(True, False, sessions=self.sessions, weight=self.weight)
+        return Membership(False, False, pending=f"{node} (check {self.check or 'pending'})", sessions=self.sessions)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What a backend is, in its own row of `show stat`."""
+
+    mode: str
+    balance: str
+    cookie: str
+
+
+class RuntimeApi:
+    """The runtime API at `address`: the path of a Unix socket, or `host:port`."""
+
+    def __init__(self, address: str, timeout: float = TIMEOUT) -> None:
+        self.address = address
+        self._timeout = timeout
+
+    async def ask(self, command: str) -> str:
+        """Raises Unknown when there is no answer."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                reader, writer = await self._connect()
+                try:
+                    writer.write(f"{command}\n".encode())
+                    await writer.drain()
+                    return (await reader.read(-1)).decode()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError, UnicodeDecodeError) as error:
+            raise Unknown(f"HAProxy did not answer `{command}`: {str(error) or type(error).__name__}") from error
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if not self.address.startswith("/"):
+            at = Address.parse(self.address)
+            return await asyncio.open_connection(at.host, at.port)
+        # A socket's path may have 107 characters, a folder's may have more: go through an open descriptor.
+        path = Path(self.address)
+        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            return await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/{path.name}")
+        finally:
+            os.close(folder)
+
+    async def do(self, command: str, expect: str = "") -> None:
+        """Raises Unknown, with its answer, when that differs from the expected one."""
+        answer = (await self.ask(command)).strip()
+        if answer != expect:
+            raise Unknown(f"HAProxy answered `{command}` with {answer!r}")
+
+    async def table(self, command: str, separator: str, *, skip: int, key: str) -> dict[str, dict[str, str]]:
+        """The rows of an answer, after `skip` lines, by the column `key`. Raises Unknown."""
+        answer = await self.ask(command)
+        lines = answer.strip().splitlines()
+        table = lines[skip:]
+        if not table or not table[0].startswith("# "):
+            raise Unknown(f"HAProxy answered `{command}` with {' '.join(lines)[:80]!r}")
+        if not answer.endswith("\n\n"):  # a server in the missing part would look as if it were gone
+            raise Unknown(f"HAProxy's answer to `{command}` was cut short")
+        return {row[key]: row for row in csv.DictReader([table[0][2:], *table[1:]], delimiter=separator)}
+
+    async def servers(self, backend: str) -> dict[str, Server]:
+        """The servers of a backend, by name. Raises Unknown."""
+        states = await self.table(f"show servers state {backend}", " ", skip=1, key="srv_name")
+        counts = await self.table(f"show stat {backend} 4 -1", ",", skip=0, key="svname")
+        try:
+            return {name: _server(row, counts[name]) for name, row in states.items()}
+        except (KeyError, ValueError) as error:
+            raise Unknown(f"HAProxy's answer about {backend} cannot be read: {error!r}") from error
+
+    async def backend(self, name: str) -> Backend:
+        """Raises Unknown, also where there is none of that name."""
+        rows = await self.table(f"show stat {name} 2 -1", ",", skip=0, key="svname")
+        try:
+            row = rows["BACKEND"]
+            return Backend(row["mode"], row["algo"], row["cookie"])
+        except KeyError as error:
+            raise Unknown(f"HAProxy has no backend {name}") from error
+
+    async def info(self) -> Mapping[str, str]:
+        """`show info`, by key. Raises Unknown."""
+        answer = await self.ask("show info")
+        return dict(line.split(": ", 1) for line in answer.splitlines() if ": " in line)
+
+
+def _server(state: Mapping[str, str], counts: Mapping[str, str]) -> Server:
+    return Server(
+        address=f"{state['srv_addr']}:{state['srv_port']}",
+        administrative=int(state["srv_admin_state"]) & _OUT,
+        running=state["srv_op_state"] == "2",
+        check=counts["check_status"],
+        sessions=int(counts["scur"]) + int(counts["qcur"] or 0),
+        weight=int(state["srv_uweight"]),
+        bytes_in=int(counts["bin"]),
+        is_checked=bool(int(state["srv_check_state"]) & _CONFIGURED),
+        has_agent=bool(int(state["srv_agent_state"]) & _CONFIGURED),
+    )
