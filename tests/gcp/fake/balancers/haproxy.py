@@ -1,0 +1,133 @@
+"""One HAProxy process: its configuration, its members through the runtime API, and what its checks found.
+
+The kernel kills it when the fake dies. Nothing is confirmed by a fixed sleep: every command waits for its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import csv
+import ctypes
+import shutil
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Member:
+    name: str
+    address: str
+    port: int
+    check: str
+    """What stands after `check` in HAProxy's `add server`: port, intervals, thresholds."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    healthy: bool
+    sessions: int
+
+
+def binary() -> str:
+    path = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/sbin:/usr/local/sbin")
+    if path is None:
+        raise SystemExit("fake: HAProxy is not installed")
+    return path
+
+
+class HaproxyProcess:
+    """`admin`: address and port of its runtime API."""
+
+    def __init__(self, folder: Path, admin: tuple[str, int]) -> None:
+        self._folder = folder
+        self._admin = admin
+        self._process: asyncio.subprocess.Process | None = None
+        self._config = ""
+
+    async def run(self, config: str) -> bool:
+        """Start it, or start it again with another configuration; open connections go on. Whether it started.
+
+        It begins without members.
+        """
+        if config == self._config:
+            return False
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._folder / "haproxy.cfg"
+        file.write_text(config, encoding="utf-8")
+        old, more = self._process, list[str]()
+        if old is not None:
+            more = ["-sf", str(old.pid)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                binary(), "-db", "-f", str(file), *more, stdout=log, stderr=log, preexec_fn=_die_with_parent
+            )
+        self._config = config
+        async with asyncio.timeout(10):
+            while True:
+                with contextlib.suppress(OSError):
+                    if f"Pid: {self._process.pid}\n" in await self.ask("show info"):
+                        return True
+                if self._process.returncode is not None:
+                    text = (self._folder / "log").read_text(encoding="utf-8", errors="replace")
+                    raise RuntimeError(f"HAProxy did not start: {text[-500:]}")
+                await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+    async def ask(self, command: str) -> str:
+        reader, writer = await asyncio.open_connection(*self._admin)
+        try:
+            writer.write(f"{command}\n".encode())
+            await writer.drain()
+            return (await reader.read(-1)).decode()
+        finally:
+            writer.close()
+
+    async def admit(self, member: Member) -> None:
+        """Give it traffic as soon as its check passes, and not before."""
+        server = f"members/{member.name}"
+        added = f"add server {server} {member.address}:{member.port} check {member.check}"
+        if "registered" not in (answer := await self.ask(added)):
+            raise RuntimeError(f"HAProxy answered {added!r} with {answer!r}")
+        await self.ask(f"set server {server} state ready")
+        await self.ask(f"set server {server} health down")
+        await self.ask(f"enable health {server}")
+
+    async def remove(self, name: str) -> None:
+        """No new connection or request; what is open goes on."""
+        await self.ask(f"set server members/{name} state drain")
+
+    async def forget(self, name: str) -> None:
+        """Drop it with its connections."""
+        await self.ask(f"set server members/{name} state maint")
+        await self.ask(f"shutdown sessions server members/{name}")
+        for _ in range(100):  # a session takes a moment to end, and HAProxy refuses until then
+            if "deleted" in (answer := await self.ask(f"del server members/{name}")) or "No such" in answer:
+                return
+            await asyncio.sleep(0.02)
+
+    async def weigh(self, name: str, weight: int) -> None:
+        await self.ask(f"set server members/{name} weight {weight}")
+
+    async def seen(self) -> dict[str, Seen]:
+        text = await self.ask("show stat members 4 -1")
+        rows = csv.DictReader(text.lstrip("# ").splitlines())
+        return {
+            row["svname"]: Seen(
+                healthy=row["status"].startswith(("UP", "no check")),
+                sessions=int(row["scur"]),
+            )
+            for row in rows
+        }
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -1,0 +1,194 @@
+"""Backend services: each is a HAProxy of its own, whose members are those of its instance groups."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.gcp.fake.balancers import checks
+from tests.gcp.fake.balancers.haproxy import HaproxyProcess, Member, Seen
+from tests.gcp.fake.clock import Clock
+from tests.gcp.fake.machines.machines import group_link
+from tests.gcp.fake.machines.network import Network
+from tests.gcp.fake.machines.vm import Vm
+from tests.gcp.fake.resources.links import link, path_of
+from tests.gcp.fake.resources.store import Store
+from tests.gcp.fake.wire.errors import Json
+
+KIND = "compute#backendService"
+ADMIN_PORT = 8098
+
+
+class Service:
+    def __init__(self, path: str, store: Store, clock: Clock, folder: Path, address: str) -> None:
+        self.path = path
+        self.address = address
+        """Its own, for URL maps; forwarding rules have others."""
+        self._store = store
+        self._clock = clock
+        self._process = HaproxyProcess(folder, (address, ADMIN_PORT))
+        self._members: dict[str, tuple[Vm, str]] = {}
+        """By the name in HAProxy; with the path of the group."""
+        self._leaving: set[str] = set()
+        self._lock = asyncio.Lock()
+
+    @property
+    def _resource(self) -> Json:
+        return self._store.get(self.path)
+
+    @property
+    def drain(self) -> float:
+        """Seconds at speed 1; connectionDraining absent: 0, off."""
+        return float(self._resource.get("connectionDraining", {}).get("drainingTimeoutSec", 0))
+
+    def has(self, group: str) -> bool:
+        url = group_link(group)
+        return any(path_in(backend["group"], url) for backend in self._resource.get("backends", []))
+
+    async def run(self) -> None:
+        async with self._lock:
+            if await self._process.run(self._config()):
+                for name, (vm, group) in self._members.items():
+                    if name not in self._leaving:
+                        await self._process.admit(self._member(vm, group))
+
+    async def stop(self) -> None:
+        await self._process.stop()
+
+    async def admit(self, vm: Vm, group: str) -> None:
+        async with self._lock:
+            self._members[server_of(vm)] = (vm, group)
+            await self._process.admit(self._member(vm, group))
+
+    async def remove(self, vm: Vm) -> None:
+        """The first half of draining: nothing new to it."""
+        async with self._lock:
+            if server_of(vm) in self._members:
+                self._leaving.add(server_of(vm))
+                await self._process.remove(server_of(vm))
+
+    async def forget(self, vm: Vm) -> None:
+        async with self._lock:
+            if self._members.pop(server_of(vm), None):
+                self._leaving.discard(server_of(vm))
+                await self._process.forget(server_of(vm))
+
+    def members(self, group: str) -> list[tuple[str, Vm]]:
+        """Those that are not being removed, with their names in HAProxy."""
+        return [(name, vm) for name, (vm, its) in self._members.items() if its == group and name not in self._leaving]
+
+    def port(self, group: str) -> int:
+        """portName: "a named port on a backend instance group"; passthrough balancers forward to the rule's port."""
+        name = self._resource.get("portName", "http")
+        ports = self._store.get(group).get("namedPorts", [])
+        for port in ports:
+            if port["name"] == name:
+                return int(port["port"])
+        return next((port for _, port in self._frontends()), 80)
+
+    async def health(self) -> dict[str, Seen]:
+        return await self._process.seen()
+
+    def _member(self, vm: Vm, group: str) -> Member:
+        port = self.port(group)
+        check = self._check()
+        settings = checks.haproxy_server(check, self._clock, vm.address, port) if check else ""
+        return Member(server_of(vm), vm.address, port, settings)
+
+    def _check(self) -> checks.Check | None:
+        urls = self._resource.get("healthChecks", [])
+        project = self.path.split("/")[1]
+        return checks.read(self._store.get(path_of(urls[0], project))) if urls else None
+
+    def _frontends(self) -> Iterator[tuple[str, int]]:
+        for rule in self._store.of_kind("compute#forwardingRule"):
+            if path_in(rule.get("backendService", ""), link(self.path)):
+                ports = rule.get("ports") or [rule.get("portRange", "80").split("-")[0]]
+                yield from ((rule["IPAddress"], int(port)) for port in ports)
+
+    def _config(self) -> str:
+        resource = self._resource
+        http = resource.get("protocol", "HTTP") in {"HTTP", "HTTPS", "HTTP2"}
+        idle = f"{resource['timeoutSec']}s" if "timeoutSec" in resource and self._proxies else "24d"
+        check = self._check()
+        binds = "".join(f"    bind {address}:{port}\n" for address, port in self._frontends())
+        return f"""global
+    stats socket ipv4@{self.address}:{ADMIN_PORT} level admin expose-fd listeners
+    maxconn 2000
+    nbthread 1
+
+defaults
+    mode {"http" if http else "tcp"}
+    timeout connect 5s
+    timeout client {"610s" if http else idle}
+    timeout server {idle}
+{"    option forwardfor" if http else ""}
+
+frontend traffic
+    bind {self.address}:8080
+{binds}    default_backend members
+
+backend members
+    balance roundrobin
+{checks.haproxy_lines(check) if check else ""}"""
+
+    @property
+    def _proxies(self) -> bool:
+        """timeoutSec means nothing to passthrough balancers: schemes INTERNAL, and EXTERNAL of a region."""
+        scheme = self._resource.get("loadBalancingScheme", "EXTERNAL")
+        return not (scheme == "INTERNAL" or (scheme == "EXTERNAL" and "/regions/" in self.path))
+
+
+class Services:
+    def __init__(self, store: Store, clock: Clock, network: Network, folder: Path) -> None:
+        self._store = store
+        self._clock = clock
+        self._network = network
+        self._folder = folder
+        self._services: dict[str, Service] = {}
+
+    async def follow(self) -> None:
+        """Start, restart and stop processes so that they are what the resources say."""
+        paths = {path_of(resource["selfLink"], "") for resource in self._store.of_kind(KIND)}
+        for path in self._services.keys() - paths:
+            await self._services.pop(path).stop()
+        for path in sorted(paths):
+            if path not in self._services:
+                folder = self._folder / path.replace("/", "-")
+                self._services[path] = Service(path, self._store, self._clock, folder, self._network.balancer())
+            await self._services[path].run()
+
+    def get(self, path: str) -> Service:
+        self._store.get(path)
+        return self._services[path]
+
+    def of(self, group: str) -> list[Service]:
+        return [service for service in self._services.values() if service.has(group)]
+
+    def drain(self, group: str) -> float:
+        """Shared backends: the largest timeout of the services wins (page "Enable connection draining")."""
+        return max((service.drain for service in self.of(group)), default=0)
+
+    async def admit(self, vm: Vm, group: str) -> None:
+        for service in self.of(group):
+            await service.admit(vm, group)
+
+    async def remove(self, vm: Vm) -> None:
+        await asyncio.gather(*(service.remove(vm) for service in self._services.values()))
+
+    async def forget(self, vm: Vm) -> None:
+        await asyncio.gather(*(service.forget(vm) for service in self._services.values()))
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(service.stop() for service in self._services.values()))
+
+
+def path_in(url: str, wanted: str) -> bool:
+    """Whether a URL, whole or partial, names that resource."""
+    return bool(url) and wanted.endswith("/" + url.split("/compute/v1/")[-1].removeprefix("/"))
+
+
+def server_of(vm: Vm) -> str:
+    """HAProxy's name of it. A VM that was recreated has its name again, and another number."""
+    return f"{vm.name}-{vm.number}"

@@ -1,0 +1,50 @@
+"""The time of the fake: every delay of Google's is divided by one factor, so that a test takes seconds.
+
+Only what Google does goes faster: operations, boots, drains, shutdowns, intervals between checks. Traffic, the
+programs on the VMs and the answers to checks take the time that they take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Seconds at speed 1. A world may set each."""
+
+    operation: float = 2
+    """Between the answer to a change and its operation DONE. Not documented; seconds in recorded logs."""
+    provision: float = 10
+    """From CREATING to a running startup script. Not documented."""
+    retry: float = 10
+    """Until a failed creation is tried again. Not documented."""
+    after_drain: float = 60
+    """deleteInstances: "it can take up to 60 seconds after the connection draining duration has elapsed"."""
+    shutdown: float = 90
+    """Guest shutdown: the page on shutdown scripts gives 90 s; then the power is off."""
+    wait: float = 120
+    """operations.wait: "waits for no more than the 2 minutes"."""
+    look: float = 1
+    """Between two looks of a group at its own instances. Not documented."""
+    autoscale: float = 60
+    """autoscalingPolicy.coolDownPeriodSec: "The default is 60 seconds"."""
+
+
+class Clock:
+    def __init__(self, speed: float, delays: Delays) -> None:
+        self.speed = speed
+        self.delays = delays
+
+    def real(self, seconds: float) -> float:
+        """Seconds on the machine's clock for that many of Google's."""
+        return seconds / self.speed
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(self.real(seconds))
+
+    def stamp(self) -> str:
+        """Now, as the API writes it: RFC 3339 with milliseconds and an offset."""
+        return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,123 @@
+"""Faults on demand: each is one object of `POST /fake/faults`, and holds for `times` uses (1; null: until cleared).
+
+| `do` | with | what happens |
+|---|---|---|
+| `error` | `on`, `error`, `when` | the call is answered with an error, before or `after` its effect |
+| `drop` | `on`, `when` | the connection is closed without an answer, before or `after` the effect |
+| `act` | `on`, `verb`, `path`, `body` | somebody else's call is made right before this one |
+| `creation` | `group`?, `zone`?, `error` | a VM cannot be created: `stockout` or `quota` |
+| `unhealthy` | `instance` | a VM that no check finds healthy |
+| `health` | `service`, `answer` | getHealth is `empty` or `stale` |
+| `wait` | | operations.wait returns at once, whatever the status is |
+| `kill` | `instance` | at once: the VM's power fails |
+| `preempt` | `instance` | at once: the VM is told that it is preempted, and stopped after the documented notice |
+
+`on` is a pattern of a method, such as `instanceGroupManagers.delete*`, without `region` or `zone`; `skip` lets that
+many calls pass first. `error` is `rateLimitExceeded`, `tooManyRequests` or a status from 500 on.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from tests.gcp.fake.wire.errors import ApiError, Json, backend_error, rate_limited, too_many_requests
+
+When = Literal["before", "after"]
+
+CREATION = {
+    "stockout": {
+        "code": "ZONE_RESOURCE_POOL_EXHAUSTED",
+        "message": "The zone '{zone}' does not have enough resources available to fulfill the request.",
+    },
+    "quota": {"code": "QUOTA_EXCEEDED", "message": "Quota 'CPUS' exceeded.  Limit: 24.0 in region."},
+}
+KINDS = frozenset({"error", "drop", "act", "creation", "unhealthy", "health", "wait"})
+
+
+@dataclass
+class Fault:
+    spec: Json
+    left: int | None
+    skip: int
+
+
+class Faults:
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self.violations: list[str] = []
+        """What broke the contract, of either side: the fake's exit code tells of it."""
+
+    def violation(self, text: str) -> None:
+        self.violations.append(text)
+
+    def add(self, spec: Json) -> None:
+        if spec.get("do") not in KINDS:
+            raise ApiError(400, "invalid", f"fake: no fault {spec.get('do')!r}")
+        self._faults.append(Fault(spec, spec.get("times", 1), spec.get("skip", 0)))
+
+    def clear(self) -> None:
+        self._faults.clear()
+
+    def pending(self) -> list[Json]:
+        return [fault.spec for fault in self._faults]
+
+    def error(self, method: str, when: When) -> ApiError | None:
+        spec = self._use("error", when=when, on=method)
+        if spec is None:
+            return None
+        match spec["error"]:
+            case "rateLimitExceeded":
+                return rate_limited("Queries")
+            case "tooManyRequests":
+                return too_many_requests()
+            case code:
+                return backend_error(int(code))
+
+    def drops(self, method: str, when: When) -> bool:
+        return self._use("drop", when=when, on=method) is not None
+
+    def acts(self, method: str) -> Iterator[Json]:
+        while spec := self._use("act", on=method):
+            yield spec
+
+    def creation(self, group: str, zone: str) -> Json | None:
+        """The error that a creation in that zone meets now."""
+        spec = self._use("creation", group=group.rsplit("/", 1)[-1], zone=zone)
+        if spec is None:
+            return None
+        return {key: text.format(zone=zone) for key, text in CREATION[spec["error"]].items()}
+
+    def unhealthy(self, instance: str) -> bool:
+        return any(
+            fault.spec["do"] == "unhealthy" and fnmatch.fnmatchcase(instance, fault.spec["instance"])
+            for fault in self._faults
+        )
+
+    def health(self, service: str) -> str | None:
+        spec = self._use("health", service=service)
+        return str(spec["answer"]) if spec else None
+
+    def wait_returns_early(self) -> bool:
+        return self._use("wait") is not None
+
+    def _use(self, kind: str, **matching: str) -> Json | None:
+        """The first fault of that kind whose patterns match; it is used up by one."""
+        for fault in self._faults:
+            spec = fault.spec
+            defaults = {"when": "before"}
+            if spec["do"] != kind or not all(
+                fnmatch.fnmatchcase(value, spec.get(key, defaults.get(key, "*"))) for key, value in matching.items()
+            ):
+                continue
+            if fault.skip:
+                fault.skip -= 1
+                continue
+            if fault.left is not None:
+                fault.left -= 1
+                if fault.left <= 0:
+                    self._faults.remove(fault)
+            return spec
+        return None

@@ -1,0 +1,104 @@
+"""Real requests through the fake's balancer while the group deletes an instance: the drain is what saves them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.gcp.clients import ZonalGroup
+from tests.gcp.fakes import Fake, left_running, running, until
+from tests.gcp.worlds import world
+
+SECONDS = 2.5
+"""That an upload takes."""
+CHUNKS = 25
+
+
+@dataclass
+class Uploads:
+    """Slow uploads at once, each on a connection of its own, so that both instances have some."""
+
+    address: str
+    answers: list[str]
+
+    def __init__(self, address: str, count: int) -> None:
+        self.address = address
+        self.answers = []
+        self.begun = 0
+        self._threads = [threading.Thread(target=self._one) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def _one(self) -> None:
+        host, port = self.address.split(":")
+        try:
+            with socket.create_connection((host, int(port)), timeout=20) as line:
+                line.sendall(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {CHUNKS * 1000}\r\n\r\n".encode())
+                for _ in range(CHUNKS):
+                    line.sendall(b"x" * 1000)
+                    self.begun += 1
+                    time.sleep(SECONDS / CHUNKS)  # the pace of a slow client
+                self.answers.append(line.recv(4096).decode().partition("\r\n")[0])
+        except OSError as error:
+            self.answers.append(type(error).__name__)
+
+    def finished(self) -> list[str]:
+        for thread in self._threads:
+            thread.join()
+        return self.answers
+
+
+def lost(drain: int, folder: Path) -> int:
+    """Of four uploads under way when one of two instances is deleted. `drain`: seconds, fifty times as fast."""
+    with running(world(drain=drain), folder) as fake:
+        group = ZonalGroup(fake)
+        victim = min(group.serving(2))
+        uploads = Uploads(fake.address("web"), 4)
+        until(lambda: uploads.begun >= 8, "uploads under way")
+        group.wait(group.delete(victim))
+        answers = uploads.finished()
+        assert len(answers) == 4
+        return sum("200" not in answer for answer in answers)
+
+
+def test_a_deletion_without_a_drain_loses_the_uploads_of_its_instance(tmp_path: Path) -> None:
+    assert lost(0, tmp_path) == 2
+
+
+def test_a_drain_that_is_shorter_than_the_uploads_loses_them_too(tmp_path: Path) -> None:
+    assert lost(1, tmp_path) == 2
+
+
+def test_a_drain_that_is_longer_than_the_uploads_loses_none(tmp_path: Path) -> None:
+    assert lost(300, tmp_path) == 0
+
+
+def test_an_instance_without_a_passing_check_gets_no_request(tmp_path: Path) -> None:
+    with running(world(), tmp_path) as fake:
+        group = ZonalGroup(fake)
+        lame = min(group.serving(2))
+        (vm,) = [vm for vm in fake.state()["vms"] if vm["name"] == lame]
+        (Path(vm["folder"]) / "lame").touch()
+        until(lambda: lame not in group.healthy(), "the balancer's check to fail")
+        address = f"http://{fake.address('web')}/"
+        assert {fake.http.get(address).text.rpartition("-")[0] for _ in range(6)} == {max(group.instances())}
+        assert group.instances()[lame].current_action == "NONE", "autohealing has another check"
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["SIGKILL", "SIGTERM"])
+def test_nothing_outlives_the_fake(tmp_path: Path, killed: bool) -> None:
+    script = f"(setsid sleep 3600 &) ; sleep 3601 & cd {tmp_path}; exec sleep 3602"
+    spec = world()
+    spec["resources"]["global/instanceTemplates"][0]["properties"]["metadata"]["items"][0]["value"] = script
+    fake = Fake(spec, tmp_path)
+    until(lambda: len([each for each in left_running(tmp_path) if each.startswith("sleep")]) == 6, "the VMs' processes")
+    assert any("haproxy" in each for each in left_running(tmp_path))
+    if killed:
+        fake.kill()
+    else:
+        assert fake.stop() == 0
+    until(lambda: not left_running(tmp_path), "every process to be gone", 5)
