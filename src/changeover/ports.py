@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # annotations alone: what catches `Unknown` need not load the
     from changeover.model.guard import RequestCounts
     from changeover.model.hop_traits import HopTraits, KnownHops
     from changeover.model.instance import Address, InFlight, Instance, LaunchSpec
+    from changeover.model.readiness import Readiness
     from changeover.model.software import Missing
     from changeover.model.stop import StopTo
 
@@ -86,8 +87,8 @@ class Hop(Protocol):
     def launch(self, settings: Any, context: LaunchContext) -> LaunchSpec:
         """What to run for an instance in that context. `settings` is a template, as `traits.settings` parsed it."""
 
-    async def ready(self, instance: Instance, timeout: float) -> bool:
-        """Whether the instance itself reports that it can take traffic. Without an answer in `timeout` s: False."""
+    async def not_ready(self, instance: Instance, timeout: float) -> str:
+        """Why the instance cannot take traffic: what was asked, and its answer within `timeout` s. Empty: it can."""
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Beyond the lame-duck file: have it close pooled connections, or keep them again. Raises Unknown."""
@@ -170,10 +171,10 @@ class RoutesInward(Protocol):
 class RoutesFromOutside(Protocol):
     """A hop whose software can also route a tier without being a tier of the chain: `router` in a chain file."""
 
-    def external_router(self, tier: Tier, settings: Any, ready_path: str | None, membership: str) -> Router:
+    def external_router(self, tier: Tier, settings: Any, readiness: Readiness | None, membership: str) -> Router:
         """The router that `settings` describe, with its member list kept in `membership` where it has no other place.
 
-        `ready_path` is where instances of the tier answer readiness at the address that serves requests, if they do.
+        `readiness`: what instances of the tier are asked at the address that serves requests, if they answer it there.
         """
 
 

@@ -195,7 +195,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
             outside = registry.HOPS[described.kind](client)
             assert isinstance(outside, RoutesFromOutside)
             return outside.external_router(
-                tier, described, hops[tier.name].traits.shared_ready_path_of(tier), membership
+                tier, described, hops[tier.name].traits.shared_readiness_of(tier), membership
             )
         if (outer := routing.get(tier.name)) is not None:
             hop = hops[outer.name]

@@ -56,6 +56,10 @@ def _none(value: Any) -> str | None:
     return None if value is None else "not recorded, so not known to the double"
 
 
+def _lists_by_name(value: Any) -> str | None:
+    return None if isinstance(value, dict) and not any(map(_strings, value.values())) else "expected a map"
+
+
 def _integers(value: Any) -> str | None:
     return None if isinstance(value, list) and all(isinstance(one, int) for one in value) else "expected an array"
 
@@ -67,10 +71,10 @@ _ERRORS = [429, 404, *range(500, 506)]
 Field = tuple[Any, Check | Mapping[str, Any]]
 _HEALTHCHECKS: dict[str, Any] = {
     "active": {
-        "type": ("http", _one_of("http")),
+        "type": ("http", _one_of("http", "tcp")),
         "https_sni": (None, _none),
         "https_verify_certificate": (True, _boolean),
-        "headers": (None, _none),
+        "headers": (None, _lists_by_name),
         "healthy": {"http_statuses": (_HTTP, _integers), "interval": (0, _number), "successes": (0, _COUNT)},
         "unhealthy": {
             "interval": (0, _number),

@@ -25,6 +25,7 @@ from tests.chain.chains import REPOSITORY
 from tests.kong.double import Database, Node
 from tests.kong.serving import Beside, ServedNode, beside
 
+from changeover.hops.app.hop import App
 from changeover.hops.kong.admin_access import AdminAccess
 from changeover.hops.kong.admin_api import AdminApi, PageLimits
 from changeover.hops.kong.document import document
@@ -35,6 +36,7 @@ from changeover.hops.kong.settings import KongSettings
 from changeover.hops.kong.timing import KongTiming
 from changeover.model.chain import Tier
 from changeover.model.instance import Address, Instance
+from changeover.model.readiness import Readiness
 from changeover.ports import Membership
 
 REAL = [url for url in os.environ.get("CHANGEOVER_KONG_ADMIN", "").split(",") if url]
@@ -153,12 +155,16 @@ BEHIND = Tier.model_validate(
 )
 
 
+def at(ready_path: str | None) -> Readiness | None:
+    return None if ready_path is None else Readiness(path=ready_path)
+
+
 def plain_document(
     upstream: str = "runtime", ready_path: str | None = "/readyz", affinity: Any = "none", **settings: Any
 ) -> dict[str, Any]:
     """What a Kong in front of a tier is configured with."""
     behind = Tier.model_validate({**BEHIND.model_dump(mode="json"), "affinity": affinity})
-    return document(upstream, behind, KongSettings.model_validate(settings), ready_path)
+    return document(upstream, behind, KongSettings.model_validate(settings), at(ready_path))
 
 
 def tier(given: dict[str, Any], **more: Any) -> Tier:
@@ -198,4 +204,5 @@ def steered(
     described = kong.given(**given)
     settings, members = ExternalKong.model_validate(described), kong.folder / "members.json"
     routed = tier(described, **(tier_keys or {}))
-    return Steered(external_router(routed, settings, ready_path, members, lambda: now[0], timing), now)
+    asked = at(ready_path) if not tier_keys or ready_path is None else App.traits.readiness_of(routed)
+    return Steered(external_router(routed, settings, asked, members, lambda: now[0], timing), now)

@@ -268,13 +268,21 @@ class ServedNode:
 
     async def _check(self, client: httpx.AsyncClient, upstream: str, target: str, active: Any) -> None:
         try:
-            url, close = (
-                f"http://{target}{active['http_path']}",
-                {"Connection": "close"},
-            )  # as lua-resty-healthcheck does
-            answer = await client.get(url, timeout=active["timeout"], headers=close)
-            passed = answer.status_code in active["healthy"]["http_statuses"]
-        except httpx.HTTPError:
+            if active["type"] == "tcp":
+                async with asyncio.timeout(active["timeout"]):
+                    _, writer = await asyncio.open_connection(*target.rsplit(":", 1))
+                writer.close()
+                passed = True
+            else:
+                headers = {name: ", ".join(values) for name, values in (active["headers"] or {}).items()}
+                headers["Connection"] = "close"  # as lua-resty-healthcheck does
+                url = f"http://{target}{active['http_path']}"
+                answer = await client.get(url, timeout=active["timeout"], headers=headers)
+                # Kong ignores a status that is in neither list.
+                passed = answer.status_code in active["healthy"]["http_statuses"]
+                if not passed and answer.status_code not in active["unhealthy"]["http_statuses"]:
+                    return
+        except (httpx.HTTPError, OSError):
             passed = False
         if upstream in self.node.known["upstreams"]:
             self.node.checked(upstream, target, passed)

@@ -93,6 +93,26 @@ def test_its_document_has_the_routes_and_no_members() -> None:
     assert active["unhealthy"] == {"interval": 0.25, "http_failures": 4, "tcp_failures": 4, "timeouts": 4}
 
 
+def checks_with(**health: Any) -> Any:
+    inner = replace(INNER, tier=tier("app", name="runtime", health=health))
+    (upstream,) = document(settled(behind=(inner,)))["upstreams"]
+    return upstream["healthchecks"]["active"]
+
+
+def test_its_checks_are_those_of_the_tier_behind() -> None:
+    active = checks_with(path="/up", status=[200, 204], headers={"X-Token": "t"})
+    assert (active["type"], active["http_path"], active["headers"]) == ("http", "/up", {"X-Token": ["t"]})
+    assert active["healthy"]["http_statuses"] == [200, 204]
+    assert {302, 401, 503} < set(active["unhealthy"]["http_statuses"])
+    assert not {200, 204} & set(active["unhealthy"]["http_statuses"])
+
+
+def test_a_check_that_only_connects_has_no_path() -> None:
+    active = checks_with(tcp=True)
+    assert active["type"] == "tcp"
+    assert "http_path" not in active
+
+
 def test_a_tier_that_tells_its_readiness_elsewhere_is_not_checked() -> None:
     (upstream,) = document(settled(behind=(replace(INNER, traits=Kong.traits),)))["upstreams"]
     assert upstream["healthchecks"]["active"]["healthy"]["interval"] == 0
@@ -150,8 +170,7 @@ class Running:
         return run(done())
 
     def ready(self) -> bool:
-        reported: bool = self.do(lambda hop, _: hop.ready(self.instance))
-        return reported
+        return not self.do(lambda hop, _: hop.not_ready(self.instance))
 
     def until(self, look: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + 30
@@ -216,7 +235,7 @@ def test_a_lame_duck_comes_back_by_a_reload_with_the_members_as_they_are(node: R
         await hop.lame_duck(node.instance, on=False)  # it is none: nothing is reloaded
         await hop.lame_duck(node.instance, on=True)
         await hop.lame_duck(node.instance, on=True)
-        seen = [await hop.ready(node.instance)]
+        seen = [not await hop.not_ready(node.instance)]
         await router.admit(A, 9)
         _, writer = await asyncio.open_connection(node.instance.address.host, node.instance.address.port)
         with pytest.raises(Unknown, match="has 1 connections, which its reload would close"):
@@ -228,7 +247,7 @@ def test_a_lame_duck_comes_back_by_a_reload_with_the_members_as_they_are(node: R
                 await asyncio.sleep(0.02)
         await hop.lame_duck(node.instance, on=False)
         async with asyncio.timeout(20):
-            while not await hop.ready(node.instance):
+            while await hop.not_ready(node.instance):
                 await asyncio.sleep(0.02)
         given = (await router.membership(frozenset([A.name])))[A.name]
         return [*seen, "with weight" in given.pending]
@@ -243,7 +262,7 @@ def test_a_node_that_does_not_answer_is_unknown(tmp_path: Path) -> None:
     async def asked() -> None:
         async with client() as asking:
             hop = Kong(asking)
-            assert not await hop.ready(nobody)
+            assert await hop.not_ready(nobody)
             for question in (hop.in_flight(nobody), hop.lame_duck(nobody, on=True), hop.lame_duck(nobody, on=False)):
                 with pytest.raises(Unknown):
                     await question

@@ -91,6 +91,24 @@ def test_an_upstream_of_another_owner_that_differs_is_refused_with_every_differe
         assert {one["hash_on"] for one in upstreams(kong)} == {"ip"}
 
 
+def test_the_checks_ask_and_expect_what_the_chain_file_says(kong: Kong) -> None:
+    opened(kong, health={"path": "/up", "status": [200, 204], "headers": {"X-Token": "hunter2"}})
+    for upstream in upstreams(kong):
+        active = upstream["healthchecks"]["active"]
+        assert (active["http_path"], active["headers"]) == ("/up", {"X-Token": ["hunter2"]})
+        assert active["healthy"]["http_statuses"] == [200, 204]
+        assert 302 in active["unhealthy"]["http_statuses"]
+    opened(kong, health={"tcp": True})
+    assert {upstream["healthchecks"]["active"]["type"] for upstream in upstreams(kong)} == {"tcp"}
+
+
+def test_a_header_of_the_checks_that_differs_is_named_without_its_value(kong: Kong) -> None:
+    changed(kong, tags=["of the operator"])
+    with pytest.raises(Unknown, match=r"headers\.X-Token is not the value of the chain file") as refused:
+        opened(kong, health={"headers": {"X-Token": "hunter2"}})
+    assert "hunter2" not in str(refused.value)
+
+
 def test_an_upstream_of_another_owner_that_agrees_is_used_as_it_is(kong: Kong) -> None:
     checks = plain_document(affinity="client-ip")["upstreams"][0]["healthchecks"]
     changed(kong, tags=None, hash_on="ip", algorithm="consistent-hashing", slots=777, healthchecks=checks)

@@ -178,8 +178,9 @@ async def through_haproxy(
     """HAProxy in front of `tier`, which is the first one of its chain or the second."""
     front = Tier.model_validate({"name": "front", "kind": "nginx", "templates": {"v1": {}}})
     chain = Chain(tiers=(tier,) if first else (front, tier))
+    asked = tier.health.question(ready_path)
     at = Address(HOST, sockets.free_port(HOST, set()))
-    (folder / "haproxy.cfg").write_text(haproxy.config(chain, {tier.name: at}, {tier.name: ready_path}, most))
+    (folder / "haproxy.cfg").write_text(haproxy.config(chain, {tier.name: at}, {tier.name: asked}, most))
     api = RuntimeApi(str(folder / haproxy.SOCKET))
     async with started(folder, haproxy.binary(), "-f", "haproxy.cfg", "-db"), asyncio.timeout(60):
         async with asyncio.timeout(PATIENCE):
@@ -223,6 +224,6 @@ async def through_envoys(
             there.append(node)
         async with asyncio.timeout(PATIENCE):
             for node in there:
-                while not await hop.ready(node):
+                while await hop.not_ready(node):
                     os.sched_yield()
         yield Balancer(tuple(node.address for node in there), router, tuple(there))

@@ -26,11 +26,11 @@ def test_its_control_address_answers_readiness_alone(tmp_path: Path, folder: str
             for path in ("/healthcheck/fail", "/quitquitquit", "/stats", "/clusters", "/ready/x"):
                 assert (await stranger.post(f"http://{node.control}{path}")).status_code == 404, path
             hop = Envoy(control)
-            assert await hop.ready(node)
+            assert not await hop.not_ready(node)
             await hop.lame_duck(node, True)
-            assert not await hop.ready(node)
+            assert await hop.not_ready(node)
             await hop.lame_duck(node, False)
-            assert await hop.ready(node)
+            assert not await hop.not_ready(node)
             assert (await hop.in_flight(node)).requests == 0
 
     (tmp_path / folder).mkdir()

@@ -90,12 +90,16 @@ def test_an_instance_is_ready_then_a_lame_duck_and_ready_again_and_ends_on_its_s
     async def lives() -> None:
         async with wiring.client() as client, running(kind, tmp_path, client) as (hop, instance):
             lame_duck = Path(instance.directory) / "lame-duck"
-            await until(lambda: hop.ready(instance, PATIENCE))
+
+            async def ready() -> bool:
+                return not await hop.not_ready(instance, PATIENCE)
+
+            await until(ready)
             found = await hop.in_flight(instance)
             assert found is None or (found.requests or 0, found.connections) == (0, 0)
 
             async def unready() -> bool:
-                return not await hop.ready(instance, PATIENCE)
+                return bool(await hop.not_ready(instance, PATIENCE))
 
             lame_duck.touch()
             for _ in range(2):  # a command without visible effect is given again
@@ -104,7 +108,7 @@ def test_an_instance_is_ready_then_a_lame_duck_and_ready_again_and_ends_on_its_s
             lame_duck.unlink()
             for _ in range(2):
                 await hop.lame_duck(instance, on=False)
-            await until(lambda: hop.ready(instance, PATIENCE))
+            await until(ready)
             assert instance.pid is not None
             assert instance.born is not None
             process.send(instance.pid, instance.born, hop.traits.stop_signal)

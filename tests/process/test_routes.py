@@ -121,7 +121,7 @@ def run(
             launch = hop.launch(settings, context)
             (folder / "nginx.conf").write_text(launch.files["nginx.conf"])
             async with started(folder, *launch.argv), asyncio.timeout(PATIENCE):
-                while not await hop.ready(instance):
+                while await hop.not_ready(instance):
                     os.sched_yield()
                 await story(Edge(instance.address, behind, folder, client))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,17 @@ def _fixed(chain: Chain) -> dict[str, str]:
         found[f"the router of tier {tier.name}"] = _kind_of_router(tier)
         # Also where the tier in front balances: its instances have both in their configuration, and must agree.
         found[f"the affinity of tier {tier.name}"] = str(tier.affinity)
-        found[f"the health of tier {tier.name}"] = str(tier.health)
+        found |= {f"health.{key} of tier {tier.name}": value for key, value in _health(tier)}
     return found
+
+
+def _health(tier: Tier) -> Iterator[tuple[str, str]]:
+    """Each key, with its value; of a header, which may hold a token, with a hash of it."""
+    for key, value in tier.health:
+        if key == "headers":
+            hashes = {name: hashlib.sha256(text.encode()).hexdigest()[:8] for name, text in value.items()}
+            value = ", ".join(f"{name} (a value with the hash {digest})" for name, digest in hashes.items())
+        yield key, str(value) or "none"
 
 
 def _kind_of_router(tier: Tier) -> str:

@@ -58,7 +58,7 @@ async def restart_tier(
         await _stop(runtime, instance, timing)
         instance = await platform.start(replace(instance, template=goal), tier)
         async with asyncio.timeout(timing.start):
-            while not await runtime.hops[tier.name].ready(instance, tier.health.timeout):
+            while await runtime.hops[tier.name].not_ready(instance, tier.health.timeout):
                 if (reason := runtime.platform.gone(instance)) is not None:
                     raise fail(f"{instance.name} did not start again: {reason}")
                 await asyncio.sleep(timing.look)

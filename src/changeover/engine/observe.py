@@ -9,8 +9,8 @@ from math import inf
 
 from changeover.engine.timing import EngineTiming
 from changeover.engine.witnesses import Witnesses
-from changeover.model.chain import Health
 from changeover.model.connections import Connections
+from changeover.model.health import Health
 from changeover.model.instance import InFlight, Instance
 from changeover.ports import Hop, Membership, Platform, PoolsConnections, Router, Unknown
 from changeover.rollout import events as on
@@ -104,13 +104,13 @@ class Observer:
         events: list[on.Event] = []
         if phase in _ASKS_READINESS and self._is_time(member, phase):
             began = self._now()
-            ready = await self._hop.ready(instance, self._health.timeout)
+            why = await self._hop.not_ready(instance, self._health.timeout)
             # A refused connection is an answer at once: so late, there was none.
-            late = not ready and self._now() - began >= self._health.timeout
-            why = f"it did not answer within {self._health.timeout:g} s, its health.timeout" if late else ""
-            if ready and phase in _STARTS and (why := await self._cannot_count(instance)):
+            if why and self._now() - began >= self._health.timeout:
+                why = f"it did not answer within {self._health.timeout:g} s, its health.timeout ({why})"
+            elif not why and phase in _STARTS and (why := await self._cannot_count(instance)):
                 events += self._unconfirmed(member, why, silent=False)
-            events += self._readiness(member, phase, ready and not why, why)
+            events += self._readiness(member, phase, why)
         return events, await self._count(instance) if phase in self._counts else None
 
     async def _cannot_count(self, instance: Instance) -> str:
@@ -151,12 +151,12 @@ class Observer:
         self._asked[member.name] = now
         return True
 
-    def _readiness(self, member: Member, phase: Phase, ready: bool, why: str) -> list[on.Event]:
+    def _readiness(self, member: Member, phase: Phase, why: str) -> list[on.Event]:
         if phase is not Phase.ADMITTED:
             now = self._now()
-            return [on.InstanceReady(now, member.name) if ready else on.InstanceUnready(now, member.name, why)]
+            return [on.InstanceUnready(now, member.name, why) if why else on.InstanceReady(now, member.name)]
         # One late answer does not make an instance lost; its routers tolerate as many.
-        misses = self._misses[member.name] = 0 if ready else self._misses.get(member.name, 0) + 1
+        misses = self._misses[member.name] = self._misses.get(member.name, 0) + 1 if why else 0
         return [on.InstanceUnready(self._now(), member.name, why)] if misses >= self._health.fall else []
 
     async def _ask_router(self, names: frozenset[str]) -> Mapping[str, Membership] | str:

@@ -6,7 +6,7 @@ The server could close a kept connection between two requests, and would count i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
     import httpx
 
-__all__ = ["TIMEOUT", "Client", "NoResponse", "ask", "ask_socket", "client", "is_ok", "public_tls"]
+__all__ = ["TIMEOUT", "Client", "NoResponse", "ask", "ask_socket", "client", "not_ok", "public_tls"]
 
 Client: TypeAlias = "httpx.AsyncClient | DirectClient"
 """Of a controller, or of a process that must stay small."""
 TIMEOUT = 2.0
 """Seconds until a control port without a response counts as unreachable."""
+
+
+BODY_READ = 8192
+"""Bytes of a body in which a check looks for a text: HAProxy and Envoy look into as many."""
 
 
 def client(tls: ssl.SSLContext | None = None, timeout: float = TIMEOUT) -> httpx.AsyncClient:
@@ -124,9 +128,45 @@ async def _ask_socket(client: httpx.AsyncClient, socket: str, called: str, metho
         raise NoResponse(f"{method} {path} at {called}: {str(error) or type(error).__name__}") from error
 
 
-async def is_ok(client: Client, url: str, timeout: float | None = None) -> bool:
-    """Whether the server responds with 200 within `timeout` seconds. Without a response: False."""
+async def not_ok(
+    client: Client,
+    url: str,
+    timeout: float | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    statuses: Collection[int] = (200,),
+    body: str = "",
+) -> str:
+    """Why the answer to a GET within `timeout` seconds is not the one wanted, with the URL; empty where it is.
+
+    `body`: a text that the first bytes of its body must contain (BODY_READ).
+    """
     try:
-        return (await ask(client, "GET", url, timeout=timeout)).status_code == 200
-    except NoResponse:
-        return False
+        answer = await ask(client, "GET", url, headers=headers, timeout=timeout)
+    except NoResponse as error:
+        return str(error)
+    wanted = " or ".join(map(str, statuses))
+    if answer.status_code not in statuses:
+        return f"GET {url} answered {answer.status_code}{_beginning(answer)}, and not {wanted}"
+    if body.encode() not in answer.content[:BODY_READ]:
+        return f"GET {url} answered {answer.status_code}{_beginning(answer)}, without the text of `health.body`"
+    return ""
+
+
+def _beginning(answer: httpx.Response | DirectResponse) -> str:
+    text = " ".join(answer.text[:400].split())
+    return f" {text[:80]!r}" if text else ""
+
+
+async def cannot_connect(host: str, port: int, timeout: float) -> str:
+    """Why no TCP connection is made within `timeout` seconds, with the address; empty where one is."""
+    import asyncio
+
+    try:
+        async with asyncio.timeout(timeout):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError as error:  # TimeoutError is one, without a number
+        reason = os.strerror(error.errno) if error.errno else "not accepted in time"
+        return f"a TCP connection to {host}:{port}: {reason}"
+    writer.transport.abort()
+    return ""

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from math import ceil
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
@@ -18,10 +17,11 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 from changeover.model.affinity import Affinity
 from changeover.model.config_model import REVEALED, ConfigModel, Name, TrustedPeers
 from changeover.model.guard import Guard, Prometheus, resolve
+from changeover.model.health import Health
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
-from changeover.model.probe import ProbeSettings, RequestPath
-from changeover.model.units import Count, Percent, Seconds, resolve_count
+from changeover.model.probe import ProbeSettings
+from changeover.model.units import Count, Seconds, resolve_count
 
 
 def _address(text: str) -> str:
@@ -29,41 +29,6 @@ def _address(text: str) -> str:
     if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
         raise ValueError("an IPv4 address is needed, such as 127.0.0.1:8443 (port 0: any free one)")
     return text
-
-
-LONGEST_CHECK = 65535
-"""Seconds that Kong takes for an interval or a timeout of its checks."""
-MOST_CHECKS = 255
-"""Checks in a row that Kong can count."""
-
-
-class Health(ConfigModel):
-    """How a load balancer asks whether an instance may get traffic."""
-
-    interval: Seconds = Field(0.5, gt=0, le=LONGEST_CHECK, description="Time between two checks of one instance.")
-    timeout: Seconds = Field(
-        2.0,
-        gt=0,
-        le=LONGEST_CHECK,
-        description="An answer later than this counts as a failure, at load balancers and at the controller.",
-    )
-    rise: int = Field(1, ge=1, le=MOST_CHECKS, description="Successes in a row before an instance counts as healthy.")
-    fall: int = Field(2, ge=1, le=MOST_CHECKS, description="Failures in a row before it counts as unhealthy.")
-    path: RequestPath | None = Field(
-        None,
-        description="Of a tier of kind app: the path at which an instance that may get traffic answers a GET with 200. "
-        "The controller and the tier's routers ask there. None: `/readyz`.",
-    )
-    panic: Percent = Field(
-        1,
-        description="While fewer than this percentage of the instances are ready, requests also go to instances that "
-        "are not ready and still accept connections. `1%`: while none is; the other choice is then 503 for every "
-        "request. `0%`: never. Kong cannot do it, and answers 503.",
-    )
-
-    def panics_below(self, size: int) -> int:
-        """Fewest ready instances with which requests go to ready ones alone; 0: always."""
-        return ceil(size * self.panic / 100)
 
 
 class Drain(ConfigModel):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from changeover.model.chain import Chain, Tier
 from changeover.model.guard import Guard, resolve
+from changeover.model.health import QUESTION
 from changeover.model.hop_traits import KnownHops, routing_tiers
 
 
@@ -37,7 +38,8 @@ def violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
             *_order(chain, tier, hops),
             *_affinity(chain, tier, outer, hops),
             *_affinity_name(chain, tier, routed.get(tier.name), hops),
-            *_ready_path(tier, hops),
+            *_readiness(tier, hops),
+            *_checks(tier, routed.get(tier.name), hops),
             *_one_router(tier, routed.get(tier.name)),
             *_panic(tier, routed.get(tier.name), hops),
             *_guards(chain, tier, outer, hops),
@@ -62,11 +64,28 @@ def _order(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[RuleViolation]
         yield RuleViolation(("to",), what, f"Name one tier, or make {tier.name} a tier of kind {kinds}.")
 
 
-def _ready_path(tier: Tier, hops: KnownHops) -> Iterator[RuleViolation]:
+def _readiness(tier: Tier, hops: KnownHops) -> Iterator[RuleViolation]:
     """Software with a control address of its own answers readiness there, at a path of its own."""
-    if tier.health.path is not None and hops[tier.kind].own_control:
-        what = f"{tier.kind} answers readiness at a path of its own"
-        yield RuleViolation(("health", "path"), what, "Remove it. Only a tier of kind app has a path of its author's.")
+    given = [key for key in QUESTION if key in tier.health.model_fields_set]
+    if given and hops[tier.kind].own_control:
+        what = f"{tier.kind} answers readiness in its own way, at a path of its own"
+        yield RuleViolation(
+            ("health", given[0]), what, "Remove it. Only a tier of kind app is asked as its author says."
+        )
+
+
+def _checks(tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[RuleViolation]:
+    """Some routers cannot ask all that the controller can."""
+    kind = outer.kind if outer is not None else str((tier.router or {}).get("kind"))
+    unchecked = hops[kind].unchecked if kind in hops else frozenset()
+    if tier.health.body and "body" in unchecked:
+        what = f"{kind}, the router of {tier.name}, does not read the body of the answer to a health check"
+        yield RuleViolation(
+            ("health", "body"), what, "Remove it, and have the answer show by its status what it means."
+        )
+    if any(name.lower() == "host" for name in tier.health.headers) and "Host" in unchecked:
+        what = f"{kind}, the router of {tier.name}, sends a Host of its own in its health checks"
+        yield RuleViolation(("health", "headers"), what, "Remove Host, or use another header.")
 
 
 def _affinity(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[RuleViolation]:

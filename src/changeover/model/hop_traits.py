@@ -13,6 +13,7 @@ from typing import Literal
 
 from changeover.model.chain import Chain, Tier
 from changeover.model.config_model import ConfigModel
+from changeover.model.readiness import Readiness
 from changeover.model.router import RouterSettings
 from changeover.model.stop import StopTo
 
@@ -60,17 +61,19 @@ class HopTraits:
     """Cookies and headers that it can balance the tier behind by: a pattern of their names."""
     passes_headers: str = r"[A-Za-z0-9_.-]+"
     """Headers of a request that it passes on: a pattern of their names."""
+    unchecked: frozenset[str] = frozenset()
+    """What a health check of its own cannot have, as a router: `body`, or `Host` among the headers."""
     external_router: type[RouterSettings] | None = None
     """The schema of `router`, where this software can route a tier of a chain that it is not part of:
     `ports.RoutesFromOutside`."""
 
-    def ready_path_of(self, tier: Tier) -> str:
-        """`ready_path`, or the tier's own `health.path`."""
-        return tier.health.path or self.ready_path
+    def readiness_of(self, tier: Tier) -> Readiness:
+        """What instances of the tier are asked: what its `health` names, at `ready_path` where that names no path."""
+        return tier.health.question(self.ready_path)
 
-    def shared_ready_path_of(self, tier: Tier) -> str | None:
+    def shared_readiness_of(self, tier: Tier) -> Readiness | None:
         """The same where instances answer it at the address that serves requests, else None."""
-        return None if self.own_control else self.ready_path_of(tier)
+        return None if self.own_control else self.readiness_of(tier)
 
 
 KnownHops = Mapping[str, HopTraits]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from changeover.kit.human import human_bytes
+from changeover.model.readiness import Readiness
 
 if TYPE_CHECKING:  # annotations alone: the agent has no memory to spare for pydantic
     from changeover.model.process_settings import SecretSource
@@ -39,7 +40,7 @@ class Instance:
     listener). `pid` and `born` (start time in clock ticks since boot, from /proc) name a process beyond doubt; a pid
     alone is reused. Both are None where instances are not local processes. `proxied`: it was started to
     find a PROXY header that names the client at the beginning of every connection to its address, and to pass that on
-    in X-Forwarded-For. `ready_path`: where it answers readiness; empty: where its software always does.
+    in X-Forwarded-For. `readiness`: what it is asked; without a path, where its software always answers.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Instance:
     born: int | None = None
     directory: str = ""
     proxied: bool = False
-    ready_path: str = ""
+    readiness: Readiness = field(default=Readiness(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -43,13 +43,13 @@ Statuses = Annotated[
 """One status or several."""
 
 FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "expect", "upgrade"})
-"""Headers that the probe sets itself, because they decide where a request and its response end."""
+"""Headers that no chain file gives, because they decide where a request and its response end."""
 
 
 def _sendable(headers: Headers) -> Headers:
     for name, value in headers.items():
         if name.lower() in FRAMING:
-            raise ValueError(f"the probe sets the header {name} itself")
+            raise ValueError(f"the program sets the header {name} itself")
         if not re.fullmatch(r"([!-~]([ -~]*[!-~])?)?", value):
             raise ValueError(f"the value of {name} needs printable ASCII, without spaces around it")
     return headers

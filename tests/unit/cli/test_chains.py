@@ -64,7 +64,11 @@ def test_a_chain_file_with_another_preview_is_refused(chain: StandingChain) -> N
             "nginx-stream\n    affinity: client-ip\n",
             "the affinity of tier edge to client-ip; the chain",
         ),
-        ("kind: app\n", "kind: app\n    health: {fall: 9}\n", "the health of tier runtime to interval=0.5 timeout=2.0"),
+        (
+            "kind: app\n",
+            "kind: app\n    health: {fall: 9, headers: {Token: hunter2}}\n",
+            "health.headers of tier runtime to Token (a value with the hash f52fbd32); the chain was started with none",
+        ),
     ],
     ids=["listen", "affinity", "health"],
 )

@@ -122,8 +122,8 @@ class FakeHop:
     def launch(self, settings: object, context: LaunchContext) -> LaunchSpec:
         raise NotImplementedError
 
-    async def ready(self, instance: Instance, timeout: float) -> bool:
-        return self._platform is None or instance.name in self._platform.running
+    async def not_ready(self, instance: Instance, timeout: float) -> str:
+        return "" if self._platform is None or instance.name in self._platform.running else "it does not run"
 
     async def lame_duck(self, instance: Instance, on: bool) -> None: ...
 

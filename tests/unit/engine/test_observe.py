@@ -11,8 +11,8 @@ import pytest
 
 from changeover.engine.observe import Observer
 from changeover.engine.timing import EngineTiming
-from changeover.model.chain import Health
 from changeover.model.connections import Connection, Connections
+from changeover.model.health import Health
 from changeover.model.instance import Address, InFlight, Instance
 from changeover.ports import Hop, Membership, Platform, Router, Unknown
 from changeover.rollout import events as on
@@ -22,6 +22,9 @@ from changeover.rollout.members.phases import Phase
 UNCONFIRMED_AFTER = EngineTiming().unconfirmed_after
 NAME = "web-v1-1"
 IDLE = InFlight(0, 0)
+NO = "GET http://127.0.0.1:1/ready answered 503, and not 200"
+"""Why an instance is not ready."""
+
 ADMITTED, REMOVED = Membership(True, False, sessions=0), Membership(False, True, sessions=0)
 
 
@@ -58,10 +61,10 @@ class Around:
 class _Hop:
     around: Around
 
-    async def ready(self, instance: Instance, timeout: float) -> bool:
+    async def not_ready(self, instance: Instance, timeout: float) -> str:
         self.around.asked.append("ready?")
         self.around.now += min(self.around.answers_after, timeout)
-        return self.around.ready
+        return "" if self.around.ready else NO
 
     async def in_flight(self, instance: Instance) -> InFlight | None:
         self.around.asked.append("in flight?")
@@ -145,7 +148,7 @@ def test_one_that_is_known_to_have_failed_is_not_missed_again() -> None:
 @pytest.mark.parametrize("phase", [Phase.CREATING, Phase.WARMING])
 def test_readiness_is_what_the_hop_says(phase: Phase) -> None:
     assert Around(ready=True).look(member(phase)) == [on.InstanceReady(100, NAME)]
-    assert Around(ready=False).look(member(phase)) == [on.InstanceUnready(100, NAME)]
+    assert Around(ready=False).look(member(phase)) == [on.InstanceUnready(100, NAME, NO)]
 
 
 def test_an_admission_is_confirmed_when_every_router_admits() -> None:
@@ -287,13 +290,13 @@ def test_one_that_serves_is_taken_for_lost_after_as_many_bad_answers_as_its_rout
     observer = around.observer(serving, health=Health(fall=2))
     assert around.look(serving, observer=observer) == []
     around.now += 1
-    assert around.look(serving, observer=observer) == [on.InstanceUnready(101, NAME)]
+    assert around.look(serving, observer=observer) == [on.InstanceUnready(101, NAME, NO)]
 
 
 def test_an_answer_that_comes_too_late_is_the_reason() -> None:
     """Three seconds are no answer to a tier that waits for two, and one to a tier that waits for ten."""
     slow, starting = Around(ready=False, answers_after=3.0), member(Phase.CREATING)
-    reason = "it did not answer within 2 s, its health.timeout"
+    reason = f"it did not answer within 2 s, its health.timeout ({NO})"
     assert slow.look(starting) == [on.InstanceUnready(102, NAME, reason)]
     patient = Around(ready=True, answers_after=3.0)
     assert patient.look(starting, health=Health.model_validate({"timeout": "10s"})) == [on.InstanceReady(103, NAME)]

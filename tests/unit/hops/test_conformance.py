@@ -138,13 +138,15 @@ def test_software_that_is_there_is_found(hop: type[Hop]) -> None:
 def test_without_an_answer_it_is_not_ready_and_what_is_in_flight_is_unknown(
     hop: type[Hop], answer: Callable[[httpx.Request], httpx.Response]
 ) -> None:
-    assert ask(hop, lambda one: one.ready(ALONE, 2.0), answer) is False
+    assert "GET http://" in ask(hop, lambda one: one.not_ready(ALONE, 2.0), answer)
     assert requests(hop, answer) in (UNKNOWN, NO_REQUESTS_SEEN)
 
 
 @pytest.mark.parametrize("status", [204, 302, 404, 500, 503])
 def test_only_200_is_ready(hop: type[Hop], status: int) -> None:
-    assert ask(hop, lambda one: one.ready(ALONE, 2.0), lambda _: httpx.Response(status)) is False
+    assert f"answered {status}, and not 200" in ask(
+        hop, lambda one: one.not_ready(ALONE, 2.0), lambda _: httpx.Response(status)
+    )
 
 
 @pytest.mark.parametrize("text", GARBAGE)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import httpx
 from pydantic import Field
 
-from changeover.kit.http import TIMEOUT, is_ok
+from changeover.kit.http import TIMEOUT, not_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.config_model import ConfigModel
 from changeover.model.hop_traits import HopTraits
@@ -57,8 +57,8 @@ class Toy:
         words = (address.host, str(address.port), context.lame_duck, settings.greeting)
         return LaunchSpec((sys.executable, "server.py", *words), {"server.py": SERVER})
 
-    async def ready(self, instance: Instance, timeout: float = TIMEOUT) -> bool:
-        return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout)
+    async def not_ready(self, instance: Instance, timeout: float = TIMEOUT) -> str:
+        return await not_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout)
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs."""

@@ -14,7 +14,7 @@ import pytest
 
 from changeover.kit import direct_http
 from changeover.kit.direct_http import DirectClient, DirectResponse, NoResponse
-from changeover.kit.http import ask, ask_socket, is_ok
+from changeover.kit.http import ask, ask_socket, not_ok
 
 SMALL = ("hops.nginx.questions", "hops.kong.questions", "hops.envoy.questions", "hops.in_flight_endpoint", "ports")
 
@@ -123,7 +123,7 @@ def test_a_server_that_hangs_is_waited_for_until_the_timeout() -> None:
 def test_a_refused_connection_says_so() -> None:
     with pytest.raises(NoResponse, match=r"^GET http://127\.0\.0\.1:9/: .*(refused|Connect call failed)"):
         asyncio.run(ask(DirectClient(), "GET", "http://127.0.0.1:9/"))
-    assert not asyncio.run(is_ok(DirectClient(), "http://127.0.0.1:9/"))
+    assert asyncio.run(not_ok(DirectClient(), "http://127.0.0.1:9/"))
 
 
 def test_a_body_beyond_all_measure_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

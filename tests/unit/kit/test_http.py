@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trustme
 
-from changeover.kit.http import NoResponse, ask, client, is_ok, public_tls
+from changeover.kit.http import NoResponse, ask, client, not_ok, public_tls
 
 URL = "http://127.0.0.1:9/readyz"
 
@@ -34,11 +34,11 @@ def test_a_missing_response_names_the_request_and_the_cause() -> None:
 
 @pytest.mark.parametrize(("status", "ok"), [(200, True), (204, False), (503, False)])
 def test_only_200_is_ok(status: int, ok: bool) -> None:
-    assert asyncio.run(is_ok(served(lambda _: httpx.Response(status)), URL)) is ok
+    assert (asyncio.run(not_ok(served(lambda _: httpx.Response(status)), URL)) == "") is ok
 
 
 def test_an_unreachable_server_is_not_ok() -> None:
-    assert not asyncio.run(is_ok(served(unreachable), URL))
+    assert asyncio.run(not_ok(served(unreachable), URL)) == f"GET {URL}: connection refused"
 
 
 def test_the_client_follows_no_redirect() -> None:

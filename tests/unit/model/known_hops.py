@@ -25,7 +25,14 @@ HOPS: KnownHops = {
         traits("byte-proxy", takes="bytes"),
         traits("balancer", routes_inward=True, names_clients=True),
         traits("counting-balancer", routes_inward=True, counts_requests=True),
-        traits("narrow-balancer", routes_inward=True, panics=False, affinity_names=r"[a-z]+", passes_headers=r"[a-z]+"),
+        traits(
+            "narrow-balancer",
+            routes_inward=True,
+            panics=False,
+            affinity_names=r"[a-z]+",
+            passes_headers=r"[a-z]+",
+            unchecked=frozenset({"body", "Host"}),
+        ),
         traits("server", passes_on=False, own_control=False),
     )
 }

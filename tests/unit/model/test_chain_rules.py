@@ -57,10 +57,25 @@ def test_only_software_without_a_control_address_is_asked_at_a_path_of_its_autho
     assert found(front(health={"path": "/healthz"}), runtime()) == [
         RuleViolation(
             ("tiers", 0, "health", "path"),
-            "tls-proxy answers readiness at a path of its own",
-            "Remove it. Only a tier of kind app has a path of its author's.",
+            "tls-proxy answers readiness in its own way, at a path of its own",
+            "Remove it. Only a tier of kind app is asked as its author says.",
         )
     ]
+    assert [one.path for one in found(front(health={"tcp": True}), runtime())] == [("tiers", 0, "health", "tcp")]
+
+
+@pytest.mark.parametrize(
+    ("health", "key", "cannot"),
+    [
+        ({"body": "up"}, "body", "does not read the body of the answer to a health check"),
+        ({"headers": {"host": "shop.example"}}, "headers", "sends a Host of its own in its health checks"),
+    ],
+)
+def test_what_a_router_cannot_check_is_refused(health: dict[str, Any], key: str, cannot: str) -> None:
+    (violation,) = found(front("narrow-balancer"), runtime(health=health))
+    assert violation.path == ("tiers", 1, "health", key)
+    assert violation.what == f"narrow-balancer, the router of runtime, {cannot}"
+    assert found(front(), runtime(health=health)) == []
 
 
 # -- trusted peers -------------------------------------------------------------------------------------------------

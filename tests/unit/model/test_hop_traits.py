@@ -6,6 +6,7 @@ from tests.unit.model.known_hops import HOPS, traits
 
 from changeover.model.chain import Chain, Tier
 from changeover.model.hop_traits import routing_tiers
+from changeover.model.readiness import Readiness
 
 
 def test_a_tier_is_routed_by_the_hop_in_front_only_where_that_balances_itself() -> None:
@@ -19,5 +20,5 @@ def test_readiness_at_the_serving_address_is_that_of_a_hop_without_a_control_lis
     tier = Tier.model_validate({"name": "runtime", "kind": "one", "templates": {"v1": {}}})
     own = Tier.model_validate({**tier.model_dump(mode="json"), "health": {"path": "/healthz"}})
     shared, other = traits("one", own_control=False), traits("other", own_control=True)
-    assert (shared.shared_ready_path_of(tier), other.shared_ready_path_of(tier)) == ("/ready", None)
-    assert (shared.shared_ready_path_of(own), other.shared_ready_path_of(own)) == ("/healthz", None)
+    assert (shared.shared_readiness_of(tier), other.shared_readiness_of(tier)) == (Readiness(path="/ready"), None)
+    assert (shared.shared_readiness_of(own), other.shared_readiness_of(own)) == (Readiness(path="/healthz"), None)

@@ -13,9 +13,11 @@ from changeover.haproxy.runtime_api import RuntimeApi
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Address, Instance
+from changeover.model.readiness import Readiness
 from changeover.platforms.local.haproxy import HaproxyPreview, HaproxyRouter, config, most_connections
 from changeover.ports import Membership, Unknown
 
+AT_READYZ = Readiness(path="/readyz")
 WEB = Instance("web-v1-1", "web", "v1", Address("127.0.0.1", 25556), Address("127.0.0.1", 25557))
 
 STATE = (
@@ -138,7 +140,7 @@ CONFIG = sections(
     config(
         chain(),
         {"edge": Address("127.0.0.1", 8443), "l4": Address("127.0.0.1", 20001)},
-        {"edge": "/readyz", "l4": "/ready", "in": "/readyz"},
+        {"edge": AT_READYZ, "l4": Readiness(path="/ready"), "in": AT_READYZ},
     )
 )
 
@@ -151,10 +153,41 @@ def test_every_tier_with_an_entry_has_a_listener_there_and_no_other_has() -> Non
 
 
 def test_members_are_asked_where_their_hop_answers_and_for_as_long_as_their_tier_says() -> None:
-    assert "http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host edge" in CONFIG["listen edge"]
+    assert (
+        "http-check send meth GET uri '/readyz' ver HTTP/1.1 hdr Host 'edge' hdr User-Agent 'changeover'"
+        in CONFIG["listen edge"]
+    )
     assert "timeout check 750ms" in CONFIG["listen edge"]
-    assert "http-check send meth GET uri /ready ver HTTP/1.1 hdr Host l4" in CONFIG["listen l4"]
+    assert (
+        "http-check send meth GET uri '/ready' ver HTTP/1.1 hdr Host 'l4' hdr User-Agent 'changeover'"
+        in CONFIG["listen l4"]
+    )
     assert "timeout check 2000ms" in CONFIG["listen l4"]
+
+
+def checks_with(**health: Any) -> list[str]:
+    given = {"name": "web", "kind": "app", "templates": {"v1": {}}, "health": health}
+    tier = Tier.model_validate(given)
+    asked = {"web": tier.health.question("/up")}
+    found = sections(config(Chain(tiers=(tier,)), {"web": Address("127.0.0.1", 8443)}, asked))
+    return [line for line in found["listen web"] if "http" in line]
+
+
+def test_members_are_asked_for_what_the_chain_file_says_of_their_tier() -> None:
+    headers = {"host": "shop.example", "X-Token": "it's 100%"}
+    assert checks_with(status=[200, 204], headers=headers, body='say "up"') == [
+        "option httpchk",
+        "http-check send meth GET uri '/up' ver HTTP/1.1 hdr Host 'shop.example' hdr User-Agent 'changeover' "
+        "hdr X-Token 'it'\\''s 100%%'",
+        "http-check expect status 200,204",
+        "http-check expect string 'say \"up\"'",
+    ]
+    assert checks_with()[-1] == "http-check expect status 200"
+
+
+def test_checks_of_a_tier_that_is_ready_when_it_accepts_connections_only_connect() -> None:
+    assert checks_with(tcp=True) == []
+    assert membership(lists(check="L4OK")).admitted
 
 
 def test_it_passes_bytes_and_cuts_no_silent_connection() -> None:
@@ -164,10 +197,10 @@ def test_it_passes_bytes_and_cuts_no_silent_connection() -> None:
 
 def test_a_preview_listens_at_an_address_of_its_own_and_answers_503_while_it_is_empty() -> None:
     entries = {"in.preview": Address("127.0.0.1", 20002)}
-    reported = sections(config(chain(), entries, {"edge": "/readyz", "l4": "/ready", "in": "/readyz"}))
+    reported = sections(config(chain(), entries, {"edge": AT_READYZ, "l4": Readiness(path="/ready"), "in": AT_READYZ}))
     assert "bind 127.0.0.1:20002" in reported["frontend in.preview.address"]
     assert "default_backend in.preview" in reported["frontend in.preview.address"]
-    assert "http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host in" in reported["backend in.preview"]
+    assert any(line.startswith("http-check send meth GET uri '/readyz'") for line in reported["backend in.preview"])
     assert any("status 503" in line for line in reported["backend in.preview.empty"])
     assert "listen in" not in reported
 
@@ -385,7 +418,7 @@ def test_a_socket_without_a_listener_is_unknown(tmp_path: Any) -> None:
 def panics(panic: str, size: int = 4) -> dict[str, list[str]]:
     given = {"name": "web", "kind": "app", "size": size, "templates": {"v1": {}}, "health": {"panic": panic}}
     one = Chain.model_validate({"tiers": [given]})
-    return sections(config(one, {"web": Address("127.0.0.1", 8443)}, {"web": "/readyz"}))
+    return sections(config(one, {"web": Address("127.0.0.1", 8443)}, {"web": AT_READYZ}))
 
 
 @pytest.mark.parametrize(("panic", "fewest"), [("1%", 1), ("25%", 1), ("26%", 2), ("50%", 2), ("100%", 4)])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from changeover.hops.app.settings import AppSettings
 from changeover.hops.in_flight_endpoint import PATH, in_flight
 from changeover.kit.command import is_program
-from changeover.kit.http import TIMEOUT, is_ok
+from changeover.kit.http import TIMEOUT, cannot_connect, not_ok
 from changeover.model.extras import missing_package
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
@@ -95,9 +95,18 @@ class App:
             if source.file and not (folder / source.file).is_file():
                 yield f"secrets.{name}: {folder / source.file} is not a file"
 
-    async def ready(self, instance: Instance, timeout: float = TIMEOUT) -> bool:
-        path = instance.ready_path or self.traits.ready_path
-        return await is_ok(self._client, f"http://{instance.control}{path}", timeout)
+    async def not_ready(self, instance: Instance, timeout: float = TIMEOUT) -> str:
+        asked, address = instance.readiness, instance.control
+        if asked.tcp:
+            return await cannot_connect(address.host, address.port, timeout)
+        return await not_ok(
+            self._client,
+            f"http://{address}{asked.path or self.traits.ready_path}",
+            timeout,
+            headers=asked.request_headers,
+            statuses=asked.status,
+            body=asked.body,
+        )
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: it closes each connection with its next answer while the file is there."""

@@ -14,11 +14,13 @@ from typing import Any
 from changeover.hops.envoy.admin import SOCKET
 from changeover.hops.envoy.questions import INGRESS, READY_PATH
 from changeover.hops.envoy.settings import EnvoySettings
+from changeover.kit.http import BODY_READ
 from changeover.model.affinity import AffinityRule
 from changeover.model.chain import Tier
 from changeover.model.control_paths import spellings
 from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.instance import Address
+from changeover.model.readiness import Readiness
 from changeover.ports import InnerTier, LaunchContext
 
 _NO_BREAKER = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), 1_000_000_000)
@@ -263,7 +265,7 @@ def _cluster(settings: EnvoySettings, inner: InnerTier) -> dict[str, Any]:
                 "timeout": _time(health.timeout),
                 "healthy_threshold": health.rise,
                 "unhealthy_threshold": health.fall,
-                "http_health_check": {"path": inner.traits.ready_path_of(inner.tier)},
+                **_check(inner.traits.readiness_of(inner.tier)),
             }
         ],
         "typed_extension_protocol_options": {
@@ -274,6 +276,26 @@ def _cluster(settings: EnvoySettings, inner: InnerTier) -> dict[str, Any]:
             }
         },
     }
+
+
+def _check(readiness: Readiness) -> dict[str, Any]:
+    if readiness.tcp:
+        return {"tcp_health_check": {}}
+    found: dict[str, Any] = {
+        "path": readiness.path,
+        "expected_statuses": [{"start": status, "end": status + 1} for status in readiness.status],
+        "request_headers_to_add": [
+            {"header": {"key": name, "value": value.replace("%", "%%")}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for name, value in readiness.request_headers.items()
+            if name != "Host"  # by default the name of the cluster
+        ],
+    }
+    if readiness.host is not None:
+        found["host"] = readiness.host
+    if readiness.body:
+        found["receive"] = [{"text": readiness.body.encode().hex()}]
+        found["response_buffer_size"] = BODY_READ
+    return {"http_health_check": found}
 
 
 def _socket(address: Address) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from changeover.hops.envoy.questions import READY_PATH
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.hops.envoy.stats import request_counts
-from changeover.kit.http import TIMEOUT, is_ok
+from changeover.kit.http import TIMEOUT, not_ok
 from changeover.model.chain import Tier
 from changeover.model.extras import missing_package
 from changeover.model.guard import RequestCounts
@@ -56,8 +56,8 @@ class Envoy:
             check=(*argv, "--mode", "validate"),
         )
 
-    async def ready(self, instance: Instance, timeout: float = TIMEOUT) -> bool:
-        return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout)
+    async def not_ready(self, instance: Instance, timeout: float = TIMEOUT) -> str:
+        return await not_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout)
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         await questions.lame_duck(self._client, instance, on)

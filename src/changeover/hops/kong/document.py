@@ -7,19 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from changeover.hops.kong.settings import KongSettings
 from changeover.model.affinity import AffinityRule
 from changeover.model.chain import Tier
 from changeover.model.instance import Address
+from changeover.model.readiness import Readiness
 
 Document = dict[str, Any]
 
 OWNER = "changeover"
 """The tag of an upstream whose affinity and health checks the controller keeps as the chain file has them."""
 
-_DEFAULTS = {"algorithm": "round-robin", "hash_on": "none", "hash_fallback": "none", "interval": 0, "http_path": "/"}
+_DEFAULTS = {
+    "algorithm": "round-robin",
+    "hash_on": "none",
+    "hash_fallback": "none",
+    "interval": 0,
+    "type": "http",
+    "http_path": "/",
+}
 """What Kong takes for a key that a document leaves out."""
 
 SPREADING_COOKIE = "changeover_spread"
@@ -34,7 +43,9 @@ class KongTarget:
     weight: int
 
 
-def document(name: str, tier: Tier, settings: KongSettings, ready_path: str | None, *, first: bool = True) -> Document:
+def document(
+    name: str, tier: Tier, settings: KongSettings, readiness: Readiness | None, *, first: bool = True
+) -> Document:
     """Service, routes and upstream, all of that name, for a tier behind; no targets yet.
 
     `first`: routes that name no tier lead to this one.
@@ -65,11 +76,11 @@ def document(name: str, tier: Tier, settings: KongSettings, ready_path: str | No
                 ],
             }
         ],
-        "upstreams": [{**upstream(name, tier, ready_path), "targets": []}],
+        "upstreams": [{**upstream(name, tier, readiness), "targets": []}],
     }
 
 
-def upstream(name: str, tier: Tier, ready_path: str | None) -> Document:
+def upstream(name: str, tier: Tier, readiness: Readiness | None) -> Document:
     """The upstream of that name for that tier, with active checks where its targets answer readiness at their address.
 
     Kong asks at no other address. Passive checks stay off: they would remove an instance for errors of the
@@ -79,25 +90,40 @@ def upstream(name: str, tier: Tier, ready_path: str | None) -> Document:
         "name": name,
         "tags": [OWNER],
         **_affinity(tier.affinity),
-        "healthchecks": {"active": _checks(tier, ready_path)},
+        "healthchecks": {"active": _checks(tier, readiness)},
     }
 
 
-def _checks(tier: Tier, ready_path: str | None) -> Document:
-    if ready_path is None:
+def _checks(tier: Tier, readiness: Readiness | None) -> Document:
+    if readiness is None:
         return {"healthy": {"interval": 0}, "unhealthy": {"interval": 0}}
     health = tier.health
+    asks = {"type": "tcp"} if readiness.tcp else {"type": "http", "http_path": readiness.path}
+    good, bad = _statuses(readiness)
     return {
-        "http_path": ready_path,
+        **asks,
+        **({"headers": {name: [value] for name, value in readiness.headers.items()}} if readiness.headers else {}),
         "timeout": health.timeout,
-        "healthy": {"interval": health.interval, "successes": health.rise},
+        "healthy": {"interval": health.interval, "successes": health.rise, **good},
         "unhealthy": {
             "interval": health.interval,
             "http_failures": health.fall,
             "tcp_failures": health.fall,
             "timeouts": health.fall,
+            **bad,
         },
     }
+
+
+def _statuses(readiness: Readiness) -> tuple[Document, Document]:
+    """The statuses that count as a success and as a failure; by default those of Kong, which include 200.
+
+    Kong ignores an answer whose status is in neither list.
+    """
+    if readiness.tcp or readiness.status == (200,):
+        return {}, {}
+    others = [int(status) for status in HTTPStatus if status >= 200 and status not in readiness.status]
+    return {"http_statuses": list(readiness.status)}, {"http_statuses": others}
 
 
 def joined(documents: Iterable[Document]) -> Document:
@@ -164,6 +190,8 @@ def _differences(wanted: Mapping[str, Any], stored: Mapping[str, Any], at: str) 
         found = stored.get(key)
         if isinstance(value, Mapping):
             yield from _differences(value, found if isinstance(found, Mapping) else {}, f"{at}{key}.")
+        elif found != value and at.endswith(".headers."):  # it may hold a token
+            yield f"{at}{key} is not the value of the chain file"
         elif found != value and not (found is None and value == _DEFAULTS.get(key)):
             yield f"{at}{key} is {'not set' if found is None else found}, not {value}"
 

@@ -13,14 +13,20 @@ from changeover.hops.kong.router import KongRouter
 from changeover.hops.kong.target_lists import DatabaseTargets, FileTargets, KongNode, TargetList
 from changeover.hops.kong.timing import KongTiming
 from changeover.model.chain import Tier
+from changeover.model.readiness import Readiness
 from changeover.ports import Unknown
 
 
 def external_router(
-    tier: Tier, settings: ExternalKong, ready_path: str | None, file: Path, now: Callable[[], float], timing: KongTiming
+    tier: Tier,
+    settings: ExternalKong,
+    readiness: Readiness | None,
+    file: Path,
+    now: Callable[[], float],
+    timing: KongTiming,
 ) -> KongRouter:
     """The router that `settings` describe, with its target list in `file` if it has no database."""
-    targets = _ExternalTargets(tier, settings, ready_path, file, timing.answer)
+    targets = _ExternalTargets(tier, settings, readiness, file, timing.answer)
     return KongRouter(
         targets.upstream, targets, targets.nodes, now, timing, propagation=targets.propagation, hold=targets.hold
     )
@@ -29,11 +35,13 @@ def external_router(
 class _ExternalTargets:
     """The targets of a Kong that reports itself whether it has a database."""
 
-    def __init__(self, tier: Tier, settings: ExternalKong, ready_path: str | None, file: Path, timeout: float) -> None:
+    def __init__(
+        self, tier: Tier, settings: ExternalKong, readiness: Readiness | None, file: Path, timeout: float
+    ) -> None:
         self.upstream = settings.upstream or tier.name
         self._tier = tier
         self._settings = settings
-        self._ready_path = ready_path
+        self._readiness = readiness
         self._file = file
         access = AdminAccess(
             settings.token_env or "",
@@ -83,7 +91,7 @@ class _ExternalTargets:
                 failures.append(str(error))
         else:
             raise Unknown("; ".join(failures))
-        owned = upstream(self.upstream, self._tier, self._ready_path)
+        owned = upstream(self.upstream, self._tier, self._readiness)
         if has_database:
             return DatabaseTargets(owned, self._tier.name, self.nodes)
         if self._settings.document is None:

@@ -37,11 +37,12 @@ from changeover.hops.kong.router import KongRouter
 from changeover.hops.kong.settings import KongSettings
 from changeover.hops.kong.target_lists import FileTargets, KongNode
 from changeover.hops.kong.timing import KongTiming
-from changeover.kit.http import TIMEOUT, is_ok
+from changeover.kit.http import TIMEOUT, not_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.chain import Tier
 from changeover.model.hop_traits import HopTraits, KnownHops
 from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.model.readiness import Readiness
 from changeover.model.software import Missing
 from changeover.ports import LaunchContext, Nodes, Serving, Unknown
 
@@ -67,6 +68,8 @@ class Kong:
         branches=True,
         routes_inward=True,
         panics=False,
+        # It reads no body, and sends a Host of its own beside any other.
+        unchecked=frozenset({"body", "Host"}),
         affinity_names=r"[A-Za-z0-9_-]+",
         passes_headers=r"[A-Za-z0-9_-]+",
         external_router=ExternalKong,
@@ -88,7 +91,7 @@ class Kong:
         kong = binary.find()
         whole = joined(
             [
-                document(at.tier.name, at.tier, settings, at.traits.shared_ready_path_of(at.tier), first=not number)
+                document(at.tier.name, at.tier, settings, at.traits.shared_readiness_of(at.tier), first=not number)
                 for number, at in enumerate(context.behind)
             ]
         )
@@ -104,24 +107,24 @@ class Kong:
             check=("sh", "-c", f'{CLEAN}; exec "$@"', "sh", kong, "config", "-c", CONF, "parse", DOCUMENT),
         )
 
-    async def ready(self, instance: Instance, timeout: float = TIMEOUT) -> bool:
-        """Ready, and with all targets of the tier behind.
+    async def not_ready(self, instance: Instance, timeout: float = TIMEOUT) -> str:
+        """It is ready with all targets of the tier behind, and not before.
 
         The router pushes targets only to nodes that carry traffic; a node that starts gets them here, before it is
         ready. Later pushes undo what other processes changed. They cost a node nothing, and a failed one does not make
         it unready.
         """
-        if not await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout):
-            return False
+        if why := await not_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout):
+            return why
         now = time.monotonic()
         if self._targets and now >= self._pushed.get(instance.name, 0.0) + self._timing.push:
             try:
                 for targets in self._targets.values():
                     await targets.push(self._node(instance))
-            except Unknown:
-                return instance.name in self._pushed
+            except Unknown as error:
+                return "" if instance.name in self._pushed else f"it does not take its targets: {error}"
             self._pushed[instance.name] = now
-        return True
+        return ""
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Not ready any more. Kong closes no connection for it: they leave by keepalive_time.
@@ -155,9 +158,9 @@ class Kong:
         return KongRouter(tier.name, targets, all_nodes, time.monotonic, self._timing, hold=hold)
 
     def external_router(
-        self, tier: Tier, settings: ExternalKong, ready_path: str | None, membership: str
+        self, tier: Tier, settings: ExternalKong, readiness: Readiness | None, membership: str
     ) -> KongRouter:
-        return external_router(tier, settings, ready_path, Path(membership), time.monotonic, self._timing)
+        return external_router(tier, settings, readiness, Path(membership), time.monotonic, self._timing)
 
     def missing_software(self, templates: Collection[Any]) -> Iterator[Missing]:
         return binary.missing()

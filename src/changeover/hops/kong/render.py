@@ -35,7 +35,7 @@ def render(parsed: ParsedChain, hops: KnownHops, serving: Serving) -> dict[str, 
             settings, name = KongSettings(routes=(route,)), external.upstream or name
         members = {instance: KongTarget(*known) for instance, known in serving.get(tier.name, {}).items()}
         is_first = tier.name not in inside or tier.name in firsts
-        one = document(name, tier, settings, hops[tier.kind].shared_ready_path_of(tier), first=is_first)
+        one = document(name, tier, settings, hops[tier.kind].shared_readiness_of(tier), first=is_first)
         found.append(with_targets(one, name, members))
     return joined(found)
 

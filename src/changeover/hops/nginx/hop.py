@@ -16,7 +16,7 @@ from changeover.hops.nginx.own_rules import ends_tls, problems
 from changeover.hops.nginx.own_tree import OwnTree
 from changeover.hops.nginx.questions import READY_PATH
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
-from changeover.kit.http import TIMEOUT, is_ok
+from changeover.kit.http import TIMEOUT, not_ok
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.hop_traits import HopTraits
@@ -39,8 +39,8 @@ class _Nginx:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def ready(self, instance: Instance, timeout: float = TIMEOUT) -> bool:
-        return await is_ok(self._client, f"http://{instance.control}{READY_PATH}", timeout)
+    async def not_ready(self, instance: Instance, timeout: float = TIMEOUT) -> str:
+        return await not_ok(self._client, f"http://{instance.control}{READY_PATH}", timeout)
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: connections leave by keepalive_time."""

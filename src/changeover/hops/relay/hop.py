@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from changeover.hops.in_flight_endpoint import in_flight
 from changeover.hops.relay.settings import MIB, RelaySettings
-from changeover.kit.http import TIMEOUT, is_ok
+from changeover.kit.http import TIMEOUT, not_ok
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext
@@ -62,8 +62,8 @@ class Relay:
         }
         return LaunchSpec((sys.executable, "-m", "changeover.relay", json.dumps(options)))
 
-    async def ready(self, instance: Instance, timeout: float = TIMEOUT) -> bool:
-        return await is_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout)
+    async def not_ready(self, instance: Instance, timeout: float = TIMEOUT) -> str:
+        return await not_ok(self._client, f"http://{instance.control}{self.traits.ready_path}", timeout)
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: it closes each connection with its next answer while the file is there."""

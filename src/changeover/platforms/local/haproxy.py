@@ -18,6 +18,7 @@ from changeover.haproxy.runtime_api import RuntimeApi, Server
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
 from changeover.model.instance import Address, Instance
+from changeover.model.readiness import Readiness
 from changeover.model.software import Missing, refused
 from changeover.ports import Membership, Unknown
 
@@ -60,7 +61,7 @@ def most_connections(chain: Chain, descriptors: int) -> int:
     return found
 
 
-def config(chain: Chain, entries: Mapping[str, Address], ready_paths: Mapping[str, str], most: int = MOST) -> str:
+def config(chain: Chain, entries: Mapping[str, Address], readiness: Mapping[str, Readiness], most: int = MOST) -> str:
     """One listener for every tier in `entries`; no members yet. `most`: connections at once, over all of them."""
     # Idle times are set at the tiers: a balancer that cut a silent connection would cut a slow response. Those here are
     # longer than any of theirs, and the kernel finds peers that are gone.
@@ -69,13 +70,11 @@ def config(chain: Chain, entries: Mapping[str, Address], ready_paths: Mapping[st
 listen {tier.name}
     bind {entries[tier.name]}
 {_balance(tier, first=number == 0)}{_use_panic(tier)}    timeout check {tier.health.timeout * 1000:.0f}ms
-    option httpchk
-    http-check send meth GET uri {ready_paths[tier.name]} ver HTTP/1.1 hdr Host {tier.name}
-{_panic(tier, first=number == 0)}"""
+{_check(tier, readiness[tier.name])}{_panic(tier, first=number == 0)}"""
         for number, tier in enumerate(chain.tiers)
         if tier.name in entries
     ) + "".join(
-        _preview(tier, entries[preview_of(tier.name)], ready_paths[tier.name])
+        _preview(tier, entries[preview_of(tier.name)], readiness[tier.name])
         for tier in chain.tiers
         if preview_of(tier.name) in entries
     )
@@ -117,6 +116,27 @@ def _balance(tier: Tier, *, first: bool) -> str:
             return f"{read}    balance roundrobin\n    dynamic-cookie-key {tier.name}\n    {cookie}\n"
 
 
+def _check(tier: Tier, readiness: Readiness) -> str:
+    """What a check asks, and what it expects; without a line it only connects."""
+    if readiness.tcp:
+        return ""
+    headers = {"Host": readiness.host or tier.name}
+    headers |= {name: value for name, value in readiness.request_headers.items() if name != "Host"}
+    sent = "".join(f" hdr {name} {_quoted(value.replace('%', '%%'))}" for name, value in headers.items())
+    lines = [
+        "option httpchk",
+        f"http-check send meth GET uri {_quoted(readiness.path or '/')} ver HTTP/1.1{sent}",
+        f"http-check expect status {','.join(map(str, readiness.status))}",
+        *([f"http-check expect string {_quoted(readiness.body)}"] if readiness.body else []),
+    ]
+    return "".join(f"    {line}\n" for line in lines)
+
+
+def _quoted(text: str) -> str:
+    """A word of HAProxy's configuration in which no character has a meaning."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
 def panic_of(tier: str) -> str:
     """The name of a tier's backend for the time when too few instances are ready. No tier can have such a name."""
     return f"{tier}.panic"
@@ -144,7 +164,7 @@ def preview_of(tier: str) -> str:
     return f"{tier}.preview"
 
 
-def _preview(tier: Tier, address: Address, ready_path: str) -> str:
+def _preview(tier: Tier, address: Address, readiness: Readiness) -> str:
     """A listener that answers 503 while no new instance waits for its switch. TLS clients find it closed then.
 
     Its name differs from its backend's: `show stat` would show only the first of two.
@@ -160,9 +180,7 @@ frontend {name}.address
 backend {name}
     balance roundrobin
     timeout check {tier.health.timeout * 1000:.0f}ms
-    option httpchk
-    http-check send meth GET uri {ready_path} ver HTTP/1.1 hdr Host {tier.name}
-
+{_check(tier, readiness)}
 backend {name}.empty
     mode http
     option httpclose

@@ -94,9 +94,9 @@ class LocalPlatform:
         process.kill_all_of(self._state / "haproxy")
         entries = self._entries({} if record is None else record.entries, fresh=fresh)
         most = haproxy.most_connections(self._chain, _descriptors())
-        ready_paths = {tier.name: self._hops[tier.kind].ready_path_of(tier) for tier in self._chain.tiers}
+        asked = {tier.name: self._hops[tier.kind].readiness_of(tier) for tier in self._chain.tiers}
         folder = self._state / "haproxy"
-        write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, ready_paths, most))
+        write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, asked, most))
         command = (haproxy.binary(), "-f", "haproxy.cfg", "-db")
         env = self.environments.base()
         checking = LaunchSpec(command, check=(*command, "-c"))
@@ -236,7 +236,7 @@ class LocalPlatform:
             control,
             directory=str(folder),
             proxied=proxied,
-            ready_path=tier.health.path or "",
+            readiness=self._hops[tier.kind].readiness_of(tier),
         )
         try:
             return await self.start(instance, tier)

@@ -15,6 +15,7 @@ from typing import Any
 from changeover.kit.files import write_whole
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.instance import Address, Instance
+from changeover.model.readiness import Readiness
 
 FORMAT = 1
 
@@ -72,7 +73,13 @@ def write_instance(file: Path, instance: Instance) -> None:
         "born": instance.born,
         "directory": instance.directory,
         "proxied": instance.proxied,
-        "ready_path": instance.ready_path,
+        "ready_path": instance.readiness.path or "",
+        "ready": {
+            "status": list(instance.readiness.status),
+            "headers": dict(instance.readiness.headers),
+            "body": instance.readiness.body,
+            "tcp": instance.readiness.tcp,
+        },
     }
     write_whole(file, json.dumps(stored, indent=1))
 
@@ -93,10 +100,18 @@ def read_instance(file: Path) -> Instance | None:
             born=stored["born"],
             directory=stored["directory"],
             proxied=stored.get("proxied", False),  # the first versions started no instance with a PROXY header
-            ready_path=stored.get("ready_path", ""),  # and asked every application at the same path
+            readiness=_readiness(stored),
         )
     except (KeyError, TypeError) as error:
         raise _damaged(file, error) from error
+
+
+def _readiness(stored: Mapping[str, Any]) -> Readiness:
+    # The first versions asked every application at the same path, and the next ones asked for nothing but a 200.
+    path, asked = stored.get("ready_path") or None, stored.get("ready")
+    if asked is None:
+        return Readiness(path)
+    return Readiness(path, tuple(asked["status"]), asked["headers"], asked["body"], asked["tcp"])
 
 
 def _read(file: Path) -> dict[str, Any] | None:

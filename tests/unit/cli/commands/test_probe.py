@@ -56,7 +56,7 @@ def test_what_the_probe_cannot_do_is_refused_before_anything_is_sent(
         ("url: http://127.0.0.1:9\nget: [{pth: /x}]", "probe.yaml:2: get.0.pth: no such key Did you mean path?"),
         ("get: [{path: /x}]", "probe.yaml:1: url: this key is missing"),
         ("url: 127.0.0.1:9", "probe.yaml:1: url: this is not an http:// or https:// address"),
-        ("url: http://h\nheaders: {Connection: close}", "the probe sets the header Connection itself"),
+        ("url: http://h\nheaders: {Connection: close}", "the program sets the header Connection itself"),
         ("url: https://h\ntls: {key: k.pem}", "`key` belongs to a `certificate`"),
         ("url: http://h\npost: [{path: /in, digest: {field: a, header: b}}]", "either in a `field`"),
         ("url: http://h\nversion_pattern: '('", "this is not a regular expression"),

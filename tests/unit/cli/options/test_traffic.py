@@ -76,7 +76,7 @@ def test_named_paths_replace_all_others_and_other_options_change_what_there_is()
         ({"get": ["/x wait=3"]}, "wait=3 is none of weight="),
         ({"get": ["/x weight=0"]}, "--get /x weight=0: weight"),
         ({"get": ["/x status=99"]}, "status"),
-        ({"get": ["/x header=Connection:close"]}, "the probe sets the header Connection itself"),
+        ({"get": ["/x header=Connection:close"]}, "the program sets the header Connection itself"),
         ({"get": ["/x 'a"]}, "cannot be read"),
         ({"get": ["/x"], "headers": ["a"]}, "--header: a is not NAME:VALUE"),
         ({"get": ["/x"], "version_pattern": "("}, "not a regular expression"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from changeover.hops.app.hop import App
 from changeover.hops.app.settings import PLACEHOLDERS, AppSettings
 from changeover.model.chain import content_hash
 from changeover.model.config_model import STORED
-from changeover.model.instance import InFlight, LaunchSpec, Upload
+from changeover.model.health import Health
+from changeover.model.instance import Address, InFlight, LaunchSpec, Upload
+from changeover.model.readiness import Readiness
 from changeover.ports import Unknown
 
 CONTEXT = launch_context(instance=instance("runtime-v2-3", 21000, 21000), behind=(), folder="/chain")
@@ -45,12 +49,19 @@ def silent(_: httpx.Request) -> httpx.Response:
     raise httpx.ReadTimeout("too slow")
 
 
-@pytest.mark.parametrize(("path", "asked"), [("", "/readyz"), ("/healthz?full=1", "/healthz?full=1")])
-def test_it_is_asked_for_readiness_at_the_path_that_its_record_names(path: str, asked: str) -> None:
+def not_ready(answer: Callable[[httpx.Request], httpx.Response], **health: Any) -> str:
+    """Why an instance with that `health` is not ready."""
+    asked = replace(CONTEXT.instance, readiness=Health.model_validate(health).question("/readyz"))
+    found: str = ask(lambda app: app.not_ready(asked, 2.0), answer)
+    return found
+
+
+@pytest.mark.parametrize(("path", "asked"), [(None, "/readyz"), ("/healthz?full=1", "/healthz?full=1")])
+def test_it_is_asked_for_readiness_at_the_path_that_its_record_names(path: str | None, asked: str) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200 if request.url.raw_path.decode() == asked else 404)
 
-    assert ask(lambda app: app.ready(replace(CONTEXT.instance, ready_path=path)), answer) is True
+    assert not not_ready(answer, path=path)
 
 
 # -- starting ------------------------------------------------------------------------------------------------------
@@ -170,13 +181,54 @@ def test_the_environment_is_what_the_template_says() -> None:
 # -- asking --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False), (404, False), (302, False)])
-def test_only_200_is_ready(status: int, ready: bool) -> None:
-    assert ask(lambda app: app.ready(CONTEXT.instance), lambda _: httpx.Response(status)) is ready
+URL = "GET http://127.0.0.1:21000/readyz"
+
+
+@pytest.mark.parametrize("status", [503, 404, 302])
+def test_only_200_is_ready(status: int) -> None:
+    assert not not_ready(lambda _: httpx.Response(200))
+    reason = not_ready(lambda _: httpx.Response(status, text="the database\n is away"))
+    assert reason == f"{URL} answered {status} 'the database is away', and not 200"
 
 
 def test_no_answer_is_not_ready() -> None:
-    assert ask(lambda app: app.ready(CONTEXT.instance), silent) is False
+    assert not_ready(silent) == f"{URL}: too slow"
+
+
+def test_each_status_that_its_health_names_is_ready_and_no_other() -> None:
+    assert not not_ready(lambda _: httpx.Response(204), status=[204, 401])
+    assert not_ready(lambda _: httpx.Response(200), status=[204, 401]) == f"{URL} answered 200, and not 204 or 401"
+    assert not not_ready(lambda _: httpx.Response(401), status=401)
+
+
+def test_the_answer_must_contain_the_text_that_its_health_names_near_its_beginning() -> None:
+    assert not not_ready(lambda _: httpx.Response(200, text="state: réady"), body="réady")
+    for text in ("starting", "x" * 8192 + "réady"):
+        answer = httpx.Response(200, text=text)
+        reason = not_ready(partial(lambda answer, _: answer, answer), body="réady")
+        assert reason == f"{URL} answered 200 {text[:80]!r}, without the text of `health.body`"
+
+
+def test_the_headers_that_its_health_names_are_sent_and_the_checks_can_be_told_by_their_agent() -> None:
+    seen: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        return httpx.Response(200)
+
+    assert not not_ready(answer, headers={"host": "shop.example", "X-Token": "hunter2"})
+    assert not not_ready(answer, headers={"user-agent": "mine"})
+    assert (seen[0]["host"], seen[0]["x-token"], seen[0]["user-agent"]) == ("shop.example", "hunter2", "changeover")
+    assert seen[1].get_list("user-agent") == ["mine"]
+
+
+def test_with_tcp_an_instance_that_accepts_connections_is_ready() -> None:
+    tcp = Readiness(tcp=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        at = Address(*server.getsockname())
+        asked = replace(CONTEXT.instance, address=at, control=at, readiness=tcp)
+        assert not ask(lambda app: app.not_ready(asked, 2.0), silent)
+    assert ask(lambda app: app.not_ready(asked, 2.0), silent) == f"a TCP connection to {at}: Connection refused"
 
 
 def test_what_is_in_flight_is_what_it_says() -> None:

@@ -14,7 +14,7 @@ from tests.unit.hops.contexts import BEHIND, INNER, instance, launch_context, ti
 from changeover.hops.app.hop import App
 from changeover.hops.envoy.bootstrap import EnvoyEndpoint, bootstrap, endpoints
 from changeover.hops.envoy.settings import EnvoySettings
-from changeover.model.chain import Health
+from changeover.model.health import Health
 from changeover.model.instance import Address
 from changeover.ports import InnerTier
 
@@ -78,16 +78,42 @@ def test_the_members_behind_come_from_a_file_whose_folder_is_watched() -> None:
 
 def test_members_are_checked_as_their_tier_says() -> None:
     (check,) = cluster(made())["health_checks"]
-    assert check["http_health_check"] == {"path": "/readyz"}
+    assert check["http_health_check"] == {
+        "path": "/readyz",
+        "expected_statuses": [{"start": 200, "end": 201}],
+        "request_headers_to_add": [set_header("User-Agent", "changeover")],
+    }
     assert (check["interval"], check["no_traffic_interval"], check["timeout"]) == ("0.250s", "0.250s", "1.000s")
     assert (check["healthy_threshold"], check["unhealthy_threshold"]) == (3, 4)
 
 
-def test_members_are_asked_for_readiness_at_the_path_of_their_tier() -> None:
-    inner = InnerTier(BEHIND.model_copy(update={"health": Health(path="/healthz")}), App.traits, None)
+def set_header(name: str, value: str) -> dict[str, Any]:
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def check_with(**health: Any) -> dict[str, Any]:
+    inner = InnerTier(BEHIND.model_copy(update={"health": Health.model_validate(health)}), App.traits, None)
     document = json.loads(bootstrap(EnvoySettings(), replace(CONTEXT, behind=(inner,))))
     (check,) = cluster(document)["health_checks"]
-    assert check["http_health_check"] == {"path": "/healthz"}
+    return dict(check)
+
+
+def test_members_are_asked_for_readiness_as_their_tier_says() -> None:
+    headers = {"host": "shop.example", "X-Token": "100%"}
+    assert check_with(path="/healthz", status=[200, 204], headers=headers, body="up")["http_health_check"] == {
+        "path": "/healthz",
+        "expected_statuses": [{"start": 200, "end": 201}, {"start": 204, "end": 205}],
+        "request_headers_to_add": [set_header("User-Agent", "changeover"), set_header("X-Token", "100%%")],
+        "host": "shop.example",
+        "receive": [{"text": "7570"}],
+        "response_buffer_size": 8192,
+    }
+
+
+def test_a_check_that_only_connects_asks_nothing() -> None:
+    check = check_with(tcp=True)
+    assert check["tcp_health_check"] == {}
+    assert "http_health_check" not in check
 
 
 def test_nothing_is_sent_to_a_member_that_is_not_ready_or_was_taken_out() -> None:

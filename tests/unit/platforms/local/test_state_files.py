@@ -10,6 +10,7 @@ import pytest
 
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Address, Instance
+from changeover.model.readiness import Readiness
 from changeover.platforms.local.state_files import (
     FORMAT,
     BalancerRecord,
@@ -29,7 +30,7 @@ INSTANCE = Instance(
     born=777,
     directory="/srv/state/instances/web-v1-1",
     proxied=True,
-    ready_path="/healthz",
+    readiness=Readiness(path="/healthz", status=(204, 401), headers={"Host": "shop.example"}, body="up"),
 )
 BALANCER = BalancerRecord(4141, 666, {"web": Address("127.0.0.1", 8443)}, whole=False)
 
@@ -41,7 +42,10 @@ INSTANCE_0 = (
 """As the first versions wrote it."""
 INSTANCE_0_PROXIED = INSTANCE_0.replace('"directory"', '"proxied": true, "directory"')
 """As the last version wrote it that stored no format."""
-INSTANCE_1 = INSTANCE_0_PROXIED.replace('"directory"', '"format": 1, "ready_path": "/healthz", "directory"')
+INSTANCE_1_PATH = INSTANCE_0_PROXIED.replace('"directory"', '"format": 1, "ready_path": "/healthz", "directory"')
+"""As the last version wrote it that asked for nothing but a 200."""
+_READY = '"ready": {"status": [204, 401], "headers": {"Host": "shop.example"}, "body": "up", "tcp": false}'
+INSTANCE_1 = INSTANCE_1_PATH.replace('"directory"', f'{_READY}, "directory"')
 BALANCER_0 = '{"pid": 4141, "born": 666, "entries": {"web": "127.0.0.1:8443"}}'
 BALANCER_0_WHOLE = '{"pid": 4141, "born": 666, "entries": {"web": "127.0.0.1:8443"}, "whole": false}'
 
@@ -69,6 +73,16 @@ def test_an_instance_of_a_version_without_formats_is_read(text: str, proxied: bo
     assert (instance.name, instance.address, instance.control) == ("web-v1-1", INSTANCE.address, INSTANCE.control)
     assert (instance.pid, instance.born, instance.directory) == (4242, 777, INSTANCE.directory)
     assert instance.proxied is proxied
+
+
+@pytest.mark.parametrize(("text", "path"), [(INSTANCE_0, None), (INSTANCE_1_PATH, "/healthz")])
+def test_an_instance_of_a_version_that_asked_for_nothing_but_a_200_is_asked_for_that(
+    text: str, path: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "instance.json").write_text(text)
+    instance = read_instance(tmp_path / "instance.json")
+    assert instance is not None
+    assert instance.readiness == Readiness(path=path)
 
 
 @pytest.mark.parametrize(("text", "whole"), [(BALANCER_0, True), (BALANCER_0_WHOLE, False)])

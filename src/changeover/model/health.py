@@ -1,0 +1,80 @@
+"""`health` of a tier: what its instances are asked, how often, and what routers do while too few are ready."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from changeover.model.config_model import ConfigModel
+from changeover.model.probe import RequestHeaders, RequestPath, Statuses
+from changeover.model.readiness import Readiness
+from changeover.model.units import Percent, Seconds
+
+LONGEST_CHECK = 65535
+"""Seconds that Kong takes for an interval or a timeout of its checks."""
+MOST_CHECKS = 255
+"""Checks in a row that Kong can count."""
+QUESTION = ("path", "status", "headers", "body", "tcp")
+"""The keys that say what an instance is asked."""
+
+
+class Health(ConfigModel):
+    """How a load balancer asks whether an instance may get traffic."""
+
+    path: RequestPath | None = Field(
+        None,
+        description="Of a tier of kind app: the path at which an instance that may get traffic answers a GET. The "
+        "controller and the tier's routers ask there. None: `/readyz`.",
+    )
+    status: Annotated[Statuses, Field(min_length=1)] = Field(
+        (200,), description="Of a tier of kind app: the status of that answer, or a list of statuses."
+    )
+    headers: RequestHeaders = Field(
+        {},
+        repr=False,
+        description="Of a tier of kind app: headers of that GET, such as `{Host: shop.example}`. No message shows "
+        "their values.",
+    )
+    body: str = Field(
+        "",
+        max_length=256,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="Of a tier of kind app: a text that the body of that answer must contain, within its first 8 kB.",
+    )
+    tcp: bool = Field(
+        False,
+        description="Of a tier of kind app: an instance that accepts connections may get traffic, for servers without "
+        "a path of readiness. Nothing is asked, so nothing is in their logs.",
+    )
+    interval: Seconds = Field(0.5, gt=0, le=LONGEST_CHECK, description="Time between two checks of one instance.")
+    timeout: Seconds = Field(
+        2.0,
+        gt=0,
+        le=LONGEST_CHECK,
+        description="An answer later than this counts as a failure, at load balancers and at the controller.",
+    )
+    rise: int = Field(1, ge=1, le=MOST_CHECKS, description="Successes in a row before an instance counts as healthy.")
+    fall: int = Field(2, ge=1, le=MOST_CHECKS, description="Failures in a row before it counts as unhealthy.")
+    panic: Percent = Field(
+        1,
+        description="While fewer than this percentage of the instances are ready, requests also go to instances that "
+        "are not ready and still accept connections. `1%`: while none is; the other choice is then 503 for every "
+        "request. `0%`: never. Kong cannot do it, and answers 503.",
+    )
+
+    @model_validator(mode="after")
+    def _is_one_question(self) -> Self:
+        given = [key for key in QUESTION if key in self.model_fields_set and key != "tcp"]
+        if self.tcp and given:
+            raise ValueError(f"with `tcp: true` nothing is asked, so {given[0]} has no meaning: remove one of them")
+        return self
+
+    def question(self, path: str) -> Readiness:
+        """What an instance is asked; `path`: where it answers unless this names another path."""
+        return Readiness(self.path or path, self.status, self.headers, self.body, self.tcp)
+
+    def panics_below(self, size: int) -> int:
+        """Fewest ready instances with which requests go to ready ones alone; 0: always."""
+        return ceil(size * self.panic / 100)
