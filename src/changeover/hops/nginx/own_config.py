@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from os.path import relpath
 from pathlib import PurePosixPath
 
+from changeover.conf.nginx.grammar import Directive, Word
 from changeover.hops.nginx import config
 from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.own_rules import INNER, LISTEN, PROXY, UPSTREAM, inner_name, names_upstream, pools
 from changeover.hops.nginx.own_tree import OwnTree, blocks, everything, main_key, settings_of, shown
 from changeover.hops.nginx.settings import HttpSettings, OwnConfig, StreamSettings
-from changeover.hops.nginx.text import PLACEHOLDER, Directive, Word, edited, filled
+from changeover.hops.nginx.text import PLACEHOLDER, edited, filled
 from changeover.model.units import human_seconds
 from changeover.ports import LaunchContext
 

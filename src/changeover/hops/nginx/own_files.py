@@ -13,9 +13,10 @@ from os.path import normpath
 from pathlib import Path
 from typing import TypeVar
 
+from changeover.conf.nginx.grammar import Directive, NotNginx, parse
 from changeover.hops.nginx.own_tree import FILES, everything, is_fixed, key_of, main_key, shown
 from changeover.hops.nginx.settings import Certificate, HttpSettings, OwnConfig, StreamSettings
-from changeover.hops.nginx.text import Directive, NotNginx, edited, filled, parse
+from changeover.hops.nginx.text import edited, filled
 from changeover.model.errors import ChangeoverError, Problem, fail
 
 FOLDER = "CHANGEOVER_FOLDER"

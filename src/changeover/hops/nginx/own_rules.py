@@ -10,8 +10,10 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 
+from changeover.conf.nginx.grammar import Directive
+from changeover.conf.nginx.values import seconds
 from changeover.hops.nginx.own_tree import OwnTree, blocks, everything, settings_of
-from changeover.hops.nginx.text import PLACEHOLDER, Directive
+from changeover.hops.nginx.text import PLACEHOLDER
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import Problem
 from changeover.model.units import human_seconds
@@ -32,17 +34,8 @@ PLACEHOLDERS = {
 UPSTREAM = "changeover_inner"
 """The upstream that changeover adds where the configuration names it: the tier behind, with a pool."""
 
-_TIME = re.compile(r"(\d+)\s*(ms|s|m|h|d|w|M|y)?")
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "M": 2592000, "y": 31536000, "": 1}
-
 Refused = Iterator[tuple[Directive | None, str, str]]
 """A directive, what is wrong with it, and what to do."""
-
-
-def seconds(text: str) -> float | None:
-    """A time as nginx writes it; None for a text that is none."""
-    parts = _TIME.findall(text)
-    return sum(int(n) * _SECONDS[unit] for n, unit in parts) if parts and not _TIME.sub("", text).strip() else None
 
 
 def problems(tree: OwnTree, kind: str, tier: Tier, chain: Chain, given: frozenset[str]) -> Iterator[Problem]:

@@ -8,8 +8,9 @@ from fnmatch import fnmatchcase
 from os.path import normpath
 from pathlib import PurePosixPath
 
+from changeover.conf.nginx.grammar import Directive, NotNginx, parse
 from changeover.hops.nginx.settings import OwnConfig
-from changeover.hops.nginx.text import PLACEHOLDER, Directive, NotNginx, parse
+from changeover.hops.nginx.text import PLACEHOLDER
 from changeover.model.errors import fail
 
 FILES = frozenset(

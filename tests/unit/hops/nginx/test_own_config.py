@@ -10,8 +10,8 @@ import pytest
 from tests.unit.hops.contexts import BEHIND, INNER, instance, launch_context, tier
 from tests.unit.hops.nginx.nginx_text import parse
 
+from changeover.conf.nginx import grammar
 from changeover.hops.nginx import own_config, own_tree
-from changeover.hops.nginx import text as own_text
 from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.config import http_conf
 from changeover.hops.nginx.hop import NginxHttp, NginxStream
@@ -104,7 +104,7 @@ def test_the_folder_of_the_chain_file_may_have_a_space(tmp_path: Path, value: st
     text = PLAIN.replace("http {", f"http {{ root {value};  # CHANGEOVER_FOLDER")
     settings = read(folder, text)
     assert settings.config is not None
-    http = own_text.parse(settings.config.files["nginx.conf"], "nginx.conf")[3]
+    http = grammar.parse(settings.config.files["nginx.conf"], "nginx.conf")[3]
     assert http.block is not None
     assert http.block[0].values == (f"{folder}/site",)
 
@@ -323,7 +323,7 @@ def test_the_state_folder_may_have_a_space(tmp_path: Path, quote: str) -> None:
     certificate = f"ssl_certificate {quote}CHANGEOVER_CERTIFICATE{quote};"
     settings = read(tmp_path, PLAIN.replace("listen", f"{certificate} listen"))
     files = render(settings, tls="/its 'state'/tls").files
-    server = own_text.parse(files["conf/nginx.conf"], "nginx.conf")[-1]
+    server = grammar.parse(files["conf/nginx.conf"], "nginx.conf")[-1]
     (found,) = [one for one in own_tree.everything([server]) if one.name == "ssl_certificate"]
     assert found.values == ("../../../../its 'state'/tls/edge.pem",)
 

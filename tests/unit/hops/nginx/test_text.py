@@ -1,72 +1,8 @@
-"""nginx's language as it is read: words and blocks with their places, and edits that move no line."""
+"""Edits of nginx configuration move no line."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from changeover.hops.nginx.text import Directive, NotNginx, edited, parse
-
-
-def words(directives: tuple[Directive, ...]) -> list[object]:
-    return [(str(one), words(one.block)) if one.block is not None else str(one) for one in directives]
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("user www-data;", ["user www-data"]),
-        ("events {}\nhttp { gzip on; }", [("events", []), ("http", ["gzip on"])]),
-        ('log_format a "$host; \\"{x}\\"" \'it;s\';', ['log_format a $host; "{x}" it;s']),
-        ("location ~ \\.php$ { return 200; }", [("location ~ \\.php$", ["return 200"])]),
-        ("set $a ${b}c{d};".replace("{d}", ""), ["set $a ${b}c"]),
-        ("# a { comment ;\ngzip on; # more }", ["gzip on"]),
-        ("if ($a ~ x#y) { return 1; }", [("if ($a ~ x#y)", ["return 1"])]),
-        ("content_by_lua_block { local t = { 'it' }; } gzip on;", [("content_by_lua_block", []), "gzip on"]),
-    ],
-)
-def test_words_quotes_comments_and_blocks(text: str, found: list[object]) -> None:
-    assert words(parse(text, "nginx.conf")) == found
-
-
-@pytest.mark.parametrize(
-    ("text", "what", "line"),
-    [
-        ("a;\n}", "unexpected '}'", 2),
-        ("a;\nhttp {\n", "a { is not closed", 3),
-        ("a;\nb c", "'b' is not ended by a semicolon", 2),
-        ("a;\n\n;", "unexpected ';'", 3),
-        ("http { a }", "unexpected '}'", 1),
-        ('a "b;\n', "a quote is not closed", 1),
-    ],
-)
-def test_a_text_that_is_no_configuration_is_refused_with_its_line(text: str, what: str, line: int) -> None:
-    with pytest.raises(NotNginx, match=what.replace("{", r"\{")) as refused:
-        parse(text, "nginx.conf")
-    assert refused.value.line == line
-
-
-def test_each_directive_knows_its_line_and_each_word_its_place() -> None:
-    text = 'a;\nb "c d"  e;\n'
-    second = parse(text, "nginx.conf")[1]
-    assert second.line == 2
-    assert [text[word.start : word.end] for word in second.words] == ["b", '"c d"', "e"]
-
-
-@given(
-    st.lists(st.sampled_from(["gzip on;", "http {", "}", '"a b"', "# x\n", "\n", " ", "$a", ";", "\\;"]), max_size=12)
-)
-def test_any_text_is_read_or_refused_and_words_lie_where_they_say(parts: list[str]) -> None:
-    text = "".join(parts)
-    found: tuple[Directive, ...] = ()
-    with suppress(NotNginx):
-        found = parse(text, "nginx.conf")
-    for one in found:
-        for word in one.words:
-            assert 0 <= word.start < word.end <= len(text)
+from changeover.hops.nginx.text import edited
 
 
 def test_edits_are_made_from_the_front_and_what_is_put_at_one_place_keeps_its_order() -> None:

@@ -1,0 +1,107 @@
+"""Files of nginx configuration -> whole configurations, with every `include` replaced by what it names.
+
+Refuses to look outside of the files it is given. An include that names none of them stays in the tree, and what could
+stand in it is unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from posixpath import normpath
+
+from changeover.conf.nginx.grammar import Directive
+from changeover.conf.nginx.reader import NginxFile, everything
+
+_INSTALLED = re.compile(r"^/(?:etc/nginx|usr/local/nginx/conf|usr/local/openresty/nginx/conf|opt/nginx/conf)/")
+"""Folders that hold nginx.conf once it is installed: what lies beside it there lies beside it in a repository."""
+HARMLESS = re.compile(
+    r"(?:^|/)(?:mime\.types|(?:fastcgi|uwsgi|scgi)(?:_params|\.conf)|modules-enabled/.*|modules/.*\.conf"
+    r"|.*(?:ssl|tls|gzip|letsencrypt|security|headers)[^/]*)$"
+)
+"""Names of files that set nothing which a rule looks at."""
+_DEEPEST = 16
+"""Includes within includes."""
+_MAIN = {"events", "http", "stream", "mail"}
+
+
+@dataclass(frozen=True)
+class NginxConf:
+    """One nginx as it would run. `main` holds its directives; an unresolved `include` is still one of them."""
+
+    file: str
+    main: tuple[Directive, ...]
+    version: tuple[int, ...] | None
+    fragment: bool
+    """Only a part was given: what the rest sets is unknown."""
+
+
+def included_paths(pattern: str, main: str) -> str:
+    """The path, or pattern of paths, that an include of the configuration whose main file is `main` names."""
+    inside = _INSTALLED.sub("", pattern)
+    return inside if inside.startswith("/") else normpath(str(PurePosixPath(main).parent / inside))
+
+
+def assemble(files: Mapping[str, NginxFile]) -> list[NginxConf]:
+    """The configurations that these files make up, by path. A file that another includes is part of that one."""
+    named: set[str] = set()
+    for path, file in files.items():
+        for one in everything(file.directives):
+            if one.name == "include" and one.values:
+                named.update(_named(one, path, files))
+                named.update(other for main in files for other in _named(one, main, files) if _is_main(files[main]))
+    tops = [path for path in files if path not in named] or list(files)[:1]
+    return [_assembled(path, files) for path in tops]
+
+
+def _named(include: Directive, main: str, files: Mapping[str, NginxFile]) -> list[str]:
+    wanted = include.values[0] if files[main].dumped else included_paths(include.values[0], main)
+    if "*" not in wanted and "?" not in wanted and "[" not in wanted:
+        return [wanted] if wanted in files else []
+    depth = wanted.count("/")  # of a pattern, too, a star matches no slash
+    return [path for path in files if path.count("/") == depth and fnmatchcase(path, wanted)]
+
+
+def _assembled(path: str, files: Mapping[str, NginxFile]) -> NginxConf:
+    file = files[path]
+    main = tuple(_expanded(file.directives, path, files, (path,)))
+    if _is_main(file):
+        return NginxConf(file.file, main, file.version, fragment=False)
+    return NginxConf(file.file, tuple(_in_its_context(main, file.file)), file.version, fragment=True)
+
+
+def _expanded(
+    directives: tuple[Directive, ...], main: str, files: Mapping[str, NginxFile], way: tuple[str, ...]
+) -> Iterator[Directive]:
+    for one in directives:
+        if one.name == "include" and one.values:
+            found = [path for path in _named(one, main, files) if path not in way]
+            if (not found and not files[main].dumped) or len(way) > _DEEPEST:
+                yield one
+            for path in found:
+                yield from _expanded(files[path].directives, main, files, (*way, path))
+        elif one.block:
+            yield replace(one, block=tuple(_expanded(one.block, main, files, way)))
+        else:
+            yield one
+
+
+def _is_main(file: NginxFile) -> bool:
+    return any(one.name in _MAIN for one in file.directives)
+
+
+def _in_its_context(main: tuple[Directive, ...], file: str) -> Iterator[Directive]:
+    """A file for conf.d, whose directives stand in `http` or `stream` once it is included."""
+    streams = [one for one in main if one.name == "server" and _is_stream(one)]
+    kind = "stream" if streams and not any(one.name == "location" for one in everything(main)) else "http"
+    first = main[0] if main else None
+    if first is not None:
+        yield Directive((replace(first.words[0], text=kind),), first.line, file, main, 0, first.column)
+
+
+def _is_stream(server: Directive) -> bool:
+    inner = [one for one in server.block or () if one.name == "proxy_pass" and one.values]
+    return any("://" not in one.values[0] for one in inner)

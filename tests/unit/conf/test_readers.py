@@ -1,0 +1,59 @@
+"""Every reader: any text is read or refused, by its own error alone."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from changeover.conf.place import Unreadable
+from changeover.conf.registry import READERS, Reader, reader_of
+
+PARTS = [
+    *("http {", "server {", "}", ";", "listen 80;", "proxy_pass http://a;", "include *;", '"', "'", "\\", "{{ x }}"),
+    *("[Service]", "ExecStop=", "TimeoutStopSec=1min 5", "KillSignal", "=", "\\\n", "\n", "# a", ";b"),
+    *("# configuration file /etc/nginx/nginx.conf:\n", "nginx version: nginx/1.2.3\n", "<% x %>", "${X}", "é", "\x01"),
+]
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+@given(parts=st.lists(st.sampled_from(PARTS) | st.text(max_size=5), max_size=15))
+def test_any_text_is_read_or_refused(reader: Reader, parts: list[str]) -> None:
+    text = "".join(parts)
+    reader.recognises(text, "a.conf")
+    with suppress(Unreadable):
+        for document in reader.read(text, "a.conf"):
+            assert document.file == "a.conf"
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+@pytest.mark.parametrize("part", ["a {", "}", '"', "\\\n", "a=b\n", "[", "{", "- ", "a;\n", "  ", "x"])
+def test_a_long_run_of_one_thing_takes_no_long_time(reader: Reader, part: str) -> None:
+    text = part * (400_000 // len(part))
+    start = time.process_time()
+    reader.recognises(text, "a")
+    with suppress(Unreadable):
+        reader.read(text, "a")
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("events {}\nhttp { }", "nginx"),
+        ("  location / {\n  proxy_pass http://a;\n}", "nginx"),
+        ("upstream a { server b:1; }", "nginx"),
+        ("# configuration file /etc/nginx/nginx.conf:\nuser a;", "nginx"),
+        ("[Unit]\nDescription=a\n[Service]\nExecStart=/bin/a", "systemd unit"),
+        ("hello", None),
+        ("# http {", None),
+        ("{'server': 1}", None),
+        ("", None),
+    ],
+)
+def test_a_file_is_recognised_by_its_content(text: str, name: str | None) -> None:
+    found = reader_of(text, "a")
+    assert (found.name if found else None) == name
