@@ -22,9 +22,14 @@ from tests.unit.waits import waits
 from typer.testing import CliRunner
 
 from changeover import wiring
+from changeover.audit.assumptions import Assumptions
+from changeover.audit.finding import Effect
+from changeover.audit.rules import all_rules
 from changeover.cli import exits
 from changeover.cli.main import cli, load
 from changeover.cli.registry import COMMANDS
+from changeover.cli.rendering.audit import rule_section
+from changeover.conf import registry as conf_registry
 from changeover.hops import registry
 from changeover.hops.app.settings import AppSettings
 from changeover.hops.kong.external_settings import ExternalKong
@@ -128,6 +133,20 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("probe.md", "digest"): lambda: settings(AnswerDigest),
     ("probe.md", "copies"): lambda: settings(Copies),
     ("probe.md", "tls"): lambda: settings(Tls),
+    ("audit.md", "readers"): lambda: "".join(f"- {one.name}\n" for one in conf_registry.READERS),
+    ("audit.md", "effects"): lambda: members(Effect),
+    ("audit.md", "assumptions"): lambda: table(
+        ("key", "default", "meaning"),
+        (
+            (
+                f"`{one.name.replace('_', '-')}`",
+                "" if one.default is None else f"`{one.default:g}`",
+                one.metadata["help"],
+            )
+            for one in fields(Assumptions)
+        ),
+    ),
+    ("rules.md", "rules"): lambda: "\n".join(map(rule_section, all_rules())),
     ("guards.md", "verdicts"): lambda: table(
         ("verdict", "effect"), ((f"`{name}`", what) for name, what in VERDICTS.items())
     ),

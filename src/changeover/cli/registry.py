@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "simulate": Entry("simulate", "Simulate a rollout in virtual time: duration, instances, uploads that it cuts."),
         "schema": Entry("schema", "Print the JSON Schema of a chain file."),
         "render": Entry("render", "Print a configuration of a chain: Kong's, or the files of nginx tiers."),
+        "audit": Entry("audit", "Find from configuration alone where a rollout would cut a request."),
         "receive": Entry("receive", "Receive uploads: IETF resumable, tus, in parts, by Content-Range and plain."),
         "relay": Entry("relay", "Relay requests to the upstream."),
         "app": Entry("app", "Serve the example application until SIGTERM, then finish its requests and exit."),

@@ -1,0 +1,1 @@
+"""Finds, from configuration alone, where a rollout would cut a request."""

@@ -1,0 +1,74 @@
+"""One audit: documents -> the joined view -> the outcome of every rule, with the suppressions applied. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from changeover.audit.assumptions import Assumptions
+from changeover.audit.finding import Finding, Outcome, Severity
+from changeover.audit.hops import HOPS, STOPS
+from changeover.audit.rule import Rule
+from changeover.audit.rules import all_rules
+from changeover.audit.suppressions import Suppression, suppressions
+from changeover.audit.view import View, joined
+from changeover.conf.document import Document
+
+_ORDER = [Severity.NOTE, Severity.WARNING, Severity.ERROR]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A finding of a rule. `suppressed` holds the reason of the operator who accepts it."""
+
+    rule: Rule
+    finding: Finding
+    suppressed: str | None = None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """`unused` are suppressions that hide nothing; `unreasoned` those without a reason, which hide nothing either."""
+
+    view: View
+    judged: tuple[Judged, ...]
+    unused: tuple[Suppression, ...]
+    unreasoned: tuple[Suppression, ...]
+
+    def of(self, outcome: Outcome) -> list[Judged]:
+        """Those that are not suppressed, by place."""
+        return [one for one in self.judged if one.finding.outcome is outcome and one.suppressed is None]
+
+    def at_least(self, severity: Severity) -> list[Judged]:
+        """Violations that count for the exit code."""
+        return [one for one in self.of(Outcome.VIOLATED) if _ORDER.index(one.rule.severity) >= _ORDER.index(severity)]
+
+
+def audit(
+    documents: Sequence[Document],
+    asked: Assumptions,
+    texts: Mapping[str, str],
+    order: tuple[str, ...] = (),
+    rules: Iterable[Rule] | None = None,
+) -> Audit:
+    """`order`: the files of a chain, edge first."""
+    hops = tuple(hop for make in HOPS for hop in make(documents, asked))
+    stops = tuple(stop for make in STOPS for stop in make(documents))
+    view = joined(hops, stops, order)
+    found = [Judged(rule, one) for rule in rules or all_rules() for one in rule.check(view, asked)]
+    found.sort(key=lambda one: (one.finding.place, one.rule.id))
+    given = [one for file, text in sorted(texts.items()) for one in suppressions(text, file)]
+    used: set[Suppression] = set()
+    judged: list[Judged] = []
+    for one in found:
+        hiding = [
+            other
+            for other in given
+            if other.reason
+            and one.rule.id in other.rules
+            and (other.place.file, other.line) == (one.finding.place.file, one.finding.place.line)
+        ]
+        used.update(hiding)
+        judged.append(replace(one, suppressed=hiding[0].reason) if hiding else one)
+    unused = tuple(one for one in given if one.reason and one not in used)
+    return Audit(view, tuple(judged), unused, tuple(one for one in given if not one.reason))

@@ -1,0 +1,122 @@
+"""Reads the files of an audit: the given ones, those in the given folders, and those that an include names.
+
+Refuses to read outside of the given folders, also through symbolic links, and never reads a special file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from changeover.conf.document import Document
+from changeover.conf.nginx.assemble import included_paths
+from changeover.conf.nginx.reader import NginxFile, everything
+from changeover.conf.place import Place, Unreadable
+from changeover.conf.registry import NGINX, reader_of
+from changeover.conf.source import LARGEST, decode, too_large
+
+_PASSED_OVER = {".git", ".hg", ".svn", "node_modules", "__pycache__", ".terraform", ".venv"}
+_MOST = 20_000
+"""Files of one audit."""
+
+
+@dataclass
+class Loaded:
+    """`texts` are those of the files that were recognised; `skipped` the others of a folder."""
+
+    documents: list[Document] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def load(given: Sequence[Path]) -> Loaded:
+    """Everything that can be read. What cannot is in `unreadable`."""
+    loaded = Loaded()
+    roots = [(path if path.is_dir() else path.parent).resolve() for path in given]
+    for path in given:
+        if path.is_dir():
+            for inner in _walked(path):
+                _read(inner, roots, loaded, named=False)
+        elif path.exists():
+            _read(path, [*roots, path.resolve()], loaded, named=True)
+        else:
+            loaded.unreadable.append(Unreadable("there is no such file", Place(str(path))))
+    mains = [one for one in loaded.documents if isinstance(one, NginxFile) and not one.dumped]
+    for main in mains:
+        _follow(main, main.path, roots, loaded)
+    return loaded
+
+
+def _walked(folder: Path) -> Iterator[Path]:
+    count = 0
+    for at, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in _PASSED_OVER)
+        for name in sorted(files):
+            count += 1
+            if count > _MOST:
+                return
+            yield Path(at) / name
+
+
+def _read(path: Path, roots: Sequence[Path], loaded: Loaded, *, named: bool, included: bool = False) -> list[Document]:
+    """`named` by the operator, or `included` by a file of nginx, which proves its format."""
+    file = os.path.normpath(path)
+    if file in loaded.texts or any(one.place.file == file for one in loaded.unreadable):
+        return []
+    try:
+        real = path.resolve()
+        if not any(real == root or root in real.parents for root in roots):
+            raise Unreadable("it leads out of the given folders, through a symbolic link", Place(file))
+        if not real.is_file():
+            raise Unreadable("it is no regular file", Place(file))
+        if real.stat().st_size > LARGEST:
+            raise too_large(file)
+        text = decode(real.read_bytes(), file)
+        reader = NGINX if included else reader_of(text, file)
+        if reader is None:
+            raise Unreadable("no reader recognises its format", Place(file))
+        found = list(reader.read(text, file))
+    except Unreadable as error:
+        return _not_read(error, loaded, named)
+    except OSError as error:
+        return _not_read(Unreadable(error.strerror or "it cannot be read", Place(file)), loaded, named)
+    loaded.texts[file] = text
+    loaded.skipped = [one for one in loaded.skipped if one != file]
+    loaded.documents += found
+    return found
+
+
+def _not_read(error: Unreadable, loaded: Loaded, named: bool) -> list[Document]:
+    """In a folder, a file of no known format is none of the auditor's; one of a known format always is."""
+    format_known = "no reader recognises" not in error.what and "larger" not in error.what and error.place.line
+    if named or format_known:
+        loaded.unreadable.append(error)
+    else:
+        loaded.skipped.append(error.place.file)
+    return []
+
+
+def _follow(file: NginxFile, main: str, roots: Sequence[Path], loaded: Loaded) -> None:
+    for one in everything(file.directives):
+        if one.name != "include" or not one.values:
+            continue
+        pattern = included_paths(one.values[0], main)
+        if pattern.startswith("/") and not main.startswith("/"):
+            continue  # a file of the machine that it is installed on
+        for path in _globbed(pattern):
+            for document in _read(path, roots, loaded, named=True, included=True):
+                if isinstance(document, NginxFile):
+                    _follow(document, main, roots, loaded)
+
+
+def _globbed(pattern: str) -> list[Path]:
+    path = Path(pattern)
+    if not any(sign in pattern for sign in "*?["):
+        return [path] if path.exists() else []
+    parent = Path(*path.parts[:-1])
+    if any(sign in str(parent) for sign in "*?["):
+        return sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor) if path.anchor else path)))
+    return sorted(parent.glob(path.name)) if parent.is_dir() else []

@@ -1,0 +1,82 @@
+"""A block of nginx configuration with the blocks around it: what is set there, and what is inherited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from changeover.audit.setting import Setting, unknown
+from changeover.conf.nginx.assemble import HARMLESS, NginxConf
+from changeover.conf.nginx.grammar import Directive
+from changeover.conf.nginx.reader import place
+from changeover.conf.place import Place
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """`blocks` from the outermost inward; the main context is not one of them."""
+
+    conf: NginxConf
+    blocks: tuple[Directive, ...]
+
+    @property
+    def place(self) -> Place:
+        return place(self.blocks[-1]) if self.blocks else Place(self.conf.file)
+
+    @property
+    def belongs(self) -> Place:
+        """Where a directive that is missing would stand: in the server, not in each of its locations."""
+        for depth, block in enumerate(self.blocks, 1):
+            if block.name == "server":
+                return Scope(self.conf, self.blocks[:depth]).place
+        return self.place
+
+    @property
+    def name(self) -> str:
+        return " ".join(str(block) for block in self.blocks[-1:])
+
+    def inner(self, name: str) -> Iterator[Scope]:
+        """The blocks of that name directly within."""
+        block = self.blocks[-1].block if self.blocks else self.conf.main
+        return (
+            Scope(self.conf, (*self.blocks, one)) for one in block or () if one.name == name and one.block is not None
+        )
+
+    def own(self, name: str) -> list[Directive]:
+        """Directives of that name in this very block."""
+        block = self.blocks[-1].block if self.blocks else self.conf.main
+        return [one for one in block or () if one.name == name]
+
+    def find(self, name: str) -> Directive | None:
+        """The directive that takes effect here: the innermost block's."""
+        for depth in range(len(self.blocks), -1, -1):
+            if found := Scope(self.conf, self.blocks[:depth]).own(name):
+                return found[-1]
+        return None
+
+    def hidden(self) -> Directive | None:
+        """An include that is not among the given files and could set anything here."""
+        for depth in range(len(self.blocks), -1, -1):
+            for one in Scope(self.conf, self.blocks[:depth]).own("include"):
+                if one.values and not HARMLESS.search(one.values[0]):
+                    return one
+        return None
+
+    def setting(self, name: str, read: Callable[[str], Value | None], default: Value, shown: str) -> Setting[Value]:
+        """The value of a directive. `shown` is its default as nginx writes it."""
+        if (found := self.find(name)) is not None:
+            text = found.values[0] if found.values else ""
+            value = None if "$" in text else read(text)
+            if value is None:
+                return unknown(place(found), str(found), f"the value of `{name}`, which this program cannot read")
+            return Setting(value, place(found), str(found))
+        text = f"{name} is not set, so it is {shown}"
+        if (include := self.hidden()) is not None:
+            missing = f"the file that `{include}` in {place(include)} names: it may set {name}"
+            return unknown(self.belongs, f"{name} is not set in the given files", missing)
+        if self.conf.fragment and name not in {"server", "location"}:
+            return Setting(default, self.belongs, text + " unless the file that includes this one sets it")
+        return Setting(default, self.belongs, text)

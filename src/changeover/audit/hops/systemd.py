@@ -1,0 +1,166 @@
+"""systemd units with their drop-ins -> how the software that they run is stopped.
+
+A stop runs every ExecStop and waits for each; then systemd sends KillSignal, and SIGKILL after TimeoutStopSec
+(systemd.service(5), systemd.kill(5)). After a command that only sends a signal, KillSignal follows at once.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import PurePosixPath
+
+from changeover.audit.view import Signal, StopPath
+from changeover.conf.document import Document
+from changeover.conf.place import Place
+from changeover.conf.systemd import Entry, UnitFile, seconds
+
+_LISTS = {"ExecStart", "ExecStop", "ExecReload", "ExecStartPre", "ExecStopPost"}
+"""Keys that collect values until an empty one clears them."""
+_SOFTWARE = {"nginx": "nginx", "openresty": "nginx", "kong": "kong", "haproxy": "haproxy", "envoy": "envoy"}
+_PYTHON = {"gunicorn", "uvicorn", "hypercorn", "granian"}
+_PREFIXES = "@-:+!"
+_WAIT = re.compile(r"(?:SIG)?(TERM|QUIT|HUP|INT|KILL|USR1|USR2|WINCH)/(\d+)")
+DEFAULT_WAIT = 90.0
+"""Seconds: DefaultTimeoutStopSec of systemd-system.conf(5)."""
+
+
+def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
+    """A stop path for each unit that runs a known software."""
+    units = [one for one in documents if isinstance(one, UnitFile)]
+    bases = [one for one in units if not _is_drop_in(one)]
+    for base in bases:
+        name = PurePosixPath(base.file).name
+        drop_ins = [one for one in units if _is_drop_in(one) and PurePosixPath(one.file).parent.name == f"{name}.d"]
+        merged = _merged([base, *sorted(drop_ins, key=lambda one: PurePosixPath(one.file).name)])
+        if (software := _software(merged)) is not None:
+            yield _stop(software, name, base, merged)
+
+
+def _is_drop_in(unit: UnitFile) -> bool:
+    return PurePosixPath(unit.file).parent.name.endswith(".d")
+
+
+def _merged(units: Sequence[UnitFile]) -> dict[str, list[Entry]]:
+    found: dict[str, list[Entry]] = {}
+    for entry in (entry for unit in units for entry in unit.entries if entry.section == "Service"):
+        if not entry.value:
+            found[entry.key] = []
+        elif entry.key in _LISTS:
+            found.setdefault(entry.key, []).append(entry)
+        else:
+            found[entry.key] = [entry]
+    return found
+
+
+def _software(merged: dict[str, list[Entry]]) -> str | None:
+    for entry in merged.get("ExecStart", []):
+        words = [PurePosixPath(word.lstrip(_PREFIXES)).name for word in _split(entry.value) or ()]
+        for word in words[:8]:
+            if word in _SOFTWARE:
+                return _SOFTWARE[word]
+            if word in _PYTHON:
+                return word
+    return None
+
+
+def _split(command: str) -> list[str] | None:
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return None
+
+
+def _stop(software: str, name: str, base: UnitFile, merged: dict[str, list[Entry]]) -> StopPath:
+    signals: list[Signal] = []
+    missing, at = "", 0.0
+    for entry in merged.get("ExecStop", []):
+        found = _command(entry, software)
+        if found is None:
+            missing = f"what `{entry.value}` in {entry.place} does: its signal and its wait cannot be read"
+            break
+        signals += [Signal(at + one.at, one.name, one.place, one.text) for one in found[0]]
+        at += found[1]
+    budget = _time(merged)
+    kill = merged.get("KillSignal", [])
+    where = kill[0].place if kill else _service(base)
+    text = f"KillSignal={kill[0].value}" if kill else "KillSignal is not set, so it is SIGTERM"
+    signal = (kill[0].value if kill else "SIGTERM").upper().removeprefix("SIG")
+    if any(key == "KillMode" and entries and entries[0].value == "none" for key, entries in merged.items()):
+        signals = signals or [Signal(at, "none", where, "KillMode=none")]
+    elif budget is None:
+        missing = missing or f"a time that can be read in TimeoutStopSec of {base.file}"
+    else:
+        signals.append(Signal(min(at, budget), signal, where, text))
+        stop = merged.get("TimeoutStopSec") or merged.get("TimeoutSec") or []
+        text = f"{stop[0].key}={stop[0].value}" if stop else "TimeoutStopSec is not set, so it is 90 s"
+        signals.append(Signal(min(at, budget) + budget, "KILL", stop[0].place if stop else where, text))
+    reload = merged.get("ExecReload", [])
+    return StopPath(software, name, _service(base), tuple(signals), reload[0].place if reload else None, missing)
+
+
+def _service(base: UnitFile) -> Place:
+    entries = [one for one in base.entries if one.section == "Service" and one.key == "ExecStart"]
+    return entries[0].place if entries else Place(base.file)
+
+
+def _time(merged: dict[str, list[Entry]]) -> float | None:
+    entries = merged.get("TimeoutStopSec") or merged.get("TimeoutSec")
+    if not entries:
+        return DEFAULT_WAIT
+    found = seconds(entries[0].value)
+    return float("inf") if found == 0 else found
+
+
+def _command(entry: Entry, software: str) -> tuple[list[Signal], float] | None:
+    """The signals of one ExecStop, and the seconds it takes; None if it cannot be judged."""
+    words = _split(entry.value.lstrip(_PREFIXES))
+    if not words:
+        return None
+    name, rest = PurePosixPath(words[0]).name, words[1:]
+
+    def sent(signal: str, at: float = 0.0) -> Signal:
+        return Signal(at, signal.upper().removeprefix("SIG"), entry.place, f"ExecStop={entry.value}")
+
+    if name in {"nginx", "openresty"} and "-s" in rest[:-1]:
+        signal = {"quit": "QUIT", "stop": "TERM"}.get(rest[rest.index("-s") + 1])
+        return ([sent(signal)], 0.0) if signal else None
+    if name == "kill" and rest:
+        found = re.fullmatch(r"-(?:s|-signal=?)?(?:SIG)?([A-Z]+\d?)?", rest[0])
+        signal = (found[1] or (rest[1] if len(rest) > 1 else None)) if found else "TERM"
+        return ([sent(signal)], 0.0) if signal else None
+    if name == "start-stop-daemon":
+        return _start_stop_daemon(rest, sent)
+    if name == "sleep" and len(rest) == 1 and (wait := seconds(rest[0])) is not None:
+        return [], wait
+    if name == "kong" and rest[:1] == ["stop"]:
+        return [sent("TERM")], 0.0
+    if name == "kong" and rest[:1] == ["quit"]:
+        return _kong_quit(rest, sent)
+    return None
+
+
+def _start_stop_daemon(rest: list[str], sent: Callable[..., Signal]) -> tuple[list[Signal], float] | None:
+    """`--retry QUIT/5` sends QUIT and waits up to 5 seconds for the process to end."""
+    option = next((word for word in rest if word.startswith(("--retry", "-R"))), None)
+    if option is None:
+        return [sent("TERM")], 0.0
+    value = option.partition("=")[2] or next(iter(rest[rest.index(option) + 1 :]), "")
+    if value.isdigit():
+        return [sent("TERM"), sent("KILL", float(value))], float(value)
+    signals, at = [], 0.0
+    for name, wait in _WAIT.findall(value):
+        signals.append(sent(name, at))
+        at += float(wait)
+    return (signals, at) if signals else None
+
+
+def _kong_quit(rest: list[str], sent: Callable[..., Signal]) -> tuple[list[Signal], float]:
+    """`kong quit -t SECONDS` sends QUIT, waits so long (10 s unless given), then sends TERM."""
+    wait = 10.0
+    for option, value in pairwise(rest):
+        if option in {"-t", "--timeout"}:
+            wait = float(value) if value.isdigit() else wait
+    return [sent("QUIT"), sent("TERM", wait)], wait

@@ -1,0 +1,55 @@
+"""The arithmetic that many rules share: a limit of time against the time that a request occupies a hop."""
+
+from __future__ import annotations
+
+from changeover.audit import words
+from changeover.audit.assumptions import Assumptions
+from changeover.audit.finding import Effect, Finding, met, unknown, violated
+from changeover.audit.setting import Setting
+from changeover.audit.view import Hop, View
+
+
+def occupied(view: View, hop: Hop, asked: Assumptions) -> float:
+    """Seconds that the largest upload occupies a hop: short behind a hop that buffers uploads."""
+    return asked.buffered_seconds if view.buffered(hop) else asked.request_seconds
+
+
+def upload_fits(
+    limit: Setting[float],
+    need: float,
+    object: str,
+    asked: Assumptions,
+    *,
+    consequence: str,
+    fix: str,
+    get: Effect = Effect.OK,
+    margin: float = 0.0,
+) -> Finding:
+    """Whether a request of `need` seconds ends within a limit. `margin`: seconds that the limit must have besides."""
+    if limit.value is None:
+        return unknown(limit.place, object, limit.text, limit.missing)
+    numbers: dict[str, float | str | None] = {
+        "limit_seconds": limit.value if limit.value != float("inf") else None,
+        "request_seconds": round(need, 1),
+        "slowest_client_bits_per_second": rate if (rate := asked.slowest_rate(limit.value)) is None else round(rate),
+    }
+    if limit.value >= need + margin:
+        return met(limit.place, object, f"{limit.text}: {fits(limit.value, need)}", numbers)
+    survives = f"; clients above {words.bit_rate(rate)} survive" if rate is not None else ""
+    return violated(
+        limit.place,
+        object,
+        f"{limit.text}: shorter than {words.upload(asked)} ({words.span(need)})",
+        get=get,
+        post=Effect.CUT,
+        consequence=consequence + survives,
+        fix=fix,
+        numbers=numbers,
+    )
+
+
+def fits(limit: float, need: float) -> str:
+    """The margin in words."""
+    return (
+        "no limit" if limit == float("inf") else f"{words.span(limit - need)} more than a request of {words.span(need)}"
+    )

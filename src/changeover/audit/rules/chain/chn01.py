@@ -1,0 +1,102 @@
+"""CHN01: a server closes idle connections before its client does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from changeover.audit import words
+from changeover.audit.assumptions import Assumptions
+from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
+from changeover.audit.rule import Rule
+from changeover.audit.view import View
+
+APART = 5.0
+"""Seconds between the two timeouts: the way of a request, and clocks that differ."""
+
+
+def check(view: View, asked: Assumptions) -> Iterator[Finding]:
+    for hop in view.hops:
+        for target in hop.targets:
+            pool = target.pool_idle
+            inner = view.server_of(target)
+            if pool.value == 0:
+                continue
+            if pool.value is None:
+                yield unknown(pool.place, target.name, pool.text, pool.missing)
+            elif inner is None:
+                missing = "the server behind: how long it keeps idle connections"
+                yield unknown(pool.place, target.name, pool.text, missing)
+            elif inner.idle.value is None:
+                yield unknown(inner.idle.place, target.name, inner.idle.text, inner.idle.missing)
+            elif inner.idle.value > pool.value + APART:
+                margin = inner.idle.value - pool.value
+                yield met(inner.idle.place, target.name, f"{inner.idle.text}; {pool.text}", {"margin_seconds": margin})
+            else:
+                yield violated(
+                    inner.idle.place,
+                    target.name,
+                    f"{inner.idle.text}, and the pool of {hop.name} keeps connections for {words.span(pool.value)} "
+                    f"({pool.place})",
+                    get=Effect.RETRIED,
+                    post=Effect.ERROR,
+                    consequence="a request that meets the closing connection fails: a GET is repeated, a POST is "
+                    "answered with 502",
+                    fix=f"more than {words.span(pool.value + APART)} here, or less than "
+                    f"{words.span(max(inner.idle.value - APART, 0))} in the pool",
+                    numbers={"idle_seconds": inner.idle.value, "pool_idle_seconds": pool.value},
+                )
+
+
+RULE = Rule(
+    id="CHN01",
+    name="idle-timeouts-out-of-order",
+    severity=Severity.ERROR,
+    what="A hop closes idle connections while the pool of the hop in front may still use them.",
+    why="If the server of a connection closes it first, the next request may already be on its way. Its idle "
+    "timeout must exceed that of the pool in front by a few seconds, on every hop.",
+    sources=(
+        "https://www.rfc-editor.org/rfc/rfc9112#section-9.6",
+        "https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive_timeout",
+    ),
+    bad={
+        "edge.conf": """\
+events {}
+http {
+    upstream inner { server 10.0.0.5:9000 max_fails=0; server 10.0.0.5:9000 max_fails=0; keepalive 32; }
+    server { listen 8080; location / { proxy_http_version 1.1; proxy_pass http://inner; } }
+}
+""",
+        "inner.conf": """\
+events {}
+http {
+    # expect: CHN01
+    keepalive_timeout 15s;
+    server { listen 9000; location / { proxy_pass http://127.0.0.1:8000; } }
+}
+""",
+    },
+    good={
+        "edge.conf": """\
+events {}
+http {
+    upstream inner {
+        server 10.0.0.5:9000 max_fails=0;
+        server 10.0.0.5:9000 max_fails=0;
+        keepalive 32;
+        keepalive_timeout 5s;
+    }
+    server { listen 8080; location / { proxy_http_version 1.1; proxy_pass http://inner; } }
+}
+""",
+        "inner.conf": """\
+events {}
+http {
+    keepalive_timeout 15s;
+    server { listen 9000; location / { proxy_pass http://127.0.0.1:8000; } }
+}
+""",
+    },
+    fix="Let each pool give up first: its idle timeout at least 5 seconds below that of the server.",
+    check=check,
+    assume={"nginx": "1.29.0"},
+)

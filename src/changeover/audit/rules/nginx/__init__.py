@@ -1,0 +1,1 @@
+"""Rules about HTTP hops of nginx."""

@@ -1,0 +1,1 @@
+"""Rules about TCP hops of nginx."""

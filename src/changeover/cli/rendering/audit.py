@@ -1,0 +1,168 @@
+"""An audit as text, grouped by file, and as one JSON object; a rule as text and as an object."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.text import Text
+
+from changeover.audit.assumptions import Assumptions
+from changeover.audit.audit import Audit, Judged
+from changeover.audit.files import Loaded
+from changeover.audit.finding import Outcome, Severity
+from changeover.audit.rule import Rule
+from changeover.audit.suppressions import Suppression
+
+_COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
+_MARK = re.compile(r"^\s*# expect: .*\n", re.MULTILINE)
+"""In an example of a rule: what its test expects of the next line."""
+
+
+def data(found: Audit, loaded: Loaded, asked: Assumptions) -> Mapping[str, Any]:
+    return {
+        "assumed": asdict(asked),
+        "files": sorted(loaded.texts),
+        "skipped": sorted(loaded.skipped),
+        "unreadable": [
+            {"file": one.place.file, "line": one.place.line or None, "what": one.what} for one in loaded.unreadable
+        ],
+        "findings": [_finding(one) for one in found.judged],
+        "hops": [
+            {"name": hop.name, "software": hop.software, "file": hop.place.file, "line": hop.place.line or None}
+            for hop in found.view.hops
+        ],
+        "links": [{"front": one.front.name, "inner": one.inner.name, "how": one.how} for one in found.view.links],
+        "unjoined": [
+            {"hop": hop.name, "target": one.name, "file": one.place.file, "line": one.place.line or None}
+            for hop, one in found.view.unjoined
+        ],
+        "unused_suppressions": [_suppression(one) for one in found.unused],
+        "suppressions_without_reason": [_suppression(one) for one in found.unreasoned],
+    }
+
+
+def _finding(one: Judged) -> dict[str, Any]:
+    finding = one.finding
+    return {
+        "rule": one.rule.id,
+        "name": one.rule.name,
+        "severity": one.rule.severity.value,
+        "outcome": finding.outcome.value,
+        "file": finding.place.file,
+        "line": finding.place.line or None,
+        "column": finding.place.column if finding.place.line else None,
+        "object": finding.object,
+        "what": finding.what,
+        "get": finding.get.value if finding.outcome is Outcome.VIOLATED else None,
+        "post": finding.post.value if finding.outcome is Outcome.VIOLATED else None,
+        "consequence": finding.consequence,
+        "fix": finding.fix,
+        "missing": finding.missing,
+        "numbers": dict(finding.numbers),
+        "suppressed": one.suppressed,
+    }
+
+
+def _suppression(one: Suppression) -> dict[str, Any]:
+    return {"file": one.place.file, "line": one.place.line, "rules": list(one.rules)}
+
+
+def text(found: Audit, loaded: Loaded, every: bool) -> Text:
+    """Findings by file, then what could not be read, and the sums. `every`: also what is met and what is suppressed."""
+    parts: list[Text] = []
+    shown = [one for one in found.judged if every or (one.suppressed is None and one.finding.outcome != Outcome.MET)]
+    for file in dict.fromkeys(one.finding.place.file for one in shown):
+        here = [one for one in shown if one.finding.place.file == file]
+        here.sort(key=lambda one: list(Outcome).index(one.finding.outcome))
+        parts.append(Text("\n").join(map(_lines, here)))
+    notes = Text("\n").join(_notes(found, loaded))
+    return Text("\n\n").join([*parts, notes])
+
+
+def _lines(one: Judged) -> Text:
+    finding, rule = one.finding, one.rule
+    line = Text(f"{finding.place}  ")
+    if finding.outcome is Outcome.VIOLATED:
+        word = "suppressed" if one.suppressed else rule.severity.value
+        line.append(f"{rule.id} {word}", "dim" if one.suppressed else _COLOURS[rule.severity])
+        line.append(f"  {finding.what}")
+        if one.suppressed:
+            return line.append(f" ({one.suppressed})")
+        line.append(f"\n    {finding.consequence}")
+        return line.append(f"\n    fix: {finding.fix}        explain: changeover audit --explain {rule.id}")
+    line.append(f"{rule.id} {finding.outcome.value}", "green" if finding.outcome is Outcome.MET else "magenta")
+    line.append(f"  {finding.what}")
+    return line.append(f"\n    missing: {finding.missing}") if finding.missing else line
+
+
+def _notes(found: Audit, loaded: Loaded) -> Iterator[Text]:
+    for broken in loaded.unreadable:
+        yield Text(f"{broken.place}  ").append("unreadable", "bold red").append(f"  {broken.what}")
+    for one in found.unused:
+        yield Text(f"{one.place}  the suppression of {', '.join(one.rules)} hides nothing: remove it")
+    for one in found.unreasoned:
+        yield Text(f"{one.place}  the suppression of {', '.join(one.rules)} has no reason: write `-- reason` behind it")
+    for hop, target in found.view.unjoined:
+        if len(found.view.hops) > 1:
+            yield Text(f"{target.place}  no given file describes what {target.name} of {hop.name} leads to")
+    for link in found.view.links:
+        yield Text(f"chain: {link.front.name} -> {link.inner.name} (joined by {link.how})")
+    counts = [
+        _count(sum(one.rule.severity is severity for one in found.of(Outcome.VIOLATED)), severity.value)
+        for severity in reversed(Severity)
+    ]
+    others = f"{len(found.of(Outcome.UNKNOWN))} unknown, {len(found.of(Outcome.MET))} met"
+    hidden = sum(one.suppressed is not None for one in found.judged)
+    yield Text(
+        f"{', '.join(counts)}, {others}"
+        + (f", {hidden} suppressed" if hidden else "")
+        + f"; {_count(len(loaded.texts), 'file')} read"
+        + (f", {len(loaded.unreadable)} unreadable" if loaded.unreadable else "")
+        + (f", {len(loaded.skipped)} of no known format" if loaded.skipped else "")
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def rule_data(rule: Rule) -> Mapping[str, Any]:
+    return {
+        "rule": rule.id,
+        "name": rule.name,
+        "severity": rule.severity.value,
+        "what": rule.what,
+        "why": rule.why,
+        "sources": list(rule.sources),
+        "bad": {name: _MARK.sub("", body) for name, body in rule.bad.items()},
+        "good": dict(rule.good),
+        "fix": rule.fix,
+    }
+
+
+def rule_text(rule: Rule) -> Text:
+    text = Text(f"{rule.id} ", "bold").append(f"{rule.name}, {rule.severity.value}\n\n{rule.what}\n\n{rule.why}\n")
+    for title, files in (("Bad", rule.bad), ("Good", rule.good)):
+        for name, body in files.items():
+            text.append(f"\n{title}: {name}\n\n", "bold")
+            text.append("".join(f"    {line}\n" for line in _MARK.sub("", body).splitlines()))
+    text.append("\nFix: ", "bold").append(f"{rule.fix}\n\n")
+    return text.append("\n".join(["Sources:", *(f"  {source}" for source in rule.sources)]))
+
+
+def rule_section(rule: Rule) -> str:
+    """The rule as a section of docs/rules.md."""
+    blocks = [
+        f"{title} (`{name}`):\n\n```text\n{_MARK.sub('', body)}```\n"
+        for title, files in (("Bad", rule.bad), ("Good", rule.good))
+        for name, body in files.items()
+    ]
+    sources = "".join(f"- <{source}>\n" for source in rule.sources)
+    return (
+        f"## {rule.id}: {rule.name}\n\n{rule.severity.value.capitalize()}. {rule.what}\n\n{rule.why}\n\n"
+        + "\n".join(blocks)
+        + f"\nFix: {rule.fix}\n\nSources:\n\n{sources}\n"
+    )

@@ -1,0 +1,76 @@
+"""Reading files: folders, includes, and what leads out of the given folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from changeover.audit.files import load
+from changeover.conf.source import LARGEST
+
+SITE = "server { listen 80; location / { proxy_pass http://a; } }"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path: str, text: str) -> Path:
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_what_an_include_names_is_read_beside_the_main_file() -> None:
+    main = write("nginx/nginx.conf", "http { include /etc/nginx/sites/*; include snippets/a; include /etc/passwd; }")
+    write("nginx/sites/shop", SITE)
+    write("nginx/snippets/a", "gzip on;")
+    loaded = load([main])
+    assert sorted(loaded.texts) == ["nginx/nginx.conf", "nginx/sites/shop", "nginx/snippets/a"]
+    assert not loaded.unreadable
+
+
+def test_nothing_outside_of_the_given_folders_is_read(folder: Path) -> None:
+    write("outside.conf", SITE)
+    main = write(
+        "nginx/nginx.conf", f"http {{ include ../outside.conf; include {folder}/outside.conf; include a.conf; }}"
+    )
+    Path("nginx/a.conf").symlink_to(folder / "outside.conf")
+    loaded = load([main])
+    assert list(loaded.texts) == ["nginx/nginx.conf"]
+    assert {one.place.file for one in loaded.unreadable} == {"outside.conf", "nginx/a.conf"}
+
+
+def test_a_folder_is_walked_and_other_formats_are_counted() -> None:
+    write("a/nginx.conf", f"http {{ {SITE} }}")
+    write("a/README.md", "hello")
+    write("a/.git/nginx.conf", f"http {{ {SITE} }}")
+    write("a/broken.conf", "http {\nserver {")
+    os.mkfifo("a/pipe")
+    loaded = load([Path("a")])
+    assert list(loaded.texts) == ["a/nginx.conf"]
+    assert sorted(loaded.skipped) == ["a/README.md", "a/pipe"]
+    assert [one.place.file for one in loaded.unreadable] == ["a/broken.conf"]
+
+
+def test_files_that_include_each_other_are_read_once() -> None:
+    main = write("a.conf", "http { include b.conf; }")
+    write("b.conf", "include a.conf; include b.conf; include *.conf;")
+    assert sorted(load([main]).texts) == ["a.conf", "b.conf"]
+
+
+def test_a_large_file_is_refused_before_it_is_read() -> None:
+    with Path("nginx.conf").open("wb") as file:
+        file.truncate(LARGEST * 25)
+    (error,) = load([Path("nginx.conf")]).unreadable
+    assert "larger than" in error.what
+
+
+def test_a_file_that_is_given_twice_is_read_once() -> None:
+    main = write("nginx.conf", f"http {{ {SITE} }}")
+    assert len(load([main, Path(), main]).documents) == 1
