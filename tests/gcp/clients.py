@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import compute_v1
 from tests.gcp.fakes import Fake, until
-from tests.gcp.worlds import ZONE
+from tests.gcp.worlds import REGION, ZONE
 
 
 def client(kind: Any, fake: Fake) -> Any:
@@ -65,6 +66,57 @@ class ZonalGroup:
         )
         return self._managers.delete_instances_unary(
             **self._name, instance_group_managers_delete_instances_request_resource=body
+        )
+
+    def patch(self, **fields: Any) -> Any:
+        body = compute_v1.InstanceGroupManager(**fields)
+        return self._managers.patch_unary(**self._name, instance_group_manager_resource=body)
+
+    def resize(self, size: int) -> Any:
+        return self._managers.resize_unary(**self._name, size=size)
+
+    def wait(self, operation: Any) -> Any:
+        end = time.monotonic() + 30
+        while operation.status != compute_v1.Operation.Status.DONE:
+            assert time.monotonic() < end
+            operation = self._operations.wait(**self._here, operation=operation.name)
+        return operation
+
+
+class RegionalGroup:
+    """The group `web` of a regional world."""
+
+    def __init__(self, fake: Fake) -> None:
+        self._managers = client(compute_v1.RegionInstanceGroupManagersClient, fake)
+        self._operations = client(compute_v1.RegionOperationsClient, fake)
+        self._here = {"project": fake.project, "region": REGION}
+        self._name = {**self._here, "instance_group_manager": "web"}
+
+    def get(self) -> Any:
+        return self._managers.get(**self._name)
+
+    def instances(self) -> dict[str, Any]:
+        return {each.name: each for each in self._managers.list_managed_instances(**self._name)}
+
+    def zones(self) -> Counter[str]:
+        """Instances in each zone."""
+        return Counter(each.instance.split("/")[-3] for each in self.instances().values())
+
+    def stable(self, count: int) -> bool:
+        return bool(self.get().status.is_stable and len(self.instances()) == count)
+
+    def create(self, *names: str) -> Any:
+        body = compute_v1.RegionInstanceGroupManagersCreateInstancesRequest(
+            instances=[compute_v1.PerInstanceConfig(name=name) for name in names]
+        )
+        return self._managers.create_instances_unary(
+            **self._name, region_instance_group_managers_create_instances_request_resource=body
+        )
+
+    def delete(self, *urls: str, **more: Any) -> Any:
+        body = compute_v1.RegionInstanceGroupManagersDeleteInstancesRequest(instances=urls, **more)
+        return self._managers.delete_instances_unary(
+            **self._name, region_instance_group_managers_delete_instances_request_resource=body
         )
 
     def patch(self, **fields: Any) -> Any:

@@ -52,7 +52,9 @@ def world(*, size: int = 2, drain: int = 0, regional: bool = False, speed: float
                     "portName": "http",
                     "healthChecks": ["global/healthChecks/ready"],
                     "connectionDraining": {"drainingTimeoutSec": drain},
-                    "backends": [{"group": f"{scope}/instanceGroups/web"}],
+                    "backends": [
+                        {"group": f"https://www.googleapis.com/compute/v1/projects/shop/{scope}/instanceGroups/web"}
+                    ],
                 }
             ],
             "global/forwardingRules": [

@@ -26,11 +26,11 @@ class Delays:
     shutdown: float = 90
     """Guest shutdown: the page on shutdown scripts gives 90 s; then the power is off."""
     wait: float = 120
-    """operations.wait: "waits for no more than the 2 minutes"."""
+    """operations.wait: "This method waits for no more than the 2 minutes"."""
     look: float = 1
     """Between two looks of a group at its own instances. Not documented."""
     autoscale: float = 60
-    """autoscalingPolicy.coolDownPeriodSec: "The default is 60 seconds"."""
+    """coolDownPeriodSec: "The default initialization period is 60 seconds"."""
 
 
 class Clock:

@@ -21,6 +21,7 @@ from typing import Any
 
 from tests.gcp.fake.balancers.health import Health
 from tests.gcp.fake.balancers.services import Services
+from tests.gcp.fake.balancers.url_maps import UrlMaps
 from tests.gcp.fake.clock import Clock, Delays
 from tests.gcp.fake.groups.api import Groups
 from tests.gcp.fake.groups.group import Actors, Surroundings
@@ -53,8 +54,9 @@ class World:
         self.faults = Faults()
         self.network = network
         self.store = Store(self.clock)
-        self.operations = Operations(self.clock, self.store)
-        self.services = Services(self.store, self.clock, network, folder / "balancers")
+        self.operations = Operations(self.clock, self.store, self.faults)
+        self.services = Services(self.store, self.clock, network, folder / "balancers", self.faults.unhealthy)
+        self.url_maps = UrlMaps(self.store, self.services, network, folder / "balancers")
         self.machines = Machines(self.store, network, folder / "vms", metadata_port)
         self.places = Places(self.project, spec["regions"], self.clock.stamp())
         self.actors = Actors(**spec.get("actors", {}))
@@ -62,7 +64,7 @@ class World:
             self.clock, self.store, self.machines, self.services, self.faults, self.actors, self.places.zones
         )
         self.groups = Groups(around, self.operations)
-        self.plain = PlainResources(self.store, self.operations, network.balancer, self.services.follow)
+        self.plain = PlainResources(self.store, self.operations, network.balancer, self.follow)
         self.instances = Instances(self.machines, self.services, self.operations, self.clock)
         self.health = Health(self.services, self.faults)
         self._preemptions: list[asyncio.Task[None]] = []
@@ -82,7 +84,12 @@ class World:
                     self.groups.add(f"{path}/{body['name']}", body)
                 else:
                     self.plain.add(kind, f"{path}/{body['name']}", body)
+        await self.follow()
+
+    async def follow(self) -> None:
+        """Make the balancers what their resources say."""
         await self.services.follow()
+        await self.url_maps.follow()
 
     async def answer(self, call: Call, collection: str, verb: str, query: dict[str, str], body: Json) -> Json:
         """Raises ApiError."""
@@ -117,8 +124,8 @@ class World:
 
     async def end(self) -> None:
         """Nothing of it is left running."""
-        await asyncio.gather(*(group.stop() for group in self.groups.groups.values()))
-        await asyncio.gather(gone(self.machines), self.services.stop())
+        await self.groups.stop()
+        await asyncio.gather(gone(self.machines), self.services.stop(), self.url_maps.stop())
         if self._temporary is not None:
             self._temporary.cleanup()
 

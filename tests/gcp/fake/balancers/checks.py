@@ -60,9 +60,9 @@ def haproxy_lines(check: Check) -> str:
     )
 
 
-def haproxy_server(check: Check, clock: Clock, address: str, serving_port: int) -> str:
-    """Of a server line."""
-    port = serving_port if check.port is None else check.port
+def haproxy_server(check: Check, clock: Clock, address: str, serving_port: int, *, sick: bool) -> str:
+    """Of a server line. `sick`: the check asks a port that nobody listens on."""
+    port = 1 if sick else check.port or serving_port
     tls = " check-ssl verify none" if check.type in {"HTTPS", "SSL"} else ""
     interval = clock.real(check.interval) * 1000
     return f"addr {address} port {port}{tls} inter {interval:.0f}ms rise {check.healthy} fall {check.unhealthy}"

@@ -22,8 +22,8 @@ class Member:
     name: str
     address: str
     port: int
-    check: str
-    """What stands after `check` in HAProxy's `add server`: port, intervals, thresholds."""
+    settings: str
+    """What follows the address in HAProxy's `add server`: its check, above all."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class HaproxyProcess:
     async def admit(self, member: Member) -> None:
         """Give it traffic as soon as its check passes, and not before."""
         server = f"members/{member.name}"
-        added = f"add server {server} {member.address}:{member.port} check {member.check}"
+        added = f"add server {server} {member.address}:{member.port} {member.settings}"
         if "registered" not in (answer := await self.ask(added)):
             raise RuntimeError(f"HAProxy answered {added!r} with {answer!r}")
         await self.ask(f"set server {server} state ready")

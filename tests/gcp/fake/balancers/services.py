@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.gcp.fake.balancers import checks
@@ -17,16 +17,20 @@ from tests.gcp.fake.resources.store import Store
 from tests.gcp.fake.wire.errors import Json
 
 KIND = "compute#backendService"
-ADMIN_PORT = 8098
+ADMIN_PORT, TRAFFIC_PORT = 8098, 8080
+"""Of each process, on an address of its own."""
 
 
 class Service:
-    def __init__(self, path: str, store: Store, clock: Clock, folder: Path, address: str) -> None:
+    def __init__(
+        self, path: str, store: Store, clock: Clock, folder: Path, address: str, sick: Callable[[str], bool]
+    ) -> None:
         self.path = path
         self.address = address
         """Its own, for URL maps; forwarding rules have others."""
         self._store = store
         self._clock = clock
+        self._sick = sick
         self._process = HaproxyProcess(folder, (address, ADMIN_PORT))
         self._members: dict[str, tuple[Vm, str]] = {}
         """By the name in HAProxy; with the path of the group."""
@@ -93,7 +97,9 @@ class Service:
     def _member(self, vm: Vm, group: str) -> Member:
         port = self.port(group)
         check = self._check()
-        settings = checks.haproxy_server(check, self._clock, vm.address, port) if check else ""
+        settings = "send-proxy " if self._proxy_header else ""
+        if check:
+            settings += f"check {checks.haproxy_server(check, self._clock, vm.address, port, sick=self._sick(vm.name))}"
         return Member(server_of(vm), vm.address, port, settings)
 
     def _check(self) -> checks.Check | None:
@@ -103,9 +109,22 @@ class Service:
 
     def _frontends(self) -> Iterator[tuple[str, int]]:
         for rule in self._store.of_kind("compute#forwardingRule"):
-            if path_in(rule.get("backendService", ""), link(self.path)):
+            if link(self.path) in {rule.get("backendService"), self._proxied(rule).get("service")}:
                 ports = rule.get("ports") or [rule.get("portRange", "80").split("-")[0]]
                 yield from ((rule["IPAddress"], int(port)) for port in ports)
+
+    def _proxied(self, rule: Json) -> Json:
+        """The TCP proxy that a rule leads to. HTTP proxies have URL maps, which are processes of their own."""
+        target = rule.get("target", "")
+        return self._store.get(path_of(target, "")) if "/targetTcpProxies/" in target else {}
+
+    @property
+    def _proxy_header(self) -> bool:
+        """targetTcpProxies.proxyHeader: "Specifies the type of proxy header to append before sending data to the
+        backend, either NONE or PROXY_V1"."""
+        rules = self._store.of_kind("compute#forwardingRule")
+        proxies = [self._proxied(rule) for rule in rules]
+        return any(p.get("service") == link(self.path) and p.get("proxyHeader") == "PROXY_V1" for p in proxies)
 
     def _config(self) -> str:
         resource = self._resource
@@ -126,7 +145,7 @@ defaults
 {"    option forwardfor" if http else ""}
 
 frontend traffic
-    bind {self.address}:8080
+    bind {self.address}:{TRAFFIC_PORT}
 {binds}    default_backend members
 
 backend members
@@ -141,8 +160,10 @@ backend members
 
 
 class Services:
-    def __init__(self, store: Store, clock: Clock, network: Network, folder: Path) -> None:
+    def __init__(self, store: Store, clock: Clock, network: Network, folder: Path, sick: Callable[[str], bool]) -> None:
+        """`sick`: whether a fault keeps the VM of that name from ever being healthy."""
         self._store = store
+        self._sick = sick
         self._clock = clock
         self._network = network
         self._folder = folder
@@ -156,7 +177,8 @@ class Services:
         for path in sorted(paths):
             if path not in self._services:
                 folder = self._folder / path.replace("/", "-")
-                self._services[path] = Service(path, self._store, self._clock, folder, self._network.balancer())
+                address = self._network.balancer()
+                self._services[path] = Service(path, self._store, self._clock, folder, address, self._sick)
             await self._services[path].run()
 
     def get(self, path: str) -> Service:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
-from tests.gcp.fake.groups import planning
+from tests.gcp.fake.groups import views
+from tests.gcp.fake.groups.autoscaler import scale
 from tests.gcp.fake.groups.group import Group, Surroundings
 from tests.gcp.fake.groups.healer import heal
 from tests.gcp.fake.groups.managed import Managed
@@ -28,12 +31,25 @@ class Groups:
         self._operations = operations
         self.groups: dict[str, Group] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._begin(scale(self.groups, around))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *(group.stop() for group in self.groups.values()), return_exceptions=True)
 
     def answer(self, call: Call, verb: str, query: Query, body: Json) -> Json:
         """A method of instanceGroupManagers."""
         path = f"projects/{call.args['project']}/{scope_of(call.args)}/instanceGroupManagers"
         if verb == "list":
-            items = [self._shown(self._group(r["selfLink"])) for r in self._around.store.under(path)]
+            items = [
+                views.manager(self._group(r["selfLink"]), self._around.store) for r in self._around.store.under(path)
+            ]
             kind = (
                 "compute#instanceGroupManagerList" if "zone" in call.args else "compute#regionInstanceGroupManagerList"
             )
@@ -43,9 +59,9 @@ class Groups:
         group = self._group(f"{path}/{call.args['instanceGroupManager']}")
         match verb:
             case "get":
-                return self._shown(group)
+                return views.manager(group, self._around.store)
             case "listManagedInstances":
-                return self._managed(group, query)
+                return views.managed_instances(group, query)
             case "listErrors":
                 return listing.page(list(reversed(group.errors)), query)
             case "patch" | "update":
@@ -57,7 +73,13 @@ class Groups:
             case "createInstances":
                 return self._create(call, group, query, body)
             case "deleteInstances":
-                return self._leave(call, group, query, body, group.delete)
+                return self._leave(
+                    call,
+                    group,
+                    query,
+                    body,
+                    functools.partial(group.delete, graceful=query.get("noGracefulShutdown") != "true"),
+                )
             case "abandonInstances":
                 return self._leave(call, group, query, body, group.abandon)
             case "recreateInstances":
@@ -72,15 +94,15 @@ class Groups:
         scope = f"projects/{call.args['project']}/{scope_of(call.args)}"
         if verb == "list":
             found = self._around.store.under(f"{scope}/instanceGroupManagers")
-            items = [self._instance_group(self._group(each["selfLink"])) for each in found]
+            items = [views.instance_group(self._group(each["selfLink"])) for each in found]
             kind = "compute#instanceGroupList" if "zone" in call.args else "compute#regionInstanceGroupList"
             path = f"{scope}/instanceGroups"
             return {"kind": kind, "id": path, "selfLink": link(path), **listing.page(items, query)}
         group = self._group(f"{scope}/instanceGroupManagers/{call.args['instanceGroup']}")
         if verb == "get":
-            return self._instance_group(group)
+            return views.instance_group(group)
         if verb == "listInstances":
-            return self._instances(call, group, query, body)
+            return views.instances(group, query, body)
         raise rules.refuse_unknown(f"{call.method} is not implemented")
 
     def _group(self, url: str) -> Group:
@@ -89,42 +111,12 @@ class Groups:
             raise not_found(path)
         return group
 
-    def _shown(self, group: Group) -> Json:
-        status = group.status()
-        for autoscaler in self._around.store.of_kind("compute#autoscaler"):
-            if path_of(autoscaler["target"], group.project) == group.path:
-                status["status"]["autoscaler"] = autoscaler["selfLink"]
-        resource = {**group.resource, **status}
-        shares = [count for _, count in group.wanted()]
-        sized = [version for version in resource["versions"] if "targetSize" in version]
-        rest = [version for version in resource["versions"] if "targetSize" not in version]
-        counted = [
-            {**v, "targetSize": {**v.get("targetSize", {}), "calculated": count}}
-            for v, count in zip([*sized, *rest], shares, strict=True)
-        ]
-        policy = dict(resource["updatePolicy"])
-        for name in ("maxSurge", "maxUnavailable"):
-            number = planning.calculated(policy[name], group.target, up=name == "maxSurge")
-            policy[name] = {**policy[name], "calculated": number}
-        return {**resource, "versions": counted, "updatePolicy": policy}
-
-    def _managed(self, group: Group, query: Query) -> Json:
-        """listManagedInstancesResults: PAGELESS (the default) "ignores" maxResults and pageToken."""
-        check = group.check()
-        items = [each.resource(check.url if check else None) for _, each in sorted(group.managed.items())]
-        if group.resource["listManagedInstancesResults"] == "PAGELESS":
-            found = [item for item in items if listing.selected(query.get("filter", ""))(item)]
-            return {"managedInstances": found} if found else {}
-        return listing.page(items, query, "managedInstances")
-
     def add(self, path: str, body: Json) -> Group:
         """At once, as the world file does."""
         self._around.store.add(path, self._complete(path, body), KIND, fingerprint=True)
         group = self.groups[path] = Group(path, self._around)
         for work in (group.work(), heal(group, self._around)):
-            task = asyncio.get_running_loop().create_task(work)
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            self._begin(work)
         return group
 
     def _complete(self, path: str, body: Json) -> Json:
@@ -296,34 +288,6 @@ class Groups:
             group.recreate([m for m in chosen if every or m.name in old])
 
         return self._start(call, group, query, schedule)
-
-    def _instance_group(self, group: Group) -> Json:
-        resource = group.resource
-        where = "zone" if "zone" in resource else "region"
-        return {
-            "kind": "compute#instanceGroup",
-            "id": str(int(resource["id"]) + 10**18),
-            "name": resource["name"],
-            "creationTimestamp": resource["creationTimestamp"],
-            "selfLink": resource["instanceGroup"],
-            where: resource[where],
-            "namedPorts": resource.get("namedPorts", []),
-            "size": len([m for m in group.managed.values() if m.vm is not None and not m.leaving]),
-        }
-
-    def _instances(self, call: Call, group: Group, query: Query, body: Json) -> Json:
-        """An instance that is being deleted is out of the group already: hence the drain."""
-        running = body.get("instanceState") == "RUNNING"
-        items = [
-            {"instance": link(m.path), "status": m.vm.status, "namedPorts": group.resource.get("namedPorts", [])}
-            for _, m in sorted(group.managed.items())
-            if m.vm is not None and not m.leaving and (not running or m.vm.status == "RUNNING")
-        ]
-        kind = "compute#instanceGroupsListInstances"
-        if "region" in call.args:
-            kind = "compute#regionInstanceGroupsListInstances"
-        path = path_of(group.resource["instanceGroup"], "")
-        return {"kind": kind, "id": path, "selfLink": link(path), **listing.page(items, query)}
 
 
 def _with_url(version: Json, project: str) -> Json:

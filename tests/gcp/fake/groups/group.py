@@ -114,35 +114,6 @@ class Group:
     def outdated(self) -> list[Member]:
         return planning.outdated(self.members(), self.wanted())
 
-    def status(self) -> Json:
-        """Of the resource, with the counts that belong to it."""
-        actions = Counter(m.action for m in self.managed.values())
-        old = self.outdated()
-        proactive = self.resource["updatePolicy"]["type"] == "PROACTIVE"
-        stable = not (actions.keys() - {"NONE"}) and len(self.managed) == self.target and not (proactive and old)
-        return {
-            "status": {
-                "isStable": stable,
-                "versionTarget": {"isReached": not old},
-                "stateful": {"hasStatefulConfig": False, "perInstanceConfigs": {"allEffective": True}},
-                "allInstancesConfig": {"effective": True},
-            },
-            "currentActions": {
-                field: actions[action]
-                for action, field in {
-                    "NONE": "none",
-                    "CREATING": "creating",
-                    "CREATING_WITHOUT_RETRIES": "creatingWithoutRetries",
-                    "RECREATING": "recreating",
-                    "DELETING": "deleting",
-                    "ABANDONING": "abandoning",
-                    "RESTARTING": "restarting",
-                    "REFRESHING": "refreshing",
-                    "VERIFYING": "verifying",
-                }.items()
-            },
-        }
-
     # What it does.
 
     async def work(self) -> None:
@@ -152,6 +123,8 @@ class Group:
             await self._around.clock.sleep(self._around.clock.delays.look)
 
     def look(self) -> None:
+        if not self.going:
+            return
         members, old = self.members(), self.outdated()
         policy = self.resource["updatePolicy"]
         if old and policy["type"] == "PROACTIVE" and self._around.actors.updater:
@@ -164,6 +137,23 @@ class Group:
         elif len(members) > self.target:
             names = planning.shrink(members, old, len(members) - self.target)
             self.delete([self.managed[name] for name in names])
+        elif surplus := self._misplaced(members):
+            self.delete([self.managed[surplus]])
+
+    def _misplaced(self, members: list[Member]) -> str | None:
+        """Whom proactive redistribution deletes, to be made again in another zone.
+
+        targetShape EVEN: "the number of VMs does not differ by more than 1 between any two zones".
+        """
+        if self.resource["updatePolicy"].get("instanceRedistributionType", "NONE") == "NONE":
+            return None
+        if self.resource.get("distributionPolicy", {}).get("targetShape", "EVEN") != "EVEN":
+            return None
+        counts = Counter({zone: sum(m.zone == zone for m in members) for zone in self.zones()})
+        if max(counts.values()) - min(counts.values()) < 2 or not all(m.available for m in members):
+            return None
+        fullest = max(counts, key=lambda zone: counts[zone])
+        return min(m.name for m in members if m.zone == fullest)
 
     def create(self, count: int, names: Sequence[str] = (), action: str = "CREATING") -> None:
         for name in names or [self._new_name() for _ in range(count)]:
@@ -174,21 +164,36 @@ class Group:
             managed = self.managed[name] = Managed(path, version, action)
             self._begin(managed, self._create(managed))
 
-    def delete(self, managed: Sequence[Managed]) -> None:
+    def delete(self, managed: Sequence[Managed], *, graceful: bool = True) -> None:
+        """`graceful`: false with noGracefulShutdown."""
         for each in managed:
             each.action = "DELETING"
-            self._begin(each, self._delete(each))
+            self._begin(each, self._delete(each, graceful=graceful))
 
     def abandon(self, managed: Sequence[Managed]) -> None:
         for each in managed:
             each.action = "ABANDONING"
             self._begin(each, self._abandon(each))
 
-    def recreate(self, managed: Sequence[Managed], *, drained: bool = True) -> None:
-        """`drained`: autohealing does not drain: the page on draining does not list it."""
+    def recreate(self, managed: Sequence[Managed]) -> None:
+        """ "Each instance is recreated using the group's current configuration"."""
         for each in managed:
+            others = [m for m in self.members() if m.name != each.name]
+            version = planning.next_version(others, self.wanted())
             each.action = "RECREATING"
-            self._begin(each, self._recreate(each, drained=drained))
+            self._begin(each, self._recreate(each, version, drained=True))
+
+    def repair(self, managed: Managed) -> None:
+        """Autohealing. It does not drain: the page on draining does not list it.
+
+        forceUpdateOnRepair: NO by default, and then configuration updates are not applied.
+        """
+        policy = self.resource.get("instanceLifecyclePolicy", {})
+        version = managed.version
+        if policy.get("forceUpdateOnRepair") == "YES":
+            version = planning.next_version([m for m in self.members() if m.name != managed.name], self.wanted())
+        managed.action = "RECREATING"
+        self._begin(managed, self._recreate(managed, version, drained=False))
 
     def _begin(self, managed: Managed, work: Coroutine[Any, Any, None]) -> None:
         """In place of what was being done with it."""
@@ -251,14 +256,14 @@ class Group:
         if drain := self._around.services.drain(self.path):
             await clock.sleep(drain + clock.delays.after_drain)
 
-    async def _delete(self, managed: Managed) -> None:
+    async def _delete(self, managed: Managed, *, graceful: bool) -> None:
         if (vm := managed.vm) is not None:
             await self._drain(vm)
-            await self._end(vm)
+            await self._end(vm, graceful=graceful)
         self.managed.pop(managed.name, None)
 
-    async def _end(self, vm: Vm) -> None:
-        await vm.shut_down(self._around.clock)
+    async def _end(self, vm: Vm, *, graceful: bool = True) -> None:
+        await vm.shut_down(self._around.clock, graceful=graceful)
         await self._around.services.forget(vm)
         self._around.machines.forget(vm)
 
@@ -270,7 +275,7 @@ class Group:
             vm.created_by = ""
         self.managed.pop(managed.name, None)
 
-    async def _recreate(self, managed: Managed, *, drained: bool) -> None:
+    async def _recreate(self, managed: Managed, version: Version, *, drained: bool) -> None:
         if (vm := managed.vm) is not None:
             if drained:
                 await self._drain(vm)
@@ -278,8 +283,7 @@ class Group:
                 await self._around.services.remove(vm)
             await self._end(vm)
         managed.vm = None
-        others = [m for m in self.members() if m.name != managed.name]
-        managed.version = planning.next_version(others, self.wanted())
+        managed.version = version
         await self._create(managed)
 
     async def stop(self) -> None:

@@ -24,7 +24,7 @@ async def heal(group: Group, around: Surroundings) -> None:
             await asyncio.gather(*(_ask(m, check, counts, around) for m in group.managed.values() if not m.leaving))
         for managed in list(group.managed.values()):
             if around.actors.autohealer and managed.action in {"NONE", "VERIFYING"} and _sick(group, managed, around):
-                group.recreate([managed], drained=False)
+                group.repair(managed)
         await around.clock.sleep(check.interval if check else around.clock.delays.look)
 
 

@@ -58,7 +58,7 @@ def _value(vm: Vm, path: str) -> str | None:
         "instance/maintenance-event": "NONE",
         "instance/attributes/instance-template": vm.template,
         "instance/attributes/created-by": vm.created_by,
-        "instance/shutdown-details/stop-state": "PENDING_STOP" if vm.status == "PENDING_STOP" else "",
+        "instance/shutdown-details/stop-state": vm.status if vm.status in {"PENDING_STOP", "STOPPING"} else "",
         "project/project-id": vm.path.split("/")[1],
         **{f"instance/attributes/{key}": value for key, value in vm.attributes.items()},
     }

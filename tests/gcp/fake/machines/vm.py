@@ -87,8 +87,17 @@ class Vm:
         self.status = "RUNNING"
         self.started = time.monotonic()
 
-    async def shut_down(self, clock: Clock) -> None:
-        """SIGTERM to every process, at most the documented period for them to end, then the power is off."""
+    async def shut_down(self, clock: Clock, *, graceful: bool = True) -> None:
+        """SIGTERM to every process, at most the documented period for them to end, then the power is off.
+
+        scheduling.gracefulShutdown: first PENDING_STOP for maxDuration, ten minutes by default, of which only the
+        metadata server tells. `graceful`: false with noGracefulShutdown.
+        """
+        settings = self._scheduling.get("gracefulShutdown", {})
+        if settings.get("enabled") and graceful:
+            self.status = "PENDING_STOP"
+            self.tell()
+            await clock.sleep(int(settings.get("maxDuration", {}).get("seconds", 600)))
         self.status = "STOPPING"
         self.tell()
         if self._init is not None:

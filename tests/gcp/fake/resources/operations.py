@@ -7,6 +7,7 @@ description says that it is "marked as DONE when the action is scheduled".
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 
 from tests.gcp.fake.clock import Clock
@@ -14,12 +15,14 @@ from tests.gcp.fake.resources.links import link
 from tests.gcp.fake.resources.store import Store
 from tests.gcp.fake.wire.discovery import Call
 from tests.gcp.fake.wire.errors import ApiError, Json
+from tests.gcp.fake.wire.faults import Faults
 
 
 class Operations:
-    def __init__(self, clock: Clock, store: Store) -> None:
+    def __init__(self, clock: Clock, store: Store, faults: Faults) -> None:
         self._clock = clock
         self._store = store
+        self._faults = faults
         self._by_request: dict[tuple[str, str], str] = {}
         self._done: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -27,9 +30,8 @@ class Operations:
     def repeated(self, call: Call, query: Mapping[str, str]) -> Json | None:
         """The operation that the same request began earlier.
 
-        requestId: "if you make an initial request and the request times out, you can make the request again with the
-        same request ID, the server can check if original operation with the same request ID was received, and if so,
-        will ignore the second request".
+        requestId: "If you make the request again with the same request ID, the server can check if original operation
+        with the same request ID was received, and if so, will ignore the second request."
         """
         path = self._by_request.get((call.method, query.get("requestId", "")))
         return self._store.get(path) if path else None
@@ -63,15 +65,20 @@ class Operations:
         stored.clear()
         stored.update(operation)
         self._done[stored["name"]] = asyncio.Event()
-        task = asyncio.get_running_loop().create_task(self._carry_out(stored, effect))
+        task = asyncio.get_running_loop().create_task(
+            self._carry_out(stored, effect, self._faults.operation(unscoped(call.method)))
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return dict(stored)
 
-    async def _carry_out(self, operation: Json, effect: Callable[[], Awaitable[None]]) -> None:
+    async def _carry_out(self, operation: Json, effect: Callable[[], Awaitable[None]], fault: Json | None) -> None:
         await self._clock.sleep(self._clock.delays.operation)
         try:
-            await effect()
+            if fault is None:
+                await effect()
+            else:
+                _fail(operation, fault)
         except ApiError as error:
             operation["error"] = {"errors": [{"code": error.reason.upper(), "message": error.message}]}
             operation["httpErrorStatusCode"] = error.code
@@ -82,8 +89,8 @@ class Operations:
     async def wait(self, operation: Json, *, early: bool) -> Json:
         """operations.wait: at most two minutes, and it may return before the operation is DONE: `early`, at once.
 
-        "In exceptional cases (for example, when the server is overloaded), the request might return before the
-        specified deadline is reached, or might return after zero seconds."
+        "In uncommon cases, when the server is overloaded, the request might return before the default deadline is
+        reached, or might return after zero seconds."
         """
         if not early:
             deadline = self._clock.real(self._clock.delays.wait)
@@ -95,6 +102,13 @@ class Operations:
         return dict(operation)
 
 
+def _fail(operation: Json, fault: Json) -> None:
+    """Recorded failures carry a status; clients must not rely on it (`bare`)."""
+    operation["error"] = {"errors": [{"code": fault["code"], "message": f"fake: {fault['code']}"}]}
+    if not fault.get("bare"):
+        operation.update(httpErrorStatusCode=403, httpErrorMessage="FORBIDDEN")
+
+
 def scope_of(args: Mapping[str, str]) -> str:
     """`zones/z`, `regions/r` or `global`."""
     for kind in ("zone", "region"):
@@ -103,9 +117,15 @@ def scope_of(args: Mapping[str, str]) -> str:
     return "global"
 
 
+def unscoped(method: str) -> str:
+    """`instanceGroupManagers.get` of `regionInstanceGroupManagers.get`: one name for every scope."""
+    plain = re.sub(r"^(region|zone|global)(?=[A-Z])", "", method)
+    return plain[0].lower() + plain[1:]
+
+
 def _type(call: Call) -> str:
     """operationType, as in recorded answers: long for methods of groups that schedule, plain for patches."""
     resource, _, method = call.method.partition(".")
-    if resource.lower().endswith("instancegroupmanagers") and method not in {"patch", "update", "delete"}:
+    if unscoped(resource) == "instanceGroupManagers" and method not in {"patch", "update", "delete"}:
         return f"compute.instanceGroupManagers.{method}"
     return method

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from uuid import UUID
 
 from tests.gcp.fake.resources.links import name_of
 from tests.gcp.fake.resources.store import Store
@@ -110,6 +111,11 @@ def check_urls_or_names(instances: Sequence[str]) -> None:
         raise invalid("instances", instances, "Cannot specify both URLs and names.")
 
 
+def name_taken(name: str) -> ApiError:
+    """createInstances: names are unique in their zone, as those of all instances are."""
+    return ApiError(409, "alreadyExists", f"An instance named '{name}' already exists.")
+
+
 def check_member(name: str, known: bool, leaving: bool) -> None:
     """Field skipInstancesOnValidationError: "If this field is set to `false` and such an instance is specified in the
     request, the operation fails": one that is no member, or is already being deleted or abandoned."""
@@ -136,14 +142,32 @@ def check_apply(body: Json) -> None:
         raise invalid("instances", len(body["instances"]), "Must be empty when allInstances is set.")
 
 
+def check_request_id(value: str) -> None:
+    """Parameter requestId: "must be a valid UUID with the exception that zero UUID is not supported"."""
+    try:
+        valid = UUID(value).int != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise invalid("requestId", value, "Must be a valid UUID.")
+
+
 def check_plain(collection: str, body: Json) -> None:
     check_name("resource.name", body["name"])
     if collection == "backendServices":
         check_drain(body.get("connectionDraining", {}))
+        check_backends(body.get("backends", []))
     elif collection == "healthChecks":
         check_check(body)
     elif collection == "urlMaps":
         check_weights(body)
+
+
+def check_backends(backends: Sequence[Json]) -> None:
+    """Field group of backends: "You must use the *fully-qualified* URL ... Partial URLs are not supported"."""
+    for backend in backends:
+        if not (group := backend.get("group", "")).startswith(("https://", "http://")):
+            raise invalid("resource.backends.group", group, "Must be a fully-qualified URL.")
 
 
 def check_drain(draining: Json) -> None:
@@ -159,7 +183,7 @@ def check_check(body: Json) -> None:
 
 
 def check_weights(body: Json) -> None:
-    """Field weight of weightedBackendServices: "from 0 to 1000"."""
+    """Field weight of weightedBackendServices: "The value must be from 0 to 1000"."""
     actions = [body.get("defaultRouteAction", {})]
     for matcher in body.get("pathMatchers", []):
         actions.append(matcher.get("defaultRouteAction", {}))
@@ -206,8 +230,3 @@ def _names(value: object, path: str) -> bool:
 def refuse_unknown(problem: str) -> ApiError:
     """What this fake cannot do is an error that no client could take for Google's."""
     return ApiError(501, "notImplemented", f"fake: {problem}")
-
-
-def name_taken(name: str) -> ApiError:
-    """createInstances: names are unique in their zone, as those of all instances are."""
-    return ApiError(409, "alreadyExists", f"An instance named '{name}' already exists.")

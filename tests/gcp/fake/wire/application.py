@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import time
 from typing import Any
 
@@ -26,7 +25,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from tests.gcp.fake.machines import metadata
-from tests.gcp.fake.resources.rules import refuse_unknown
+from tests.gcp.fake.resources import rules
+from tests.gcp.fake.resources.operations import unscoped
 from tests.gcp.fake.wire.discovery import Call, Discovery
 from tests.gcp.fake.wire.errors import ApiError, Json
 from tests.gcp.fake.world import World
@@ -81,17 +81,19 @@ class Application:
             body = json.loads(raw) if raw else None
         except ValueError:
             raise self._violation(f"{call.method}: the body is no JSON") from None
-        collection, verb = names(call.method)
-        method = f"{collection}.{verb}"
+        method = unscoped(call.method)
+        collection, verb = method.split(".")
         query = request.query_params.multi_items()
         entry |= {"method": method, "args": dict(call.args), "query": dict(query), "body": body}
         if problems := self._discovery.request_problems(call, query, body):
             raise self._violation(f"{call.method}: {'; '.join(problems)}")
+        if request_id := request.query_params.get("requestId"):
+            rules.check_request_id(request_id)
         for spec in self._world.faults.acts(method):
             await self._act(spec)
         self._disturb(method, "before")
         answer = await self._carried_out(call, collection, verb, dict(query), body or {})
-        if "operation" in answer.get("kind", "") and answer.get("kind") == "compute#operation":
+        if answer.get("kind") == "compute#operation":
             entry["operation"] = answer["name"]
         if problems := self._discovery.response_problems(call, answer):
             raise self._violation(f"{call.method}: the fake's own answer: {'; '.join(problems)}")
@@ -118,7 +120,8 @@ class Application:
         if call is None:
             raise self._violation(f"the API has no {spec['verb']} {spec['path']}")
         query = dict(part.split("=", 1) for part in spec["path"].partition("?")[2].split("&") if part)
-        operation = await self._world.answer(call, *names(call.method), query, spec.get("body", {}))
+        collection, verb = unscoped(call.method).split(".")
+        operation = await self._world.answer(call, collection, verb, query, spec.get("body", {}))
         if operation.get("kind") == "compute#operation":
             await self._world.operations.wait(
                 self._world.store.get(operation["selfLink"].split("/v1/")[1]), early=False
@@ -163,12 +166,5 @@ class Application:
     async def _unknown(self, request: Request) -> Response:
         text = f"{request.method} {request.url.path} is not part of it"
         self._world.faults.violation(text)
-        error = refuse_unknown(text)
+        error = rules.refuse_unknown(text)
         return JSONResponse(error.body(), error.code)
-
-
-def names(method: str) -> tuple[str, str]:
-    """(`instanceGroupManagers`, `get`) of `regionInstanceGroupManagers.get`: one name for every scope."""
-    resource, _, verb = method.partition(".")
-    plain = re.sub(r"^(region|zone|global)(?=[A-Z])", "", resource)
-    return plain[0].lower() + plain[1:], verb

@@ -4,11 +4,13 @@
 |---|---|---|
 | `error` | `on`, `error`, `when` | the call is answered with an error, before or `after` its effect |
 | `drop` | `on`, `when` | the connection is closed without an answer, before or `after` the effect |
+| `operation` | `on`, `code`, `bare`? | the operation has that error, `bare`: without a status, and no effect |
 | `act` | `on`, `verb`, `path`, `body` | somebody else's call is made right before this one |
 | `creation` | `group`?, `zone`?, `error` | a VM cannot be created: `stockout` or `quota` |
 | `unhealthy` | `instance` | a VM that no check finds healthy |
 | `health` | `service`, `answer` | getHealth is `empty` or `stale` |
 | `wait` | | operations.wait returns at once, whatever the status is |
+| `load` | `group`, `size` | the size that the autoscaler recommends |
 | `kill` | `instance` | at once: the VM's power fails |
 | `preempt` | `instance` | at once: the VM is told that it is preempted, and stopped after the documented notice |
 
@@ -23,6 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from tests.gcp.fake.resources.links import name_of
 from tests.gcp.fake.wire.errors import ApiError, Json, backend_error, rate_limited, too_many_requests
 
 When = Literal["before", "after"]
@@ -34,7 +37,7 @@ CREATION = {
     },
     "quota": {"code": "QUOTA_EXCEEDED", "message": "Quota 'CPUS' exceeded.  Limit: 24.0 in region."},
 }
-KINDS = frozenset({"error", "drop", "act", "creation", "unhealthy", "health", "wait"})
+KINDS = frozenset({"error", "drop", "operation", "act", "creation", "unhealthy", "health", "wait", "load"})
 
 
 @dataclass
@@ -79,13 +82,17 @@ class Faults:
     def drops(self, method: str, when: When) -> bool:
         return self._use("drop", when=when, on=method) is not None
 
+    def operation(self, method: str) -> Json | None:
+        return self._use("operation", on=method)
+
     def acts(self, method: str) -> Iterator[Json]:
-        while spec := self._use("act", on=method):
-            yield spec
+        for _ in range(sum(fault.spec["do"] == "act" for fault in self._faults)):
+            if spec := self._use("act", on=method):
+                yield spec
 
     def creation(self, group: str, zone: str) -> Json | None:
         """The error that a creation in that zone meets now."""
-        spec = self._use("creation", group=group.rsplit("/", 1)[-1], zone=zone)
+        spec = self._use("creation", group=name_of(group), zone=zone)
         if spec is None:
             return None
         return {key: text.format(zone=zone) for key, text in CREATION[spec["error"]].items()}
@@ -99,6 +106,10 @@ class Faults:
     def health(self, service: str) -> str | None:
         spec = self._use("health", service=service)
         return str(spec["answer"]) if spec else None
+
+    def load(self, group: str) -> int | None:
+        sizes = [f.spec["size"] for f in self._faults if f.spec["do"] == "load" and f.spec["group"] == name_of(group)]
+        return sizes[-1] if sizes else None
 
     def wait_returns_early(self) -> bool:
         return self._use("wait") is not None

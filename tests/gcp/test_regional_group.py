@@ -1,0 +1,85 @@
+"""A regional group of the fake: its zones, and the rules that only such groups have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from google.api_core.exceptions import BadRequest
+from tests.gcp.clients import RegionalGroup
+from tests.gcp.fakes import Fake, running, until
+from tests.gcp.worlds import REGION, ZONES, world
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fake]:
+    with running(world(size=3, regional=True), tmp_path_factory.mktemp("fake")) as made:
+        yield made
+
+
+@pytest.fixture
+def group(fake: Fake) -> Iterator[RegionalGroup]:
+    """With three instances, one in each zone, before and after."""
+    made = RegionalGroup(fake)
+    until(lambda: made.stable(3), "three instances")
+    yield made
+    made.wait(made.resize(3))
+    until(lambda: made.stable(3), "three instances")
+
+
+def test_instances_spread_over_the_zones(group: RegionalGroup) -> None:
+    assert group.zones() == dict.fromkeys(ZONES, 1)
+    group.wait(group.resize(5))
+    until(lambda: group.stable(5), "five instances")
+    assert sorted(group.zones().values()) == [1, 2, 2]
+
+
+def test_a_named_instance_is_made_in_the_emptiest_zone(group: RegionalGroup) -> None:
+    group.wait(group.create("web-one", "web-two", "web-three"))
+    until(lambda: group.stable(6), "six instances")
+    assert group.zones() == dict.fromkeys(ZONES, 2)
+    url = group.instances()["web-two"].instance
+    group.wait(group.delete(url))
+    until(lambda: group.stable(5), "five instances")
+    assert "web-two" not in group.instances()
+
+
+def test_proactive_redistribution_moves_instances_back_into_balance(group: RegionalGroup) -> None:
+    group.wait(group.resize(5))
+    until(lambda: group.stable(5), "five instances")
+    smallest = min(ZONES, key=lambda zone: group.zones()[zone])
+    (url,) = [each.instance for each in group.instances().values() if f"/{smallest}/" in each.instance]
+    group.wait(group.delete(url))
+    until(lambda: sorted(group.zones().values()) == [1, 1, 2] and group.stable(4), "an even spread")
+
+
+def test_without_redistribution_they_stay_where_they_are(group: RegionalGroup) -> None:
+    policy = {"instance_redistribution_type": "NONE"}
+    group.wait(group.patch(update_policy=policy))
+    group.wait(group.resize(5))
+    until(lambda: group.stable(5), "five instances")
+    smallest = min(ZONES, key=lambda zone: group.zones()[zone])
+    (url,) = [each.instance for each in group.instances().values() if f"/{smallest}/" in each.instance]
+    group.wait(group.delete(url))
+    until(lambda: group.stable(4), "four instances")
+    assert sorted(group.zones().values()) == [2, 2]
+    group.wait(group.patch(update_policy={"instance_redistribution_type": "PROACTIVE"}))
+
+
+def test_a_fixed_bound_below_the_number_of_zones_is_refused(group: RegionalGroup) -> None:
+    assert group.get().update_policy.max_surge.calculated == len(ZONES)
+    with pytest.raises(BadRequest, match="at least equal to the number of zones"):
+        group.patch(update_policy={"max_surge": {"fixed": 1}, "max_unavailable": {"fixed": 0}})
+
+
+def test_an_instance_of_another_region_is_refused_whatever_is_skipped(group: RegionalGroup) -> None:
+    with pytest.raises(BadRequest, match=f"not in {REGION}"):
+        group.delete("zones/us-east1-b/instances/web-x", skip_instances_on_validation_error=True)
+
+
+def test_unknown_members_are_skipped_where_the_request_says_so(group: RegionalGroup) -> None:
+    url = f"zones/{ZONES[0]}/instances/web-x"
+    with pytest.raises(BadRequest, match="not a member"):
+        group.delete(url)
+    assert not group.wait(group.delete(url, skip_instances_on_validation_error=True)).error.errors
+    assert group.get().target_size == 3
