@@ -34,12 +34,15 @@ class ZonalGroup:
     def instances(self) -> dict[str, Any]:
         return {each.name: each for each in self._managers.list_managed_instances(**self._name)}
 
-    def healthy(self) -> set[str]:
+    def health(self) -> dict[str, str]:
         reference = compute_v1.ResourceGroupReference(group=f"zones/{ZONE}/instanceGroups/web")
         health = self._services.get_health(
             project=self._here["project"], backend_service="web", resource_group_reference_resource=reference
         )
-        return {each.instance.rpartition("/")[2] for each in health.health_status if each.health_state == "HEALTHY"}
+        return {each.instance.rpartition("/")[2]: each.health_state for each in health.health_status}
+
+    def healthy(self) -> set[str]:
+        return {name for name, state in self.health().items() if state == "HEALTHY"}
 
     def serving(self, count: int) -> set[str]:
         """Wait until that many instances are healthy for the balancer and the group has nothing to do with them."""
@@ -75,11 +78,14 @@ class ZonalGroup:
     def resize(self, size: int) -> Any:
         return self._managers.resize_unary(**self._name, size=size)
 
+    def wait_once(self, operation: Any) -> Any:
+        return self._operations.wait(**self._here, operation=operation.name)
+
     def wait(self, operation: Any) -> Any:
         end = time.monotonic() + 30
         while operation.status != compute_v1.Operation.Status.DONE:
             assert time.monotonic() < end
-            operation = self._operations.wait(**self._here, operation=operation.name)
+            operation = self.wait_once(operation)
         return operation
 
 

@@ -25,6 +25,8 @@ class Delays:
     """deleteInstances: "it can take up to 60 seconds after the connection draining duration has elapsed"."""
     shutdown: float = 90
     """Guest shutdown: the page on shutdown scripts gives 90 s; then the power is off."""
+    preemption: float = 30
+    """The page on Spot VMs: a shutdown period of up to 30 s."""
     wait: float = 120
     """operations.wait: "This method waits for no more than the 2 minutes"."""
     look: float = 1

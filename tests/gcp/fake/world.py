@@ -28,6 +28,7 @@ from tests.gcp.fake.groups.group import Actors, Surroundings
 from tests.gcp.fake.machines.api import Instances, Places, gone
 from tests.gcp.fake.machines.machines import Machines
 from tests.gcp.fake.machines.network import Network
+from tests.gcp.fake.machines.vm import Vm
 from tests.gcp.fake.resources import rules
 from tests.gcp.fake.resources.operations import Operations, scope_of
 from tests.gcp.fake.resources.plain import COLLECTIONS, PlainResources
@@ -139,7 +140,10 @@ class World:
         else:
             vm.preempted = True
             vm.tell()
-            self._preemptions.append(asyncio.get_running_loop().create_task(vm.shut_down(self.clock)))
+            self._preemptions.append(asyncio.get_running_loop().create_task(self._preempted(vm)))
+
+    async def _preempted(self, vm: Vm) -> None:
+        await vm.shut_down(self.clock, graceful=False, period=self.clock.delays.preemption)
 
     def state(self) -> Json:
         return {

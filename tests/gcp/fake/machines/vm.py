@@ -87,11 +87,11 @@ class Vm:
         self.status = "RUNNING"
         self.started = time.monotonic()
 
-    async def shut_down(self, clock: Clock, *, graceful: bool = True) -> None:
+    async def shut_down(self, clock: Clock, *, graceful: bool = True, period: float | None = None) -> None:
         """SIGTERM to every process, at most the documented period for them to end, then the power is off.
 
         scheduling.gracefulShutdown: first PENDING_STOP for maxDuration, ten minutes by default, of which only the
-        metadata server tells. `graceful`: false with noGracefulShutdown.
+        metadata server tells. `graceful`: false with noGracefulShutdown. `period`: of a preemption, another.
         """
         settings = self._scheduling.get("gracefulShutdown", {})
         if settings.get("enabled") and graceful:
@@ -103,7 +103,7 @@ class Vm:
         if self._init is not None:
             await self._order(b"shutdown\n")
             try:
-                async with asyncio.timeout(clock.real(clock.delays.shutdown)):
+                async with asyncio.timeout(clock.real(period or clock.delays.shutdown)):
                     await self._init.wait()
             except TimeoutError:
                 await self.power_off()
