@@ -28,11 +28,26 @@ http {{ server {{
 TLS = "ssl_certificate CHANGEOVER_CERTIFICATE; ssl_certificate_key CHANGEOVER_KEY;"
 PASSES, ANSWERS = "proxy_pass http://changeover_inner;", 'return 200 "CHANGEOVER_TEMPLATE";'
 
+HAPROXY = """
+frontend web
+    mode http
+    timeout client 60s
+    bind CHANGEOVER_LISTEN
+    http-after-response add-header X-Edge {version}
+    http-request return status 200
+"""
+
 APP = "  - {name: runtime, kind: app, size: 1, templates: {v1: {version: v1}, v2: {version: v2}}, %s}\n"
 OWN_NGINX = "  - {name: edge, kind: nginx, size: 1, templates: {v1: {config: v1.conf}, v2: {config: v2.conf}}, %s}\n"
 PLAIN = "  - {name: edge, kind: nginx, size: 1, templates: {v1: {tls: false}, v2: {tls: false}}, %s}\n"
 INSIDE = "  - {name: inside, kind: nginx, size: 1, templates: {v1: {config: v1.conf}, v2: {config: v2.conf}}, %s}\n"
 L4 = "  - {name: l4, kind: nginx-stream, size: 1, templates: {v1: {}, v2: {}}, %s}\n"
+GENERATED = (
+    "  - {name: edge, kind: haproxy, size: 1, templates: "
+    "{v1: {headers: {X-Edge: v1}}, v2: {headers: {X-Edge: v2}}}, %s}\n"
+)
+OWN_HAPROXY = "  - {name: edge, kind: haproxy, size: 1, templates: {v1: {config: v1.cfg}, v2: {config: v2.cfg}}, %s}\n"
+TCP = "  - {name: l4, kind: haproxy-tcp, size: 1, templates: {v1: {}, v2: {proxy_timeout: 60s}}, %s}\n"
 QUICK = "health: {interval: 50ms, rise: 1}, update: {min_ready: 0}, drain: {deadline: 30s}"
 
 
@@ -46,10 +61,14 @@ QUICK = "health: {interval: 50ms, rise: 1}, update: {min_ready: 0}, drain: {dead
         (L4 + APP, "", False, "runtime"),
         (L4 + INSIDE, ANSWERS, False, "inside"),
         (OWN_NGINX, ANSWERS, True, "edge"),
+        (GENERATED + APP, "", True, "edge"),
+        (OWN_HAPROXY, "", False, "edge"),
+        (TCP + APP, "", False, "runtime"),
     ],
     ids=[
         *("an application", "behind nginx", "behind nginx without TLS", "two proxies", "behind L4"),
         *("an nginx behind L4", "an edge"),
+        *("behind HAProxy", "a HAProxy of one's own", "behind HAProxy as L4"),
     ],
 )
 def test_a_chain_begins_and_ends_at_any_tier_and_is_rolled(
@@ -61,6 +80,7 @@ def test_a_chain_begins_and_ends_at_any_tier_and_is_rolled(
         words, certificate = (" ssl", TLS) if tls else ("", "")
         text = OWN.format(tls=words, certificate=certificate, version=version, does=does)
         (tmp_path / f"{version}.conf").write_text(text)
+        (tmp_path / f"{version}.cfg").write_text(HAPROXY.format(version=version))
     assert asyncio.run(served(file, tmp_path / "state", rolls)) == ["v1", "v2"]
 
 

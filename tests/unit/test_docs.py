@@ -7,7 +7,7 @@ import json
 import os
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from changeover.cli.rendering.audit import rule_section
 from changeover.conf import registry as conf_registry
 from changeover.hops import registry
 from changeover.hops.app.settings import AppSettings
+from changeover.hops.haproxy.own_rules import PLACEHOLDERS as PLACED_IN_HAPROXY
+from changeover.hops.haproxy.settings import HaproxyHttpSettings, HaproxyTcpSettings
 from changeover.hops.kong.external_settings import ExternalKong
 from changeover.hops.kong.settings import KongSettings
 from changeover.hops.nginx.own_rules import PLACEHOLDERS as PLACED
@@ -109,10 +111,11 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("app.md", "settings"): lambda: settings(AppSettings),
     ("kong.md", "router"): lambda: settings(ExternalKong),
     ("kong.md", "settings"): lambda: settings(KongSettings),
-    ("own_nginx.md", "placeholders"): lambda: table(
-        ("placeholder", "stands for"), ((f"`{name}`", what) for name, what in PLACED.items())
-    ),
+    ("own_nginx.md", "placeholders"): lambda: placeholders(PLACED),
     ("own_nginx.md", "settings"): lambda: settings(HttpSettings),
+    ("own_haproxy.md", "placeholders"): lambda: placeholders(PLACED_IN_HAPROXY),
+    ("own_haproxy.md", "settings"): lambda: settings(HaproxyHttpSettings),
+    ("own_haproxy.md", "tcp"): lambda: settings(HaproxyTcpSettings),
     ("relay.md", "settings"): lambda: settings(RelaySettings),
     ("routes.md", "settings"): lambda: settings(Route),
     ("relay.md", "metrics"): lambda: table(
@@ -152,6 +155,10 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ),
 }
 """Parts of pages that are made from the code."""
+
+
+def placeholders(found: Mapping[str, str]) -> str:
+    return table(("placeholder", "stands for"), ((f"`{name}`", what) for name, what in found.items()))
 
 
 def test_every_wait_has_its_reason_beside_it() -> None:

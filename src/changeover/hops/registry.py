@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from changeover.hops.app.hop import App
 from changeover.hops.envoy.hop import Envoy
+from changeover.hops.haproxy.hop import HaproxyHttp, HaproxyTcp
 from changeover.hops.kong.hop import Kong
 from changeover.hops.nginx.hop import NginxHttp, NginxStream
 from changeover.hops.relay.hop import Relay
@@ -19,6 +20,8 @@ from changeover.ports import Hop
 _HOPS: tuple[type[Hop], ...] = (
     NginxHttp,
     NginxStream,
+    HaproxyHttp,
+    HaproxyTcp,
     Envoy,
     Kong,
     Relay,

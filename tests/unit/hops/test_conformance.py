@@ -163,9 +163,10 @@ def test_a_lame_duck_that_cannot_be_asked_is_unknown_or_needs_only_its_file(hop:
         asked.append(request)
         return silence(request)
 
+    unknown = ""
     try:
         ask(hop, lambda one: one.lame_duck(ALONE, on=True), refused)
-    except Unknown:
-        assert asked
-    else:
-        assert not asked
+    except Unknown as error:
+        unknown = str(error)
+    # Some software is asked at a socket in the folder of the instance.
+    assert bool(unknown) is (bool(asked) or ALONE.name in unknown)

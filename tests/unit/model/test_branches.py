@@ -56,7 +56,7 @@ templates:
         (
             "kind: nginx-stream\nto: [api, web]\ntemplates: {v1: {}}",
             "chain.yaml:5: tiers.0.to: nginx-stream has no routes, and edge has 2 tiers behind it\n"
-            "  Name one tier, or make edge a tier of kind envoy or kong or nginx.",
+            "  Name one tier, or make edge a tier of kind envoy or haproxy or kong or nginx.",
         ),
     ],
 )
@@ -64,6 +64,12 @@ def test_a_route_to_nowhere_and_a_tier_without_a_route_are_refused(edge: str, pr
     with pytest.raises(ChangeoverError) as refused:
         read(edge)
     assert problem in [str(one) for one in refused.value.problems]
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+def test_the_routes_of_a_configuration_of_ones_own_are_not_asked_for_in_the_chain_file(kind: str) -> None:
+    edge = f"kind: {kind}\nto: [api, web]\ntemplates: {{v1: {{config: own.conf}}}}"
+    assert [tier.name for tier in read(edge).chain.behind("edge")] == ["api", "web"]
 
 
 def test_the_chain_of_the_documentation_is_accepted() -> None:

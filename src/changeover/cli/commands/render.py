@@ -1,4 +1,4 @@
-"""`changeover render`: the configuration of a Kong in front of a tier, or the files of the nginx tiers."""
+"""`changeover render`: the configuration of a Kong in front of a tier, or the files of tiers that have some."""
 
 from __future__ import annotations
 
@@ -26,24 +26,29 @@ from changeover.rollout.members.phases import Phase
 
 def render(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="The software to configure: kong, nginx or nginx-stream.")
+        str,
+        typer.Argument(
+            metavar="KIND", help="The software to configure: kong, or a kind of tier with files, such as nginx."
+        ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", help="Of nginx: write the files of each template to TIER/TEMPLATE below this folder."),
+        typer.Option(
+            "--output", help="Of a kind with files: write those of each template to TIER/TEMPLATE below this folder."
+        ),
     ] = None,
     file: FileOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
-    """Print a configuration of a chain: Kong's, or the files of nginx tiers.
+    """Print a configuration of a chain: Kong's, or the files of tiers.
 
     kong: the declarative configuration for decK and `POST /config`, with services, routes, upstreams, targets and
     health checks of every tier whose router is a Kong, or of the last tier in a chain without a Kong. The targets are
     the instances that serve at the moment; there are none while the chain is down.
 
-    nginx, nginx-stream: the files that an instance of each template would get, and what is added to a configuration of
-    your own. With --output, `nginx -t` can check them.
+    nginx, nginx-stream, haproxy, haproxy-tcp: the files that an instance of each template would get, and what is added
+    to a configuration of your own. With --output, the software can check them.
     """
     if kind in wiring.configurable():
         run(json, lambda out: _render_files(out, kind, file, state, output))

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -22,7 +20,7 @@ from signal import SIGKILL, Signals
 from tempfile import TemporaryDirectory
 
 from changeover.haproxy.runtime_api import RuntimeApi
-from changeover.kit import process, sockets
+from changeover.kit import descriptors, process, sockets
 from changeover.kit.files import write_whole
 from changeover.model.chain import Chain, Tier
 from changeover.model.connections import Connections
@@ -93,7 +91,7 @@ class LocalPlatform:
         # A HAProxy that was started and not yet recorded holds the same ports, without members.
         process.kill_all_of(self._state / "haproxy")
         entries = self._entries({} if record is None else record.entries, fresh=fresh)
-        most = haproxy.most_connections(self._chain, _descriptors())
+        most = haproxy.most_connections(self._chain, descriptors.hard_limit())
         asked = {tier.name: self._hops[tier.kind].readiness_of(tier) for tier in self._chain.tiers}
         folder = self._state / "haproxy"
         write_whole(folder / "haproxy.cfg", haproxy.config(self._chain, entries, asked, most))
@@ -385,9 +383,3 @@ class LocalPlatform:
             if (instance := read_instance(file)) is not None:
                 taken |= {instance.address.port, instance.control.port}
         return taken
-
-
-def _descriptors() -> int:
-    """Files that a process may open. HAProxy raises its soft limit to the hard one by itself."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return sys.maxsize if hard == resource.RLIM_INFINITY else hard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from changeover.kit.files import write_whole
@@ -21,4 +22,7 @@ def ensure(folder: Path) -> Path:
         write_whole(folder / "edge.key", leaf.private_key_pem.bytes().decode(), mode=0o600)
         write_whole(folder / "edge.pem", chain)
         write_whole(ca_file, authority.cert_pem.bytes().decode())  # last: its presence says that all are there
+    # HAProxy looks for a key that is not in the file of the certificate under this name.
+    with contextlib.suppress(FileExistsError):
+        (folder / "edge.pem.key").symlink_to("edge.key")
     return ca_file

@@ -1,0 +1,79 @@
+"""The example with HAProxy tiers, one of them with a haproxy.cfg of one's own: rolled without a lost request."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.chain.chains import REPOSITORY, Chain, Said, here, tier_of
+from tests.chain.conftest import own_chain
+
+TRAFFIC = ("--rate", 50, "--connections", 8, "--uploads", 2, "--upload-size", "3MB", "--upload-time", "1s")
+EXAMPLE = REPOSITORY / "examples/04-own-proxies"
+
+
+def quick(said: Said) -> None:
+    """HAProxy has one time at the edge alone."""
+    for template in tier_of(said, "edge")["templates"].values():
+        for key in ("keepalive_time", "upstream_keepalive_time", "upstream_keepalive_timeout"):
+            del template[key]
+
+
+@contextmanager
+def example(folder: Path) -> Iterator[Chain]:
+    shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True)
+    with own_chain(folder, quick, example=EXAMPLE / "chain.yaml") as chain:
+        yield chain
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    with example(tmp_path_factory.mktemp("own proxies")) as chain:
+        chain.up()
+        yield chain
+
+
+def test_what_is_added_to_the_configuration_is_printed_with_its_reason(chain: Chain) -> None:
+    said = chain.here("render", "haproxy", "-f", chain.file).out
+    assert "haproxy.cfg:14: `http-after-response set-header Connection close" in said
+
+
+def test_every_part_of_the_configuration_serves(chain: Chain) -> None:
+    with chain.client() as client:
+        answer = client.get("/hello")
+        assert (answer.headers["x-edge-version"], answer.headers["x-gateway-version"]) == ("v1", "v1")
+        assert client.get("/local").text.startswith("served by edge-v1-")
+        assert "<title>static" in client.get("/", headers={"Host": "static.example.com"}).text
+        assert client.get("/inflight").status_code == 404
+
+
+def test_every_tier_is_rolled_under_traffic_without_a_lost_request(chain: Chain) -> None:
+    probe = chain.start("probe", *TRAFFIC, "--json")
+    probe.says(" in flight")
+    for tier in ("runtime", "gateway", "l4", "edge"):
+        assert chain.roll(tier, "v2")["outcome"] == "completed"
+    done = probe.signal(signal.SIGTERM).end(code=0)
+    assert done.json["lost"] == 0
+    chain.serves("edge", "v2")
+
+
+def test_a_mistake_is_named_by_file_and_line_before_anything_starts(chain: Chain) -> None:
+    text = (chain.folder / "haproxy.cfg").read_text()
+    (chain.folder / "broken.cfg").write_text(f"{text}    blance roundrobin\n")
+    file = chain.folder / "broken.yaml"
+    file.write_text(chain.file.read_text().replace("config: haproxy.cfg", "config: broken.cfg"))
+    done = here("up", "-f", file, "--state", chain.folder / "other", code=2)
+    assert f"[broken.cfg:{text.count(chr(10)) + 1}]" in done.err
+    assert "blance" in done.err
+    assert not list((chain.folder / "other/instances").glob("*/instance.json"))
+
+
+def test_the_same_restarts_without_a_drain_lose_requests(tmp_path: Path) -> None:
+    """The control: the traffic above notices what a rollout would break."""
+    with example(tmp_path) as chain:
+        done = chain.run("demo", "-f", chain.file, "--json", "--naive", *TRAFFIC, code=None)
+        assert (done.code, done.json["verdict"]["lost"] > 0) == (3, True), done
