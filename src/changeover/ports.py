@@ -283,6 +283,14 @@ class Nodes(Protocol):
     def __call__(self) -> tuple[Instance, ...]: ...
 
 
+@runtime_checkable
+class KeepsLogs(Protocol):
+    """A platform that has the output of its instances."""
+
+    def with_log(self, instance: Instance, what: str) -> str:
+        """`what` the instance does wrong, with the path of its log and its last lines, and without secrets."""
+
+
 class Platform(Protocol):
     """Where instances and load balancers come from."""
 

@@ -12,7 +12,7 @@ from changeover.engine.witnesses import Witnesses
 from changeover.model.connections import Connections
 from changeover.model.health import Health
 from changeover.model.instance import InFlight, Instance
-from changeover.ports import Hop, Membership, Platform, PoolsConnections, Router, Unknown
+from changeover.ports import Hop, KeepsLogs, Membership, Platform, PoolsConnections, Router, Unknown
 from changeover.rollout import events as on
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.members.phases import Phase
@@ -67,6 +67,8 @@ class Observer:
         """Instance and kind of finding about its counts -> since when it lasts, and when it was last so."""
         self._kernel: dict[str, tuple[float, Connections | None]] = {}
         """What the kernel showed, and when."""
+        self._explained: dict[str, tuple[float, str, str]] = {}
+        """Instance -> when its log was read, why it was not ready, and both in words."""
         self._count_read: set[str] = set()
         """Instances whose own count was read before they were admitted."""
         self._reported: set[tuple[str, str]] = set()
@@ -93,6 +95,7 @@ class Observer:
         self._noted = {name: at for name, at in self._noted.items() if name in names}
         self._lasts = {key: times for key, times in self._lasts.items() if key[0] in names}
         self._kernel = {name: found for name, found in self._kernel.items() if name in names}
+        self._explained = {name: found for name, found in self._explained.items() if name in names}
         self._count_read &= names
         self._reported = {key for key in self._reported if key[0] in names}
         return events
@@ -110,8 +113,18 @@ class Observer:
                 why = f"it did not answer within {self._health.timeout:g} s, its health.timeout ({why})"
             elif not why and phase in _STARTS and (why := await self._cannot_count(instance)):
                 events += self._unconfirmed(member, why, silent=False)
-            events += self._readiness(member, phase, why)
+            events += self._readiness(member, phase, self._with_log(instance, why))
         return events, await self._count(instance) if phase in self._counts else None
+
+    def _with_log(self, instance: Instance, why: str) -> str:
+        """Why it is not ready, with the end of its log; from the last look at that while the reason is the same."""
+        if not why or not isinstance(self._platform, KeepsLogs):
+            return why
+        at, before, text = self._explained.get(instance.name, (-inf, "", ""))
+        if before != why or self._now() - at >= self._timing.log_look:
+            at, text = self._now(), self._platform.with_log(instance, why)
+            self._explained[instance.name] = at, why, text
+        return text
 
     async def _cannot_count(self, instance: Instance) -> str:
         """Why its own count could not be read at a drain: its template is wrong, and must not be admitted."""

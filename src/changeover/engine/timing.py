@@ -22,6 +22,8 @@ class EngineTiming:
     kernel_look: float = 0.1
     """Between two looks at the connections of an instance while it has some: the kernel goes through all connections
     of the machine, which takes milliseconds."""
+    log_look: float = 1.0
+    """Between two looks at the log of an instance that is not ready: a message shows its end."""
     request_look: float = 0.1
     """Between two looks for requests of other commands: operators do not notice less."""
     guard_look: float = 0.2

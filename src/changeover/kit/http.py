@@ -6,6 +6,7 @@ The server could close a kept connection between two requests, and would count i
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
@@ -25,6 +26,8 @@ TIMEOUT = 2.0
 """Seconds until a control port without a response counts as unreachable."""
 
 
+_LOOKED_AT, _SHOWN = 400, 120
+"""Characters of an answer of which a message quotes as many as this."""
 BODY_READ = 8192
 """Bytes of a body in which a check looks for a text: HAProxy and Envoy look into as many."""
 
@@ -154,8 +157,12 @@ async def not_ok(
 
 
 def _beginning(answer: httpx.Response | DirectResponse) -> str:
-    text = " ".join(answer.text[:400].split())
-    return f" {text[:80]!r}" if text else ""
+    """Its first words: a part of a word could be a part of a secret, which nothing would recognise any more."""
+    words = answer.text[:_LOOKED_AT].split()
+    if len(answer.text) > _LOOKED_AT:
+        words = words[:-1]
+    shown = textwrap.shorten(" ".join(words), _SHOWN, placeholder=" ...")
+    return f" {shown!r}" if shown else ""
 
 
 async def cannot_connect(host: str, port: int, timeout: float) -> str:

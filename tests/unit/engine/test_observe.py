@@ -50,9 +50,11 @@ class Around:
         address = Address("127.0.0.1", 1)
         return {m.name: Instance(m.name, "web", m.template, address, address) for m in members}
 
-    def observer(self, *members: Member, router: Router | None = None, **facts: Any) -> Observer:
+    def observer(
+        self, *members: Member, router: Router | None = None, platform: Platform | None = None, **facts: Any
+    ) -> Observer:
         instances = self.instances(*members)
-        hop, platform = cast(Hop, _Hop(self)), cast(Platform, _Platform(self))
+        hop, platform = cast(Hop, _Hop(self)), platform or cast(Platform, _Platform(self))
         router = router or cast(Router, _Router(self))
         return Observer(hop, router, platform, instances, lambda: self.now, **facts)
 
@@ -93,6 +95,11 @@ class _Platform:
 
     def connections(self, instance: Instance) -> Connections | None:
         return self.around.kernel
+
+
+class _Logging(_Platform):
+    def with_log(self, instance: Instance, what: str) -> str:
+        return f"{what}; log at {self.around.now:g}"
 
 
 def member(phase: Phase, name: str = NAME, since: float = 100.0) -> Member:
@@ -300,6 +307,17 @@ def test_an_answer_that_comes_too_late_is_the_reason() -> None:
     assert slow.look(starting) == [on.InstanceUnready(102, NAME, reason)]
     patient = Around(ready=True, answers_after=3.0)
     assert patient.look(starting, health=Health.model_validate({"timeout": "10s"})) == [on.InstanceReady(103, NAME)]
+
+
+def test_why_it_is_not_ready_comes_with_the_end_of_its_log_which_is_read_once_a_second() -> None:
+    around, starting = Around(ready=False), member(Phase.CREATING)
+    observer = around.observer(starting, platform=cast(Platform, _Logging(around)))
+    seen: list[on.Event] = []
+    for _ in range(3):
+        seen += around.look(starting, observer=observer)
+        around.now += 0.5
+    reasons = [event.reason for event in seen if isinstance(event, on.InstanceUnready)]
+    assert reasons == [f"{NO}; log at 100", f"{NO}; log at 100", f"{NO}; log at 101"]
 
 
 def test_one_that_serves_is_not_asked_at_every_look() -> None:

@@ -30,7 +30,7 @@ from changeover.model.instance import Address, Instance, LaunchSpec
 from changeover.model.stop import StopTo
 from changeover.platforms.local import haproxy, logs, orphans, tls
 from changeover.platforms.local.environment import Environments
-from changeover.platforms.local.output import check_now, tail_of
+from changeover.platforms.local.output import check_now, tail_of, words_of
 from changeover.platforms.local.peers import Peers
 from changeover.platforms.local.state_files import (
     BalancerRecord,
@@ -326,14 +326,18 @@ class LocalPlatform:
         if stopped and process.session_alive(instance.pid, instance.born, Path(instance.directory)):
             return None  # a shell ends on the signal at once, before the server that it started
         folder = Path(instance.directory)
-        tail = self.environments.hide(tail_of(folder / "log"))
+        words = words_of(folder / "log", self.environments.hide)
         if not stopped and (left := list(process.members_of(folder))):
             names = ", ".join(f"{process.command_line(pid)} (pid {pid})" for pid in left[:3])
             return (
                 f"its first process ended, while {len(left)} that it started went on: {names}. Run the server in the "
-                f"foreground: neither as a daemon nor behind a command that ends{'. Its log: ' if tail else ''}{tail}"
+                f"foreground: neither as a daemon nor behind a command that ends; {words}"
             )
-        return tail or "its process ended and left nothing in its log"
+        return words
+
+    def with_log(self, instance: Instance, what: str) -> str:
+        hide = self.environments.hide
+        return f"{hide(what)}; {words_of(Path(instance.directory) / 'log', hide)}"
 
     def connections(self, instance: Instance) -> Connections | None:
         return self._peers.of(instance, self._routers_of(instance.tier))

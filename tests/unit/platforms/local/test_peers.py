@@ -157,7 +157,7 @@ def test_a_connection_is_as_old_as_the_look_that_found_it(served: Served) -> Non
     assert first is not None
     assert [one.age for one in first.routers] == [inf]
     served.client()
-    for ages in ([0.0, inf], [0.001, inf]):
+    for ages in ([0.0, inf], [1e-9, inf]):
         seen = peers.of(served.instance, None)
         assert seen is not None
         assert all(age >= least for age, least in zip(sorted(one.age for one in seen.routers), ages, strict=True))
