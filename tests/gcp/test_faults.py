@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -124,6 +127,7 @@ def test_health_may_be_empty_or_stale(fake: Fake, group: ZonalGroup) -> None:
 
 def test_a_wait_may_return_before_the_operation_is_done(fake: Fake, group: ZonalGroup) -> None:
     fake.fault(do="wait")
+    fake.fault(do="slow", on="instanceGroupManagers.resize", seconds=100)
     operation = group.wait_once(group.resize(3))
     assert operation.status == compute_v1.Operation.Status.RUNNING
     assert group.wait(operation).status == compute_v1.Operation.Status.DONE
@@ -148,5 +152,22 @@ def test_a_fault_may_let_calls_pass_first(fake: Fake, group: ZonalGroup) -> None
 
 
 def test_a_fault_that_there_is_not_is_refused(fake: Fake) -> None:
-    answer = fake.http.post("/fake/faults", json={"do": "explode"})
-    assert (answer.status_code, "explode" in answer.text) == (400, True)
+    for spec, word in (({"do": "explode"}, "explode"), ({"do": "drop", "one": "x"}, "on, one")):
+        answer = fake.http.post("/fake/faults", json=spec)
+        assert (answer.status_code, word in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize(("when", "size"), [("before", 2), ("after", 3)])
+def test_a_client_dies_before_or_after_the_effect_of_its_call(
+    fake: Fake, group: ZonalGroup, when: str, size: int
+) -> None:
+    url = f"{fake.endpoint}/compute/v1/projects/shop/zones/{ZONE}/instanceGroupManagers/web/resize?size=3"
+    script = "import sys, urllib.request as u; sys.stdin.readline(); u.urlopen(u.Request(sys.argv[1], method='POST'))"
+    client = subprocess.Popen([sys.executable, "-c", script, url], stdin=subprocess.PIPE)
+    fake.fault(do="kill_client", on="instanceGroupManagers.resize", when=when, pid=client.pid)
+    client.communicate(b"go\n", timeout=20)
+    assert client.returncode == -signal.SIGKILL
+    calls = fake.log("instanceGroupManagers.resize")
+    assert calls[-1]["status"] == "dropped"
+    assert ("operation" in calls[-1]) is (when == "after")
+    until(lambda: group.get().target_size == size, "the size")

@@ -29,7 +29,8 @@ def group(fake: Fake) -> Iterator[ZonalGroup]:
     until(lambda: made.get().status.is_stable, "a stable group")
 
 
-def test_an_operation_is_done_long_before_its_instance_serves(group: ZonalGroup) -> None:
+def test_an_operation_is_done_long_before_its_instance_serves(fake: Fake, group: ZonalGroup) -> None:
+    fake.fault(do="hold", action="CREATING", instance="web-new", times=None)
     operation = group.create("web-new")
     assert operation.status == compute_v1.Operation.Status.RUNNING
     done = group.wait(operation)
@@ -39,18 +40,22 @@ def test_an_operation_is_done_long_before_its_instance_serves(group: ZonalGroup)
     assert not group.instances()["web-new"].instance_status
     assert group.get().target_size == 3
     assert not group.get().status.is_stable
+    fake.http.delete("/fake/faults")
     assert "web-new" in group.serving(3)
     assert group.get().status.is_stable
 
 
-def test_a_deleted_instance_leaves_the_balancer_and_then_the_group(group: ZonalGroup) -> None:
+def test_a_deleted_instance_leaves_the_balancer_and_then_the_group(fake: Fake, group: ZonalGroup) -> None:
+    fake.fault(do="hold", action="DELETING", instance="web-short", times=None)
     group.wait(group.create("web-short"))
     assert "web-short" in group.serving(3)
     group.wait(group.delete("web-short"))
     assert group.get().target_size == 2
-    seen = group.instances().get("web-short")
-    assert seen is None or (seen.current_action == "DELETING" and not seen.version.instance_template)
-    assert "web-short" not in group.healthy()
+    seen = group.instances()["web-short"]
+    assert seen.current_action == "DELETING"
+    assert not seen.version.instance_template
+    assert "web-short" not in group.health()
+    fake.http.delete("/fake/faults")
     until(lambda: "web-short" not in group.instances(), "the instance to be gone")
     group.serving(2)
 

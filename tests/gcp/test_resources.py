@@ -70,8 +70,10 @@ def test_a_recreated_instance_has_its_name_and_the_present_template(fake: Fake, 
     name = min(group.instances())
     before = group.instances()[name]
     group.wait(group.patch(versions=[{"name": "v2", "instance_template": "global/instanceTemplates/web-v2"}]))
+    fake.fault(do="hold", action="RECREATING", instance=name, times=None)
     done(fake, fake.call("POST", f"{MANAGER}/recreateInstances", {"instances": [url_of(name)]}).json())
     assert group.instances()[name].current_action == "RECREATING"
+    fake.http.delete("/fake/faults")
     group.serving(3)
     after = group.instances()[name]
     assert after.id != before.id

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.gcp.clients import ZonalGroup
 from tests.gcp.fakes import Fake, left_running, running, until
@@ -102,3 +103,41 @@ def test_nothing_outlives_the_fake(tmp_path: Path, killed: bool) -> None:
     else:
         assert fake.stop() == 0
     until(lambda: not left_running(tmp_path), "every process to be gone", 5)
+
+
+def test_a_balancer_that_is_changed_loses_no_request_and_follows_its_groups(tmp_path: Path) -> None:
+    with running(world(drain=100), tmp_path) as fake:
+        group = ZonalGroup(fake)
+        group.serving(2)
+        address, answers = f"http://{fake.address('web')}/", list[int]()
+        ended = threading.Event()
+
+        def ask() -> None:
+            with httpx.Client(trust_env=False) as client:  # a connection for each request, or none would be refused
+                while not ended.is_set():
+                    answers.append(client.get(address, headers={"Connection": "close"}).status_code)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        service = "global/backendServices/web"
+        assert fake.call("PATCH", service, {"timeoutSec": 77}).status_code == 200
+        until(lambda: fake.call("GET", service).json().get("timeoutSec") == 77, "the change")
+        group.serving(2)
+        begun = len(answers)
+        until(lambda: len(answers) > begun + 20, "requests after it")
+        ended.set()
+        asking.join()
+        assert set(answers) == {200}
+        assert fake.call("PATCH", service, {"backends": []}).status_code == 200
+        until(lambda: fake.http.get(address).status_code == 503, "the service without backends")
+
+
+def test_the_groups_own_updater_loses_what_lasts_longer_than_the_drain(tmp_path: Path) -> None:
+    policy = {"type": "PROACTIVE", "maxSurge": {"fixed": 2}, "maxUnavailable": {"fixed": 0}}
+    with running(world(drain=0, updatePolicy=policy), tmp_path) as fake:
+        group = ZonalGroup(fake)
+        group.serving(2)
+        uploads = Uploads(fake.address("web"), 4)
+        until(lambda: uploads.begun >= 8, "uploads under way")
+        group.wait(group.patch(versions=[{"name": "v2", "instance_template": "global/instanceTemplates/web-v2"}]))
+        assert ["200" in answer for answer in uploads.finished()] == [False] * 4

@@ -65,6 +65,7 @@ class World:
             self.clock, self.store, self.machines, self.services, self.faults, self.actors, self.places.zones
         )
         self.groups = Groups(around, self.operations)
+        self.services.roster = self.groups.roster
         self.plain = PlainResources(self.store, self.operations, network.balancer, self.follow)
         self.instances = Instances(self.machines, self.services, self.operations, self.clock)
         self.health = Health(self.services, self.faults)

@@ -11,10 +11,13 @@ import csv
 import ctypes
 import shutil
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+SOCKET = "haproxy.sock"
+"""In its folder, where it is started: the next process gets the listeners through it."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +51,42 @@ class HaproxyProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._config = ""
 
-    async def run(self, config: str) -> bool:
-        """Start it, or start it again with another configuration; open connections go on. Whether it started.
+    async def run(self, config: str, members: Sequence[Member] = ()) -> None:
+        """Start it, or have another process take its listeners over: open connections go on, and none is refused.
 
-        It begins without members.
+        `members`: those that it has. The healthy ones are healthy from the start, the others get no traffic yet.
         """
         if config == self._config:
-            return False
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._folder / "haproxy.cfg"
-        file.write_text(config, encoding="utf-8")
-        old, more = self._process, list[str]()
+        before, old, more = dict[str, Seen](), self._process, list[str]()
         if old is not None:
-            more = ["-sf", str(old.pid)]
+            before = await self.seen()
+            more = ["-sf", str(old.pid), "-x", SOCKET]
+        kept = [member for member in members if member.name in before and before[member.name].healthy]
+        servers = "".join(f"    server {m.name} {m.address}:{m.port} {m.settings}\n" for m in kept)
+        (self._folder / "haproxy.cfg").write_text(f"{config}{servers}", encoding="utf-8")
         with (self._folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                binary(), "-db", "-f", str(file), *more, stdout=log, stderr=log, preexec_fn=_die_with_parent
+                *(binary(), "-db", "-f", "haproxy.cfg", *more),
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                preexec_fn=_die_with_parent,
             )
         self._config = config
+        await self._started(self._process)
+        for member in members:
+            if member not in kept:
+                await self.admit(member)
+
+    async def _started(self, process: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(10):
             while True:
                 with contextlib.suppress(OSError):
-                    if f"Pid: {self._process.pid}\n" in await self.ask("show info"):
-                        return True
-                if self._process.returncode is not None:
+                    if f"Pid: {process.pid}\n" in await self.ask("show info"):
+                        return
+                if process.returncode is not None:
                     text = (self._folder / "log").read_text(encoding="utf-8", errors="replace")
                     raise RuntimeError(f"HAProxy did not start: {text[-500:]}")
                 await asyncio.sleep(0.02)
@@ -98,8 +113,9 @@ class HaproxyProcess:
         if "registered" not in (answer := await self.ask(added)):
             raise RuntimeError(f"HAProxy answered {added!r} with {answer!r}")
         await self.ask(f"set server {server} state ready")
-        await self.ask(f"set server {server} health down")
-        await self.ask(f"enable health {server}")
+        if member.settings:
+            await self.ask(f"set server {server} health down")
+            await self.ask(f"enable health {server}")
 
     async def remove(self, name: str) -> None:
         """No new connection or request; what is open goes on."""
@@ -110,7 +126,8 @@ class HaproxyProcess:
         await self.ask(f"set server members/{name} state maint")
         await self.ask(f"shutdown sessions server members/{name}")
         for _ in range(100):  # a session takes a moment to end, and HAProxy refuses until then
-            if "deleted" in (answer := await self.ask(f"del server members/{name}")) or "No such" in answer:
+            answer = await self.ask(f"del server members/{name}")
+            if "deleted" in answer or "No such" in answer or "runtime" in answer:  # of a file: it stays in maintenance
                 return
             await asyncio.sleep(0.02)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tests.gcp.fake.balancers import checks
-from tests.gcp.fake.balancers.haproxy import HaproxyProcess, Member, Seen
+from tests.gcp.fake.balancers.haproxy import SOCKET, HaproxyProcess, Member, Seen
 from tests.gcp.fake.clock import Clock
 from tests.gcp.fake.machines.machines import group_link
 from tests.gcp.fake.machines.network import Network
@@ -51,19 +51,21 @@ class Service:
         return any(path_in(backend["group"], url) for backend in self._resource.get("backends", []))
 
     async def run(self) -> None:
+        """Start the process, or replace it where its settings changed; its members stay as healthy as they were."""
         async with self._lock:
-            if await self._process.run(self._config()):
-                for name, (vm, group) in self._members.items():
-                    if name not in self._leaving:
-                        await self._process.admit(self._member(vm, group))
+            await self._process.run(
+                self._config(),
+                [self._member(vm, group) for name, (vm, group) in self._members.items() if name not in self._leaving],
+            )
 
     async def stop(self) -> None:
         await self._process.stop()
 
     async def admit(self, vm: Vm, group: str) -> None:
         async with self._lock:
-            self._members[server_of(vm)] = (vm, group)
-            await self._process.admit(self._member(vm, group))
+            if server_of(vm) not in self._members:
+                self._members[server_of(vm)] = (vm, group)
+                await self._process.admit(self._member(vm, group))
 
     async def remove(self, vm: Vm) -> None:
         """The first half of draining: nothing new to it."""
@@ -81,6 +83,10 @@ class Service:
     def members(self, group: str) -> list[tuple[str, Vm]]:
         """Those that are not being removed, with their names in HAProxy."""
         return [(name, vm) for name, (vm, its) in self._members.items() if its == group and name not in self._leaving]
+
+    def strays(self) -> list[Vm]:
+        """Members of groups that the service has no longer."""
+        return [vm for name, (vm, its) in self._members.items() if not self.has(its) and name not in self._leaving]
 
     def port(self, group: str) -> int:
         """portName: "a named port on a backend instance group"; passthrough balancers forward to the rule's port."""
@@ -133,7 +139,8 @@ class Service:
         check = self._check()
         binds = "".join(f"    bind {address}:{port}\n" for address, port in self._frontends())
         return f"""global
-    stats socket ipv4@{self.address}:{ADMIN_PORT} level admin expose-fd listeners
+    stats socket ipv4@{self.address}:{ADMIN_PORT} level admin
+    stats socket unix@{SOCKET} level admin expose-fd listeners
     maxconn 2000
     nbthread 1
 
@@ -168,9 +175,12 @@ class Services:
         self._network = network
         self._folder = folder
         self._services: dict[str, Service] = {}
+        self._drops: set[asyncio.Task[None]] = set()
+        self.roster: Callable[[], Mapping[str, list[Vm]]] = dict
+        """Every group's path with its VMs."""
 
     async def follow(self) -> None:
-        """Start, restart and stop processes so that they are what the resources say."""
+        """Start, replace and stop processes, and admit and remove members, so that they are what the resources say."""
         paths = {path_of(resource["selfLink"], "") for resource in self._store.of_kind(KIND)}
         for path in self._services.keys() - paths:
             await self._services.pop(path).stop()
@@ -180,6 +190,20 @@ class Services:
                 address = self._network.balancer()
                 self._services[path] = Service(path, self._store, self._clock, folder, address, self._sick)
             await self._services[path].run()
+        for group, vms in self.roster().items():
+            for vm in vms:
+                await self.admit(vm, group)
+        for service in self._services.values():
+            for vm in service.strays():
+                await service.remove(vm)
+                task = asyncio.get_running_loop().create_task(self._drop(service, vm))
+                self._drops.add(task)
+                task.add_done_callback(self._drops.discard)
+
+    async def _drop(self, service: Service, vm: Vm) -> None:
+        """Removing a group from a service drains its VMs too (page "Enable connection draining")."""
+        await self._clock.sleep(service.drain)
+        await service.forget(vm)
 
     def get(self, path: str) -> Service:
         self._store.get(path)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.gcp.fake.balancers.haproxy import HaproxyProcess
+from tests.gcp.fake.balancers.haproxy import SOCKET, HaproxyProcess
 from tests.gcp.fake.balancers.services import ADMIN_PORT, TRAFFIC_PORT, Services
 from tests.gcp.fake.machines.network import Network
 from tests.gcp.fake.resources.links import name_of, path_of
@@ -79,6 +79,7 @@ class UrlMaps:
         backends = "".join(backend(number, weights) for number, (_, weights) in enumerate(routes))
         return f"""global
     stats socket ipv4@{address}:{ADMIN_PORT} level admin
+    stats socket unix@{SOCKET} level admin expose-fd listeners
     maxconn 2000
     nbthread 1
 

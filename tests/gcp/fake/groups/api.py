@@ -13,6 +13,7 @@ from tests.gcp.fake.groups.group import Group, Surroundings
 from tests.gcp.fake.groups.healer import heal
 from tests.gcp.fake.groups.managed import Managed
 from tests.gcp.fake.machines.machines import group_link
+from tests.gcp.fake.machines.vm import Vm
 from tests.gcp.fake.resources import listing, rules
 from tests.gcp.fake.resources.links import link, name_of, path_of, with_links
 from tests.gcp.fake.resources.operations import Operations, scope_of
@@ -37,6 +38,13 @@ class Groups:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+
+    def roster(self) -> dict[str, list[Vm]]:
+        """Every group with its VMs, without those that are leaving."""
+        return {
+            path: [m.vm for m in group.managed.values() if m.vm is not None and m.vm.started and not m.leaving]
+            for path, group in self.groups.items()
+        }
 
     async def stop(self) -> None:
         for task in self._tasks:

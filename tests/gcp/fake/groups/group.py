@@ -220,6 +220,7 @@ class Group:
         clock = self._around.clock
         while True:
             await clock.sleep(clock.delays.provision)
+            await self._held(managed)
             error = self._around.faults.creation(self.path, managed.zone)
             if error is None:
                 break
@@ -240,6 +241,10 @@ class Group:
         await self._around.services.admit(vm, self.path)
         managed.action = "VERIFYING" if self.check() else "NONE"
 
+    async def _held(self, managed: Managed) -> None:
+        while self._around.faults.holds(managed.action, managed.name):
+            await self._around.clock.sleep(self._around.clock.delays.look)
+
     def _failed(self, managed: Managed, error: Json) -> None:
         details = {"action": managed.action, "instance": link(managed.path), "version": managed.version.resource()}
         error = {"code": error["code"], "message": error["message"]}
@@ -259,6 +264,7 @@ class Group:
     async def _delete(self, managed: Managed, *, graceful: bool) -> None:
         if (vm := managed.vm) is not None:
             await self._drain(vm)
+            await self._held(managed)
             await self._end(vm, graceful=graceful)
         self.managed.pop(managed.name, None)
 

@@ -65,15 +65,14 @@ class Operations:
         stored.clear()
         stored.update(operation)
         self._done[stored["name"]] = asyncio.Event()
-        task = asyncio.get_running_loop().create_task(
-            self._carry_out(stored, effect, self._faults.operation(unscoped(call.method)))
-        )
+        task = asyncio.get_running_loop().create_task(self._carry_out(stored, effect, unscoped(call.method)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return dict(stored)
 
-    async def _carry_out(self, operation: Json, effect: Callable[[], Awaitable[None]], fault: Json | None) -> None:
-        await self._clock.sleep(self._clock.delays.operation)
+    async def _carry_out(self, operation: Json, effect: Callable[[], Awaitable[None]], method: str) -> None:
+        fault = self._faults.operation(method)
+        await self._clock.sleep(self._faults.slow(method) or self._clock.delays.operation)
         try:
             if fault is None:
                 await effect()

@@ -5,7 +5,10 @@
 | `error` | `on`, `error`, `when` | the call is answered with an error, before or `after` its effect |
 | `drop` | `on`, `when` | the connection is closed without an answer, before or `after` the effect |
 | `operation` | `on`, `code`, `bare`? | the operation has that error, `bare`: without a status, and no effect |
+| `kill_client` | `on`, `when`, `pid` | SIGKILL to that process, before or `after` the effect, and no answer |
 | `act` | `on`, `verb`, `path`, `body` | somebody else's call is made right before this one |
+| `slow` | `on`, `seconds` | the operation takes that long, at speed 1 |
+| `hold` | `action`, `instance` | an instance stays in `CREATING`, `RECREATING` or `DELETING` until faults are cleared |
 | `creation` | `group`?, `zone`?, `error` | a VM cannot be created: `stockout` or `quota` |
 | `unhealthy` | `instance` | a VM that no check finds healthy |
 | `health` | `service`, `answer` | getHealth is `empty` or `stale` |
@@ -21,6 +24,8 @@ many calls pass first. `error` is `rateLimitExceeded`, `tooManyRequests` or a st
 from __future__ import annotations
 
 import fnmatch
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -37,7 +42,21 @@ CREATION = {
     },
     "quota": {"code": "QUOTA_EXCEEDED", "message": "Quota 'CPUS' exceeded.  Limit: 24.0 in region."},
 }
-KINDS = frozenset({"error", "drop", "operation", "act", "creation", "unhealthy", "health", "wait", "load"})
+KINDS = {
+    "error": "on error when?",
+    "drop": "on when?",
+    "kill_client": "on pid when?",
+    "operation": "on code bare?",
+    "slow": "on seconds",
+    "act": "on verb path body?",
+    "hold": "action instance",
+    "creation": "error group? zone?",
+    "unhealthy": "instance",
+    "health": "answer service?",
+    "wait": "",
+    "load": "group size",
+}
+"""With the fields of each; those that end in ? may be left out. `do`, `times` and `skip` belong to all."""
 
 
 @dataclass
@@ -57,8 +76,13 @@ class Faults:
         self.violations.append(text)
 
     def add(self, spec: Json) -> None:
-        if spec.get("do") not in KINDS:
+        """Raises ApiError for one that there is not, or with a field too many or too few."""
+        if (fields := KINDS.get(spec.get("do", ""))) is None:
             raise ApiError(400, "invalid", f"fake: no fault {spec.get('do')!r}")
+        needed = {field for field in fields.split() if not field.endswith("?")}
+        known = {field.rstrip("?") for field in fields.split()} | {"do", "times", "skip"}
+        if wrong := (needed - spec.keys()) | (spec.keys() - known):
+            raise ApiError(400, "invalid", f"fake: fault {spec['do']}: missing or unknown: {', '.join(sorted(wrong))}")
         self._faults.append(Fault(spec, spec.get("times", 1), spec.get("skip", 0)))
 
     def clear(self) -> None:
@@ -80,10 +104,26 @@ class Faults:
                 return backend_error(int(code))
 
     def drops(self, method: str, when: When) -> bool:
+        """Whether the connection is closed without an answer, for the client's death or without it."""
+        if spec := self._use("kill_client", when=when, on=method):
+            os.kill(spec["pid"], signal.SIGKILL)
+            return True
         return self._use("drop", when=when, on=method) is not None
 
     def operation(self, method: str) -> Json | None:
         return self._use("operation", on=method)
+
+    def slow(self, method: str) -> float:
+        spec = self._use("slow", on=method)
+        return float(spec["seconds"]) if spec else 0
+
+    def holds(self, action: str, instance: str) -> bool:
+        return any(
+            fault.spec["do"] == "hold"
+            and fault.spec["action"] == action
+            and fnmatch.fnmatchcase(instance, fault.spec["instance"])
+            for fault in self._faults
+        )
 
     def acts(self, method: str) -> Iterator[Json]:
         for _ in range(sum(fault.spec["do"] == "act" for fault in self._faults)):
