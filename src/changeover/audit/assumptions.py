@@ -36,6 +36,8 @@ class Assumptions:
     behind: str | None = _key("what stands in front of the first hop: `google`, the HTTP load balancer, or `clients`")
     reloads: bool | None = _key("whether nginx is reloaded while it serves: `yes` or `no`")
     idempotency_key: bool | None = _key("whether repeated POSTs are recognised by the application: `yes` or `no`")
+    weight_wait: float | None = _key("time from setting the weight of a target to 0 until it is stopped")
+    kong: str | None = _key("version of Kong, such as 3.9")
     nginx: str | None = _key("version of nginx, such as 1.22.1")
 
     @property

@@ -8,6 +8,11 @@ from changeover.audit.finding import Effect, Finding, met, unknown, violated
 from changeover.audit.setting import Setting
 from changeover.audit.view import Hop, View
 
+APART = 5.0
+"""Seconds between the idle timeouts of a pool and its server: the way of a request, and clocks that differ."""
+SHORT = 10.0
+"""Seconds that every proxy and browser waits for a response."""
+
 
 def occupied(view: View, hop: Hop, asked: Assumptions) -> float:
     """Seconds that the largest upload occupies a hop: short behind a hop that buffers uploads."""

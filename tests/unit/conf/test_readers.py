@@ -30,14 +30,14 @@ def test_any_text_is_read_or_refused(reader: Reader, parts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
-@pytest.mark.parametrize("part", ["a {", "}", '"', "\\\n", "a=b\n", "[", "{", "- ", "a;\n", "  ", "x"])
+@pytest.mark.parametrize("part", ["\n", " \n", "a {", "}", '"', "\\\n", "a=b\n", "[", "{", "- ", "a;\n", "  ", "x"])
 def test_a_long_run_of_one_thing_takes_no_long_time(reader: Reader, part: str) -> None:
-    text = part * (400_000 // len(part))
+    text = part * (100_000 // len(part))
     start = time.process_time()
     reader.recognises(text, "a")
     with suppress(Unreadable):
         reader.read(text, "a")
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize(

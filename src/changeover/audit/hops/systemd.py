@@ -56,6 +56,8 @@ def _merged(units: Sequence[UnitFile]) -> dict[str, list[Entry]]:
 
 
 def _software(merged: dict[str, list[Entry]]) -> str | None:
+    if any("kong" in entry.value for entry in merged.get("ExecStart", [])):
+        return "kong"  # its package starts the nginx within it
     for entry in merged.get("ExecStart", []):
         words = [PurePosixPath(word.lstrip(_PREFIXES)).name for word in _split(entry.value) or ()]
         for word in words[:8]:

@@ -16,7 +16,7 @@ from changeover.conf.nginx.grammar import Directive, NotNginx, parse
 from changeover.conf.place import Place, Unreadable
 
 _SIGN = re.compile(
-    r"^\s*(?:(?:http|events|stream|server|mail)\s*\{|(?:upstream|location)\s[^;{}#\n]*\{"
+    r"^[ \t]*(?:(?:http|events|stream|server|mail)\s*\{|(?:upstream|location)\s[^;{}#\n]*\{"
     r"|(?:proxy_pass|worker_processes|listen|server_name|worker_shutdown_timeout)\s+[^=:\n]*;)",
     re.MULTILINE,
 )

@@ -8,13 +8,11 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.hops.nginx import NginxHttp
+from changeover.audit.limits import SHORT
 from changeover.audit.rule import Rule
 from changeover.audit.view import View
 from changeover.conf.nginx import values
 from changeover.conf.place import Place
-
-SHORT = 10.0
-"""Seconds that every proxy and browser waits."""
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
