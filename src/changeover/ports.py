@@ -194,6 +194,31 @@ class CountsTraffic(Protocol):
         """Instance -> a number that only grows, and grows with each request to it. Raises Unknown."""
 
 
+@dataclass(frozen=True)
+class Broken:
+    """What one router counted of the requests to an instance, or to its whole tier, since the router began to count."""
+
+    ended: int
+    """Requests that broke and were not sent again to another instance. It only grows."""
+    open: int
+    """Requests that are under way; connections where it passes bytes."""
+    connections: int | None = None
+    """Where it passes bytes: all connections so far. It cannot tell a broken one that the instance closed from others.
+    None: it reads requests, and `ended` leaves out none."""
+
+
+@runtime_checkable
+class CountsBroken(Protocol):
+    """A router that counts the requests that break, so that an outcome can state what the death of an instance cost."""
+
+    async def broken(self, names: frozenset[str]) -> Mapping[str, Mapping[str, Broken]]:
+        """Instance -> source in words, such as a node of the tier in front -> its counts; every name has an entry.
+
+        One source of several instances has one `ended` for all of them. An instance without a source got no request.
+        Raises Unknown where a source does not answer.
+        """
+
+
 @runtime_checkable
 class PoolsInward(Protocol):
     """A hop that keeps its connections to the tier behind, so that new weights there take effect with new ones."""

@@ -44,7 +44,27 @@ def test_a_new_instance_that_is_killed_during_a_roll_is_replaced(rolled: Chain) 
     assert upload.answer is not None, upload.error
     assert upload.answer.status_code == 201
     assert told["outcome"] == "completed"
+    assert told["deaths"] == [f"{victim['name']} of tier runtime died while admitted: 0 requests broken."]
+    assert not told["interrupted"]
     assert victim["pid"] not in rolled.serves("runtime", goal)
+
+
+def test_an_instance_that_dies_with_an_upload_makes_the_roll_an_interruption_with_its_number(rolled: Chain) -> None:
+    goal = rolled.other("runtime")
+    with SlowUpload(rolled) as keeps_the_roll:
+        first = keeps_the_roll.arrives()
+        roll = rolled.start("roll", "runtime", "--to", goal, "--json")
+        roll.says(first["name"], "draining")
+        with SlowUpload(rolled, 3_000_000) as upload:
+            victim = upload.arrives()
+            kill(victim["pid"])
+            roll.says(victim["name"], "died")
+        keeps_the_roll.finish()
+        told = roll.end(3).json
+    broke = [text for text in told["interruptions"] if victim["name"] in text]
+    assert broke[0].endswith("1 request broken.")
+    (row,) = [row for row in rolled.run("history", "--json").json["rollouts"] if row["interruptions"]]
+    assert row["interruptions"][0] == broke[0]
 
 
 def test_an_old_instance_and_a_gateway_that_are_killed_do_not_stop_a_roll(rolled: Chain) -> None:
@@ -63,7 +83,9 @@ def test_an_old_instance_and_a_gateway_that_are_killed_do_not_stop_a_roll(rolled
         kill(victim["pid"])
     for victim in victims:
         roll.says(victim["name"], "failed")
-    assert roll.end(0).json["outcome"] == "completed"
+    told = roll.end(3).json  # of both at once nobody knows what they broke: the gateway counted that
+    assert told["outcome"] == "completed"
+    assert any(f"{victims[0]['name']} of tier runtime died" in text for text in told["interruptions"])
     gateway = victims[1]
     rolled.until(lambda told: len(admitted := _admitted(told)) == 2 and gateway["name"] not in admitted, "a gateway")
     rolled.serves("runtime", goal)

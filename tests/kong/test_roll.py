@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.chain.chains import Chain, Command, running_in, until
+from tests.chain.chains import Chain, Command, kill, running_in, until
 from tests.kong.kongs import REAL, TOKEN, Kong, any_kong, plain_document, route, run
 
 from changeover.kit import sockets
@@ -116,6 +116,23 @@ def test_while_one_node_does_not_confirm_the_rollout_waits_for_it_and_goes_on_wh
     second.fault = ""
     assert roll.end(0).json["outcome"] == "completed"
     assert probe.signal(signal.SIGTERM).end().code == 0
+
+
+@only_double
+def test_kong_counts_nothing_that_breaks_so_the_cost_of_a_death_is_unknown_and_interrupts(behind: Behind) -> None:
+    chain, double, second = behind.chain, behind.kong.double, behind.kong.served[1]
+    assert double is not None
+    (old,) = chain.instances("runtime")
+    double.do(second.admin.close())  # the new instance waits, and the old one serves
+    roll = chain.start("roll", "runtime", "--to", chain.other("runtime"), "--json")
+    roll.says("ready: no confirmation from")
+    kill(old["pid"])
+    roll.says(old["name"], "died while admitted")
+    double.do(second.admin.open())
+    told = roll.end(3).json
+    assert told["outcome"] == "completed"
+    unknown = "unknown whether requests broke: its routers do not count requests that break"
+    assert f"{old['name']} of tier runtime died while admitted: {unknown}." in told["interruptions"]
 
 
 @only_double

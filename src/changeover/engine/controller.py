@@ -12,7 +12,7 @@ from functools import partial
 
 from changeover.engine.guardian import guard
 from changeover.engine.journal.journal import Journal
-from changeover.engine.journal.records import INTERRUPTION, LogLine, RolloutRow
+from changeover.engine.journal.records import DEATH, INTERRUPTION, LogLine, RolloutRow
 from changeover.engine.log_lines import log_lines
 from changeover.engine.observe import Observer
 from changeover.engine.performer import Performer
@@ -22,6 +22,7 @@ from changeover.kit.clock import Clock
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
+from changeover.model.instance import DeathCost
 from changeover.model.revision import template_of
 from changeover.ports import CannotStart, CanWeigh, Unknown
 from changeover.rollout import commands as do
@@ -251,6 +252,8 @@ class Controller:
     def _feed(self, tier: str, event: on.Event) -> Decision:
         """Have the machine decide, write the decision down, then begin to perform it."""
         machine = self.machines[tier]
+        if isinstance(event, on.InstanceGone):
+            self._note_death(tier, event)
         decision = machine.handle(event)
         if decision.is_empty:
             return decision
@@ -271,10 +274,23 @@ class Controller:
                 self._performer.forget(tier, move.member.name)
         return decision
 
+    def _note_death(self, tier: str, event: on.InstanceGone) -> None:
+        """Write what the death of an instance cost, before the step that follows: a killed controller loses neither."""
+        member = self.machines[tier].fleet.get(event.name)
+        if member is None or not member.may_carry:
+            return
+        cost = event.cost or DeathCost(unknown="its routers were not asked")
+        text = f"{event.name} of tier {tier} died while {member.phase}: {cost}."
+        self._note(LogLine(DEATH if cost.is_nothing else INTERRUPTION, text, event.name))
+
     def _note_interruption(self, text: str) -> None:
-        """Write into the log of the rollout in progress that requests of any tier were broken meanwhile."""
+        """Write that requests of any tier were broken meanwhile."""
+        self._note(LogLine(INTERRUPTION, text))
+
+    def _note(self, line: LogLine) -> None:
+        """Write a line into the log of the rollout in progress, whichever tier it is about."""
         for row in self._journal.rollouts(unfinished=True):
-            self._journal.write_line(self.now, row.id, row.tier, LogLine(INTERRUPTION, text))
+            self._journal.write_line(self.now, row.id, row.tier, line)
 
     def _start(self, tier: str, decision: Decision) -> None:
         acts = []

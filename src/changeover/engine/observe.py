@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
+from changeover.engine.deaths import DeathCosts
 from changeover.engine.timing import EngineTiming
 from changeover.engine.witnesses import Witnesses
 from changeover.model.connections import Connections
@@ -60,6 +61,7 @@ class Observer:
         self._health = health
         self._idle_after = idle_after
         self._pools = isinstance(router, PoolsConnections)
+        self._deaths = DeathCosts(router, now, timing)
         self._asked: dict[str, float] = {}
         self._misses: dict[str, int] = {}
         self._noted: dict[str, float] = {}
@@ -81,8 +83,10 @@ class Observer:
         """
         seen = [(m, m.phase, self._instances[m.name]) for m in fleet.where(*Phase) if m.name in self._instances]
         asked = frozenset(m.name for m, phase, _ in seen if phase in _ASKS_ROUTER or _weight_open(m))
-        routers, found = await asyncio.gather(
-            self._ask_router(asked), asyncio.gather(*(self._look_at(m, phase, i) for m, phase, i in seen))
+        routers, found, _ = await asyncio.gather(
+            self._ask_router(asked),
+            asyncio.gather(*(self._look_at(m, phase, i) for m, phase, i in seen)),
+            self._deaths.look(frozenset(m.name for m, phase, _ in seen if phase not in _STOPPED)),
         )
         events: list[on.Event] = []
         for (member, phase, _), (own, counts) in zip(seen, found, strict=True):
@@ -91,6 +95,7 @@ class Observer:
                 events += self._counted(member, phase, counts, routers)
             if member.name in asked:
                 events += self._routed(member, phase, routers)
+        events = [await self._costed(event, fleet) for event in events]
         names = {m.name for m, _, _ in seen}
         self._noted = {name: at for name, at in self._noted.items() if name in names}
         self._lasts = {key: times for key, times in self._lasts.items() if key[0] in names}
@@ -99,6 +104,13 @@ class Observer:
         self._count_read &= names
         self._reported = {key for key in self._reported if key[0] in names}
         return events
+
+    async def _costed(self, event: on.Event, fleet: Fleet) -> on.Event:
+        """The end of an instance that may have served, with its cost: before its routers forget it."""
+        member = fleet.get(event.name) if isinstance(event, on.InstanceGone) else None
+        if not isinstance(event, on.InstanceGone) or member is None or not member.may_carry:
+            return event
+        return replace(event, cost=await self._deaths.of(event.name))
 
     async def _look_at(self, member: Member, phase: Phase, instance: Instance) -> tuple[list[on.Event], _Counts | None]:
         stopped = phase in _STOPPED

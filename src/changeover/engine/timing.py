@@ -28,6 +28,10 @@ class EngineTiming:
     """Between two looks for requests of other commands: operators do not notice less."""
     guard_look: float = 0.2
     """Between two looks for a rollout to guard, and for a condition that is due."""
+    settle_look: float = 0.05
+    """Between two questions to the routers of an instance that died: they see its connections end one by one."""
+    settled_after: float = 1.0
+    """Until what they still hold open counts as unknown."""
     preview_look: float = 0.2
     """Between two looks at which instances a preview shows."""
     unconfirmed_after: float = 3.0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from changeover.model.instance import Address
-from changeover.ports import Membership, Unknown
+from changeover.ports import Broken, Membership, Unknown
 
 TIMEOUT = 2.0
 """Seconds until the runtime API counts as silent."""
@@ -121,6 +121,14 @@ class RuntimeApi:
         except (KeyError, ValueError) as error:
             raise Unknown(f"HAProxy's answer about {backend} cannot be read: {error!r}") from error
 
+    async def broken(self, backend: str) -> dict[str, Broken]:
+        """Server -> what broke on it. Raises Unknown."""
+        rows = await self.table(f"show stat {backend} 4 -1", ",", skip=0, key="svname")
+        try:
+            return {name: _broken(row) for name, row in rows.items()}
+        except (KeyError, ValueError) as error:
+            raise Unknown(f"HAProxy's counters of {backend} cannot be read: {error!r}") from error
+
     async def backend(self, name: str) -> Backend:
         """Raises Unknown, also where there is none of that name."""
         rows = await self.table(f"show stat {name} 2 -1", ",", skip=0, key="svname")
@@ -148,3 +156,14 @@ def _server(state: Mapping[str, str], counts: Mapping[str, str]) -> Server:
         is_checked=bool(int(state["srv_check_state"]) & _CONFIGURED),
         has_agent=bool(int(state["srv_agent_state"]) & _CONFIGURED),
     )
+
+
+def _broken(row: Mapping[str, str]) -> Broken:
+    """In HTTP mode `eresp` counts each request whose answer the server did not complete. In TCP mode it counts resets.
+
+    Measured with HAProxy 2.6: a killed server that had read everything closes its connections as one that is done does,
+    and TCP mode counts nothing. Connections that were refused and went to another server are in `stot`, too.
+    """
+    passes_bytes = row["mode"] == "tcp"
+    connections = int(row["stot"]) - int(row["wredis"])
+    return Broken(int(row["econ"]) + int(row["eresp"]), int(row["scur"]), connections if passes_bytes else None)

@@ -188,6 +188,13 @@ class HookPayload:
         ),
     ] = ""
     reason: Annotated[str, Field(description="Reason for the outcome; empty if there is nothing to explain.")] = ""
+    interrupted: Annotated[
+        str,
+        Field(
+            description="What broke requests, or may have, in sentences; empty: nothing did. The command then exits "
+            "with 3, whatever the outcome."
+        ),
+    ] = ""
     counts: Annotated[
         Mapping[str, int],
         Field(

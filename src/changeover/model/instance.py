@@ -110,6 +110,29 @@ class InFlight:
 
 
 @dataclass(frozen=True)
+class DeathCost:
+    """What the death of an instance broke, as its routers counted it.
+
+    `broken`: requests that are known to have broken. `unknown`: what could not be known, and why; empty: everything is.
+    """
+
+    broken: int = 0
+    unknown: str = ""
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it is known that no request broke."""
+        return not (self.broken or self.unknown)
+
+    def __str__(self) -> str:
+        """`2 requests broken`, `unknown whether requests broke: its routers do not count them`."""
+        if self.unknown and not self.broken:
+            return f"unknown whether requests broke: {self.unknown}"
+        known = f"{self.broken} request{'s' * (self.broken != 1)} broken"
+        return f"at least {known}: {self.unknown}" if self.unknown else known
+
+
+@dataclass(frozen=True)
 class LaunchSpec:
     """What to run: written files (path below the instance's directory -> text), then `argv` in that directory.
 

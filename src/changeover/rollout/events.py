@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from changeover.model.chain import Strategy
-from changeover.model.instance import InFlight
+from changeover.model.instance import DeathCost, InFlight
 from changeover.rollout.tier.actions import Action
 
 
@@ -85,6 +85,8 @@ class InstanceGone(Event):
 
     name: str
     reason: str = ""
+    cost: DeathCost | None = None
+    """What its routers know of requests that broke; None: they were not asked."""
 
 
 @dataclass(frozen=True)

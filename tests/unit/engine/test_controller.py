@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -11,12 +11,14 @@ from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtim
 
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal
+from changeover.engine.journal.records import DEATH, INTERRUPTION
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.runtime import ChainRuntime, Progress
 from changeover.engine.timing import EngineTiming
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Instance
+from changeover.ports import Broken
 from changeover.rollout.commands import Finish, StepReached
 from changeover.rollout.events import Tick
 from changeover.rollout.members.phases import Phase
@@ -214,3 +216,40 @@ def test_hooks_are_asked_before_a_step_and_their_objection_pauses_the_rollout(
 
     scene.run(story)
     assert asked[0].step == "switch to v2"
+
+
+class Counting(FakeRouter):
+    """Counts what breaks; a test says how many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = 0
+
+    async def broken(self, names: frozenset[str]) -> Mapping[str, Mapping[str, Broken]]:
+        return {name: {"balancer": Broken(self.ended, 0)} for name in names}
+
+
+@pytest.mark.parametrize(
+    ("ended", "kind", "cost"), [(0, DEATH, "0 requests broken"), (2, INTERRUPTION, "2 requests broken")]
+)
+def test_what_a_death_during_a_rollout_cost_is_in_the_log_of_the_rollout(
+    held: Journal, platform: FakePlatform, ended: int, kind: str, cost: str
+) -> None:
+    scene = Scene(held, platform, chain("app", size=2))
+    router = Counting()
+    router.members = {"app-v1-1", "app-v1-2"}
+    scene.wired = replace(scene.wired, routers={"app": router}, timing=replace(FAST, settle_look=0.0))
+
+    async def story(controller: Controller) -> None:
+        await until(lambda: bool(controller._observers["app"]._deaths._before))
+        scene.begin()
+        scene.platform.die("app-v1-1")
+        router.ended = ended
+        await controller.move("app", "v2")
+
+    scene.run(story)
+    rollout = scene.journal.rollouts()[-1].id
+    lines = [line for line in scene.journal.log(rollout) if line.kind in (DEATH, INTERRUPTION)]
+    assert [(line.kind, line.instance, line.text) for line in lines] == [
+        (kind, "app-v1-1", f"app-v1-1 of tier app died while admitted: {cost}.")
+    ]

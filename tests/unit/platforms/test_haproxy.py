@@ -15,7 +15,7 @@ from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Address, Instance
 from changeover.model.readiness import Readiness
 from changeover.platforms.local.haproxy import HaproxyPreview, HaproxyRouter, config, most_connections
-from changeover.ports import Membership, Unknown
+from changeover.ports import Broken, Membership, Unknown
 
 AT_READYZ = Readiness(path="/readyz")
 WEB = Instance("web-v1-1", "web", "v1", Address("127.0.0.1", 25556), Address("127.0.0.1", 25557))
@@ -456,3 +456,30 @@ def test_a_member_is_removed_only_when_both_backends_agree_and_has_the_sessions_
         **api.answers,
     }
     assert membership(api).pending == "HAProxy (still in the panic backend)"
+
+
+# -- what broke ----------------------------------------------------------------------------------------------------
+
+COUNTS = "# pxname,svname,scur,stot,econ,eresp,wredis,mode,\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        # Killed with a request whose answer had begun, and with one whose answer had not: HTTP mode counts both.
+        ("0,7,0,2,0,http", Broken(2, 0)),
+        # TCP mode: killed with an upload whose client went on, three connections that were refused went elsewhere.
+        ("1,9,0,1,3,tcp", Broken(1, 1, connections=6)),
+        ("0,4,2,0,0,http", Broken(2, 0)),
+    ],
+)
+def test_what_broke_is_read_by_member_and_backend(row: str, found: Broken) -> None:
+    api = Recorded(stat=f"{COUNTS}web,{WEB.name},{row},\nweb,other,0,1,1,1,0,tcp,\n\n")
+    names = frozenset([WEB.name, "unlisted"])
+    broken = run(api, lambda router: router.broken(names))
+    assert broken == {WEB.name: {f"HAProxy (web/{WEB.name})": found}, "unlisted": {}}
+
+
+def test_a_table_without_the_counts_of_what_broke_is_unknown() -> None:
+    with pytest.raises(Unknown, match="HAProxy's counters of web cannot be read"):
+        run(lists(), lambda router: router.broken(frozenset([WEB.name])))

@@ -20,6 +20,7 @@ from changeover.cli.options.common import STATE, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import RolloutRow
+from changeover.engine.release.release import rolled_before
 from changeover.model.errors import fail
 from changeover.model.revision import is_restart, template_of
 from changeover.model.units import human_seconds
@@ -43,6 +44,7 @@ async def _history(output: Output, state: Path) -> int:
     with contextlib.closing(stored_journal(state)) as journal:
         rows, requests = journal.rollouts(), journal.requests()
         deaths = _deaths(journal, rows)
+        broke = {row.id: rolled_before(journal, row).broke for row in rows}
     table = Table("id", "tier", "from", "to", "started (UTC)", "duration", "requested by", "outcome")
     for row in rows:
         duration = "-" if row.ended is None else human_seconds(round(row.ended - row.started, 1))
@@ -55,10 +57,10 @@ async def _history(output: Output, state: Path) -> int:
             _time(row.started),
             duration,
             requests.get(row.id, "-"),
-            f"{outcome} {row.reason or ''}{_in_words(*deaths[row.id])}",
+            f"{outcome} {row.reason or ''}{_in_words(*deaths[row.id])}" + " (interrupted)" * bool(broke[row.id]),
         )
     output.result(
-        {"rollouts": [_rollout_data(row, requests, deaths[row.id]) for row in rows]},
+        {"rollouts": [_rollout_data(row, requests, deaths[row.id], broke[row.id]) for row in rows]},
         table if rows else "No tier has been rolled.",
     )
     return exits.DONE
@@ -71,12 +73,15 @@ async def _show(output: Output, number: int, state: Path) -> int:
             raise fail(f"no rollout {number}", next="`changeover history` lists them.")
         lines, requests = journal.log(number), journal.requests()
         deaths = _deaths(journal, journal.rollouts())[number]
+        broke = rolled_before(journal, row).broke
     change = f"{row.tier}: {template_of(row.from_template)} -> {template_of(row.to_template)}{_restart(row)}"
     title = f"{change}, started {_time(row.started)} UTC: {row.outcome or 'unfinished'}"
     table = Table("seconds", "instance", "kind", "text", title=title, title_justify="left")
     for line in lines:
         table.add_row(f"{line.at - row.started:.2f}", line.instance, line.kind, line.text.replace("[", r"\["))
-    output.result({"rollout": _rollout_data(row, requests, deaths), "log": [asdict(line) for line in lines]}, table)
+    output.result(
+        {"rollout": _rollout_data(row, requests, deaths, broke), "log": [asdict(line) for line in lines]}, table
+    )
     return exits.DONE
 
 
@@ -101,7 +106,9 @@ def _in_words(during: int, since: int) -> str:
     return f" (instances: {', '.join(counts)})" if counts else ""
 
 
-def _rollout_data(row: RolloutRow, requests: Mapping[int, str], deaths: tuple[int, int]) -> dict[str, Any]:
+def _rollout_data(
+    row: RolloutRow, requests: Mapping[int, str], deaths: tuple[int, int], broke: tuple[str, ...]
+) -> dict[str, Any]:
     return {
         "id": row.id,
         "tier": row.tier,
@@ -116,6 +123,7 @@ def _rollout_data(row: RolloutRow, requests: Mapping[int, str], deaths: tuple[in
         "requested_by": requests.get(row.id),
         "deaths": deaths[0],
         "deaths_since": deaths[1],
+        "interruptions": list(broke),
     }
 
 

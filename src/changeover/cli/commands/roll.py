@@ -138,5 +138,4 @@ def show_rolled(output: Output, released: Released) -> int:
     parts = released.parts
     data = one_or_all([rolled_data(one) for one in parts], released.outcome)
     output.result(data, Group(*map(rolled_text, parts)) if parts else "The release was undone before any tier moved.")
-    cut = any(member.cut or member.killed for one in parts for member in one.members)
-    return exits.INTERRUPTED if cut or any(one.interruptions for one in parts) else OUTCOMES[released.outcome]
+    return exits.INTERRUPTED if released.broke else OUTCOMES[released.outcome]

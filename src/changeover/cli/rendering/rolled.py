@@ -42,7 +42,9 @@ def rolled_data(done: Rolled) -> dict[str, Any]:
         "outcome": done.finish.outcome,
         "reason": done.finish.reason,
         "seconds": round(done.seconds, 3),
+        "interrupted": bool(done.broke),
         "interruptions": list(done.interruptions),
+        "deaths": list(done.deaths),
         "instances": [
             {
                 "name": member.name,
@@ -73,15 +75,7 @@ def rolled_text(done: Rolled) -> RenderableType:
     before, after = template_of(done.row.from_template), template_of(done.row.to_template)
     restart = is_restart(done.row.from_template, done.row.to_template)
     way = f"{done.row.tier}: restart of {after}" if restart else f"{done.row.tier}: {before} -> {after}"
-    died = done.died
-    cut = list(done.interruptions)
-    cut += [
-        f"{member.name}: cut at the drain deadline: {member.cut}."
-        for member in done.members
-        if member.cut and member not in died
-    ]
-    cut += [_killed(member) for member in done.members if member.killed]
-    cut += [f"{member.name}: died with {member.cut or 'unknown requests'} in flight." for member in died]
+    notes = [*done.broke, *done.deaths]
     if done.finish.outcome != "completed":
         serves = f"{done.serving} instances of {before} serve all traffic."
         if not done.serving:
@@ -90,7 +84,7 @@ def rolled_text(done: Rolled) -> RenderableType:
         last = f"Correct {after} and run {again} again; `changeover retry` rolls to it unchanged."
         word = "undone" if done.finish.outcome == "undone" else "not completed"
         return Text(
-            "\n  ".join([f"{way} was {word}: {done.finish.reason}", serves, *(cut or ["Nothing was cut."]), last])
+            "\n  ".join([f"{way} was {word}: {done.finish.reason}", serves, *(notes or ["Nothing was cut."]), last])
         )
     table = Table(title=f"{way} in {human_seconds(round(done.seconds, 1))}", title_justify="left")
     for column in ("instance", "template", "time to serving", "served for", "drained in", "last request to stop"):
@@ -104,11 +98,7 @@ def rolled_text(done: Rolled) -> RenderableType:
             _between(member, Phase.LEAVING, Phase.DRAINED),
             "-" if (idle := idle_before_stop(member)) is None else human_seconds(idle),
         )
-    return Group(table, *cut)
-
-
-def _killed(member: Member) -> str:
-    return f"{member.name}: killed, still running at the end of its stop grace. Work after its responses may be lost."
+    return Group(table, *notes)
 
 
 def _between(member: Member, first: str, last: str) -> str:

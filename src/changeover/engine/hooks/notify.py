@@ -54,6 +54,7 @@ def message(payload: HookPayload) -> dict[str, str]:
     what = payload.outcome or (f"{point}: {payload.step}" if payload.step else point)
     lines = [
         payload.reason,
+        payload.interrupted,
         f"Rollout {payload.rollout} of chain {payload.chain}, {point}.",
         ", ".join(f"{number} {name}" for name, number in payload.counts.items()),
     ]

@@ -94,12 +94,17 @@ class ActionRequest:
 REQUEST = "request"
 """Kind of the line with the user and the command that asked for a rollout."""
 INTERRUPTION = "interruption"
-"""Kind of the line that says what broke requests while a rollout was in progress."""
+"""Kind of the line that says what broke requests, or may have, while a rollout was in progress."""
+DEATH = "death"
+"""Kind of the line about an instance that died while a rollout was in progress, and broke no request."""
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line of the log, before it has a time. `kind`: event, command, phase, note, hook, request or interruption."""
+    """One line of the log, before it has a time.
+
+    `kind`: event, command, phase, note, hook, request, death or interruption.
+    """
 
     kind: str
     text: str

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 from changeover.engine.controller import Controller
 from changeover.engine.hooks.run import HookFailed, HookRunner
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.reading import JournalReader
-from changeover.engine.journal.records import INTERRUPTION, LogLine, Outcome, Release, RolloutRow
+from changeover.engine.journal.records import DEATH, INTERRUPTION, LogLine, Outcome, Release, RolloutRow
 from changeover.engine.runtime import ChainRuntime, ProgressListener, check_templates
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
@@ -37,12 +38,28 @@ class Rolled:
     members: tuple[Member, ...]
     serving: int
     interruptions: tuple[str, ...] = ()
-    """What broke requests of the chain during the rollout, in sentences, beside what its own instances show."""
+    """What broke requests of the chain during the rollout, or may have, in sentences."""
+    deaths: tuple[str, ...] = ()
+    """Instances of the chain that died during the rollout and broke no request, in sentences."""
 
     @property
     def died(self) -> tuple[Member, ...]:
         """Instances that had served and ended by themselves during the rollout."""
-        return tuple(member for member in self.members if (member.died or 0.0) >= self.row.started)
+        ended = inf if self.row.ended is None else self.row.ended
+        return tuple(member for member in self.members if self.row.started <= (member.died or 0.0) <= ended)
+
+    @property
+    def broke(self) -> tuple[str, ...]:
+        """What broke requests, or may have, in sentences. Any of them makes the outcome an interruption of service."""
+        died = self.died
+        cut = [
+            f"{member.name}: died with {member.cut} in flight."
+            if member in died
+            else f"{member.name}: cut at the drain deadline: {member.cut}."
+            for member in self.members
+            if member.cut
+        ]
+        return (*self.interruptions, *cut, *(_killed(member) for member in self.members if member.killed))
 
 
 @dataclass(frozen=True)
@@ -52,29 +69,44 @@ class Released:
     outcome: Outcome
     parts: tuple[Rolled, ...]
 
+    @property
+    def broke(self) -> tuple[str, ...]:
+        """What broke requests in any of them."""
+        return tuple(dict.fromkeys(text for part in self.parts for text in part.broke))
+
+
+def _killed(member: Member) -> str:
+    return f"{member.name}: killed, still running at the end of its stop grace. Work after its responses may be lost."
+
 
 def last_released(journal: JournalReader) -> Released | None:
     """The outcome of the last release that has ended; None before the first one."""
     release = journal.last_release()
     if release is None:
         return None
-    parts = [
-        Rolled(
-            row,
-            Finish(row.outcome or "failed", row.reason or ""),
-            (row.ended or row.started) - row.started,
-            tuple(journal.members_since(row.tier, row.started)),
-            journal.fleet(row.tier).serving,
-            _interruptions(journal, row),
-        )
-        for row in journal.rollouts()
-        if row.started >= release.started
-    ]
+    parts = [rolled_before(journal, row) for row in journal.rollouts() if row.started >= release.started]
     return Released(release.outcome or "failed", tuple(parts))
 
 
-def _interruptions(journal: JournalReader, row: RolloutRow) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(line.text for line in journal.log(row.id) if line.kind == INTERRUPTION))
+def rolled_before(journal: JournalReader, row: RolloutRow) -> Rolled:
+    """A rollout of the past, or the one under way, with the instances that took part in it and are not forgotten."""
+    end = inf if row.ended is None else row.ended
+    members = journal.members_since(row.tier, row.started)
+    return Rolled(
+        row,
+        Finish(row.outcome or "failed", row.reason or ""),
+        (row.ended or row.started) - row.started,
+        tuple(member for member in members if min(member.times.values(), default=0.0) <= end),
+        journal.fleet(row.tier).serving,
+        *_incidents(journal, row),
+    )
+
+
+def _incidents(journal: JournalReader, row: RolloutRow) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What broke requests during a rollout, or may have, and the deaths that broke none; in sentences."""
+    lines = [(line.kind, line.text) for line in journal.log(row.id)]
+    interruptions, deaths = (dict.fromkeys(text for kind, text in lines if kind == of) for of in (INTERRUPTION, DEATH))
+    return tuple(interruptions), tuple(deaths)
 
 
 def find(runtime: ChainRuntime, tier: str, goal: str) -> Tier:
@@ -249,7 +281,8 @@ class _Releasing:
             outcome: Outcome = bad.finish.outcome if bad else "undone" if why else "completed"
             if outcome == "completed" and self._done:
                 counts = Counter(member.phase.value for one in self._done for member in one.members)
-                about = self._payload(self._done[-1].row, outcome=outcome, counts=counts)
+                broke = " ".join(Released(outcome, tuple(self._done)).broke)
+                about = self._payload(self._done[-1].row, outcome=outcome, counts=counts, interrupted=broke)
                 await self._hooks.run(Point.ON_COMPLETION, about)
             self._journal.end_release(release.id, self._controller.now, outcome, why)
         return Released(outcome, tuple(self._done))
@@ -312,12 +345,15 @@ class _Releasing:
         members = tuple(self._journal.members_since(row.tier, row.started))
         seconds = (row.ended or self._controller.now) - row.started
         serving = self._controller.machines[row.tier].fleet.serving
-        self._done.append(Rolled(row, finish, seconds, members, serving, _interruptions(self._journal, row)))
+        done = Rolled(row, finish, seconds, members, serving, *_incidents(self._journal, row))
+        self._done.append(done)
         if row.hooks_done:
             return
         counts = Counter(member.phase.value for member in members)
         point = Point.AFTER_TIER if finish.outcome == "completed" else Point.ON_FAILURE
-        about = self._payload(row, outcome=finish.outcome, reason=finish.reason, counts=counts)
+        about = self._payload(
+            row, outcome=finish.outcome, reason=finish.reason, counts=counts, interrupted=" ".join(done.broke)
+        )
         await self._hooks.run(point, about)
         self._journal.mark_hooks_done(row.id)
 

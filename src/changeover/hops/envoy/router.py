@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from changeover.hops.envoy.admin import ask_admin
 from changeover.hops.envoy.bootstrap import EnvoyEndpoint, endpoints
+from changeover.hops.envoy.stats import broken_counts
 from changeover.kit.files import write_whole
 from changeover.kit.http import NoResponse
 from changeover.model.instance import Address, Instance
-from changeover.ports import Membership, Nodes, Unknown
+from changeover.ports import Broken, Membership, Nodes, Unknown
 
 if TYPE_CHECKING:
     import httpx
@@ -62,6 +63,9 @@ class EnvoyRouter:
         by_node = dict(zip((node.name for node in nodes), answers, strict=True))
         listed = self._members()
         return {name: _join(name, name in listed, by_node) for name in names}
+
+    async def broken(self, names: frozenset[str]) -> Mapping[str, Mapping[str, Broken]]:
+        return await broken_counts(self._client, self._cluster, self._nodes, names)
 
     async def _ask(self, node: Instance) -> _Hosts | str:
         """The node's members, or why it could not be asked."""

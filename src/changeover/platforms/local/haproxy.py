@@ -20,7 +20,7 @@ from changeover.model.errors import fail
 from changeover.model.instance import Address, Instance
 from changeover.model.readiness import Readiness
 from changeover.model.software import Missing, refused
-from changeover.ports import Membership, Unknown
+from changeover.ports import Broken, Membership, Unknown
 
 SOCKET = "haproxy.sock"
 
@@ -259,6 +259,15 @@ class HaproxyRouter:
         found: Counter[str] = Counter()
         for backend in await self._backends():
             found.update({name: server.bytes_in for name, server in (await self._api.servers(backend)).items()})
+        return found
+
+    async def broken(self, names: frozenset[str]) -> Mapping[str, Mapping[str, Broken]]:
+        """Of each backend with the tier's members: they are on its list until they are forgotten."""
+        found: dict[str, dict[str, Broken]] = {name: {} for name in names}
+        for backend in await self._backends():
+            for name, counts in (await self._api.broken(backend)).items():
+                if name in names:
+                    found[name][f"HAProxy ({backend}/{name})"] = counts
         return found
 
 

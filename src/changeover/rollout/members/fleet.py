@@ -72,6 +72,14 @@ class Member:
         return KILLED in self.times
 
     @property
+    def may_carry(self) -> bool:
+        """Whether requests may be under way on it. Routers may send some from the command to admit it on, before their
+        confirmation is observed."""
+        if self.phase in (Phase.FAILED, Phase.GONE) or Phase.DRAINED in self.times:
+            return False
+        return self.served or (self.phase is Phase.READY and self.asked_at >= self.times[Phase.READY])
+
+    @property
     def died(self) -> float | None:
         """When it ended by itself after it had served, with whatever it had in flight; None: it did not."""
         if not self.served or Phase.DRAINED in self.times:

@@ -68,17 +68,17 @@ def observe(context: Context, tier: TierState, member: Member, event: on.Event) 
 
 def _end(context: Context, tier: TierState, member: Member, event: on.InstanceGone) -> Transition:
     was, reason = member.phase, event.reason or "the process ended"
+    member.served = member.served or member.may_carry
     if not context.fleet.move(member, Cause.EXITED, event.at):
         return tier
     if was in (Phase.LEAVING, Phase.DRAINING) and member.in_flight is not None and member.in_flight.busy:
         member.cut = str(member.in_flight)
-    if was is Phase.READY and member.asked_at >= member.times[Phase.READY]:
-        member.served = True  # a router may send requests from the command on, before its confirmation is observed
     if was in STARTING and not member.served:
         why = f"{member.name} did not start: {reason}"
         tier = yield from losses.count_failure(context, tier, member, why, event.at)
     elif was is not Phase.STOPPING:
-        yield do.Note(f"died while {was}: {reason}", member.name, "warning")
+        cost = "" if event.cost is None else f" ({event.cost})"
+        yield do.Note(f"died while {was}{cost}: {reason}", member.name, "warning")
         why = f"{member.name} died while {was}: {reason}"
         tier = yield from losses.count_death(context, tier, member, why, event.at)
         tier = yield from losses.count_death_at_rest(context, tier, member, event.at)

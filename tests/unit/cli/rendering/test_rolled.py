@@ -65,10 +65,20 @@ def test_an_undone_rollout_names_the_reason_what_serves_and_what_to_do_next() ->
     assert "Nothing was cut" not in failed
 
 
-def test_an_instance_that_died_is_named_with_what_it_had_in_flight() -> None:
+def test_what_an_instance_had_in_flight_when_it_died_is_named() -> None:
     dead = replace(NEW, phase=Phase.GONE, served=True, times={"admitted": 99.0, "failed": 120.0, "gone": 121.0})
-    assert shown(rolled_text(rolled(dead))).endswith("runtime-v2-2: died with unknown requests in flight.")
+    busy = replace(dead, cut="1 request")
+    assert shown(rolled_text(rolled(busy))).endswith("runtime-v2-2: died with 1 request in flight.")
     assert [one["died"] for one in rolled_data(rolled(dead, NEW))["instances"]] == [True, False]
+
+
+def test_a_death_that_broke_nothing_is_named_and_interrupts_nothing() -> None:
+    text = "runtime-v2-2 of tier runtime died while admitted: 0 requests broken."
+    done = replace(rolled(), deaths=(text,))
+    assert shown(rolled_text(done)).endswith(text)
+    data = rolled_data(done)
+    assert (data["interrupted"], data["interruptions"], data["deaths"]) == (False, [], [text])
+    assert rolled_data(replace(rolled(), interruptions=("1 request broken.",)))["interrupted"]
 
 
 def test_what_interrupted_the_chain_meanwhile_is_named() -> None:
