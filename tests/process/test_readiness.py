@@ -99,6 +99,23 @@ def test_envoy_asks_and_expects_what_the_controller_does(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("through", [through_haproxy, through_envoys])
+def test_each_router_asks_once_in_an_interval(through: Any, tmp_path: Path) -> None:
+    """One question more than that, and the log of an application at rest would be longer than docs/app.md says."""
+
+    async def counted() -> None:
+        server = Checked()
+        async with through(tmp_path, tier()) as balancer, server.running("web-v1-1") as member:
+            await balancer.admits(member)
+            began, before = asyncio.get_running_loop().time(), len(server.agents)
+            async with asyncio.timeout(30):
+                while len(server.agents) < before + 20 * len(balancer.nodes or balancer.at):
+                    await asyncio.sleep(0.01)
+            assert asyncio.get_running_loop().time() - began >= 0.9 * 20 * 0.1
+
+    asyncio.run(counted())
+
+
+@pytest.mark.parametrize("through", [through_haproxy, through_envoys])
 def test_a_server_without_a_path_of_readiness_is_admitted_as_soon_as_it_accepts_connections(
     through: Any, tmp_path: Path
 ) -> None:

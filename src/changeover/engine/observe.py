@@ -168,10 +168,11 @@ class Observer:
 
     def _is_time(self, member: Member, phase: Phase) -> bool:
         """Whether the readiness of the instance is to be checked at this look."""
-        if phase is not Phase.ADMITTED:
-            return True
+        pause = self._timing.starting_look
+        if phase is Phase.ADMITTED:
+            pause = max(self._timing.serving_look, self._health.interval)
         now = self._now()
-        if now - self._asked.get(member.name, -self._timing.serving_look) < self._timing.serving_look:
+        if now - self._asked.get(member.name, -inf) < pause:
             return False
         self._asked[member.name] = now
         return True

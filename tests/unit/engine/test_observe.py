@@ -284,8 +284,9 @@ def test_an_instance_whose_own_count_cannot_be_read_is_not_ready_and_says_why() 
 def test_the_own_count_of_a_starting_instance_is_read_once() -> None:
     around, starting = Around(in_flight=InFlight(0, 0)), member(Phase.WARMING)
     observer = around.observer(starting)
-    for _ in range(3):
-        assert around.look(starting, observer=observer) == [on.InstanceReady(100, NAME)]
+    for at in (100, 101, 102):
+        around.now = at
+        assert around.look(starting, observer=observer) == [on.InstanceReady(at, NAME)]
     assert around.asked.count("in flight?") == 1
 
 
@@ -318,6 +319,20 @@ def test_why_it_is_not_ready_comes_with_the_end_of_its_log_which_is_read_once_a_
         around.now += 0.5
     reasons = [event.reason for event in seen if isinstance(event, on.InstanceUnready)]
     assert reasons == [f"{NO}; log at 100", f"{NO}; log at 100", f"{NO}; log at 101"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "interval", "questions"),
+    [(Phase.CREATING, "500ms", 10), (Phase.WARMING, "5s", 10), (Phase.ADMITTED, "500ms", 2), (Phase.ADMITTED, "5s", 1)],
+)
+def test_the_log_of_an_instance_is_not_filled_with_questions(phase: Phase, interval: str, questions: int) -> None:
+    """A hundred looks in a second ask one that starts ten times, and one that serves as often as its routers do."""
+    around, asked = Around(), member(phase)
+    observer = around.observer(asked, health=Health.model_validate({"interval": interval}))
+    for look in range(100):
+        around.now = 100 + look / 100
+        around.look(asked, observer=observer)
+    assert around.asked.count("ready?") == questions
 
 
 def test_one_that_serves_is_not_asked_at_every_look() -> None:
