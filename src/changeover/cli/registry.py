@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "audit": Entry("audit", "Find from configuration alone where a rollout would cut a request."),
         "receive": Entry("receive", "Receive uploads: IETF resumable, tus, in parts, by Content-Range and plain."),
         "relay": Entry("relay", "Relay requests to the upstream."),
+        "agent": Entry("agent", "Answer for the software of a tier on this machine: readiness, lame duck, counts."),
         "app": Entry("app", "Serve the example application until SIGTERM, then finish its requests and exit."),
         "keep": Entry("keep", "Replace instances that die, for as long as the chain is up.", hidden=True),
     }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-__all__ = ["TIMEOUT", "Client", "NoResponse", "ask", "ask_socket", "client", "not_ok", "public_tls"]
+__all__ = ["TIMEOUT", "Client", "NoResponse", "ask", "ask_socket", "client", "not_ok", "public_tls", "wrong"]
 
 Client: TypeAlias = "httpx.AsyncClient | DirectClient"
 """Of a controller, or of a process that must stay small."""
@@ -148,6 +148,11 @@ async def not_ok(
         answer = await ask(client, "GET", url, headers=headers, timeout=timeout)
     except NoResponse as error:
         return str(error)
+    return wrong(answer, url, statuses, body)
+
+
+def wrong(answer: httpx.Response | DirectResponse, url: str, statuses: Collection[int], body: str) -> str:
+    """Why the answer to a GET of that URL is not the one wanted; empty where it is."""
     wanted = " or ".join(map(str, statuses))
     if answer.status_code not in statuses:
         return f"GET {url} answered {answer.status_code}{_beginning(answer)}, and not {wanted}"

@@ -43,13 +43,13 @@ def cannot_listen(host: str, port: int) -> str | None:
         return None
 
 
-def open_connections(port: int) -> int:
-    """Open TCP connections of a local port, including those in the accept queue.
+def open_connections(port: int, host: str = "") -> int:
+    """Open TCP connections of a local port, including those in the accept queue. `host`: see `tcp.connections`.
 
     The kernel counts them without the help of the server, and includes every connection that a stop would reset.
     """
     try:
-        return len(tcp.connections(port)[0])
+        return len(tcp.connections(port, host)[0])
     except OSError:  # sock_diag is not everywhere: a sandbox may refuse it
         return sum(_listed(port, table) for table in ("tcp", "tcp6"))
 

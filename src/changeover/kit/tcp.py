@@ -40,6 +40,8 @@ _COUNTS = struct.Struct("=IIIII")
 _TIMES = struct.Struct("=44xIIII")
 _SEGMENTS = struct.Struct("=152xII")
 
+EVERY_ADDRESS = ("", "0.0.0.0", "::", "127.0.0.1", "::1")
+"""Hosts that stand for every address of this machine: a server may listen at more than the one it is asked at."""
 _DELAYED_ACK = 0.25
 """Seconds within which an end acknowledges what it got (TCP_DELACK_MAX is 0.2 s): a later acknowledgement is a
 keep-alive probe."""
@@ -64,6 +66,7 @@ class Traffic:
 class End:
     """One end of a connection. `inode` is 0 when no process holds it any more."""
 
+    host: str
     other_host: str
     port: int
     other_port: int
@@ -115,14 +118,24 @@ class Owner:
         return f"{self.command} (pid {self.pid}, user {self.user})" if self.pid else f"a process of user {self.user}"
 
 
-def connections(port: int) -> tuple[list[End], dict[int, End]]:
+def connections(port: int, host: str = "") -> tuple[list[End], dict[int, End]]:
     """The open ends at `port`, also those that no process has accepted yet, and their other ends by their own port.
 
-    The other ends are those on this machine, in any state. Raises OSError.
+    `host`: the address that clients connect to; one of `EVERY_ADDRESS`: any. The other ends are those on this machine,
+    in any state. Raises OSError.
     """
     both = [end for family in _families(port) for end in _dump(family, _FOUND, _at(port))]
     ends = [end for end in both if end.port == port and end.state in _OPEN]
-    return ends, {end.port: end for end in both if end.other_port == port}
+    others = [end for end in both if end.other_port == port]
+    if host not in EVERY_ADDRESS:
+        ends = [end for end in ends if _is(end.host, host)]
+        others = [end for end in others if _is(end.other_host, host)]
+    return ends, {end.port: end for end in others}
+
+
+def _is(address: str, host: str) -> bool:
+    """A listener for both families has IPv4 clients at `::ffff:10.0.0.2`."""
+    return ip_address(address.removeprefix("::ffff:")) == ip_address(host)
 
 
 def listeners(port: int) -> set[int]:
@@ -246,6 +259,7 @@ def _end(message: bytes) -> End:
     size = 4 if family == socket.AF_INET else 16
     _, unread, unacknowledged, uid, inode = _COUNTS.unpack_from(message, 52)
     return End(
+        host=socket.inet_ntop(family, message[8 : 8 + size]),
         other_host=socket.inet_ntop(family, message[24 : 24 + size]),
         port=own,
         other_port=other,

@@ -20,8 +20,8 @@ QUESTION = ("path", "status", "headers", "body", "tcp")
 """The keys that say what an instance is asked."""
 
 
-class Health(ConfigModel):
-    """How a load balancer asks whether an instance may get traffic."""
+class HealthQuestion(ConfigModel):
+    """What an instance is asked."""
 
     path: RequestPath | None = Field(
         None,
@@ -48,6 +48,22 @@ class Health(ConfigModel):
         description="Of a tier of kind app: an instance that accepts connections may get traffic, for servers without "
         "a path of readiness. Nothing is asked, so nothing is in their logs.",
     )
+
+    @model_validator(mode="after")
+    def _is_one_question(self) -> Self:
+        given = [key for key in QUESTION if key in self.model_fields_set and key != "tcp"]
+        if self.tcp and given:
+            raise ValueError(f"with `tcp: true` nothing is asked, so {given[0]} has no meaning: remove one of them")
+        return self
+
+    def question(self, path: str) -> Readiness:
+        """What an instance is asked; `path`: where it answers unless this names another path."""
+        return Readiness(self.path or path, self.status, self.headers, self.body, self.tcp)
+
+
+class Health(HealthQuestion):
+    """How a load balancer asks whether an instance may get traffic."""
+
     interval: Seconds = Field(0.5, gt=0, le=LONGEST_CHECK, description="Time between two checks of one instance.")
     timeout: Seconds = Field(
         2.0,
@@ -63,17 +79,6 @@ class Health(ConfigModel):
         "are not ready and still accept connections. `1%`: while none is; the other choice is then 503 for every "
         "request. `0%`: never. Kong cannot do it, and answers 503.",
     )
-
-    @model_validator(mode="after")
-    def _is_one_question(self) -> Self:
-        given = [key for key in QUESTION if key in self.model_fields_set and key != "tcp"]
-        if self.tcp and given:
-            raise ValueError(f"with `tcp: true` nothing is asked, so {given[0]} has no meaning: remove one of them")
-        return self
-
-    def question(self, path: str) -> Readiness:
-        """What an instance is asked; `path`: where it answers unless this names another path."""
-        return Readiness(self.path or path, self.status, self.headers, self.body, self.tcp)
 
     def panics_below(self, size: int) -> int:
         """Fewest ready instances with which requests go to ready ones alone; 0: always."""

@@ -73,7 +73,7 @@ def test_an_answer_that_the_client_has_makes_it_idle(pair: Pair) -> None:
 
 
 TRAFFIC = Traffic(sent=9.0, received=9.0, acknowledged=9.0, any_sent=True, any_received=True)
-END = End("127.0.0.1", 1, 2, 1, 0, 0, 0, 3, TRAFFIC)
+END = End("127.0.0.1", "127.0.0.1", 1, 2, 1, 0, 0, 0, 3, TRAFFIC)
 
 
 def test_an_answer_in_the_same_moment_as_its_request_could_as_well_be_the_one_before() -> None:

@@ -22,6 +22,9 @@ SOCKET = "admin.sock"
 
 async def ask_admin(client: Client, method: str, instance: Instance, path: str) -> httpx.Response | DirectResponse:
     """The response, with any status. Raises NoResponse."""
+    if instance.control.host.startswith("/"):  # an Envoy beside an agent
+        socket = Path(instance.control.host)
+        return await ask_socket(client, socket.parent, socket.name, method, path)
     if instance.directory and (Path(instance.directory) / SOCKET).exists():
         return await ask_socket(client, Path(instance.directory), SOCKET, method, path)
     # An Envoy that an earlier version started has its admin interface at the control address.

@@ -7,11 +7,11 @@ file without a reload. That needs no discovery server, which could be down while
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from changeover.hops.envoy.admin import SOCKET
+from changeover.hops.envoy.member_list import socket_address
 from changeover.hops.envoy.questions import INGRESS, READY_PATH
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.kit.http import BODY_READ
@@ -47,36 +47,6 @@ def bootstrap(settings: EnvoySettings, context: LaunchContext) -> str:
         },
         indent=1,
     )
-
-
-@dataclass(frozen=True)
-class EnvoyEndpoint:
-    """One instance of the tier behind, as Envoy sees it."""
-
-    address: Address
-    control: Address
-    weight: int
-
-
-def endpoints(cluster: str, listed: Mapping[str, EnvoyEndpoint]) -> str:
-    """The EDS document. The host names are the names of the instances: `/clusters` lists its endpoints by them."""
-    hosts = [
-        {
-            "endpoint": {
-                "address": _socket(endpoint.address),
-                "health_check_config": {"port_value": endpoint.control.port},
-                "hostname": name,
-            },
-            "load_balancing_weight": endpoint.weight,
-        }
-        for name, endpoint in sorted(listed.items())
-    ]
-    resource = {
-        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-        "cluster_name": cluster,
-        "endpoints": [{"lb_endpoints": hosts}] if hosts else [],
-    }
-    return json.dumps({"resources": [resource]}, indent=1)
 
 
 def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
@@ -117,7 +87,7 @@ def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]
     proxied = {"@type": f"{_TYPE}.filters.listener.proxy_protocol.v3.ProxyProtocol"}
     return {
         "name": "in",
-        "address": _socket(context.instance.address),
+        "address": socket_address(context.instance.address),
         "listener_filters": [{"name": "proxy", "typed_config": proxied}] if context.instance.proxied else [],
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
@@ -143,7 +113,7 @@ def _control(address: Address) -> dict[str, Any]:
     }
     return {
         "name": "control",
-        "address": _socket(address),
+        "address": socket_address(address),
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
 
@@ -296,10 +266,6 @@ def _check(readiness: Readiness) -> dict[str, Any]:
         found["receive"] = [{"text": readiness.body.encode().hex()}]
         found["response_buffer_size"] = BODY_READ
     return {"http_health_check": found}
-
-
-def _socket(address: Address) -> dict[str, Any]:
-    return {"socket_address": {"address": address.host, "port_value": address.port}}
 
 
 def _time(seconds: float) -> str:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
 from changeover.hops.envoy.admin import ask_admin
+from changeover.hops.envoy.member_list import hosts_of
+from changeover.hops.questions import Questions
 from changeover.kit.http import NoResponse
 from changeover.model.instance import InFlight, Instance
 from changeover.ports import Unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+    from changeover.kit.direct_http import DirectResponse
     from changeover.kit.http import Client
 
 READY_PATH = "/ready"
@@ -42,3 +50,22 @@ async def _admin(client: Client, method: str, instance: Instance, path: str) -> 
     if answer.status_code != 200:
         raise Unknown(f"{instance.name}: {method} {path} answered {answer.status_code}")
     return answer.text
+
+
+async def hosts(client: Client, instance: Instance, cluster: str) -> dict[str, tuple[bool, int]]:
+    """The members that it sends requests of a cluster to: name -> whether it does, and the weight. Raises Unknown."""
+    text = await _admin(client, "GET", instance, "/clusters?format=json")
+    try:
+        return hosts_of(json.loads(text), cluster)
+    except ValueError as error:
+        raise Unknown(f"{instance.name}: {error}") from error
+
+
+async def _ask(
+    client: Client, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
+) -> httpx.Response | DirectResponse:
+    """Without the headers: the admin interface reads none, and a socket is asked without."""
+    return await ask_admin(client, method, instance, path)
+
+
+QUESTIONS = Questions(READY_PATH, in_flight, counts_at=INGRESS, ask=_ask, lame_duck=lame_duck, takes_sockets=True)

@@ -7,17 +7,16 @@ that does not answer confirms nothing.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from changeover.hops.envoy.admin import ask_admin
-from changeover.hops.envoy.bootstrap import EnvoyEndpoint, endpoints
+from changeover.hops.envoy.member_list import EnvoyEndpoint, endpoints, hosts_of, members
 from changeover.hops.envoy.stats import broken_counts
 from changeover.kit.files import write_whole
 from changeover.kit.http import NoResponse
-from changeover.model.instance import Address, Instance
+from changeover.model.instance import Instance
 from changeover.ports import Broken, Membership, Nodes, Unknown
 
 if TYPE_CHECKING:
@@ -75,44 +74,24 @@ class EnvoyRouter:
             return str(error)
         try:
             if answer.status_code != 200:
-                raise ValueError(f"status {answer.status_code}")
-            return {
-                host["hostname"]: (_gets_traffic(host.get("health_status", {})), int(host.get("weight", 1)))
-                for cluster in answer.json()["cluster_statuses"]
-                if cluster["name"] == self._cluster
-                for host in cluster.get("host_statuses", ())
-            }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return f"/clusters did not answer as it should: {error!r}"
+                raise ValueError(f"/clusters answered {answer.status_code}")
+            return hosts_of(answer.json(), self._cluster)
+        except ValueError as error:
+            return str(error)
 
     def _members(self) -> dict[str, EnvoyEndpoint]:
         try:
-            document = json.loads(self._file.read_text())
-            found: dict[str, EnvoyEndpoint] = {}
-            for group in document["resources"][0]["endpoints"]:
-                for host in group["lb_endpoints"]:
-                    endpoint, weight = host["endpoint"], host["load_balancing_weight"]
-                    at = endpoint["address"]["socket_address"]
-                    control = Address(at["address"], endpoint["health_check_config"]["port_value"])
-                    found[endpoint["hostname"]] = EnvoyEndpoint(
-                        Address(at["address"], at["port_value"]), control, weight
-                    )
+            return members(self._file.read_bytes())
         except OSError as error:
             raise Unknown(f"{self._file} could not be read: {error}") from error
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise Unknown(f"{self._file} is not an endpoint list: {error!r}") from error
-        return found
+        except ValueError as error:
+            raise Unknown(f"{self._file}: {error}") from error
 
     def _write(self, members: Mapping[str, EnvoyEndpoint]) -> None:
         try:
             write_whole(self._file, endpoints(self._cluster, members))
         except OSError as error:
             raise Unknown(f"{self._file} could not be written: {error}") from error
-
-
-def _gets_traffic(health: Mapping[str, Any]) -> bool:
-    """HEALTHY in the list and nothing against it: every other key of HostHealthStatus is a flag for *not now*."""
-    return health.get("eds_health_status") == "HEALTHY" and len(health) == 1
 
 
 def _join(name: str, listed: bool, by_node: Mapping[str, _Hosts | str]) -> Membership:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from changeover.hops.questions import Questions
 from changeover.kit.http import NoResponse, ask
 from changeover.kit.sockets import open_connections
 from changeover.model.instance import InFlight, Instance
@@ -30,7 +31,7 @@ async def in_flight(client: Client, instance: Instance, headers: Mapping[str, st
         busy = int(server["connections_reading"]) + int(server["connections_writing"])
     except (ValueError, KeyError, TypeError) as error:
         raise Unknown(f"{instance.name}: /status did not answer as it should: {error!r}") from error
-    connections = open_connections(instance.address.port)
+    connections = open_connections(instance.address.port, instance.address.host)
     # Without a connection there is no request: the rest are questions to the other listeners.
     return InFlight(max(0, busy - 1 - workers) if connections else 0, connections)
 
@@ -48,3 +49,11 @@ async def status(
         return await ask(client, method, f"http://{instance.control}{path}", headers=headers, json=body)
     except NoResponse as error:
         raise Unknown(str(error)) from error
+
+
+async def _in_flight(client: Client, instance: Instance, _path: str) -> InFlight:
+    return await in_flight(client, instance)
+
+
+# Without a lame duck beyond the file: only a reload ends "draining", and it closes idle connections.
+QUESTIONS = Questions(READY_PATH, _in_flight)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from changeover.hops.questions import Questions
 from changeover.kit.http import NoResponse, ask
 from changeover.kit.sockets import open_connections
 from changeover.model.instance import InFlight, Instance
@@ -28,11 +29,19 @@ async def in_flight(client: Client, instance: Instance, path: str = STATUS_PATH)
     if counts is None:
         raise Unknown(f"{instance.name}: {path} is not stub_status: {answer.text[:80]!r}")
     requests = max(0, int(counts[1]) + int(counts[2]) - 1)
-    connections = open_connections(instance.address.port)
+    connections = open_connections(instance.address.port, instance.address.host)
     # Without a connection there is no request: the rest are health checks on the control port.
     return InFlight(requests if connections else 0, connections)
 
 
 def stream_in_flight(instance: Instance) -> InFlight:
     """Connections from the kernel: stream has no status page that is free."""
-    return InFlight(None, open_connections(instance.address.port))
+    return InFlight(None, open_connections(instance.address.port, instance.address.host))
+
+
+async def _stream_in_flight(_client: Client, instance: Instance, _path: str) -> InFlight:
+    return stream_in_flight(instance)
+
+
+HTTP = Questions(READY_PATH, in_flight, counts_at=STATUS_PATH)
+STREAM = Questions(READY_PATH, _stream_in_flight)

@@ -40,7 +40,7 @@ class Peers:
         """
         port = instance.address.port
         try:
-            ends, others = tcp.connections(port)
+            ends, others = tcp.connections(port, instance.address.host)
             if ends and instance.name not in self._servers:
                 self._servers[instance.name] = _single_server(instance)
         except OSError:

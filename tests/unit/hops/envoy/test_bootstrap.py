@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.unit.hops.contexts import BEHIND, INNER, instance, launch_context, tier
 
 from changeover.hops.app.hop import App
-from changeover.hops.envoy.bootstrap import EnvoyEndpoint, bootstrap, endpoints
+from changeover.hops.envoy.bootstrap import bootstrap
+from changeover.hops.envoy.member_list import EnvoyEndpoint, endpoints
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.model.health import Health
 from changeover.model.instance import Address

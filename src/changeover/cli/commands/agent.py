@@ -1,0 +1,98 @@
+"""`changeover agent`: readiness, lame duck and counts of a tier's software on a machine without a controller.
+
+The command checks the configuration and becomes the process `changeover.agent`, which has no room for its imports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from changeover.agent.config import CONFIG
+from changeover.agent.settings import AgentSettings
+from changeover.cli.frame import errors_as_exit_codes
+from changeover.cli.rendering.output import Output
+from changeover.hops.questions import KINDS
+from changeover.model.chainfile import read_as
+from changeover.model.errors import ChangeoverError, Problem, fail
+
+
+def agent(
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="agent.yaml; docs/agent.md lists its keys. Without it: options.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help=f"The software: {', '.join(KINDS)}.")] = None,
+    port: Annotated[int | None, typer.Option(help="Where it serves requests.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address there. Default: every address of the machine.")] = None,
+    control: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where it answers readiness and counts.")
+    ] = None,
+    path: Annotated[str | None, typer.Option(help="Where it answers 200 while it can take traffic.")] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the agent listens. Default: 0.0.0.0:9180.")
+    ] = None,
+    token_file: Annotated[str | None, typer.Option(help="The file with the token of control calls.")] = None,
+    token_env: Annotated[str | None, typer.Option(help="The variable with the token of control calls.")] = None,
+    lame_duck_file: Annotated[
+        str | None, typer.Option(help="The file that exists while the instance must get no new requests.")
+    ] = None,
+) -> None:
+    """Answer for the software of a tier on this machine: readiness, lame duck, counts.
+
+    Load balancers ask /readyz, autohealing asks /livez, and a controller elsewhere asks /v1/status and sets the lame
+    duck with a token. On preemption or a stop of the VM it answers not ready by itself. SIGTERM ends it.
+    """
+    given = {
+        "kind": kind,
+        "port": port,
+        "host": host,
+        "control": control,
+        "health": None if path is None else {"path": path},
+        "listen": listen,
+        "token_file": token_file and str(Path(token_file).resolve()),
+        "token_env": token_env,
+        "lame_duck_file": lame_duck_file and str(Path(lame_duck_file).resolve()),
+    }
+    options = {key: value for key, value in given.items() if value is not None}
+    with errors_as_exit_codes(Output(as_json=False)):
+        if config is not None and options:
+            raise fail(f"--config cannot be combined with {_option(next(iter(options)))}")
+        settings = _of_options(options) if config is None else read_settings(config)
+    environment = {**os.environ, CONFIG: json.dumps(settings.options())}
+    os.execve(sys.executable, [sys.executable, "-m", "changeover.agent"], environment)
+
+
+def read_settings(file: Path) -> AgentSettings:
+    """Raises ChangeoverError with every mistake in the file."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise fail(f"the configuration cannot be read: {error.strerror}", where=str(file)) from error
+    except UnicodeDecodeError as error:
+        raise fail("the configuration is not UTF-8", where=str(file)) from error
+    return read_as(text, str(file), AgentSettings)
+
+
+def _of_options(options: dict[str, Any]) -> AgentSettings:
+    try:
+        return AgentSettings.model_validate(options)
+    except ValidationError as error:
+        raise ChangeoverError(*(_problem(found["loc"], found["msg"]) for found in error.errors())) from error
+
+
+def _problem(place: tuple[int | str, ...], message: str) -> Problem:
+    option = f"--{str(place[0]).replace('_', '-')}" if place else ""
+    return Problem(
+        message.removeprefix("Value error, "), option, next="docs/agent.md shows a configuration of each kind."
+    )
+
+
+def _option(key: str) -> str:
+    """The option that gives a key of the configuration."""
+    return "--path" if key == "health" else f"--{key.replace('_', '-')}"
