@@ -134,7 +134,7 @@ class MetadataServer:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             await self._answer(head, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()

@@ -22,7 +22,7 @@ from tests.unit.waits import waits
 from typer.testing import CliRunner
 
 from changeover import wiring
-from changeover.agent.settings import AgentSettings
+from changeover.agent.settings import AgentFile
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect
 from changeover.audit.rules import all_rules
@@ -109,7 +109,7 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("security.md", "forwarded"): lambda: (
         textwrap.fill(f"{', '.join(f'`{name}`' for name in FORWARDED_HEADERS)}.\n", 120, break_on_hyphens=False) + "\n"
     ),
-    ("agent.md", "settings"): lambda: settings(AgentSettings),
+    ("agent.md", "settings"): lambda: settings(AgentFile),
     ("app.md", "settings"): lambda: settings(AppSettings),
     ("kong.md", "router"): lambda: settings(ExternalKong),
     ("kong.md", "settings"): lambda: settings(KongSettings),

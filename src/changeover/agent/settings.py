@@ -30,7 +30,7 @@ class AgentTls(ConfigModel):
     client_ca: File | Literal[""] = ""
 
 
-class AgentSettings(ConfigModel):
+class AgentFile(ConfigModel):
     """One agent beside the software of one tier."""
 
     kind: Literal[KINDS] = Field(description="The software, as the kind of its tier.")  # type: ignore[valid-type]
@@ -41,7 +41,10 @@ class AgentSettings(ConfigModel):
         description="`HOST:PORT` where it answers readiness and counts: nginx's server with stub_status, Kong's "
         "status_listen, Envoy's admin (also `unix:PATH`), the relay's --admin. An application answers at `port`.",
     )
-    name: str = Field("", description="In answers and logs; empty: the name of the machine.")
+    name: str = Field(
+        "",
+        description="In answers and logs. The controller expects the name of the VM. Empty: the name of the machine.",
+    )
     health: HealthQuestion = Field(
         HealthQuestion(),
         description="Where and what it answers while it can take traffic: `path`; of an application also `status`, "
@@ -52,7 +55,7 @@ class AgentSettings(ConfigModel):
         description="nginx: the path of stub_status. An application or a relay: the path of its count. Envoy: the "
         "stat_prefix of its listener for clients. Empty: the usual one; an application then counts nothing itself.",
     )
-    timeout: Seconds = Field("2s", gt=0, le=5, validate_default=True, description="For an answer of the software.")
+    timeout: Seconds = Field(DEFAULTS.timeout, gt=0, le=5, description="For an answer of the software.")
     listen: str = Field(DEFAULTS.listen, description="`HOST:PORT` of the agent.")
     lame_duck_file: File = Field(
         DEFAULTS.lame_duck_file,
@@ -90,7 +93,7 @@ class AgentSettings(ConfigModel):
         """As `AgentConfig` takes them."""
         given = {**self.model_dump(exclude={"tls", "health"}), **self.health.model_dump()}
         encryption = self.tls.model_dump() if self.tls else {}
-        name = self.name or socket.gethostname()
+        name = self.name or socket.gethostname().partition(".")[0]  # as the group names its VM
         return {**given, **encryption, "name": name, "control": self.control or f"{_asked_at(self.host)}:{self.port}"}
 
 

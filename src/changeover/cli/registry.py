@@ -46,7 +46,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "demo": Entry("demo", "Start a chain, send traffic, roll every tier, print the verdict, stop the chain."),
         "simulate": Entry("simulate", "Simulate a rollout in virtual time: duration, instances, uploads that it cuts."),
         "schema": Entry("schema", "Print the JSON Schema of a chain file."),
-        "render": Entry("render", "Print a configuration of a chain: Kong's, or the files of tiers."),
+        "render": Entry("render", "Print a configuration: Kong's, the files of tiers, or the unit of an agent."),
         "audit": Entry("audit", "Find from configuration alone where a rollout would cut a request."),
         "receive": Entry("receive", "Receive uploads: IETF resumable, tus, in parts, by Content-Range and plain."),
         "relay": Entry("relay", "Relay requests to the upstream."),

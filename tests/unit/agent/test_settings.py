@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from changeover.agent.config import AgentConfig
-from changeover.agent.settings import AgentSettings
+from changeover.agent.settings import AgentFile
 from changeover.hops import registry
 from changeover.hops.questions import KINDS, Questions, questions
 from changeover.model.chainfile import read_as
@@ -19,12 +19,12 @@ SMALLEST: dict[str, Any] = {"kind": "app", "port": 8000, "token_file": "/etc/cha
 
 
 def config(**given: Any) -> AgentConfig:
-    return AgentConfig(**AgentSettings.model_validate({**SMALLEST, **given}).options())
+    return AgentConfig(**AgentFile.model_validate({**SMALLEST, **given}).options())
 
 
 def test_the_smallest_configuration_gets_the_name_of_the_machine() -> None:
     found = config()
-    assert (found.name, found.listen, found.metadata) == (socket.gethostname(), "0.0.0.0:9180", True)
+    assert (found.name, found.listen, found.metadata) == (socket.gethostname().partition(".")[0], "0.0.0.0:9180", True)
 
 
 @pytest.mark.parametrize(("host", "asked"), [("", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("127.1.2.3", "127.1.2.3")])
@@ -65,7 +65,7 @@ def test_a_mistake_is_named(given: dict[str, Any], message: str) -> None:
 
 def test_a_mistake_in_the_file_has_its_line() -> None:
     with pytest.raises(ChangeoverError, match=r"^agent\.yaml:2: .*prot"):
-        read_as("kind: app\nprot: 80\nport: 80\ntoken_file: /x\n", "agent.yaml", AgentSettings)
+        read_as("kind: app\nprot: 80\nport: 80\ntoken_file: /x\n", "agent.yaml", AgentFile)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 from pydantic import ValidationError
 
 from changeover.agent.config import CONFIG
-from changeover.agent.settings import AgentSettings
+from changeover.agent.settings import AgentFile
 from changeover.cli.frame import errors_as_exit_codes
 from changeover.cli.rendering.output import Output
 from changeover.hops.questions import KINDS
@@ -28,6 +30,7 @@ def agent(
         Path | None, typer.Option(metavar="FILE", help="agent.yaml; docs/agent.md lists its keys. Without it: options.")
     ] = None,
     kind: Annotated[str | None, typer.Option(help=f"The software: {', '.join(KINDS)}.")] = None,
+    name: Annotated[str | None, typer.Option(help="In answers. Default: the name of the machine.")] = None,
     port: Annotated[int | None, typer.Option(help="Where it serves requests.")] = None,
     host: Annotated[str | None, typer.Option(help="The address there. Default: every address of the machine.")] = None,
     control: Annotated[
@@ -50,6 +53,7 @@ def agent(
     """
     given = {
         "kind": kind,
+        "name": name,
         "port": port,
         "host": host,
         "control": control,
@@ -68,20 +72,32 @@ def agent(
     os.execve(sys.executable, [sys.executable, "-m", "changeover.agent"], environment)
 
 
-def read_settings(file: Path) -> AgentSettings:
-    """Raises ChangeoverError with every mistake in the file."""
+def read_settings(file: Path | None, given: Sequence[str] = ()) -> AgentFile:
+    """`given`: `KEY=VALUE`, over what the file has. Raises ChangeoverError with every mistake."""
+    text = "" if file is None else _text_of(file)
+    if not given:
+        return read_as(text, str(file or "agent.yaml"), AgentFile)
+    found = read_as(text, str(file), AgentFile).model_dump(mode="json", exclude_defaults=True) if text else {}
+    for word in given:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise fail(f"--set {word}: KEY=VALUE is needed, such as port=80")
+        found[key] = yaml.safe_load(value)
+    return _of_options(found)
+
+
+def _text_of(file: Path) -> str:
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except OSError as error:
         raise fail(f"the configuration cannot be read: {error.strerror}", where=str(file)) from error
     except UnicodeDecodeError as error:
         raise fail("the configuration is not UTF-8", where=str(file)) from error
-    return read_as(text, str(file), AgentSettings)
 
 
-def _of_options(options: dict[str, Any]) -> AgentSettings:
+def _of_options(options: dict[str, Any]) -> AgentFile:
     try:
-        return AgentSettings.model_validate(options)
+        return AgentFile.model_validate(options)
     except ValidationError as error:
         raise ChangeoverError(*(_problem(found["loc"], found["msg"]) for found in error.errors())) from error
 

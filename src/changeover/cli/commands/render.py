@@ -1,8 +1,9 @@
-"""`changeover render`: the configuration of a Kong in front of a tier, or the files of tiers that have some."""
+"""`changeover render`: a Kong in front of a tier, the files of tiers that have some, or the unit of an agent."""
 
 from __future__ import annotations
 
 import contextlib
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +12,10 @@ import yaml
 from rich.text import Text
 
 from changeover import chain_files, wiring
+from changeover.agent import unit
 from changeover.cli import exits
 from changeover.cli.chains import as_it_runs, chain_file, wired
+from changeover.cli.commands.agent import read_settings
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
@@ -28,7 +31,7 @@ def render(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="The software to configure: kong, or a kind of tier with files, such as nginx."
+            metavar="KIND", help="The software to configure: kong, agent, or a kind of tier with files, as nginx."
         ),
     ],
     output: Annotated[
@@ -37,11 +40,18 @@ def render(
             "--output", help="Of a kind with files: write those of each template to TIER/TEMPLATE below this folder."
         ),
     ] = None,
+    config: Annotated[Path | None, typer.Option(help="Of an agent: its agent.yaml.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Of an agent: a key of agent.yaml, such as port=80. Repeatable."
+        ),
+    ] = None,
     file: FileOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
-    """Print a configuration of a chain: Kong's, or the files of tiers.
+    """Print a configuration: Kong's, the files of tiers, or the unit of an agent.
 
     kong: the declarative configuration for decK and `POST /config`, with services, routes, upstreams, targets and
     health checks of every tier whose router is a Kong, or of the last tier in a chain without a Kong. The targets are
@@ -49,11 +59,29 @@ def render(
 
     nginx, nginx-stream, haproxy, haproxy-tcp: the files that an instance of each template would get, and what is added
     to a configuration of your own. With --output, the software can check them.
+
+    agent: agent.yaml, its systemd unit, and the lines of a startup script of Google Cloud that install both and fetch
+    the token. It needs no chain file.
     """
+    if kind == "agent":
+        run(json, lambda out: _render_agent(out, config, set_ or []))
+    if config is not None or set_:
+        raise typer.BadParameter("--config and --set are for `render agent`")
     if kind in wiring.configurable():
         run(json, lambda out: _render_files(out, kind, file, state, output))
     else:
         run(json, lambda out: _render(out, kind, file, state, json))
+
+
+async def _render_agent(output: Output, config: Path | None, given: list[str]) -> int:
+    settings = read_settings(config, given)
+    found = {
+        "agent.yaml": unit.config_text(settings),
+        "changeover-agent.service": unit.unit(settings),
+        "startup-script": unit.startup_lines(settings, metadata.version("changeover")),
+    }
+    output.result(found, Text("\n".join(f"# {name}\n{text}" for name, text in found.items())))
+    return exits.DONE
 
 
 async def _render_files(output: Output, kind: str, file: Path | None, state: Path, folder: Path | None) -> int:
