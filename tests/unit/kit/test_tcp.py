@@ -127,3 +127,26 @@ def test_the_loopback_addresses_are_this_machine(host: str, here: bool) -> None:
 
 def test_a_process_that_has_ended_holds_nothing() -> None:
     assert tcp.inodes_of([2**22 + 1]) == set()
+
+
+def test_two_servers_at_one_port_of_different_addresses_are_counted_apart() -> None:
+    with socket.create_server(("127.1.2.3", 0)) as first:
+        port = first.getsockname()[1]
+        with (
+            socket.create_server(("127.1.2.4", port)) as second,
+            socket.create_connection(("127.1.2.3", port)),
+            socket.create_connection(("127.1.2.4", port)),
+            socket.create_connection(("127.1.2.4", port)),
+        ):
+            assert second.fileno() >= 0
+            counts = {host: len(tcp.connections(port, host)[0]) for host in ("127.1.2.3", "127.1.2.4")}
+            assert counts == {"127.1.2.3": 1, "127.1.2.4": 2}
+            assert {len(tcp.connections(port, host)[0]) for host in tcp.EVERY_ADDRESS} == {3}
+
+
+def test_a_listener_for_both_families_is_found_by_its_ipv4_address() -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.1.2.3", port)):
+            assert len(tcp.connections(port, "127.1.2.3")[0]) == 1
+            assert tcp.connections(port, "127.1.2.4")[0] == []

@@ -164,7 +164,7 @@ def test_a_connection_is_as_old_as_the_look_that_found_it(served: Served) -> Non
 
 
 def test_a_kernel_that_does_not_answer_is_no_witness(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(port: int) -> tuple[list[tcp.End], dict[int, tcp.End]]:
+    def refuse(port: int, host: str) -> tuple[list[tcp.End], dict[int, tcp.End]]:
         raise PermissionError
 
     monkeypatch.setattr(tcp, "connections", refuse)
