@@ -143,6 +143,15 @@ class Controller:
         while not (self._runtime.platform.is_open() and all(map(_is_settled, self.machines.values()))):
             await asyncio.sleep(self._timing.busy_look)
 
+    async def look_once_more(self) -> None:
+        """Note what of all that serves ended since the last looks. The outcome that is written next must have it."""
+        if not self._runtime.platform.is_open():
+            self._note_balancer()
+        for tier in filter(self._started, self.machines):
+            for event in await self._look(tier, self.machines[tier]):
+                if isinstance(event, on.InstanceGone):
+                    self._feed(tier, event)
+
     def request(self, tier: str, action: Action, requester: str) -> Answer:
         """Ask an action of a tier."""
         machine = self.machines.get(tier)
@@ -183,9 +192,7 @@ class Controller:
         while True:
             if not platform.is_open():
                 self._on_progress(Progress(self.now, chain, "load balancer gone; started again", level="warning"))
-                self._note_interruption(
-                    "The load balancer ended, and every connection through it. It was started again."
-                )
+                self._note_balancer()
                 try:
                     await platform.open(fresh=False)
                     await self.readmit()
@@ -283,13 +290,20 @@ class Controller:
         text = f"{event.name} of tier {tier} died while {member.phase}: {cost}."
         self._note(LogLine(DEATH if cost.is_nothing else INTERRUPTION, text, event.name))
 
+    def _note_balancer(self) -> None:
+        self._note_interruption("The load balancer ended, and every connection through it.")
+
     def _note_interruption(self, text: str) -> None:
         """Write that requests of any tier were broken meanwhile."""
         self._note(LogLine(INTERRUPTION, text))
 
     def _note(self, line: LogLine) -> None:
-        """Write a line into the log of the rollout in progress, whichever tier it is about."""
-        for row in self._journal.rollouts(unfinished=True):
+        """Write a line into the log of the rollout in progress, whichever tier it is about. Between two rollouts of a
+        release it belongs to the first of them."""
+        rows, release = self._journal.rollouts(unfinished=True), self._journal.unfinished_release()
+        if not rows and release is not None:
+            rows = [row for row in self._journal.rollouts() if row.started >= release.started][-1:]
+        for row in rows:
             self._journal.write_line(self.now, row.id, row.tier, line)
 
     def _start(self, tier: str, decision: Decision) -> None:

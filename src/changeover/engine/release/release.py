@@ -279,11 +279,13 @@ class _Releasing:
             if why:
                 await self._go_back(release, why)
             outcome: Outcome = bad.finish.outcome if bad else "undone" if why else "completed"
+            await self._look_once_more()
             if outcome == "completed" and self._done:
                 counts = Counter(member.phase.value for one in self._done for member in one.members)
                 broke = " ".join(Released(outcome, tuple(self._done)).broke)
                 about = self._payload(self._done[-1].row, outcome=outcome, counts=counts, interrupted=broke)
                 await self._hooks.run(Point.ON_COMPLETION, about)
+                await self._look_once_more()
             self._journal.end_release(release.id, self._controller.now, outcome, why)
         return Released(outcome, tuple(self._done))
 
@@ -340,8 +342,16 @@ class _Releasing:
             self._journal.end_rollout(row.id, controller.now, finish.outcome, finish.reason)
         await self._ended(row, finish)
 
+    async def _look_once_more(self) -> None:
+        """Have in the outcome what ended since the last looks, and what was noted after each rollout ended."""
+        await self._controller.look_once_more()
+        for number, done in enumerate(self._done):
+            interruptions, deaths = _incidents(self._journal, done.row)
+            self._done[number] = replace(done, interruptions=interruptions, deaths=deaths)
+
     async def _ended(self, row: RolloutRow, finish: Finish) -> None:
         """Add an ended rollout to the outcome, and run the hooks after it unless they ran before a crash."""
+        await self._controller.look_once_more()
         members = tuple(self._journal.members_since(row.tier, row.started))
         seconds = (row.ended or self._controller.now) - row.started
         serving = self._controller.machines[row.tier].fleet.serving

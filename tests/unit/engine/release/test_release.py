@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from signal import Signals
 from typing import Any
 
 import pytest
@@ -16,12 +17,23 @@ from changeover.cli.rendering.output import Output
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
-from changeover.engine.release.release import Released, carry_on, check_roll, find, is_there, revisions, roll
+from changeover.engine.release.release import (
+    Released,
+    carry_on,
+    check_roll,
+    find,
+    is_there,
+    last_released,
+    revisions,
+    roll,
+)
 from changeover.engine.runtime import ChainRuntime, Guarding, Progress
+from changeover.engine.timing import EngineTiming
 from changeover.model.chain import Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.guard import Guard
 from changeover.model.instance import Instance
+from changeover.model.stop import StopTo
 from changeover.rollout.tier.actions import Action
 
 
@@ -263,10 +275,58 @@ def test_what_breaks_requests_beside_a_rollout_is_part_of_its_outcome_and_its_ex
     done = rolled(world, held, app="v2")
     assert done.outcome == "completed"
     assert sorted(done.parts[0].interruptions) == [
-        "The load balancer ended, and every connection through it. It was started again.",
+        "The load balancer ended, and every connection through it.",
         "gateway-v1-1 ended, and no other instance of tier gateway was in service.",
         "gateway-v1-1 of tier gateway died while admitted: unknown whether requests broke: its routers do not count "
         "requests that break.",
     ]
     assert show_rolled(Output(as_json=True), done) == exits.INTERRUPTED
     assert rolled(world, held, edge="v2").parts[0].interruptions == ()
+
+
+class LastMoment(FakePlatform):
+    """When the last instance that a rollout replaces is stopped, the load balancer and the only gateway end."""
+
+    async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:
+        await super().stop(instance, signal, to)
+        self.opened = False
+        self.die("gateway-v1-1")
+
+
+def test_what_ends_in_the_last_moment_of_a_rollout_is_in_its_outcome(held: Journal) -> None:
+    platform = LastMoment()
+    world = runtime(chain("edge", "gateway", "app"), platform)
+    asyncio.run(bring_up(world, held, ignore, LifecycleTiming(admission_looks=1)))
+    seldom = replace(world, timing=EngineTiming(resting_look=3600.0))  # no look of the loops finds it
+    done = rolled(seldom, held, app="v2")
+    assert [text.partition(":")[0] for text in done.parts[0].interruptions] == [
+        "The load balancer ended, and every connection through it.",
+        "gateway-v1-1 of tier gateway died while admitted",
+        "gateway-v1-1 ended, and no other instance of tier gateway was in service.",
+    ]
+    later = last_released(held)
+    assert later is not None
+    assert later.broke == done.broke
+
+
+class BetweenTwoTiers(FakePlatform):
+    """The load balancer ends as soon as the application has been rolled, and is back before the next tier begins."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+        self._ended = False
+
+    def is_open(self) -> bool:
+        rows = self._journal.rollouts()
+        if not self._ended and len(rows) > 3 and rows[-1].ended is not None:
+            self._ended, self.opened = True, False
+        return super().is_open()
+
+
+def test_what_ends_between_two_tiers_of_a_release_is_in_its_outcome(held: Journal) -> None:
+    world = runtime(chain("edge", "gateway", "app"), BetweenTwoTiers(held))
+    asyncio.run(bring_up(world, held, ignore, LifecycleTiming(admission_looks=1)))
+    done = rolled(world, held, app="v2", gateway="v2")
+    assert done.parts[0].interruptions == ("The load balancer ended, and every connection through it.",)
+    assert show_rolled(Output(as_json=True), done) == exits.INTERRUPTED
