@@ -317,23 +317,16 @@ class KeepsLogs(Protocol):
 
 
 class Platform(Protocol):
-    """Where instances and load balancers come from."""
-
-    async def open(self, *, fresh: bool) -> None:
-        """Start load balancers, and create certificates and folders. Those that are up stay as they are.
-
-        `fresh` deletes the records of an earlier run's instances. Membership lists are empty after this; after one that
-        is not fresh, `is_open` is false until `mark_whole`.
-        """
-
-    def mark_whole(self) -> None:
-        """Record that all members are admitted again. A controller that is killed before this leaves it to the next."""
+    """Where instances and load balancers come from. Its answers are of the moment of the question, never remembered."""
 
     def is_open(self) -> bool:
-        """Whether everything that `open` starts is up, with all members admitted."""
+        """Whether the load balancers are up, with all members admitted, as far as this platform starts them."""
 
     def entry(self, tier: str) -> Address:
-        """The stable address of a tier: its load balancer's, or that of its router outside of the chain."""
+        """The stable address of a tier: its load balancer's, or that of its router outside of the chain.
+
+        Port 0: the platform does not know it.
+        """
 
     def router(self, tier: Tier) -> Router:
         """The tier's own load balancer."""
@@ -345,25 +338,43 @@ class Platform(Protocol):
         """The record of an instance, running or not."""
 
     async def create(self, name: str, tier: Tier, template: str) -> Instance:
-        """Launch it; the same name twice is one instance. Raises CannotStart."""
+        """Create it; the same name twice is one instance. Raises CannotStart, and leaves nothing of it then."""
 
-    def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
-        """Why it no longer exists, in a few words; None while it does.
+    async def gone(self, instances: Collection[Instance], stopped: Collection[str] = ()) -> Mapping[str, str]:
+        """Those that no longer exist: name -> why, in a few words. One question for many. Raises Unknown.
 
-        `stopped`: a stop signal was sent, so it exists until every process of it has ended.
+        `stopped`: names of those that were told to stop; such an instance exists until nothing of it runs.
         """
 
-    def connections(self, instance: Instance) -> Connections | None:
-        """The connections to its address as the kernel shows them; None where it does not."""
+    async def connections(self, instance: Instance) -> Connections | None:
+        """The connections to its address as the kernel shows them; None where the platform cannot ask a kernel."""
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
-        """Create the lame-duck file, or delete it."""
+        """Have the instance answer that it is not ready, or no longer have it do so. Raises Unknown."""
 
     async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:
-        """Send the signal and return; `gone` reports its effect."""
+        """Have it end, by the signal where the platform sends signals, and return; `gone` reports the effect.
+
+        Raises Unknown.
+        """
 
     async def kill(self, instance: Instance) -> None:
-        """End it and every process that it started, at once, and delete its record."""
+        """End whatever is left of it, at once, and delete its record. Raises Unknown."""
+
+
+@runtime_checkable
+class Launches(Protocol):
+    """A platform that starts the load balancers and every instance, and can end all of them."""
+
+    async def open(self, *, fresh: bool) -> None:
+        """Start load balancers, and create certificates and folders. Those that are up stay as they are.
+
+        `fresh` deletes the records of an earlier run's instances. Membership lists are empty after this; after one that
+        is not fresh, `is_open` is false until `mark_whole`.
+        """
+
+    def mark_whole(self) -> None:
+        """Record that all members are admitted again. A controller that is killed before this leaves it to the next."""
 
     async def close(self) -> None:
         """Stop everything that `open` started, and every instance that is left, recorded or not."""

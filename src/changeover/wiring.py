@@ -41,6 +41,7 @@ from changeover.ports import (
     LaunchContext,
     LearnsTemplates,
     NeedsSoftware,
+    Platform,
     PoolsInward,
     RendersConfiguration,
     Router,
@@ -63,7 +64,9 @@ class Wired:
 
     chain: Chain
     runtime: ChainRuntime
-    platform: LocalPlatform
+    platform: Platform
+    local: LocalPlatform | None = field(repr=False)
+    """The same platform where it is this machine: what it launches can be checked, rendered and given variables."""
     state: Path
     disk: Mapping[str, Mapping[str, int]]
     """Bytes that bodies may take on the disk of an instance: tier -> template -> bytes, for tiers that buffer any."""
@@ -76,6 +79,20 @@ class Wired:
     def journal(self) -> Journal:
         return open_journal(self.state)
 
+    def this_machine(self) -> LocalPlatform:
+        """The local platform, for what only processes of this machine have. Raises ChangeoverError for other chains."""
+        if self.local is None:
+            raise fail(
+                "the instances of this chain are not processes of this machine: they have no configuration here",
+                state="Nothing was done.",
+            )
+        return self.local
+
+    @property
+    def ca_file(self) -> Path | None:
+        """The certificate authority that clients of the edge are to trust, where the platform made one."""
+        return None if self.local is None else self.local.ca_file
+
     def check_software(self) -> None:
         """Raises ChangeoverError where the chain needs software or Python packages that are not installed."""
         if missing := tuple(self.missing_software()):
@@ -86,7 +103,8 @@ class Wired:
         for tier, hop in self.runtime.hops.items():
             if isinstance(hop, NeedsSoftware):
                 yield from hop.missing_software(self.settings[tier].values())
-        yield from haproxy.missing()
+        if self.local is not None:
+            yield from haproxy.missing()
         for each in self.chain.tiers:
             for guard in resolve(each.update.guard, self.chain.guards):
                 if any(condition.against_baseline for condition in guard.conditions):
@@ -104,11 +122,12 @@ class Wired:
 
     def check_configurations(self, targets: Mapping[str, str]) -> None:
         """Raises ChangeoverError where software refuses a configuration of the user's. `targets`: tier -> template."""
-        for name in self.changes(targets):
+        for name in self.changes(targets) if self.local is not None else ():
+            assert self.local is not None
             tier = next(tier for tier in self.chain.tiers if tier.name == name)
             template = template_of(targets[name])
             try:
-                self.platform.check(tier, template)
+                self.local.check(tier, template)
             except CannotStart as error:
                 raise fail(
                     f"the configuration of template {template} of tier {name} is refused: {error}",
@@ -120,9 +139,9 @@ class Wired:
         found = {}
         for tier in self.chain.tiers:
             hop, template = self.runtime.hops[tier.name], template_of(targets.get(tier.name, ""))
-            if template and isinstance(hop, TakesConfiguration):
+            if template and self.local is not None and isinstance(hop, TakesConfiguration):
                 nowhere = self.state / "instances"
-                context = self.platform.stand_in(tier, template, nowhere, nowhere)
+                context = self.local.stand_in(tier, template, nowhere, nowhere)
                 changes = hop.changes(self.settings[tier.name][template], context)
                 if changes is not None:
                     found[tier.name] = changes
@@ -130,16 +149,18 @@ class Wired:
 
     def rendered(self, tier: Tier, template: str, folder: Path, certificates: Path) -> LaunchSpec:
         """What an instance of that template would be launched with in `folder`, also while the chain is down."""
-        context = self.platform.stand_in(tier, template, folder, certificates)
+        context = self.this_machine().stand_in(tier, template, folder, certificates)
         return self.runtime.hops[tier.name].launch(self.settings[tier.name][template], context)
 
     def keep_environment(self, journal: Journal, targets: Mapping[str, str], *, fresh: bool = False) -> list[str]:
         """Keep the variables that templates are about to run with; returns what differs. Raises ChangeoverError."""
+        if self.local is None:
+            return []
         targets = {tier: template_of(revision) for tier, revision in targets.items()}
         fleets = {tier.name: journal.fleet(tier.name) for tier in self.chain.tiers}
         running = {tier: {template_of(member.template) for member in fleet} for tier, fleet in fleets.items()}
         folder = self.runtime.folder
-        return self.platform.environments.keep(targets, self.settings, {} if fresh else running, folder, fresh=fresh)
+        return self.local.environments.keep(targets, self.settings, {} if fresh else running, folder, fresh=fresh)
 
     def keep_copy(self, journal: Journal, targets: Mapping[str, str], *, fresh: bool = False) -> None:
         """Keep the chain file as it is now beside the state: what runs must be known whatever happens to the file.
@@ -266,7 +287,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         tier for tier, one in runtime.routers.items() if isinstance(one, CanWeigh) and one.weighs == "connections"
     ]
     short = tuple(short_steps(chain, registry.known_hops(), lives, weighing))
-    return Wired(chain, runtime, platform, state, buffering, short, settings, text)
+    return Wired(chain, runtime, platform, platform, state, buffering, short, settings, text)
 
 
 def _folder(file: Path, state: Path) -> Path:

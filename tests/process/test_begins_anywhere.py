@@ -108,7 +108,7 @@ async def served(file: Path, state: Path, rolls: str) -> list[str]:
 
 async def version(found: wiring.Wired) -> str:
     scheme, address = ("https" if found.takes_tls() else "http"), found.platform.entry(found.chain.tiers[0].name)
-    async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=found.platform.ca_file)) as client:
+    async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=found.ca_file)) as client:
         answer = await client.get(f"{scheme}://{address}/hello")
     assert answer.status_code == 200, answer.text
     return str(answer.headers.get("x-edge") or answer.json()["version"])

@@ -52,7 +52,7 @@ async def started(folder: Path, **template: Any) -> AsyncIterator[tuple[wiring.W
 async def stop(wired: wiring.Wired, instance: Instance) -> None:
     await wired.platform.stop(instance, *wired.runtime.stop_of(instance))
     async with asyncio.timeout(20):
-        while wired.platform.gone(instance, stopped=True) is None:
+        while not await wired.platform.gone([instance], [instance.name]):
             await asyncio.sleep(0.01)
 
 

@@ -32,6 +32,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
     now = Clock(not_before=journal.latest()).now()  # the controllers' clock, which never goes back
     seen = await inspect(found.runtime, journal) if up else {tier.name: [] for tier in found.chain.tiers}
     findings = findings_of(found.chain, journal, seen, balancer_runs=open_now) if up else ["The chain is down."]
+    local = found.local
     tiers, instances = [], []
     for tier in found.chain.tiers:
         state = journal.tier(tier.name)
@@ -52,7 +53,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
                 "restarts": journal.failures(tier.name, state.goal) if up and state else 0,
                 "degraded": degraded or None,
                 "canary_share": _canary_share(found, tier, journal) if up else None,
-                "preview": str(shown) if up and (shown := found.platform.preview_entry(tier.name)) else None,
+                "preview": str(shown) if up and local and (shown := local.preview_entry(tier.name)) else None,
             }
         )
     holder = journal.holder()
@@ -63,7 +64,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
         "state": state_of(found.chain, seen, findings, up=up).value,
         "findings": findings,
         "edge_url": edge_url(found) if up else None,
-        "ca_file": str(found.platform.ca_file) if up else None,
+        "ca_file": str(found.ca_file) if up and found.ca_file else None,
         "active_command": active,
         "load_balancer_running": open_now,
         "keeper_pid": known.pid if (known := journal.keeper()) is not None and known.is_alive() else None,
@@ -114,8 +115,8 @@ async def _instance(
 ) -> dict[str, Any]:
     member, instance = health.member, health.instance
     seen: Witnesses | None = None
-    if instance is not None and found.platform.gone(instance) is None:
-        kernel, own = found.platform.connections(instance), None
+    if instance is not None and health.exists:
+        kernel, own = await found.platform.connections(instance), None
         with contextlib.suppress(Unknown):
             own = await found.runtime.hops[tier.name].in_flight(instance)
         seen = Witnesses(

@@ -46,10 +46,11 @@ async def of_machine(file: Path) -> Findings:
 
 def _refused(found: wiring.Wired, file: Path) -> Iterator[Problem]:
     """Templates whose software refuses its configuration, such as by `nginx -t`."""
-    for tier in found.chain.tiers:
+    for tier in found.chain.tiers if found.local is not None else ():
         for template in tier.templates:
+            assert found.local is not None
             try:
-                found.platform.check(tier, template)
+                found.local.check(tier, template)
             except CannotStart as refusal:
                 what = f"{tier.kind} refuses the configuration: {refusal}"
                 yield Problem(what, where=f"{file}: tier {tier.name}, template {template}")

@@ -24,7 +24,7 @@ from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
 from changeover.model.instance import DeathCost
 from changeover.model.revision import template_of
-from changeover.ports import CannotStart, CanWeigh, Unknown
+from changeover.ports import CannotStart, CanWeigh, Launches, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members.phases import UNSETTLED, Phase
@@ -189,8 +189,8 @@ class Controller:
     async def _watch_platform(self) -> None:
         """Start a load balancer that died again, with the members it had."""
         platform, chain = self._runtime.platform, self._runtime.chain.name
-        while True:
-            if not platform.is_open():
+        while isinstance(platform, Launches):
+            if not self._runtime.platform.is_open():
                 self._on_progress(Progress(self.now, chain, "load balancer gone; started again", level="warning"))
                 self._note_balancer()
                 try:

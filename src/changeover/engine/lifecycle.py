@@ -12,7 +12,7 @@ from changeover.engine.journal.journal import Journal
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener
 from changeover.model.errors import fail
 from changeover.model.instance import Instance
-from changeover.ports import Unknown
+from changeover.ports import Launches, Unknown
 from changeover.rollout.members.phases import Phase
 
 
@@ -38,10 +38,12 @@ async def bring_up(
     timing: LifecycleTiming = LifecycleTiming(),
 ) -> None:
     """Start every tier from its first template; all or nothing. The lease must be held. Raises ChangeoverError."""
-    await runtime.platform.close()  # an earlier command that was killed may have left processes
+    platform = runtime.platform
+    assert isinstance(platform, Launches)
+    await platform.close()  # an earlier command that was killed may have left processes
     journal.clear_tiers(journal.latest())
     try:
-        await runtime.platform.open(fresh=True)
+        await platform.open(fresh=True)
         for router in runtime.routers.values():
             await router.open()
         controller = Controller(runtime, journal, on_progress)
@@ -60,7 +62,7 @@ async def bring_up(
                 )
         journal.set_up()
     except BaseException:
-        await runtime.platform.close()
+        await platform.close()
         journal.clear_tiers(journal.latest())
         raise
 
@@ -93,9 +95,11 @@ async def _until_admitted(runtime: ChainRuntime, controller: Controller, timing:
             await asyncio.sleep(runtime.timing.busy_look)
 
 
-def _running(runtime: ChainRuntime, instances: list[Instance]) -> list[str]:
+async def _running(runtime: ChainRuntime, instances: list[Instance]) -> list[str]:
     """Names of the instances that a stop signal was sent to and that still run."""
-    return [instance.name for instance in instances if runtime.platform.gone(instance, stopped=True) is None]
+    names = [instance.name for instance in instances]
+    gone = await runtime.platform.gone(instances, names)
+    return [name for name in names if name not in gone]
 
 
 async def take_down(
@@ -108,6 +112,8 @@ async def take_down(
 
     Returns the names of the instances, and of those that were killed because they still ran at the end of their grace.
     """
+    platform = runtime.platform
+    assert isinstance(platform, Launches)
     stopped, killed = [], []
     for tier in runtime.chain.tiers:
         instances = [i for m in journal.fleet(tier.name) if (i := runtime.platform.recorded(m.name)) is not None]
@@ -119,14 +125,14 @@ async def take_down(
             on_progress(Progress(time.time(), tier.name, "stop signal sent", instance.name))
             await runtime.platform.stop(instance, *runtime.stop_of(instance))
         waited, patience = 0.0, max(timing.stop, *runtime.stop_grace(tier.name).values(), 0.0)
-        while waited < patience and _running(runtime, instances):
+        while waited < patience and await _running(runtime, instances):
             await asyncio.sleep(timing.stop_look)
             waited += timing.stop_look
-        for name in _running(runtime, instances):
+        for name in await _running(runtime, instances):
             text = f"killed: still running {patience:.0f} s after its stop signal (stop.grace)"
             on_progress(Progress(time.time(), tier.name, text, name, level="warning"))
             killed.append(name)
         stopped += [instance.name for instance in instances]
-    await runtime.platform.close()
+    await platform.close()
     journal.clear_tiers(journal.latest())
     return stopped, killed

@@ -59,7 +59,7 @@ async def restart_tier(
         instance = await platform.start(replace(instance, template=goal), tier)
         async with asyncio.timeout(timing.start):
             while await runtime.hops[tier.name].not_ready(instance, tier.health.timeout):
-                if (reason := runtime.platform.gone(instance)) is not None:
+                if (reason := (await runtime.platform.gone([instance])).get(instance.name)) is not None:
                     raise fail(f"{instance.name} did not start again: {reason}")
                 await asyncio.sleep(timing.look)
         member.template = goal
@@ -73,7 +73,7 @@ async def _stop(runtime: ChainRuntime, instance: Instance, timing: RestartTiming
     await runtime.platform.stop(instance, SIGTERM, "leader")
     try:
         async with asyncio.timeout(timing.stop):
-            while runtime.platform.gone(instance) is None:
+            while not await runtime.platform.gone([instance]):
                 await asyncio.sleep(timing.look)
     except TimeoutError:
         pass

@@ -83,9 +83,10 @@ class Observer:
         """
         seen = [(m, m.phase, self._instances[m.name]) for m in fleet.where(*Phase) if m.name in self._instances]
         asked = frozenset(m.name for m, phase, _ in seen if phase in _ASKS_ROUTER or _weight_open(m))
+        gone = await self._ask_gone([(phase, instance) for _, phase, instance in seen if phase is not Phase.FAILED])
         routers, found, _ = await asyncio.gather(
             self._ask_router(asked),
-            asyncio.gather(*(self._look_at(m, phase, i) for m, phase, i in seen)),
+            asyncio.gather(*(self._look_at(m, phase, i, gone.get(i.name)) for m, phase, i in seen)),
             self._deaths.look(frozenset(m.name for m, phase, _ in seen if phase not in _STOPPED)),
         )
         events: list[on.Event] = []
@@ -112,10 +113,19 @@ class Observer:
             return event
         return replace(event, cost=await self._deaths.of(event.name))
 
-    async def _look_at(self, member: Member, phase: Phase, instance: Instance) -> tuple[list[on.Event], _Counts | None]:
-        stopped = phase in _STOPPED
-        if phase is not Phase.FAILED and (reason := self._platform.gone(instance, stopped=stopped)) is not None:
-            return [on.InstanceGone(self._now(), member.name, reason)], None
+    async def _ask_gone(self, asked: list[tuple[Phase, Instance]]) -> Mapping[str, str]:
+        """Name -> why it no longer exists. Of a platform that does not answer, the next look learns it."""
+        stopped = frozenset(instance.name for phase, instance in asked if phase in _STOPPED)
+        try:
+            return await self._platform.gone([instance for _, instance in asked], stopped) if asked else {}
+        except Unknown:
+            return {}
+
+    async def _look_at(
+        self, member: Member, phase: Phase, instance: Instance, gone: str | None
+    ) -> tuple[list[on.Event], _Counts | None]:
+        if gone is not None:
+            return [on.InstanceGone(self._now(), member.name, gone)], None
         events: list[on.Event] = []
         if phase in _ASKS_READINESS and self._is_time(member, phase):
             began = self._now()
@@ -150,7 +160,9 @@ class Observer:
         return ""
 
     async def _count(self, instance: Instance) -> _Counts:
-        kernel = self._connections(instance)  # before the instance is asked: its count includes what these brought
+        kernel = await self._connections(
+            instance
+        )  # before the instance is asked: its count includes what these brought
         own: InFlight | str | None
         try:
             own = await self._hop.in_flight(instance)
@@ -158,11 +170,11 @@ class Observer:
             own = str(error)
         return _Counts(own, kernel, instance.address == instance.control)
 
-    def _connections(self, instance: Instance) -> Connections | None:
+    async def _connections(self, instance: Instance) -> Connections | None:
         now = self._now()
         at, kernel = self._kernel.get(instance.name, (-inf, None))
         if kernel is None or not kernel.routers or now - at >= self._timing.kernel_look:
-            kernel = self._platform.connections(instance)
+            kernel = await self._platform.connections(instance)
             self._kernel[instance.name] = now, kernel
         return kernel
 

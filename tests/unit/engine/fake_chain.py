@@ -91,10 +91,10 @@ class FakePlatform:
             self._gone.discard(instance.name)
         return instance
 
-    def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
-        return "it ended" if instance.name in self._gone else None
+    async def gone(self, instances: Collection[Instance], stopped: Collection[str] = ()) -> Mapping[str, str]:
+        return {instance.name: "it ended" for instance in instances if instance.name in self._gone}
 
-    def connections(self, instance: Instance) -> None: ...
+    async def connections(self, instance: Instance) -> None: ...
 
     async def lame_duck(self, instance: Instance, on: bool) -> None: ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -90,10 +90,11 @@ class _Router:
 class _Platform:
     around: Around
 
-    def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
-        return self.around.gone
+    async def gone(self, instances: Collection[Instance], stopped: Collection[str] = ()) -> Mapping[str, str]:
+        gone = self.around.gone
+        return {} if gone is None else {instance.name: gone for instance in instances}
 
-    def connections(self, instance: Instance) -> Connections | None:
+    async def connections(self, instance: Instance) -> Connections | None:
         return self.around.kernel
 
 

@@ -155,7 +155,7 @@ async def _roll_all(found: wiring.Wired, on_progress: ProgressListener, naive: b
             for tier in found.chain.inside_out:
                 goal = goals[tier.name]
                 if naive:
-                    await restart_tier(found.runtime, found.platform, journal, tier, goal, on_progress)
+                    await restart_tier(found.runtime, found.this_machine(), journal, tier, goal, on_progress)
                     continue
                 done += (await roll(found.runtime, journal, {tier.name: goal}, on_progress)).parts
                 one = done[-1]

@@ -50,7 +50,7 @@ def plan(
                 made = await make(found.runtime, journal, asked, strategy.value if strategy else None, time.time())
             connections = None
             with contextlib.suppress(Unknown):
-                connections = await found.platform.most_connections()
+                connections = None if found.local is None else await found.local.most_connections()
         if made.tiers:
             save(found.state, made.saved)
             note_changes(output, found, asked)

@@ -200,7 +200,7 @@ async def _target(
         return
     async with running(file, state) as found:
         with contextlib.closing(found.journal()) as journal:
-            trusted = tls_of({**tls, "ca": tls["ca"] or ("" if tls["insecure"] else str(found.platform.ca_file))})
+            trusted = tls_of({**tls, "ca": tls["ca"] or ("" if tls["insecure"] else str(found.ca_file or ""))})
             yield TrafficTarget(
                 edge_url(found), traffic_of(found, paths_given=paths_given), trusted, lambda: tier_state(journal)
             )

@@ -88,7 +88,7 @@ async def _render_files(output: Output, kind: str, file: Path | None, state: Pat
     data: dict[str, Any] = {}
     text: list[str] = []
     async with wired(chain_file(file, state), state) as found:
-        certificates = found.state / "tls" if folder is None else found.platform.certificates(folder.resolve())
+        certificates = found.state / "tls" if folder is None else found.this_machine().certificates(folder.resolve())
         for tier in (tier for tier in found.chain.tiers if tier.kind == kind):
             for template in tier.templates:
                 home = (folder or found.state / "instances").resolve() / tier.name / template

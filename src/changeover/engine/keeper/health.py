@@ -44,6 +44,8 @@ class InstanceHealth:
     dead: bool
     """Its process has ended, and no controller has observed that."""
     serves: bool
+    exists: bool = True
+    """Whether there is anything of it that can be asked."""
     reason: str = ""
     unlisted: bool = False
     """It runs and is to serve, and no router of its tier has it in its list."""
@@ -52,12 +54,20 @@ class InstanceHealth:
 async def inspect(runtime: ChainRuntime, journal: JournalReader) -> dict[str, list[InstanceHealth]]:
     """Every instance by tier."""
     fleets = {tier.name: list(journal.fleet(tier.name)) for tier in runtime.chain.tiers}
-    found, ended = {}, {}
+    found: dict[str, Instance | None] = {}
+    ended: dict[str, str] = {}
+    gone: dict[str, str] = {}
+    silent: dict[str, str] = {}
     for tier, members in fleets.items():
+        known = {member.name: runtime.platform.recorded(member.name) for member in members}
+        found.update(known)
+        try:
+            gone.update(await runtime.platform.gone([one for one in known.values() if one is not None]))
+        except Unknown as error:
+            silent.update(dict.fromkeys(known, str(error)))
         for member in members:
-            found[member.name] = instance = runtime.platform.recorded(member.name)
-            ended[member.name] = _ended(runtime, member, instance)
-            if instance is not None:
+            ended[member.name] = _ended(member, known[member.name], gone)
+            if (instance := known[member.name]) is not None:
                 runtime.instances[member.name] = instance
         runtime.carry(tier, (member for member in members if not ended[member.name]))
     serving = {
@@ -65,13 +75,14 @@ async def inspect(runtime: ChainRuntime, journal: JournalReader) -> dict[str, li
         for tier, members in fleets.items()
     }
     answers = await asyncio.gather(*(_ask(runtime, tier, frozenset(names)) for tier, names in serving.items()))
-    missing = {name: why for answer in answers for name, why in answer.items()}
+    missing = {name: why for answer in answers for name, why in answer.items()} | silent
     return {
         tier: [
             InstanceHealth(
                 member,
                 found[member.name],
                 dead=bool(ended[member.name]),
+                exists=found[member.name] is not None and member.name not in gone,
                 serves=member.name in serving[tier] and not missing[member.name],
                 reason=ended[member.name] or missing.get(member.name, ""),
                 unlisted=missing.get(member.name) == _UNLISTED,
@@ -82,12 +93,12 @@ async def inspect(runtime: ChainRuntime, journal: JournalReader) -> dict[str, li
     }
 
 
-def _ended(runtime: ChainRuntime, member: Member, instance: Instance | None) -> str:
+def _ended(member: Member, instance: Instance | None, gone: Mapping[str, str]) -> str:
     """Why its process does not run though it should; empty while it does."""
     if instance is None:
         return "there is no record of its process" if member.phase in _LIVES else ""
     if member.phase in _LIVES or member.phase is Phase.CREATING:
-        why = runtime.platform.gone(instance)
+        why = gone.get(member.name)
         return "" if why is None else f"its process has ended: {why.strip().splitlines()[-1]}"
     return ""
 

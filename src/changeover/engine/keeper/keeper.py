@@ -78,7 +78,7 @@ class _Keeper:
         policy = abandoned_policy(runtime, journal)
         if policy in ("resume", "undo") and not self._refused:
             await self._carry_on(policy)
-        elif something_died(runtime, journal) or is_short(runtime, journal):
+        elif await something_died(runtime, journal) or is_short(runtime, journal):
             await self._heal()
         elif time.monotonic() - self._asked_routers >= self._timing.router_look:
             self._asked_routers = time.monotonic()
@@ -160,7 +160,7 @@ async def _until_replaced(
     runtime: ChainRuntime, journal: Journal, controller: Controller, timing: KeeperTiming
 ) -> None:
     """A paused rollout never settles: wait until no dead instance is in service and none is on its way to service."""
-    while something_died(runtime, journal) or any(map(_is_starting, controller.machines.values())):
+    while await something_died(runtime, journal) or any(map(_is_starting, controller.machines.values())):
         await asyncio.sleep(timing.look)
 
 
@@ -178,13 +178,13 @@ def is_short(runtime: ChainRuntime, journal: Journal) -> bool:
     )
 
 
-def something_died(runtime: ChainRuntime, journal: Journal) -> bool:
+async def something_died(runtime: ChainRuntime, journal: Journal) -> bool:
     """Whether the load balancer is down, or an instance that is to serve has no process."""
     if not runtime.platform.is_open():
         return True
     for tier in runtime.chain.tiers:
-        for member in journal.fleet(tier.name).where(Phase.READY, Phase.ADMITTED):
-            instance = runtime.platform.recorded(member.name)
-            if instance is None or runtime.platform.gone(instance) is not None:
-                return True
+        serving = [member.name for member in journal.fleet(tier.name).where(Phase.READY, Phase.ADMITTED)]
+        known = [instance for name in serving if (instance := runtime.platform.recorded(name)) is not None]
+        if len(known) < len(serving) or await runtime.platform.gone(known):
+            return True
     return False

@@ -13,7 +13,7 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL, Signals
@@ -318,7 +318,11 @@ class LocalPlatform:
         address = None if tier.name in self._routed else entry or self.entry(tier.name)
         return InnerTier(tier, self._hops[tier.kind], address, str(self.membership_file(tier.name)))
 
-    def gone(self, instance: Instance, *, stopped: bool = False) -> str | None:
+    async def gone(self, instances: Collection[Instance], stopped: Collection[str] = ()) -> Mapping[str, str]:
+        found = {one.name: self._ended(one, stopped=one.name in stopped) for one in instances}
+        return {name: why for name, why in found.items() if why is not None}
+
+    def _ended(self, instance: Instance, *, stopped: bool) -> str | None:
         if instance.pid is None or instance.born is None:
             return "it was never started"
         if process.is_alive(instance.pid, instance.born):
@@ -339,7 +343,7 @@ class LocalPlatform:
         hide = self.environments.hide
         return f"{hide(what)}; {words_of(Path(instance.directory) / 'log', hide)}"
 
-    def connections(self, instance: Instance) -> Connections | None:
+    async def connections(self, instance: Instance) -> Connections | None:
         return self._peers.of(instance, self._routers_of(instance.tier))
 
     def _routers_of(self, tier: str) -> set[int] | None:
