@@ -16,10 +16,11 @@ from changeover.engine.release import kept_templates
 from changeover.engine.release.kept_templates import KeptTier
 from changeover.hops import registry
 from changeover.model import chainfile
-from changeover.model.chain import Tier, content_hash
+from changeover.model.chain import Chain, Tier, content_hash
 from changeover.model.chainfile import ParsedChain
 from changeover.model.config_model import STORED
 from changeover.model.errors import ChangeoverError, fail
+from changeover.model.gcp_rules import on_platform
 from changeover.ports import TakesConfiguration
 
 COPY = "chain.yaml"
@@ -36,7 +37,8 @@ def read_chain(file: Path, *, stored: bool = False) -> tuple[ParsedChain, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise fail(f"the chain file cannot be read: {reason}", where=str(file), next="Name one with -f.") from error
-    return _with_files(chainfile.read(text, str(file), registry.known_hops(), stored=stored), text, file)
+    parsed = chainfile.read(text, str(file), registry.known_hops(), stored=stored)
+    return _with_files(parsed, text, file) if parsed.chain.platform.kind == "local" else (parsed, text)
 
 
 def _with_files(parsed: ParsedChain, text: str, file: Path) -> tuple[ParsedChain, str]:
@@ -89,7 +91,7 @@ def hashes_in_use(state: Path) -> dict[str, dict[str, str]]:
     found = hashes_of(copy)
     for tier in copy.chain.tiers:
         found[tier.name] |= {
-            name: content_hash(tier.kind, template) for name, template in _kept_settings(tier, kept).items()
+            name: content_hash(tier.kind, template) for name, template in _kept_settings(copy.chain, tier, kept).items()
         }
     return found
 
@@ -98,19 +100,19 @@ def with_kept(parsed: ParsedChain, kept: Mapping[str, KeptTier]) -> ParsedChain:
     """The chain with the kept templates that its file no longer has, behind its own."""
     tiers, settings = [], {}
     for tier in parsed.chain.tiers:
-        lost = {k: v for k, v in _kept_settings(tier, kept).items() if k not in tier.templates}
+        lost = {k: v for k, v in _kept_settings(parsed.chain, tier, kept).items() if k not in tier.templates}
         templates = {**tier.templates, **{name: kept[tier.name].templates[name] for name in lost}}
         tiers.append(tier.model_copy(update={"templates": templates}))
         settings[tier.name] = {**parsed.settings[tier.name], **lost}
     return replace(parsed, chain=parsed.chain.model_copy(update={"tiers": tuple(tiers)}), settings=settings)
 
 
-def _kept_settings(tier: Tier, kept: Mapping[str, KeptTier]) -> dict[str, BaseModel]:
+def _kept_settings(chain: Chain, tier: Tier, kept: Mapping[str, KeptTier]) -> dict[str, BaseModel]:
     """The kept templates of a tier, as its hop understands them. Raises ChangeoverError."""
     found = kept.get(tier.name)
     if found is None or found.kind != tier.kind:
         return {}
-    schema = registry.known_hops()[tier.kind].settings
+    schema = on_platform(chain, registry.known_hops())[tier.kind].settings
     try:
         return {name: schema.model_validate(template, context=STORED) for name, template in found.templates.items()}
     except ValidationError as error:

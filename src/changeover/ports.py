@@ -76,16 +76,11 @@ class LaunchContext:
         return self.behind[0] if self.behind else None
 
 
-class Hop(Protocol):
-    """The software that a tier runs."""
+class RunningHop(Protocol):
+    """The software that a tier runs, as it is asked wherever it runs."""
 
-    traits: ClassVar[HopTraits]
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        """`client` asks control addresses."""
-
-    def launch(self, settings: Any, context: LaunchContext) -> LaunchSpec:
-        """What to run for an instance in that context. `settings` is a template, as `traits.settings` parsed it."""
+    @property
+    def traits(self) -> HopTraits: ...
 
     async def not_ready(self, instance: Instance, timeout: float) -> str:
         """Why the instance cannot take traffic: what was asked, and its answer within `timeout` s. Empty: it can."""
@@ -98,6 +93,18 @@ class Hop(Protocol):
 
         None: it does not count, and the kernel and its routers are the only witnesses.
         """
+
+
+class Hop(RunningHop, Protocol):
+    """The software of a tier whose instances are processes of this machine."""
+
+    traits: ClassVar[HopTraits]
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        """`client` asks control addresses."""
+
+    def launch(self, settings: Any, context: LaunchContext) -> LaunchSpec:
+        """What to run for an instance in that context. `settings` is a template, as `traits.settings` parsed it."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,13 @@ class PoolsConnections(Protocol):
 
         Raises Unknown.
         """
+
+
+@runtime_checkable
+class FollowsHealth(Protocol):
+    """A router without a list to change: it sends an instance requests from when its own check of it passes."""
+
+    follows_health: ClassVar[Literal[True]]
 
 
 @runtime_checkable
@@ -343,7 +357,7 @@ class Platform(Protocol):
     async def gone(self, instances: Collection[Instance], stopped: Collection[str] = ()) -> Mapping[str, str]:
         """Those that no longer exist: name -> why, in a few words. One question for many. Raises Unknown.
 
-        `stopped`: names of those that were told to stop; such an instance exists until nothing of it runs.
+        `stopped`: names of those that `stop` was called for; such an instance exists until nothing of it runs.
         """
 
     async def connections(self, instance: Instance) -> Connections | None:
@@ -378,3 +392,26 @@ class Launches(Protocol):
 
     async def close(self) -> None:
         """Stop everything that `open` started, and every instance that is left, recorded or not."""
+
+
+@runtime_checkable
+class Adopts(Protocol):
+    """A platform whose instances and load balancers are there before the chain, and stay after it."""
+
+    async def adopt(self, tiers: Collection[Tier]) -> Mapping[str, Collection[Instance]]:
+        """Tier -> its instances as they are now, each with the template it was made from. Creates nothing.
+
+        Raises ChangeoverError with every reason why one cannot be adopted, and Unknown.
+        """
+
+    def size(self, tier: str) -> int | None:
+        """How many instances the tier had when it was adopted; None before that."""
+
+    async def check(self, targets: Mapping[str, str]) -> None:
+        """Whether instances can be made from these templates: tier -> template. Raises ChangeoverError, and Unknown."""
+
+    async def settle(self, tier: Tier, template: str) -> None:
+        """Have the platform's own view of the tier be that all its instances are of this template. Raises Unknown."""
+
+    async def release(self) -> None:
+        """Restore what was changed for the chain, and delete its records. Deletes nothing else. Raises Unknown."""

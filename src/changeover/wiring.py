@@ -19,17 +19,16 @@ from changeover.engine.release import kept_templates
 from changeover.engine.release.pooled import ShortStep, short_steps
 from changeover.engine.runtime import ChainRuntime, Guarding
 from changeover.hops import registry
+from changeover.joining import gcp, local
 from changeover.kit import http
 from changeover.kit.files import write_whole
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
 from changeover.model.extras import missing_package
 from changeover.model.guard import resolve
-from changeover.model.hop_traits import routing_tiers
-from changeover.model.instance import Address, Instance, LaunchSpec
+from changeover.model.instance import Instance, LaunchSpec
 from changeover.model.revision import template_of
 from changeover.model.software import Missing, refused
-from changeover.model.stop import Stop, TemplateSettings
 from changeover.platforms.local import haproxy
 from changeover.platforms.local.platform import LocalPlatform
 from changeover.ports import (
@@ -38,8 +37,6 @@ from changeover.ports import (
     CanWeigh,
     CountsRequests,
     CountsTraffic,
-    LaunchContext,
-    LearnsTemplates,
     NeedsSoftware,
     Platform,
     PoolsInward,
@@ -105,6 +102,8 @@ class Wired:
                 yield from hop.missing_software(self.settings[tier].values())
         if self.local is not None:
             yield from haproxy.missing()
+        else:
+            yield from missing_package("google.cloud.compute_v1", "a chain on Google Cloud")
         for each in self.chain.tiers:
             for guard in resolve(each.update.guard, self.chain.guards):
                 if any(condition.against_baseline for condition in guard.conditions):
@@ -149,8 +148,8 @@ class Wired:
 
     def rendered(self, tier: Tier, template: str, folder: Path, certificates: Path) -> LaunchSpec:
         """What an instance of that template would be launched with in `folder`, also while the chain is down."""
-        context = self.this_machine().stand_in(tier, template, folder, certificates)
-        return self.runtime.hops[tier.name].launch(self.settings[tier.name][template], context)
+        machine = self.this_machine()
+        return machine.launch(machine.stand_in(tier, template, folder, certificates))
 
     def keep_environment(self, journal: Journal, targets: Mapping[str, str], *, fresh: bool = False) -> list[str]:
         """Keep the variables that templates are about to run with; returns what differs. Raises ChangeoverError."""
@@ -190,20 +189,10 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
     given, text = read_chain(file, stored=file == state / COPY)
     state = state.resolve()
     parsed = with_kept(given, kept_templates.read(state))
-    chain, settings = parsed.chain, parsed.settings
-    hops = {tier.name: registry.HOPS[tier.kind](client) for tier in chain.tiers}
-    for tier, hop in hops.items():
-        if isinstance(hop, LearnsTemplates):
-            hop.learn(settings[tier])
-    routing = routing_tiers(chain, registry.known_hops())
-
-    def launch(context: LaunchContext) -> LaunchSpec:
-        instance = context.instance
-        return hops[instance.tier].launch(settings[instance.tier][instance.template], context)
-
-    external = {tier: Address.parse(router.proxy) for tier, router in parsed.routers.items()}
-    platform = LocalPlatform(chain, state, registry.known_hops(), launch, external)
-    platform.environments.know(template for templates in settings.values() for template in templates.values())
+    settings = parsed.settings
+    join = gcp.join if parsed.chain.platform.kind == "gcp" else local.join
+    joined = join(parsed, state, client)
+    chain, platform, hops, routing = joined.chain, joined.platform, joined.hops, joined.routing
     instances: dict[str, Instance] = {}
     carrying: dict[str, frozenset[str]] = {}
 
@@ -211,7 +200,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         return tuple(instances[name] for name in sorted(carrying.get(outer, ())) if name in instances)
 
     def router(tier: Tier) -> Router:
-        membership = str(platform.membership_file(tier.name))
+        membership = joined.membership_file(tier.name)
         if (described := parsed.routers.get(tier.name)) is not None:
             outside = registry.HOPS[described.kind](client)
             assert isinstance(outside, RoutesFromOutside)
@@ -219,9 +208,9 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
                 tier, described, hops[tier.name].traits.shared_readiness_of(tier), membership
             )
         if (outer := routing.get(tier.name)) is not None:
-            hop = hops[outer.name]
-            assert isinstance(hop, RoutesInward)
-            return hop.router(tier, membership, partial(nodes_of, outer.name))
+            inward = hops[outer.name]
+            assert isinstance(inward, RoutesInward)
+            return inward.router(tier, membership, partial(nodes_of, outer.name))
         return platform.router(tier)
 
     def sources(tier: str) -> Sources:
@@ -268,9 +257,10 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
             for tier in chain.tiers
             if tier.update.guard
         },
-        stops={tier: _stops(templates) for tier, templates in settings.items()},
+        stops=joined.stops,
         previews={tier.name: shown for tier in chain.tiers if (shown := platform.preview(tier)) is not None},
         folder=_folder(file.resolve(), state),
+        timing=joined.timing,
     )
     disk = {
         tier: {name: hop.disk_bytes(template) for name, template in settings[tier].items()}
@@ -287,7 +277,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         tier for tier, one in runtime.routers.items() if isinstance(one, CanWeigh) and one.weighs == "connections"
     ]
     short = tuple(short_steps(chain, registry.known_hops(), lives, weighing))
-    return Wired(chain, runtime, platform, platform, state, buffering, short, settings, text)
+    return Wired(chain, runtime, platform, joined.local, state, buffering, short, settings, text)
 
 
 def _folder(file: Path, state: Path) -> Path:
@@ -297,14 +287,6 @@ def _folder(file: Path, state: Path) -> Path:
     with contextlib.closing(open_journal(state)) as journal:
         original = journal.chain_file()
     return file.parent if original is None else original.parent
-
-
-def _stops(templates: Mapping[str, Any]) -> dict[str, Stop]:
-    return {
-        name: template.stop
-        for name, template in templates.items()
-        if isinstance(template, TemplateSettings) and template.stop is not None
-    }
 
 
 async def _requests(counts: ReadCounts) -> Mapping[str, int]:

@@ -43,11 +43,14 @@ def check_fixed(given: Chain, running: Chain) -> None:
 def _fixed(chain: Chain) -> dict[str, str]:
     """What takes effect only when a chain starts: key -> value as the message shows it."""
     found = {
+        "the platform": str(chain.platform),
         "listen": chain.listen,
         "trusted_peers": ", ".join(chain.trusted_peers) or "none",
     }
     for tier in chain.tiers:
         found[f"the tiers behind {tier.name}"] = ", ".join(inner.name for inner in chain.behind(tier.name)) or "none"
+        found[f"the group of tier {tier.name}"] = tier.group or "none"
+        found[f"the backend services of tier {tier.name}"] = ", ".join(tier.backend_services) or "none"
         found[f"the preview of tier {tier.name}"] = tier.update.preview or "none"
         # Its other settings, such as the nodes to ask, take effect with the next command.
         found[f"the router of tier {tier.name}"] = _kind_of_router(tier)

@@ -25,8 +25,11 @@ def ensure_keeper(state: Path, journal: Journal) -> None:
 def start_keeper(state: Path, journal: Journal) -> None:
     """Start the keeper unless it runs, and record its process so that `down` can end it.
 
-    A keeper of an older version cannot read the journal that this version has migrated. It is replaced.
+    A keeper of an older version cannot read the journal that this version has migrated. It is replaced. Instances that
+    a platform adopted have none: their group replaces what dies.
     """
+    if chain_files.read_chain(state / chain_files.COPY, stored=True)[0].chain.platform.kind != "local":
+        return
     known = journal.keeper()
     if known is not None and known.is_alive() and known.journal_format == FORMAT:
         return

@@ -63,7 +63,7 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
         "up": up,
         "state": state_of(found.chain, seen, findings, up=up).value,
         "findings": findings,
-        "edge_url": edge_url(found) if up else None,
+        "edge_url": edge_url(found) if up and found.platform.entry(found.chain.tiers[0].name).port else None,
         "ca_file": str(found.ca_file) if up and found.ca_file else None,
         "active_command": active,
         "load_balancer_running": open_now,
@@ -92,7 +92,7 @@ def _canary_share(found: wiring.Wired, tier: Tier, journal: Journal) -> dict[str
 
 
 def edge_url(found: wiring.Wired) -> str:
-    """The URL for clients."""
+    """The URL for clients; of port 0 where the platform does not know it."""
     outermost = found.chain.tiers[0]
     return f"{'https' if found.takes_tls() else 'http'}://{found.platform.entry(outermost.name)}"
 

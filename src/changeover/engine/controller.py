@@ -24,7 +24,7 @@ from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
 from changeover.model.instance import DeathCost
 from changeover.model.revision import template_of
-from changeover.ports import CannotStart, CanWeigh, Launches, Unknown
+from changeover.ports import Adopts, CannotStart, CanWeigh, FollowsHealth, Launches, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members.phases import UNSETTLED, Phase
@@ -32,6 +32,9 @@ from changeover.rollout.tier.actions import ANSWERS, Action, Answer
 from changeover.rollout.tier.decision import Decision
 from changeover.rollout.tier.machine import Machine
 from changeover.rollout.tier.state import TierState
+
+_SETTLES = 5
+"""Attempts, at the end of a rollout, to have the platform's own view agree with it."""
 
 
 class Controller:
@@ -59,6 +62,7 @@ class Controller:
             weighed=isinstance(runtime.routers[tier.name], CanWeigh),
             needs_traffic=bool(tier.update.guard),
             ask_first=any(hook.point is Point.BEFORE_STEP for hook in runtime.chain.hooks),
+            follows_health=isinstance(runtime.routers[tier.name], FollowsHealth),
             stop_grace=runtime.stop_grace(tier.name),
         )
         state = self._journal.tier(tier.name) or TierState(tier.first)
@@ -315,9 +319,7 @@ class Controller:
                 case do.Refuse():
                     self._on_progress(Progress(self.now, tier, command.reason, level="warning"))
                 case do.Finish():
-                    future = self._finished.get(tier)
-                    if future is not None and not future.done():
-                        future.set_result(command)
+                    self._tasks.create_task(self._finish(tier, command))
                 case do.StepReached():
                     self._tasks.create_task(self._ask_hooks(tier, command))
                 case do.WakeAt():
@@ -325,6 +327,25 @@ class Controller:
                 case _:
                     acts.append(command)
         self._performer.start(tier, acts)
+
+    async def _finish(self, tier: str, finish: do.Finish) -> None:
+        """Report the end of a rollout, after the platform's own view of the tier agrees with it."""
+        platform, goal = self._runtime.platform, template_of(self.machines[tier].tier.goal)
+        for attempt in range(_SETTLES if isinstance(platform, Adopts) else 0):
+            owner = self._runtime.chain.tier(tier)
+            assert isinstance(platform, Adopts)
+            assert owner is not None
+            try:
+                await platform.settle(owner, goal)
+                break
+            except Unknown as error:
+                last = attempt + 1 == _SETTLES
+                text = f"{error}; {'the next command that changes the chain' if last else 'this controller'} repeats it"
+                self._on_progress(Progress(self.now, tier, text, level="warning"))
+                await asyncio.sleep(0 if last else self._timing.resting_look)
+        future = self._finished.get(tier)
+        if future is not None and not future.done():
+            future.set_result(finish)
 
     async def _ask_hooks(self, tier: str, reached: do.StepReached) -> None:
         """Have the hooks allow the step, or object to it."""

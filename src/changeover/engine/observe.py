@@ -13,7 +13,7 @@ from changeover.engine.witnesses import Witnesses
 from changeover.model.connections import Connections
 from changeover.model.health import Health
 from changeover.model.instance import InFlight, Instance
-from changeover.ports import Hop, KeepsLogs, Membership, Platform, PoolsConnections, Router, Unknown
+from changeover.ports import KeepsLogs, Membership, Platform, PoolsConnections, Router, RunningHop, Unknown
 from changeover.rollout import events as on
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.members.phases import Phase
@@ -40,7 +40,7 @@ class Observer:
 
     def __init__(
         self,
-        hop: Hop,
+        hop: RunningHop,
         router: Router,
         platform: Platform,
         instances: Mapping[str, Instance],

@@ -20,7 +20,7 @@ from changeover.model.guard import Guard
 from changeover.model.instance import Instance
 from changeover.model.revision import template_of
 from changeover.model.stop import Stop, StopTo
-from changeover.ports import Hop, Platform, Preview, Router
+from changeover.ports import Platform, Preview, Router, RunningHop
 from changeover.rollout.members.fleet import Member, Moved
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
@@ -65,7 +65,7 @@ class ChainRuntime:
 
     chain: Chain
     platform: Platform
-    hops: Mapping[str, Hop]
+    hops: Mapping[str, RunningHop]
     routers: Mapping[str, Router]
     hashes: Mapping[str, Mapping[str, str]]
     """Content hash of every template in the chain file: tier -> template -> hash."""
@@ -109,6 +109,7 @@ def rollout_settings(
     weighed: bool,
     ask_first: bool = False,
     needs_traffic: bool = False,
+    follows_health: bool = False,
     stop_grace: Mapping[str, float] = MappingProxyType({}),
 ) -> RolloutSettings:
     """The numbers that the core needs of a tier, from the chain file."""
@@ -133,6 +134,7 @@ def rollout_settings(
         weighed=weighed,
         ask_first=ask_first,
         needs_traffic=needs_traffic,
+        follows_health=follows_health,
         stop_grace=stop_grace,
     )
 

@@ -15,11 +15,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from changeover.model.affinity import Affinity
-from changeover.model.config_model import REVEALED, ConfigModel, Name, TrustedPeers
+from changeover.model.config_model import REVEALED, ConfigModel, Name, TemplateName, TrustedPeers
 from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.health import Health
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
+from changeover.model.platform import AgentSettings, PlatformSettings, ResourceName
 from changeover.model.probe import ProbeSettings
 from changeover.model.units import Count, Seconds, resolve_count
 
@@ -160,7 +161,13 @@ class Update(ConfigModel):
         60.0,
         gt=0,
         description="An instance that does not serve after this long is replaced. If no other instance began to serve "
-        "in that time either, the rollout is undone. Drains do not count.",
+        "in that time either, the rollout is undone. Drains do not count. On Google Cloud the default is 10 minutes.",
+    )
+    count_deleting: bool = Field(
+        False,
+        description="On Google Cloud: whether a VM that is being deleted counts as existing. `false`: it was confirmed "
+        "empty, and the next one is created while Google deletes it, which takes as long as the drain time of its "
+        "backend services and more.",
     )
 
 
@@ -169,8 +176,14 @@ class Tier(ConfigModel):
 
     name: Name = Field(description="Its name in commands, balancers and messages, and in the names of its instances.")
     kind: str = Field(description="The software it runs.")
-    size: int = Field(2, ge=1, le=1000, description="Instances serving when nothing is being rolled.")
-    templates: Mapping[Name, Mapping[str, Any]] = Field(
+    size: int = Field(
+        2,
+        ge=1,
+        le=1000,
+        description="Instances serving when nothing is being rolled. On Google Cloud: by default as many as the group "
+        "has.",
+    )
+    templates: Mapping[TemplateName, Mapping[str, Any]] = Field(
         min_length=1, repr=False, description="Immutable versions of this tier. The first one is what `up` starts."
     )
     affinity: Affinity = Field(
@@ -189,6 +202,17 @@ class Tier(ConfigModel):
     )
     router: Mapping[str, Any] | None = Field(
         None, repr=False, description="The router of this tier, where it is not a tier of the chain: docs/kong.md."
+    )
+    group: ResourceName | None = Field(
+        None, description="On Google Cloud: the managed instance group whose VMs are the instances of the tier."
+    )
+    backend_services: tuple[ResourceName, ...] = Field(
+        (),
+        description="On Google Cloud: the backend services, global or of the region, that send the group its requests. "
+        "An instance is in service when it is healthy in every one of them.",
+    )
+    agent: AgentSettings | None = Field(
+        None, description="On Google Cloud: how the agent on each VM is asked. Default: port 9180, without a token."
     )
 
     @property
@@ -226,9 +250,11 @@ class Chain(ConfigModel):
     """The tiers a request crosses, edge first; where a tier has several behind it (`to`), a request crosses one."""
 
     name: Name = Field("chain", description="Its name in messages and reports.")
+    platform: PlatformSettings = Field(PlatformSettings(), description="Where instances and load balancers come from.")
     listen: Annotated[str, AfterValidator(_address)] = Field(
         "127.0.0.1:0",
-        description="Address of the edge, for clients. Port 0 takes any free one; `status` shows it.",
+        description="Address of the edge, for clients. Port 0 takes any free one; `status` shows it. On Google Cloud: "
+        "the address of the forwarding rule, for `status` and `probe` alone.",
     )
     trusted_peers: TrustedPeers = Field(
         (),

@@ -51,7 +51,8 @@ def _order(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[RuleViolation]
     """Every tier but the last passes requests on; the last one answers them."""
     behind = chain.behind(tier.name)
     ends = _either(kind for kind, traits in hops.items() if not traits.passes_on)
-    ends_itself = all(hops[tier.kind].ends_with in template for template in tier.templates.values())
+    in_image = chain.platform.kind == "gcp"  # what its software does with a request is not known here
+    ends_itself = in_image or all(hops[tier.kind].ends_with in template for template in tier.templates.values())
     if hops[tier.kind].passes_on and not ends_itself and not behind:
         what = f"{tier.kind} sends requests to the tier behind it, and {tier.name} is the last tier"
         yield RuleViolation(("kind",), what, f"End the chain with a tier of kind {ends}.")

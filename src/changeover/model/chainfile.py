@@ -21,6 +21,7 @@ from changeover.model.chain import Chain, Tier
 from changeover.model.chain_rules import RuleViolation, violations
 from changeover.model.config_model import STORED, Branch
 from changeover.model.errors import ChangeoverError, Problem
+from changeover.model.gcp_rules import gcp_violations, on_platform, with_defaults
 from changeover.model.hop_traits import KnownHops
 from changeover.model.router import RouterSettings
 
@@ -47,7 +48,8 @@ def read(text: str, file: str, hops: KnownHops, *, stored: bool = False) -> Pars
     `stored`: an earlier version has accepted it.
     """
     document = _Document(text, file, STORED if stored else None)
-    chain = document.check(Chain, document.data, ())
+    chain = with_defaults(document.check(Chain, document.data, ()))
+    hops = on_platform(chain, hops)
     problems = [
         document.problem(
             ("tiers", position, "kind"), f"no kind of tier is named {tier.kind}", _nearest(tier.kind, sorted(hops))
@@ -56,7 +58,8 @@ def read(text: str, file: str, hops: KnownHops, *, stored: bool = False) -> Pars
         if tier.kind not in hops
     ]
     if not problems:
-        problems += [document.problem(found.path, found.what, found.next) for found in violations(chain, hops)]
+        found_all = (*violations(chain, hops), *gcp_violations(chain, hops))
+        problems += [document.problem(found.path, found.what, found.next) for found in found_all]
     settings: dict[str, dict[str, BaseModel]] = {}
     for position, tier in enumerate(chain.tiers):
         if (traits := hops.get(tier.kind)) is None:
@@ -71,6 +74,7 @@ def read(text: str, file: str, hops: KnownHops, *, stored: bool = False) -> Pars
         document.problem(found.path, found.what, found.next)
         for position, tier in enumerate(chain.tiers)
         for found in _branches(chain, tier, settings.get(tier.name, {}), ("tiers", position))
+        if chain.platform.kind == "local"  # the routes of others are in their images
     ]
     routers: dict[str, RouterSettings] = {}
     for position, tier in enumerate(chain.tiers):

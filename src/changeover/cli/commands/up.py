@@ -17,12 +17,15 @@ from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOp
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.status import picture
 from changeover.cli.survey import survey
+from changeover.engine.adoption import adopt
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import lease
 from changeover.engine.keeper.health import inspect, serves_whole
 from changeover.engine.lifecycle import bring_up
+from changeover.engine.release.release import in_words
 from changeover.engine.runtime import ProgressListener
-from changeover.model.errors import ChangeoverError
+from changeover.model.errors import ChangeoverError, fail
+from changeover.ports import Adopts
 
 REVIVAL = 60.0
 """Seconds that `up` waits for what died, or the longest progress deadline: all instances may have to start at once."""
@@ -45,6 +48,8 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
             with contextlib.closing(known.journal()) as journal:
                 if journal.is_up():
                     _compare(output, known, journal, file)
+                    if isinstance(known.platform, Adopts):
+                        return await _adopt(output, file or journal.chain_file() or known.state, state)
                     ensure_keeper(known.state, journal)
                     await _until_whole(output, known, journal)
                     return await _show(output, known, journal)
@@ -52,10 +57,32 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
     if not (state / chain_files.COPY).exists():
         refuse_orphans(state)
     async with wired(source, state) as found:
+        if isinstance(found.platform, Adopts):
+            return await _adopt(output, source, state)
         note_changes(output, found, {tier.name: tier.first for tier in found.chain.tiers})
         await start(found, source, output.progress_since(time.time()))
         with contextlib.closing(found.journal()) as journal:
             await _until_whole(output, found, journal, fresh=True)
+            return await _show(output, found, journal)
+
+
+async def _adopt(output: Output, source: Path, state: Path) -> int:
+    """Adopt a chain, or adopt it again; prints what there is. Raises ChangeoverError."""
+    async with wired(source, state) as found:
+        found.check_software()
+        with contextlib.closing(found.journal()) as journal, lease(journal, "up", time.time()):
+            if (unfinished := journal.unfinished_release()) is not None:
+                raise fail(
+                    f"a rollout ({in_words(unfinished.to_templates)}) is not finished",
+                    state="Nothing was changed.",
+                    next="Finish it with `changeover resume`, or take it back with `changeover abort`.",
+                )
+            await adopt(found.runtime, journal)
+            found.keep_copy(journal, {}, fresh=True)
+            journal.set_chain_file(source.resolve())
+    async with wired(state / chain_files.COPY, state) as found:  # with the sizes that the groups have
+        with contextlib.closing(found.journal()) as journal:
+            output.note(f"Adopted {sum(tier.size for tier in found.chain.tiers)} instances. Nothing was changed.")
             return await _show(output, found, journal)
 
 

@@ -18,7 +18,10 @@ _STATE = {"serving": "green", "degraded": "yellow", "down": "red"}
 def picture(data: dict[str, Any]) -> Group:
     """The tree tier -> template -> instance."""
     head = Text(f"{data['chain']}  ", style="bold")
-    head.append(f"up at {data['edge_url']}  (CA {data['ca_file']})" if data["up"] else "down", style="")
+    where = f" at {data['edge_url']}" if data["edge_url"] else ""
+    head.append(
+        f"up{where}" + (f"  (CA {data['ca_file']})" if data["ca_file"] else "") if data["up"] else "down", style=""
+    )
     if data["active_command"]:
         head.append(
             f"\nactive: {data['active_command']['command']} (pid {data['active_command']['pid']})", style="cyan"

@@ -145,7 +145,8 @@ def findings_of(
     holder, keeper = journal.holder(), journal.keeper()
     controlled = holder is not None and holder.is_alive()
     found = [] if balancer_runs else ["The load balancer is down."]
-    if not controlled and (keeper is None or not keeper.is_alive()):
+    keeps = chain.platform.kind == "local"  # elsewhere the platform replaces what dies
+    if keeps and not controlled and (keeper is None or not keeper.is_alive()):
         found.append("No keeper is running: dead instances are not replaced. `changeover up` starts one.")
     for tier in chain.tiers:
         serving, state = _serving(seen[tier.name]), journal.tier(tier.name)

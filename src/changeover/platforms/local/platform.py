@@ -64,7 +64,7 @@ class LocalPlatform:
         self._chain = chain
         self._state = state
         self._hops = hops
-        self._launch = launch
+        self.launch = launch
         self._external = external
         self._routed = routing_tiers(chain, hops)
         """Tiers that the hop in front balances over. They get no listener of their own."""
@@ -247,7 +247,7 @@ class LocalPlatform:
     async def start(self, instance: Instance, tier: Tier) -> Instance:
         """Run an instance that has a place but no process, and record it. Raises CannotStart."""
         folder = Path(instance.directory)
-        launch = self._launch(self._context(tier, instance))
+        launch = self.launch(self._context(tier, instance))
         for path, text in launch.files.items():
             write_whole(folder / path, text)
         if launch.check:
@@ -267,7 +267,7 @@ class LocalPlatform:
     def check(self, tier: Tier, template: str) -> None:
         """Have the software check a template before an instance is launched from it. Raises CannotStart."""
         with TemporaryDirectory() as folder:
-            launch = self._launch(self.stand_in(tier, template, Path(folder), self.certificates(Path(folder))))
+            launch = self.launch(self.stand_in(tier, template, Path(folder), self.certificates(Path(folder))))
             for path, text in launch.files.items():
                 write_whole(Path(folder) / path, text)
             if launch.check:

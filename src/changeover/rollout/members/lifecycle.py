@@ -68,7 +68,8 @@ def observe(context: Context, tier: TierState, member: Member, event: on.Event) 
 
 def _end(context: Context, tier: TierState, member: Member, event: on.InstanceGone) -> Transition:
     was, reason = member.phase, event.reason or "the process ended"
-    member.served = member.served or member.may_carry
+    healthy = context.settings.follows_health and was in (Phase.WARMING, Phase.READY)
+    member.served = member.served or member.may_carry or healthy
     if not context.fleet.move(member, Cause.EXITED, event.at):
         return tier
     if was in (Phase.LEAVING, Phase.DRAINING) and member.in_flight is not None and member.in_flight.busy:
@@ -95,12 +96,18 @@ def _end(context: Context, tier: TierState, member: Member, event: on.InstanceGo
 
 def _begin_drain(context: Context, tier: TierState, member: Member, at: float) -> Commands:
     member.quiet = 0
-    if Phase.READY not in member.times:
-        # No router ever sent it a request, so nothing is in flight. An instance that never got ready may never count.
+    if not _may_have_requests(context, member):
         context.fleet.move(member, Cause.EMPTIED, at)
         yield from command(context, tier, member, at)
     elif not context.keeps_warm(tier, member):
         yield _set_deadline(context, member, at)
+
+
+def _may_have_requests(context: Context, member: Member) -> bool:
+    """Whether a router may ever have sent it a request. An instance that never got ready may never count."""
+    if not context.settings.follows_health:
+        return Phase.READY in member.times
+    return Phase.WARMING in member.times or member.in_flight is not None
 
 
 def _set_deadline(context: Context, member: Member, at: float) -> do.Command:

@@ -81,6 +81,8 @@ class RolloutSettings:
     """Of blue-green: whether the switch waits for `promote`."""
     fresh_baseline: bool = False
     """Of a canary: whether as many instances of the old template are created anew, to compare with."""
+    follows_health: bool = False
+    """Whether the routers send an instance requests from when it is healthy, and are not asked to."""
     stop_grace: Mapping[str, float] = field(default_factory=dict)
     """Template -> time from the stop signal to SIGKILL, where it is not the drain deadline: work may go on after its
     response, where no count shows it."""

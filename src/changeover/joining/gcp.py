@@ -1,0 +1,95 @@
+"""A chain of managed instance groups on Google Cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from changeover.engine.timing import EngineTiming
+from changeover.hops import registry
+from changeover.joining.joined import Joined
+from changeover.model.chain import Chain, Tier
+from changeover.model.chainfile import ParsedChain
+from changeover.model.gcp_rules import on_platform
+from changeover.model.platform import InstanceTemplate
+from changeover.model.stop import Stop
+from changeover.platforms.gcp.agents import Agents
+from changeover.platforms.gcp.api.calls import Calls
+from changeover.platforms.gcp.api.endpoint import endpoint_of
+from changeover.platforms.gcp.api.groups import Groups
+from changeover.platforms.gcp.api.machines import Machines
+from changeover.platforms.gcp.api.operations import OperationTiming
+from changeover.platforms.gcp.api.retry import RetryTiming
+from changeover.platforms.gcp.api.services import Services
+from changeover.platforms.gcp.hop import AgentHop
+from changeover.platforms.gcp.platform import GcpPlatform
+from changeover.platforms.gcp.records import Records
+
+if TYPE_CHECKING:
+    import httpx
+
+DELETION = "3h"
+"""What Google may take to delete a VM: a drain time and a graceful shutdown of an hour each, and some more."""
+UNCONFIRMED = 30.0
+"""Seconds without a confirmation until the operator is warned: health checks and their spreading take a while."""
+
+
+def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
+    """Asks and starts nothing. Raises ChangeoverError where the endpoint cannot be used."""
+    settings, records = parsed.chain.platform, Records(state)
+    chain = _with_sizes(parsed.chain, records)
+    assert settings.project is not None
+    calls = Calls(endpoint_of(settings), settings.impersonate, RetryTiming())
+    region = settings.region or (settings.zone or "").rpartition("-")[0]
+    traits = on_platform(chain, registry.known_hops())
+    agents = {tier.name: Agents(client, tier.agent) for tier in chain.tiers if tier.agent is not None}
+    platform = GcpPlatform(
+        chain,
+        _templates(parsed),
+        agents,
+        records,
+        Groups(calls, settings, OperationTiming()),
+        Services(calls, settings.project, region),
+        Machines(calls, settings.project),
+    )
+    return Joined(
+        chain=chain,
+        platform=platform,
+        hops={tier.name: AgentHop(traits[tier.kind], agents[tier.name]) for tier in chain.tiers},
+        routing={},
+        membership_file=lambda tier: str(state / "members" / tier / "endpoints.json"),
+        stops={
+            tier.name: dict.fromkeys(tier.templates, Stop.model_validate({"grace": DELETION})) for tier in chain.tiers
+        },
+        timing=_timing(settings.look),
+    )
+
+
+def _timing(look: float) -> EngineTiming:
+    """Looks cost calls of the project's quota; agents cost none, and are asked as often."""
+    return EngineTiming(
+        busy_look=look,
+        last_look=look,
+        resting_look=max(look, EngineTiming.resting_look),
+        serving_look=look,
+        kernel_look=look / 2,
+        unconfirmed_after=max(6 * look, UNCONFIRMED),
+    )
+
+
+def _with_sizes(chain: Chain, records: Records) -> Chain:
+    """Groups have sizes; a chain file may name them, and need not."""
+    known = records.tiers()
+
+    def sized(tier: Tier) -> Tier:
+        return tier.model_copy(update={"size": known[tier.name].size}) if tier.name in known else tier
+
+    return chain.model_copy(update={"tiers": tuple(map(sized, chain.tiers))})
+
+
+def _templates(parsed: ParsedChain) -> Mapping[str, Mapping[str, InstanceTemplate]]:
+    return {
+        tier: {name: one for name, one in templates.items() if isinstance(one, InstanceTemplate)}
+        for tier, templates in parsed.settings.items()
+    }

@@ -1,0 +1,133 @@
+"""What a chain on Google Cloud cannot have, and what only such a chain can have. Pure: yields every violation.
+
+Also what is otherwise by default there, and how the hops are there: their software is configured in an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from changeover.model.chain import Chain, Tier
+from changeover.model.chain_rules import RuleViolation
+from changeover.model.health import QUESTION
+from changeover.model.hop_traits import HopTraits, KnownHops, routing_tiers
+from changeover.model.platform import GCP_PROGRESS_DEADLINE, AgentSettings, InstanceTemplate
+
+LONGEST_NAME = 63
+"""Characters of a VM's name."""
+_SERIAL = 6
+"""Of them for the dash and the number at the end of a name."""
+
+_OF_CHAIN = {
+    "trusted_peers": "Set it in the configuration of the first tier, in its image.",
+    "keep": "Logs of VMs are in Cloud Logging, or wherever their image sends them.",
+}
+_OF_TIER = {
+    "affinity": "Set `sessionAffinity` of the backend service.",
+    "router": "",
+}
+_OF_HEALTH = {
+    "interval": "Set `checkIntervalSec` of the health check.",
+    "rise": "Set `healthyThreshold` of the health check.",
+    **dict.fromkeys(QUESTION, "The health check asks the agent, at /readyz."),
+    "panic": "Google's balancers have rules of their own.",
+}
+_OF_UPDATE = {
+    "preview": "Create a forwarding rule of its own for the new group.",
+}
+_GCP_KEYS = ("group", "backend_services", "agent")
+
+
+def on_platform(chain: Chain, hops: KnownHops) -> KnownHops:
+    """The traits of the hops on the platform of that chain."""
+    return hops if chain.platform.kind == "local" else {kind: _on_gcp(traits) for kind, traits in hops.items()}
+
+
+def _on_gcp(traits: HopTraits) -> HopTraits:
+    return replace(traits, settings=InstanceTemplate, own_control=True, counts_requests=False, ends_with=None)
+
+
+def with_defaults(chain: Chain) -> Chain:
+    """The chain with what is otherwise by default on its platform."""
+    if chain.platform.kind == "local":
+        return chain
+    return chain.model_copy(update={"tiers": tuple(map(_with_defaults, chain.tiers))})
+
+
+def _with_defaults(tier: Tier) -> Tier:
+    found: dict[str, object] = {}
+    if tier.agent is None:
+        found["agent"] = AgentSettings()
+    if "progress_deadline" not in tier.update.model_fields_set:
+        found["update"] = tier.update.model_copy(update={"progress_deadline": GCP_PROGRESS_DEADLINE})
+    return tier.model_copy(update=found)
+
+
+def gcp_violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
+    """Every violation, tier by tier."""
+    gcp = chain.platform.kind == "gcp"
+    for key, instead in _OF_CHAIN.items() if gcp else ():
+        if key in chain.model_fields_set:
+            yield RuleViolation((key,), "this has no effect on Google Cloud", instead)
+    for position, tier in enumerate(chain.tiers):
+        at = ("tiers", position)
+        for found in _on_google(chain, tier, hops) if gcp else _elsewhere(tier):
+            yield RuleViolation((*at, *found.path), found.what, found.next)
+    groups = [tier.group for tier in chain.tiers if tier.group is not None]
+    for position, tier in enumerate(chain.tiers):
+        if tier.group is not None and tier.group in groups[: groups.index(tier.group)] + groups[position + 1 :]:
+            yield RuleViolation(
+                ("tiers", position, "group"), f"two tiers have the group {tier.group}", "Each has its own."
+            )
+
+
+def _elsewhere(tier: Tier) -> Iterator[RuleViolation]:
+    instead = "Add `platform: {kind: gcp, project: …, region: …}`, or remove it."
+    for key in _GCP_KEYS:
+        if getattr(tier, key) != type(tier).model_fields[key].default:
+            yield RuleViolation((key,), "this means something on Google Cloud alone", instead)
+    if tier.update.count_deleting:
+        yield RuleViolation(("update", "count_deleting"), "this means something on Google Cloud alone", instead)
+
+
+def _on_google(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[RuleViolation]:
+    if tier.group is None:
+        yield RuleViolation(("group",), "this key is missing", "Name the managed instance group of the tier.")
+    outer = routing_tiers(chain, hops).get(tier.name)
+    if not tier.backend_services and tier.router is None:
+        behind = f": {outer.name} ({outer.kind}) in front of it does not get its members" if outer is not None else ""
+        yield RuleViolation(
+            ("backend_services",),
+            f"nothing says what sends tier {tier.name} its requests{behind}",
+            "Name its backend services, or the `router` whose upstream holds its members.",
+        )
+    if tier.backend_services and tier.router is not None:
+        yield RuleViolation(("router",), "the tier has backend services and a router", "Remove one of them.")
+    if tier.router is None and tier.affinity.by != "none":
+        yield RuleViolation(("affinity",), "this has no effect on Google Cloud", _OF_TIER["affinity"])
+    yield from _without_effect(tier.health.model_fields_set, _OF_HEALTH if tier.router is None else {}, "health")
+    yield from _without_effect(tier.update.model_fields_set, _OF_UPDATE, "update")
+    if tier.update.strategy == "blue-green":
+        yield RuleViolation(
+            ("update", "strategy"),
+            "a group of Google Cloud sends requests to each VM as soon as it is healthy, and cannot hold back new ones",
+            "Use `rolling` or `canary`.",
+        )
+    if tier.update.abandoned != "wait":
+        yield RuleViolation(
+            ("update", "abandoned"),
+            "no keeper runs for a chain on Google Cloud, where the group replaces what dies",
+            "Remove it, and run `changeover resume` or `changeover abort` after a controller ended.",
+        )
+    for template in tier.templates:
+        stem = f"{tier.name}-{template}"
+        if len(stem) + _SERIAL > LONGEST_NAME:
+            what = f"VMs would be named {stem}-1 and so on, and a name has {LONGEST_NAME} characters at most"
+            yield RuleViolation(("templates", template), what, "Shorten the name of the tier or of the template.")
+
+
+def _without_effect(given: set[str], meaningless: Mapping[str, str], part: str) -> Iterator[RuleViolation]:
+    for key, instead in meaningless.items():
+        if key in given:
+            yield RuleViolation((part, key), "this has no effect on Google Cloud", instead)

@@ -1,0 +1,1 @@
+"""Google Cloud: managed instance groups behind backend services, and an agent on every VM."""

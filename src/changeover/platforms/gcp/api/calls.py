@@ -1,0 +1,119 @@
+"""Makes the calls of the Compute API: in threads, with a limit of time, again where that is safe, and with one error.
+
+The client of Google is synchronous. Its own retries and its own waiting for operations are not used: the first repeat
+too little, and the second asks Google's address whatever the endpoint is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from changeover.platforms.gcp.api.endpoint import Endpoint, credentials_for
+from changeover.platforms.gcp.api.retry import Failure, RetryTiming, pause
+from changeover.ports import Unknown
+
+Answer = TypeVar("Answer")
+_THREADS = 16
+"""Calls at once; more wait."""
+
+
+class Refused(Unknown):
+    """The API answered, and not with what was asked for. `code` is the HTTP status."""
+
+    def __init__(self, what: str, failure: Failure) -> None:
+        super().__init__(f"{what}: {failure}")
+        self.failure = failure
+
+    @property
+    def code(self) -> int | None:
+        return self.failure.code
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether another client has changed the resource since it was read."""
+        return self.failure.code == 412 or self.failure.reason in ("conditionNotMet", "CONDITION_NOT_MET")
+
+
+class Calls:
+    """One project's calls. Nothing is imported, and no credentials are looked for, before the first one."""
+
+    def __init__(self, endpoint: Endpoint, impersonate: str | None, timing: RetryTiming) -> None:
+        self._endpoint = endpoint
+        self._impersonate = impersonate
+        self._timing = timing
+        self._clients: dict[str, Any] = {}
+        self._credentials: Any = None
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="compute")
+        self.made = 0
+        """Calls so far, repeated ones included: what they cost of the project's quota."""
+
+    @property
+    def types(self) -> Any:
+        """The package of Google's client."""
+        import google.cloud.compute_v1
+
+        return google.cloud.compute_v1
+
+    def _client(self, kind: str) -> Any:
+        from google.api_core.client_options import ClientOptions
+
+        if (known := self._clients.get(kind)) is None:
+            if self._credentials is None:
+                self._credentials = credentials_for(self._endpoint, self._impersonate)
+            options = ClientOptions(api_endpoint=self._endpoint.url)
+            known = getattr(self.types, kind)(credentials=self._credentials, client_options=options)
+            self._clients[kind] = known
+        return known
+
+    async def ask(
+        self, what: str, kind: str, method: str, arguments: Mapping[str, Any], read: Callable[[Any], Answer]
+    ) -> Answer:
+        """The answer of `method` of the client `kind`, as `read` reads it; both run in a thread.
+
+        `what`: the question in words, for messages. A mutation must have a request id, by which the API knows it again
+        when it is repeated. Raises Refused, and Unknown where there is no answer.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            self.made += 1
+            try:
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads, self._call, kind, method, read, arguments
+                )
+            except _Failed as failed:
+                seconds = pause(failed.failure, attempt, self._timing)
+                if seconds is None:
+                    if failed.failure.code is None:
+                        raise Unknown(f"{what}: {failed.failure}") from failed.__cause__
+                    raise Refused(what, failed.failure) from failed.__cause__
+            await asyncio.sleep(seconds * random.uniform(0.7, 1.0))  # so that several controllers do not keep step
+
+    def _call(self, kind: str, method: str, read: Callable[[Any], Answer], arguments: Mapping[str, Any]) -> Answer:
+        from google.api_core.exceptions import GoogleAPICallError, RetryError
+        from google.auth.exceptions import GoogleAuthError
+        from requests.exceptions import RequestException
+
+        client = self._client(kind)
+        try:
+            return read(getattr(client, method)(retry=None, timeout=self._timing.answer, **arguments))
+        except GoogleAPICallError as error:
+            raise _Failed(_failure_of(error)) from error
+        except (RequestException, RetryError, GoogleAuthError) as error:
+            raise _Failed(Failure(None, "", f"no answer: {error}")) from error
+
+
+class _Failed(Exception):
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+def _failure_of(error: Any) -> Failure:
+    """`error.errors`: what the API listed, each with a reason."""
+    reasons = [str(one.get("reason", "")) for one in error.errors if isinstance(one, dict)]
+    return Failure(int(error.code) if error.code is not None else None, next(iter(reasons), ""), str(error.message))

@@ -1,0 +1,69 @@
+"""What backend services say about an instance, as the engine needs it. Pure.
+
+A balancer of Google takes an instance in when its health check passes, and out when it fails; nothing else does. So
+`removed` needs three things at once: the agent answers that the instance is lame duck, every service has found it
+unhealthy in two looks since, and each service has another one that is healthy. With none healthy, a balancer may send
+requests to all. What a service does not list is not known, because `getHealth` may be behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from changeover.ports import Membership
+
+Health = Mapping[str, tuple[str, ...]]
+"""Name -> states, one for each port."""
+HEALTHY = "HEALTHY"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look at an instance. `lame`: the agent's answer; None: it did not answer. `exists`: its group has it."""
+
+    exists: bool
+    lame: bool | None
+    unhealthy_before: int
+    """Looks in a row before this one that found it unhealthy in every service while it was lame duck."""
+
+
+def judge(name: str, seen: Seen, services: Sequence[tuple[str, Health | str]]) -> tuple[Membership, bool]:
+    """What the services do with it, and whether this look found it lame duck and unhealthy in all of them.
+
+    `services`: name -> its answer; a text: why it did not answer.
+    """
+    if not seen.exists:
+        return Membership(admitted=False, removed=True), False
+    open_questions, healthy, unhealthy, alone = [], 0, 0, ""
+    silent = False
+    for service, answer in services:
+        if isinstance(answer, str):
+            open_questions.append(answer)
+            silent = True
+            continue
+        states = answer.get(name, ())
+        if not states:
+            what = "lists no instance of the group" if not answer else f"does not list {name} yet"
+            open_questions.append(f"backend service {service}, which {what}")
+        elif all(state == HEALTHY for state in states):
+            healthy += 1
+        elif HEALTHY not in states:
+            unhealthy += 1
+            others = [
+                other for other, its in answer.items() if other != name and its and all(s == HEALTHY for s in its)
+            ]
+            alone = alone or ("" if others else service)
+    if healthy == len(services):
+        return Membership(admitted=True, removed=False, pending="its backend services, which find it healthy"), False
+    out = unhealthy == len(services) and seen.lame is True
+    if out and alone:
+        pending = f"backend service {alone}, in which no other instance is healthy: it may send requests to all"
+        return Membership(admitted=False, removed=False, pending=pending), False
+    if out and seen.unhealthy_before:
+        return Membership(admitted=False, removed=True), True
+    if seen.lame is None:
+        open_questions.append("its agent, which does not answer")
+        silent = True
+    pending = next(iter(open_questions), "its backend services, whose health checks have not settled")
+    return Membership(admitted=False, removed=False, pending=pending, silent=silent), out

@@ -1,0 +1,300 @@
+"""The platform of Google Cloud: a tier's instances are the VMs of a managed instance group that stood there before.
+
+`up` adopts them. A rollout sets the group to OPPORTUNISTIC, so that Google replaces no VM meanwhile, creates VMs of
+given names from the new template, and deletes each old one after it is out of every backend service and empty.
+Refuses to create or to delete a group, a balancer or a template.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from signal import Signals
+from typing import TYPE_CHECKING
+
+from changeover.model.chain import Chain, Tier
+from changeover.model.connections import Connections
+from changeover.model.errors import fail
+from changeover.model.instance import Address, Instance
+from changeover.model.platform import InstanceTemplate
+from changeover.model.stop import StopTo
+from changeover.platforms.gcp.adopting import Adopter
+from changeover.platforms.gcp.agents import Agents, connections_of
+from changeover.platforms.gcp.api.calls import Refused
+from changeover.platforms.gcp.api.groups import ANEW, LEAVES, STOPS, Groups, ManagedVm
+from changeover.platforms.gcp.api.machines import Machines
+from changeover.platforms.gcp.api.services import Services
+from changeover.platforms.gcp.looks import GroupLooks
+from changeover.platforms.gcp.policy import GroupPolicy
+from changeover.platforms.gcp.records import Records, Request, VmRecord, instance_of
+from changeover.platforms.gcp.router import GcpRouter, router_kind
+from changeover.ports import CannotStart, Preview, Router, Unknown
+
+if TYPE_CHECKING:
+    from changeover.platforms.gcp.records import TierRecord
+
+
+class GcpPlatform:
+    """One chain. `templates`: tier -> template -> its instance template; `agents`: by tier."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        templates: Mapping[str, Mapping[str, InstanceTemplate]],
+        agents: Mapping[str, Agents],
+        records: Records,
+        groups: Groups,
+        services: Services,
+        machines: Machines,
+    ) -> None:
+        self._chain = chain
+        self._templates = templates
+        self._agents = agents
+        self._records = records
+        self._groups = groups
+        self._services = services
+        self._machines = machines
+        self._look = chain.platform.look
+        self._looks = GroupLooks(groups, self._look)
+        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._stopped: set[str] = set()
+        """Names of the VMs whose deletion this process has asked for."""
+        self._policy = GroupPolicy(chain, templates, records, groups, self._locks)
+        self._adopter = Adopter(chain, templates, records, groups, services, machines)
+
+    # -- the port ------------------------------------------------------------------------------------------------
+
+    def is_open(self) -> bool:
+        """Backend services are not this program's to start: they count as up while the chain is adopted."""
+        return bool(self._records.tiers())
+
+    def entry(self, tier: str) -> Address:
+        """`listen` of the chain file for the first tier; the others are not asked for."""
+        return Address.parse(self._chain.listen)
+
+    def router(self, tier: Tier) -> Router:
+        record = self._records.tiers().get(tier.name)
+        protocols = frozenset(service.protocol for service in record.services) if record is not None else frozenset()
+
+        async def exists(names: frozenset[str]) -> frozenset[str]:
+            return names & frozenset(await self._looks.vms(_group_of(tier)))
+
+        async def is_lame(name: str) -> bool | None:
+            instance = self.recorded(name)
+            try:
+                return (
+                    None if instance is None else (await self._agents[tier.name].status(instance))["lame_duck"] is True
+                )
+            except (Unknown, KeyError):
+                return None
+
+        kind: type[GcpRouter] = router_kind(protocols)
+        return kind(tier, lambda: self._tier_record(tier), self._services, exists, is_lame)
+
+    def preview(self, tier: Tier) -> Preview | None:
+        return None
+
+    def recorded(self, name: str) -> Instance | None:
+        record = self._records.vm(name)
+        return None if record is None else self._instance(record)
+
+    async def create(self, name: str, tier: Tier, template: str) -> Instance:
+        record = self._records.vm(name) or VmRecord(name, tier.name, template, create=Request.new())
+        if (known := self._instance(record)) is not None:
+            return known
+        self._records.keep_vm(record)
+        deadline = time.monotonic() + tier.update.progress_deadline
+        why = "Google Cloud did not answer"
+        while time.monotonic() < deadline:
+            try:
+                await self._ask_for(record, tier)
+                return await self._when_it_has_an_address(record, tier, deadline)
+            except CannotStart as error:
+                why = str(error)
+                break
+            except Refused as error:
+                why = str(error)
+                if not error.failure.transient:
+                    break
+            except Unknown as error:
+                why = str(error)
+            await asyncio.sleep(self._look)
+        self._records.keep_vm(replace(self._records.vm(name) or record, unwanted=True))
+        with suppress(Unknown):  # the next look deletes it
+            await self._delete(record, tier)
+        raise CannotStart(why)
+
+    async def gone(self, instances: Collection[Instance], stopped: Collection[str] = ()) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for tier in self._chain.tiers:
+            here = [instance for instance in instances if instance.tier == tier.name]
+            if not here:
+                continue
+            vms = await self._looks.vms(_group_of(tier))
+            await self._delete_unwanted(tier, vms)
+            for instance in here:
+                awaited = instance.name in stopped and tier.update.count_deleting
+                if why := self._why_gone(instance, vms.get(instance.name), deleting_is_there=awaited):
+                    found[instance.name] = why
+        return found
+
+    def _why_gone(self, instance: Instance, vm: ManagedVm | None, *, deleting_is_there: bool) -> str:
+        record = self._records.vm(instance.name)
+        if record is not None and record.delete is not None and instance.name not in self._stopped:
+            return ""  # `stop` comes again: a controller may have been killed before it recorded that it had asked
+        if vm is None:
+            return "its group does not have it any more"
+        if vm.action in LEAVES:
+            return "" if deleting_is_there else f"its group takes it away ({vm.action.lower()})"
+        if vm.action in ANEW or (record is not None and vm.number and record.number != vm.number):
+            return "its group has created it anew, as autohealing and updates do: what it was serving is lost"
+        if vm.status in STOPS:
+            return f"its VM is {vm.status.lower()}"
+        return ""
+
+    async def connections(self, instance: Instance) -> Connections | None:
+        try:
+            return connections_of(await self._agents[instance.tier].status(instance))
+        except Unknown:
+            return None  # what is in flight is not known then, either
+
+    async def lame_duck(self, instance: Instance, on: bool) -> None:
+        await self._agents[instance.tier].lame_duck(instance, on)
+
+    async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:
+        """Have the group delete the VM: its software then gets the signal that the image's init sends."""
+        tier = self._tier(instance.tier)
+        record = self._records.vm(instance.name) or VmRecord(instance.name, instance.tier, instance.template)
+        await self._delete(record, tier)
+        self._stopped.add(instance.name)
+
+    async def kill(self, instance: Instance) -> None:
+        tier = self._tier(instance.tier)
+        record = self._records.vm(instance.name)
+        await self._delete(record or VmRecord(instance.name, instance.tier, instance.template), tier)
+        self._records.drop_vm(instance.name)
+
+    # -- adopting and releasing: ports.Adopts --------------------------------------------------------------------
+
+    async def adopt(self, tiers: Collection[Tier]) -> Mapping[str, Collection[Instance]]:
+        adopted: dict[str, list[Instance]] = {tier.name: [] for tier in tiers}
+        for record in await self._adopter.adopt(tiers):
+            found = self._instance(record)
+            assert found is not None
+            adopted[record.tier].append(found)
+        return adopted
+
+    def size(self, tier: str) -> int | None:
+        known = self._records.tiers().get(tier)
+        return None if known is None else known.size
+
+    async def check(self, targets: Mapping[str, str]) -> None:
+        await self._adopter.check(targets)
+
+    async def settle(self, tier: Tier, template: str) -> None:
+        await self._policy.settle(tier, template)
+
+    async def release(self) -> None:
+        await self._policy.restore()
+        self._records.clear()
+
+    # -- creating and deleting -----------------------------------------------------------------------------------
+
+    async def _ask_for(self, record: VmRecord, tier: Tier) -> None:
+        """Have the group create the VM, unless it has one of that name. Raises CannotStart, Refused, and Unknown."""
+        group = _group_of(tier)
+        async with self._locks[tier.name]:  # the group's version must stay what it is until the VM is made from it
+            if record.name in await self._looks.vms(group, fresh=True):
+                return
+            await self._policy.aim(tier, record.template)
+            assert record.create is not None
+            operation = await self._groups.create(group, record.name, record.create.id)
+            record = replace(record, create=replace(record.create, operation=operation.name))
+            self._records.keep_vm(record)
+            try:
+                await self._groups.finish(f"to create {record.name} in group {group}", operation)
+            except Refused:
+                self._records.keep_vm(replace(record, create=Request.new()))  # this id gives the same failure again
+                raise
+            await self._looks.vms(group, fresh=True)
+
+    async def _when_it_has_an_address(self, record: VmRecord, tier: Tier, deadline: float) -> Instance:
+        group, path = _group_of(tier), self._templates[tier.name][record.template].path
+        why = "the group does not list it"
+        while time.monotonic() < deadline:
+            if (vm := (await self._looks.vms(group)).get(record.name)) is not None:
+                if vm.errors:
+                    raise CannotStart(f"the group could not create it: {'; '.join(vm.errors)}")
+                if vm.template and vm.template != path:
+                    raise CannotStart(
+                        f"the group made it from {vm.template.rpartition('/')[2]}: another client has changed the group"
+                    )
+                address = (await self._machines.addresses([vm])).get(vm.name) if vm.url else None
+                if address and vm.number:
+                    record = replace(
+                        self._records.vm(record.name) or record, number=vm.number, host=address, url=vm.url
+                    )
+                    self._records.keep_vm(record)
+                    found = self._instance(record)
+                    assert found is not None
+                    return found
+                why = f"it has no address yet ({vm.action.lower()}, {vm.status.lower() or 'no VM'})"
+            await asyncio.sleep(self._look)
+        raise CannotStart(f"{why} after {tier.update.progress_deadline:.0f} s (progress_deadline)")
+
+    async def _delete(self, record: VmRecord, tier: Tier) -> None:
+        """Have the group delete the VM, unless it is at it. Raises Refused, and Unknown."""
+        group = _group_of(tier)
+        vm = (await self._looks.vms(group, fresh=True)).get(record.name)
+        if vm is None or vm.action in LEAVES:
+            return
+        request = record.delete or Request.new()
+        self._records.keep_vm(record := replace(record, delete=request))
+        what = f"to delete {record.name} of group {group}"
+        url = vm.url or f"zones/{self._chain.platform.zone}/instances/{record.name}"
+        try:
+            operation = await self._groups.delete(group, [url], request.id)
+            self._records.keep_vm(record := replace(record, delete=replace(request, operation=operation.name)))
+            await self._groups.finish(what, operation)
+        except Refused:
+            self._records.keep_vm(replace(record, delete=None))
+            raise
+        vm = (await self._looks.vms(group, fresh=True)).get(record.name)
+        if vm is not None and vm.action not in LEAVES:  # skipInstancesOnValidationError: DONE, and nothing is deleted
+            self._records.keep_vm(replace(record, delete=None))
+
+    async def _delete_unwanted(self, tier: Tier, vms: Mapping[str, ManagedVm]) -> None:
+        for record in self._unwanted(tier):
+            vm = vms.get(record.name)
+            if vm is not None and vm.action not in LEAVES:
+                with suppress(Unknown):
+                    await self._delete(record, tier)
+
+    def _unwanted(self, tier: Tier) -> Iterator[VmRecord]:
+        return (record for record in self._records.vms() if record.tier == tier.name and record.unwanted)
+
+    # -- records -------------------------------------------------------------------------------------------------
+
+    def _instance(self, record: VmRecord) -> Instance | None:
+        known, tier = self._records.tiers().get(record.tier), self._tier(record.tier)
+        assert tier.agent is not None
+        return instance_of(record, known.port if known is not None else 0, tier.agent.port)
+
+    def _tier(self, name: str) -> Tier:
+        found = self._chain.tier(name)
+        assert found is not None
+        return found
+
+    def _tier_record(self, tier: Tier) -> TierRecord:
+        if (known := self._records.tiers().get(tier.name)) is None:
+            raise fail(f"tier {tier.name} was not adopted: the chain is not up", next="changeover up")
+        return known
+
+
+def _group_of(tier: Tier) -> str:
+    assert tier.group is not None
+    return tier.group

@@ -1,0 +1,124 @@
+"""What is changed in a group: its version, and while the chain is up its update policy, each by its fingerprint.
+
+Another client's change in between makes the API refuse ours (412). The group is then read again and judged anew: a
+version that the chain file does not know is another tool's update, and is never overwritten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+from changeover.model.chain import Chain, Tier
+from changeover.model.platform import InstanceTemplate
+from changeover.platforms.gcp.api.calls import Refused
+from changeover.platforms.gcp.api.groups import Group, Groups
+from changeover.platforms.gcp.records import Records, Request
+from changeover.ports import CannotStart, Unknown
+
+_ATTEMPTS = 5
+"""At a group that other clients keep changing."""
+
+
+class GroupPolicy:
+    """Of the groups of one chain. `locks`: by tier, held while a caller relies on the version of its group."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        templates: Mapping[str, Mapping[str, InstanceTemplate]],
+        records: Records,
+        groups: Groups,
+        locks: Mapping[str, asyncio.Lock],
+    ) -> None:
+        self._chain = chain
+        self._templates = templates
+        self._records = records
+        self._groups = groups
+        self._locks = locks
+
+    async def aim(self, tier: Tier, template: str) -> None:
+        """Have new VMs made from that template, and the group replace nothing. The tier's lock must be held.
+
+        Raises CannotStart where another tool updates the group, Refused, and Unknown.
+        """
+        paths = {name: one.path for name, one in self._templates[tier.name].items()}
+        for _ in range(_ATTEMPTS):
+            group = await self._groups.get(_name(tier))
+            foreign = [path.rpartition("/")[2] for path in group.versions if path not in paths.values()]
+            if foreign or len(group.versions) > 1:
+                raise CannotStart(
+                    f"another client is updating group {group.name}: its version is "
+                    f"{', '.join(foreign or group.versions)}"
+                )
+            wanted = self._while_up(group)
+            if group.versions == (paths[template],) and not wanted:
+                return
+            self._keep_policy(tier, group)
+            if await self._change(group, versions=(paths[template],), policy=wanted):
+                return
+        raise Unknown(f"group {_name(tier)}, which other clients keep changing")
+
+    async def settle(self, tier: Tier, template: str) -> None:
+        """Have the group say that this is its version. Raises Refused, and Unknown."""
+        path = self._templates[tier.name][template].path
+        async with self._locks[tier.name]:
+            for _ in range(_ATTEMPTS):
+                group = await self._groups.get(_name(tier))
+                if group.versions == (path,) or await self._change(group, versions=(path,)):
+                    return
+        raise Unknown(f"group {_name(tier)}, which other clients keep changing")
+
+    async def restore(self) -> None:
+        """Give every group the update policy that it had. Raises Refused, and Unknown."""
+        tiers = dict(self._records.tiers())
+        for tier in self._chain.tiers:
+            if (known := tiers.get(tier.name)) is None or not known.policy:
+                continue
+            for _ in range(_ATTEMPTS):
+                group = await self._groups.get(_name(tier))
+                if await self._change(group, policy=known.policy):
+                    break
+            else:
+                raise Unknown(f"group {_name(tier)}, which other clients keep changing")
+            tiers[tier.name] = replace(known, policy={})
+            self._records.keep_tiers(tiers)
+
+    def _while_up(self, group: Group) -> dict[str, str]:
+        """What its policy is to be changed to."""
+        wanted = {} if group.update_type == "OPPORTUNISTIC" else {"type_": "OPPORTUNISTIC"}
+        if self._chain.platform.region is not None and group.redistribution != "NONE":
+            wanted["instance_redistribution_type"] = "NONE"  # it would delete VMs to even out its zones
+        return wanted
+
+    def _keep_policy(self, tier: Tier, group: Group) -> None:
+        """Write down what the policy was, before it is changed for the first time."""
+        tiers = dict(self._records.tiers())
+        known = tiers[tier.name]
+        was = {"type_": group.update_type} | (
+            {"instance_redistribution_type": group.redistribution or "PROACTIVE"}
+            if self._chain.platform.region is not None
+            else {}
+        )
+        if not known.policy and self._while_up(group):
+            tiers[tier.name] = replace(known, policy=was)
+            self._records.keep_tiers(tiers)
+
+    async def _change(
+        self, group: Group, *, versions: tuple[str, ...] = (), policy: Mapping[str, str] | None = None
+    ) -> bool:
+        """False: another client has changed the group since it was read."""
+        try:
+            operation = await self._groups.patch(group, Request.new().id, versions=versions, policy=policy)
+            await self._groups.finish(f"to change group {group.name}", operation)
+        except Refused as error:
+            if error.is_stale:
+                return False
+            raise
+        return True
+
+
+def _name(tier: Tier) -> str:
+    assert tier.group is not None
+    return tier.group

@@ -1,0 +1,163 @@
+"""What the platform keeps in the state folder: `gcp.json` of the chain, and `vms/NAME.json` of each VM.
+
+A VM's record has the request id of a call before the call is made, and the name of its operation as soon as that is
+known. So a controller that is killed between any two calls leaves enough for the next one to go on with the same VM:
+the API knows a repeated request id again, and the name of a VM is never used twice. Each record is written whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from changeover.kit.files import write_whole
+from changeover.model.errors import ChangeoverError, fail
+from changeover.model.instance import Address, Instance
+from changeover.platforms.gcp.api.services import Service
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """A mutation. `operation`: empty until the API has answered."""
+
+    id: str
+    operation: str = ""
+
+    @classmethod
+    def new(cls) -> Request:
+        return cls(str(uuid4()))
+
+
+@dataclass(frozen=True)
+class VmRecord:
+    """One VM. `number`: its id, so that one that its group created anew is known to be another one."""
+
+    name: str
+    tier: str
+    template: str
+    number: str = ""
+    host: str = ""
+    url: str = ""
+    create: Request | None = None
+    delete: Request | None = None
+    unwanted: bool = False
+    """Its creation was given up; whatever its group makes of it is to be deleted."""
+
+
+@dataclass(frozen=True)
+class TierRecord:
+    """A tier as it was adopted. `link`: of its instance group, below the project."""
+
+    size: int
+    link: str
+    port: int
+    """Where its instances serve requests; 0: its group names no port."""
+    services: tuple[Service, ...]
+    policy: Mapping[str, str] = field(default_factory=dict)
+    """What the group's update policy had before it was changed; empty while it is unchanged."""
+
+
+class Records:
+    """The records of one chain."""
+
+    def __init__(self, state: Path) -> None:
+        self._file = state / "gcp.json"
+        self._folder = state / "vms"
+
+    def tiers(self) -> Mapping[str, TierRecord]:
+        """The adopted tiers; none where the chain is not up. Raises ChangeoverError."""
+        stored = _read(self._file)
+        if stored is None:
+            return {}
+        try:
+            return {name: _tier(one) for name, one in stored["tiers"].items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(self._file, error) from error
+
+    def keep_tiers(self, tiers: Mapping[str, TierRecord]) -> None:
+        text = json.dumps({"format": FORMAT, "tiers": {name: asdict(one) for name, one in tiers.items()}}, indent=1)
+        write_whole(self._file, text, mode=0o600)
+
+    def vm(self, name: str) -> VmRecord | None:
+        """Raises ChangeoverError."""
+        file = self._folder / f"{name}.json"
+        stored = _read(file)
+        if stored is None:
+            return None
+        try:
+            stored.pop("format")
+            create, delete = _request(stored.pop("create")), _request(stored.pop("delete"))
+            return VmRecord(**stored, create=create, delete=delete)
+        except (KeyError, TypeError) as error:
+            raise _damaged(file, error) from error
+
+    def vms(self) -> Iterator[VmRecord]:
+        for file in sorted(self._folder.glob("*.json")):
+            if (found := self.vm(file.stem)) is not None:
+                yield found
+
+    def keep_vm(self, record: VmRecord) -> None:
+        text = json.dumps({"format": FORMAT, **asdict(record)}, indent=1)
+        write_whole(self._folder / f"{record.name}.json", text, mode=0o600)
+
+    def drop_vm(self, name: str) -> None:
+        (self._folder / f"{name}.json").unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """The chain is released."""
+        self._file.unlink(missing_ok=True)
+        for file in self._folder.glob("*.json"):
+            file.unlink(missing_ok=True)
+
+
+def instance_of(record: VmRecord, port: int, agent: int) -> Instance | None:
+    """The instance, once its address is known. `port`: where it serves; `agent`: the port of its agent."""
+    if not record.host:
+        return None
+    return Instance(record.name, record.tier, record.template, Address(record.host, port), Address(record.host, agent))
+
+
+def _request(stored: Mapping[str, str] | None) -> Request | None:
+    return None if stored is None else Request(**stored)
+
+
+def _tier(stored: Mapping[str, Any]) -> TierRecord:
+    services = tuple(
+        Service(**{**one, "groups": tuple(one["groups"]), "checks": tuple(one["checks"])}) for one in stored["services"]
+    )
+    return TierRecord(stored["size"], stored["link"], stored["port"], services, dict(stored["policy"]))
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        version = stored["format"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(file, error) from error
+    if version > FORMAT:
+        raise fail(
+            f"the file was written by a newer version of changeover: its format is {version}, "
+            f"this version reads up to {FORMAT}",
+            where=str(file),
+            state="Nothing was changed; the chain goes on serving.",
+            next="Use the newer version of changeover for this chain.",
+        )
+    return dict(stored)
+
+
+def _damaged(file: Path, error: Exception) -> ChangeoverError:
+    reason = f"no key {error}" if isinstance(error, KeyError) else str(error)
+    return fail(
+        f"the file is damaged: {reason}",
+        where=str(file),
+        state="Nothing was changed; the chain goes on serving.",
+        next="Restore the file. Without it, remove it and adopt the chain anew with `changeover up`.",
+    )

@@ -1,0 +1,92 @@
+"""Chains of one tier on the fake: its world with agents on the VMs, its chain file, and the command in a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.gcp.fakes import Fake, Json
+from tests.gcp.worlds import PORT, REGION, ZONE, template, world
+
+AGENT_PORT = 9180
+TOKEN = "a-token-for-tests"
+PROGRAM = Path(__file__).with_name("vm_with_agent.py")
+DEADLINE = 120
+"""Seconds for a command."""
+
+
+def agent_world(*, size: int = 2, drain: int = 0, regional: bool = False, speed: float = 20, **group: Any) -> Json:
+    """The world of one group whose VMs have an agent, which the backend service's health check asks."""
+    made = world(size=size, drain=drain, regional=regional, speed=speed, **group)
+    script = f"exec {sys.executable} -I -S {PROGRAM} {PORT} {AGENT_PORT} {TOKEN}"
+    made["resources"]["global/instanceTemplates"] = [template(name, script) for name in ("web-v1", "web-v2", "web-v3")]
+    made["resources"]["global/healthChecks"][1] = {
+        "name": "ready",
+        "type": "HTTP",
+        "checkIntervalSec": 5,
+        "unhealthyThreshold": 2,
+        "httpHealthCheck": {"port": AGENT_PORT, "requestPath": "/readyz"},
+    }
+    return made
+
+
+@dataclass
+class GcpChain:
+    """The chain file and the state folder of one chain on a fake."""
+
+    fake: Fake
+    folder: Path
+    regional: bool = False
+    tier: dict[str, Any] = field(default_factory=dict)
+    look: str = "200ms"
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.write()
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "chain.yaml"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    def write(self, **changes: Any) -> None:
+        place = {"region": REGION} if self.regional else {"zone": ZONE}
+        tier = {
+            "name": "web",
+            "kind": "app",
+            "group": "web",
+            "backend_services": ["web"],
+            "agent": {"port": AGENT_PORT, "token_env": "AGENT_TOKEN"},
+            "update": {"min_ready": "200ms", "watch": "200ms", **self.tier.pop("update", {})},
+            "templates": {name: {"instance_template": f"web-{name}"} for name in ("v1", "v2")},
+            **self.tier,
+            **changes,
+        }
+        platform = {"kind": "gcp", "project": "shop", **place, "endpoint": self.fake.endpoint, "look": self.look}
+        chain = {"name": "shop", "platform": platform, "listen": self.fake.address("web"), "tiers": [tier]}
+        self.file.write_text(yaml.safe_dump(chain), encoding="utf-8")
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        file = ["-f", str(self.file)] if words[0] in ("up", "plan", "roll") else []
+        command = [sys.executable, "-m", "changeover", *words, *file, "--state", str(self.state)]
+        env = {**os.environ, "AGENT_TOKEN": TOKEN}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """Its standard output and standard error; it must end with that code."""
+        process = self.start(*words)
+        out, error = process.communicate(timeout=DEADLINE)
+        assert process.returncode == code, f"{words}: {process.returncode}\n{out}\n{error}"
+        return out + error
+
+    def status(self) -> Json:
+        return dict(json.loads(self.run("status", "--json")))

@@ -1,0 +1,98 @@
+"""A chain file for Google Cloud: its keys, what is refused there, and what is refused elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from changeover.hops import registry
+from changeover.model import chainfile
+from changeover.model.chainfile import ParsedChain
+from changeover.model.errors import ChangeoverError
+from changeover.model.platform import GCP_PROGRESS_DEADLINE, InstanceTemplate
+
+GCP = {"kind": "gcp", "project": "shop-prod", "region": "europe-west1"}
+
+
+def tier(**keys: Any) -> dict[str, Any]:
+    templates = {"2026-11-01": {"instance_template": "edge-20261101"}, "v2": {"instance_template": "edge-v2"}}
+    base = {"name": "edge", "kind": "nginx", "group": "edge-mig", "backend_services": ["edge-bs"]}
+    return {**base, "templates": templates, **keys}
+
+
+def read(*tiers: dict[str, Any], **keys: Any) -> ParsedChain:
+    chain = {"platform": GCP, "tiers": list(tiers) or [tier()], **keys}
+    return chainfile.read(yaml.safe_dump({k: v for k, v in chain.items() if v is not None}), "f", registry.known_hops())
+
+
+def refused(*tiers: dict[str, Any], **keys: Any) -> str:
+    with pytest.raises(ChangeoverError) as error:
+        read(*tiers, **keys)
+    return str(error.value)
+
+
+def test_templates_are_instance_templates_and_may_be_named_by_a_date() -> None:
+    parsed = read()
+    assert parsed.settings["edge"]["2026-11-01"] == InstanceTemplate(instance_template="edge-20261101")
+    assert parsed.chain.tiers[0].agent is not None
+    assert parsed.chain.tiers[0].agent.port == 9180
+    assert parsed.chain.tiers[0].update.progress_deadline == GCP_PROGRESS_DEADLINE
+
+
+def test_the_last_tier_may_be_of_any_software_since_its_image_says_what_it_does() -> None:
+    assert len(read(tier(), tier(name="inner", kind="nginx", group="inner-mig")).chain.tiers) == 2
+
+
+def test_a_progress_deadline_that_is_given_holds() -> None:
+    assert read(tier(update={"progress_deadline": "90s"})).chain.tiers[0].update.progress_deadline == 90
+
+
+@pytest.mark.parametrize(
+    ("platform", "text"),
+    [
+        ({"kind": "gcp", "region": "r"}, "needs `project`"),
+        ({"kind": "gcp", "project": "shop"}, "`region` or `zone`"),
+        ({"kind": "gcp", "project": "shop", "region": "r", "zone": "z"}, "exactly one"),
+        ({"project": "shop"}, "add `kind: gcp`"),
+        ({**GCP, "endpoint": "http://127.0.0.1/compute/beta"}, "version 1"),
+    ],
+)
+def test_a_place_is_named_by_project_and_region_or_zone(platform: dict[str, str], text: str) -> None:
+    assert text in refused(platform=platform)
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({"group": None}, "group: this key is missing"),
+        ({"backend_services": []}, "nothing says what sends tier edge its requests"),
+        ({"affinity": "client-ip"}, "sessionAffinity"),
+        ({"health": {"interval": "1s"}}, "checkIntervalSec"),
+        ({"update": {"strategy": "blue-green"}}, "cannot hold back new ones"),
+        ({"update": {"abandoned": "resume"}}, "no keeper runs"),
+        ({"templates": {"v1": {"replicas": 3}}}, "templates.v1.instance_template: this key is missing"),
+        ({"agent": {"token_env": "A", "token_file": "/b"}}, "not in both"),
+        ({"name": "e" * 31, "templates": {"t" * 31: {"instance_template": "x"}}}, "63 characters"),
+    ],
+)
+def test_what_means_nothing_there_is_refused_with_what_would(keys: dict[str, Any], text: str) -> None:
+    assert text in refused(tier(**keys))
+
+
+def test_two_tiers_cannot_share_a_group() -> None:
+    assert "two tiers have the group edge-mig" in refused(tier(), tier(name="inner"))
+
+
+@pytest.mark.parametrize("key", ["keep", "trusted_peers"])
+def test_keys_of_this_machine_are_refused(key: str) -> None:
+    assert f"{key}: this has no effect on Google Cloud" in refused(**{key: 3 if key == "keep" else ["10.0.0.0/8"]})
+
+
+@pytest.mark.parametrize(
+    "keys", [{"group": "g"}, {"backend_services": ["b"]}, {"agent": {"port": 9}}, {"update": {"count_deleting": True}}]
+)
+def test_keys_of_google_cloud_are_refused_on_this_machine(keys: dict[str, Any]) -> None:
+    local = {"name": "run", "kind": "app", "templates": {"v1": {}}, **keys}
+    assert "Google Cloud alone" in refused(local, platform=None)

@@ -1,0 +1,59 @@
+"""What backend services say of an instance: never more than they know."""
+
+from __future__ import annotations
+
+import pytest
+
+from changeover.platforms.gcp.membership import Health, Seen, judge
+
+HEALTHY, UNHEALTHY = ("HEALTHY",), ("UNHEALTHY",)
+LEAVES = Seen(exists=True, lame=True, unhealthy_before=1)
+
+
+def health(**states: tuple[str, ...]) -> Health:
+    return states
+
+
+def test_it_is_admitted_when_it_is_healthy_in_every_service_and_at_every_port() -> None:
+    seen = Seen(exists=True, lame=False, unhealthy_before=0)
+    both = [("a", health(new=HEALTHY)), ("b", health(new=("HEALTHY", "HEALTHY")))]
+    assert judge("new", seen, both)[0].admitted
+    for other in (health(new=UNHEALTHY), health(new=("HEALTHY", "UNHEALTHY")), health(old=HEALTHY), health()):
+        found, _ = judge("new", seen, [both[0], ("b", other)])
+        assert not found.admitted
+        assert not found.removed
+
+
+def test_a_lame_duck_is_removed_in_the_second_look_that_finds_it_unhealthy_in_every_service() -> None:
+    services = [("a", health(old=UNHEALTHY, new=HEALTHY)), ("b", health(old=UNHEALTHY, new=HEALTHY))]
+    first, out = judge("old", Seen(exists=True, lame=True, unhealthy_before=0), services)
+    assert not first.removed
+    assert out
+    second, _ = judge("old", LEAVES, services)
+    assert second.removed
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [health(), health(new=HEALTHY), health(old=HEALTHY, new=HEALTHY), "backend service b: 503", health(old=UNHEALTHY)],
+    ids=["empty", "it is missing", "still healthy", "no answer", "no other is healthy"],
+)
+def test_without_a_clear_answer_of_every_service_it_is_not_removed(answer: Health | str) -> None:
+    found, out = judge("old", LEAVES, [("a", health(old=UNHEALTHY, new=HEALTHY)), ("b", answer)])
+    assert not found.removed
+    assert not found.admitted
+    assert "b" in found.pending or "have not settled" in found.pending
+    assert not out
+    assert found.silent == isinstance(answer, str)
+
+
+@pytest.mark.parametrize("lame", [None, False])
+def test_unhealthy_alone_is_no_removal_while_the_agent_does_not_confirm_the_lame_duck(lame: bool | None) -> None:
+    seen = Seen(exists=True, lame=lame, unhealthy_before=5)
+    found, out = judge("old", seen, [("a", health(old=UNHEALTHY, new=HEALTHY))])
+    assert not found.removed
+    assert not out
+
+
+def test_what_its_group_does_not_have_any_more_is_removed() -> None:
+    assert judge("old", Seen(exists=False, lame=None, unhealthy_before=0), [("a", "no answer")])[0].removed
