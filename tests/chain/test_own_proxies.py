@@ -1,4 +1,4 @@
-"""The example with HAProxy tiers, one of them with a haproxy.cfg of one's own: rolled without a lost request."""
+"""The example with a haproxy.cfg and an envoy.yaml of one's own: every tier is rolled without a lost request."""
 
 from __future__ import annotations
 
@@ -40,12 +40,17 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 def test_what_is_added_to_the_configuration_is_printed_with_its_reason(chain: Chain) -> None:
     said = chain.here("render", "haproxy", "-f", chain.file).out
     assert "haproxy.cfg:14: `http-after-response set-header Connection close" in said
+    said = chain.here("render", "envoy", "-f", chain.file).out
+    assert "envoy.yaml: static_resources.clusters: cluster runtime, with its members from a file" in said
 
 
 def test_every_part_of_the_configuration_serves(chain: Chain) -> None:
     with chain.client() as client:
         answer = client.get("/hello")
         assert (answer.headers["x-edge-version"], answer.headers["x-gateway-version"]) == ("v1", "v1")
+        assert answer.headers["x-l7-version"] == "v1"
+        assert answer.headers["x-gateway"].startswith("gateway-v1-")
+        assert client.get("/gateway").text.startswith("served by gateway-v1-")
         assert client.get("/local").text.startswith("served by edge-v1-")
         assert "<title>static" in client.get("/", headers={"Host": "static.example.com"}).text
         assert client.get("/inflight").status_code == 404
@@ -54,21 +59,26 @@ def test_every_part_of_the_configuration_serves(chain: Chain) -> None:
 def test_every_tier_is_rolled_under_traffic_without_a_lost_request(chain: Chain) -> None:
     probe = chain.start("probe", *TRAFFIC, "--json")
     probe.says(" in flight")
-    for tier in ("runtime", "gateway", "l4", "edge"):
+    for tier in ("runtime", "gateway", "l7", "l4", "edge"):
         assert chain.roll(tier, "v2")["outcome"] == "completed"
     done = probe.signal(signal.SIGTERM).end(code=0)
     assert done.json["lost"] == 0
     chain.serves("edge", "v2")
 
 
-def test_a_mistake_is_named_by_file_and_line_before_anything_starts(chain: Chain) -> None:
-    text = (chain.folder / "haproxy.cfg").read_text()
-    (chain.folder / "broken.cfg").write_text(f"{text}    blance roundrobin\n")
+@pytest.mark.parametrize(
+    ("name", "added", "reason"),
+    [
+        ("haproxy.cfg", "    blance roundrobin\n", "parsing [broken:33] : unknown keyword 'blance'"),
+        ("envoy.yaml", "nonsense: 7\n", "'broken': Protobuf message"),
+    ],
+)
+def test_a_mistake_is_named_by_file_before_anything_starts(chain: Chain, name: str, added: str, reason: str) -> None:
+    (chain.folder / "broken").write_text((chain.folder / name).read_text() + added)
     file = chain.folder / "broken.yaml"
-    file.write_text(chain.file.read_text().replace("config: haproxy.cfg", "config: broken.cfg"))
+    file.write_text(chain.file.read_text().replace(f"config: {name}", "config: broken"))
     done = here("up", "-f", file, "--state", chain.folder / "other", code=2)
-    assert f"[broken.cfg:{text.count(chr(10)) + 1}]" in done.err
-    assert "blance" in done.err
+    assert reason in done.err
     assert not list((chain.folder / "other/instances").glob("*/instance.json"))
 
 

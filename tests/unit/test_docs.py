@@ -33,6 +33,8 @@ from changeover.cli.rendering.audit import rule_section
 from changeover.conf import registry as conf_registry
 from changeover.hops import registry
 from changeover.hops.app.settings import AppSettings
+from changeover.hops.envoy.own_rules import PLACEHOLDERS as PLACED_IN_ENVOY
+from changeover.hops.envoy.settings import EnvoySettings
 from changeover.hops.haproxy.own_rules import PLACEHOLDERS as PLACED_IN_HAPROXY
 from changeover.hops.haproxy.settings import HaproxyHttpSettings, HaproxyTcpSettings
 from changeover.hops.kong.external_settings import ExternalKong
@@ -115,6 +117,8 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("kong.md", "settings"): lambda: settings(KongSettings),
     ("own_nginx.md", "placeholders"): lambda: placeholders(PLACED),
     ("own_nginx.md", "settings"): lambda: settings(HttpSettings),
+    ("own_envoy.md", "placeholders"): lambda: placeholders(PLACED_IN_ENVOY),
+    ("own_envoy.md", "settings"): lambda: settings(EnvoySettings),
     ("own_haproxy.md", "placeholders"): lambda: placeholders(PLACED_IN_HAPROXY),
     ("own_haproxy.md", "settings"): lambda: settings(HaproxyHttpSettings),
     ("own_haproxy.md", "tcp"): lambda: settings(HaproxyTcpSettings),

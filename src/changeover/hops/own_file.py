@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -39,6 +39,19 @@ OwnFileKey = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "null"}], "default": None}),
 ]
 """The key of a template that names it."""
+
+
+_Template = TypeVar("_Template", bound=ConfigModel)
+
+
+def nothing_is_ignored(template: _Template, own: OwnFile | None, beside: frozenset[str]) -> _Template:
+    """The template. Raises ValueError for keys that have no effect, as all but those in `beside`."""
+    ignored = sorted(template.model_fields_set - beside)
+    if own is not None and ignored:
+        raise ValueError(
+            f"{', '.join(ignored)} would have no effect beside `config`. Set it in {own.path}, and remove it here"
+        )
+    return template
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,8 @@ def render(
     health checks of every tier whose router is a Kong, or of the last tier in a chain without a Kong. The targets are
     the instances that serve at the moment; there are none while the chain is down.
 
-    nginx, nginx-stream, haproxy, haproxy-tcp: the files that an instance of each template would get, and what is added
-    to a configuration of your own. With --output, the software can check them.
+    nginx, nginx-stream, haproxy, haproxy-tcp, envoy: the files that an instance of each template would get, and what is
+    added to a configuration of your own. With --output, the software can check them.
 
     agent: agent.yaml, its systemd unit, and the lines of a startup script of Google Cloud that install both and fetch
     the token. It needs no chain file.

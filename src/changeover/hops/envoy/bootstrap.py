@@ -12,7 +12,7 @@ from typing import Any
 
 from changeover.hops.envoy.admin import SOCKET
 from changeover.hops.envoy.member_list import socket_address
-from changeover.hops.envoy.questions import INGRESS, READY_PATH
+from changeover.hops.envoy.questions import CONTROL, INGRESS, READY_PATH
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.kit.http import BODY_READ
 from changeover.model.affinity import AffinityRule
@@ -25,7 +25,11 @@ from changeover.ports import InnerTier, LaunchContext
 
 _NO_BREAKER = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), 1_000_000_000)
 """By default Envoy answers 503 to the 1,025th request at once, and to a failed one while three others are repeated."""
+# Relative to the folder of the instance: the path of a socket may have 107 characters.
+ADMIN = {"address": {"pipe": {"path": SOCKET, "mode": 0o600}}}
 _STEPS = {"error_level": 10_000, "warn_level": 10_000}
+PATTERNS = {"name": "patterns", "static_layer": {"re2.max_program_size": _STEPS}}
+"""For the patterns of `hidden`: by default Envoy refuses those of more than 100 steps."""
 _TYPE = "type.googleapis.com/envoy.extensions"
 
 
@@ -36,17 +40,22 @@ def bootstrap(settings: EnvoySettings, context: LaunchContext) -> str:
     return json.dumps(
         {
             "node": {"id": context.instance.name, "cluster": context.tier.name},
-            # Relative to the folder of the instance: the path of a socket may have 107 characters.
-            "admin": {"address": {"pipe": {"path": SOCKET, "mode": 0o600}}},
-            # For the patterns below: by default Envoy refuses those of more than 100 steps.
-            "layered_runtime": {"layers": [{"name": "patterns", "static_layer": {"re2.max_program_size": _STEPS}}]},
+            "admin": ADMIN,
+            "layered_runtime": {"layers": [PATTERNS]},
             "static_resources": {
-                "listeners": [_listener(settings, context), _control(context.instance.control)],
-                "clusters": [_cluster(settings, inner) for inner in context.behind],
+                "listeners": [_listener(settings, context), control(context.instance.control)],
+                "clusters": [cluster(settings, inner) for inner in context.behind],
             },
         },
         indent=1,
     )
+
+
+PROXY_HEADER = {
+    "name": "proxy",
+    "typed_config": {"@type": f"{_TYPE}.filters.listener.proxy_protocol.v3.ProxyProtocol"},
+}
+"""The listener filter that reads the address of the client."""
 
 
 def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
@@ -55,13 +64,13 @@ def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]
         "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": INGRESS,
         "server_header_transformation": "PASS_THROUGH",
-        "common_http_protocol_options": {"idle_timeout": _time(settings.idle_timeout)},
+        "common_http_protocol_options": {"idle_timeout": seconds(settings.idle_timeout)},
         # HTTP/1.0 knows no Host, and the tier behind gets HTTP/1.1, which needs one.
         "http_protocol_options": {
             "accept_http_10": True,
             "default_host_for_http_10": str(context.instance.address),
         },
-        "stream_idle_timeout": _time(settings.stream_idle_timeout),
+        "stream_idle_timeout": seconds(settings.stream_idle_timeout),
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "route_config": {
             "response_headers_to_add": [
@@ -70,7 +79,7 @@ def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]
                 for name, value in settings.headers.items()
             ],
             "virtual_hosts": [
-                {"name": "all", "domains": ["*"], "routes": [*_hidden(context), *_routes(settings, context)]}
+                {"name": "all", "domains": ["*"], "routes": [*hidden(context), *_routes(settings, context)]}
             ],
         },
         "early_header_mutation_extensions": _removals(meets_clients=meets_clients),
@@ -84,16 +93,15 @@ def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]
             {"name": "router", "typed_config": {"@type": f"{_TYPE}.filters.http.router.v3.Router"}},
         ],
     }
-    proxied = {"@type": f"{_TYPE}.filters.listener.proxy_protocol.v3.ProxyProtocol"}
     return {
         "name": "in",
         "address": socket_address(context.instance.address),
-        "listener_filters": [{"name": "proxy", "typed_config": proxied}] if context.instance.proxied else [],
+        "listener_filters": [PROXY_HEADER] if context.instance.proxied else [],
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
 
 
-def _control(address: Address) -> dict[str, Any]:
+def control(address: Address) -> dict[str, Any]:
     """Readiness for load balancers, and nothing else: 503 after `/healthcheck/fail`."""
     ready = {"name": ":path", "string_match": {"exact": READY_PATH}}
     health = {
@@ -104,7 +112,7 @@ def _control(address: Address) -> dict[str, Any]:
     nothing = {"match": {"prefix": "/"}, "direct_response": {"status": 404}}
     manager = {
         "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "control",
+        "stat_prefix": CONTROL,
         "route_config": {"virtual_hosts": [{"name": "control", "domains": ["*"], "routes": [nothing]}]},
         "http_filters": [
             {"name": "health", "typed_config": health},
@@ -135,7 +143,7 @@ def _removals(*, meets_clients: bool) -> list[dict[str, Any]]:
     return [{"name": "from-clients", "typed_config": mutation}]
 
 
-def _hidden(context: LaunchContext) -> list[dict[str, Any]]:
+def hidden(context: LaunchContext) -> list[dict[str, Any]]:
     """404 at the control paths of the tiers behind."""
     if not context.hidden_paths:
         return []
@@ -202,13 +210,13 @@ def _route(path: str, inner: Tier) -> Iterator[dict[str, Any]]:
     }
 
 
-def _cluster(settings: EnvoySettings, inner: InnerTier) -> dict[str, Any]:
+def cluster(settings: EnvoySettings, inner: InnerTier) -> dict[str, Any]:
     health = inner.tier.health
     folder, _, _ = inner.membership.rpartition("/")
     return {
         "name": inner.tier.name,
         "type": "EDS",
-        "connect_timeout": _time(settings.connect_timeout),
+        "connect_timeout": seconds(settings.connect_timeout),
         # Weighted round robin keeps to a canary's share; least-request would bend it by what is in flight. Of the two
         # hashes, the ring changes its size with its members, and moves 7 % more clients than it must (2 to 3 members).
         "lb_policy": "MAGLEV" if _hashed_by(inner.tier.affinity) else "ROUND_ROBIN",
@@ -230,9 +238,9 @@ def _cluster(settings: EnvoySettings, inner: InnerTier) -> dict[str, Any]:
         },
         "health_checks": [
             {
-                "interval": _time(health.interval),
-                "no_traffic_interval": _time(health.interval),
-                "timeout": _time(health.timeout),
+                "interval": seconds(health.interval),
+                "no_traffic_interval": seconds(health.interval),
+                "timeout": seconds(health.timeout),
                 "healthy_threshold": health.rise,
                 "unhealthy_threshold": health.fall,
                 **_check(inner.traits.readiness_of(inner.tier)),
@@ -241,7 +249,7 @@ def _cluster(settings: EnvoySettings, inner: InnerTier) -> dict[str, Any]:
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{_TYPE}.upstreams.http.v3.HttpProtocolOptions",
-                "common_http_protocol_options": {"idle_timeout": _time(settings.upstream_idle_timeout)},
+                "common_http_protocol_options": {"idle_timeout": seconds(settings.upstream_idle_timeout)},
                 "explicit_http_config": {"http_protocol_options": {}},
             }
         },
@@ -268,5 +276,5 @@ def _check(readiness: Readiness) -> dict[str, Any]:
     return {"http_health_check": found}
 
 
-def _time(seconds: float) -> str:
+def seconds(seconds: float) -> str:
     return f"{seconds:.3f}s"

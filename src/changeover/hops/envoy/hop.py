@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from signal import SIGTERM
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from changeover.hops.envoy import questions
+from changeover.hops.envoy import own_config, questions
 from changeover.hops.envoy.bootstrap import bootstrap
+from changeover.hops.envoy.own_document import filled, taken
+from changeover.hops.envoy.own_rules import problems
 from changeover.hops.envoy.questions import READY_PATH
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.hops.envoy.stats import request_counts
+from changeover.hops.own_file import with_text
 from changeover.kit.http import TIMEOUT, not_ok
-from changeover.model.chain import Tier
+from changeover.model.chain import Chain, Tier
+from changeover.model.errors import ChangeoverError
 from changeover.model.extras import missing_package
 from changeover.model.guard import RequestCounts
 from changeover.model.hop_traits import HopTraits
@@ -37,6 +42,7 @@ class Envoy:
         stop_signal=SIGTERM,
         names_clients=True,
         branches=True,
+        ends_with="config",
         routes_inward=True,
         counts_requests=True,
     )
@@ -47,13 +53,36 @@ class Envoy:
     def missing_software(self, templates: Collection[Any]) -> Iterator[Missing]:
         return missing_package("envoy", "a tier of kind envoy")
 
+    @classmethod
+    def with_files(cls, settings: EnvoySettings, tier: Tier, chain: Chain, folder: Path) -> EnvoySettings:
+        if settings.config is None or settings.config.text is not None:
+            return settings
+        own = with_text(settings.config, folder, filled)
+        if found := tuple(problems(own, tier, chain, frozenset(settings.model_fields_set))):
+            raise ChangeoverError(*found)
+        return settings.model_copy(update={"config": own})
+
+    @staticmethod
+    def takes(settings: EnvoySettings) -> Literal["tls", "http", "bytes"]:
+        return "http" if settings.config is None else taken(settings.config)
+
+    @staticmethod
+    def changes(settings: EnvoySettings, context: LaunchContext) -> tuple[str, ...] | None:
+        return None if settings.config is None else tuple(map(str, own_config.render(settings, context).changes))
+
     def launch(self, settings: EnvoySettings, context: LaunchContext) -> LaunchSpec:
         # Hot restart would share memory between all Envoys of the machine; instances are replaced whole here.
-        argv = (_binary(), "-c", "envoy.json", "--disable-hot-restart", "--log-level", "warning")
+        argv = (_binary(), "--disable-hot-restart", "--log-level", "warning", "-c")
+        more = ("--concurrency", str(settings.concurrency))
+        if settings.config is None:
+            check = (*argv, "envoy.json", "--mode", "validate")
+            return LaunchSpec((*argv, "envoy.json", *more), {"envoy.json": bootstrap(settings, context)}, check=check)
+        own = own_config.render(settings, context)
         return LaunchSpec(
-            (*argv, "--concurrency", str(settings.concurrency)),
-            {"envoy.json": bootstrap(settings, context)},
-            check=(*argv, "--mode", "validate"),
+            (*argv, "envoy.json", *more),
+            {"envoy.json": own.text, **own.checked},
+            check=(*argv, own_config.CHECKED, "--mode", "validate"),
+            known_as={own_config.CHECKED: settings.config.path},
         )
 
     async def not_ready(self, instance: Instance, timeout: float = TIMEOUT) -> str:
@@ -63,7 +92,7 @@ class Envoy:
         await questions.lame_duck(self._client, instance, on)
 
     async def in_flight(self, instance: Instance) -> InFlight:
-        return await questions.in_flight(self._client, instance)
+        return await questions.all_in_flight(self._client, instance)
 
     def router(self, tier: Tier, membership: str, nodes: Nodes) -> EnvoyRouter:
         return EnvoyRouter(self._client, tier.name, membership, nodes)

@@ -10,6 +10,7 @@ from changeover.hops.envoy.admin import ask_admin
 from changeover.hops.envoy.member_list import hosts_of
 from changeover.hops.questions import Questions
 from changeover.kit.http import NoResponse
+from changeover.kit.sockets import open_connections
 from changeover.model.instance import InFlight, Instance
 from changeover.ports import Unknown
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 READY_PATH = "/ready"
 INGRESS = "ingress"
 """The `stat_prefix` of the listener for clients."""
+CONTROL = "control"
+"""That of the listener for readiness."""
 
 
 async def lame_duck(client: Client, instance: Instance, on: bool) -> None:
@@ -40,6 +43,19 @@ async def in_flight(client: Client, instance: Instance, prefix: str = INGRESS) -
         return InFlight(int(values[f"{name}_rq_active"]), int(values[f"{name}_cx_active"]))
     except (KeyError, ValueError) as error:
         raise Unknown(f"{instance.name}: no such statistics: {text[:80]!r}") from error
+
+
+async def all_in_flight(client: Client, instance: Instance) -> InFlight:
+    """Downstream requests of every listener but those of Envoy and changeover; connections from the kernel."""
+    text = await _admin(client, "GET", instance, r"/stats?filter=^http\..*\.downstream_rq_active$")
+    try:
+        found = {name: int(value) for name, _, value in (line.rpartition(": ") for line in text.splitlines())}
+        found.pop("http.admin.downstream_rq_active")  # every Envoy has it: the rest is complete
+        found.pop(f"http.{CONTROL}.downstream_rq_active", None)
+    except (KeyError, ValueError) as error:
+        raise Unknown(f"{instance.name}: no such statistics: {text[:80]!r}") from error
+    connections = open_connections(instance.address.port)
+    return InFlight(sum(found.values()) if found else None, connections)
 
 
 async def _admin(client: Client, method: str, instance: Instance, path: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from changeover.hops.own_file import OwnFileKey, nothing_is_ignored
 from changeover.model.config_model import Branch, Headers, RoutePath, each_once
 from changeover.model.stop import TemplateSettings
 from changeover.model.units import Seconds
@@ -20,6 +21,11 @@ class EnvoyRoute(Branch):
 class EnvoySettings(TemplateSettings):
     """A gateway over the tier behind it. Changes of its members need no reload."""
 
+    config: OwnFileKey = Field(
+        None,
+        description="A whole bootstrap of your own instead of a generated one, by its path from the chain file: "
+        "docs/own_envoy.md.",
+    )
     concurrency: int = Field(1, ge=1, le=64, description="Worker threads.")
     connect_timeout: Seconds = Field(2.0, gt=0, description="To an instance behind.")
     idle_timeout: Seconds = Field(
@@ -38,6 +44,15 @@ class EnvoySettings(TemplateSettings):
     routes: tuple[EnvoyRoute, ...] = Field(
         (EnvoyRoute(),), min_length=1, description="By path; without one: everything."
     )
+
+    beside_config: ClassVar[frozenset[str]] = frozenset(
+        {"config", "stop", "concurrency", "connect_timeout", "upstream_idle_timeout"}
+    )
+    """Keys that have an effect beside a configuration of one's own."""
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        return nothing_is_ignored(self, self.config, self.beside_config)
 
     @model_validator(mode="after")
     def _paths_differ(self) -> Self:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from changeover.hops.own_file import OwnFileKey
+from changeover.hops.own_file import OwnFileKey, nothing_is_ignored
 from changeover.model.config_model import Branch, ConfigModel, Headers, RoutePath, each_once
 from changeover.model.stop import TemplateSettings
 from changeover.model.units import Seconds
@@ -50,13 +50,7 @@ class _Common(TemplateSettings):
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> Self:
-        ignored = sorted(self.model_fields_set - self.beside_config)
-        if self.config is not None and ignored:
-            raise ValueError(
-                f"{', '.join(ignored)} would have no effect beside `config`. Set it in {self.config.path}, and remove "
-                "it here"
-            )
-        return self
+        return nothing_is_ignored(self, self.config, self.beside_config)
 
 
 class HaproxyHttpSettings(_Common):

@@ -15,7 +15,7 @@ from changeover.hops.nginx import binary
 def test_software_without_a_configuration_to_print_is_refused(chain: StandingChain) -> None:
     refused = chain.run("render", "relay")
     assert refused.code == COULD_NOT
-    assert "There is: haproxy, haproxy-tcp, kong, nginx, nginx-stream." in refused.err
+    assert "There is: envoy, haproxy, haproxy-tcp, kong, nginx, nginx-stream." in refused.err
     assert "the chain has no tier of kind nginx" in chain.run("render", "nginx").err
 
 
