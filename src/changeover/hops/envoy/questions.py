@@ -54,7 +54,7 @@ async def all_in_flight(client: Client, instance: Instance) -> InFlight:
         found.pop(f"http.{CONTROL}.downstream_rq_active", None)
     except (KeyError, ValueError) as error:
         raise Unknown(f"{instance.name}: no such statistics: {text[:80]!r}") from error
-    connections = open_connections(instance.address.port)
+    connections = open_connections(instance.address.port, instance.address.host)
     return InFlight(sum(found.values()) if found else None, connections)
 
 

@@ -34,12 +34,12 @@ async def in_flight(instance: Instance) -> InFlight:
         requests = sum(int(row["scur"]) + int(row["qcur"] or 0) for row in rows.values())
     except (Unknown, KeyError, ValueError) as error:
         raise Unknown(f"{instance.name}: {error}") from error
-    return InFlight(requests, open_connections(instance.address.port))
+    return InFlight(requests, open_connections(instance.address.port, instance.address.host))
 
 
 def tcp_in_flight(instance: Instance) -> InFlight:
     """Connections from the kernel: a connection that carries bytes may carry a request."""
-    return InFlight(None, open_connections(instance.address.port))
+    return InFlight(None, open_connections(instance.address.port, instance.address.host))
 
 
 def _api(instance: Instance) -> RuntimeApi:
