@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ class Fake:
     def __init__(self, world: Json, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.world = world
         self.project: str = world["project"]
         file = folder / "world.json"
         file.write_text(json.dumps({"folder": str(folder), **world}), encoding="utf-8")
@@ -117,6 +119,15 @@ def until(question: Callable[[], T], what: str, deadline: float = 30) -> T:
         assert time.monotonic() < end, f"{what}: not within {deadline:.0f} s"
         time.sleep(0.05)
     return answer
+
+
+def free_port() -> int:
+    """Below the range of outgoing connections, and free on every loopback address at this moment."""
+    for port in range(20000 + os.getpid() % 5000, 32000):
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("0.0.0.0", port))  # noqa: S104  it never listens
+            return port
+    raise AssertionError("no free port")
 
 
 def left_running(folder: Path) -> list[str]:

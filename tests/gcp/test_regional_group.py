@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 from google.api_core.exceptions import BadRequest
-from tests.gcp.clients import RegionalGroup
+from google.cloud import compute_v1
+from tests.gcp.clients import RegionalGroup, client
 from tests.gcp.fakes import Fake, running, until
-from tests.gcp.worlds import REGION, ZONES, world
+from tests.gcp.worlds import REGION, SPEED, ZONES, world
 
 
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fake]:
-    with running(world(size=3, regional=True), tmp_path_factory.mktemp("fake")) as made:
+    """Behind a global service without a drain, and behind a regional one with 50 s."""
+    spec = world(size=3, regional=True)
+    spec["delays"], resources = {"after_drain": 1}, spec["resources"]
+    resources[f"regions/{REGION}/healthChecks"] = [
+        {"name": "near", "type": "TCP", "tcpHealthCheck": {"portSpecification": "USE_SERVING_PORT"}}
+    ]
+    (service,) = resources["global/backendServices"]
+    resources[f"regions/{REGION}/backendServices"] = [
+        {
+            **service,
+            "name": "near",
+            "protocol": "TCP",
+            "loadBalancingScheme": "INTERNAL_MANAGED",
+            "healthChecks": [f"regions/{REGION}/healthChecks/near"],
+            "connectionDraining": {"drainingTimeoutSec": 50},
+        }
+    ]
+    resources[f"regions/{REGION}/targetTcpProxies"] = [
+        {"name": "near", "service": f"regions/{REGION}/backendServices/near", "proxyHeader": "NONE"}
+    ]
+    resources[f"regions/{REGION}/forwardingRules"] = [
+        {"name": "near", "portRange": "8081-8081", "target": f"regions/{REGION}/targetTcpProxies/near"}
+    ]
+    with running(spec, tmp_path_factory.mktemp("fake")) as made:
         yield made
 
 
@@ -64,6 +89,27 @@ def test_without_redistribution_they_stay_where_they_are(group: RegionalGroup) -
     until(lambda: group.stable(4), "four instances")
     assert sorted(group.zones().values()) == [2, 2]
     group.wait(group.patch(update_policy={"instance_redistribution_type": "PROACTIVE"}))
+
+
+def test_a_regional_service_has_its_own_health_and_address(fake: Fake, group: RegionalGroup) -> None:
+    services = client(compute_v1.RegionBackendServicesClient, fake)
+    reference = compute_v1.ResourceGroupReference(group=group.get().instance_group)
+    here = {"project": "shop", "region": REGION, "backend_service": "near"}
+
+    def healthy() -> set[str]:
+        found = services.get_health(**here, resource_group_reference_resource=reference).health_status
+        return {each.instance.rpartition("/")[2] for each in found if each.health_state == "HEALTHY"}
+
+    until(lambda: healthy() == set(group.instances()), "every instance to be healthy")
+    assert fake.http.get(f"http://{fake.address('near')}/").text.startswith("web-")
+
+
+def test_of_services_that_share_a_group_the_longest_drain_holds(group: RegionalGroup) -> None:
+    url = group.instances()[min(group.instances())].instance
+    began = time.monotonic()
+    group.wait(group.delete(url))
+    until(lambda: group.stable(2), "the instance to be gone")
+    assert time.monotonic() - began >= 50 / SPEED
 
 
 def test_a_fixed_bound_below_the_number_of_zones_is_refused(group: RegionalGroup) -> None:

@@ -10,6 +10,7 @@ from tests.gcp.fakes import Json
 ZONE, REGION = "europe-west1-b", "europe-west1"
 ZONES = [ZONE, "europe-west1-c", "europe-west1-d"]
 PORT = 8080
+SPEED = 50
 APP = Path(__file__).with_name("vm_app.py")
 
 
@@ -21,7 +22,7 @@ def template(name: str, script: str = "") -> Json:
     }
 
 
-def world(*, size: int = 2, drain: int = 0, regional: bool = False, speed: float = 50, **group: object) -> Json:
+def world(*, size: int = 2, drain: int = 0, regional: bool = False, speed: float = SPEED, **group: object) -> Json:
     """`group`: more fields of the group. Its templates are web-v1, which it runs, and web-v2."""
     scope = f"regions/{REGION}" if regional else f"zones/{ZONE}"
     return {

@@ -30,7 +30,9 @@ async def run(file: Path) -> int:
     discovery = Discovery()
     metadata = listener("0.0.0.0", 0)  # noqa: S104  on loopback only: every address of 127.0.0.0/8 is a VM's
     world = World(file, network, metadata.getsockname()[1])
-    api = listener("127.0.0.1", world.port)
+    sockets = [api := listener("127.0.0.1", world.port), metadata]
+    if world.hollow:
+        sockets.append(listener("0.0.0.0", world.hollow.agent_port))  # noqa: S104  on loopback only, too
     application = Application(world, discovery)
     try:
         await world.begin(discovery)
@@ -39,7 +41,7 @@ async def run(file: Path) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, setattr, server, "should_exit", True)
-        serving = loop.create_task(server.serve(sockets=[api, metadata]))
+        serving = loop.create_task(server.serve(sockets=sockets))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         print(json.dumps({"endpoint": f"http://127.0.0.1:{api.getsockname()[1]}", **world.state()}), flush=True)

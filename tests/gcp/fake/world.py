@@ -7,7 +7,8 @@ A world file is JSON:
      "resources": {"global/healthChecks": [BODY, ...], "zones/europe-west1-b/instanceGroupManagers": [BODY, ...]}}
 
 The keys of `resources` are collections below the project, their values bodies of `insert`; they are inserted in this
-order, at once. `@network@` in any text becomes the fake's network, such as 127.77.
+order, at once. `latency`: real seconds before each answer of the API. `hollow`: see `machines/hollow.py`. `@network@`
+in any text becomes the fake's network, such as 127.77.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tests.gcp.fake.clock import Clock, Delays
 from tests.gcp.fake.groups.api import Groups
 from tests.gcp.fake.groups.group import Actors, Surroundings
 from tests.gcp.fake.machines.api import Instances, Places, gone
+from tests.gcp.fake.machines.hollow import Hollow, HollowVm
 from tests.gcp.fake.machines.machines import Machines
 from tests.gcp.fake.machines.network import Network
 from tests.gcp.fake.machines.vm import Vm
@@ -37,7 +39,9 @@ from tests.gcp.fake.wire.discovery import Call, Discovery
 from tests.gcp.fake.wire.errors import ApiError, Json
 from tests.gcp.fake.wire.faults import Faults
 
-KEYS = frozenset({"project", "regions", "speed", "delays", "actors", "folder", "port", "resources"})
+KEYS = frozenset(
+    {"project", "regions", "speed", "delays", "actors", "folder", "port", "resources", "latency", "hollow"}
+)
 
 
 class World:
@@ -55,10 +59,19 @@ class World:
         self.faults = Faults()
         self.network = network
         self.store = Store(self.clock)
+        self.hollow = Hollow(**spec["hollow"]) if "hollow" in spec else None
+        self.latency: float = spec.get("latency", 0)
         self.operations = Operations(self.clock, self.store, self.faults)
-        self.services = Services(self.store, self.clock, network, folder / "balancers", self.faults.unhealthy)
+        self.services = Services(
+            self.store,
+            self.clock,
+            network,
+            folder / "balancers",
+            self.faults.unhealthy,
+            self._at if self.hollow else None,
+        )
         self.url_maps = UrlMaps(self.store, self.services, network, folder / "balancers")
-        self.machines = Machines(self.store, network, folder / "vms", metadata_port)
+        self.machines = Machines(self.store, network, folder / "vms", metadata_port, HollowVm if self.hollow else Vm)
         self.places = Places(self.project, spec["regions"], self.clock.stamp())
         self.actors = Actors(**spec.get("actors", {}))
         around = Surroundings(
@@ -70,6 +83,9 @@ class World:
         self.instances = Instances(self.machines, self.services, self.operations, self.clock)
         self.health = Health(self.services, self.faults)
         self._preemptions: list[asyncio.Task[None]] = []
+
+    def _at(self, address: str) -> Vm | None:
+        return self.machines.at(address)
 
     async def begin(self, discovery: Discovery) -> None:
         """Insert the file's resources. Each body is checked as that of an insert is."""

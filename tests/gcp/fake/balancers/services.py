@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.gcp.fake.balancers import checks
 from tests.gcp.fake.balancers.haproxy import SOCKET, HaproxyProcess, Member, Seen
 from tests.gcp.fake.clock import Clock
+from tests.gcp.fake.machines.hollow import HollowProcess
 from tests.gcp.fake.machines.machines import group_link
 from tests.gcp.fake.machines.network import Network
 from tests.gcp.fake.machines.vm import Vm
@@ -17,13 +18,14 @@ from tests.gcp.fake.resources.store import Store
 from tests.gcp.fake.wire.errors import Json
 
 KIND = "compute#backendService"
+Process = HaproxyProcess | HollowProcess
 ADMIN_PORT, TRAFFIC_PORT = 8098, 8080
 """Of each process, on an address of its own."""
 
 
 class Service:
     def __init__(
-        self, path: str, store: Store, clock: Clock, folder: Path, address: str, sick: Callable[[str], bool]
+        self, path: str, store: Store, clock: Clock, process: Process, address: str, sick: Callable[[str], bool]
     ) -> None:
         self.path = path
         self.address = address
@@ -31,7 +33,7 @@ class Service:
         self._store = store
         self._clock = clock
         self._sick = sick
-        self._process = HaproxyProcess(folder, (address, ADMIN_PORT))
+        self._process = process
         self._members: dict[str, tuple[Vm, str]] = {}
         """By the name in HAProxy; with the path of the group."""
         self._leaving: set[str] = set()
@@ -108,6 +110,12 @@ class Service:
             settings += f"check {checks.haproxy_server(check, self._clock, vm.address, port, sick=self._sick(vm.name))}"
         return Member(server_of(vm), vm.address, port, settings)
 
+    @property
+    def reaction(self) -> float:
+        """Seconds at speed 1 until a check's result counts."""
+        check = self._check()
+        return check.interval * check.unhealthy if check else 0
+
     def _check(self) -> checks.Check | None:
         urls = self._resource.get("healthChecks", [])
         project = self.path.split("/")[1]
@@ -167,8 +175,18 @@ backend members
 
 
 class Services:
-    def __init__(self, store: Store, clock: Clock, network: Network, folder: Path, sick: Callable[[str], bool]) -> None:
-        """`sick`: whether a fault keeps the VM of that name from ever being healthy."""
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        network: Network,
+        folder: Path,
+        sick: Callable[[str], bool],
+        hollow: Callable[[str], Vm | None] | None,
+    ) -> None:
+        """`sick`: whether a fault keeps the VM of that name from ever being healthy. `hollow`: finds hollow VMs by
+        address, and then there is no HAProxy."""
+        self._hollow = hollow
         self._store = store
         self._sick = sick
         self._clock = clock
@@ -188,7 +206,8 @@ class Services:
             if path not in self._services:
                 folder = self._folder / path.replace("/", "-")
                 address = self._network.balancer()
-                self._services[path] = Service(path, self._store, self._clock, folder, address, self._sick)
+                process = self._process(path, folder, address)
+                self._services[path] = Service(path, self._store, self._clock, process, address, self._sick)
             await self._services[path].run()
         for group, vms in self.roster().items():
             for vm in vms:
@@ -199,6 +218,11 @@ class Services:
                 task = asyncio.get_running_loop().create_task(self._drop(service, vm))
                 self._drops.add(task)
                 task.add_done_callback(self._drops.discard)
+
+    def _process(self, path: str, folder: Path, address: str) -> Process:
+        if self._hollow is None:
+            return HaproxyProcess(folder, (address, ADMIN_PORT))
+        return HollowProcess(self._hollow, lambda: self._clock.real(self._services[path].reaction))
 
     async def _drop(self, service: Service, vm: Vm) -> None:
         """Removing a group from a service drains its VMs too (page "Enable connection draining")."""

@@ -12,6 +12,7 @@ import time
 from tests.gcp.fake.balancers import checks
 from tests.gcp.fake.groups.group import Group, Surroundings
 from tests.gcp.fake.groups.managed import Managed
+from tests.gcp.fake.machines.hollow import HollowVm
 from tests.gcp.fake.wire.errors import Json
 
 
@@ -32,7 +33,8 @@ async def _ask(managed: Managed, check: checks.Check, counts: dict[str, int], ar
     """`counts`: of each VM, checks that passed in a row, or failed (negative)."""
     if (vm := managed.vm) is None or managed.action not in {"NONE", "VERIFYING"}:
         return
-    passed = await checks.passes(check, vm.address) and not around.faults.unhealthy(vm.name)
+    passed = vm.passes(check.path) if isinstance(vm, HollowVm) else await checks.passes(check, vm.address)
+    passed = passed and not around.faults.unhealthy(vm.name)
     before = counts.get(vm.number, 0)
     counts[vm.number] = max(before, 0) + 1 if passed else min(before, 0) - 1
     if counts[vm.number] >= check.healthy:

@@ -13,18 +13,20 @@ from tests.gcp.fake.wire.errors import not_found
 
 
 class Machines:
-    def __init__(self, store: Store, network: Network, folder: Path, metadata_port: int) -> None:
+    def __init__(self, store: Store, network: Network, folder: Path, metadata_port: int, kind: type[Vm] = Vm) -> None:
         self._store = store
         self._network = network
         self._folder = folder
         self._metadata_port = metadata_port
+        self._kind = kind
         self._vms: dict[str, Vm] = {}
+        self._addresses: dict[str, Vm] = {}
 
     def new(self, path: str, template: str, created_by: str) -> Vm:
         """A VM of a template, not yet started. Its number and its address are its own, even where its name is not."""
         properties = self._store.get(template)["properties"]
         address = self._network.vm()
-        vm = Vm(
+        vm = self._kind(
             path,
             self._store.number(),
             template,
@@ -35,7 +37,7 @@ class Machines:
         )
         vm.created_by = created_by
         vm.template = template
-        self._vms[path] = vm
+        self._vms[path] = self._addresses[address] = vm
         return vm
 
     def get(self, path: str) -> Vm:
@@ -48,7 +50,8 @@ class Machines:
         return self._vms.get(path)
 
     def at(self, address: str) -> Vm | None:
-        return next((vm for vm in self._vms.values() if vm.address == address), None)
+        """Also one that is no more."""
+        return self._addresses.get(address)
 
     def under(self, collection: str) -> Iterator[Vm]:
         yield from (self._vms[path] for path in sorted(self._vms) if path.rpartition("/")[0] == collection)

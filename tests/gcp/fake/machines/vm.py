@@ -37,7 +37,8 @@ class Vm:
         """The group that made it, for `metadata.created-by`."""
         self.stamp = ""
         self.started = 0.0
-        """On the machine's monotonic clock."""
+        """On the machine's monotonic clock, `booted` in Unix seconds; 0: not yet."""
+        self.booted = 0.0
         self.changed = asyncio.Event()
         """Set, and replaced, when something that its metadata server tells has changed."""
         self._scheduling: Json = properties.get("scheduling", {})
@@ -66,6 +67,11 @@ class Vm:
     async def start(self, clock: Clock) -> None:
         """Run the startup script in a fresh folder."""
         self.stamp = clock.stamp()
+        await self._run()
+        self.status = "RUNNING"
+        self.started, self.booted = time.monotonic(), time.time()
+
+    async def _run(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         for key in ("startup-script", "shutdown-script"):
             script = self.folder / key
@@ -84,8 +90,6 @@ class Vm:
             cwd=self.folder,
             start_new_session=True,
         )
-        self.status = "RUNNING"
-        self.started = time.monotonic()
 
     async def shut_down(self, clock: Clock, *, graceful: bool = True, period: float | None = None) -> None:
         """SIGTERM to every process, at most the documented period for them to end, then the power is off.

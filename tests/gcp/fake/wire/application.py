@@ -6,6 +6,7 @@ or of the fake: the call is answered with 400 and `fake: schema: ...`, and the f
 | path | |
 |---|---|
 | `/compute/v1/...` | the API |
+| `/readyz`, `/v1/...` | the agents of hollow machines, on each one's address |
 | `/computeMetadata/v1/...` | the metadata server, on each VM's address |
 | `GET /fake/log` | every call of the API, in order: time, method, arguments, body, status |
 | `POST`, `GET`, `DELETE /fake/faults` | see `faults.py` |
@@ -15,6 +16,7 @@ or of the fake: the call is answered with 400 and `fake: schema: ...`, and the f
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import time
@@ -25,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from tests.gcp.fake.machines import metadata
+from tests.gcp.fake.machines.hollow import HollowAgents
 from tests.gcp.fake.resources import rules
 from tests.gcp.fake.resources.operations import unscoped
 from tests.gcp.fake.wire.discovery import Call, Discovery
@@ -47,6 +50,8 @@ class Application:
             routes=[
                 Route("/compute/v1/{path:path}", self._api, methods=VERBS),
                 Route("/computeMetadata/v1/{path:path}", self._metadata, methods=["GET"]),
+                Route("/readyz", self._agent),
+                Route("/v1/{path:path}", self._agent, methods=["GET", "PUT"]),
                 Route("/fake/log", self._show_log),
                 Route("/fake/faults", self._faults, methods=["GET", "POST", "DELETE"]),
                 Route("/fake/actors", self._actors, methods=["PUT"]),
@@ -58,6 +63,7 @@ class Application:
     async def _api(self, request: Request) -> Response:
         entry: Json = {"time": time.time(), "verb": request.method, "path": request.path_params["path"]}
         self._log.append(entry)
+        await asyncio.sleep(self._world.latency)
         try:
             body = await self._answer(request, entry)
             code = 200
@@ -133,6 +139,12 @@ class Application:
 
     async def _metadata(self, request: Request) -> Response:
         return await metadata.answer(request, self._world.machines.at)
+
+    async def _agent(self, request: Request) -> Response:
+        world = self._world
+        if world.hollow is None:
+            return await self._unknown(request)
+        return await HollowAgents(world.hollow, world.machines.at, world.clock.real).answer(request)
 
     async def _show_log(self, request: Request) -> Response:
         return JSONResponse(self._log)
