@@ -17,6 +17,8 @@ READ = 16_384
 """Bytes of a log's end: the traces of a few workers."""
 _LINES, _LONGEST = 4, 300
 """How many lines a message has, and characters of each."""
+_LONGEST_CHECKED = 2000
+"""The same of a check: Envoy names the path to a wrong field before the field."""
 _ERROR = re.compile(r"[\w.]*(Error|Exception)\b|panic:|fatal\b|thread .* panicked", re.IGNORECASE)
 """How the line begins in which Python, Node, Java, Go or Rust name the cause."""
 
@@ -41,7 +43,7 @@ def check_now(launch: LaunchSpec, folder: Path, env: Mapping[str, str], timeout:
         output = done.stdout
         for ours, users in launch.known_as.items():
             output = output.replace(ours, users)
-        raise CannotStart(_last_lines(output) or f"{launch.check[0]} refuses its configuration")
+        raise CannotStart(_last_lines(output, _LONGEST_CHECKED) or f"{launch.check[0]} refuses its configuration")
 
 
 def words_of(log: Path, hide: Callable[[str], str]) -> str:
@@ -71,5 +73,5 @@ def _telling_lines(text: str) -> str:
     return last if cause is None else f"{cause.strip()} | ... | {last}"
 
 
-def _last_lines(text: str, count: int = _LINES) -> str:
-    return " | ".join(line.strip()[:_LONGEST] for line in text.strip().splitlines()[-count:])
+def _last_lines(text: str, longest: int = _LONGEST) -> str:
+    return " | ".join(line.strip()[:longest] for line in text.strip().splitlines()[-_LINES:])
