@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Finding, Outcome, Severity
+from changeover.audit.google.resources import google
 from changeover.audit.hops import HOPS, STOPS
 from changeover.audit.rule import Rule
 from changeover.audit.rules import all_rules
@@ -54,7 +55,7 @@ def audit(
     """`order`: the files of a chain, edge first."""
     hops = tuple(hop for make in HOPS for hop in make(documents, asked))
     stops = tuple(stop for make in STOPS for stop in make(documents))
-    view = joined(hops, stops, order)
+    view = joined(hops, stops, order, google(documents))
     found = [Judged(rule, one) for rule in rules or all_rules() for one in rule.check(view, asked)]
     found.sort(key=lambda one: (one.finding.place, one.rule.id))
     given = [one for file, text in sorted(texts.items()) for one in suppressions(text, file)]

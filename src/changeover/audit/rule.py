@@ -29,3 +29,5 @@ class Rule:
     check: Check
     assume: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """What both examples assume."""
+    assume_bad: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What the bad example assumes besides."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
+from changeover.audit.google.resources import Google
 from changeover.audit.setting import Setting
 from changeover.conf.place import Place
 
 HopType = TypeVar("HopType", bound="Hop")
+NO_CLOUD = Google(())
 _LOCAL = {"127.0.0.1", "localhost", "::1", "[::1]"}
 _EVERY = {"", "*", "0.0.0.0", "[::]", "::"}
 _COMMON_PORTS = {80, 443}
@@ -105,6 +107,7 @@ class View:
     hops: tuple[Hop, ...]
     stops: tuple[StopPath, ...]
     links: tuple[Link, ...]
+    google: Google = NO_CLOUD
 
     def of(self, kind: type[HopType]) -> Iterator[HopType]:
         """The hops of one software."""
@@ -138,7 +141,9 @@ class View:
         return [(hop, target) for hop in self.hops for target in hop.targets if self.behind(target) is None]
 
 
-def joined(hops: tuple[Hop, ...], stops: tuple[StopPath, ...], order: tuple[str, ...] = ()) -> View:
+def joined(
+    hops: tuple[Hop, ...], stops: tuple[StopPath, ...], order: tuple[str, ...] = (), google: Google = NO_CLOUD
+) -> View:
     """Join hops by `order`, the files of a chain from the edge inward, and else by addresses."""
     links = [*_ordered(hops, order)]
     for hop in hops:
@@ -148,7 +153,7 @@ def joined(hops: tuple[Hop, ...], stops: tuple[StopPath, ...], order: tuple[str,
             found = [inner for inner in hops if inner is not hop and _leads_to(target, inner)]
             if len(found) == 1 and not _reaches(links, found[0], hop):
                 links.append(Link(hop, found[0], target, f"address {target.addresses[0]}"))
-    return View(hops, stops, tuple(links))
+    return View(hops, stops, tuple(links), google)
 
 
 def _ordered(hops: tuple[Hop, ...], order: tuple[str, ...]) -> Iterator[Link]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from changeover.conf import kong, systemd
+from changeover.conf import google, hcl, kong, systemd
 from changeover.conf.document import Document
 from changeover.conf.nginx import reader as nginx
 
@@ -26,6 +26,12 @@ class Reader:
 NGINX = Reader("nginx", nginx.recognises, nginx.read)
 READERS: tuple[Reader, ...] = (
     Reader("systemd unit", systemd.recognises, systemd.read),
+    Reader(
+        "Google Cloud: gcloud describe and list (JSON, YAML), Config Connector, terraform show -json",
+        google.recognises,
+        google.read,
+    ),
+    Reader("Terraform", hcl.recognises, hcl.read),
     Reader("Kong: kong.conf, KONG_* variables, declarative configuration, decK", kong.recognises, kong.read),
     NGINX,
 )

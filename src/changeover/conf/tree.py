@@ -72,6 +72,12 @@ class Node:
             return found.values
         return tuple(found.items.values()) if isinstance(found, Map) else ()
 
+    def maps(self, *path: str | int) -> tuple[Map, ...]:
+        """The maps at a path: those of a list, or the one that stands there alone."""
+        found = self.get(*path)
+        inner = found.values if isinstance(found, Items) else (found,)
+        return tuple(one for one in inner if isinstance(one, Map))
+
 
 @dataclass(frozen=True)
 class Word(Node):
@@ -83,6 +89,13 @@ class Word(Node):
     @property
     def null(self) -> bool:
         return not self.quoted and self.word in {"", "~", "null", "Null", "NULL"}
+
+
+@dataclass(frozen=True)
+class Open(Node):
+    """A value that only the program knows which fills it in: an expression that is not literal."""
+
+    expression: str
 
 
 @dataclass(frozen=True)

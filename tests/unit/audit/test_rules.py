@@ -28,7 +28,7 @@ def by_id(rule: Rule) -> str:
 def test_a_rule_finds_its_bad_example_at_the_marked_lines(rule: Rule) -> None:
     wanted = {one for one in expected(rule.bad) if one[2] == rule.id}
     assert wanted, "the bad example marks no line"
-    assert violations(audited(rule.bad, rule.assume, [rule])) == wanted
+    assert violations(audited(rule.bad, {**rule.assume, **rule.assume_bad}, [rule])) == wanted
 
 
 @pytest.mark.parametrize("rule", all_rules(), ids=by_id)
@@ -52,7 +52,7 @@ def test_a_rule_that_is_switched_off_would_be_noticed(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", all_rules(), ids=by_id)
 def test_a_rule_says_all_that_a_reader_needs(rule: Rule) -> None:
-    found = audited(rule.bad, rule.assume, [rule])
+    found = audited(rule.bad, {**rule.assume, **rule.assume_bad}, [rule])
     for one in found.of(Outcome.VIOLATED):
         assert one.finding.consequence
         assert one.finding.fix

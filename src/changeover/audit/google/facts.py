@@ -1,0 +1,77 @@
+"""Facts of Google's load balancers and groups that several rules need: defaults by their source, times of checks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from changeover.audit.google.resources import Google, Resource
+from changeover.audit.setting import Setting
+from changeover.audit.view import Hop, View
+
+DRAINING = ("connectionDraining", "drainingTimeoutSec")
+_HTTP = {"HTTP", "HTTPS", "HTTP2", "H2C", "GRPC"}
+SPREAD = 10.0
+"""Seconds that a change of health takes to reach every proxy of the load balancer, besides its checks."""
+
+
+def drain(service: Resource) -> Setting[float]:
+    """Seconds of connection draining. Its default is the API's 0, or 300 as Terraform and Config Connector send it."""
+    if service.origin == "connector":
+        default, shown = (0.0, "0") if service.regional else (300.0, "300")
+    elif service.origin != "terraform":
+        default, shown = 0.0, "0"
+    elif not service.regional or (service.majors[0] or 0) >= 6:
+        default, shown = 300.0, "300"
+    else:
+        default, shown = 0.0, "0 with a provider before 6.0.0"
+        if service.majors[1] is None or service.majors[1] >= 6:
+            shown += ", the worse case of the versions that are allowed"
+    found = service.number(DRAINING, default, shown)
+    name = "drainingTimeoutSec" if service.origin == "api" else "connection_draining_timeout_sec"
+    return replace(found, text=found.text.replace(service.key(DRAINING), name))
+
+
+def is_http(service: Resource) -> bool:
+    """Whether the load balancer speaks HTTP with the backends."""
+    protocol = (service.body.text("protocol") or "").upper()
+    return protocol in _HTTP if protocol else not is_passthrough(service)
+
+
+def is_passthrough(service: Resource) -> bool:
+    """Whether packets pass through, so that the load balancer ends no connection."""
+    scheme = (service.body.text("loadBalancingScheme") or "").upper()
+    protocol = (service.body.text("protocol") or "").upper()
+    if protocol in _HTTP:
+        return False
+    if scheme == "INTERNAL":
+        return True
+    if not scheme:  # Terraform's default for a region is INTERNAL
+        return service.regional and service.origin != "api"
+    return scheme == "EXTERNAL" and service.regional and protocol in {"TCP", "UDP", "UNSPECIFIED", ""}
+
+
+def time_to_unhealthy(check: Resource) -> float | None:
+    """The longest time until a dead instance gets no new connection; None if a value cannot be read."""
+    interval = check.number(("checkIntervalSec",), 5.0, "5").value
+    timeout = check.number(("timeoutSec",), 5.0, "5").value
+    threshold = check.number(("unhealthyThreshold",), 2.0, "2").value
+    return None if interval is None or timeout is None or threshold is None else interval * threshold + timeout
+
+
+def time_to_healthy(check: Resource) -> float | None:
+    """The longest time until a new instance is healthy."""
+    interval = check.number(("checkIntervalSec",), 5.0, "5").value
+    threshold = check.number(("healthyThreshold",), 2.0, "2").value
+    return None if interval is None or threshold is None else interval * threshold
+
+
+def balancer_checks(cloud: Google, manager: Resource) -> list[Resource]:
+    """The health checks of the backend services in front of a group."""
+    return [check for service in cloud.services(manager) for check in cloud.checks(service, "healthChecks")]
+
+
+def services_in_front(view: View, hop: Hop) -> list[Resource]:
+    """The HTTP backend services that lead to a hop: known if it is the only first hop and there is one service."""
+    first = [one for one in view.hops if not view.in_front(one) and one.sees_requests]
+    services = [one for one in view.google.of("backendService") if is_http(one)]
+    return services if first == [hop] and len(services) == 1 else []

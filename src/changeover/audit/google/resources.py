@@ -1,0 +1,173 @@
+"""Resources of Google Cloud in one shape, with their joins: which group a service has, which manager makes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from changeover.audit.google.shape import kind_of, shaped
+from changeover.audit.setting import Setting, unknown
+from changeover.conf.document import Document
+from changeover.conf.google import GoogleFile
+from changeover.conf.hcl import HclFile
+from changeover.conf.place import Place
+from changeover.conf.terraform import resources as terraform_resources
+from changeover.conf.tree import Map, Node, Open, Word
+
+Value = TypeVar("Value")
+_SIGNS = {
+    "httpHealthCheck": "HTTP",
+    "httpsHealthCheck": "HTTPS",
+    "http2HealthCheck": "HTTP2",
+    "grpcHealthCheck": "GRPC",
+    "tcpHealthCheck": "TCP",
+    "sslHealthCheck": "SSL",
+}
+
+
+@dataclass(frozen=True)
+class Resource:
+    """`origin`: `api`, `terraform`, `plan` or `connector`; defaults depend on it. `address` is Terraform's."""
+
+    kind: str
+    name: str
+    regional: bool
+    origin: str
+    address: str
+    body: Map
+    majors: tuple[int | None, int | None] = (None, None)
+
+    @property
+    def place(self) -> Place:
+        return self.body.place
+
+    @property
+    def object(self) -> str:
+        return f"{self.kind} {self.address or self.name}"
+
+    def at(self, *path: str) -> Place:
+        """The line of the key at a path, or of the nearest thing around it."""
+        place = self.place
+        node: Node | None = self.body
+        for key in path:
+            if not isinstance(node, Map) or key not in node.keys:
+                return place
+            place, node = node.keys[key], node.items[key]
+        return place
+
+    def is_open(self, *path: str) -> Open | None:
+        """The expression on the way to a path that cannot be resolved."""
+        node: Node | None = self.body
+        for key in (*path, ""):
+            if isinstance(node, Open):
+                return node
+            node = node.items.get(key) if isinstance(node, Map) else None
+        return None
+
+    def number(self, path: tuple[str, ...], default: float | None, shown: str) -> Setting[float]:
+        """A number. `shown` is its default in words."""
+        found, value = self._found(path, default, shown), self.body.number(*path)
+        return found if value is None else Setting(value, self.at(*path), f"{self.key(path)} {value:g}")
+
+    def word(self, path: tuple[str, ...], default: str | None, shown: str) -> Setting[str]:
+        """A word such as a mode or a protocol."""
+        found, value = self._found(path, default, shown), self.body.text(*path)
+        return found if value is None else Setting(value, self.at(*path), f"{self.key(path)} {value}")
+
+    def flag(self, path: tuple[str, ...], default: bool | None, shown: str) -> Setting[bool]:
+        found, value = self._found(path, default, shown), self.body.flag(*path)
+        return found if value is None else Setting(value, self.at(*path), f"{self.key(path)} {str(value).lower()}")
+
+    def _found(self, path: tuple[str, ...], default: Value | None, shown: str) -> Setting[Value]:
+        """What holds where no such value can be read: unknown, or the default."""
+        place = self.at(*path)
+        if (expression := self.is_open(*path)) is not None:
+            text = f"{self.key(path)} = {expression.expression[:60]}"
+            return unknown(
+                expression.place, text, "the value of this expression: `terraform show -json` of a plan has it"
+            )
+        if self.body.get(*path) is not None and not _empty(self.body.get(*path)):
+            return unknown(place, f"{self.key(path)} cannot be read", f"a plain value of {self.key(path)}")
+        if default is None:
+            return unknown(place, f"{self.key(path)} is not set, so it is {shown}", shown)
+        return Setting(default, place, f"{self.key(path)} is not set, so it is {shown}")
+
+    def key(self, path: tuple[str, ...]) -> str:
+        """The name of a key as its file writes it."""
+        if self.origin not in {"terraform", "plan"}:
+            return ".".join(path[-2:]) if path[-1] in {"fixed", "percent"} else path[-1]
+        names = path[-2:] if path[-1] in {"fixed", "percent"} else path[-1:]
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", "_".join(names)).lower()
+
+
+def _empty(node: Node | None) -> bool:
+    return isinstance(node, Word) and node.null
+
+
+@dataclass(frozen=True)
+class Google:
+    """Every resource that the files describe."""
+
+    resources: tuple[Resource, ...]
+
+    def of(self, kind: str) -> list[Resource]:
+        return [one for one in self.resources if one.kind == kind]
+
+    def referred(self, node: Node | None, *kinds: str) -> Resource | None:
+        """The resource that a link, a name or a reference of Terraform names."""
+        text = node.word if isinstance(node, Word) else ""
+        last = text.rsplit("/", 1)[-1]
+        if not last:
+            return None
+        for one in self.resources:
+            if one.kind in kinds and (one.address == text or (one.name == last and one.name)):
+                return one
+        return None
+
+    def managers(self, service: Resource) -> list[Resource]:
+        """The managers whose groups stand behind a backend service."""
+        found = [
+            self.referred(backend.get("group"), "instanceGroupManager") for backend in service.body.maps("backends")
+        ]
+        return [one for one in found if one is not None]
+
+    def services(self, manager: Resource) -> list[Resource]:
+        """The backend services that a manager's group stands behind."""
+        return [one for one in self.of("backendService") if manager in self.managers(one)]
+
+    def checks(self, holder: Resource, *path: str) -> list[Resource]:
+        """The health checks that a key names: one, or a list."""
+        found = holder.body.get(*path)
+        nodes = found.each() if found is not None and not isinstance(found, Word) else (found,)
+        return [check for node in nodes if (check := self.referred(node, "healthCheck")) is not None]
+
+
+def google(documents: Sequence[Document]) -> Google:
+    """The resources of all documents."""
+    return Google(tuple(_resources(documents)))
+
+
+def _resources(documents: Sequence[Document]) -> Iterator[Resource]:
+    for one in terraform_resources([document for document in documents if isinstance(document, HclFile)]):
+        if (kind := kind_of(one.type)) is not None:
+            body = shaped(one.body)
+            address = f"{one.type}.{one.name}"
+            yield Resource(kind[0], body.text("name") or "", kind[1], "terraform", address, body, one.majors)
+    for file in documents:
+        for node in file.resources if isinstance(file, GoogleFile) else ():
+            if node.origin == "api":
+                regional = node.body.text("region") is not None
+                yield Resource(node.type, node.name, regional, "api", "", node.body)
+            elif (kind := kind_of(node.type)) is not None:
+                body = shaped(node.body)
+                name = body.text("name") or node.name
+                yield Resource(kind[0], name, kind[1], node.origin, node.name if node.origin == "plan" else "", body)
+
+
+def check_type(check: Resource) -> str | None:
+    """HTTP, TCP, …; None if it cannot be read."""
+    if (found := check.body.text("type")) is not None:
+        return found.upper()
+    return next((type for key, type in _SIGNS.items() if key in check.body.items), None)

@@ -1,0 +1,1 @@
+"""Rules about load balancers of Google Cloud."""

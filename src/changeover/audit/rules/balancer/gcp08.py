@@ -1,0 +1,97 @@
+"""GCP08: connections of the load balancer are used longer than draining lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from changeover.audit import words
+from changeover.audit.assumptions import Assumptions
+from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
+from changeover.audit.google.facts import drain, services_in_front
+from changeover.audit.hops.nginx import NginxHttp
+from changeover.audit.rule import Rule
+from changeover.audit.view import View
+from changeover.conf.nginx import values
+
+
+def check(view: View, asked: Assumptions) -> Iterator[Finding]:
+    for hop in view.of(NginxHttp):
+        for service in services_in_front(view, hop):
+            life = hop.block.setting("keepalive_time", values.seconds, 3600.0, "1h")
+            lasts = drain(service)
+            if life.value is None or lasts.value is None:
+                lacking = life if life.value is None else lasts
+                yield unknown(lacking.place, hop.name, lacking.text, lacking.missing)
+                continue
+            need = life.value + asked.request_seconds
+            numbers: dict[str, float | str | None] = {
+                "lifetime_seconds": life.value,
+                "request_seconds": asked.request_seconds,
+                "drain_seconds": lasts.value,
+            }
+            if need <= lasts.value:
+                yield met(life.place, hop.name, f"{life.text}; {lasts.text}", numbers)
+            else:
+                yield violated(
+                    life.place,
+                    hop.name,
+                    f"{life.text}: with a request of {words.span(asked.request_seconds)} longer than the drain of "
+                    f"{words.span(lasts.value)} ({lasts.place})",
+                    get=Effect.ERROR,
+                    post=Effect.CUT,
+                    consequence="a GET that is sent as the instance is deleted fails; a POST that began late is cut",
+                    fix=f"keepalive_time {max(lasts.value - asked.request_seconds, 10):.0f}s; with the longest "
+                    "request, below the drain",
+                    numbers=numbers,
+                )
+
+
+RULE = Rule(
+    id="GCP08",
+    name="google-connections-outlive-draining",
+    severity=Severity.ERROR,
+    what="The server uses a connection of the load balancer for new requests longer than draining lasts.",
+    why="During draining the load balancer opens no new connections, but may send requests on those that it has. "
+    "nginx ends a connection after `keepalive_time`, one hour unless set; until then a draining instance gets "
+    "new requests, and its deletion cuts them.",
+    sources=(
+        "https://cloud.google.com/load-balancing/docs/enabling-connection-draining",
+        "https://nginx.org/en/docs/http/ngx_http_core_module.html#keepalive_time",
+    ),
+    bad={
+        "lb.tf": """\
+resource "google_compute_backend_service" "web" {
+  name = "web"
+  timeout_sec                     = 600
+  connection_draining_timeout_sec = 460
+}
+""",
+        "nginx.conf": """\
+events {}
+http {
+    # expect: GCP08
+    keepalive_time 1h;
+    server { listen 8080; location / { proxy_pass http://127.0.0.1:9000; } }
+}
+""",
+    },
+    good={
+        "lb.tf": """\
+resource "google_compute_backend_service" "web" {
+  name = "web"
+  timeout_sec                     = 600
+  connection_draining_timeout_sec = 900
+}
+""",
+        "nginx.conf": """\
+events {}
+http {
+    keepalive_time 120s;
+    server { listen 8080; location / { proxy_pass http://127.0.0.1:9000; } }
+}
+""",
+    },
+    fix="Set `keepalive_time` below the draining time less the longest request: `keepalive_time 120s;` with 900 "
+    "seconds.",
+    check=check,
+)

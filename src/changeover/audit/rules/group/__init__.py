@@ -1,0 +1,1 @@
+"""Rules about managed instance groups of Google Cloud."""

@@ -1,0 +1,1 @@
+"""Rules about machines and health checks of Google Cloud."""
