@@ -6,7 +6,7 @@ what an unknown answer means, and in a rollout it means waiting.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from signal import Signals
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
@@ -174,6 +174,22 @@ class FollowsHealth(Protocol):
 
 
 @runtime_checkable
+class ChecksAhead(Protocol):
+    """A router that another operator configures, and that may not be able to do what a rollout needs."""
+
+    async def faults(self) -> Sequence[str]:
+        """Why it cannot, each in words; of a node that does not answer, too. Changes nothing."""
+
+
+@runtime_checkable
+class LosesMembers(Protocol):
+    """A router that runs on when the chain does not, and forgets its members when it restarts."""
+
+    async def restore(self) -> Sequence[str]:
+        """Give it back the members that it lost; returns what was found and done, each in words."""
+
+
+@runtime_checkable
 class RoutesInward(Protocol):
     """A hop that balances over the tier behind it itself, instead of that tier's load balancer."""
 
@@ -298,8 +314,8 @@ class RendersConfiguration(Protocol):
     """A hop whose software also runs outside of chains: `changeover render KIND` prints the configuration it needs."""
 
     @classmethod
-    def render(cls, parsed: ParsedChain, hops: KnownHops, serving: Serving) -> dict[str, Any]:
-        """Its configuration as a router of this chain's tiers, with the instances that serve now."""
+    def render(cls, parsed: ParsedChain, hops: KnownHops, serving: Serving) -> dict[str, Any] | str:
+        """Its configuration as a router of this chain's tiers, with the instances that serve now: data, or a text."""
 
 
 Serving: TypeAlias = "Mapping[str, Mapping[str, tuple[Address, int]]]"

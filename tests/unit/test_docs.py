@@ -33,6 +33,7 @@ from changeover.cli.rendering.audit import rule_section
 from changeover.conf import registry as conf_registry
 from changeover.hops import registry
 from changeover.hops.app.settings import AppSettings
+from changeover.hops.envoy.external_settings import ExternalEnvoy
 from changeover.hops.envoy.own_rules import PLACEHOLDERS as PLACED_IN_ENVOY
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.hops.haproxy.own_rules import PLACEHOLDERS as PLACED_IN_HAPROXY
@@ -113,6 +114,7 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ),
     ("agent.md", "settings"): lambda: settings(AgentFile),
     ("app.md", "settings"): lambda: settings(AppSettings),
+    ("envoy.md", "router"): lambda: settings(ExternalEnvoy),
     ("kong.md", "router"): lambda: settings(ExternalKong),
     ("kong.md", "settings"): lambda: settings(KongSettings),
     ("own_nginx.md", "placeholders"): lambda: placeholders(PLACED),

@@ -6,6 +6,7 @@ Every step goes observe -> decide -> write down -> perform. The machines decide;
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from functools import partial
@@ -24,7 +25,7 @@ from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
 from changeover.model.instance import DeathCost
 from changeover.model.revision import template_of
-from changeover.ports import Adopts, CannotStart, CanWeigh, FollowsHealth, Launches, Unknown
+from changeover.ports import Adopts, CannotStart, CanWeigh, FollowsHealth, Launches, LosesMembers, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members.phases import UNSETTLED, Phase
@@ -102,7 +103,7 @@ class Controller:
                 self._take_up()
                 for tier in filter(self._started, self.machines):
                     self._begin_tending(tier)
-                for loop in (self._answer_requests(), self._watch_platform()):
+                for loop in (self._answer_requests(), self._watch_platform(), self._watch_routers()):
                     self._loops.append(self._tasks.create_task(loop))
                 try:
                     yield self
@@ -203,6 +204,15 @@ class Controller:
                     platform.mark_whole()
                 except (ChangeoverError, CannotStart, Unknown) as error:
                     self._on_progress(Progress(self.now, chain, str(error), level="warning"))
+            await asyncio.sleep(self._timing.resting_look)
+
+    async def _watch_routers(self) -> None:
+        """Give routers that restarted the members that they lost."""
+        while watched := {t: r for t, r in self._runtime.routers.items() if isinstance(r, LosesMembers)}:
+            for tier, router in watched.items():
+                with contextlib.suppress(Unknown):
+                    for text in await router.restore():
+                        self._on_progress(Progress(self.now, tier, text, level="warning"))
             await asyncio.sleep(self._timing.resting_look)
 
     async def readmit(self, names: Container[str] | None = None) -> None:

@@ -20,6 +20,7 @@ from changeover.cli.options.targets import (
 )
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.plan import data, picture
+from changeover.engine.outside import check_routers
 from changeover.engine.release.plan import make
 from changeover.engine.release.saved_plan import save
 from changeover.ports import Unknown
@@ -47,6 +48,7 @@ def plan(
                 asked = requested_targets(found, journal, tier, to, everything, release, restart)
                 found.check_software()
                 found.check_configurations(asked)
+                await check_routers(found.runtime, asked)
                 made = await make(found.runtime, journal, asked, strategy.value if strategy else None, time.time())
             connections = None
             with contextlib.suppress(Unknown):

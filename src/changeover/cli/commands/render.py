@@ -57,6 +57,9 @@ def render(
     health checks of every tier whose router is a Kong, or of the last tier in a chain without a Kong. The targets are
     the instances that serve at the moment; there are none while the chain is down.
 
+    envoy, haproxy, as routers outside of the chain: a bootstrap with a listener and a cluster, or a backend, for every
+    tier whose router is one, or for the last tier.
+
     nginx, nginx-stream, haproxy, haproxy-tcp, envoy: the files that an instance of each template would get, and what is
     added to a configuration of your own. With --output, the software can check them.
 
@@ -67,10 +70,27 @@ def render(
         run(json, lambda out: _render_agent(out, config, set_ or []))
     if config is not None or set_:
         raise typer.BadParameter("--config and --set are for `render agent`")
-    if kind in wiring.configurable():
-        run(json, lambda out: _render_files(out, kind, file, state, output))
+    run(json, lambda out: _render(out, kind, file, state, output, json))
+
+
+async def _render(output: Output, kind: str, file: Path | None, state: Path, folder: Path | None, json: bool) -> int:
+    parsed, _ = chain_files.read_chain(chain_file(file, state))
+    routes = any(router.kind == kind for router in parsed.routers.values())
+    has_tiers = any(tier.kind == kind for tier in parsed.chain.tiers)
+    renderers = wiring.renderers()
+    if kind in wiring.configurable() and (folder is not None or kind not in renderers or (has_tiers and not routes)):
+        return await _render_files(output, kind, file, state, folder)
+    if (hop := renderers.get(kind)) is None:
+        known = ", ".join(sorted({*renderers, *wiring.configurable()}))
+        raise fail(f"there is nothing to render for {kind}", next=f"There is: {known}.")
+    found = hop.render(parsed, registry.known_hops(), await _serving(state))
+    if json:
+        output.result({"configuration": found} if isinstance(found, str) else found, "")
+    elif isinstance(found, str):
+        write(found)
     else:
-        run(json, lambda out: _render(out, kind, file, state, json))
+        write(yaml.safe_dump(found, sort_keys=False))
+    return exits.DONE
 
 
 async def _render_agent(output: Output, config: Path | None, given: list[str]) -> int:
@@ -105,20 +125,6 @@ async def _render_files(output: Output, kind: str, file: Path | None, state: Pat
     if not data:
         raise fail(f"the chain has no tier of kind {kind}")
     output.result(data, Text("\n".join(text)))
-    return exits.DONE
-
-
-async def _render(output: Output, kind: str, file: Path | None, state: Path, json: bool) -> int:
-    renderers = wiring.renderers()
-    if (hop := renderers.get(kind)) is None:
-        known = ", ".join(sorted({*renderers, *wiring.configurable()}))
-        raise fail(f"there is nothing to render for {kind}", next=f"There is: {known}.")
-    parsed, _ = chain_files.read_chain(chain_file(file, state))
-    found = hop.render(parsed, registry.known_hops(), await _serving(state))
-    if json:
-        output.result(found, "")
-    else:
-        write(yaml.safe_dump(found, sort_keys=False))
     return exits.DONE
 
 

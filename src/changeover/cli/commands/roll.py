@@ -34,6 +34,7 @@ from changeover.cli.rendering.rolled import nothing_data, one_or_all, rolled_dat
 from changeover.engine.adoption import read_again
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import patient_lease
+from changeover.engine.outside import check_routers
 from changeover.engine.release.release import Released, check_roll, in_words, is_there
 from changeover.engine.release.release import roll as roll_tiers
 from changeover.engine.release.saved_plan import SavedPlan, check_fresh
@@ -128,6 +129,7 @@ async def roll_targets(
             return exits.DONE
         found.check_software()
         found.check_configurations(targets)
+        await check_routers(found.runtime, targets)
         check_roll(found.runtime, journal, targets)
         for note in found.keep_environment(journal, targets):
             output.note(note)

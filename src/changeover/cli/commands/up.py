@@ -22,6 +22,7 @@ from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import lease
 from changeover.engine.keeper.health import inspect, serves_whole
 from changeover.engine.lifecycle import bring_up
+from changeover.engine.outside import check_routers
 from changeover.engine.release.release import in_words
 from changeover.engine.runtime import ProgressListener
 from changeover.model.errors import ChangeoverError, fail
@@ -137,6 +138,7 @@ async def start(found: wiring.Wired, source: Path, on_progress: ProgressListener
     targets = {tier.name: tier.first for tier in found.chain.tiers}
     found.check_software()
     found.check_configurations(targets)
+    await check_routers(found.runtime, targets)
     with contextlib.closing(found.journal()) as journal, lease(journal, "up", time.time()):
         # First: `down` finds the instances by the copy if this process is killed.
         found.keep_environment(journal, targets, fresh=True)

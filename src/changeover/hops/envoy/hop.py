@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from changeover.hops.envoy import own_config, questions
 from changeover.hops.envoy.bootstrap import bootstrap
+from changeover.hops.envoy.external import ExternalEnvoyRouter
+from changeover.hops.envoy.external_settings import ExternalEnvoy
 from changeover.hops.envoy.own_document import filled, taken
 from changeover.hops.envoy.own_rules import problems
 from changeover.hops.envoy.questions import READY_PATH
+from changeover.hops.envoy.render import render
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.hops.envoy.stats import request_counts
@@ -21,13 +24,16 @@ from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.extras import missing_package
 from changeover.model.guard import RequestCounts
-from changeover.model.hop_traits import HopTraits
+from changeover.model.hop_traits import HopTraits, KnownHops
 from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.model.readiness import Readiness
 from changeover.model.software import Missing
-from changeover.ports import LaunchContext, Nodes
+from changeover.ports import LaunchContext, Nodes, Serving
 
 if TYPE_CHECKING:
     import httpx
+
+    from changeover.model.chainfile import ParsedChain
 
 
 class Envoy:
@@ -45,6 +51,7 @@ class Envoy:
         ends_with="config",
         routes_inward=True,
         counts_requests=True,
+        external_router=ExternalEnvoy,
     )
 
     def __init__(self, client: httpx.AsyncClient) -> None:
@@ -96,6 +103,15 @@ class Envoy:
 
     def router(self, tier: Tier, membership: str, nodes: Nodes) -> EnvoyRouter:
         return EnvoyRouter(self._client, tier.name, membership, nodes)
+
+    def external_router(
+        self, tier: Tier, settings: ExternalEnvoy, readiness: Readiness | None, membership: str
+    ) -> ExternalEnvoyRouter:
+        return ExternalEnvoyRouter(self._client, tier, settings, membership)
+
+    @classmethod
+    def render(cls, parsed: ParsedChain, hops: KnownHops, serving: Serving) -> dict[str, Any]:
+        return render(parsed, hops, serving)
 
     async def request_counts(self, tier: str, nodes: Nodes) -> Mapping[str, Mapping[str, RequestCounts]]:
         return await request_counts(self._client, tier, nodes)

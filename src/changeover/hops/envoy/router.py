@@ -7,7 +7,7 @@ that does not answer confirms nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -31,10 +31,23 @@ class EnvoyRouter:
 
     weighs: ClassVar[Literal["requests", "connections"]] = "requests"
 
-    def __init__(self, client: httpx.AsyncClient, cluster: str, membership: str, nodes: Nodes) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        cluster: str,
+        membership: str,
+        nodes: Nodes,
+        *,
+        service: str | None = None,
+        copies: Sequence[Path] = (),
+    ) -> None:
+        """`service`: the name of the list where it is not the cluster's. `copies`: the files that nodes watch, where
+        that is not `membership`."""
         self._client = client
         self._cluster = cluster
+        self._service = service or cluster
         self._file = Path(membership)
+        self._copies = copies
         self._nodes = nodes
 
     async def open(self) -> None:
@@ -88,10 +101,15 @@ class EnvoyRouter:
             raise Unknown(f"{self._file}: {error}") from error
 
     def _write(self, members: Mapping[str, EnvoyEndpoint]) -> None:
+        text = endpoints(self._service, members)
+        for file in (self._file, *self._copies):
+            self._put(file, text)
+
+    def _put(self, file: Path, text: str) -> None:
         try:
-            write_whole(self._file, endpoints(self._cluster, members))
+            write_whole(file, text)
         except OSError as error:
-            raise Unknown(f"{self._file} could not be written: {error}") from error
+            raise Unknown(f"{file} could not be written: {error}") from error
 
 
 def _join(name: str, listed: bool, by_node: Mapping[str, _Hosts | str]) -> Membership:

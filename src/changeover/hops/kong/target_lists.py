@@ -139,7 +139,7 @@ class FileTargets:
         self._pushing = pushing if pushing is not None else defaultdict(asyncio.Lock)
 
     async def open(self) -> None:
-        if not self._file.exists():
+        if self._owned is not None or not self._file.exists():  # the list of a Kong outside outlives the chain
             self._write({})
         if self._owned is not None:
             for node in self._nodes():

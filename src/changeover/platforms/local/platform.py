@@ -165,7 +165,9 @@ class LocalPlatform:
             self._state / "haproxy" / haproxy.SOCKET,
         ):
             leftover.unlink(missing_ok=True)
-        shutil.rmtree(self._state / "members", ignore_errors=True)
+        for folder in (self._state / "members").glob("*"):
+            if folder.name not in self._external:  # a router that outlives the chain may still have these members
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def most_connections(self) -> int:
         """Connections that the load balancer can hold at once, over all tiers. Raises Unknown."""

@@ -19,6 +19,11 @@ def test_software_without_a_configuration_to_print_is_refused(chain: StandingCha
     assert "the chain has no tier of kind nginx" in chain.run("render", "nginx").err
 
 
+def test_an_envoy_in_front_of_the_last_tier_is_a_whole_bootstrap(chain: StandingChain) -> None:
+    found = yaml.safe_load(chain.run("render", "envoy").out)["static_resources"]
+    assert [one["name"] for one in found["clusters"]] == [one["name"] for one in found["listeners"]]
+
+
 def test_as_text_and_with_json_it_is_the_same_document(chain: StandingChain) -> None:
     text, as_json = chain.run("render", "kong"), chain.run("render", "kong", "--json")
     assert (text.code, as_json.code) == (DONE, DONE)

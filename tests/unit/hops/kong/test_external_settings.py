@@ -60,7 +60,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) ->
         ({"admin": ["http://10.0.0.7:8001?a=1"]}, "without ? and # is needed"),
         ({"proxy": "10.0.0.5"}, "router.proxy: an address is needed"),
         ({"ca": "ca.pem"}, "router.ca: String should match pattern '^/'"),
-        ({"kind": "traefik"}, "router.kind: no router of this kind can stand outside of a chain\n  There are: kong."),
+        ({"kind": "traefik"}, "router.kind: no router of this kind can stand outside of a chain\n  There are: envoy, "),
         ({"tokn_env": "X"}, "router.tokn_env: no such key\n  Did you mean token_env?"),
         ({"token_env": "not a variable"}, "router.token_env"),
         ({"upstream": "1.2.3.4"}, "router.upstream: Kong takes this for an IP address"),
