@@ -159,7 +159,7 @@ def _resources(documents: Sequence[Document]) -> Iterator[Resource]:
         for node in file.resources if isinstance(file, GoogleFile) else ():
             if node.origin == "api":
                 regional = node.body.text("region") is not None
-                yield Resource(node.type, node.name, regional, "api", "", node.body)
+                yield Resource(node.type, node.name, regional, "api", "", shaped(node.body))
             elif (kind := kind_of(node.type)) is not None:
                 body = shaped(node.body)
                 name = body.text("name") or node.name

@@ -1,4 +1,4 @@
-"""Terraform's and Config Connector's resources -> the shape of the API, so that a rule is written once.
+"""Resources of every origin -> one shape, that of the API, so that a rule is written once.
 
 Keys become camelCase, a block that stands alone becomes a map, and the few keys whose structure differs are moved.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from changeover.audit.assumptions import Assumptions
+from changeover.audit.google.facts import services_in_front
 from changeover.audit.hops.nginx import NginxHttp
 from changeover.audit.view import View
 from changeover.conf.nginx.reader import everything, place
@@ -17,6 +18,8 @@ def behind_google(view: View, hop: NginxHttp, asked: Assumptions) -> tuple[bool 
     if links:
         google = any(link.front.software == "google" for link in links)
         return google, f"{links[0].front.name} stands in front"
+    if services := services_in_front(view, hop):
+        return True, f"{services[0].object} in {services[0].place}"
     if asked.behind is not None:
         return asked.behind == "google", f"--assume behind={asked.behind}"
     for one in everything(hop.main.conf.main):

@@ -1,0 +1,142 @@
+"""MIG09: autohealing acts before the load balancer has drained an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from changeover.audit import words
+from changeover.audit.assumptions import Assumptions
+from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
+from changeover.audit.google.facts import balancer_checks, time_to_unhealthy
+from changeover.audit.rule import Rule
+from changeover.audit.view import View
+
+
+def check(view: View, asked: Assumptions) -> Iterator[Finding]:
+    for manager in view.google.of("instanceGroupManager"):
+        if not manager.body.maps("autoHealingPolicies"):
+            continue  # MIG05
+        own = view.google.checks(manager, "autoHealingPolicies", "healthCheck")
+        balancer = [time_to_unhealthy(check) for check in balancer_checks(view.google, manager)]
+        times = [one for one in balancer if one is not None]
+        healing = time_to_unhealthy(own[0]) if own else None
+        if healing is None or not times:
+            missing = "the health checks of autohealing and of the backend service in front"
+            yield unknown(manager.at("autoHealingPolicies"), manager.object, "their times cannot be compared", missing)
+        elif healing >= 3 * max(times):
+            yield met(own[0].place, own[0].object, f"autohealing acts after {words.span(healing)}")
+        else:
+            yield violated(
+                own[0].place,
+                own[0].object,
+                f"autohealing acts after {words.span(healing)}, the load balancer after {words.span(max(times))}",
+                get=Effect.CUT,
+                post=Effect.CUT,
+                consequence="a GET and a POST in flight are cut when an instance that failed for a moment is recreated",
+                fix=f"a time to unhealthy of {words.span(3 * max(times))} or more, by interval and threshold",
+                numbers={"healing_seconds": healing, "balancer_seconds": max(times)},
+            )
+
+
+RULE = Rule(
+    id="MIG09",
+    name="group-heals-too-fast",
+    severity=Severity.WARNING,
+    what="Autohealing replaces an instance soon after the load balancer has found it unhealthy.",
+    why="An instance that fails for a moment should be left out first and replaced last. Autohealing ends "
+    "connections without draining.",
+    sources=("https://cloud.google.com/compute/docs/instance-groups/autohealing-instances-in-migs",),
+    bad={
+        "mig.tf": """\
+resource "google_compute_region_instance_group_manager" "app" {
+  name        = "app"
+  target_size = 12
+  update_policy {
+    type                         = "PROACTIVE"
+    minimal_action               = "REPLACE"
+    max_surge_fixed              = 3
+    max_unavailable_fixed        = 0
+  }
+  auto_healing_policies {
+    health_check      = google_compute_health_check.live.id
+    initial_delay_sec = 300
+  }
+}
+
+resource "google_compute_backend_service" "web" {
+  name                            = "web"
+  connection_draining_timeout_sec = 460
+  health_checks                   = [google_compute_health_check.ready.id]
+  backend { group = google_compute_region_instance_group_manager.app.instance_group }
+}
+
+resource "google_compute_health_check" "ready" {
+  name                = "ready"
+  check_interval_sec  = 10
+  timeout_sec         = 5
+  unhealthy_threshold = 3
+  http_health_check {
+    port = 8080
+  }
+}
+
+# expect: MIG09
+resource "google_compute_health_check" "live" {
+  name                = "live"
+  check_interval_sec  = 10
+  timeout_sec         = 5
+  unhealthy_threshold = 3
+  http_health_check {
+    port = 8080
+  }
+}
+""",
+    },
+    good={
+        "mig.tf": """\
+resource "google_compute_region_instance_group_manager" "app" {
+  name        = "app"
+  target_size = 12
+  update_policy {
+    type                         = "PROACTIVE"
+    minimal_action               = "REPLACE"
+    max_surge_fixed              = 3
+    max_unavailable_fixed        = 0
+  }
+  auto_healing_policies {
+    health_check      = google_compute_health_check.live.id
+    initial_delay_sec = 300
+  }
+}
+
+resource "google_compute_backend_service" "web" {
+  name                            = "web"
+  connection_draining_timeout_sec = 460
+  health_checks                   = [google_compute_health_check.ready.id]
+  backend { group = google_compute_region_instance_group_manager.app.instance_group }
+}
+
+resource "google_compute_health_check" "ready" {
+  name                = "ready"
+  check_interval_sec  = 5
+  timeout_sec         = 5
+  unhealthy_threshold = 2
+  http_health_check {
+    port = 8080
+  }
+}
+
+resource "google_compute_health_check" "live" {
+  name                = "live"
+  check_interval_sec  = 10
+  timeout_sec         = 5
+  unhealthy_threshold = 6
+  http_health_check {
+    port = 8080
+  }
+}
+""",
+    },
+    fix="Let autohealing take three times as long as the load balancer.",
+    check=check,
+)
