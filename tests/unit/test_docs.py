@@ -51,7 +51,7 @@ from changeover.probe.records.row import LedgerRow
 from changeover.relay.process.admin import COUNTER_HELP
 from changeover.rollout import commands, events
 from changeover.rollout.guard.evaluate import VERDICTS
-from changeover.rollout.members import phases
+from changeover.rollout.members import drain_now, phases
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier import actions, transitions
 
@@ -104,6 +104,7 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("cli.md", "commands"): lambda: "\n".join(map(command_text, visible_commands())),
     ("actions.md", "states"): lambda: members(actions.TierStatus),
     ("actions.md", "phases"): lambda: members(Phase),
+    ("actions.md", "drain-now"): lambda: drain_now.table() + "\n",
     ("actions.md", "actions"): lambda: actions.table() + "\n",
     ("timing.md", "waits"): lambda: table(
         ("where", "name", "value", "meaning"),

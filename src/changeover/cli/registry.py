@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "abort": Entry("control", "Undo the rollout in progress: re-admit the old instances, drain the new ones."),
         "undo": Entry("control", "Undo the rollout in progress, or the tier's last completed one."),
         "retry": Entry("control", "Roll again to the template whose rollout was undone."),
+        "drain": Entry("drain", "End the drain of an instance now: what is in flight on it is cut and named."),
         "history": Entry("history", "List all rollouts: tier, templates, start, duration, outcome."),
         "show": Entry("history", "Show the log of one rollout: observations, decisions and phases, with their times."),
         "probe": Entry("probe", "Send requests without retries, and count broken ones."),

@@ -13,7 +13,7 @@ from functools import partial
 
 from changeover.engine.guardian import guard
 from changeover.engine.journal.journal import Journal
-from changeover.engine.journal.records import DEATH, INTERRUPTION, LogLine, RolloutRow
+from changeover.engine.journal.records import DEATH, INTERRUPTION, ActionRequest, LogLine, RolloutRow
 from changeover.engine.log_lines import log_lines
 from changeover.engine.observe import Observer
 from changeover.engine.performer import Performer
@@ -28,6 +28,7 @@ from changeover.model.revision import template_of
 from changeover.ports import Adopts, CannotStart, CanWeigh, FollowsHealth, Launches, LosesMembers, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
+from changeover.rollout.members import drain_now
 from changeover.rollout.members.phases import UNSETTLED, Phase
 from changeover.rollout.tier.actions import ANSWERS, Action, Answer
 from changeover.rollout.tier.decision import Decision
@@ -164,8 +165,7 @@ class Controller:
             return Answer(False, f"there is no tier {tier}")
         answer = ANSWERS[machine.status, action]
         decision = self._feed(tier, on.ActionRequested(self.now, action, requester))
-        refused = [command.reason for command in decision.commands if isinstance(command, do.Refuse)]
-        return Answer(False, refused[0]) if refused else answer
+        return _refusal(decision) or answer
 
     # -- the loops -----------------------------------------------------------------------------------------------
 
@@ -188,8 +188,23 @@ class Controller:
         """Answer the requests that other commands leave in the journal."""
         while True:
             for request in self._journal.action_requests():
-                self._journal.answer(request.id, self.request(request.tier, request.action, request.requested_by))
+                self._journal.answer(request.id, self._answer(request))
             await asyncio.sleep(self._timing.request_look)
+
+    def _answer(self, request: ActionRequest) -> Answer:
+        if request.instance:
+            return self._end_drain(request.tier, request.instance, request.requested_by)
+        if request.action is None:
+            return Answer(False, "the controller does not know this request: it is of another version of the program")
+        return self.request(request.tier, request.action, request.requested_by)
+
+    def _end_drain(self, tier: str, name: str, requester: str) -> Answer:
+        machine = self.machines.get(tier)
+        if machine is None or machine.fleet.get(name) is None:
+            return Answer(False, drain_now.REFUSED[Phase.GONE])
+        return _refusal(self._feed(tier, on.DrainEndRequested(self.now, name, requester))) or Answer(
+            True, drain_now.DONE
+        )
 
     async def _watch_platform(self) -> None:
         """Start a load balancer that died again, with the members it had."""
@@ -365,6 +380,10 @@ class Controller:
             await until_shown(self.machines[tier], preview, self._runtime.instances, self._timing)
         objection = await self.before_step(tier, reached)
         self._feed(tier, on.StepAllowed(self.now, objection))
+
+
+def _refusal(decision: Decision) -> Answer | None:
+    return next((Answer(False, one.reason) for one in decision.commands if isinstance(one, do.Refuse)), None)
 
 
 def _is_settled(machine: Machine) -> bool:

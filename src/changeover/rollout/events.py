@@ -33,6 +33,14 @@ class ActionRequested(Event):
 
 
 @dataclass(frozen=True)
+class DrainEndRequested(Event):
+    """An operator asks to end the drain of an instance, whatever is in flight on it."""
+
+    name: str
+    requester: str = "an operator"
+
+
+@dataclass(frozen=True)
 class StepAllowed(Event):
     """The hooks have answered whether the next step may begin: `objection` is why not; empty when it may."""
 

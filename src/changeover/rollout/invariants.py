@@ -30,6 +30,8 @@ class _Known:
     removed_at: float | None = None
     busy: bool | None = None
     stopped: bool = False
+    cut_requested: bool = False
+    """An operator asked to end its drain since it was removed."""
 
 
 @dataclass
@@ -77,6 +79,8 @@ class Watch:
                     known.removed_at, known.busy = event.at, None  # what was seen before it was out proves nothing
             case on.InFlightSeen():
                 known.busy = event.in_flight.busy
+            case on.DrainEndRequested():
+                known.cut_requested = known.removed_at is not None
             case on.InstanceGone():
                 self._serves(known, False)
                 del self.seen[event.name]
@@ -111,6 +115,7 @@ class Watch:
                 known.offered, known.removed_at = True, None
             case do.LameDuck(on=False) if known := self.seen.get(command.name):
                 known.ready_since = known.removed_at = known.busy = None
+                known.cut_requested = False
             case do.Stop() if known := self.seen.get(command.name):
                 self._judge_stop(command, known, at)
 
@@ -123,7 +128,8 @@ class Watch:
                 f"3: an instance is not stopped before every router has confirmed its removal: {command.name}"
             )
         deadline = known.removed_at + self.rules.drain_deadline
-        if known.offered and known.busy is not False and not (self.rules.cut_at_deadline and at >= deadline):
+        may_cut = known.cut_requested or (self.rules.cut_at_deadline and at >= deadline)
+        if known.offered and known.busy is not False and not may_cut:
             raise Violation(
                 f"3: an instance is not stopped while a request is in flight on it before its deadline: {command.name}"
             )

@@ -11,7 +11,7 @@ from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtim
 
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal
-from changeover.engine.journal.records import DEATH, INTERRUPTION
+from changeover.engine.journal.records import DEATH, DRAIN_NOW, INTERRUPTION
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.runtime import ChainRuntime, Progress
 from changeover.engine.timing import EngineTiming
@@ -252,4 +252,23 @@ def test_what_a_death_during_a_rollout_cost_is_in_the_log_of_the_rollout(
     lines = [line for line in scene.journal.log(rollout) if line.kind in (DEATH, INTERRUPTION)]
     assert [(line.kind, line.instance, line.text) for line in lines] == [
         (kind, "app-v1-1", f"app-v1-1 of tier app died while admitted: {cost}.")
+    ]
+
+
+def test_requests_that_a_controller_cannot_carry_out_are_answered_with_the_reason(scene: Scene) -> None:
+    asked = [
+        scene.journal.request_action("app", f"{DRAIN_NOW}app-v1-1", "ann", 1.0),
+        scene.journal.request_action("app", f"{DRAIN_NOW}app-v1-9", "ann", 1.0),
+        scene.journal.request_action("app", "dance", "ann", 1.0),
+    ]
+
+    async def story(controller: Controller) -> None:
+        await until(lambda: scene.journal.answer_to(asked[-1]) is not None)
+
+    scene.run(story)
+    texts = [answer.text for number in asked if (answer := scene.journal.answer_to(number)) and not answer.done]
+    assert texts == [
+        "it is not draining: a rollout that replaces it begins its drain",
+        "it has ended",
+        "the controller does not know this request: it is of another version of the program",
     ]

@@ -115,6 +115,11 @@ class OneTier(RuleBasedStateMachine):
     def something_is_asked_for(self, action: Action) -> None:
         self.world.tell(on.ActionRequested(self.world.now, action, reason="changed my mind"))
 
+    @rule(data=st.data())
+    def a_drain_is_to_end_now(self, data: st.DataObject) -> None:
+        if names := sorted(member.name for member in self.world.machine.fleet):
+            self.world.tell(on.DrainEndRequested(self.world.now, data.draw(st.sampled_from(names))))
+
     @rule(verdict=st.sampled_from(["passed", "failed", "inconclusive"]))
     def the_guard_has_seen_enough(self, verdict: Literal["passed", "failed", "inconclusive"]) -> None:
         self.world.tell(on.GuardJudged(self.world.now, verdict, "numbers"))

@@ -97,7 +97,7 @@ async def control(
                 raise fail(f"there is no tier {name}", next=f"Tiers: {', '.join(t.name for t in found.chain.tiers)}.")
             holder = journal.holder()
             if holder is not None and holder.is_alive() and holder.purpose != KEEPER:
-                answer = await _answer_of_controller(journal, holder.pid, name, action, user, answer_timeout)
+                answer = await answer_of_controller(journal, holder.pid, name, action.value, user, answer_timeout)
                 return _print_answer(output, name, action, answer)
             moving = {row.tier for row in journal.rollouts(unfinished=True)}
             if name in moving or (journal.unfinished_release() is not None and not moving):
@@ -112,10 +112,11 @@ def _tier_in_question(journal: Journal, action: Action) -> str:
     return rows[-1].tier
 
 
-async def _answer_of_controller(
-    journal: Journal, pid: int, tier: str, action: Action, user: str, timeout: float
+async def answer_of_controller(
+    journal: Journal, pid: int, tier: str, request: str, user: str, timeout: float
 ) -> Answer:
-    number, waited = journal.request_action(tier, action.value, user, time.time()), 0.0
+    """Leave a request and wait for its answer. Raises ChangeoverError after `timeout` s."""
+    number, waited = journal.request_action(tier, request, user, time.time()), 0.0
     while (answer := journal.answer_to(number)) is None:
         if waited > timeout:
             raise fail(

@@ -6,7 +6,16 @@ from pathlib import Path
 
 from changeover.engine.journal import serialise, tier_state
 from changeover.engine.journal.database import Database
-from changeover.engine.journal.records import REQUEST, ActionRequest, Holder, KeeperProcess, LogRow, Release, RolloutRow
+from changeover.engine.journal.records import (
+    DRAIN_NOW,
+    REQUEST,
+    ActionRequest,
+    Holder,
+    KeeperProcess,
+    LogRow,
+    Release,
+    RolloutRow,
+)
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.tier.actions import Action, Answer
 from changeover.rollout.tier.state import TierState
@@ -57,6 +66,10 @@ class JournalReader:
         """The state of a tier; None when it was never started."""
         row = self._db.one("select state from tiers where tier = ?", tier)
         return None if row is None else self._db.parse(tier_state.load_tier, row["state"])
+
+    def tiers(self) -> list[str]:
+        """The tiers that were ever started."""
+        return [row["tier"] for row in self._db.rows("select tier from tiers order by tier")]
 
     def fleet(self, tier: str) -> Fleet:
         """The members of a tier that are not gone."""
@@ -147,7 +160,16 @@ class JournalReader:
         rows = self._db.rows(
             "select id, tier, action, requested_by from action_requests where answer is null order by id"
         )
-        return [ActionRequest(row["id"], row["tier"], Action(row["action"]), row["requested_by"]) for row in rows]
+        return [
+            ActionRequest(
+                row["id"],
+                row["tier"],
+                next((one for one in Action if one == row["action"]), None),
+                row["requested_by"],
+                row["action"].removeprefix(DRAIN_NOW) if row["action"].startswith(DRAIN_NOW) else "",
+            )
+            for row in rows
+        ]
 
     def answer_to(self, number: int) -> Answer | None:
         """The answer to a request; None while there is none."""

@@ -83,14 +83,20 @@ class Release:
 
 @dataclass(frozen=True)
 class ActionRequest:
-    """An action that another command asks of the controller, not answered yet."""
+    """A request of another command to the controller, not answered yet.
+
+    `action` None: an action of another version of the program, or, with an `instance`, the end of its drain.
+    """
 
     id: int
     tier: str
-    action: Action
+    action: Action | None
     requested_by: str
+    instance: str = ""
 
 
+DRAIN_NOW = "drain --now "
+"""Before the name of an instance, in the place of an action."""
 REQUEST = "request"
 """Kind of the line with the user and the command that asked for a rollout."""
 INTERRUPTION = "interruption"

@@ -24,6 +24,7 @@ from changeover.model.hooks import HookPayload, Point
 from changeover.model.revision import next_revision, template_of
 from changeover.rollout.commands import Finish, StepReached
 from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Action, Answer
 from changeover.rollout.tier.state import Resting
 
@@ -55,7 +56,7 @@ class Rolled:
         cut = [
             f"{member.name}: died with {member.cut} in flight."
             if member in died
-            else f"{member.name}: cut at the drain deadline: {member.cut}."
+            else f"{member.name}: cut {_cut_by(member)}: {member.cut}."
             for member in self.members
             if member.cut
         ]
@@ -73,6 +74,11 @@ class Released:
     def broke(self) -> tuple[str, ...]:
         """What broke requests in any of them."""
         return tuple(dict.fromkeys(text for part in self.parts for text in part.broke))
+
+
+def _cut_by(member: Member) -> str:
+    early = member.deadline is not None and member.times.get(Phase.DRAINED, inf) < member.deadline
+    return "by `drain --now`" if early else "at the drain deadline"
 
 
 def _killed(member: Member) -> str:

@@ -14,6 +14,7 @@ from changeover.model.revision import template_of
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members import losses
+from changeover.rollout.members.drain_now import end_drain
 from changeover.rollout.members.fleet import KILLED, Member
 from changeover.rollout.members.phases import STARTING, Cause, Phase
 from changeover.rollout.tier.context import Context, Transition
@@ -63,6 +64,9 @@ def observe(context: Context, tier: TierState, member: Member, event: on.Event) 
             yield from _count_in_flight(context, tier, member, event)
         case on.StopSent():
             fleet.move(member, Cause.STOP_SENT, event.at)
+        case on.DrainEndRequested():
+            if (yield from end_drain(context, tier, member, event)):
+                yield from command(context, tier, member, event.at)
     return tier
 
 
