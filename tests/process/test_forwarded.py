@@ -68,7 +68,7 @@ def test_nginx_behind_another_tier_passes_them(tmp_path: Path) -> None:
     run(tmp_path, story, {"path": "/"})
 
 
-@pytest.mark.parametrize(("trusted", "wanted"), [((), None), (None, "10.9.9.9")], ids=["first", "behind another"])
+@pytest.mark.parametrize(("trusted", "wanted"), [((), None), (("192.0.2.0/24",), None), (None, "10.9.9.9")])
 def test_envoy_as_the_first_tier_removes_them(
     tmp_path: Path, trusted: tuple[str, ...] | None, wanted: str | None
 ) -> None:
@@ -79,6 +79,32 @@ def test_envoy_as_the_first_tier_removes_them(
         assert got.get("x-forwarded-for") == wanted
 
     balance(tmp_path, through_envoys, "none", story, nodes=1, trusted_peers=trusted)
+
+
+@pytest.mark.parametrize("network", [f"{CLIENT}/32", "192.0.2.0/24"])
+def test_envoy_as_the_first_tier_passes_those_of_trusted_peers(tmp_path: Path, network: str) -> None:
+    named = {**NAMED, "X-Forwarded-Proto": "https"}
+    wanted: dict[str, str | None] = dict.fromkeys(map(str.lower, named))
+    wanted |= {"x-forwarded-for": CLIENT, "x-forwarded-proto": "http"}
+    if CLIENT in network:
+        wanted = {name.lower(): value for name, value in named.items()}
+        wanted["x-forwarded-for"] = f"10.9.9.9,{CLIENT}"
+    wanted.pop("x-envoy-external-address")  # Envoy sets it itself
+
+    async def story(balancer: Balancer, webs: list[Web], instances: list[Instance]) -> None:
+        (at,) = balancer.at
+        reader, writer = await asyncio.open_connection(at.host, at.port)
+        with contextlib.closing(writer):
+            lines = "".join(f"{name}: {value}\r\n" for name, value in {**named, **COMMANDS, "X-Marked": "yes"}.items())
+            header = f"PROXY TCP4 {CLIENT} 127.0.0.1 4711 443\r\n"
+            writer.write(f"{header}GET / HTTP/1.1\r\nHost: a\r\n{lines}Connection: close\r\n\r\n".encode())
+            assert b" 200 " in await reader.read()
+        (got,) = (head for web in webs for head in web.heads if "x-marked" in head)
+        assert {name: got.get(name) for name in wanted} == wanted
+        assert [name for name in got if name.startswith("x-envoy-")] == ["x-envoy-external-address"]
+
+    trusted = ("198.51.100.7/32", network)
+    balance(tmp_path, through_envoys, "none", story, nodes=1, proxied=True, trusted_peers=trusted)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 from changeover.hops.envoy.admin import SOCKET
@@ -59,8 +61,33 @@ PROXY_HEADER = {
 
 
 def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
+    return {
+        "name": "in",
+        "address": socket_address(context.instance.address),
+        "listener_filters": [PROXY_HEADER] if context.instance.proxied else [],
+        "filter_chains": [
+            *([_of_trusted_peers(settings, context)] if context.trusted_peers else []),
+            {"filters": [{"name": "http", "typed_config": _manager(settings, context)}]},
+        ],
+    }
+
+
+def _of_trusted_peers(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
+    """The same for connections of peers that may name the client. A PROXY header names the peer."""
+    networks = [ip_network(peer) for peer in context.trusted_peers or ()]
+    ranges = [{"address_prefix": str(one.network_address), "prefix_len": one.prefixlen} for one in networks]
+    manager = _manager(settings, replace(context, trusted_peers=None))
+    # One hop in front is trusted: Envoy appends its address to X-Forwarded-For, and leaves X-Forwarded-Proto as it is.
+    manager |= {"use_remote_address": True, "xff_num_trusted_hops": 1}
+    return {
+        "filter_chain_match": {"source_prefix_ranges": ranges},
+        "filters": [{"name": "http", "typed_config": manager}],
+    }
+
+
+def _manager(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
     meets_clients = context.trusted_peers is not None
-    manager = {
+    return {
         "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": INGRESS,
         "server_header_transformation": "PASS_THROUGH",
@@ -92,12 +119,6 @@ def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]
             *([_SESSIONS] if any(inner.tier.affinity.by == "cookie" for inner in context.behind) else []),
             {"name": "router", "typed_config": {"@type": f"{_TYPE}.filters.http.router.v3.Router"}},
         ],
-    }
-    return {
-        "name": "in",
-        "address": socket_address(context.instance.address),
-        "listener_filters": [PROXY_HEADER] if context.instance.proxied else [],
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
 
 

@@ -47,6 +47,7 @@ class Envoy:
         # Envoy has no graceful signal: it is drained first, and then has nothing in flight.
         stop_signal=SIGTERM,
         names_clients=True,
+        trusts_peers=True,
         branches=True,
         ends_with="config",
         routes_inward=True,

@@ -13,13 +13,15 @@ from changeover.hops.haproxy.questions import READY, READY_PATH, SOCKET
 from changeover.hops.haproxy.settings import HaproxyHttpSettings, HaproxyTcpSettings
 from changeover.model.control_paths import spellings
 from changeover.model.forwarded import FORWARDED_HEADERS
-from changeover.ports import InnerTier, LaunchContext
+from changeover.ports import CannotStart, InnerTier, LaunchContext
 
 DRAINS = f"nbsrv({READY}) eq 0"
 CLOSES = f"http-after-response set-header Connection close if {{ {DRAINS} }}"
 """HAProxy then closes the connection. It does not do so with HTTP/2, where only its stop sends GOAWAY."""
 MOST = 8192
 """Connections at once, unless a template says otherwise."""
+_OTHER_FILES = 128
+"""Files that it has open beside two for each connection: HAProxy does not start if it cannot have them all."""
 
 
 def http_config(settings: HaproxyHttpSettings, context: LaunchContext, descriptors: int) -> str:
@@ -98,7 +100,14 @@ def quoted(text: str) -> str:
 
 
 def _global(settings: HaproxyHttpSettings | HaproxyTcpSettings, context: LaunchContext, descriptors: int) -> str:
-    most = settings.maxconn or max(1, min(MOST, (descriptors - 128) // 2))
+    possible = max(1, (descriptors - _OTHER_FILES) // 2)
+    if settings.maxconn is not None and settings.maxconn > possible:
+        needed = 2 * settings.maxconn + _OTHER_FILES
+        raise CannotStart(
+            f"maxconn: {settings.maxconn} needs {needed} open files, and a process may open {descriptors} here. Lower "
+            "it, or raise the hard limit: /etc/security/limits.conf or LimitNOFILE= set it"
+        )
+    most = settings.maxconn or min(MOST, possible)
     return f"""global
     {stats_socket()}
     {hard_stop(context)}

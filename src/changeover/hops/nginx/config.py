@@ -10,7 +10,7 @@ from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.settings import HttpSettings, Route, StreamSettings
 from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.units import human_bytes
-from changeover.ports import LaunchContext
+from changeover.ports import CannotStart, LaunchContext
 
 HEAD_BUFFER = "32k"
 """Of a request or a response, for its head. nginx's default is a page of 4 KiB, which one large cookie fills."""
@@ -25,11 +25,22 @@ _DOLLAR = "$changeover_dollar"
 """A variable that holds a dollar sign: nginx has no other way to write one where it expands variables."""
 
 
-def http_conf(settings: HttpSettings, context: LaunchContext, binary: NginxBinary, *, as_root: bool) -> str:
-    """The L7 tier: TLS where it is the edge, routes, a pool of bounded connections to the tier behind."""
+MOST_CONNECTIONS = 16_384
+"""Of a worker, unless the template says otherwise: two for each that the load balancer passes. Each takes memory."""
+_OTHER_FILES = 128
+"""Files that a worker has open beside those of its connections: logs, listeners, the binary and its modules."""
+
+
+def http_conf(
+    settings: HttpSettings, context: LaunchContext, binary: NginxBinary, *, as_root: bool, descriptors: int
+) -> str:
+    """The L7 tier: TLS where it is the edge, routes, a pool of bounded connections to the tier behind.
+
+    `descriptors`: the files that a process may open.
+    """
     if context.inner is None or context.inner.address is None:
         raise ValueError(f"{context.tier.name}: an nginx tier needs a tier behind it")
-    return f"""{_main(settings, context, as_root)}
+    return f"""{_main(settings, context, as_root, descriptors)}
 http {{
 {_shared_http()}
     keepalive_timeout {_time(settings.keepalive_timeout)};
@@ -65,12 +76,14 @@ http {{
 """
 
 
-def stream_conf(settings: StreamSettings, context: LaunchContext, binary: NginxBinary, *, as_root: bool) -> str:
+def stream_conf(
+    settings: StreamSettings, context: LaunchContext, binary: NginxBinary, *, as_root: bool, descriptors: int
+) -> str:
     """The L4 tier: bytes in, bytes out. Its http block holds nothing but the control server."""
     if context.inner is None or context.inner.address is None:
         raise ValueError(f"{context.tier.name}: an nginx-stream tier needs a tier behind it")
     load = f"load_module {binary.stream_module};\n" if binary.stream_module else ""
-    return f"""{load}{_main(settings, context, as_root)}
+    return f"""{load}{_main(settings, context, as_root, descriptors)}
 stream {{
     server {{
         listen {context.instance.address} backlog=2048;
@@ -89,14 +102,31 @@ http {{
 """
 
 
-def _main(settings: HttpSettings | StreamSettings, context: LaunchContext, as_root: bool) -> str:
+def most_connections(settings: HttpSettings | StreamSettings, descriptors: int) -> int:
+    """Connections of a worker. A body may be in a file of its own, so each connection may need two files.
+
+    Raises CannotStart where the template asks for more than there can be.
+    """
+    given = settings.worker_connections
+    if given is not None and given + _OTHER_FILES > descriptors:
+        raise CannotStart(
+            f"worker_connections: {given} need {given + _OTHER_FILES} open files, and a process may open {descriptors} "
+            "here. Lower it, or raise the hard limit: /etc/security/limits.conf or LimitNOFILE= set it"
+        )
+    return given or max(16, min(MOST_CONNECTIONS, (descriptors - _OTHER_FILES) // 2))
+
+
+def _main(settings: HttpSettings | StreamSettings, context: LaunchContext, as_root: bool, descriptors: int) -> str:
+    connections = most_connections(settings, descriptors)
+    files = min(descriptors, 2 * connections + _OTHER_FILES)
     user = f"user {settings.user or 'root'};\n" if as_root else ""
     return f"""{user}daemon off;
 worker_processes {settings.worker_processes};
 worker_shutdown_timeout {_time(context.tier.drain.deadline)};
 pid nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 4096; }}
+worker_rlimit_nofile {files};
+events {{ worker_connections {connections}; }}
 """
 
 

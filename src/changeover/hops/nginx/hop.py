@@ -16,6 +16,7 @@ from changeover.hops.nginx.own_rules import ends_tls, problems
 from changeover.hops.nginx.own_tree import OwnTree
 from changeover.hops.nginx.questions import READY_PATH
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
+from changeover.kit import descriptors
 from changeover.kit.http import TIMEOUT, not_ok
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
@@ -112,7 +113,7 @@ class NginxHttp(_Nginx):
         return "tls" if ends_tls(OwnTree(settings.config)) else "http"
 
     def _generated(self, settings: HttpSettings, context: LaunchContext, nginx: NginxBinary) -> str:
-        return http_conf(settings, context, nginx, as_root=os.geteuid() == 0)
+        return http_conf(settings, context, nginx, as_root=os.geteuid() == 0, descriptors=descriptors.hard_limit())
 
     def connection_life(self, settings: HttpSettings) -> float:
         return settings.upstream_keepalive_time if settings.upstream_keepalive else 0.0
@@ -146,7 +147,7 @@ class NginxStream(_Nginx):
         return "bytes"
 
     def _generated(self, settings: StreamSettings, context: LaunchContext, nginx: NginxBinary) -> str:
-        return stream_conf(settings, context, nginx, as_root=os.geteuid() == 0)
+        return stream_conf(settings, context, nginx, as_root=os.geteuid() == 0, descriptors=descriptors.hard_limit())
 
     async def in_flight(self, instance: Instance) -> InFlight:
         return questions.stream_in_flight(instance)

@@ -85,6 +85,12 @@ class _Common(TemplateSettings):
         "docs/own_nginx.md.",
     )
     worker_processes: int = Field(1, ge=1, le=64, description="Fixed: a count that changes on reload resets peers.")
+    worker_connections: int | None = Field(
+        None,
+        ge=16,
+        description="Connections of each worker at once; a request that is passed on takes two. None: as many as the "
+        "limit of open files allows, two files for each, and at most 16384.",
+    )
     user: str = Field(
         "",
         pattern=r"^([A-Za-z_][A-Za-z0-9_-]*)?$",

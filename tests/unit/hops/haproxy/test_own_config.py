@@ -11,6 +11,7 @@ import pytest
 from tests.unit.hops.contexts import BEHIND, INNER, instance, launch_context, tier
 
 from changeover.hops.haproxy import own_text
+from changeover.hops.haproxy.config import http_config
 from changeover.hops.haproxy.hop import HaproxyHttp, HaproxyTcp
 from changeover.hops.haproxy.settings import HaproxyHttpSettings, HaproxyTcpSettings
 from changeover.model.chain import Chain, Tier
@@ -294,3 +295,13 @@ def test_a_certificate_is_named_from_the_chain_file_and_inner_tiers_have_none(tm
     )
     with pytest.raises(ChangeoverError, match="at the first tier alone"):
         HaproxyHttp.with_files(settings, tier("haproxy", name="in"), whole, tmp_path)
+
+
+def test_as_many_connections_as_it_may_open_files_for_and_no_more() -> None:
+    def most(given: int | None, descriptors: int) -> str:
+        found = http_config(HaproxyHttpSettings(maxconn=given), launch_context(), descriptors)
+        return next(line for line in found.splitlines() if "maxconn" in line).strip()
+
+    assert [most(None, 1024), most(None, 1_000_000), most(448, 1024)] == ["maxconn 448", "maxconn 8192", "maxconn 448"]
+    with pytest.raises(CannotStart, match="maxconn: 449 needs 1026 open files, and a process may open 1024 here"):
+        most(449, 1024)

@@ -15,6 +15,7 @@ from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.config import http_conf, stream_conf
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
 from changeover.model.instance import Address
+from changeover.ports import CannotStart
 
 OLD = NginxBinary("/usr/sbin/nginx", (1, 22, 1), "/modules/ngx_stream_module.so")
 NEW = NginxBinary("/usr/sbin/nginx", (1, 27, 4), None)
@@ -24,13 +25,18 @@ PLAIN, PLAIN_STREAM = HttpSettings(), StreamSettings()
 
 
 def http(
-    settings: HttpSettings = PLAIN, binary: NginxBinary = OLD, *, as_root: bool = False, **given: object
+    settings: HttpSettings = PLAIN,
+    binary: NginxBinary = OLD,
+    *,
+    as_root: bool = False,
+    descriptors: int = 1024,
+    **given: object,
 ) -> Directive:
-    return parse(http_conf(settings, launch_context(**given), binary, as_root=as_root))
+    return parse(http_conf(settings, launch_context(**given), binary, as_root=as_root, descriptors=descriptors))
 
 
 def stream(settings: StreamSettings = PLAIN_STREAM, binary: NginxBinary = OLD, *, as_root: bool = False) -> Directive:
-    return parse(stream_conf(settings, launch_context(), binary, as_root=as_root))
+    return parse(stream_conf(settings, launch_context(), binary, as_root=as_root, descriptors=1024))
 
 
 def serving(conf: Directive) -> Directive:
@@ -54,6 +60,34 @@ def test_each_route_leads_to_the_upstream_of_its_tier() -> None:
     servers = {one.words[1]: one.all("server")[0].words[1] for one in conf.one("http").all("upstream")}
     assert servers[leads["/"].removeprefix("http://")] == "127.0.0.1:20100"
     assert servers[leads["/web"].removeprefix("http://")] == "127.0.0.1:20200"
+
+
+# -- connections ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "descriptors", "connections", "files"),
+    [
+        (None, 1024, 448, 1024),
+        (None, 20_000, 9936, 20_000),
+        (None, 1_073_741_816, 16_384, 32_896),
+        (None, 100, 16, 100),
+        (2000, 1_000_000, 2000, 4128),
+        (896, 1024, 896, 1024),
+    ],
+)
+def test_a_worker_takes_as_many_connections_as_it_may_open_files_for(
+    given: int | None, descriptors: int, connections: int, files: int
+) -> None:
+    settings = HttpSettings(worker_connections=given)
+    conf = http(settings, descriptors=descriptors)
+    assert conf.one("events").value("worker_connections") == (str(connections),)
+    assert conf.value("worker_rlimit_nofile") == (str(files),)
+
+
+def test_more_connections_than_there_can_be_open_files_are_refused() -> None:
+    with pytest.raises(CannotStart, match="worker_connections: 897 need 1025 open files, and a process may open 1024"):
+        http(HttpSettings(worker_connections=897), descriptors=1024)
 
 
 # -- readiness -----------------------------------------------------------------------------------------------------
@@ -128,9 +162,9 @@ def test_the_stream_passes_bytes_to_the_tier_behind() -> None:
 
 def test_a_proxy_without_anything_behind_it_is_refused() -> None:
     with pytest.raises(ValueError, match="edge: an nginx tier needs a tier behind it"):
-        http_conf(PLAIN, launch_context(behind=()), OLD, as_root=False)
+        http_conf(PLAIN, launch_context(behind=()), OLD, as_root=False, descriptors=1024)
     with pytest.raises(ValueError, match="edge: an nginx-stream tier needs a tier behind it"):
-        stream_conf(PLAIN_STREAM, launch_context(behind=()), OLD, as_root=False)
+        stream_conf(PLAIN_STREAM, launch_context(behind=()), OLD, as_root=False, descriptors=1024)
 
 
 # -- TLS -----------------------------------------------------------------------------------------------------------
@@ -190,7 +224,9 @@ def test_the_disk_of_a_buffered_route_is_reckoned_and_bounds_its_requests() -> N
     assert location(server, "/").value("client_max_body_size") == ("5000000",)
     assert location(server, "/").all("limit_conn") == []
     assert settings.disk == 1_000_000_000
-    assert "# on disk: 20 x 50.0 MB = 1.0 GB" in http_conf(settings, launch_context(), OLD, as_root=False)
+    assert "# on disk: 20 x 50.0 MB = 1.0 GB" in http_conf(
+        settings, launch_context(), OLD, as_root=False, descriptors=1024
+    )
 
 
 @pytest.mark.parametrize(

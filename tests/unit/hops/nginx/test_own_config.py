@@ -250,7 +250,7 @@ def test_a_certificate_of_ones_own_is_used_at_the_first_tier_alone(tmp_path: Pat
     edge = tier()
     given = HttpSettings.model_validate({"tls": {"certificate": "tls/a.pem", "key": "/etc/a.key"}})
     settings = NginxHttp.with_files(given, edge, chain(edge), tmp_path)
-    conf = parse(http_conf(settings, launch_context(outermost=True), BINARY, as_root=False))
+    conf = parse(http_conf(settings, launch_context(outermost=True), BINARY, as_root=False, descriptors=1024))
     server = conf.one("http").all("server")[0]
     assert server.value("ssl_certificate") == (str(tmp_path / "tls/a.pem"),)
     assert server.value("ssl_certificate_key") == ("/etc/a.key",)
