@@ -426,8 +426,11 @@ class Adopts(Protocol):
     async def check(self, targets: Mapping[str, str]) -> None:
         """Whether instances can be made from these templates: tier -> template. Raises ChangeoverError, and Unknown."""
 
-    async def settle(self, tier: Tier, template: str) -> None:
-        """Have the platform's own view of the tier be that all its instances are of this template. Raises Unknown."""
+    async def settle(self, tier: Tier, template: str) -> str:
+        """Have the platform's own view of the tier be that all its instances are of this template.
+
+        Returns what does not agree and another client must have done; empty where all agrees. Raises Unknown.
+        """
 
     async def release(self) -> None:
         """Restore what was changed for the chain, and delete its records. Deletes nothing else. Raises Unknown."""

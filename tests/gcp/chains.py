@@ -71,7 +71,13 @@ class GcpChain:
             **self.tier,
             **changes,
         }
-        platform = {"kind": "gcp", "project": "shop", **place, "endpoint": self.fake.endpoint, "look": self.look}
+        platform = {
+            "kind": "gcp",
+            "project": "shop",
+            **place,
+            "endpoint": self.fake.endpoint,
+            "look": self.look,
+        }
         chain = {"name": "shop", "platform": platform, "listen": self.fake.address("web"), "tiers": [tier]}
         self.file.write_text(yaml.safe_dump(chain), encoding="utf-8")
 

@@ -361,7 +361,9 @@ class Controller:
             assert isinstance(platform, Adopts)
             assert owner is not None
             try:
-                await platform.settle(owner, goal)
+                if other := await platform.settle(owner, goal):
+                    text = f"{other}. `changeover up` takes the tier as it is now"
+                    self._on_progress(Progress(self.now, tier, text, level="warning"))
                 break
             except Unknown as error:
                 last = attempt + 1 == _SETTLES

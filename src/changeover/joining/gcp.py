@@ -83,7 +83,11 @@ def _with_sizes(chain: Chain, records: Records) -> Chain:
     known = records.tiers()
 
     def sized(tier: Tier) -> Tier:
-        return tier.model_copy(update={"size": known[tier.name].size}) if tier.name in known else tier
+        if tier.name not in known or "size" in tier.model_fields_set:
+            return tier
+        found = tier.model_copy(update={"size": known[tier.name].size})
+        found.__pydantic_fields_set__.discard("size")  # the chain file does not name one
+        return found
 
     return chain.model_copy(update={"tiers": tuple(map(sized, chain.tiers))})
 

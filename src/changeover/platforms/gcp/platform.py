@@ -195,8 +195,17 @@ class GcpPlatform:
     async def check(self, targets: Mapping[str, str]) -> None:
         await self._adopter.check(targets)
 
-    async def settle(self, tier: Tier, template: str) -> None:
-        await self._policy.settle(tier, template)
+    async def settle(self, tier: Tier, template: str) -> str:
+        foreign = await self._policy.settle(tier, template)
+        vms = await self._looks.vms(_group_of(tier), fresh=True)
+        await self._delete_unwanted(tier, vms)
+        unwanted = {record.name for record in self._unwanted(tier)}
+        there = {name for name, vm in vms.items() if vm.action not in LEAVES and name not in unwanted}
+        if not foreign and len(there) != tier.size:
+            others = sorted(name for name in there if self._records.vm(name) is None)
+            named = f", among them {', '.join(others[:3])} of another client" if others else ""
+            return f"its group has {len(there)} VMs, and the chain {tier.size} instances{named}"
+        return foreign
 
     async def release(self) -> None:
         await self._policy.restore()

@@ -46,12 +46,8 @@ class GroupPolicy:
         paths = {name: one.path for name, one in self._templates[tier.name].items()}
         for _ in range(_ATTEMPTS):
             group = await self._groups.get(_name(tier))
-            foreign = [path.rpartition("/")[2] for path in group.versions if path not in paths.values()]
-            if foreign or len(group.versions) > 1:
-                raise CannotStart(
-                    f"another client is updating group {group.name}: its version is "
-                    f"{', '.join(foreign or group.versions)}"
-                )
+            if foreign := _foreign(group, paths):
+                raise CannotStart(foreign)
             wanted = self._while_up(group)
             if group.versions == (paths[template],) and not wanted:
                 return
@@ -60,14 +56,17 @@ class GroupPolicy:
                 return
         raise Unknown(f"group {_name(tier)}, which other clients keep changing")
 
-    async def settle(self, tier: Tier, template: str) -> None:
-        """Have the group say that this is its version. Raises Refused, and Unknown."""
-        path = self._templates[tier.name][template].path
+    async def settle(self, tier: Tier, template: str) -> str:
+        """Have the group say that this is its version; returns why it was left alone. Raises Refused, and Unknown."""
+        paths = {name: one.path for name, one in self._templates[tier.name].items()}
         async with self._locks[tier.name]:
             for _ in range(_ATTEMPTS):
                 group = await self._groups.get(_name(tier))
+                if foreign := _foreign(group, paths):
+                    return foreign
+                path = paths[template]
                 if group.versions == (path,) or await self._change(group, versions=(path,)):
-                    return
+                    return ""
         raise Unknown(f"group {_name(tier)}, which other clients keep changing")
 
     async def restore(self) -> None:
@@ -117,6 +116,14 @@ class GroupPolicy:
                 return False
             raise
         return True
+
+
+def _foreign(group: Group, paths: Mapping[str, str]) -> str:
+    """That the group has a version that this chain never gave it; empty: it has not."""
+    if len(group.versions) == 1 and group.versions[0] in paths.values():
+        return ""
+    versions = ", ".join(path.rpartition("/")[2] for path in group.versions)
+    return f"another client is updating group {group.name}: its version is {versions}"
 
 
 def _name(tier: Tier) -> str:
