@@ -1,0 +1,102 @@
+"""What the checks know of one tier: resources as the Compute API answers them in JSON, and what its agents answered.
+
+Refuses to fill gaps: a resource that the API says is not there is None, and one that could not be read is in `unread`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Resource = Mapping[str, Any]
+MARGIN = 30.0
+"""Seconds beside the time of a body: the application's own work, and the way of the answer."""
+
+
+@dataclass(frozen=True)
+class AgentAnswer:
+    """`status` is the document, or the reason in words why there is none."""
+
+    status: Resource | str
+    asked_at: float
+    """Seconds since 1970, by the clock of the controller."""
+
+
+@dataclass(frozen=True)
+class UploadLoad:
+    """The largest body that clients send, and the slowest of them."""
+
+    size: int = 50_000_000
+    """Bytes."""
+    rate: float = 1_000_000.0
+    """Bits per second."""
+
+    @property
+    def seconds(self) -> float:
+        """That the longest request takes at most."""
+        return 8 * self.size / self.rate + MARGIN
+
+
+@dataclass(frozen=True)
+class TierFacts:
+    """Links to resources are paths below the project, such as `global/healthChecks/ready`."""
+
+    tier: str
+    kind: str
+    place: str
+    """For gcloud: `--zone=Z` or `--region=R`."""
+    group_name: str
+    group: Resource | None
+    autoscaler: Resource | None
+    vms: Sequence[Resource]
+    """As `listManagedInstances` lists them."""
+    services: Mapping[str, Resource | None]
+    """By name, as the chain file names them."""
+    checks: Mapping[str, Resource | None]
+    """Health checks of the services and of autohealing, by path."""
+    templates: Mapping[str, Resource | None]
+    """Instance templates of the chain file, by path."""
+    agents: Mapping[str, AgentAnswer]
+    """By VM."""
+    agent_port: int
+    load: UploadLoad
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """What could not be read, and why."""
+
+    @property
+    def where(self) -> str:
+        return f"tier {self.tier}, group {self.group_name}"
+
+    @property
+    def regional(self) -> bool:
+        return self.place.startswith("--region")
+
+    def present(self) -> Iterator[tuple[str, Resource]]:
+        """The backend services that exist."""
+        return ((name, service) for name, service in self.services.items() if service is not None)
+
+
+def part(resource: Resource | None, path: str, default: Any = None) -> Any:
+    """`part(group, "updatePolicy.maxSurge.fixed", 0)`; the default where a key on the way is missing."""
+    found: Any = resource
+    for key in path.split("."):
+        if not isinstance(found, Mapping) or (found := found.get(key)) is None:
+            return default
+    return found
+
+
+def below_project(link: str) -> str:
+    """`https://HOST/compute/VERSION/projects/P/zones/Z/…` -> `zones/Z/…`: links have any host and version."""
+    _, found, rest = link.partition("projects/")
+    return rest.partition("/")[2] if found else link
+
+
+def short(link: str) -> str:
+    return link.rpartition("/")[2]
+
+
+def check_flag(path: str) -> str:
+    """Where a health check is, for gcloud: `--global` or `--region=R`."""
+    scope = path.split("/")
+    return f"--region={scope[1]}" if scope[0] == "regions" else "--global"

@@ -1,0 +1,84 @@
+"""Autohealing: a VM that it creates anew is not drained, so it must not ask what a lame duck answers with 503."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from changeover.doctor.diagnosis import Diagnosis, Severity
+from changeover.doctor.facts import TierFacts, below_project, check_flag, part, short
+
+READY = "/readyz"
+ALIVE = "/livez"
+
+
+def check(facts: TierFacts) -> Iterator[Diagnosis]:
+    if facts.group is None:
+        return
+    update = f"gcloud compute instance-groups managed update {facts.group_name} {facts.place}"
+    policies = part(facts.group, "autoHealingPolicies", ())
+    paths = [below_project(link) for one in policies if (link := part(one, "healthCheck"))]
+    if not paths:
+        yield Diagnosis(
+            "healing-missing",
+            Severity.NOTE,
+            facts.where,
+            "there is no autohealing with a health check: only a VM that stops is replaced",
+            "error for as long as a VM hangs: the load balancer leaves it out, and nothing replaces it",
+            "cut where the VM hangs; the next attempt of the client arrives elsewhere",
+            f"{update} --health-check=HEALTH_CHECK --initial-delay=300",
+        )
+        return
+    if not _repairs(facts):
+        return
+    shared = {
+        path: name
+        for name, service in facts.present()
+        for link in part(service, "healthChecks", ())
+        if (path := below_project(link)) in paths
+    }
+    for path in paths:
+        asked = asked_path(facts.checks.get(path))
+        if path in shared:
+            read = f"autohealing and backend service {shared[path]} have the same health check, {short(path)}"
+        elif asked == READY:
+            read = f"the health check of autohealing, {short(path)}, asks {READY}"
+        else:
+            continue
+        yield Diagnosis(
+            "healing-shares-check",
+            Severity.FATAL,
+            facts.where,
+            f"{read}: a lame duck fails it, and the group creates the VM anew without a drain",
+            "error: requests on the VM end with it",
+            "cut: every upload on the VM",
+            f"gcloud compute health-checks create http {facts.group_name}-alive {check_flag(path)} "
+            f"--port={facts.agent_port} --request-path={ALIVE} && "
+            f"{update} --health-check={facts.group_name}-alive",
+        )
+    if any(int(part(one, "initialDelaySec", 0)) == 0 for one in policies):
+        yield Diagnosis(
+            "healing-without-delay",
+            Severity.WARNING,
+            facts.where,
+            "initialDelaySec of autohealing is 0: a VM that still boots counts as broken",
+            "ok: it serves nothing yet; but the roll waits for VMs that are created again and again",
+            "ok: it serves nothing yet",
+            f"{update} --initial-delay=300",
+        )
+
+
+def _repairs(facts: TierFacts) -> bool:
+    """Whether the group creates a VM anew whose health check fails."""
+    policy = "instanceLifecyclePolicy"
+    on_failure = part(facts.group, f"{policy}.onFailedHealthCheck", "DEFAULT_ACTION")
+    if on_failure == "DEFAULT_ACTION":
+        on_failure = part(facts.group, f"{policy}.defaultActionOnFailure", "REPAIR")
+    return bool(on_failure == "REPAIR")
+
+
+def asked_path(check: object) -> str | None:
+    """The path that a health check of HTTP asks; None: it is of another kind."""
+    for kind in ("httpHealthCheck", "httpsHealthCheck", "http2HealthCheck"):
+        if (found := part({"of": check}, f"of.{kind}")) is not None:
+            return str(part(found, "requestPath", "/"))
+    return None

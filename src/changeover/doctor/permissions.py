@@ -1,0 +1,65 @@
+"""The permissions that a controller needs, as a list and as a custom role; and what it was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import yaml
+
+from changeover.doctor.diagnosis import Diagnosis, Severity
+from changeover.doctor.facts import TierFacts
+
+PERMISSIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "compute.instanceGroupManagers.get": "read a group and its policy",
+        "compute.instanceGroupManagers.list": "list the VMs of a group (listManagedInstances)",
+        "compute.instanceGroupManagers.update": "change its version and policy, create and delete named VMs",
+        "compute.instances.get": "read the addresses of VMs",
+        "compute.instances.list": "read them for a whole group at once",
+        "compute.instanceTemplates.get": "check that the way back exists",
+        "compute.instanceTemplates.useReadOnly": "name a template as the version of a group",
+        "compute.autoscalers.get": "see an autoscaler that is on",
+        "compute.backendServices.get": "read a global backend service and the health of its VMs (getHealth)",
+        "compute.regionBackendServices.get": "the same of a regional one",
+        "compute.healthChecks.get": "see what a global health check asks",
+        "compute.regionHealthChecks.get": "the same of a regional one",
+        "compute.zoneOperations.get": "wait for what was asked of a zonal group",
+        "compute.regionOperations.get": "wait for what was asked of a regional group",
+    }
+)
+"""Permission -> what it is needed for. The API documents those of each method; the group itself creates the VMs, by the
+service agent of the project."""
+
+
+def custom_role() -> str:
+    """For `gcloud iam roles create changeover --project=PROJECT --file=role.yaml`."""
+    text: str = yaml.safe_dump(
+        {
+            "title": "changeover",
+            "description": "Roll managed instance groups: read groups, balancers and templates, replace VMs.",
+            "stage": "GA",
+            "includedPermissions": list(PERMISSIONS),
+        },
+        sort_keys=False,
+        width=120,
+    )
+    return text
+
+
+def check(facts: TierFacts) -> Iterator[Diagnosis]:
+    """What could not be read is unknown, and unknown is never fine."""
+    for what, why in facts.unread.items():
+        refused = "403" in why or "ermission" in why
+        yield Diagnosis(
+            "permission-missing" if refused else "unread",
+            Severity.FATAL,
+            facts.where,
+            f"{what} could not be read: {why}",
+            "unknown: whatever this check protects may break",
+            "unknown: whatever this check protects may break",
+            "changeover doctor --role > role.yaml && gcloud iam roles create changeover --project=PROJECT "
+            "--file=role.yaml, and grant it to the account of the controller"
+            if refused
+            else "Run `changeover doctor` again; the message names the cause.",
+        )
