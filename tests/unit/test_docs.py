@@ -31,6 +31,7 @@ from changeover.cli.main import cli, load
 from changeover.cli.registry import COMMANDS
 from changeover.cli.rendering.audit import rule_section
 from changeover.conf import registry as conf_registry
+from changeover.doctor.permissions import PERMISSIONS
 from changeover.hops import registry
 from changeover.hops.app.settings import AppSettings
 from changeover.hops.envoy.external_settings import ExternalEnvoy
@@ -114,6 +115,9 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
         textwrap.fill(f"{', '.join(f'`{name}`' for name in FORWARDED_HEADERS)}.\n", 120, break_on_hyphens=False) + "\n"
     ),
     ("agent.md", "settings"): lambda: settings(AgentFile),
+    ("doctor.md", "permissions"): lambda: table(
+        ("permission", "needed to"), ((f"`{name}`", what) for name, what in PERMISSIONS.items())
+    ),
     ("app.md", "settings"): lambda: settings(AppSettings),
     ("envoy.md", "router"): lambda: settings(ExternalEnvoy),
     ("kong.md", "router"): lambda: settings(ExternalKong),

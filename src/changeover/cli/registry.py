@@ -48,6 +48,9 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "simulate": Entry("simulate", "Simulate a rollout in virtual time: duration, instances, uploads that it cuts."),
         "schema": Entry("schema", "Print the JSON Schema of a chain file."),
         "render": Entry("render", "Print a configuration: Kong's, the files of tiers, or the unit of an agent."),
+        "doctor": Entry(
+            "doctor", "Find what would break requests in a roll on Google Cloud, with the command that cures each."
+        ),
         "audit": Entry("audit", "Find from configuration alone where a rollout would cut a request."),
         "receive": Entry("receive", "Receive uploads: IETF resumable, tus, in parts, by Content-Range and plain."),
         "relay": Entry("relay", "Relay requests to the upstream."),

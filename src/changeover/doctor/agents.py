@@ -53,16 +53,6 @@ def _answered(facts: TierFacts, where: str, vm: str, answer: AgentAnswer) -> Ite
             "cut: the counts of another software decide",
             f"Set `kind: {facts.kind}` in /etc/changeover/agent.yaml and restart changeover-agent.",
         )
-    if (name := part(status, "name")) != vm:
-        yield Diagnosis(
-            "agent-of-another-vm",
-            Severity.FATAL,
-            where,
-            f"its agent says that it is on {name or 'a machine without a name'}",
-            "error: another machine becomes the lame duck",
-            "cut: another machine becomes the lame duck",
-            "Leave `name` out of /etc/changeover/agent.yaml: the agent then takes the name of the VM.",
-        )
     if why := part(status, "unknown"):
         yield Diagnosis(
             "count-unknown",

@@ -22,6 +22,7 @@ from changeover.platforms.gcp.api.machines import Machines
 from changeover.platforms.gcp.api.operations import OperationTiming
 from changeover.platforms.gcp.api.retry import RetryTiming
 from changeover.platforms.gcp.api.services import Services
+from changeover.platforms.gcp.checkup import Checkup
 from changeover.platforms.gcp.hop import AgentHop
 from changeover.platforms.gcp.platform import GcpPlatform
 from changeover.platforms.gcp.records import Records
@@ -64,6 +65,14 @@ def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
         },
         timing=_timing(settings.look),
     )
+
+
+def checkup(parsed: ParsedChain, client: httpx.AsyncClient) -> Checkup:
+    """For `doctor`. Asks nothing yet. Raises ChangeoverError where the endpoint cannot be used."""
+    settings = parsed.chain.platform
+    agents = {tier.name: Agents(client, tier.agent) for tier in parsed.chain.tiers if tier.agent is not None}
+    calls = Calls(endpoint_of(settings), settings.impersonate, RetryTiming())
+    return Checkup(parsed.chain, _templates(parsed), agents, calls)
 
 
 def _timing(look: float) -> EngineTiming:

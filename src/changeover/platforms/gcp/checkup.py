@@ -1,0 +1,186 @@
+"""Reads what the checks of `doctor` need of each tier. Changes nothing, and takes no missing answer for a good one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from changeover.doctor.facts import AgentAnswer, Resource, TierFacts, UploadLoad, below_project, part, short
+from changeover.model.chain import Chain, Tier
+from changeover.model.instance import Address, Instance
+from changeover.model.platform import InstanceTemplate
+from changeover.platforms.gcp.agents import Agents
+from changeover.platforms.gcp.api.calls import Calls, Refused
+from changeover.platforms.gcp.api.groups import ManagedVm
+from changeover.platforms.gcp.api.machines import Machines
+from changeover.ports import Unknown
+
+
+class Checkup:
+    """Of one chain. `templates`: tier -> its templates."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        templates: Mapping[str, Mapping[str, InstanceTemplate]],
+        agents: Mapping[str, Agents],
+        calls: Calls,
+    ) -> None:
+        platform = chain.platform
+        assert platform.project is not None
+        self._project = platform.project
+        self._scope = ("zone", platform.zone) if platform.zone is not None else ("region", platform.region or "")
+        self._region = platform.region or (platform.zone or "").rpartition("-")[0]
+        self._templates = templates
+        self._agents = agents
+        self._calls = calls
+
+    async def facts(self, tier: Tier, load: UploadLoad) -> TierFacts:
+        """What is true of the tier at this moment."""
+        assert tier.group is not None
+        assert tier.agent is not None
+        reading = _Reading(self._calls, self._project)
+        regional = "Region" if self._scope[0] == "region" else ""
+        where = {"instance_group_manager": tier.group, self._scope[0]: self._scope[1]}
+        group, vms, services, templates = await asyncio.gather(
+            reading.one(f"group {tier.group}", f"{regional}InstanceGroupManagersClient", "get", where),
+            reading.vms(tier.group, regional, self._scope),
+            asyncio.gather(*(self._service(reading, name) for name in tier.backend_services)),
+            asyncio.gather(*(_template(reading, one.path) for one in self._templates[tier.name].values())),
+        )
+        links = [
+            link
+            for resource in (group, *services)
+            for link in (
+                *part(resource, "healthChecks", ()),
+                *(part(one, "healthCheck", "") for one in part(resource, "autoHealingPolicies", ())),
+            )
+            if link
+        ]
+        paths = sorted(set(map(below_project, links)))
+        autoscaler = below_project(part(group, "status.autoscaler", ""))
+        checks, scaler, agents = await asyncio.gather(
+            asyncio.gather(*(_check(reading, path) for path in paths)),
+            _autoscaler(reading, autoscaler) if autoscaler else _nothing(),
+            self._ask(reading, tier, vms),
+        )
+        return TierFacts(
+            tier=tier.name,
+            kind=tier.kind,
+            place=f"--{self._scope[0]}={self._scope[1]}",
+            group_name=tier.group,
+            group=group,
+            autoscaler=scaler,
+            vms=vms,
+            services=dict(zip(tier.backend_services, services, strict=True)),
+            checks=dict(zip(paths, checks, strict=True)),
+            templates=dict(zip((one.path for one in self._templates[tier.name].values()), templates, strict=True)),
+            agents=agents,
+            agent_port=tier.agent.port,
+            load=load,
+            unread=reading.unread,
+        )
+
+    async def _service(self, reading: _Reading, name: str) -> Resource | None:
+        """The region's, else the global one."""
+        what, asked = f"backend service {name}", {"backend_service": name}
+        found = await reading.one(what, "RegionBackendServicesClient", "get", {**asked, "region": self._region})
+        return found if found is not None else await reading.one(what, "BackendServicesClient", "get", asked)
+
+    async def _ask(self, reading: _Reading, tier: Tier, vms: Collection[Resource]) -> dict[str, AgentAnswer]:
+        names = [
+            ManagedVm(
+                short(link), below_project(link), "", part(vm, "currentAction", ""), part(vm, "instanceStatus", ""), ""
+            )
+            for vm in vms
+            if (link := part(vm, "instance"))
+        ]
+        try:
+            addresses = await Machines(self._calls, self._project).addresses(names)
+        except Unknown as error:
+            reading.unread["the addresses of the VMs"] = str(error)
+            return {}
+        answers = await asyncio.gather(*(self._status(tier, name, host) for name, host in addresses.items()))
+        return dict(zip(addresses, answers, strict=True))
+
+    async def _status(self, tier: Tier, vm: str, host: str) -> AgentAnswer:
+        assert tier.agent is not None
+        address = Address(host, tier.agent.port)
+        try:
+            status = await self._agents[tier.name].status(Instance(vm, tier.name, "", address, address))
+        except Unknown as error:
+            return AgentAnswer(str(error), time.time())
+        return AgentAnswer(status, time.time())
+
+
+class _Reading:
+    """The questions about one tier; those without an answer are kept with the reason."""
+
+    def __init__(self, calls: Calls, project: str) -> None:
+        self._calls = calls
+        self._project = project
+        self.unread: dict[str, str] = {}
+
+    async def one(self, what: str, client: str, method: str, asked: Mapping[str, Any]) -> Resource | None:
+        """None: there is none, or it could not be read."""
+        found: Resource | None = await self._ask(what, client, method, {"project": self._project, **asked}, _as_json)
+        return found
+
+    async def vms(self, group: str, regional: str, scope: tuple[str, str]) -> list[Resource]:
+        request = getattr(self._calls.types, f"ListManagedInstances{regional}InstanceGroupManagersRequest")
+        asked = request(project=self._project, instance_group_manager=group, max_results=500, **{scope[0]: scope[1]})
+        client = f"{regional}InstanceGroupManagersClient"
+        found: list[Resource] | None = await self._ask(
+            f"the VMs of group {group}",
+            client,
+            "list_managed_instances",
+            {"request": asked},
+            lambda pages: [_as_json(one) for one in pages],
+        )
+        return found or []
+
+    async def _ask(
+        self, what: str, client: str, method: str, arguments: Mapping[str, Any], read: Callable[[Any], Any]
+    ) -> Any:
+        try:
+            return await self._calls.ask(what, client, method, arguments, read)
+        except Refused as error:
+            if error.code != 404:
+                self.unread[what] = str(error)
+        except Unknown as error:
+            self.unread[what] = str(error)
+        return None
+
+
+async def _check(reading: _Reading, path: str) -> Resource | None:
+    scope = path.split("/")
+    asked = {"health_check": scope[-1]} | ({"region": scope[1]} if scope[0] == "regions" else {})
+    client = "RegionHealthChecksClient" if scope[0] == "regions" else "HealthChecksClient"
+    return await reading.one(path, client, "get", asked)
+
+
+async def _template(reading: _Reading, path: str) -> Resource | None:
+    scope = path.split("/")
+    asked = {"instance_template": scope[-1]} | ({"region": scope[1]} if scope[0] == "regions" else {})
+    client = "RegionInstanceTemplatesClient" if scope[0] == "regions" else "InstanceTemplatesClient"
+    return await reading.one(path, client, "get", asked)
+
+
+async def _autoscaler(reading: _Reading, path: str) -> Resource | None:
+    kind, place, _, name = path.split("/")
+    client = "AutoscalersClient" if kind == "zones" else "RegionAutoscalersClient"
+    return await reading.one(f"autoscaler {name}", client, "get", {"autoscaler": name, kind.removesuffix("s"): place})
+
+
+async def _nothing() -> None:
+    return None
+
+
+def _as_json(answer: Any) -> Resource:
+    """As the API sends it: enums by name, and without fields that it left out."""
+    found: Resource = type(answer).to_dict(
+        answer, use_integers_for_enums=False, preserving_proto_field_name=False, including_default_value_fields=False
+    )
+    return found
