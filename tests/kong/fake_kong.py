@@ -87,6 +87,7 @@ async def serve(conf: dict[str, str]) -> None:
         text = Path(file).read_text(encoding="utf-8")
         served.hidden = frozenset(re.findall(r"^location = (\S+) \{ return 404; \}$", text, re.MULTILINE))
         served.removed = frozenset(re.findall(r'\["(\S+)"\] = true', text))
+    served.trusts = "trusted_ips" in conf
     over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def reload() -> None:

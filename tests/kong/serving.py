@@ -101,6 +101,8 @@ class ServedNode:
     """Paths at which nginx answers 404 before Kong reads them."""
     removed: frozenset[str] = frozenset()
     """Headers, by lower-case name with dashes, that nginx removes before Kong reads them."""
+    trusts: bool = False
+    """Whether it believes its peers: `trusted_ips`."""
     checks: bool = True
     keepalive_time: float = 3600.0
     """Seconds after which a connection is closed with the next answer."""
@@ -211,7 +213,8 @@ class ServedNode:
         named = [value.decode() for name, value in headers if name == b"x-forwarded-for"]
         headers = [each for each in headers if each[0] not in (b"x-forwarded-for", b"x-forwarded-proto")]
         headers.append((b"x-forwarded-for", ", ".join([*named, scope["client"][0]]).encode()))
-        headers.append((b"x-forwarded-proto", b"http"))
+        scheme = dict(scope["headers"]).get(b"x-forwarded-proto") if self.trusts else None
+        headers.append((b"x-forwarded-proto", scheme or b"http"))
         chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
         counted = any(name == b"content-length" for name, _ in scope["headers"])
         request = httpx.Request(

@@ -57,7 +57,7 @@ QUICK = "health: {interval: 50ms, rise: 1}, update: {min_ready: 0}, drain: {dead
         (APP, "", False, "runtime"),
         (OWN_NGINX + APP, PASSES, True, "edge"),
         (OWN_NGINX + APP, PASSES, False, "edge"),
-        (PLAIN + INSIDE + APP, PASSES, False, "inside"),
+        (PLAIN + INSIDE + APP, f"include CHANGEOVER_PROXY; {PASSES}", False, "inside"),
         (L4 + APP, "", False, "runtime"),
         (L4 + INSIDE, ANSWERS, False, "inside"),
         (OWN_NGINX, ANSWERS, True, "edge"),

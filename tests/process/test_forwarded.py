@@ -64,6 +64,9 @@ def test_nginx_behind_another_tier_passes_them(tmp_path: Path) -> None:
     async def story(edge: Edge) -> None:
         got = await get(edge, proxied=False)
         assert (got["x-forwarded-for"], got["forwarded"]) == ("10.9.9.9, 127.0.0.1", "10.9.9.9")
+        assert got["x-forwarded-proto"] == "10.9.9.9"
+        await edge.client.get(f"http://{edge.at}/")  # from a tier that reads no HTTP
+        assert edge.behind.headers["x-forwarded-proto"] == "http"
 
     run(tmp_path, story, {"path": "/"})
 
@@ -77,6 +80,7 @@ def test_envoy_as_the_first_tier_removes_them(
         (got,) = (head for web in webs for head in web.heads if "x-marked" in head)  # the rest are health checks
         assert [got.get(name) for name in ("forwarded", "x-real-ip", "x-forwarded-host")] == [wanted] * 3
         assert got.get("x-forwarded-for") == wanted
+        assert got["x-forwarded-proto"] == (wanted or "http")
 
     balance(tmp_path, through_envoys, "none", story, nodes=1, trusted_peers=trusted)
 

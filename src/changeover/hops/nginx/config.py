@@ -200,7 +200,9 @@ _PROTO, _FOR = "X-Forwarded-Proto", "X-Forwarded-For"
 def _trust(context: LaunchContext) -> str:
     """What a trusted peer sends in forwarded headers, as variables; empty for other peers, which removes the header."""
     if context.trusted_peers is None:
-        return ""
+        # Clients speak to the first tier that reads HTTP, and the tiers of the chain plain HTTP to each other.
+        sent = _sent(_PROTO)
+        return f'    map {sent} {_variable(_PROTO)} {{ default {sent}; "" $scheme; }}\n'
     peer, trusted = _peer(context), "".join(f" {network} 1;" for network in context.trusted_peers)
     maps = [
         f"geo {peer} $changeover_trusted {{ default 0;{trusted} }}",
@@ -223,7 +225,7 @@ def _forwarded(context: LaunchContext) -> str:
     if context.trusted_peers is not None:
         return _lines(f"proxy_set_header {name} {_variable(name)};" for name in FORWARDED_HEADERS)
     addresses = _peer(context) if context.instance.proxied else "$proxy_add_x_forwarded_for"
-    return _lines((f"proxy_set_header {_FOR} {addresses};", f"proxy_set_header {_PROTO} $scheme;"))
+    return _lines((f"proxy_set_header {_FOR} {addresses};", f"proxy_set_header {_PROTO} {_variable(_PROTO)};"))
 
 
 def _peer(context: LaunchContext) -> str:
