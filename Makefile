@@ -28,7 +28,7 @@ fuzz: setup            ## generated fleets, lives of uploads, what comes over wi
 	@{ command -v wrk && command -v ab; } >/dev/null || scripts/install-packages wrk apache2-utils || echo "setup: load by wrk and ab is left out"
 	CHANGEOVER_HYPOTHESIS=deep $(run)pytest -m 'not soak' --timeout 0 tests/unit/rollout tests/unit/uploads tests/unit/http1 \
 	    tests/unit/relay tests/process/test_uploads_crash.py tests/process/test_readers.py \
-	    tests/process/test_application_servers.py
+	    tests/process/test_application_servers.py tests/gcp/test_gcloud.py
 
 soak: setup            ## controllers killed at every write to the journal; then the main job ten times in a row
 	@scripts/setup-npm tests/clients curl

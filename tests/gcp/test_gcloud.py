@@ -15,6 +15,7 @@ from tests.gcp.worlds import ZONE, world
 
 pytestmark = pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")
 MANAGED = ("compute", "instance-groups", "managed")
+IN_ZONE = f"--zone={ZONE}"
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +41,36 @@ def read(fake: Fake, *words: str) -> Any:
     return json.loads(gcloud(fake, *words, "--format=json"))
 
 
+def names(fake: Fake) -> dict[str, str]:
+    """Instances with the names of their templates."""
+    found = read(fake, *MANAGED, "list-instances", "web", IN_ZONE)
+    return {each["name"]: each["version"]["instanceTemplate"].rpartition("/")[2] for each in found}
+
+
+def rolled(fake: Fake, *words: str) -> None:
+    """Give a rolling action, and wait as gcloud does."""
+    bounds = ("--max-surge=2", "--max-unavailable=0")
+    gcloud(fake, *MANAGED, "rolling-action", words[0], "web", IN_ZONE, *words[1:], *bounds)
+    gcloud(fake, *MANAGED, "wait-until", "web", IN_ZONE, "--version-target-reached")
+    gcloud(fake, *MANAGED, "wait-until", "web", IN_ZONE, "--stable")
+
+
 def test_gcloud_reads_and_rolls_a_group(fake: Fake) -> None:
-    zone = f"--zone={ZONE}"
-    gcloud(fake, *MANAGED, "wait-until", "web", zone, "--stable")
-    (group,) = read(fake, *MANAGED, "list", f"--zones={ZONE}")
+    (group,) = read(fake, *MANAGED, "list")
     assert group["name"] == "web"
-    assert read(fake, *MANAGED, "describe", "web", zone)["targetSize"] == 2
-    template = "--version=template=web-v2"
-    gcloud(
-        fake, *MANAGED, "rolling-action", "start-update", "web", zone, template, "--max-surge=1", "--max-unavailable=0"
-    )
-    gcloud(fake, *MANAGED, "wait-until", "web", zone, "--version-target-reached")
-    gcloud(fake, *MANAGED, "wait-until", "web", zone, "--stable")
-    found = read(fake, *MANAGED, "list-instances", "web", zone)
-    assert [each["version"]["instanceTemplate"].rpartition("/")[2] for each in found] == ["web-v2", "web-v2"]
-    health = read(fake, "compute", "backend-services", "get-health", "web", "--global")
-    assert {each["healthState"] for each in health[0]["status"]["healthStatus"]} == {"HEALTHY"}
+    assert read(fake, *MANAGED, "describe", "web", IN_ZONE)["targetSize"] == 2
+    rolled(fake, "start-update", "--version=template=web-v2")
+    assert list(names(fake).values()) == ["web-v2", "web-v2"]
+
+
+@pytest.mark.fuzz
+def test_gcloud_replaces_what_is_up_to_date_and_reads_health(fake: Fake) -> None:
+    before = names(fake)
+    rolled(fake, "replace")
+    after = names(fake)
+    assert len(after) == 2
+    assert before.keys().isdisjoint(after)
+    (group,) = read(fake, *MANAGED, "list", f"--zones={ZONE}")
+    assert group["targetSize"] == 2
+    (health,) = read(fake, "compute", "backend-services", "get-health", "web", "--global")
+    assert {each["healthState"] for each in health["status"]["healthStatus"]} == {"HEALTHY"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,29 +54,39 @@ class Uploads:
         return self.answers
 
 
-def lost(drain: int, folder: Path) -> int:
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fake]:
+    with running(world(), tmp_path_factory.mktemp("fake")) as made:
+        yield made
+
+
+def lost(fake: Fake, drain: int) -> int:
     """Of four uploads under way when one of two instances is deleted. `drain`: seconds, fifty times as fast."""
-    with running(world(drain=drain), folder) as fake:
-        group = ZonalGroup(fake)
-        victim = min(group.serving(2))
-        uploads = Uploads(fake.address("web"), 4)
-        until(lambda: uploads.begun >= 8, "uploads under way")
-        group.wait(group.delete(victim))
-        answers = uploads.finished()
-        assert len(answers) == 4
-        return sum("200" not in answer for answer in answers)
+    service = "global/backendServices/web"
+    draining = {"drainingTimeoutSec": drain}
+    assert fake.call("PATCH", service, {"connectionDraining": draining}).status_code == 200
+    until(lambda: fake.call("GET", service).json()["connectionDraining"] == draining, "the drain time")
+    group = ZonalGroup(fake)
+    group.wait(group.resize(2))
+    victim = min(group.serving(2))
+    uploads = Uploads(fake.address("web"), 4)
+    until(lambda: uploads.begun >= 8, "uploads under way")
+    group.wait(group.delete(victim))
+    answers = uploads.finished()
+    assert len(answers) == 4
+    return sum("200" not in answer for answer in answers)
 
 
-def test_a_deletion_without_a_drain_loses_the_uploads_of_its_instance(tmp_path: Path) -> None:
-    assert lost(0, tmp_path) == 2
+def test_a_deletion_without_a_drain_loses_the_uploads_of_its_instance(fake: Fake) -> None:
+    assert lost(fake, 0) == 2
 
 
-def test_a_drain_that_is_shorter_than_the_uploads_loses_them_too(tmp_path: Path) -> None:
-    assert lost(1, tmp_path) == 2
+def test_a_drain_that_is_shorter_than_the_uploads_loses_them_too(fake: Fake) -> None:
+    assert lost(fake, 1) == 2
 
 
-def test_a_drain_that_is_longer_than_the_uploads_loses_none(tmp_path: Path) -> None:
-    assert lost(300, tmp_path) == 0
+def test_a_drain_that_is_longer_than_the_uploads_loses_none(fake: Fake) -> None:
+    assert lost(fake, 300) == 0
 
 
 def test_an_instance_without_a_passing_check_gets_no_request(tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ async def run(file: Path) -> int:
     application = Application(world, discovery)
     try:
         await world.begin(discovery)
-        config = uvicorn.Config(application.asgi, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            application.asgi, log_level="warning", lifespan="off", timeout_graceful_shutdown=1, timeout_keep_alive=600
+        )
         server = Server(config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

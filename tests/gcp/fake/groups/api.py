@@ -54,6 +54,8 @@ class Groups:
     def answer(self, call: Call, verb: str, query: Query, body: Json) -> Json:
         """A method of instanceGroupManagers."""
         path = f"projects/{call.args['project']}/{scope_of(call.args)}/instanceGroupManagers"
+        if verb == "aggregatedList":
+            return views.aggregated(self.groups.values(), self._around.store, call.args["project"], query)
         if verb == "list":
             items = [
                 views.manager(self._group(r["selfLink"]), self._around.store) for r in self._around.store.under(path)

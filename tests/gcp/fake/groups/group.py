@@ -101,11 +101,7 @@ class Group:
     # What there is.
 
     def members(self) -> list[Member]:
-        return [
-            Member(m.name, m.zone, m.version.template, self._available(m))
-            for m in self.managed.values()
-            if not m.leaving
-        ]
+        return [Member(m.name, m.zone, m.version, self._available(m)) for m in self.managed.values() if not m.leaving]
 
     def _available(self, managed: Managed) -> bool:
         running = managed.vm is not None and managed.vm.status == "RUNNING" and managed.action in {"NONE", "VERIFYING"}
@@ -127,7 +123,8 @@ class Group:
             return
         members, old = self.members(), self.outdated()
         policy = self.resource["updatePolicy"]
-        if old and policy["type"] == "PROACTIVE" and self._around.actors.updater:
+        self._relabel(old, policy)
+        if old and policy["type"] == "PROACTIVE" and self._may_replace(policy):
             plan = planning.update(members, old, self.target, policy)
             self.recreate([self.managed[name] for name in plan.recreate if self.managed[name].action == "NONE"])
             self.create(plan.create)
@@ -139,6 +136,19 @@ class Group:
             self.delete([self.managed[name] for name in names])
         elif surplus := self._misplaced(members):
             self.delete([self.managed[surplus]])
+
+    def _may_replace(self, policy: Json) -> bool:
+        """mostDisruptiveAllowedAction: "If the Updater determines that the minimal update action needed is more
+        disruptive than most disruptive allowed action you specify it will not perform the update at all"."""
+        return self._around.actors.updater and policy.get("mostDisruptiveAllowedAction", "REPLACE") == "REPLACE"
+
+    def _relabel(self, old: Sequence[Member], policy: Json) -> None:
+        """minimalAction NONE and REFRESH "limit disruption as much as possible": another name of the same template
+        needs no action."""
+        names = {version.template: version for version, _ in self.wanted()}
+        for member in old:
+            if policy.get("minimalAction") in {"NONE", "REFRESH"} and member.version.template in names:
+                self.managed[member.name].version = names[member.version.template]
 
     def _misplaced(self, members: list[Member]) -> str | None:
         """Whom proactive redistribution deletes, to be made again in another zone.

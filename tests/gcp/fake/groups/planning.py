@@ -27,7 +27,7 @@ class Member:
 
     name: str
     zone: str
-    template: str
+    version: Version
     available: bool
     """maxUnavailable: "The instance's status is RUNNING. If there is a health check on the instance group, the
     instance's health check status must be HEALTHY at least once."""
@@ -64,33 +64,27 @@ def _rounded(size: Json, target: int) -> int:
 
 
 def outdated(members: Sequence[Member], wanted: Sequence[tuple[Version, int]]) -> list[Member]:
-    """Those whose template no version has, or of whose version there are too many."""
-    left = Counter[str]()
-    for version, count in wanted:
-        left[version.template] += count
+    """Those whose version is none of the group's, or of whose version there are too many while another lacks some.
+
+    A version is its template *and* its name: `rolling-action replace` of gcloud changes nothing but the names, and
+    `start-update` keeps the name that a template has.
+    """
+    left, have = Counter(dict(wanted)), Counter(m.version for m in members)
+    lacking = {version for version, count in wanted if have[version] < count}
     found = []
     for member in sorted(members, key=lambda m: not m.available):  # a version keeps those that serve
-        if left[member.template] > 0:
-            left[member.template] -= 1
-        else:
+        if left[member.version] > 0:
+            left[member.version] -= 1
+        elif member.version not in left or lacking - {member.version}:
             found.append(member)
-    return [m for m in found if _moves(m, members, wanted)]
-
-
-def _moves(member: Member, members: Sequence[Member], wanted: Sequence[tuple[Version, int]]) -> bool:
-    """A surplus member of a present version moves only if another version lacks members."""
-    templates = {version.template for version, _ in wanted}
-    if member.template not in templates:
-        return True
-    have = Counter(m.template for m in members)
-    return any(have[v.template] < count for v, count in wanted if v.template != member.template)
+    return found
 
 
 def next_version(members: Sequence[Member], wanted: Sequence[tuple[Version, int]]) -> Version:
     """Of a new instance: "to create new instances in the managed instance group until the targetSize for this version
     is reached"; the last in `wanted` has the rest."""
-    have = Counter(m.template for m in members)
-    return next((v for v, count in wanted[:-1] if have[v.template] < count), wanted[-1][0])
+    have = Counter(m.version for m in members)
+    return next((v for v, count in wanted[:-1] if have[v] < count), wanted[-1][0])
 
 
 def update(members: Sequence[Member], old: Sequence[Member], target: int, policy: Json) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tests.gcp.fake.groups import planning
 from tests.gcp.fake.groups.group import Group
@@ -29,7 +29,7 @@ COUNTS = {
 def manager(group: Group, store: Store) -> Json:
     """The resource with its status and with every `calculated`."""
     resource = group.resource
-    counts = {version.template: count for version, count in group.wanted()}
+    counts = {(version.name, version.template): count for version, count in group.wanted()}
     policy = dict(resource["updatePolicy"])
     for name in ("maxSurge", "maxUnavailable"):
         number = planning.calculated(policy[name], group.target, up=name == "maxSurge")
@@ -39,7 +39,7 @@ def manager(group: Group, store: Store) -> Json:
             **version,
             "targetSize": {
                 **version.get("targetSize", {}),
-                "calculated": counts[path_of(version["instanceTemplate"], group.project)],
+                "calculated": counts[version.get("name", ""), path_of(version["instanceTemplate"], group.project)],
             },
         }
         for version in resource["versions"]
@@ -70,6 +70,17 @@ def _status(group: Group, actions: Counter[str], store: Store) -> Json:
         if path_of(autoscaler["target"], group.project) == group.path:
             status["autoscaler"] = autoscaler["selfLink"]
     return status
+
+
+def aggregated(groups: Iterable[Group], store: Store, project: str, query: Query) -> Json:
+    """Of every zone and region that has a group."""
+    scopes: dict[str, Json] = {}
+    for group in sorted(groups, key=lambda group: group.path):
+        if listing.selected(query.get("filter", ""))(shown := manager(group, store)):
+            scope = "/".join(group.path.split("/")[2:4])
+            scopes.setdefault(scope, {"instanceGroupManagers": []})["instanceGroupManagers"].append(shown)
+    path = f"projects/{project}/aggregated/instanceGroupManagers"
+    return {"kind": "compute#instanceGroupManagerAggregatedList", "id": path, "selfLink": link(path), "items": scopes}
 
 
 def managed_instances(group: Group, query: Query) -> Json:

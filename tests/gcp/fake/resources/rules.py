@@ -67,6 +67,8 @@ def check_update_policy(policy: Json, size: int, zones: int) -> None:
         check_zones(field, value, zones)
     check_some_move(surge, unavailable)
     check_recreate(policy, surge)
+    if policy.get("minimalAction") == "RESTART":
+        raise refuse_unknown("minimalAction RESTART is not implemented")
 
 
 def check_percent(field: str, value: Json, size: int) -> None:

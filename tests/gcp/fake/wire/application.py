@@ -61,7 +61,13 @@ class Application:
         )
 
     async def _api(self, request: Request) -> Response:
-        entry: Json = {"time": time.time(), "verb": request.method, "path": request.path_params["path"]}
+        authorized = "authorization" in request.headers
+        entry: Json = {
+            "time": time.time(),
+            "verb": request.method,
+            "path": request.path_params["path"],
+            "authorized": authorized,
+        }
         self._log.append(entry)
         await asyncio.sleep(self._world.latency)
         try:

@@ -66,7 +66,7 @@ class Discovery:
         for name, value in [*call.args.items(), *query]:
             given[name].append(value)
         for name, values in given.items():
-            spec = known.get(name) or self._document["parameters"].get(name)
+            spec = known.get(name) or self._document["parameters"].get(name) or UNLISTED.get(name)
             if spec is None:
                 yield f"parameter {name}: unknown"
                 continue
@@ -119,6 +119,10 @@ class Discovery:
                     yield f"{at}.{name}: required"
 
 
+UNLISTED: Mapping[str, Json] = {"returnPartialSuccess": {"type": "boolean"}}
+"""Parameters that the document names in descriptions of methods and does not list: "Google recommends that you set the
+`returnPartialSuccess` parameter to `true`"."""
+
 TYPES: Mapping[str, type | tuple[type, ...]] = {
     "object": dict,
     "array": list,
@@ -152,7 +156,7 @@ def _text_problems(spec: Json, value: str, at: str) -> Iterator[str]:
     if spec["type"] == "integer" or spec.get("format") in {"int64", "uint64"}:
         if not re.fullmatch(r"-?[0-9]+", value):
             yield f"{at}: {value!r} is no integer"
-    elif spec["type"] == "boolean" and value not in {"true", "false"}:
+    elif spec["type"] == "boolean" and value.lower() not in {"true", "false"}:
         yield f"{at}: {value!r} is no boolean"
     elif spec.get("format") == "byte":
         try:
