@@ -100,9 +100,8 @@ def _write(journal: Journal, tiers: Collection[Tier], found: Mapping[str, Collec
                 continue
             serial += 1
             times = {"created": now, Phase.ADMITTED: now}
-            members.append(
-                Member(instance.name, state.goal, serial, Phase.ADMITTED, times, patience_from=now, served=True)
-            )
+            member = Member(instance.name, state.goal, serial, Phase.ADMITTED, times, patience_from=now, served=True)
+            members.append(replace(member, place=instance.place))
         new = {member.name for member in members}
         left = []
         for member in list(fleet):

@@ -91,7 +91,10 @@ class Performer:
         try:
             if command.template not in owner.templates:
                 raise CannotStart(f"template {command.template} is not in the chain file any more")
-            runtime.instances[command.name] = await runtime.platform.create(command.name, owner, command.template)
+            made = await runtime.platform.create(command.name, owner, command.template)
+            runtime.instances[command.name] = made
+            if made.place:
+                self._feed(tier, on.InstancePlaced(self._now(), command.name, made.place))
         except (CannotStart, ChangeoverError, OSError) as error:
             self._feed(tier, on.InstanceGone(self._now(), command.name, str(error)))
             self._feed(tier, on.RouterConfirmed(self._now(), command.name, admitted=False))

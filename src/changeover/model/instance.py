@@ -53,6 +53,8 @@ class Instance:
     directory: str = ""
     proxied: bool = False
     readiness: Readiness = field(default=Readiness(), repr=False)
+    place: str = ""
+    """The zone that it runs in, where its platform spreads the instances of a tier over several."""
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,14 @@ class WeightSeen(Event):
 
 
 @dataclass(frozen=True)
+class InstancePlaced(Event):
+    """The platform has created the instance in that place, of several that it spreads a tier over."""
+
+    name: str
+    place: str
+
+
+@dataclass(frozen=True)
 class InstanceReady(Event):
     """The instance passes its readiness check."""
 

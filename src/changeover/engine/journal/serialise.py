@@ -37,6 +37,7 @@ def dump_member(member: Member) -> str:
             "served": member.served,
             "given_up": member.given_up,
         }
+        | ({"place": member.place} if member.place else {})
     )
 
 
@@ -58,6 +59,7 @@ def load_member(text: str) -> Member:
         weight_seen=stored["weight_seen"],
         served=stored["served"],
         given_up=stored["given_up"],
+        place=stored.get("place", ""),
     )
 
 

@@ -291,7 +291,9 @@ class GcpPlatform:
     def _instance(self, record: VmRecord) -> Instance | None:
         known, tier = self._records.tiers().get(record.tier), self._tier(record.tier)
         assert tier.agent is not None
-        return instance_of(record, known.port if known is not None else 0, tier.agent.port)
+        found = instance_of(record, known.port if known is not None else 0, tier.agent.port)
+        regional = self._chain.platform.region is not None
+        return replace(found, place=record.url.split("/")[1]) if found is not None and regional else found
 
     def _tier(self, name: str) -> Tier:
         found = self._chain.tier(name)

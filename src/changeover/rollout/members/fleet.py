@@ -59,6 +59,8 @@ class Member:
     """It has been admitted at least once."""
     unready: str = ""
     """Why its last readiness check failed, where that is known."""
+    place: str = ""
+    """The place that it is in, of several that its platform spreads a tier over."""
     given_up: bool = False
     """It did not start within the progress deadline, and is not to come back."""
 
@@ -117,6 +119,7 @@ class Fleet:
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
         self.members: dict[str, Member] = {}
+        self._places: set[str] = set()
         self._moved: list[Moved] = []
         self._touched: dict[str, Member] = {}
         self._joined: list[Member] = []
@@ -142,6 +145,7 @@ class Fleet:
 
     def add(self, member: Member) -> None:
         self.members[member.name] = member
+        self._places.add(member.place)
         self._touched[member.name] = member
         self._file(member)
         if member.weight != member.weight_seen:
@@ -187,6 +191,17 @@ class Fleet:
             member.given_up = given_up
             self.touch(member)
             self._file_unready(member)
+
+    def place(self, member: Member, place: str) -> None:
+        """Note where a member runs."""
+        member.place = place
+        self._places.add(place)
+        self.touch(member)
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether its members are in several places, or were."""
+        return len(self._places) > 1
 
     def see(self, member: Member, in_flight: InFlight) -> None:
         """Take in what a member has in flight."""

@@ -30,6 +30,8 @@ def observe(context: Context, tier: TierState, member: Member, event: on.Event) 
     """Act on an observation of one instance."""
     fleet = context.fleet
     match event:
+        case on.InstancePlaced():
+            fleet.place(member, event.place)
         case on.InstanceReady():
             if member.phase is Phase.CREATING:
                 fleet.give_up(member, False)

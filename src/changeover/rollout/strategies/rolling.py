@@ -6,6 +6,7 @@ way back of every strategy. Surge is the size of a batch.
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 
 from changeover.rollout.members.fleet import Fleet
@@ -53,6 +54,24 @@ def _unready_to_go(fleet: Fleet, wanted: Target, unready: list[str], room: int) 
 def first_to_go(
     fleet: Fleet, limit: int, wanted: Target, *, template: str | None = None, other_than: str | None = None
 ) -> list[str]:
-    """The serving instances that leave first: the oldest, or those with the fewest requests in flight."""
-    first = fleet.first(limit, by_load=wanted.by_load, template=template, other_than=other_than)
-    return [member.name for member in first]
+    """The serving instances that leave first: the oldest, or those with the fewest requests in flight.
+
+    Of a tier that is spread over several places, the first one of the place with the fewest new instances, and of those
+    the place with the most in all: the platform creates the next new one where there are fewest, which is then there.
+    """
+    if limit <= 0 or not fleet.is_spread:
+        first = fleet.first(limit, by_load=wanted.by_load, template=template, other_than=other_than)
+        return [member.name for member in first]
+    queues: dict[str, list[str]] = {}
+    for member in fleet.first(len(fleet.members), by_load=wanted.by_load, template=template, other_than=other_than):
+        queues.setdefault(member.place, []).append(member.name)
+    counts = Counter(member.place for member in fleet.where(*STAYING))
+    new = Counter(member.place for member in fleet.where(*STAYING, template=wanted.goal) if template is None)
+    names: list[str] = []
+    while queues and len(names) < limit:
+        place = max(queues, key=lambda one: (-new[one], counts[one]))
+        names.append(queues[place].pop(0))
+        counts[place] -= 1
+        if not queues[place]:
+            del queues[place]
+    return names
