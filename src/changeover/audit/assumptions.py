@@ -40,6 +40,7 @@ class Assumptions:
     window: float | None = _key("time that a rollout may take")
     prestop_wait: float | None = _key("time that an instance answers as unready before it closes its listener")
     local_uploads: bool | None = _key("whether an upload can go on only on the machine where it began: `yes` or `no`")
+    drained: bool | None = _key("whether an instance is out of every balancer before it is stopped: `yes` or `no`")
     weight_wait: float | None = _key("time from setting the weight of a target to 0 until it is stopped")
     kong: str | None = _key("version of Kong, such as 3.9")
     nginx: str | None = _key("version of nginx, such as 1.22.1")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from changeover.audit.assumptions import Assumptions
+from changeover.audit.commands import commands
 from changeover.audit.finding import Finding, Outcome, Severity
 from changeover.audit.google.resources import google
 from changeover.audit.hops import HOPS, STOPS
@@ -55,7 +56,7 @@ def audit(
     """`order`: the files of a chain, edge first."""
     hops = tuple(hop for make in HOPS for hop in make(documents, asked))
     stops = tuple(stop for make in STOPS for stop in make(documents))
-    view = joined(hops, stops, order, google(documents))
+    view = replace(joined(hops, stops, order, google(documents)), commands=tuple(commands(documents)))
     found = [Judged(rule, one) for rule in rules or all_rules() for one in rule.check(view, asked)]
     found.sort(key=lambda one: (one.finding.place, one.rule.id))
     given = [one for file, text in sorted(texts.items()) for one in suppressions(text, file)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
+from changeover.audit.commands import Command
 from changeover.audit.google.resources import Google
 from changeover.audit.setting import Setting
 from changeover.conf.place import Place
@@ -108,6 +109,7 @@ class View:
     stops: tuple[StopPath, ...]
     links: tuple[Link, ...]
     google: Google = NO_CLOUD
+    commands: tuple[Command, ...] = ()
 
     def of(self, kind: type[HopType]) -> Iterator[HopType]:
         """The hops of one software."""

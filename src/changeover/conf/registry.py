@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from changeover.conf import google, hcl, kong, systemd
+from changeover.conf import compose, dockerfile, google, gunicorn, hcl, kong, supervisord, systemd
 from changeover.conf.document import Document
 from changeover.conf.nginx import reader as nginx
 
@@ -26,6 +26,10 @@ class Reader:
 NGINX = Reader("nginx", nginx.recognises, nginx.read)
 READERS: tuple[Reader, ...] = (
     Reader("systemd unit", systemd.recognises, systemd.read),
+    Reader("supervisord", supervisord.recognises, supervisord.read),
+    Reader("Dockerfile", dockerfile.recognises, dockerfile.read),
+    Reader("docker-compose", compose.recognises, compose.read),
+    Reader("settings of gunicorn", gunicorn.recognises, gunicorn.read),
     Reader(
         "Google Cloud: gcloud describe and list (JSON, YAML), Config Connector, terraform show -json",
         google.recognises,

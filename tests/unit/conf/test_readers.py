@@ -15,6 +15,8 @@ from changeover.conf.registry import READERS, Reader, reader_of
 PARTS = [
     *("http {", "server {", "}", ";", "listen 80;", "proxy_pass http://a;", "include *;", '"', "'", "\\", "{{ x }}"),
     *("[Service]", "ExecStop=", "TimeoutStopSec=1min 5", "KillSignal", "=", "\\\n", "\n", "# a", ";b"),
+    *("[program:a]\n", "command=gunicorn a", "FROM a\n", 'CMD ["a"]\n', "RUN <<E\n", "E\n", "services:\n", "  a:\n"),
+    *("    image: b\n", "workers = 1\n", "timeout = int(x or 3)\n", 'resource "a" "b" {', "_format_version: 1\n"),
     *("# configuration file /etc/nginx/nginx.conf:\n", "nginx version: nginx/1.2.3\n", "<% x %>", "${X}", "é", "\x01"),
 ]
 
@@ -30,7 +32,30 @@ def test_any_text_is_read_or_refused(reader: Reader, parts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
-@pytest.mark.parametrize("part", ["\n", " \n", "a {", "}", '"', "\\\n", "a=b\n", "[", "{", "- ", "a;\n", "  ", "x"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "\n",
+        " \n",
+        "[program:a]\n",
+        "FROM a\n",
+        "FROM ",
+        "workers = 1\n",
+        "(",
+        "services:\n",
+        "a {",
+        "}",
+        '"',
+        "\\\n",
+        "a=b\n",
+        "[",
+        "{",
+        "- ",
+        "a;\n",
+        "  ",
+        "x",
+    ],
+)
 def test_a_long_run_of_one_thing_takes_no_long_time(reader: Reader, part: str) -> None:
     text = part * (100_000 // len(part))
     start = time.process_time()

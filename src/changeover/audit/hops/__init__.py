@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.hops import kong, nginx, systemd
+from changeover.audit.hops import app, containers, kong, nginx, systemd
 from changeover.audit.view import Hop, StopPath
 from changeover.conf.document import Document
 
-HOPS: tuple[Callable[[Sequence[Document], Assumptions], Iterator[Hop]], ...] = (nginx.hops, kong.hops)
-STOPS: tuple[Callable[[Sequence[Document]], Iterator[StopPath]], ...] = (systemd.stops,)
+HOPS: tuple[Callable[[Sequence[Document], Assumptions], Iterator[Hop]], ...] = (nginx.hops, kong.hops, app.hops)
+STOPS: tuple[Callable[[Sequence[Document]], Iterator[StopPath]], ...] = (systemd.stops, containers.stops)

@@ -1,0 +1,135 @@
+"""How images, compose services and supervisord programs are stopped.
+
+`docker stop` sends the image's STOPSIGNAL and SIGKILL after 10 seconds; supervisord sends stopsignal and SIGKILL after
+stopwaitsecs, 10 too (docs.docker.com/reference/cli/docker/container/stop, supervisord.org/configuration.html).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from changeover.audit.commands import SERVERS, Command, commands
+from changeover.audit.view import Signal, StopPath
+from changeover.conf.compose import ComposeFile, seconds
+from changeover.conf.dockerfile import DockerFile
+from changeover.conf.document import Document
+from changeover.conf.supervisord import SupervisorFile
+from changeover.conf.tree import Map
+
+WAIT = 10.0
+"""Seconds, of Docker and of supervisord."""
+_IMAGES = {
+    "nginx": ("nginx", "QUIT"),
+    "openresty": ("nginx", "QUIT"),
+    "kong": ("kong", "QUIT"),
+    "haproxy": ("haproxy", "USR1"),
+}
+"""Official images -> their software and their STOPSIGNAL."""
+_NUMBERS = {"1": "HUP", "2": "INT", "3": "QUIT", "9": "KILL", "10": "USR1", "12": "USR2", "15": "TERM"}
+
+
+def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
+    """A stop path for each image, service and program that runs a known software."""
+    starts = {(one.place.file, one.object): one for one in commands(documents)}
+    services = [one for one in documents if isinstance(one, ComposeFile)]
+    for one in documents:
+        if isinstance(one, DockerFile) and not services:  # a service says how its container is stopped
+            yield from _image(one, starts.get((one.file, one.file)))
+        elif isinstance(one, ComposeFile):
+            for name, service in one.services.items.items():
+                if isinstance(service, Map):
+                    images = [image for image in documents if isinstance(image, DockerFile)]
+                    yield from _service(one, name, service, starts.get((one.file, f"service {name}")), images, starts)
+        elif isinstance(one, SupervisorFile):
+            for program in one.programs:
+                start = starts.get((one.file, program.name))
+                if start is not None and (software := start.software) is not None:
+                    signal, wait = program.values.get("stopsignal"), program.values.get("stopwaitsecs")
+                    text = f"stopsignal={signal.value}" if signal else "stopsignal is not set, so it is TERM"
+                    name_ = _name(signal.value if signal else "TERM")
+                    after = wait.value if wait else "10"
+                    limit = float(after) if after.isdigit() else None
+                    kill = f"stopwaitsecs={after}" if wait else "stopwaitsecs is not set, so it is 10"
+                    yield StopPath(
+                        software,
+                        f"program {program.name}",
+                        program.place,
+                        (
+                            Signal(0.0, name_, signal.place if signal else program.place, text),
+                            *((Signal(limit, "KILL", wait.place if wait else program.place, kill),) if limit else ()),
+                        ),
+                        missing="" if limit is not None else "stopwaitsecs as a number",
+                    )
+
+
+def _image(image: DockerFile, start: Command | None) -> Iterator[StopPath]:
+    found = image_signal(image, start)
+    if found is not None:
+        software, signal = found
+        missing = "how long the container has to stop: `docker stop` waits 10 s unless its --time is longer"
+        yield StopPath(software, image.file, signal.place, (signal,), missing=missing)
+
+
+def image_signal(image: DockerFile, start: Command | None) -> tuple[str, Signal] | None:
+    """The software of an image, and the signal that stops it."""
+    base = next((one for one in reversed(image.instructions) if one.name == "FROM"), None)
+    known = _IMAGES.get(_base(base.value)) if base else None
+    software = (start.software if start else None) or (known[0] if known else None)
+    if software is None or base is None:
+        return None
+    given = next((one for one in reversed(image.last_stage) if one.name == "STOPSIGNAL"), None)
+    if given is not None:
+        return software, Signal(0.0, _name(given.value), given.place, f"STOPSIGNAL {given.value}")
+    name = known[1] if known and known[0] == software else "TERM"
+    place = start.place if start else base.place
+    return software, Signal(0.0, name, place, f"STOPSIGNAL is not set, so it is SIG{name}")
+
+
+def _service(
+    file: ComposeFile,
+    name: str,
+    service: Map,
+    start: Command | None,
+    images: Sequence[DockerFile],
+    starts: dict[tuple[str, str], Command],
+) -> Iterator[StopPath]:
+    software = start.software if start else None
+    known = _IMAGES.get(_base(service.text("image") or ""))
+    signal_name = known[1] if known else "TERM"
+    software = software or (known[0] if known else None)
+    text, place = f"stop_signal is not set, so it is SIG{signal_name}", service.place
+    if service.get("build") is not None and len(images) == 1:
+        inner = image_signal(images[0], starts.get((images[0].file, images[0].file)))
+        if inner is not None:
+            software = software or inner[0]
+            signal_name, text, place = inner[1].name, inner[1].text, inner[1].place
+    if software is None:
+        return
+    if (given := service.text("stop_signal")) is not None:
+        signal_name, text, place = _name(given), f"stop_signal: {given}", service.keys["stop_signal"]
+    grace = service.text("stop_grace_period")
+    limit = WAIT if grace is None else seconds(grace)
+    kill = "stop_grace_period is not set, so it is 10 s" if grace is None else f"stop_grace_period: {grace}"
+    at = service.keys.get("stop_grace_period", service.place)
+    signals = (
+        Signal(0.0, signal_name, place, text),
+        *((Signal(limit, "KILL", at, kill),) if limit is not None else ()),
+    )
+    missing = "" if limit is not None else "stop_grace_period as a duration"
+    yield StopPath(software, f"service {name}", service.keys.get("image", service.place), signals, missing=missing)
+
+
+def _base(image: str) -> str:
+    """`docker.io/library/nginx:1.27 AS x` -> `nginx`."""
+    return re.split(r"[:@]", image.split()[-3 if " as " in image.lower() else -1] if image.split() else "")[0].rsplit(
+        "/", 1
+    )[-1]
+
+
+def _name(signal: str) -> str:
+    bare = signal.strip().strip("\"'").upper().removeprefix("SIG")
+    return _NUMBERS.get(bare, bare)
+
+
+__all__ = ["SERVERS", "image_signal", "stops"]

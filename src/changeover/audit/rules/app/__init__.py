@@ -1,0 +1,1 @@
+"""Rules about application servers and how they are started."""

@@ -1,0 +1,68 @@
+"""HC03: health checks of Google Cloud cannot reach Kong's status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from changeover.audit.assumptions import Assumptions
+from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
+from changeover.audit.google.facts import services_in_front
+from changeover.audit.hops.kong import Kong
+from changeover.audit.rule import Rule
+from changeover.audit.view import View
+
+
+def check(view: View, asked: Assumptions) -> Iterator[Finding]:
+    for hop in view.of(Kong):
+        found = hop.setting("status_listen", str, "127.0.0.1:8007", "127.0.0.1:8007")
+        google = asked.behind == "google" or bool(services_in_front(view, hop))
+        if found.value is None:
+            yield unknown(found.place, hop.name, found.text, found.missing)
+        elif not found.value.startswith(("127.", "localhost", "[::1]", "off")):
+            paths = [one.body.text("httpHealthCheck", "requestPath") for one in view.google.of("healthCheck")]
+            yield met(
+                found.place, hop.name, f"{found.text}{'; ' + ', '.join(filter(None, paths)) if any(paths) else ''}"
+            )
+        elif asked.behind is None and not google:
+            missing = "what checks its health: `--assume behind=google` or `clients`"
+            yield unknown(found.place, hop.name, f"{found.text}: it is out of reach from outside", missing)
+        elif not google:
+            yield met(found.place, hop.name, f"{found.text}; no load balancer of Google Cloud checks it")
+        else:
+            yield violated(
+                found.place,
+                hop.name,
+                f"{found.text}: health checks of Google Cloud cannot reach it",
+                get=Effect.ERROR,
+                post=Effect.ERROR,
+                consequence="Kong is checked at another port, which answers while Kong drains: a GET and a POST are "
+                "sent to a node that is about to stop",
+                fix="status_listen = 0.0.0.0:8007, and a health check of /status/ready",
+            )
+
+
+RULE = Rule(
+    id="HC03",
+    name="kong-status-out-of-reach",
+    severity=Severity.ERROR,
+    what="Kong behind Google Cloud reports its readiness on the loopback address only.",
+    why="`status_listen` is 127.0.0.1:8007 unless set (since 3.6). A health check from outside needs an address of"
+    " the machine, and the path /status/ready, which is 503 while Kong drains or has no configuration.",
+    sources=("https://developer.konghq.com/gateway/configuration/#status-listen",),
+    bad={
+        "kong.conf": """\
+proxy_listen = 0.0.0.0:8000
+# expect: HC03
+status_listen = 127.0.0.1:8007
+""",
+    },
+    good={
+        "kong.conf": """\
+proxy_listen = 0.0.0.0:8000
+status_listen = 0.0.0.0:8007
+""",
+    },
+    fix="Set `status_listen = 0.0.0.0:8007`, with a firewall, and check /status/ready.",
+    check=check,
+    assume={"behind": "google"},
+)

@@ -1,0 +1,98 @@
+"""Reads settings of gunicorn, which are a Python file: by its syntax tree, never by running it.
+
+A value that is not literal is None: what a function returns is not known. `os.getenv("X", "30")` has its default.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from changeover.conf.document import Document
+from changeover.conf.place import Place, Unreadable
+
+_KEYS = (
+    "bind|workers|worker_class|threads|timeout|graceful_timeout|keepalive|wsgi_app|max_requests|preload_app"
+    "|worker_connections|accesslog|errorlog|loglevel|proc_name"
+)
+_SIGN = re.compile(rf"^(?:{_KEYS})[ \t]*=[^=]", re.MULTILINE)
+_DISTINCT = re.compile(r"^(?:bind|workers|worker_class|graceful_timeout|wsgi_app)[ \t]*=[^=]", re.MULTILINE)
+_NAME = re.compile(r"gunicorn[\w.-]*\.py$")
+
+
+@dataclass(frozen=True)
+class PythonValue:
+    """`value` is None where the expression is not literal."""
+
+    value: str | float | None
+    text: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class GunicornFile(Document):
+    values: Mapping[str, PythonValue]
+
+
+def recognises(text: str, file: str) -> bool:
+    if _NAME.search(file):
+        return _SIGN.search(text) is not None
+    return file.endswith(".py") and len(_SIGN.findall(text)) > 2 and len(_DISTINCT.findall(text)) > 1
+
+
+def read(text: str, file: str) -> tuple[GunicornFile, ...]:
+    """Raises Unreadable."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise Unreadable("this is not Python", Place(file, getattr(error, "lineno", None) or 0)) from error
+    values: dict[str, PythonValue] = {}
+    for node in tree.body:
+        target, value = None, None
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            target, value = node.targets[0], node.value
+        elif isinstance(node, ast.AnnAssign):
+            target, value = node.target, node.value
+        if isinstance(target, ast.Name) and value is not None:
+            text_of = ast.get_source_segment(text, value) or ""
+            place = Place(file, node.lineno, node.col_offset + 1)
+            values[target.id] = PythonValue(_literal(value, values, 0), f"{target.id} = {text_of[:60]}", place)
+    return (GunicornFile(file, values),)
+
+
+def _literal(node: ast.expr, known: Mapping[str, PythonValue], depth: int) -> str | float | None:
+    if depth > 20:
+        return None
+    match node:
+        case ast.Constant(value=bool()):
+            return None
+        case ast.Constant(value=str() | int() | float() as value):
+            return value
+        case ast.Name(id=name) if name in known:
+            return known[name].value
+        case ast.Call(func=ast.Name(id="int" | "float" | "str" as kind), args=[inner]):
+            found = _literal(inner, known, depth + 1)
+            try:
+                return None if found is None else {"int": int, "float": float, "str": str}[kind](found)
+            except (ValueError, OverflowError):
+                return None
+        case ast.Call(func=ast.Attribute(attr="getenv" | "get"), args=[_, default]):
+            return _literal(default, known, depth + 1)
+        case ast.BoolOp(op=ast.Or(), values=[*_, last]):
+            return _literal(last, known, depth + 1)
+        case ast.BinOp(left=left, op=op, right=right):
+            a, b = _literal(left, known, depth + 1), _literal(right, known, depth + 1)
+            if not isinstance(a, int | float) or not isinstance(b, int | float) or abs(a) > 1e9 or abs(b) > 1e9:
+                return None
+            match op:
+                case ast.Mult():
+                    return a * b
+                case ast.Add():
+                    return a + b
+                case ast.Sub():
+                    return a - b
+    return None
