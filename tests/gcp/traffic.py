@@ -56,7 +56,7 @@ class Traffic:
                         time.sleep(self._seconds / 20)  # the pace of a slow client
                     answer = b"".join(iter(lambda: line.recv(4096), b""))
                 status, body = answer.split(b" ")[1].decode(), answer.rpartition(b"\r\n\r\n")[2]
-                self._note("POST", status if body == b"20000" else f"{status} {body!r}")
+                self._note("POST", status if body.strip() == b"20000" else f"{status} {body!r}")
             except (OSError, IndexError) as error:
                 self._note("POST", repr(error))
 

@@ -1,0 +1,70 @@
+"""VMs with the real agent beside the application: a roll drains them by what the kernel of each VM's address shows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.gcp.chains import AGENT_PORT, TOKEN, GcpChain, agent_world
+from tests.gcp.clients import ZonalGroup
+from tests.gcp.fakes import Fake, Json, running, until
+from tests.gcp.traffic import Traffic
+from tests.gcp.worlds import APP, PORT, template
+
+SCRIPT = f"""
+HOST=${{GCE_METADATA_HOST%%:*}}
+NAME=$(curl -s -H 'Metadata-Flavor: Google' "http://$GCE_METADATA_HOST/computeMetadata/v1/instance/name")
+{sys.executable} -I -S {APP} {PORT} &
+cat > agent.yaml <<END
+kind: app
+name: $NAME
+host: $HOST
+port: {PORT}
+listen: $HOST:{AGENT_PORT}
+token_env: AGENT_TOKEN
+lame_duck_file: $PWD/lame-duck
+END
+AGENT_TOKEN={TOKEN} exec {sys.executable} -m changeover agent --config agent.yaml
+"""
+"""The application ends at once on SIGTERM: only an empty VM may be deleted."""
+
+
+def real_world() -> Json:
+    world = agent_world(drain=1, speed=10)
+    world["resources"]["global/instanceTemplates"] = [template(name, SCRIPT) for name in ("web-v1", "web-v2")]
+    world["resources"]["global/backendServices"][0]["timeoutSec"] = 600
+    return world
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fake]:
+    with running(real_world(), tmp_path_factory.mktemp("fake")) as made:
+        ZonalGroup(made).serving(2)
+        yield made
+
+
+def test_a_roll_waits_for_the_uploads_that_the_agents_see(fake: Fake, tmp_path: Path) -> None:
+    group, chain = ZonalGroup(fake), GcpChain(fake, tmp_path)
+    chain.run("up")
+    assert chain.status()["state"] == "serving"
+    with Traffic(fake.address("web"), uploads=4, upload_seconds=4.0) as traffic:
+        until(lambda: traffic.outcomes["POST 200"] >= 4 or traffic.lost, "uploads to arrive")
+        chain.run("roll", "web", "--to", "v2")
+    assert traffic.lost == []
+    assert traffic.outcomes["POST 200"] > 8
+    assert {one["template"] for one in chain.status()["instances"]} == {"v2"}
+    until(lambda: len(group.instances()) == 2, "the old VMs to be deleted")
+    found = chain.run("doctor", "-f", str(chain.file), code=1)
+    assert "fatal" not in found, found
+    chain.run("down")
+
+
+def test_a_vm_that_is_preempted_leaves_the_balancer_by_itself(fake: Fake) -> None:
+    group = ZonalGroup(fake)
+    victim = min(group.serving(2))
+    logs = list(fake.folder.rglob(f"{victim}-*/log"))
+    fake.fault(do="preempt", instance=victim)
+    said = "the VM is being preempted: the agent answers not ready from now on"
+    until(lambda: any(said in log.read_text(encoding="utf-8") for log in logs), "the agent to see the notice")
