@@ -1,20 +1,24 @@
-"""A tier is rolled behind Envoys that the chain does not start: nothing is lost at any of their nodes."""
+"""A tier is rolled behind HAProxies and Envoys that the chain does not start: nothing is lost at any of their nodes."""
 
 from __future__ import annotations
 
 import re
 import signal
 import subprocess
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import httpx
 import pytest
 import yaml
-from tests.chain.chains import Chain, Command, running_in, until
+from tests.chain.chains import CLIENT, Chain, Command, running_in, until
 from tests.outside.envoys import envoys
+from tests.outside.haproxies import LOADS, SLOTS, haproxies
 
 from changeover.model.chain import Tier
 
@@ -118,7 +122,7 @@ def test_a_tier_is_rolled_behind_two_envoys_while_one_of_them_restarts_and_nothi
     first.start()
     with wrk(first.port) as report:
         assert chain.roll("web", goal)["outcome"] == "completed"
-    assert not lost(report[0])
+    assert not lost(report[0]), report[0]
     assert probe.signal(signal.SIGTERM).end().code == 0
     behind_envoys.serves(goal)
 
@@ -133,6 +137,107 @@ def test_an_envoy_that_is_not_named_goes_on_sending_to_instances_that_are_gone(b
         assert probe.signal(signal.SIGTERM).end().code == 3
     finally:
         behind_envoys.write()
+
+
+# -- HAProxies -----------------------------------------------------------------------------------------------------
+
+
+def of_haproxies(nodes: list[Any]) -> dict[str, Any]:
+    """With slots, and a state file for each node."""
+    files = [node.state_file for node in nodes]
+    return {"kind": "haproxy", "nodes": [node.socket for node in nodes], "slots": "slot", "state_files": files}
+
+
+def adding(nodes: list[Any]) -> dict[str, Any]:
+    return {"kind": "haproxy", "nodes": [node.socket for node in nodes]}
+
+
+@contextmanager
+def gets(port: int) -> Iterator[Counter[str]]:
+    """GETs through one node, one after the other: how many ended how.
+
+    A reload of HAProxy closes connections of clients that wait for a request, rollout or not. What meets that close
+    gets no byte of an answer, and is sent again, once, as a browser does.
+    """
+    found, end = Counter[str](), threading.Event()
+
+    def send() -> None:
+        with httpx.Client(**CLIENT) as client:
+            while not end.is_set():
+                for attempt in range(2):
+                    try:
+                        found[str(client.get(f"http://127.0.0.1:{port}/hello").status_code)] += 1
+                    except httpx.TransportError as error:
+                        found[type(error).__name__] += attempt
+                        continue
+                    break
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield found
+    finally:
+        end.set()
+        thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def behind_haproxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
+    with (
+        haproxies(tmp_path_factory.mktemp("haproxies"), 2, *LOADS, SLOTS) as nodes,
+        brought_up(tmp_path_factory.mktemp("slots"), nodes, of_haproxies) as behind,
+    ):
+        yield behind
+
+
+def test_a_tier_is_rolled_through_slots_of_two_haproxies_while_one_is_reloaded_and_nothing_is_lost(
+    behind_haproxies: Behind,
+) -> None:
+    chain, (first, _) = behind_haproxies.chain, behind_haproxies.nodes
+    goal, probe = chain.other("web"), behind_haproxies.probe()
+    with gets(first.port) as ended:
+        roll = chain.start("roll", "web", "--to", goal, "--json")
+        roll.says("draining", "out of every router")
+        first.reload()
+        done = roll.end(0)
+        assert done.json["outcome"] == "completed"
+        assert f"{first.socket} was restarted or reloaded" in done.err
+    assert +ended == {"200": ended["200"]}
+    assert ended["200"] > 100
+    assert probe.signal(signal.SIGTERM).end().code == 0
+    behind_haproxies.serves(goal)
+
+
+def test_an_haproxy_that_is_not_named_goes_on_sending_to_instances_that_are_gone(behind_haproxies: Behind) -> None:
+    chain = behind_haproxies.chain
+    behind_haproxies.write(behind_haproxies.nodes[:1], drain={"deadline": "1s", "policy": "cut"})
+    try:
+        probe = behind_haproxies.probe()
+        chain.run("roll", "web", "--to", chain.other("web"), "-f", chain.file, code=None)
+        assert probe.signal(signal.SIGTERM).end().code == 3
+    finally:
+        behind_haproxies.write()
+
+
+def test_while_a_node_is_down_the_rollout_waits_and_goes_on_when_it_has_the_added_servers_again(
+    tmp_path: Path,
+) -> None:
+    with haproxies(tmp_path, 2) as nodes, brought_up(tmp_path, nodes, adding) as behind:
+        chain, first = behind.chain, nodes[0]
+        probe = behind.probe()
+        roll = chain.start("roll", "web", "--to", "v2", "--json")
+        roll.says("draining", "out of every router")
+        first.kill()
+        roll.says("ready: no confirmation from", f"{first.socket} (HAProxy did not answer")
+        assert {one["template"] for one in chain.instances("web", phase="admitted")} == {"v1", "v2"}
+        first.start()
+        done = roll.end(0)
+        assert done.json["outcome"] == "completed"
+        assert f"{first.socket} was restarted or reloaded" in done.err
+        assert probe.signal(signal.SIGTERM).end().code == 0
+        behind.serves("v2")
+        chain.run("down")
+        assert [name for node in nodes for name in node.servers()] == []
 
 
 def test_down_takes_the_members_out_of_every_file(behind_envoys: Behind) -> None:

@@ -37,6 +37,7 @@ from changeover.hops.app.settings import AppSettings
 from changeover.hops.envoy.external_settings import ExternalEnvoy
 from changeover.hops.envoy.own_rules import PLACEHOLDERS as PLACED_IN_ENVOY
 from changeover.hops.envoy.settings import EnvoySettings
+from changeover.hops.haproxy.external.settings import ExternalHaproxy
 from changeover.hops.haproxy.own_rules import PLACEHOLDERS as PLACED_IN_HAPROXY
 from changeover.hops.haproxy.settings import HaproxyHttpSettings, HaproxyTcpSettings
 from changeover.hops.kong.external_settings import ExternalKong
@@ -120,6 +121,7 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ),
     ("app.md", "settings"): lambda: settings(AppSettings),
     ("envoy.md", "router"): lambda: settings(ExternalEnvoy),
+    ("haproxy.md", "router"): lambda: settings(ExternalHaproxy),
     ("kong.md", "router"): lambda: settings(ExternalKong),
     ("kong.md", "settings"): lambda: settings(KongSettings),
     ("own_nginx.md", "placeholders"): lambda: placeholders(PLACED),

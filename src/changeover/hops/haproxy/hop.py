@@ -12,6 +12,9 @@ from signal import SIGUSR1
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from changeover.hops.haproxy import binary, config, own_config, questions
+from changeover.hops.haproxy.external.render import render
+from changeover.hops.haproxy.external.router import ExternalHaproxyRouter
+from changeover.hops.haproxy.external.settings import ExternalHaproxy
 from changeover.hops.haproxy.own_rules import ends_tls, problems
 from changeover.hops.haproxy.own_text import filled
 from changeover.hops.haproxy.settings import HaproxyCertificate, HaproxyHttpSettings, HaproxyTcpSettings
@@ -20,13 +23,16 @@ from changeover.kit import descriptors
 from changeover.kit.http import TIMEOUT, not_ok
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError, fail
-from changeover.model.hop_traits import HopTraits
+from changeover.model.hop_traits import HopTraits, KnownHops
 from changeover.model.instance import InFlight, Instance, LaunchSpec
+from changeover.model.readiness import Readiness
 from changeover.model.software import Missing
-from changeover.ports import LaunchContext
+from changeover.ports import LaunchContext, Serving
 
 if TYPE_CHECKING:
     import httpx
+
+    from changeover.model.chainfile import ParsedChain
 
 _Settings = TypeVar("_Settings", HaproxyHttpSettings, HaproxyTcpSettings)
 FILE = "haproxy.cfg"
@@ -109,6 +115,8 @@ class HaproxyHttp(_Haproxy):
         ends_with="config",
         names_clients=True,
         trusts_peers=True,
+        panics=False,  # as a router outside of the chain
+        external_router=ExternalHaproxy,
     )
 
     @staticmethod
@@ -116,6 +124,15 @@ class HaproxyHttp(_Haproxy):
         if settings.config is None:
             return "http" if settings.tls is False else "tls"
         return "tls" if ends_tls(settings.config) else "http"
+
+    def external_router(
+        self, tier: Tier, settings: ExternalHaproxy, readiness: Readiness | None, membership: str
+    ) -> ExternalHaproxyRouter:
+        return ExternalHaproxyRouter(tier, settings, Path(membership))
+
+    @classmethod
+    def render(cls, parsed: ParsedChain, hops: KnownHops, serving: Serving) -> str:
+        return render(parsed, hops, serving)
 
     def _generated(self, settings: HaproxyHttpSettings, context: LaunchContext) -> str:
         return config.http_config(settings, context, descriptors.hard_limit())

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+from changeover.haproxy.checks import check_lines
 from changeover.haproxy.runtime_api import RuntimeApi, Server
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
@@ -117,24 +118,7 @@ def _balance(tier: Tier, *, first: bool) -> str:
 
 
 def _check(tier: Tier, readiness: Readiness) -> str:
-    """What a check asks, and what it expects; without a line it only connects."""
-    if readiness.tcp:
-        return ""
-    headers = {"Host": readiness.host or tier.name}
-    headers |= {name: value for name, value in readiness.request_headers.items() if name != "Host"}
-    sent = "".join(f" hdr {name} {_quoted(value.replace('%', '%%'))}" for name, value in headers.items())
-    lines = [
-        "option httpchk",
-        f"http-check send meth GET uri {_quoted(readiness.path or '/')} ver HTTP/1.1{sent}",
-        f"http-check expect status {','.join(map(str, readiness.status))}",
-        *([f"http-check expect string {_quoted(readiness.body)}"] if readiness.body else []),
-    ]
-    return "".join(f"    {line}\n" for line in lines)
-
-
-def _quoted(text: str) -> str:
-    """A word of HAProxy's configuration in which no character has a meaning."""
-    return "'" + text.replace("'", "'\\''") + "'"
+    return "".join(f"    {line}\n" for line in check_lines(tier, readiness))
 
 
 def panic_of(tier: str) -> str:
