@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGTERM
 
 import pytest
 import yaml
@@ -72,3 +73,21 @@ def test_a_template_that_never_serves_is_undone_with_the_question_the_answer_and
         assert "connecting to ***" in told
     assert PASSWORD not in undone.out + undone.err
     assert chain.get("/").text.startswith("fine")
+
+
+def test_a_guarded_rollout_without_any_request_to_judge_by_is_paused_and_never_completes(chain: Chain) -> None:
+    roll = chain.start("roll", "web", "--to", "lying", "--json")
+    assert "no-broken-requests/broken: " in roll.says("paused: guard: ")
+    chain.run("abort")
+    assert roll.end(1).json["outcome"] == "undone"
+
+
+def test_a_template_that_is_ready_before_it_serves_is_seen_by_the_requests_of_the_probe(chain: Chain) -> None:
+    """Neither the controller nor a router asks for anything but the readiness, so a guard must."""
+    probe = chain.start("probe", "--json")
+    probe.says("GET")
+    undone = chain.run("roll", "web", "--to", "lying", "--json", code=None)
+    assert undone.json["outcome"] == "undone"
+    assert "guard: no-broken-requests/broken: " in undone.json["reason"]
+    assert "status 502" in undone.json["reason"]
+    probe.signal(SIGTERM).end(3)

@@ -62,6 +62,7 @@ class Controller:
         settings = rollout_settings(
             tier,
             weighed=isinstance(runtime.routers[tier.name], CanWeigh),
+            guards=runtime.guards_of(tier.name),
             needs_traffic=bool(tier.update.guard),
             ask_first=any(hook.point is Point.BEFORE_STEP for hook in runtime.chain.hooks),
             follows_health=isinstance(runtime.routers[tier.name], FollowsHealth),

@@ -69,7 +69,8 @@ async def _guard_step(
         if missing != "" and (why := await witness.missing(cohorts)) != missing:
             missing = why
             feed(on.TrafficSeen(now(), missing))
-        for sample in await look(run, sources, cohorts, now()):
+        comparing = machine.fleet.count((Phase.ADMITTED,), other_than=goal) > 0
+        for sample in await look(run, sources, cohorts, now(), comparing=comparing):
             verdict = run.take(sample)
             if verdict.state == "passed" and missing:
                 # The old instances alone were measured. The next round begins at once; time ends the step.

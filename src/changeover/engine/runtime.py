@@ -5,7 +5,7 @@ Commands that only read a chain import this module and not the controller. Refus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
@@ -91,6 +91,10 @@ class ChainRuntime:
         traits, stop = self.hops[instance.tier].traits, self._stop(instance.tier, instance.template)
         return Signals[f"SIG{stop.signal}"] if stop.signal else traits.stop_signal, stop.to or traits.stop_to
 
+    def guards_of(self, tier: str) -> tuple[Guard, ...]:
+        """The guards of a tier."""
+        return self.guarding[tier].guards if tier in self.guarding else ()
+
     def stop_grace(self, tier: str) -> dict[str, float]:
         """Template -> seconds from the stop signal to SIGKILL, where the chain file has such a time."""
         return {name: stop.grace for name, stop in self.stops[tier].items() if stop.grace is not None}
@@ -103,10 +107,15 @@ class ChainRuntime:
         return self.stops[tier].get(template, Stop())
 
 
+ASKING = 1.0
+"""Seconds for a look of the guard, and for its source to answer."""
+
+
 def rollout_settings(
     tier: Tier,
     *,
     weighed: bool,
+    guards: Collection[Guard] = (),
     ask_first: bool = False,
     needs_traffic: bool = False,
     follows_health: bool = False,
@@ -114,6 +123,10 @@ def rollout_settings(
 ) -> RolloutSettings:
     """The numbers that the core needs of a tier, from the chain file."""
     update = tier.update
+    # A guard that has no sample yet has proved nothing: the rollout ends after its first one, or is paused without.
+    guarded = max((guard.known_after for guard in guards), default=0.0)
+    least = max(5 * update.min_ready, guarded + ASKING if guarded else 0.0)
+    watch = least if update.watch is None else update.watch
     return RolloutSettings(
         tier=tier.name,
         size=tier.size,
@@ -126,7 +139,7 @@ def rollout_settings(
         strategy=update.strategy,
         steps=tuple(_canary_step(step) for step in update.steps),
         bake=update.bake,
-        watch=5 * update.min_ready if update.watch is None else update.watch,
+        watch=watch,
         watch_limit=update.progress_deadline if update.watch is None else update.watch,
         hold=update.switch == "when-promoted",
         fresh_baseline=update.baseline == "fresh",

@@ -148,7 +148,7 @@ class Update(ConfigModel):
         "replaced and begins the time anew; when too many die, the rollout is undone. After a death, no old instance "
         "leaves before the newest one has served for as long. None: the longest drain of the rollout, at least five "
         "times `min_ready` and at most `progress_deadline`: a version that dies at the end of its longest requests "
-        "shows it in no shorter time. `plan` counts it.",
+        "shows it in no shorter time. With a guard, also as long as that needs for a sample. `plan` counts it.",
     )
     abandoned: Literal["resume", "undo", "wait"] = Field(
         "wait",

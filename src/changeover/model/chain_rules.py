@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from changeover.kit.human import human_seconds
 from changeover.model.chain import Chain, Tier
 from changeover.model.guard import Guard, resolve
 from changeover.model.health import QUESTION
@@ -159,8 +160,21 @@ def _guards(chain: Chain, tier: Tier, outer: Tier | None, hops: KnownHops) -> It
     """Guards whose source cannot answer for this tier: they would only ever pause it."""
     for position, guard in enumerate(resolve(tier.update.guard, chain.guards)):
         at = ("update", "guard", position)
+        yield from _unheard(tier, guard)
         yield from _unnamed_instances(chain, tier, guard, at)
         yield from _uncounted_requests(tier, outer, guard, at, hops)
+
+
+def _unheard(tier: Tier, guard: Guard) -> Iterator[RuleViolation]:
+    """A rollout that ends before a guard has a sample has passed without one."""
+    watch = tier.update.watch
+    if watch is not None and tier.update.strategy == "rolling" and watch < guard.known_after:
+        yield RuleViolation(
+            ("update", "watch"),
+            f"guard {guard.name} needs {human_seconds(guard.known_after)} to have a sample, or to find that it gets "
+            f"none, and the rollout is complete {human_seconds(watch)} after its last instance began to serve",
+            f"Remove `watch`, or set it to {human_seconds(guard.known_after)} or more.",
+        )
 
 
 def _unnamed_instances(chain: Chain, tier: Tier, guard: Guard, at: tuple[str | int, ...]) -> Iterator[RuleViolation]:

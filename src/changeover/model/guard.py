@@ -184,6 +184,16 @@ class Condition(ConfigModel):
         return self.alpha / 2 if look == self.count else self.alpha / 2 / (self.count - first)
 
     @property
+    def known_after(self) -> float:
+        """Seconds after which it has a sample, or so many missing ones that it pauses the rollout.
+
+        0 for a comparison: at the end of a rollout there is nothing left to compare with.
+        """
+        if self.dry_run or self.against_baseline:
+            return 0.0
+        return self.initial_delay + (self.missing_limit + 1) * self.interval
+
+    @property
     def asks_for_names(self) -> bool:
         """Whether the condition needs a tier whose instances name themselves in responses. Only the last tier of a
         chain does: the other tiers forward its responses."""
@@ -252,6 +262,11 @@ class Guard(ConfigModel):
 
     name: Name = Field(description="The guard's name in `update.guard` and in reports.")
     conditions: tuple[Condition, ...] = Field(min_length=1, description="All of them must hold.")
+
+    @property
+    def known_after(self) -> float:
+        """Seconds after which each of its conditions has a sample, or pauses the rollout."""
+        return max(condition.known_after for condition in self.conditions)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

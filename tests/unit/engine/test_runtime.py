@@ -14,6 +14,7 @@ from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.runtime import ChainRuntime, Progress, check_templates, rollout_settings
 from changeover.model.chain import Tier
 from changeover.model.errors import ChangeoverError
+from changeover.model.guard import LATENCY_NOT_WORSE, NO_BROKEN_REQUESTS
 from changeover.rollout.tier.settings import CanaryStep
 
 
@@ -52,6 +53,14 @@ def test_a_blue_green_switch_is_held_only_where_the_chain_file_asks_for_it() -> 
     held = tier(update={"strategy": "blue-green", "switch": "when-promoted", "bake": "20s"})
     assert (rollout_settings(held, weighed=False).hold, rollout_settings(held, weighed=False).bake) == (True, 20.0)
     assert not rollout_settings(tier(update={"strategy": "blue-green"}), weighed=False).hold
+
+
+def test_a_guarded_rollout_is_watched_until_each_guard_has_a_sample_or_pauses_it_for_want_of_one() -> None:
+    brief, guards = tier(update={"min_ready": "100ms"}), (NO_BROKEN_REQUESTS, LATENCY_NOT_WORSE)
+    assert rollout_settings(brief, weighed=False).watch == 0.5
+    assert rollout_settings(brief, weighed=False, guards=guards[:1]).watch == 7.0
+    assert rollout_settings(brief, weighed=False, guards=guards[1:]).watch == 0.5, "nothing is left to compare with"
+    assert rollout_settings(tier(update={"watch": "30s"}), weighed=False, guards=guards).watch == 30.0
 
 
 @pytest.fixture

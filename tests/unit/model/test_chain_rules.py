@@ -187,6 +187,14 @@ COUNTERS = {
 }
 
 
+def test_a_watch_that_ends_before_a_guard_has_a_sample_is_refused() -> None:
+    brief = {"update": {"guard": ["no-broken-requests"], "watch": "5s"}}
+    (violation,) = found(front(), runtime(**brief))
+    assert violation.path == ("tiers", 1, "update", "watch")
+    assert "guard no-broken-requests needs 6s to have a sample" in violation.what
+    assert found(front(), runtime(update={**brief["update"], "watch": "6s"})) == []
+
+
 def watched(*guards: str) -> dict[str, Any]:
     return {"update": {"guard": guards}}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import inf
@@ -25,6 +25,7 @@ from changeover.cli.rendering.simulation import SimulatedRollouts, data, picture
 from changeover.engine.runtime import rollout_settings
 from changeover.model.chain import Chain, Strategy, Tier
 from changeover.model.errors import fail
+from changeover.model.guard import Guard
 from changeover.model.units import human_seconds
 from changeover.ports import CanWeigh, Router
 from changeover.rollout.invariants import Violation
@@ -144,8 +145,11 @@ def simulate(
 
     async def work(output: Output) -> int:
         async with wired(chain_file(file, state), state) as found:
-            routers = found.runtime.routers
-            fleets = [rules(change.of(one), routers[one.name]) for one in _asked(found.chain, tier)]
+            runtime = found.runtime
+            fleets = [
+                rules(change.of(one), runtime.routers[one.name], runtime.guards_of(one.name))
+                for one in _asked(found.chain, tier)
+            ]
         done = [SimulatedRollouts(fleet, await _rollouts(output, fleet, simulated, seed, runs)) for fleet in fleets]
         output.result(data(done, simulated, seed), picture(done, simulated, seed))
         return exits.DONE if all(one.clean for one in done) else exits.ROLLED_BACK
@@ -186,7 +190,7 @@ def _asked(chain: Chain, name: str) -> Sequence[Tier]:
     return (tier,)
 
 
-def rules(tier: Tier, router: Router) -> RolloutSettings:
+def rules(tier: Tier, router: Router, guards: Collection[Guard] = ()) -> RolloutSettings:
     """The settings of the rollout. Raises ChangeoverError if they allow no replacement."""
     if not (tier.surge or tier.unavailable):
         raise fail(
@@ -194,7 +198,7 @@ def rules(tier: Tier, router: Router) -> RolloutSettings:
             where=tier.name,
             next="Give --surge 1 or more.",
         )
-    return rollout_settings(tier, weighed=isinstance(router, CanWeigh))
+    return rollout_settings(tier, weighed=isinstance(router, CanWeigh), guards=guards)
 
 
 async def _rollouts(

@@ -35,9 +35,9 @@ async def begin(run: GuardRun, sources: Sources, cohorts: Cohorts) -> None:
     await asyncio.gather(*(source.begin(cohorts, run.began) for name, source in sources.items() if name in used))
 
 
-async def look(run: GuardRun, sources: Sources, cohorts: Cohorts, at: float) -> list[Seen]:
+async def look(run: GuardRun, sources: Sources, cohorts: Cohorts, at: float, *, comparing: bool = True) -> list[Seen]:
     """Query all due conditions at once; returns the samples in the order of the conditions. The caller gives them to
-    `run`."""
+    `run`. `comparing`: whether instances of the old template serve; a comparison without them is not due."""
 
     async def ask(key: str) -> Seen:
         condition = run.conditions[key]
@@ -47,7 +47,8 @@ async def look(run: GuardRun, sources: Sources, cohorts: Cohorts, at: float) -> 
             return Missing(at, key, reason)
         return await source.measure(key, condition, cohorts, at)
 
-    return list(await asyncio.gather(*map(ask, run.due(at))))
+    due = [key for key in run.due(at) if comparing or not run.conditions[key].against_baseline]
+    return list(await asyncio.gather(*map(ask, due)))
 
 
 def _without_traffic(condition: Condition, cohorts: Cohorts) -> str:

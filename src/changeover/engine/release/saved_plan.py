@@ -136,7 +136,8 @@ def basis_of(
 def settings_of(runtime: ChainRuntime, tier: Tier) -> RolloutSettings:
     """The rollout settings of a tier, as the controller will have them."""
     asks_hooks = any(hook.point is Point.BEFORE_STEP for hook in runtime.chain.hooks)
-    return rollout_settings(tier, weighed=isinstance(runtime.routers[tier.name], CanWeigh), ask_first=asks_hooks)
+    weighed, guards = isinstance(runtime.routers[tier.name], CanWeigh), runtime.guards_of(tier.name)
+    return rollout_settings(tier, weighed=weighed, guards=guards, ask_first=asks_hooks)
 
 
 def as_listed(member: Member) -> str:

@@ -315,8 +315,8 @@ def has_arrived(context: Context, tier: TierState, at: float) -> bool:
     if isinstance(tier.state, Undoing):
         return _is_done(context, tier, tier.state.admissions)
     rollout = tier.rollout
-    if rollout is None or canary_step(context.settings, tier) is not None:
-        return False
+    if rollout is None or isinstance(tier.state, Paused) or canary_step(context.settings, tier) is not None:
+        return False  # one that a guard has paused for want of data is not complete
     if rollout.previous is not None and at < tier.admitted_at + watch_time(context.settings, rollout):
         return False
     return _is_done(context, tier, rollout.admissions)

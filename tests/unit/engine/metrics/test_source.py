@@ -73,6 +73,12 @@ def test_a_side_without_traffic_gives_no_sample(sides: Cohorts, rule: dict[str, 
     assert seen.why == reason
 
 
+def test_while_no_old_instance_serves_a_comparison_is_not_due() -> None:
+    guards = run(condition("alone"), condition("compared", against_baseline=True))
+    seen = asyncio.run(look(guards, {"probe": Constant(0)}, OLD, BEGAN + 1, comparing=False))
+    assert [one.key for one in seen] == ["g/alone"]
+
+
 def test_broken_requests_count_for_all_instances_even_without_a_canary() -> None:
     broken = condition("a", measure="broken_requests", at_most=0)
     (seen,) = looked(run(broken), {"probe": Constant(0)}, replace(OLD, canary=()))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.unit.rollout.playbook import A, B, C, D, Said, leaving, script
 
 from changeover.rollout.commands import CreateInstance, Finish, Remove
-from changeover.rollout.events import InstanceGone, RouterConfirmed, Started, Tick
+from changeover.rollout.events import ActionRequested, GuardJudged, InstanceGone, RouterConfirmed, Started, Tick
+from changeover.rollout.tier.actions import Action
 
 
 def test_after_a_death_no_old_instance_leaves_before_the_newest_one_has_served_for_the_watch() -> None:
@@ -28,6 +29,18 @@ def test_a_rollout_completes_when_its_newest_instance_has_served_for_the_watch()
         s.leave(A, at=5)
         s.event(Tick(12.9))
         s.event(Tick(13)).expect(Finish("completed"))
+
+
+def test_a_paused_rollout_is_not_complete_though_all_its_instances_are_replaced() -> None:
+    """A guard pauses it for want of data: to complete would be to pass without any."""
+    with script(size=1, watch=10) as s:
+        s.event(Started(0, "v2")).expect(CreateInstance("web-v2-2", "v2"))
+        s.serve("web-v2-2", at=2).expect(*leaving(A))
+        s.leave(A, at=5)
+        s.event(GuardJudged(9, "inconclusive", "no data")).expect(Said("paused: guard: no data"))
+        s.event(Tick(60))
+        assert s.status == "paused"
+        s.event(ActionRequested(61, Action.RESUME)).expect(Said("resume"), Finish("completed"))
 
 
 def test_a_version_that_dies_within_the_watch_again_and_again_is_undone() -> None:
