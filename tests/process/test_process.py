@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from changeover.kit import process
+from changeover.kit import process, sockets
 
 FOREVER = "import signal; print('up', flush=True); signal.pause()"
 """Ends by a signal only."""
@@ -102,7 +103,7 @@ def test_a_signal_reaches_the_process(spawned: Spawned) -> None:
 
 IGNORING = """
 import signal, subprocess
-from changeover.kit import process
+from changeover.kit import process, sockets
 {}
 print(subprocess.run(["sh", "-c", "trap 'exit 7' QUIT; kill -s QUIT $$; exit 8"]).returncode)
 """
@@ -279,3 +280,32 @@ def test_a_process_that_proc_hides_from_its_start_is_refused(tmp_path: Path, mon
 def test_what_cannot_be_run_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         process.spawn(["/nowhere/at-all"], home=tmp_path, env={})
+
+
+ACCEPTS = """
+import os, socket
+assert int(os.environ["LISTEN_PID"]) == os.getpid() and os.environ["LISTEN_FDS"] == "1"
+assert os.read(0, 1) == b"", "its standard input is empty"
+with socket.socket(fileno=3) as listener:
+    print(listener.getsockname()[1], flush=True)
+    listener.accept()[0].sendall(b"hello")
+"""
+
+
+def test_a_process_finds_its_listening_socket_as_descriptor_3_as_under_systemd(tmp_path: Path) -> None:
+    with sockets.listening("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        pid, started = process.spawn([sys.executable, "-c", ACCEPTS], home=tmp_path, env={}, listener=listener)
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            assert client.recv(100) == b"hello"
+        assert (tmp_path / "log").read_text() == f"{port}\n"
+    finally:
+        process.kill_session(pid, started, tmp_path)
+
+
+def test_an_address_that_is_taken_is_named() -> None:
+    with sockets.listening("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"in use: '127\.0\.0\.1:{port}'"):
+            sockets.listening("127.0.0.1", port)

@@ -15,6 +15,7 @@ import os
 import pwd
 import resource
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -59,14 +60,28 @@ class Ownership:
 OWN = Ownership()
 
 
+_INHERIT = 'exec 3<&0 </dev/null; LISTEN_PID=$$; export LISTEN_PID; exec "$@"'
+"""Only the process itself knows its pid before it is the server, which keeps it."""
+
+
 def spawn(
-    argv: Sequence[str], *, home: Path, env: Mapping[str, str], cwd: Path | None = None, allowed: Ownership = OWN
+    argv: Sequence[str],
+    *,
+    home: Path,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    allowed: Ownership = OWN,
+    listener: socket.socket | None = None,
 ) -> tuple[int, int]:
     """Start a session leader that appends its output to `home/log`; return (pid, start time).
 
-    `env` is its whole environment, beside the mark of its home. Raises OSError, or ValueError for a NUL character.
+    `env` is its whole environment, beside the mark of its home. `listener`: a listening socket, which it gets as
+    descriptor 3, as systemd passes one (sd_listen_fds(3)). Raises OSError, or ValueError for a NUL character.
     """
 
+    if listener is not None:
+        argv = ("/bin/sh", "-c", _INHERIT, "sh", *argv)
+        env = {**env, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "http"}
     limits = None if allowed.nofile is None else _limits(allowed.nofile)
     account = _account(allowed.user) if allowed.user and os.geteuid() == 0 else None
     with (home / "log").open("ab") as output:
@@ -74,7 +89,7 @@ def spawn(
             argv,
             cwd=cwd or home,
             env={**env, HOME_MARK: str(home.resolve())},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if listener is None else listener.fileno(),
             stdout=output,
             stderr=output,
             start_new_session=True,

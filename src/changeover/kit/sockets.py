@@ -13,6 +13,9 @@ from changeover.kit import tcp
 # sometimes fails with "address in use" because a client connection happens to hold the port.
 _LISTENERS = range(20000, 32000)
 
+BACKLOG = 4096
+"""Connections that wait to be accepted; the kernel bounds it by net.core.somaxconn, which has that value."""
+
 # TCP states in which the peer may still send or expect bytes: ESTABLISHED, SYN_RECV, CLOSE_WAIT.
 _OPEN = ("01", "03", "08")
 
@@ -41,6 +44,19 @@ def cannot_listen(host: str, port: int) -> str | None:
         except OSError as error:
             return error.strerror or str(error)
         return None
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens on that address. Raises OSError with the address as its `filename`."""
+    found = socket.socket()
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(BACKLOG)
+    except OSError as error:
+        found.close()
+        raise OSError(error.errno, error.strerror, f"{host}:{port}") from error
+    return found
 
 
 def open_connections(port: int, host: str = "") -> int:

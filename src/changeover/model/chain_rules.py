@@ -40,6 +40,7 @@ def violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
             *_affinity(chain, tier, outer, hops),
             *_affinity_name(chain, tier, routed.get(tier.name), hops),
             *_readiness(tier, hops),
+            *_inherited(tier),
             *_checks(tier, routed.get(tier.name), hops),
             *_one_router(tier, routed.get(tier.name)),
             *_panic(tier, routed.get(tier.name), hops),
@@ -73,6 +74,17 @@ def _readiness(tier: Tier, hops: KnownHops) -> Iterator[RuleViolation]:
         what = f"{tier.kind} answers readiness in its own way, at a path of its own"
         yield RuleViolation(
             ("health", given[0]), what, "Remove it. Only a tier of kind app is asked as its author says."
+        )
+
+
+def _inherited(tier: Tier) -> Iterator[RuleViolation]:
+    """The kernel accepts connections to an inherited socket before the application runs."""
+    names = [name for name, template in tier.templates.items() if template.get("listen") == "inherited"]
+    if tier.health.tcp and names:
+        yield RuleViolation(
+            ("health", "tcp"),
+            f"template {names[0]} inherits a socket that accepts connections before the application serves",
+            "Name a `path`, or have the template open its own port.",
         )
 
 

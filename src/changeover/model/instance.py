@@ -149,6 +149,8 @@ class LaunchSpec:
     check: tuple[str, ...] = ()
     known_as: Mapping[str, str] = field(default_factory=dict)
     cwd: str = ""
+    inherits: bool = False
+    """Whether it gets a socket that listens at its address, as descriptor 3."""
     secrets: Mapping[str, SecretSource] = field(default_factory=dict, repr=False)
     umask: int = 0o022
     user: str = ""

@@ -78,6 +78,13 @@ def test_what_a_router_cannot_check_is_refused(health: dict[str, Any], key: str,
     assert found(front(), runtime(health=health)) == []
 
 
+def test_a_connection_says_nothing_where_the_socket_is_inherited() -> None:
+    inherits = {"templates": {"v1": {}, "v2": {"listen": "inherited"}}}
+    assert found(front(), runtime(**inherits)) == []
+    (violation,) = found(front(), runtime(health={"tcp": True}, **inherits))
+    assert violation.what == "template v2 inherits a socket that accepts connections before the application serves"
+
+
 # -- trusted peers -------------------------------------------------------------------------------------------------
 
 

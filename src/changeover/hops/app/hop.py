@@ -72,6 +72,7 @@ class App:
             tuple(fill(word, known) for word in words or _EXAMPLE),
             env={name: fill(word.get_secret_value(), known) for name, word in settings.env.items()},
             cwd="" if own_folder and not settings.cwd else str(Path(context.folder, settings.cwd)),
+            inherits=settings.listen == "inherited",
             secrets=settings.secrets,
             umask=int(settings.umask, 8),
             user=settings.user,

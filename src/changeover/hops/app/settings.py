@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
@@ -52,6 +52,11 @@ class AppSettings(ProcessSettings):
         description="What to run instead of the example application, in the foreground. {host} {port} {name} {version} "
         "{shared} {lame_duck} and {folder} (of the chain file) are replaced; `{{port}}` stands for `{port}`.",
     )
+    listen: Literal["port", "inherited"] = Field(
+        "port",
+        description="How it listens: at `{host}` and `{port}`, or `inherited`: on descriptor 3, a socket that listens "
+        "there already, as under systemd's socket activation (`LISTEN_FDS`).",
+    )
     in_flight: InFlightSettings | None = Field(
         None,
         description="Where an application counts its own requests, such as `{path: /inflight}`. Checked before an "
@@ -60,6 +65,12 @@ class AppSettings(ProcessSettings):
     env: Mapping[VariableName, CommandWord] = Field(
         {}, description="Environment variables. Placeholders are replaced as in `command`."
     )
+
+    @model_validator(mode="after")
+    def _command_inherits(self) -> Self:
+        if self.listen == "inherited" and not self.command:
+            raise ValueError("the example application opens its own port: `listen: inherited` needs a command")
+        return self
 
     @model_validator(mode="after")
     def _user_can_enter(self) -> Self:

@@ -14,6 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL, Signals
@@ -256,11 +257,14 @@ class LocalPlatform:
             await asyncio.to_thread(check_now, launch, folder, self.environments.base(), self._timing.check)
         env = await asyncio.to_thread(self.environments.of, launch, instance.tier, instance.template)
         allowed = process.Ownership(launch.umask, launch.user, launch.nofile)
-        cwd = Path(launch.cwd) if launch.cwd else None
+        cwd, at = Path(launch.cwd) if launch.cwd else None, instance.address
         try:
-            pid, born = process.spawn(launch.argv, home=folder, env=env, cwd=cwd, allowed=allowed)
+            with sockets.listening(at.host, at.port) if launch.inherits else nullcontext() as listener:
+                pid, born = process.spawn(
+                    launch.argv, home=folder, env=env, cwd=cwd, allowed=allowed, listener=listener
+                )
         except OSError as error:
-            where = error.filename if error.filename == launch.cwd else launch.argv[0]
+            where = error.filename if error.filename in (launch.cwd, str(at)) else launch.argv[0]
             raise CannotStart(f"{where}: {error.strerror}") from error
         running = replace(instance, pid=pid, born=born)
         write_instance(folder / "instance.json", running)

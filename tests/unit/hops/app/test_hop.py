@@ -300,3 +300,10 @@ def test_files_that_a_template_names_must_exist(tmp_path: Path) -> None:
     for name in ("code/serve", "app.env", "key"):
         (tmp_path / name).touch(mode=0o755)
     assert list(app.missing_files(settings, tmp_path)) == []
+
+
+def test_a_template_inherits_its_socket_only_where_it_says_so_and_only_with_a_command() -> None:
+    assert not launch(command=["server"]).inherits
+    assert launch(command=["server"], listen="inherited").inherits
+    with pytest.raises(ValidationError, match="needs a command"):
+        AppSettings.model_validate({"listen": "inherited"})
