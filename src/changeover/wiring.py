@@ -50,6 +50,7 @@ from changeover.ports import (
 if TYPE_CHECKING:
     import httpx
 
+    from changeover.engine.metrics.ledger import Versions
     from changeover.engine.metrics.router import ReadCounts
     from changeover.engine.metrics.source import MetricSource, Sources
     from changeover.engine.metrics.traffic import ReadTotals, TrafficWitness
@@ -222,7 +223,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
 
         found: dict[str, MetricSource] = {}
         if ledgers := sorted((state / "ledgers").glob("*.jsonl")):
-            found["probe"] = ProbeSource(LedgerReader(ledgers[-1]))
+            found["probe"] = ProbeSource(LedgerReader(ledgers[-1]), versions=_versions(settings[tier]))
         if chain.prometheus is not None:
             found["prometheus"] = PrometheusSource(chain.prometheus, instances)
         if (outer := chain.in_front(tier)) is not None and isinstance(hop := hops[outer.name], CountsRequests):
@@ -239,7 +240,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         if outer is not None and isinstance(hop := hops[outer.name], CountsRequests):
             totals = partial(_requests, partial(hop.request_counts, tier, partial(nodes_of, outer.name)))
         ledgers = sorted((state / "ledgers").glob("*.jsonl"))
-        return TrafficWitness(totals, LedgerReader(ledgers[-1]) if ledgers else None)
+        return TrafficWitness(totals, LedgerReader(ledgers[-1]) if ledgers else None, _versions(settings[tier]))
 
     runtime = ChainRuntime(
         chain=chain,
@@ -287,6 +288,14 @@ def _folder(file: Path, state: Path) -> Path:
     with contextlib.closing(open_journal(state)) as journal:
         original = journal.chain_file()
     return file.parent if original is None else original.parent
+
+
+def _versions(templates: Mapping[str, Any]) -> Versions:
+    """The versions that responses of these templates name: `version` of an application, else the template."""
+    from changeover.engine.metrics.ledger import Versions
+
+    named = {name: str(getattr(template, "version", "")) for name, template in templates.items()}
+    return Versions({name: version for name, version in named.items() if version})
 
 
 async def _requests(counts: ReadCounts) -> Mapping[str, int]:

@@ -2,7 +2,7 @@
 
 `fine` serves; `unready` answers its readiness with 503 and a password of its environment; `silent` accepts connections
 and answers nothing; `deaf` never listens; `workers` starts a server and ends; `lying` is ready and answers every other
-request with 502.
+request with 502; `slow` needs 30 ms for it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         asked = self.path == "/healthz"
+        if WAY == "slow" and not asked:
+            time.sleep(0.03)
         status = 503 if asked and WAY == "unready" else 502 if not asked and WAY == "lying" else 200
         body = f"{WAY}: no database at {os.environ.get('DB', 'none')}".encode()
         self.send_response(status)

@@ -75,8 +75,8 @@ class Condition(ConfigModel):
         description="`broken_requests`: requests of any instance that failed since the step began. `error_ratio`: "
         "share of the canary's requests in the last interval that failed, from 0 to 1. `latency`: a percentile of the "
         "canary's GET latency in the last interval, in ms. `query`: the result of the PromQL query. The probe "
-        "identifies instances by a response header of the last tier, so its `error_ratio` and `latency` work for "
-        "that tier only."
+        "identifies instances by a response header of the last tier, or its old and new ones by the version that "
+        "responses name, so its `error_ratio` and `latency` work for that tier only."
     )
     percentile: float = Field(
         90.0,

@@ -12,11 +12,13 @@ import threading
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
 from typing import Any
 
+from changeover.model.revision import template_of
 from changeover.ports import Unknown
 
 FORMAT = 1
@@ -51,6 +53,20 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Versions:
+    """The versions that responses name. `named`: template -> its version; any other template is named as itself."""
+
+    named: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, revision: str) -> str:
+        template = template_of(revision)
+        return self.named.get(template, template)
+
+
+AS_TEMPLATES = Versions()
+
+
+@dataclass(frozen=True)
 class Breakage:
     ended: float
     reason: str
@@ -65,6 +81,8 @@ class LedgerReader:
         self.lock = threading.Lock()
         self.rows: dict[str, Rows] = defaultdict(Rows)
         """Keyed by instance; rows without an instance are under the empty name."""
+        self.by_version: dict[str, Rows] = defaultdict(Rows)
+        """Of the rows without an instance those that name a version, keyed by that."""
         self.newest = 0.0
         """When the last row read ended."""
         self._breakages: list[Breakage] = []
@@ -90,6 +108,11 @@ class LedgerReader:
         if self._spoilt:
             raise Unknown(f"the ledger {self.path} is not to be trusted: {self._spoilt}")
 
+    @property
+    def names_instances(self) -> bool:
+        """Whether any response named its instance."""
+        return any(self.rows)
+
     def causes(self, since: float) -> str:
         """The causes of broken requests, the most frequent first: `2 status 500 by runtime-v2-4, 1 timeout`."""
         found = Counter((one.reason, one.instance) for one in self._breakages if one.ended >= since)
@@ -113,9 +136,10 @@ class LedgerReader:
     def _add(self, row: dict[str, Any]) -> None:
         ended, scheduled, started = float(row["finished"]), float(row["scheduled"]), float(row["started"])
         instance, is_get, broken = str(row.get("instance", "")), row["kind"] == "get", row["outcome"] != "ok"
-        self.rows[instance].add(
-            ended, broken, (ended - scheduled) * 1000 if is_get else nan, (ended - started) * 1000 if is_get else nan
-        )
+        due_ms, sent_ms = ((ended - since) * 1000 if is_get else nan for since in (scheduled, started))
+        self.rows[instance].add(ended, broken, due_ms, sent_ms)
+        if not instance and (version := row.get("version")):
+            self.by_version[str(version)].add(ended, broken, due_ms, sent_ms)
         self.newest = max(self.newest, ended)
         if broken and len(self._breakages) < _REMEMBERED:
             self._breakages.append(Breakage(ended, str(row.get("reason", row["outcome"])), instance))

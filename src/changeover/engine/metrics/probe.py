@@ -8,7 +8,8 @@
   before.
 
 Rows appear in the ledger `ProbeTiming.lag` late, so an interval ends that long before the query. Only responses of the
-application name an instance: of a tier of proxies the probe measures broken requests, and nothing else.
+application name an instance: of a tier of proxies the probe measures broken requests, and nothing else. Where none
+names its instance, the cohorts are told apart by the version that responses name.
 
 Ages: with a fresh baseline the rows of each instance come from the same window after its own admission; without one,
 from the same window of the clock. See `rollout/guard/cohorts.py`.
@@ -20,7 +21,7 @@ import asyncio
 from dataclasses import dataclass, field
 from math import ceil, isnan
 
-from changeover.engine.metrics.ledger import LedgerReader
+from changeover.engine.metrics.ledger import AS_TEMPLATES, LedgerReader, Rows, Versions
 from changeover.engine.metrics.source import too_young
 from changeover.model.guard import Condition
 from changeover.ports import Unknown
@@ -40,11 +41,17 @@ class ProbeTiming:
 
 
 class ProbeSource:
-    """Holds nothing but the ledger, so one serves any number of guard runs."""
+    """Holds nothing but the ledger, so one serves any number of guard runs.
 
-    def __init__(self, ledger: LedgerReader, timing: ProbeTiming = ProbeTiming()) -> None:
+    `versions`: those that responses name.
+    """
+
+    def __init__(
+        self, ledger: LedgerReader, timing: ProbeTiming = ProbeTiming(), versions: Versions = AS_TEMPLATES
+    ) -> None:
         self._ledger = ledger
         self._timing = timing
+        self._versions = versions
 
     async def begin(self, cohorts: Cohorts, at: float) -> None:
         """Records nothing: every row has its time."""
@@ -112,10 +119,13 @@ class ProbeSource:
         if compared and (reason := too_young(cohorts, side, end, length)):
             raise Unknown(reason)
         windows = cohorts.window(side, end, length) if compared else {one.name: (end - length, end) for one in side}
+        read = [(self._ledger.rows.get(name), window) for name, window in windows.items()]
+        if not self._ledger.names_instances:
+            read = [(self._of_version(cohorts, side), (end - length, end))]
         found = _CohortRows()
-        for name, (start, until) in windows.items():
-            if (rows := self._ledger.rows.get(name)) is not None:
-                there = rows.within(start, until)
+        for rows, window in read:
+            if rows is not None:
+                there = rows.within(*window)
                 found.ended += there.stop - there.start
                 found.broken += sum(rows.broken[there])
                 found.ms += [ms for ms in (rows.sent_ms if compared else rows.due_ms)[there] if not isnan(ms)]
@@ -128,9 +138,27 @@ class ProbeSource:
             )
         return found
 
+    def _of_version(self, cohorts: Cohorts, side: tuple[CohortMember, ...]) -> Rows | None:
+        """The rows of a cohort by its version, for an application whose responses name no instance. Raises Unknown."""
+        if not self._ledger.by_version:
+            raise Unknown(
+                "no response names its instance or its version. `probe` of the chain file says where it stands: "
+                "instance_header, version_header or version_pattern"
+            )
+        if cohorts.fresh:
+            raise Unknown("no response names its instance, and the fresh baseline has the version of the old instances")
+        new, old = map(self._versions.of, (cohorts.template, cohorts.old_template))
+        if new == old:
+            raise Unknown(f"no response names its instance, and old and new instances have the version {new}")
+        return self._ledger.by_version.get(new if side is cohorts.canary else old)
+
     def _nameless(self, start: float, end: float) -> int:
-        rows = self._ledger.rows.get("")
-        return 0 if rows is None else sum(rows.broken[rows.within(start, end)])
+        """Broken requests that may be of any cohort."""
+        versions = () if self._ledger.names_instances else self._ledger.by_version.values()
+        nobody = self._ledger.rows.get("", Rows())
+        return sum(nobody.broken[nobody.within(start, end)]) - sum(
+            sum(rows.broken[rows.within(start, end)]) for rows in versions
+        )
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from changeover.engine.metrics.ledger import LedgerReader
+from changeover.engine.metrics.ledger import AS_TEMPLATES, LedgerReader, Versions
 from changeover.ports import Unknown
 from changeover.rollout.guard.cohorts import Cohorts
 
@@ -21,9 +21,12 @@ ReadTotals = Callable[[], Awaitable[Mapping[str, int]]]
 class TrafficWitness:
     """One for each step of a rollout. `totals` None: the routers do not count. `ledger` None: no probe has run."""
 
-    def __init__(self, totals: ReadTotals | None, ledger: LedgerReader | None) -> None:
+    def __init__(
+        self, totals: ReadTotals | None, ledger: LedgerReader | None, versions: Versions = AS_TEMPLATES
+    ) -> None:
         self._totals = totals
         self._ledger = ledger
+        self._versions = versions
         self._before: Mapping[str, int] | None = None
         self._seen = False
 
@@ -41,14 +44,14 @@ class TrafficWitness:
             return f"no instance of {cohorts.template} gets traffic yet"
         counted = await self._counted(names)
         if counted is None:
-            counted = await asyncio.to_thread(self._in_ledger, names, cohorts.since)
+            counted = await asyncio.to_thread(self._in_ledger, names, cohorts)
         self._seen = bool(counted)
         if counted:
             return ""
         if counted is None:
             return (
                 f"nothing shows whether requests reach {', '.join(names)}: the routers do not count them, and no "
-                "response that the probe got in this step names its instance"
+                "response that the probe got in this step names its instance or a version of its own"
             )
         return f"no request reached {', '.join(names)} in this step"
 
@@ -60,8 +63,8 @@ class TrafficWitness:
             self._before = now
         return sum(max(0, now.get(name, 0) - self._before.get(name, 0)) for name in names)
 
-    def _in_ledger(self, names: list[str], since: float) -> int | None:
-        """Rows of these instances; None where no row names any instance."""
+    def _in_ledger(self, names: list[str], cohorts: Cohorts) -> int | None:
+        """Rows of these instances, or of their version where that is new; None where no row names either."""
         if self._ledger is None:
             return None
         with self._ledger.lock:
@@ -69,9 +72,13 @@ class TrafficWitness:
                 self._ledger.read()
             except Unknown:
                 return None
-            found = {name: rows.within(since, float("inf")) for name, rows in self._ledger.rows.items() if name}
+            rows_of, wanted = {name: rows for name, rows in self._ledger.rows.items() if name}, names
+            new, old = map(self._versions.of, (cohorts.template, cohorts.old_template))
+            if not rows_of and new != old:
+                rows_of, wanted = self._ledger.by_version, [new]
+            found = {name: rows.within(cohorts.since, float("inf")) for name, rows in rows_of.items()}
         ended = {name: there.stop - there.start for name, there in found.items()}
-        return sum(ended.get(name, 0) for name in names) if any(ended.values()) else None
+        return sum(ended.get(name, 0) for name in wanted) if any(ended.values()) else None
 
 
 async def _asked(totals: ReadTotals) -> Mapping[str, int] | None:

@@ -23,7 +23,7 @@ from tests.unit.engine.metrics.probed import (
 )
 from tests.unit.probe.rows import row
 
-from changeover.engine.metrics.ledger import LedgerReader
+from changeover.engine.metrics.ledger import LedgerReader, Versions
 from changeover.engine.metrics.probe import ProbeSource
 from changeover.engine.metrics.source import MetricSource, begin, look
 from changeover.model.guard import (
@@ -208,3 +208,38 @@ def test_a_probe_that_falls_silent_pauses_the_rollout(path: Path) -> None:
     verdict, _ = judged((LATENCY_NOT_WORSE,), path, Traffic(path), silent_after=20)
     assert verdict.state == "inconclusive"
     assert "does the probe still run?" in verdict.reason
+
+
+def named(end: float, version: str, ms: float = 10.0, **facts: Any) -> Any:
+    return get(end, None, ms, version=version, **facts)
+
+
+def versions(path: Path, **more: str) -> ProbeSource:
+    """The source of a chain whose template v2 answers as version 1.5."""
+    return ProbeSource(LedgerReader(path), versions=Versions({"v2": "1.5", **more}))
+
+
+def test_where_no_response_names_its_instance_cohorts_are_told_apart_by_their_version(path: Path) -> None:
+    rows = [named(1003.5 + place / 20, version, ms) for place in range(90) for version, ms in (("1.5", 40), ("v1", 10))]
+    write(path, rows)
+    seen = probed(versions(path), measure="latency", against_baseline=True)
+    assert isinstance(seen, Sample)
+    assert (seen.value, seen.baseline) == pytest.approx((40, 10))
+    broken, other = named(1005.0, "1.5", outcome="lost", reason="status 500"), path.with_name("other.jsonl")
+    write(other, [*rows, broken, broken])
+    ratio = probed(versions(other), **RATIO)
+    assert isinstance(ratio, Sample)
+    assert 0 < ratio.value == ratio.at_worst, "both name a version, so neither may be of another cohort"
+
+
+def test_a_ledger_whose_responses_name_nothing_says_what_the_chain_file_can_name(path: Path) -> None:
+    write(path, spread(1003.5, 1008, 60, instance=None, version=None))
+    assert "instance_header, version_header or version_pattern" in why(probed(path, **LATENCY))
+
+
+def test_a_version_that_old_and_new_instances_share_tells_nothing_apart(path: Path) -> None:
+    write(path, [named(1003.5 + place / 20, "1.5") for place in range(90)])
+    assert why(probed(versions(path, v1="1.5"), **RATIO)).endswith("old and new instances have the version 1.5")
+    assert "the fresh baseline has the version of the old instances" in why(
+        probed(versions(path), sides=FRESH, **RATIO)
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.unit.probe.rows import row
 
-from changeover.engine.metrics.ledger import LedgerReader
+from changeover.engine.metrics.ledger import LedgerReader, Versions
 from changeover.engine.metrics.traffic import TrafficWitness
 from changeover.ports import Unknown
 from changeover.probe.records.ledger import Ledger
@@ -73,6 +73,16 @@ def test_the_rows_of_the_probe_stand_in_where_the_routers(tmp_path: Path, router
 
 def test_rows_of_the_old_instances_alone_are_no_traffic(tmp_path: Path) -> None:
     assert asked(TrafficWitness(None, ledger(tmp_path, "web-v1-1"))) == "no request reached web-v2-2 in this step"
+
+
+def test_rows_of_the_new_version_are_traffic_where_no_response_names_its_instance(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    with Ledger(path) as book:
+        for version in ("1.4", "1.5"):
+            book.record(row(instance=None, version=version, scheduled=101.0, started=101.0, finished=101.5))
+    assert asked(TrafficWitness(None, LedgerReader(path), Versions({"v1": "1.4", "v2": "1.5"}))) == ""
+    other = Versions({"v1": "1.5", "v2": "1.6"})
+    assert asked(TrafficWitness(None, LedgerReader(path), other)) == "no request reached web-v2-2 in this step"
 
 
 def test_where_nothing_can_show_traffic_there_is_none(tmp_path: Path) -> None:
