@@ -9,8 +9,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from tests.chain.chains import PATIENCE, Chain, Said, tier_of, trust
 from tests.chain.conftest import own_chain
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, CloseConnection, Event, Request, TextMessage
 
 APP = Path(__file__).with_name("streaming_app.py")
 UPGRADE = b"GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -92,3 +95,57 @@ def test_a_drain_that_cuts_ends_a_websocket_at_its_deadline_and_says_so(chain: C
         assert stream.recv(100) == b""
         done = roll.end(code=3)
     assert any(one["cut"] for one in done.json["instances"])
+
+
+def test_an_application_closes_its_websockets_when_it_is_asked_and_the_client_comes_back(chain: Chain) -> None:
+    (old,) = chain.instances("runtime", phase="admitted")
+    websocket = WSConnection(ConnectionType.CLIENT)
+    with connected(chain, websocket.send(Request("x", "/socket"))) as stream:
+        assert isinstance(next_event(stream, websocket), AcceptConnection)
+        stream.sendall(websocket.send(TextMessage("before")))
+        message = next_event(stream, websocket)
+        assert isinstance(message, TextMessage)
+        assert message.data == "before"
+        roll = chain.start("roll", "runtime", "--to", chain.other("runtime"), "--json")
+        closed = next_event(stream, websocket)
+        assert isinstance(closed, CloseConnection)
+        assert (closed.code, closed.reason) == (1001, "the instance is replaced")
+        stream.sendall(websocket.send(closed.response()))
+        told = roll.end(code=0).json
+    assert (told["interrupted"], told["long_lived"]) == (False, [])
+    again = WSConnection(ConnectionType.CLIENT)
+    with connected(chain, again.send(Request("x", "/socket"))) as stream:
+        assert isinstance(next_event(stream, again), AcceptConnection)
+        assert chain.instances("runtime", phase="admitted")[0]["name"] != old["name"]
+
+
+def next_event(stream: socket.socket, websocket: WSConnection) -> Event:
+    while True:
+        for event in websocket.events():
+            return event
+        websocket.receive_data(stream.recv(4096) or None)
+
+
+def test_events_end_with_their_instance_and_say_when_to_come_back(chain: Chain) -> None:
+    with connected(chain, EVENTS) as stream:
+        until(stream, b"retry: 100\n")
+        roll = chain.start("roll", "runtime", "--to", chain.other("runtime"), "--json")
+        until(stream, b"\r\n0\r\n\r\n")
+        assert roll.end(code=0).json["long_lived"] == []
+
+
+def test_what_stays_open_is_cut_as_long_lived_and_is_no_loss(chain: Chain) -> None:
+    file = chain.folder / "long.yaml"
+    said = yaml.safe_load(chain.file.read_text())
+    tier_of(said, "runtime")["drain"]["long_lived"] = {"policy": "cut", "after": "500ms"}
+    file.write_text(yaml.safe_dump(said, sort_keys=False))
+    (old,) = chain.instances("runtime", phase="admitted")
+    with connected(chain, UPGRADE) as stream:
+        until(stream, b"\r\n\r\n")
+        roll = chain.start("roll", "runtime", "--to", chain.other("runtime"), "-f", file, "--json")
+        assert stream.recv(100) == b""
+        told = roll.end(code=0).json
+    assert (told["outcome"], told["interrupted"]) == ("completed", False)
+    (text,) = told["long_lived"]
+    assert text.startswith(f"{old['name']}: cutting 1 connection, open")
+    assert [one["cut"] for one in told["instances"]] == [None, None]

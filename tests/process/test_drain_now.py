@@ -44,8 +44,8 @@ def test_an_operator_ends_the_drain_of_a_paused_rollout_and_the_outcome_names_wh
     assert "no controller runs" in serves.err
     at = urlsplit(chain.edge_url)
     with socket.create_connection((at.hostname or "", at.port or 0), PATIENCE) as stream:
-        stream.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert b"200" in stream.recv(4096)
+        stream.sendall(b"GET /socket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n")
+        assert b" 101 " in stream.recv(4096)
         roll = chain.start("roll", "web", "--to", "v2", "--json")
         roll.says(old["name"], "draining")
         (new,) = chain.instances("web", phase="admitted")

@@ -15,7 +15,7 @@ from changeover.cli.options.values import seconds
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.keeper.health import unfinished
-from changeover.engine.release.release import Released
+from changeover.engine.release.outcome import Released
 from changeover.kit.user import current_user
 from changeover.model.errors import ChangeoverError, fail
 from changeover.rollout.members.phases import Phase

@@ -19,7 +19,7 @@ def log_lines(event: on.Event, decision: Decision) -> list[LogLine]:
     lines += [LogLine("phase", f"{m.before} -> {m.after}: {m.cause}", m.member.name) for m in decision.moved]
     for command in decision.commands:
         if isinstance(command, do.Note):
-            lines.append(LogLine("note", command.text, command.name))
+            lines.append(LogLine(command.kind, command.text, command.name))
         elif not isinstance(command, do.WakeAt):
             lines.append(LogLine("command", in_words(command), getattr(command, "name", "")))
     return lines

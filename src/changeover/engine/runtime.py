@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from signal import Signals
 from types import MappingProxyType
@@ -136,6 +137,7 @@ def rollout_settings(
         progress_deadline=update.progress_deadline,
         drain_deadline=tier.drain.deadline,
         cut_at_deadline=tier.drain.policy == "cut",
+        long_lived_after=tier.drain.long_lived.after if tier.drain.long_lived.policy == "cut" else inf,
         strategy=update.strategy,
         steps=tuple(_canary_step(step) for step in update.steps),
         bake=update.bake,

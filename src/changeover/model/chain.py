@@ -32,6 +32,23 @@ def _address(text: str) -> str:
     return text
 
 
+class LongLived(ConfigModel):
+    """The policy of a drain for WebSockets, server-sent events, gRPC streams and long polls."""
+
+    policy: Literal["wait", "cut"] = Field(
+        "wait",
+        description="`wait`: until they end, or `drain.deadline`. `cut`: the instance is stopped `after` its removal, "
+        "although they are open; the outcome counts them as long-lived connections, and not as lost requests.",
+    )
+    after: Seconds = Field(
+        30.0,
+        gt=0,
+        description="From confirmed removal: what is still open then has been open for at least as long. The lame duck "
+        "asks the instance to close them before that. Longer than any request, and than any upload that the instance "
+        "does not count itself: uploads that it counts are never cut by this.",
+    )
+
+
 class Drain(ConfigModel):
     """How long an instance that leaves may keep what it has in flight."""
 
@@ -54,6 +71,16 @@ class Drain(ConfigModel):
         "a response; server-sent events commonly have a comment every 15 s. An instance of one process that counts "
         "its requests does not need it.",
     )
+    long_lived: LongLived = Field(
+        LongLived(),
+        description="WebSockets, server-sent events, gRPC streams and long polls: `{policy: cut, after: 30s}`.",
+    )
+
+    @model_validator(mode="after")
+    def _has_time_for_long_lived(self) -> Self:
+        if self.long_lived.policy == "cut" and self.long_lived.after >= self.deadline:
+            raise ValueError("long_lived.after must be shorter than deadline: it has no effect at the deadline")
+        return self
 
 
 Strategy = Literal["rolling", "canary", "blue-green"]

@@ -79,6 +79,8 @@ class Note(Command):
     text: str
     name: str = ""
     level: Literal["info", "warning"] = "info"
+    kind: Literal["note", "long-lived"] = "note"
+    """`long-lived`: it is part of the outcome, as connections that were cut by the tier's own policy for them."""
 
 
 @dataclass(frozen=True)

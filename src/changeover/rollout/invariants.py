@@ -29,6 +29,7 @@ class _Known:
     admitted: bool = False
     removed_at: float | None = None
     busy: bool | None = None
+    uploads: bool = False
     stopped: bool = False
     cut_requested: bool = False
     """An operator asked to end its drain since it was removed."""
@@ -78,7 +79,7 @@ class Watch:
                 if known.removed_at is None:
                     known.removed_at, known.busy = event.at, None  # what was seen before it was out proves nothing
             case on.InFlightSeen():
-                known.busy = event.in_flight.busy
+                known.busy, known.uploads = event.in_flight.busy, bool(event.in_flight.uploads)
             case on.DrainEndRequested():
                 known.cut_requested = known.removed_at is not None
             case on.InstanceGone():
@@ -129,6 +130,7 @@ class Watch:
             )
         deadline = known.removed_at + self.rules.drain_deadline
         may_cut = known.cut_requested or (self.rules.cut_at_deadline and at >= deadline)
+        may_cut |= not known.uploads and at >= known.removed_at + self.rules.long_lived_after
         if known.offered and known.busy is not False and not may_cut:
             raise Violation(
                 f"3: an instance is not stopped while a request is in flight on it before its deadline: {command.name}"

@@ -13,7 +13,7 @@ from changeover.cli import attendance
 from changeover.cli.attendance import stay
 from changeover.cli.exits import UNFINISHED
 from changeover.engine.journal.journal import Journal
-from changeover.engine.release.release import Released
+from changeover.engine.release.outcome import Released
 from changeover.model.errors import ChangeoverError
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from math import inf
 from types import MappingProxyType
 from typing import Literal
 
@@ -171,6 +172,7 @@ def script(
     stop_grace: Mapping[str, float] = MappingProxyType({}),
     watch: float = 0.0,
     watch_limit: float = 0.0,
+    long_lived_after: float = inf,
     running: str | None = "v1",
 ) -> Iterator[Script]:
     """A tier `web` whose instances of `running` all serve, or (None) one that was never started. Time begins at 0."""
@@ -178,6 +180,7 @@ def script(
     rules = replace(rules, strategy=strategy, steps=steps, bake=bake, weighed=weighed, hold=hold, ask_first=ask_first)
     rules = replace(rules, needs_traffic=needs_traffic)
     rules = replace(rules, fresh_baseline=fresh, stop_grace=stop_grace, watch=watch, watch_limit=watch_limit)
+    rules = replace(rules, long_lived_after=long_lived_after)
     s = Script(Machine(rules, TierState(running or "v1", not_before=-900), Fleet()), Watch(rules))
     if running is not None:
         names = [f"web-{running}-{n}" for n in range(1, size + 1)]

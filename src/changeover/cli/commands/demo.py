@@ -42,7 +42,8 @@ from changeover.cli.rendering.demo import data, picture
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.lease import patient_lease
 from changeover.engine.naive import restart_tier
-from changeover.engine.release.release import Rolled, roll
+from changeover.engine.release.outcome import Rolled
+from changeover.engine.release.release import roll
 from changeover.engine.runtime import ProgressListener
 from changeover.kit.files import write_whole
 from changeover.model.errors import fail

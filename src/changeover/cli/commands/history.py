@@ -20,7 +20,7 @@ from changeover.cli.options.common import STATE, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import RolloutRow
-from changeover.engine.release.release import rolled_before
+from changeover.engine.release.outcome import rolled_before
 from changeover.model.errors import fail
 from changeover.model.revision import is_restart, template_of
 from changeover.model.units import human_seconds

@@ -35,7 +35,8 @@ from changeover.engine.adoption import read_again
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import patient_lease
 from changeover.engine.outside import check_routers
-from changeover.engine.release.release import Released, check_roll, in_words, is_there
+from changeover.engine.release.outcome import Released
+from changeover.engine.release.release import check_roll, in_words, is_there
 from changeover.engine.release.release import roll as roll_tiers
 from changeover.engine.release.saved_plan import SavedPlan, check_fresh
 from changeover.engine.release.saved_plan import find as find_plan

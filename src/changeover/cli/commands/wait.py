@@ -15,7 +15,7 @@ from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
-from changeover.engine.release.release import last_released
+from changeover.engine.release.outcome import last_released
 from changeover.model.errors import fail
 
 LOOK = 0.2

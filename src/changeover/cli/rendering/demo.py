@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from changeover.cli.rendering.rolled import idle_before_stop, rolled_data
-from changeover.engine.release.release import Rolled
+from changeover.engine.release.outcome import Rolled
 from changeover.probe.records.ledger import read_ledger
 from changeover.rollout.members.phases import Phase
 

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from changeover.engine.release.release import Rolled
+from changeover.engine.release.outcome import Rolled
 from changeover.model.revision import is_restart, template_of
 from changeover.model.units import human_seconds
 from changeover.rollout.members.fleet import Member
@@ -44,6 +44,7 @@ def rolled_data(done: Rolled) -> dict[str, Any]:
         "seconds": round(done.seconds, 3),
         "interrupted": bool(done.broke),
         "interruptions": list(done.interruptions),
+        "long_lived": list(done.long_lived),
         "deaths": list(done.deaths),
         "instances": [
             {
@@ -75,7 +76,7 @@ def rolled_text(done: Rolled) -> RenderableType:
     before, after = template_of(done.row.from_template), template_of(done.row.to_template)
     restart = is_restart(done.row.from_template, done.row.to_template)
     way = f"{done.row.tier}: restart of {after}" if restart else f"{done.row.tier}: {before} -> {after}"
-    notes = [*done.broke, *done.deaths]
+    notes = [*done.broke, *done.long_lived, *done.deaths]
     if done.finish.outcome != "completed":
         serves = f"{done.serving} instances of {before} serve all traffic."
         if not done.serving:

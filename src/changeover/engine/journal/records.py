@@ -95,6 +95,8 @@ class ActionRequest:
     instance: str = ""
 
 
+LONG_LIVED = "long-lived"
+"""Kind of the line about long-lived connections that a drain cut, as its policy for them says."""
 DRAIN_NOW = "drain --now "
 """Before the name of an instance, in the place of an action."""
 REQUEST = "request"
@@ -109,7 +111,7 @@ DEATH = "death"
 class LogLine:
     """One line of the log, before it has a time.
 
-    `kind`: event, command, phase, note, hook, request, death or interruption.
+    `kind`: event, command, phase, note, hook, request, death, long-lived or interruption.
     """
 
     kind: str

@@ -8,111 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from math import inf
+from dataclasses import replace
 from typing import Any
 
 from changeover.engine.controller import Controller
 from changeover.engine.hooks.run import HookFailed, HookRunner
 from changeover.engine.journal.journal import Journal
-from changeover.engine.journal.reading import JournalReader
-from changeover.engine.journal.records import DEATH, INTERRUPTION, LogLine, Outcome, Release, RolloutRow
+from changeover.engine.journal.records import LogLine, Outcome, Release, RolloutRow
+from changeover.engine.release.outcome import Released, Rolled, incidents
 from changeover.engine.runtime import ChainRuntime, ProgressListener, check_templates
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
 from changeover.model.hooks import HookPayload, Point
 from changeover.model.revision import next_revision, template_of
 from changeover.rollout.commands import Finish, StepReached
-from changeover.rollout.members.fleet import Member
-from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Action, Answer
 from changeover.rollout.tier.state import Resting
-
-
-@dataclass(frozen=True)
-class Rolled:
-    """The outcome of one rollout, with every instance that took part in it."""
-
-    row: RolloutRow
-    finish: Finish
-    seconds: float
-    members: tuple[Member, ...]
-    serving: int
-    interruptions: tuple[str, ...] = ()
-    """What broke requests of the chain during the rollout, or may have, in sentences."""
-    deaths: tuple[str, ...] = ()
-    """Instances of the chain that died during the rollout and broke no request, in sentences."""
-
-    @property
-    def died(self) -> tuple[Member, ...]:
-        """Instances that had served and ended by themselves during the rollout."""
-        ended = inf if self.row.ended is None else self.row.ended
-        return tuple(member for member in self.members if self.row.started <= (member.died or 0.0) <= ended)
-
-    @property
-    def broke(self) -> tuple[str, ...]:
-        """What broke requests, or may have, in sentences. Any of them makes the outcome an interruption of service."""
-        died = self.died
-        cut = [
-            f"{member.name}: died with {member.cut} in flight."
-            if member in died
-            else f"{member.name}: cut {_cut_by(member)}: {member.cut}."
-            for member in self.members
-            if member.cut
-        ]
-        return (*self.interruptions, *cut, *(_killed(member) for member in self.members if member.killed))
-
-
-@dataclass(frozen=True)
-class Released:
-    """The outcome of a release: the rollouts of its tiers in order, those that took one back included."""
-
-    outcome: Outcome
-    parts: tuple[Rolled, ...]
-
-    @property
-    def broke(self) -> tuple[str, ...]:
-        """What broke requests in any of them."""
-        return tuple(dict.fromkeys(text for part in self.parts for text in part.broke))
-
-
-def _cut_by(member: Member) -> str:
-    early = member.deadline is not None and member.times.get(Phase.DRAINED, inf) < member.deadline
-    return "by `drain --now`" if early else "at the drain deadline"
-
-
-def _killed(member: Member) -> str:
-    return f"{member.name}: killed, still running at the end of its stop grace. Work after its responses may be lost."
-
-
-def last_released(journal: JournalReader) -> Released | None:
-    """The outcome of the last release that has ended; None before the first one."""
-    release = journal.last_release()
-    if release is None:
-        return None
-    parts = [rolled_before(journal, row) for row in journal.rollouts() if row.started >= release.started]
-    return Released(release.outcome or "failed", tuple(parts))
-
-
-def rolled_before(journal: JournalReader, row: RolloutRow) -> Rolled:
-    """A rollout of the past, or the one under way, with the instances that took part in it and are not forgotten."""
-    end = inf if row.ended is None else row.ended
-    members = journal.members_since(row.tier, row.started)
-    return Rolled(
-        row,
-        Finish(row.outcome or "failed", row.reason or ""),
-        (row.ended or row.started) - row.started,
-        tuple(member for member in members if min(member.times.values(), default=0.0) <= end),
-        journal.fleet(row.tier).serving,
-        *_incidents(journal, row),
-    )
-
-
-def _incidents(journal: JournalReader, row: RolloutRow) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What broke requests during a rollout, or may have, and the deaths that broke none; in sentences."""
-    lines = [(line.kind, line.text) for line in journal.log(row.id)]
-    interruptions, deaths = (dict.fromkeys(text for kind, text in lines if kind == of) for of in (INTERRUPTION, DEATH))
-    return tuple(interruptions), tuple(deaths)
 
 
 def find(runtime: ChainRuntime, tier: str, goal: str) -> Tier:
@@ -352,8 +263,7 @@ class _Releasing:
         """Have in the outcome what ended since the last looks, and what was noted after each rollout ended."""
         await self._controller.look_once_more()
         for number, done in enumerate(self._done):
-            interruptions, deaths = _incidents(self._journal, done.row)
-            self._done[number] = replace(done, interruptions=interruptions, deaths=deaths)
+            self._done[number] = replace(done, **incidents(self._journal, done.row)._asdict())
 
     async def _ended(self, row: RolloutRow, finish: Finish) -> None:
         """Add an ended rollout to the outcome, and run the hooks after it unless they ran before a crash."""
@@ -361,7 +271,7 @@ class _Releasing:
         members = tuple(self._journal.members_since(row.tier, row.started))
         seconds = (row.ended or self._controller.now) - row.started
         serving = self._controller.machines[row.tier].fleet.serving
-        done = Rolled(row, finish, seconds, members, serving, *_incidents(self._journal, row))
+        done = Rolled(row, finish, seconds, members, serving, *incidents(self._journal, row))
         self._done.append(done)
         if row.hooks_done:
             return

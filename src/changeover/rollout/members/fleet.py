@@ -18,6 +18,8 @@ from changeover.rollout.members.phases import EXISTING, STARTING, STAYING, TABLE
 
 KILLED = "killed"
 """Key of `Member.times`: when it was killed, still running at the end of its stop grace."""
+LONG_LIVED = "long-lived"
+"""Key of `Member.times`: when its long-lived connections were cut, with nothing else in flight."""
 DEFAULT_WEIGHT = 100
 """Weight of an instance when all are to get the same."""
 

@@ -15,7 +15,7 @@ from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members import losses
 from changeover.rollout.members.drain_now import end_drain
-from changeover.rollout.members.fleet import KILLED, Member
+from changeover.rollout.members.fleet import KILLED, LONG_LIVED, Member
 from changeover.rollout.members.phases import STARTING, Cause, Phase
 from changeover.rollout.tier.context import Context, Transition
 from changeover.rollout.tier.state import TierState
@@ -129,13 +129,33 @@ def _count_in_flight(context: Context, tier: TierState, member: Member, event: o
         member.quiet = 0
         if member.phase in (Phase.LEAVING, Phase.DRAINING):
             member.last_busy = event.at
-        yield from _check_deadline(context, tier, member, event.at)
+        if _is_long_lived(context, tier, member, event.at):
+            yield from _cut_long_lived(context, tier, member, event.at)
+        else:
+            yield from _check_deadline(context, tier, member, event.at)
     elif member.phase is Phase.DRAINING:
         member.quiet += 1
         empty = member.quiet >= context.settings.timing.quiet_observations
         held = context.keeps_warm(tier, member) or context.needed(member)
         if empty and not held and context.fleet.move(member, Cause.EMPTIED, event.at):
             yield from command(context, tier, member, event.at)
+
+
+def _is_long_lived(context: Context, tier: TierState, member: Member, at: float) -> bool:
+    """Whether all that an instance has open is long-lived, and no longer waited for: it gets nothing new since it was
+    removed. An upload is waited for however long it takes."""
+    if member.phase is not Phase.DRAINING or at < member.since + context.settings.long_lived_after:
+        return False
+    uploads = member.in_flight is not None and bool(member.in_flight.uploads)
+    return not (uploads or context.keeps_warm(tier, member) or context.needed(member))
+
+
+def _cut_long_lived(context: Context, tier: TierState, member: Member, at: float) -> Commands:
+    text = f"cutting {member.in_flight}, open {at - member.since:.0f} s after its removal (drain.long_lived)"
+    yield do.Note(text, member.name, "warning", "long-lived")
+    member.times[LONG_LIVED] = at
+    context.fleet.move(member, Cause.LONG_LIVED_CUT, at)
+    yield from command(context, tier, member, at)
 
 
 def _check_deadline(context: Context, tier: TierState, member: Member, at: float) -> Commands:
@@ -295,7 +315,7 @@ def command(context: Context, tier: TierState, member: Member, at: float) -> Com
         case Phase.FAILED:
             yield do.Remove(member.name)
         case Phase.DRAINED:
-            yield do.Stop(member.name, kill=bool(member.cut))
+            yield do.Stop(member.name, kill=bool(member.cut) or LONG_LIVED in member.times)
         case Phase.STOPPING if at >= member.since + grace:
             text = f"killed: still running {grace:g} s after its stop signal (stop.grace)"
             yield do.Note(text, member.name, "warning")

@@ -40,6 +40,7 @@ class Cause(StrEnum):
     READMITTED = "readmitted"
     EMPTIED = "nothing in flight"
     DEADLINE_CUT = "deadline passed, policy cut"
+    LONG_LIVED_CUT = "long-lived connections cut"
     ENDED_BY_OPERATOR = "drain ended by an operator"
     STOP_SENT = "stop signal sent"
     EXITED = "process ended"
@@ -67,6 +68,7 @@ TABLE: Mapping[tuple[Phase, Cause], Phase] = MappingProxyType(
         (P.DRAINING, C.READMITTED): P.CREATING,
         (P.DRAINING, C.EMPTIED): P.DRAINED,
         (P.DRAINING, C.DEADLINE_CUT): P.DRAINED,
+        (P.DRAINING, C.LONG_LIVED_CUT): P.DRAINED,
         (P.DRAINING, C.ENDED_BY_OPERATOR): P.DRAINED,
         (P.DRAINED, C.STOP_SENT): P.STOPPING,
         (P.CREATING, C.EXITED): P.FAILED,

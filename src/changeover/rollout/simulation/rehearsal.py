@@ -93,7 +93,8 @@ class _RehearsedRollout:
         start: float,
         drain: Callable[[str, float], float],
     ) -> None:
-        self._machine = Machine(settings, tier, fleet)
+        # What is in flight here are uploads, and those are never cut as long-lived.
+        self._machine = Machine(replace(settings, long_lived_after=inf), tier, fleet)
         self._began = self._now = started.at
         self._start, self._drain = start, drain
         self._coming: list[tuple[float, int, on.Event]] = []

@@ -75,7 +75,8 @@ class Simulation:
             instance = self._appear(name, OLD)
             instance.up = instance.counts = True
             instance.since = -inf
-        self.machine = Machine(settings, TierState(OLD, serial=settings.size), fleet)
+        # What is in flight here are uploads, and those are never cut as long-lived.
+        self.machine = Machine(replace(settings, long_lived_after=inf), TierState(OLD, serial=settings.size), fleet)
         self._watch = Watch.over(settings, fleet)
         if tier.lifetime < inf:
             self._expect_a_failure()

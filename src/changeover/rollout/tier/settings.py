@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import Literal
 
 from changeover.model.chain import Strategy
@@ -69,6 +69,9 @@ class RolloutSettings:
     """How long the newest instance must have served at the end of a rollout, and after a death before an old one
     leaves; longer after long drains, up to `watch_limit`."""
     watch_limit: float = 0.0
+    long_lived_after: float = inf
+    """Seconds after its removal from which what a draining instance has open is cut as long-lived, unless it is an
+    upload that the instance counts; infinity: never."""
     by_load: bool = False
     """Whether the instances with the fewest requests in flight leave first, instead of the oldest."""
     ask_first: bool = False

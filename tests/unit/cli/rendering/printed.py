@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console, RenderableType
 
 from changeover.engine.journal.records import RolloutRow
-from changeover.engine.release.release import Rolled
+from changeover.engine.release.outcome import Rolled
 from changeover.rollout.commands import Finish
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase

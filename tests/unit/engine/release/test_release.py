@@ -17,16 +17,8 @@ from changeover.cli.rendering.output import Output
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
-from changeover.engine.release.release import (
-    Released,
-    carry_on,
-    check_roll,
-    find,
-    is_there,
-    last_released,
-    revisions,
-    roll,
-)
+from changeover.engine.release.outcome import Released, last_released
+from changeover.engine.release.release import carry_on, check_roll, find, is_there, revisions, roll
 from changeover.engine.runtime import ChainRuntime, Guarding, Progress
 from changeover.engine.timing import EngineTiming
 from changeover.model.chain import Tier

@@ -51,7 +51,8 @@ def test_what_may_still_be_listed_by_a_router_is_gone_only_once_its_removal_is_c
 def test_only_what_is_empty_or_cut_is_told_to_stop() -> None:
     assert [before for before, cause in TABLE if cause is Cause.STOP_SENT] == [Phase.DRAINED]
     ways = {(before, cause) for (before, cause), after in TABLE.items() if after is Phase.DRAINED}
-    assert ways == {(Phase.DRAINING, cause) for cause in (Cause.EMPTIED, Cause.DEADLINE_CUT, Cause.ENDED_BY_OPERATOR)}
+    ends = (Cause.EMPTIED, Cause.DEADLINE_CUT, Cause.LONG_LIVED_CUT, Cause.ENDED_BY_OPERATOR)
+    assert ways == {(Phase.DRAINING, cause) for cause in ends}
 
 
 def test_the_only_way_to_serve_is_through_readiness_and_confirmation() -> None:
