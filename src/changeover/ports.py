@@ -411,6 +411,14 @@ class Launches(Protocol):
 
 
 @runtime_checkable
+class DeletesLater(Protocol):
+    """A platform whose machines go on for a while after their instance was stopped, empty, and count for nothing."""
+
+    async def deletion(self, tier: Tier) -> float:
+        """Seconds that it takes to delete one of the tier, by what routers and platform say. Raises Unknown."""
+
+
+@runtime_checkable
 class Adopts(Protocol):
     """A platform whose instances and load balancers are there before the chain, and stay after it."""
 

@@ -12,6 +12,8 @@ from tests.gcp.clients import ZonalGroup
 from tests.gcp.fakes import Fake, running, until
 from tests.gcp.traffic import Traffic
 
+pytestmark = pytest.mark.timeout(300)  # every command imports the client of Google, 2 s of a core each
+
 GROUPS = "instanceGroupManagers"
 SAMPLE = (
     (f"{GROUPS}.patch", "after"),

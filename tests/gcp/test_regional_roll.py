@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.gcp.chains import GcpChain, agent_world
 from tests.gcp.clients import RegionalGroup
 from tests.gcp.fakes import running, until
 from tests.gcp.traffic import Traffic
 from tests.gcp.worlds import ZONES
+
+pytestmark = pytest.mark.timeout(300)  # every command imports the client of Google, 2 s of a core each
 
 
 def test_a_regional_group_keeps_its_spread_and_gets_its_redistribution_back(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from tests.gcp.chains import GcpChain, agent_world
 from tests.gcp.clients import ZonalGroup
 from tests.gcp.fakes import Fake, running, until
 from tests.gcp.traffic import Traffic
+
+pytestmark = pytest.mark.timeout(300)  # every command imports the client of Google, 2 s of a core each
 
 POLICY = {"type": "PROACTIVE", "maxSurge": {"fixed": 1}, "maxUnavailable": {"fixed": 0}}
 
@@ -35,6 +38,10 @@ def test_a_tier_is_adopted_rolled_under_traffic_undone_and_released(fake: Fake, 
     assert {one["name"]: one["template"] for one in status["instances"]} == dict.fromkeys(before, "v1")
     assert not fake.log("instanceGroupManagers.patch"), "to adopt changes nothing"
 
+    planned = json.loads(chain.run("plan", "web", "--to", "v2", "--json", code=4))["tiers"][0]
+    assert planned["max_instances"] == 3
+    assert planned["deletion_seconds"] == 65, "the drain time of the backend service, and a minute"
+    assert planned["max_machines"] == 4, "two new VMs beside two that are being deleted"
     with Traffic(fake.address("web")) as traffic:
         said = chain.run("roll", "web", "--to", "v2")
     assert "died" not in said

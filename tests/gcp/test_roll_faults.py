@@ -11,6 +11,8 @@ from tests.gcp.fakes import Fake, running, until
 from tests.gcp.traffic import Traffic
 from tests.gcp.worlds import ZONE
 
+pytestmark = pytest.mark.timeout(300)  # every command imports the client of Google, 2 s of a core each
+
 GROUP = f"zones/{ZONE}/instanceGroupManagers/web"
 
 

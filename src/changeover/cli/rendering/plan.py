@@ -60,6 +60,8 @@ def _tier_data(one: TierPlan) -> dict[str, Any]:
         "strategy": one.rehearsal.strategy,
         "size": one.size,
         "max_instances": one.rehearsal.peak,
+        "max_machines": one.machines,
+        "deletion_seconds": _rounded(one.deletion),
         "starts_at_seconds": _rounded(one.begins),
         "lower_bound_seconds": _rounded(one.rehearsal.lower_bound),
         "seconds": _rounded(one.rehearsal.seconds) if ends else None,
@@ -129,11 +131,16 @@ def picture(made: Plan, disk: Disk, connections: int | None, short: Sequence[Sho
         for one in made.tiers
         if (each := _disk(one, disk))
     ]
-    fits.append(
-        "It is not known how many connections the load balancer can hold: it did not answer."
-        if connections is None
-        else f"The load balancer can hold {connections:,} connections at once, over all tiers."
-    )
+    if connections is not None:
+        fits.append(f"The load balancer can hold {connections:,} connections at once, over all tiers.")
+    elif any(one.deletion is None for one in made.tiers):
+        fits.append("It is not known how many connections the load balancer can hold: it did not answer.")
+    fits += [
+        f"Google takes up to {human_seconds(one.deletion)} to delete a VM of {one.tier}: the drain time of its backend "
+        f"services and 60s. {_machines(one)}"
+        for one in made.tiers
+        if one.deletion is not None
+    ]
     pools = [
         f"Warning: the weights of {one.tier} count for new connections, and {one.pool} uses one for "
         f"{human_seconds(one.life)}. A step of {human_seconds(one.step)} sees less than its share: lower "
@@ -142,6 +149,12 @@ def picture(made: Plan, disk: Disk, connections: int | None, short: Sequence[Sho
     ]
     last = f"Execute it with `changeover roll --plan {made.saved.id}`. That is refused if the chain has changed since."
     return Group(steps, whole, *_uploads(made), *fits, *pools, *watches, *waits, last)
+
+
+def _machines(one: TierPlan) -> str:
+    if one.counts_deleting:
+        return "Each next VM is created after that (update.count_deleting), and the times above do not include it."
+    return f"The next VM does not wait for it: at most {one.machines} VMs exist at once."
 
 
 def _time(value: float | None) -> str:

@@ -16,7 +16,7 @@ from changeover.engine.runtime import ChainRuntime
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
 from changeover.model.instance import InFlight, Upload
-from changeover.ports import PoolsConnections, Unknown
+from changeover.ports import DeletesLater, PoolsConnections, Unknown
 from changeover.rollout.events import Started
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.simulation.rehearsal import Rehearsal, rehearse
@@ -34,6 +34,23 @@ class TierPlan:
     size: int
     begins: float
     rehearsal: Rehearsal
+    deletion: float | None = None
+    """Seconds for which the machine of a stopped instance is still there; None: it is gone with the instance."""
+    counts_deleting: bool = False
+    """Whether the next instance waits for that."""
+
+    @property
+    def machines(self) -> int:
+        """The most machines that exist at once, those of stopped instances included."""
+        if self.deletion is None or self.counts_deleting:
+            return self.rehearsal.peak
+        changes = [(step.at, 1) for step in self.rehearsal.planned if step.what == "create"]
+        changes += [(step.at + self.deletion, -1) for step in self.rehearsal.planned if step.what == "stop"]
+        there = most = self.size
+        for _, change in sorted(changes, key=lambda one: (one[0], -one[1])):
+            there += change
+            most = max(most, there)
+        return most
 
 
 @dataclass(frozen=True)
@@ -88,7 +105,19 @@ async def make(
         idle = await router.pool_idle() if isinstance(router := runtime.routers[tier.name], PoolsConnections) else 0.0
         rehearsal = _rehearse(runtime, journal, tier, targets[tier.name], strategy, at, begins, ends, idle)
         came_from = _tier_state(journal, tier).goal
-        planned.append(TierPlan(tier.name, came_from, targets[tier.name], tier.size, begins, rehearsal))
+        platform = runtime.platform
+        planned.append(
+            TierPlan(
+                tier.name,
+                came_from,
+                targets[tier.name],
+                tier.size,
+                begins,
+                rehearsal,
+                await platform.deletion(tier) if isinstance(platform, DeletesLater) else None,
+                tier.update.count_deleting,
+            )
+        )
         met = _passing(tier, begins, rehearsal, ends)
         over |= {id(one.upload) for one in met}
         uploads += met

@@ -37,6 +37,9 @@ from changeover.ports import CannotStart, Preview, Router, Unknown
 if TYPE_CHECKING:
     from changeover.platforms.gcp.records import TierRecord
 
+AFTER_DRAIN = 60.0
+"""Seconds that deleting a VM may take after its drain time, by the text of deleteInstances."""
+
 
 class GcpPlatform:
     """One chain. `templates`: tier -> template -> its instance template; `agents`: by tier."""
@@ -206,6 +209,13 @@ class GcpPlatform:
             named = f", among them {', '.join(others[:3])} of another client" if others else ""
             return f"its group has {len(there)} VMs, and the chain {tier.size} instances{named}"
         return foreign
+
+    async def deletion(self, tier: Tier) -> float:
+        """deleteInstances: as long as connection draining is set to, and up to 60 s more."""
+        known = self._records.tiers().get(tier.name)
+        services = [service.name for service in known.services] if known is not None else tier.backend_services
+        drains = [(await self._services.get(name)).drain for name in services]
+        return max(drains, default=0.0) + AFTER_DRAIN
 
     async def release(self) -> None:
         await self._policy.restore()

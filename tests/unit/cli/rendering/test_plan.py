@@ -50,6 +50,25 @@ def test_the_connections_that_the_load_balancer_can_hold_are_shown() -> None:
     assert data(PLAN, {}, 1982)["max_connections"] == 1982
 
 
+def test_vms_that_are_being_deleted_are_counted_unless_the_next_one_waits_for_them() -> None:
+    steps = (
+        Planned(0.0, "create", "v2", "runtime-v2-3"),
+        Planned(10.0, "stop", "v1", "runtime-v1-1"),
+        Planned(10.0, "create", "v2", "runtime-v2-4"),
+        Planned(30.0, "stop", "v1", "runtime-v1-2"),
+    )
+    rehearsal = replace(REHEARSAL, planned=steps, peak=3)
+    google = replace(TIER, rehearsal=rehearsal, deletion=360.0)
+    quick = replace(google, deletion=5.0)
+    waits = replace(google, counts_deleting=True)
+    assert [one.machines for one in (TIER, google, quick, waits)] == [3, 4, 4, 3]
+    text = shown(picture(replace(PLAN, tiers=(google,)), {}, None))
+    assert "up to 6m to delete a VM of runtime" in text
+    assert "at most 4 VMs exist at once" in text
+    assert "It is not known how many connections" not in text
+    assert "update.count_deleting" in shown(picture(replace(PLAN, tiers=(waits,)), {}, None))
+
+
 def test_a_rollout_that_never_ends_has_no_duration() -> None:
     endless = replace(PLAN, tiers=(replace(TIER, rehearsal=replace(REHEARSAL, outcome="held up")),))
     assert (data(endless, {}, 8192)["seconds"], data(endless, {}, 8192)["tiers"][0]["seconds"]) == (None, None)
