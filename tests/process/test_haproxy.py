@@ -53,10 +53,10 @@ def run(
     *,
     made: type[HaproxyHttp | HaproxyTcp] = HaproxyHttp,
     proxied: bool = False,
+    behind: Behind | None = None,
     **context: Any,
 ) -> None:
-    async def go() -> None:
-        behind = Behind()
+    async def go(behind: Behind) -> None:
         server = await asyncio.start_server(behind.serve, HOST, 0)
         async with server, wiring.client() as control, asyncio.timeout(PATIENCE):
             port = sockets.free_port(HOST)
@@ -75,7 +75,7 @@ def run(
             finally:
                 process.kill_session(pid, born, folder)
 
-    asyncio.run(go())
+    asyncio.run(go(behind or Behind()))
 
 
 # -- clients -------------------------------------------------------------------------------------------------------
@@ -142,6 +142,41 @@ def test_a_safe_request_whose_connection_broke_is_sent_again_and_no_other_one(tm
             assert len(tier.behind.asked) == times
 
     run(tmp_path, story)
+
+
+UPGRADE = "Connection: Upgrade", "Upgrade: websocket"
+
+
+class Talking(Behind):
+    """It answers an upgrade, sends one message at once, and goes when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go = asyncio.Event()
+
+    async def answer(self, path: str, writer: asyncio.StreamWriter) -> None:
+        head = "HTTP/1.1 101 Switching Protocols", *UPGRADE, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        writer.write("\r\n".join([*head, "", "hello"]).encode())
+        await self.may_go.wait()
+
+
+def test_a_websocket_passes_and_is_in_flight_until_it_ends(tmp_path: Path) -> None:
+    behind = Talking()
+
+    async def story(tier: Tier) -> None:
+        async with tier.client() as (reader, writer):
+            key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="  # HAProxy insists on one (RFC 6455)
+            writer.write("\r\n".join(["GET / HTTP/1.1", "Host: a", *UPGRADE, key, "", ""]).encode())
+            assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(5) == b"hello"
+            await tier.hop.lame_duck(tier.instance, True)
+            assert (await tier.hop.in_flight(tier.instance)).requests == 1
+            behind.may_go.set()
+            assert await reader.read() == b""
+        while (await tier.hop.in_flight(tier.instance)).busy:
+            await asyncio.sleep(0.01)
+
+    run(tmp_path, story, behind=behind)
 
 
 # -- draining ------------------------------------------------------------------------------------------------------

@@ -41,6 +41,14 @@ _KINDS: Mapping[str, tuple[str, tuple[str, ...], str]] = MappingProxyType(
             ),
             "headers: {X-Edge-Version: v2}",
         ),
+        "haproxy": (
+            "TLS and HTTP, with a test certificate",
+            (
+                "keepalive_timeout: 15s   # an idle connection of a client closes after this, which bounds the drain",
+                "headers: {X-Edge-Version: v1}",
+            ),
+            "headers: {X-Edge-Version: v2}",
+        ),
         "envoy": (
             "balances over the application",
             (

@@ -22,7 +22,7 @@ def command_of(text: str) -> list[str]:
     return words
 
 
-@pytest.mark.parametrize("edge", [{}, {"edge": "nginx"}])
+@pytest.mark.parametrize("edge", [{}, {"edge": "nginx"}, {"edge": "haproxy"}])
 @pytest.mark.parametrize("gateway", [{}, {"gateway": "envoy"}, {"gateway": "kong"}])
 def test_the_text_is_a_valid_chain_with_the_wanted_tiers(edge: dict[str, str], gateway: dict[str, str]) -> None:
     text = written(front=edge | gateway, size=3, ready="/healthz?full=1", port=8443)

@@ -26,6 +26,7 @@ class Edge(StrEnum):
     """The first tier."""
 
     NGINX = "nginx"
+    HAPROXY = "haproxy"
     NONE = "none"
 
 
@@ -86,7 +87,7 @@ def _questions(
     return (
         typer.prompt("Command that starts the application", err=True),
         typer.prompt("Port for clients (0: any free one)", port, type=int, err=True),
-        Edge(typer.prompt("Edge (nginx, none)", edge.value, type=Edge, err=True)),
+        Edge(typer.prompt("Edge (nginx, haproxy, none)", edge.value, type=Edge, err=True)),
         Gateway(typer.prompt("Gateway (envoy, kong, none)", gateway.value, type=Gateway, err=True)),
         typer.prompt("Instances of each tier", size, type=int, err=True),
         typer.prompt("Path that is answered with 200 while the application is ready", ready, err=True),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
@@ -33,6 +32,8 @@ _STEPS = {"error_level": 10_000, "warn_level": 10_000}
 PATTERNS = {"name": "patterns", "static_layer": {"re2.max_program_size": _STEPS}}
 """For the patterns of `hidden`: by default Envoy refuses those of more than 100 steps."""
 _TYPE = "type.googleapis.com/envoy.extensions"
+CLIENTS_IDLE = 20.0
+"""Seconds after which an idle connection of a client is closed, unless a template says more: a drain waits for it."""
 
 
 def bootstrap(settings: EnvoySettings, context: LaunchContext) -> str:
@@ -61,13 +62,14 @@ PROXY_HEADER = {
 
 
 def _listener(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
+    removes = context.trusted_peers is not None
     return {
         "name": "in",
         "address": socket_address(context.instance.address),
         "listener_filters": [PROXY_HEADER] if context.instance.proxied else [],
         "filter_chains": [
             *([_of_trusted_peers(settings, context)] if context.trusted_peers else []),
-            {"filters": [{"name": "http", "typed_config": _manager(settings, context)}]},
+            {"filters": [{"name": "http", "typed_config": _manager(settings, context, removes=removes)}]},
         ],
     }
 
@@ -76,7 +78,7 @@ def _of_trusted_peers(settings: EnvoySettings, context: LaunchContext) -> dict[s
     """The same for connections of peers that may name the client. A PROXY header names the peer."""
     networks = [ip_network(peer) for peer in context.trusted_peers or ()]
     ranges = [{"address_prefix": str(one.network_address), "prefix_len": one.prefixlen} for one in networks]
-    manager = _manager(settings, replace(context, trusted_peers=None))
+    manager = _manager(settings, context, removes=False)
     # One hop in front is trusted: Envoy appends its address to X-Forwarded-For, and leaves X-Forwarded-Proto as it is.
     manager |= {"use_remote_address": True, "xff_num_trusted_hops": 1}
     return {
@@ -85,13 +87,13 @@ def _of_trusted_peers(settings: EnvoySettings, context: LaunchContext) -> dict[s
     }
 
 
-def _manager(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
-    meets_clients = context.trusted_peers is not None
+def _manager(settings: EnvoySettings, context: LaunchContext, *, removes: bool) -> dict[str, Any]:
+    """`removes`: requests lose the headers in which a client names itself."""
     return {
         "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": INGRESS,
         "server_header_transformation": "PASS_THROUGH",
-        "common_http_protocol_options": {"idle_timeout": seconds(settings.idle_timeout)},
+        "common_http_protocol_options": {"idle_timeout": seconds(_idle_timeout(settings, context))},
         # HTTP/1.0 knows no Host, and the tier behind gets HTTP/1.1, which needs one.
         "http_protocol_options": {
             "accept_http_10": True,
@@ -109,7 +111,7 @@ def _manager(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
                 {"name": "all", "domains": ["*"], "routes": [*hidden(context), *_routes(settings, context)]}
             ],
         },
-        "early_header_mutation_extensions": _removals(meets_clients=meets_clients),
+        "early_header_mutation_extensions": _removals(clients=removes),
         # The address of a PROXY header is the client's: it goes into X-Forwarded-For. Else that is left as it comes.
         "use_remote_address": context.instance.proxied,
         # By default Envoy obeys the x-envoy-* headers of clients with a private address.
@@ -120,6 +122,12 @@ def _manager(settings: EnvoySettings, context: LaunchContext) -> dict[str, Any]:
             {"name": "router", "typed_config": {"@type": f"{_TYPE}.filters.http.router.v3.Router"}},
         ],
     }
+
+
+def _idle_timeout(settings: EnvoySettings, context: LaunchContext) -> float:
+    if "idle_timeout" in settings.model_fields_set or context.trusted_peers is None:
+        return settings.idle_timeout
+    return min(CLIENTS_IDLE, context.tier.drain.deadline / 2)
 
 
 def control(address: Address) -> dict[str, Any]:
@@ -147,13 +155,13 @@ def control(address: Address) -> dict[str, Any]:
     }
 
 
-def _removals(*, meets_clients: bool) -> list[dict[str, Any]]:
+def _removals(*, clients: bool) -> list[dict[str, Any]]:
     """Removes the headers by which a client commands Envoy, and at the first tier those in which it names itself.
 
     `x-envoy-retry-on` would have Envoy send a POST twice. No tier of a chain sends such headers.
     """
     removed: list[dict[str, Any]] = [{"prefix": "x-envoy-"}]
-    if meets_clients:
+    if clients:
         # Servers that pass headers in variables take `_` for `-`.
         names = (name.lower().replace("-", "[-_]") for name in FORWARDED_HEADERS)
         removed.append({"safe_regex": {"regex": "|".join(names)}})

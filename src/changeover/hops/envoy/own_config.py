@@ -19,8 +19,6 @@ from changeover.model.units import human_seconds
 from changeover.ports import LaunchContext
 
 CHECKED = "checked.json"
-IDLE = 20.0
-"""Seconds for which a client's idle connection stays at a first tier, where the user says nothing."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +89,10 @@ class _Work:
         self._note("static_resources.listeners", "a listener on a port of its own", why)
 
     def idle(self, manager: Part) -> None:
-        """At the first tier, clients may keep connections idle for as long as Envoy lets them."""
-        if not self._context.outermost or idle_timeout(manager.value) is not None:
+        """At the first tier that reads HTTP, clients may keep connections idle for as long as Envoy lets them."""
+        if self._context.trusted_peers is None or idle_timeout(manager.value) is not None:
             return
-        seconds = min(IDLE, self._context.tier.drain.deadline / 2)
+        seconds = min(bootstrap.CLIENTS_IDLE, self._context.tier.drain.deadline / 2)
         options = manager.value.get("common_http_protocol_options") or {}
         manager.value["common_http_protocol_options"] = {**options, "idle_timeout": bootstrap.seconds(seconds)}
         at = f"{manager.at}.common_http_protocol_options"

@@ -32,7 +32,8 @@ class EnvoySettings(TemplateSettings):
         3600.0,
         gt=0,
         description="Idle time after which a connection from the tier in front is closed. Above the idle time of that "
-        "tier's pool, so that it is always the client of a connection that closes it.",
+        "tier's pool, so that it is always the client of a connection that closes it. At the first tier that "
+        "reads HTTP 20 s, unless it is set: a drain waits for the idle connections of clients.",
     )
     upstream_idle_timeout: Seconds = Field(
         30.0,

@@ -65,6 +65,22 @@ def test_each_route_leads_to_its_tier_the_longest_path_first() -> None:
     assert ["typed_per_filter_config" in one for one in routes(document)] == [True, True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("given", "context", "wanted"),
+    [
+        ({}, {}, "3600.000s"),
+        ({}, {"trusted_peers": ()}, "20.000s"),
+        ({}, {"trusted_peers": (), "tier": tier("envoy", drain={"deadline": "10s"})}, "5.000s"),
+        ({"idle_timeout": "2m"}, {"trusted_peers": ()}, "120.000s"),
+    ],
+)
+def test_a_drain_of_the_first_tier_does_not_wait_an_hour_for_an_idle_client(
+    given: dict[str, Any], context: dict[str, Any], wanted: str
+) -> None:
+    document = json.loads(bootstrap(EnvoySettings.model_validate(given), replace(CONTEXT, **context)))
+    assert manager(document)["common_http_protocol_options"] == {"idle_timeout": wanted}
+
+
 # -- the tier behind -----------------------------------------------------------------------------------------------
 
 

@@ -198,7 +198,7 @@ def test_a_key_beside_a_field_of_the_own_cluster_has_no_effect(tmp_path: Path) -
 
 def test_each_addition_has_its_place_and_its_reason_and_envoy_accepts_the_whole(tmp_path: Path) -> None:
     settings = read(tmp_path, PLAIN)
-    context = launch_context(hidden_paths=("/inflight",), outermost=True)
+    context = launch_context(hidden_paths=("/inflight",), trusted_peers=())
     assert [change.partition(" (")[0] for change in Envoy.changes(settings, context) or ()] == [
         "envoy.yaml: admin: added, a socket in the folder of the instance",
         "envoy.yaml: static_resources.listeners: a listener on a port of its own",
@@ -207,7 +207,7 @@ def test_each_addition_has_its_place_and_its_reason_and_envoy_accepts_the_whole(
         "envoy.yaml: layered_runtime: a layer for the size of patterns",
         "envoy.yaml: static_resources.clusters: cluster runtime, with its members from a file",
     ]
-    checked(launched(settings, hidden_paths=("/inflight",), outermost=True), tmp_path)
+    checked(launched(settings, hidden_paths=("/inflight",), trusted_peers=()), tmp_path)
 
 
 def test_the_cluster_of_a_tier_behind_keeps_the_fields_of_the_user(tmp_path: Path) -> None:
