@@ -157,7 +157,7 @@ class HaproxyTcp(_Haproxy):
 
     @staticmethod
     def takes(settings: HaproxyTcpSettings) -> Literal["tls", "http", "bytes"]:
-        return "bytes"
+        return "tls" if settings.config is not None and ends_tls(settings.config) else "bytes"
 
     def _generated(self, settings: HaproxyTcpSettings, context: LaunchContext) -> str:
         return config.tcp_config(settings, context, descriptors.hard_limit())

@@ -41,7 +41,7 @@ def render(settings: HaproxyHttpSettings | HaproxyTcpSettings, context: LaunchCo
     assert settings.config is not None
     assert settings.config.text is not None
     work = _Work(settings.config.text, settings.config.path, context)
-    work.listen()
+    work.listen(http=isinstance(settings, HaproxyHttpSettings))
     if isinstance(settings, HaproxyHttpSettings):
         work.connections(settings)
         work.inward()
@@ -105,9 +105,9 @@ class _Work:
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
-    def listen(self) -> None:
+    def listen(self, *, http: bool) -> None:
         """At the address of the instance."""
-        if "ssl" in self._bind.words and "alpn" not in self._bind.words:
+        if http and "ssl" in self._bind.words and "alpn" not in self._bind.words:
             self._append(self._bind, "alpn http/1.1", "HAProxy ends no HTTP/2 connection while it drains")
         if self._context.instance.proxied:
             self._append(self._bind, "accept-proxy", "the load balancer in front names the client in a PROXY header")

@@ -129,7 +129,7 @@ def _listens(found: Configuration, http: bool) -> Refused:
             other = "haproxy-tcp" if http else "haproxy"
             what = f"`{section.head}` is not in mode {mode}, and a tier of kind {kind} is"
             yield section.head, what, f"Write `mode {mode}` there, or make it a tier of kind {other}."
-        yield from _bound(bind)
+        yield from _bound(bind, http)
     own = {bind.number for _, bind in there}
     for line in _lines(found):
         if line.name == "bind" and line.number not in own and not _is_own_socket("".join(line.words[1:2])):
@@ -139,11 +139,11 @@ def _listens(found: Configuration, http: bool) -> Refused:
             yield line, f"{LISTEN} is not the address of a `bind`", "Move it there."
 
 
-def _bound(bind: Line) -> Refused:
+def _bound(bind: Line, http: bool) -> Refused:
     if "accept-proxy" in bind.words:
         yield bind, "`accept-proxy`: changeover adds it where the load balancer in front sends it", "Remove it."
     protocols = [value for word, value in zip(bind.words, bind.words[1:], strict=False) if word in ("alpn", "proto")]
-    if any("h2" in value.split(",") for value in protocols):
+    if http and any("h2" in value.split(",") for value in protocols):
         what = (
             f"`{bind}`: HAProxy ends no HTTP/2 connection before its stop, so a busy one holds a drain to its deadline"
         )

@@ -156,6 +156,18 @@ def test_the_same_of_a_tier_that_passes_bytes(tmp_path: Path) -> None:
     assert read(tmp_path, TCP, hop=HaproxyTcp).config.text == TCP
 
 
+def test_tls_that_a_tier_of_bytes_ends_is_what_clients_send_and_its_protocol_that_of_the_tier_behind(
+    tmp_path: Path,
+) -> None:
+    tls = "CHANGEOVER_LISTEN ssl crt CHANGEOVER_CERTIFICATE"
+    plain, ended, h2 = (
+        read(tmp_path, TCP.replace("CHANGEOVER_LISTEN", bind), hop=HaproxyTcp)
+        for bind in ("CHANGEOVER_LISTEN", tls, f"{tls} alpn h2")
+    )
+    assert [HaproxyTcp.takes(one) for one in (plain, ended, h2)] == ["bytes", "tls", "tls"]
+    assert "alpn" not in rendered(ended, HaproxyTcp)
+
+
 def test_a_chain_that_asks_for_clients_needs_a_configuration_that_names_them(tmp_path: Path) -> None:
     assert "does not pass it on" in refused(tmp_path, PLAIN, trusted=True)
     read(tmp_path, PLAIN.replace("default_backend", "option forwardfor\n default_backend"), trusted=True)
