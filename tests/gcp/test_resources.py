@@ -96,6 +96,19 @@ def test_a_canary_version_has_its_share_of_the_instances(fake: Fake, group: Zona
     group.wait(group.patch(update_policy={"type_": "OPPORTUNISTIC"}))
 
 
+def test_a_group_is_made_and_deleted_with_its_instances(fake: Fake) -> None:
+    groups, template = f"zones/{ZONE}/instanceGroupManagers", "global/instanceTemplates/web-v1"
+    body = {"name": "side", "baseInstanceName": "side", "targetSize": 1, "instanceTemplate": template}
+    assert fake.call("POST", groups, {**body, "targetSize": -1, "updatePolicy": {}}).status_code == 400
+    done(fake, fake.call("POST", groups, body).json())
+    until(lambda: fake.call("GET", f"{groups}/side").json()["status"]["isStable"], "its instance")
+    assert fake.call("GET", f"{groups}?filter=name = side").json()["items"][0]["currentActions"]["none"] == 1
+    assert [vm["name"][:5] for vm in fake.state()["vms"] if vm["name"].startswith("side")] == ["side-"]
+    done(fake, fake.call("DELETE", f"{groups}/side").json())
+    assert fake.call("GET", f"{groups}/side").status_code == 404
+    assert not [vm for vm in fake.state()["vms"] if vm["name"].startswith("side")]
+
+
 def test_what_is_in_use_cannot_be_deleted(fake: Fake, group: ZonalGroup) -> None:
     for path in ("global/instanceTemplates/web-v1", "global/healthChecks/ready", "global/backendServices/web", MANAGER):
         refused = fake.call("DELETE", path)

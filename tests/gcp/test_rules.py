@@ -32,6 +32,7 @@ BAD: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (rules.check_name, ("name", "Web"), "Must be a match of regex"),
     (rules.check_name, ("name", "w" * 64), "Must be a match of regex"),
     (rules.check_base_name, ("w" * 59,), "58 characters"),
+    (rules.check_size, (-1,), "between 0 and 2000"),
     (rules.check_versions, ([{"name": "a"}, {"name": "b"}],), "Exactly one version"),
     (rules.check_versions, ([{"name": "a", "targetSize": {"fixed": 1}}],), "Exactly one version"),
     (rules.check_versions, ([{"name": "a", "targetSize": {"fixed": 1}}, {"name": "a"}],), "at most once"),

@@ -152,3 +152,21 @@ def test_the_groups_own_updater_loses_what_lasts_longer_than_the_drain(tmp_path:
         until(lambda: uploads.begun >= 8, "uploads under way")
         group.wait(group.patch(versions=[{"name": "v2", "instance_template": "global/instanceTemplates/web-v2"}]))
         assert ["200" in answer for answer in uploads.finished()] == [False] * 4
+
+
+def test_a_lame_duck_gets_requests_for_as_long_as_its_failed_check_propagates(tmp_path: Path) -> None:
+    spec = world()
+    spec["delays"] = {"propagation": 50}
+    with running(spec, tmp_path) as fake:
+        group = ZonalGroup(fake)
+        lame = min(group.serving(2))
+        (vm,) = [vm for vm in fake.state()["vms"] if vm["name"] == lame]
+        address = f"http://{fake.address('web')}/"
+
+        def served() -> set[str]:
+            return {fake.http.get(address).text.rpartition("-")[0] for _ in range(4)}
+
+        (Path(vm["folder"]) / "lame").touch()
+        until(lambda: lame not in group.healthy(), "getHealth to tell")
+        assert lame in served()
+        until(lambda: lame not in served(), "the last request")

@@ -6,6 +6,7 @@ healthChecks, description of each type: HTTP is healthy with status 200 only; TC
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 from tests.gcp.fake.clock import Clock
@@ -65,7 +66,8 @@ def haproxy_server(check: Check, clock: Clock, address: str, serving_port: int, 
     port = 1 if sick else check.port or serving_port
     tls = " check-ssl verify none" if check.type in {"HTTPS", "SSL"} else ""
     interval = clock.real(check.interval) * 1000
-    return f"addr {address} port {port}{tls} inter {interval:.0f}ms rise {check.healthy} fall {check.unhealthy}"
+    fall = check.unhealthy + math.ceil(clock.delays.propagation / check.interval)
+    return f"addr {address} port {port}{tls} inter {interval:.0f}ms rise {check.healthy} fall {fall}"
 
 
 async def passes(check: Check, address: str) -> bool:

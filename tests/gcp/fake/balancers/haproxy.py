@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import csv
 import ctypes
+import re
 import shutil
 import signal
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ class Member:
 @dataclass(frozen=True)
 class Seen:
     healthy: bool
+    """It gets traffic."""
+    failures: int
+    """Checks that failed in a row while it still does."""
     sessions: int
 
 
@@ -140,10 +144,17 @@ class HaproxyProcess:
         return {
             row["svname"]: Seen(
                 healthy=row["status"].startswith(("UP", "no check")),
+                failures=_failures(row["status"]),
                 sessions=int(row["scur"]),
             )
             for row in rows
         }
+
+
+def _failures(status: str) -> int:
+    """`UP 3/4`: one of the four failures that it takes."""
+    found = re.fullmatch(r"UP (\d+)/(\d+)", status)
+    return int(found[2]) - int(found[1]) if found else 0
 
 
 def _die_with_parent() -> None:

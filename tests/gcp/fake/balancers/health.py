@@ -31,14 +31,14 @@ class Health:
             return {"kind": KIND}
         if fault == "stale" and (path, manager) in self._last:
             return self._last[path, manager]
-        seen = await service.health()
+        healthy = await service.healthy()
         port = service.port(manager)
         found = [
             {
                 "instance": link(vm.path),
                 "ipAddress": vm.address,
                 "port": port,
-                "healthState": "HEALTHY" if (its := seen.get(name)) and its.healthy else "UNHEALTHY",
+                "healthState": "HEALTHY" if name in healthy else "UNHEALTHY",
             }
             for name, vm in service.members(manager)
         ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tests.gcp.fake.balancers import checks
-from tests.gcp.fake.balancers.haproxy import SOCKET, HaproxyProcess, Member, Seen
+from tests.gcp.fake.balancers.haproxy import SOCKET, HaproxyProcess, Member
 from tests.gcp.fake.clock import Clock
 from tests.gcp.fake.machines.hollow import HollowProcess
 from tests.gcp.fake.machines.machines import group_link
@@ -37,6 +37,7 @@ class Service:
         self._members: dict[str, tuple[Vm, str]] = {}
         """By the name in HAProxy; with the path of the group."""
         self._leaving: set[str] = set()
+        self._removals: list[asyncio.Task[None]] = []
         self._lock = asyncio.Lock()
 
     @property
@@ -61,6 +62,8 @@ class Service:
             )
 
     async def stop(self) -> None:
+        for task in self._removals:
+            task.cancel()
         await self._process.stop()
 
     async def admit(self, vm: Vm, group: str) -> None:
@@ -74,7 +77,14 @@ class Service:
         async with self._lock:
             if server_of(vm) in self._members:
                 self._leaving.add(server_of(vm))
-                await self._process.remove(server_of(vm))
+                later = self._clock.real(self._clock.delays.propagation)
+                self._removals.append(asyncio.get_running_loop().create_task(self._remove(server_of(vm), later)))
+                if not later:
+                    await self._removals[-1]
+
+    async def _remove(self, name: str, later: float) -> None:
+        await asyncio.sleep(later)
+        await self._process.remove(name)
 
     async def forget(self, vm: Vm) -> None:
         async with self._lock:
@@ -99,8 +109,11 @@ class Service:
                 return int(port["port"])
         return next((port for _, port in self._frontends()), 80)
 
-    async def health(self) -> dict[str, Seen]:
-        return await self._process.seen()
+    async def healthy(self) -> set[str]:
+        """Names in HAProxy of those whose checks pass. One that fails them gets traffic until that has propagated."""
+        check = self._check()
+        most = check.unhealthy if check else 1
+        return {name for name, seen in (await self._process.seen()).items() if seen.healthy and seen.failures < most}
 
     def _member(self, vm: Vm, group: str) -> Member:
         port = self.port(group)

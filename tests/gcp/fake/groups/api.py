@@ -236,6 +236,7 @@ class Groups:
         return self._operations.start(call, query, group.resource, effect)
 
     def _resize(self, group: Group, size: int) -> None:
+        rules.check_size(size)
         group.target = size
         group.look()
 

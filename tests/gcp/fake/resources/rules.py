@@ -21,6 +21,7 @@ MOST_INSTANCES = 1000
 def check_group(body: Json, zones: int) -> None:
     """Everything about a group's resource; `zones`: how many it spreads over."""
     check_name("resource.name", body["name"])
+    check_size(int(body["targetSize"]))
     check_versions(body.get("versions", []))
     check_base_name(body.get("baseInstanceName") or body["name"])
     check_initial_delay(body.get("autoHealingPolicies", []))
@@ -32,6 +33,13 @@ def check_name(field: str, name: str) -> None:
     """Field name: "The name must be 1-63 characters long, and comply with RFC1035"."""
     if not RFC1035.fullmatch(name):
         raise invalid(field, name, "Must be a match of regex '(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?)'")
+
+
+def check_size(size: int) -> None:
+    """instanceGroupManagers.insert: "A managed instance group can have up to 1000 VM instances per group" (2000 for a
+    regional one, and more by request: only what can be no size is refused)."""
+    if not 0 <= size <= 2000:
+        raise invalid("resource.targetSize", size, "Must be between 0 and 2000.")
 
 
 def check_base_name(name: str) -> None:
