@@ -23,9 +23,9 @@ class Delays:
     """Until a failed creation is tried again. Not documented."""
     after_drain: float = 60
     """deleteInstances: "it can take up to 60 seconds after the connection draining duration has elapsed"."""
-    propagation: float = 0
+    propagation: float = 10
     """From a failed check that getHealth tells of, or from a removal, to the last proxy that knows it. Google does not
-    publish it; a world that sets it shows whether a client takes the API's word for what the traffic does."""
+    publish it; without it, a client could take the API's word for what the traffic does."""
     shutdown: float = 90
     """Guest shutdown: the page on shutdown scripts gives 90 s; then the power is off."""
     preemption: float = 30
