@@ -208,6 +208,27 @@ class RoutesFromOutside(Protocol):
         """
 
 
+class MemberAgents(Protocol):
+    """The agents beside the nodes of a routing tier: each keeps the lists of the tiers behind its node."""
+
+    async def write_members(self, node: Instance, tier: str, text: str) -> None:
+        """Replace the list of that tier. Raises Unknown."""
+
+    async def members(self, node: Instance, tier: str) -> tuple[str, dict[str, tuple[bool, int]]]:
+        """The SHA-256 of its list, and what the node does with each member: whether it sends it requests, its weight.
+
+        Raises Unknown.
+        """
+
+
+@runtime_checkable
+class RoutesByAgents(Protocol):
+    """A hop that balances over the tier behind it by a list that an agent beside it can keep."""
+
+    def router_by_agents(self, tier: Tier, membership: str, nodes: Nodes, agents: MemberAgents) -> Router:
+        """The router of the tier behind, over all `nodes`; the list that holds is in the file `membership`."""
+
+
 @runtime_checkable
 class CountsRequests(Protocol):
     """A hop that counts the requests it sends to each instance of the tier behind it: `source: router` of a guard."""

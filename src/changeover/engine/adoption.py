@@ -17,7 +17,7 @@ from changeover.model.errors import fail
 from changeover.model.instance import Instance
 from changeover.model.revision import template_of
 from changeover.ports import Adopts
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.fleet import DEFAULT_WEIGHT, Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Resting, TierState
 
@@ -29,6 +29,7 @@ async def adopt(runtime: ChainRuntime, journal: Journal) -> None:
     found = await platform.adopt(runtime.chain.tiers)
     journal.clear_tiers(journal.latest())
     _write(journal, runtime.chain.tiers, found)
+    await _list_members(runtime, journal, found)
     journal.set_up()
 
 
@@ -72,6 +73,17 @@ async def release(runtime: ChainRuntime, journal: Journal) -> list[str]:
     await platform.release()
     journal.clear_tiers(journal.latest())
     return names
+
+
+async def _list_members(runtime: ChainRuntime, journal: Journal, found: Mapping[str, Collection[Instance]]) -> None:
+    """Have routers that hold a list have these members on it, by the names of this chain. Raises Unknown."""
+    for tier, instances in found.items():
+        runtime.instances.update({instance.name: instance for instance in instances})
+        runtime.carry(tier, journal.fleet(tier))
+    for tier, instances in found.items():
+        await runtime.routers[tier].open()
+        for instance in instances:
+            await runtime.routers[tier].admit(instance, DEFAULT_WEIGHT)
 
 
 def found_template(instances: Collection[Instance]) -> str:

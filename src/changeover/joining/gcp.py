@@ -12,6 +12,7 @@ from changeover.joining.joined import Joined
 from changeover.model.chain import Chain, Tier
 from changeover.model.chainfile import ParsedChain
 from changeover.model.gcp_rules import on_platform
+from changeover.model.hop_traits import routing_tiers
 from changeover.model.platform import InstanceTemplate
 from changeover.model.stop import Stop
 from changeover.platforms.gcp.agents import Agents
@@ -23,9 +24,10 @@ from changeover.platforms.gcp.api.operations import OperationTiming
 from changeover.platforms.gcp.api.retry import RetryTiming
 from changeover.platforms.gcp.api.services import Services
 from changeover.platforms.gcp.checkup import Checkup
-from changeover.platforms.gcp.hop import AgentHop
+from changeover.platforms.gcp.hop import AgentHop, RoutingAgentHop
 from changeover.platforms.gcp.platform import GcpPlatform
 from changeover.platforms.gcp.records import Records
+from changeover.ports import Nodes, Router, RoutesByAgents
 
 if TYPE_CHECKING:
     import httpx
@@ -54,12 +56,28 @@ def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
         Services(calls, settings.project, region),
         Machines(calls, settings.project),
     )
+    routing = routing_tiers(chain, traits)
+
+    def membership_file(tier: str) -> str:
+        return str(state / "members" / tier / "endpoints.json")
+
+    def hop(tier: Tier) -> AgentHop:
+        inward = {inner: Path(membership_file(inner)) for inner, outer in routing.items() if outer.name == tier.name}
+        software = registry.HOPS[tier.kind](client)
+        if not inward or not isinstance(software, RoutesByAgents):
+            return AgentHop(traits[tier.kind], agents[tier.name])
+
+        def route(inner: Tier, membership: str, nodes: Nodes) -> Router:
+            return software.router_by_agents(inner, membership, nodes, agents[tier.name])
+
+        return RoutingAgentHop(traits[tier.kind], agents[tier.name], inward, route)
+
     return Joined(
         chain=chain,
         platform=platform,
-        hops={tier.name: AgentHop(traits[tier.kind], agents[tier.name]) for tier in chain.tiers},
-        routing={},
-        membership_file=lambda tier: str(state / "members" / tier / "endpoints.json"),
+        hops={tier.name: hop(tier) for tier in chain.tiers},
+        routing=routing,
+        membership_file=membership_file,
         stops={
             tier.name: dict.fromkeys(tier.templates, Stop.model_validate({"grace": DELETION})) for tier in chain.tiers
         },

@@ -45,7 +45,14 @@ def on_platform(chain: Chain, hops: KnownHops) -> KnownHops:
 
 
 def _on_gcp(traits: HopTraits) -> HopTraits:
-    return replace(traits, settings=InstanceTemplate, own_control=True, counts_requests=False, ends_with=None)
+    return replace(
+        traits,
+        settings=InstanceTemplate,
+        own_control=True,
+        counts_requests=False,
+        ends_with=None,
+        routes_inward=traits.routes_by_agents,
+    )
 
 
 def with_defaults(chain: Chain) -> Chain:
@@ -94,9 +101,9 @@ def _elsewhere(tier: Tier) -> Iterator[RuleViolation]:
 def _on_google(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[RuleViolation]:
     if tier.group is None:
         yield RuleViolation(("group",), "this key is missing", "Name the managed instance group of the tier.")
-    outer = routing_tiers(chain, hops).get(tier.name)
-    if not tier.backend_services and tier.router is None:
-        behind = f": {outer.name} ({outer.kind}) in front of it does not get its members" if outer is not None else ""
+    front = chain.in_front(tier.name)
+    if not tier.backend_services and tier.router is None and tier.name not in routing_tiers(chain, hops):
+        behind = f": {front.name} ({front.kind}) in front of it does not get its members" if front is not None else ""
         yield RuleViolation(
             ("backend_services",),
             f"nothing says what sends tier {tier.name} its requests{behind}",

@@ -20,6 +20,7 @@ from changeover.ports import (
     CountsRequests,
     Hop,
     NeedsSoftware,
+    RoutesByAgents,
     RoutesFromOutside,
     RoutesInward,
     Unknown,
@@ -78,6 +79,7 @@ def test_an_unknown_key_of_a_template_is_refused(hop: type[Hop]) -> None:
 def test_its_traits_are_what_it_can_do(hop: type[Hop]) -> None:
     traits = hop.traits
     assert traits.routes_inward is issubclass(hop, RoutesInward)
+    assert traits.routes_by_agents is issubclass(hop, RoutesByAgents)
     assert traits.counts_requests is issubclass(hop, CountsRequests)
     assert (traits.external_router is not None) is issubclass(hop, RoutesFromOutside)
 

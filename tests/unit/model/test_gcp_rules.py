@@ -81,6 +81,14 @@ def test_what_means_nothing_there_is_refused_with_what_would(keys: dict[str, Any
     assert text in refused(tier(**keys))
 
 
+def test_a_tier_without_backend_services_has_an_envoy_in_front_whose_agents_keep_its_members_or_a_router() -> None:
+    inner = tier(name="inner", group="inner-mig", backend_services=[])
+    assert len(read(tier(kind="envoy"), inner).chain.tiers) == 2
+    kong = {"kind": "kong", "admin": ["http://10.0.0.9:8001"], "proxy": "10.0.0.9:8000"}
+    assert "inner" in read(tier(), {**inner, "router": kong}).routers
+    assert "edge (kong) in front of it does not get its members" in refused(tier(kind="kong"), inner)
+
+
 def test_two_tiers_cannot_share_a_group() -> None:
     assert "two tiers have the group edge-mig" in refused(tier(), tier(name="inner"))
 

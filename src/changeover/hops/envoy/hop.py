@@ -8,6 +8,7 @@ from signal import SIGTERM
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from changeover.hops.envoy import own_config, questions
+from changeover.hops.envoy.behind_agents import EnvoyBehindAgents
 from changeover.hops.envoy.bootstrap import bootstrap
 from changeover.hops.envoy.external import ExternalEnvoyRouter
 from changeover.hops.envoy.external_settings import ExternalEnvoy
@@ -28,7 +29,7 @@ from changeover.model.hop_traits import HopTraits, KnownHops
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.model.readiness import Readiness
 from changeover.model.software import Missing
-from changeover.ports import LaunchContext, Nodes, Serving
+from changeover.ports import LaunchContext, MemberAgents, Nodes, Serving
 
 if TYPE_CHECKING:
     import httpx
@@ -51,6 +52,7 @@ class Envoy:
         branches=True,
         ends_with="config",
         routes_inward=True,
+        routes_by_agents=True,
         counts_requests=True,
         external_router=ExternalEnvoy,
     )
@@ -104,6 +106,9 @@ class Envoy:
 
     def router(self, tier: Tier, membership: str, nodes: Nodes) -> EnvoyRouter:
         return EnvoyRouter(self._client, tier.name, membership, nodes)
+
+    def router_by_agents(self, tier: Tier, membership: str, nodes: Nodes, agents: MemberAgents) -> EnvoyBehindAgents:
+        return EnvoyBehindAgents(self._client, agents, tier.name, membership, nodes)
 
     def external_router(
         self, tier: Tier, settings: ExternalEnvoy, readiness: Readiness | None, membership: str

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from changeover.kit import http
 from changeover.model.connections import Connection, Connections
 from changeover.model.instance import InFlight, Instance, Upload
 from changeover.model.platform import AgentSettings
@@ -30,25 +30,44 @@ class Agents:
 
     async def status(self, instance: Instance, timeout: float | None = None) -> Mapping[str, Any]:
         """Its status. Raises Unknown, also where another instance answers at its address."""
-        return await self._ask("GET", instance, "/v1/status", timeout=timeout)
+        return self._of(instance, await self._ask("GET", instance, "/v1/status", timeout=timeout))
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Raises Unknown where the agent does not confirm it."""
-        answer = await self._ask("PUT", instance, "/v1/lame-duck", {"on": on})
+        answer = self._of(instance, await self._ask("PUT", instance, "/v1/lame-duck", json.dumps({"on": on})))
         if answer.get("lame_duck") is not on:
             raise Unknown(f"the agent of {instance.name} did not turn lame duck {'on' if on else 'off'}")
 
-    async def _ask(
-        self, method: str, instance: Instance, path: str, body: Any = None, timeout: float | None = None
-    ) -> Mapping[str, Any]:
-        url = f"http://{instance.control}{path}"
+    async def write_members(self, node: Instance, tier: str, text: str) -> None:
+        """Have it keep this list of the members of a tier behind. Raises Unknown."""
+        await self._ask("PUT", node, f"/v1/members/{tier}", text)
+
+    async def members(self, node: Instance, tier: str) -> tuple[str, dict[str, tuple[bool, int]]]:
+        """The SHA-256 of its list, and what its node does with each member. Raises Unknown."""
+        found = await self._ask("GET", node, f"/v1/members/{tier}")
         try:
-            answer = await http.ask(self._client, method, url, headers=self._headers(), json=body, timeout=timeout)
-        except http.NoResponse as error:
-            raise Unknown(f"the agent of {instance.name}: {error}") from error
+            members = {
+                name: (one["gets_traffic"] is True, int(one["weight"])) for name, one in found["members"].items()
+            }
+            return str(found["sha256"]), members
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Unknown(f"the agent of {node.name} answered with another form of the members: {error!r}") from error
+
+    async def _ask(
+        self, method: str, instance: Instance, path: str, body: str | None = None, timeout: float | None = None
+    ) -> Mapping[str, Any]:
+        from httpx import HTTPError
+
+        url = f"http://{instance.control}{path}"
+        limit = self._client.timeout if timeout is None else timeout
+        try:  # the body as it is: the agent answers with its hash
+            answer = await self._client.request(method, url, headers=self._headers(), content=body, timeout=limit)
+        except HTTPError as error:
+            what = f"{method} {url}: {str(error) or type(error).__name__}"
+            raise Unknown(f"the agent of {instance.name}: {what}") from error
         try:
             found = answer.json()
-            why, name, version = found.get("error"), found.get("name"), found.get("format", 0)
+            why, version = found.get("error"), found.get("format", 0)
         except (ValueError, AttributeError):
             raise Unknown(
                 f"the agent of {instance.name}: {method} {path} was answered with {answer.status_code}"
@@ -57,9 +76,13 @@ class Agents:
             raise Unknown(f"the agent of {instance.name}: {answer.status_code} {why or ''}".rstrip())
         if version > FORMAT:
             raise Unknown(f"the agent of {instance.name} is of a newer version of changeover than this controller")
-        if name != instance.name:
-            raise Unknown(f"{instance.control} is answered by the agent of {name}, not of {instance.name}")
         return dict(found)
+
+    def _of(self, instance: Instance, status: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The status, if it is that of the instance: an address may belong to another VM by now. Raises Unknown."""
+        if (name := status.get("name")) != instance.name:
+            raise Unknown(f"{instance.control} is answered by the agent of {name}, not of {instance.name}")
+        return status
 
     def _headers(self) -> Mapping[str, str]:
         token = self._token()

@@ -1,0 +1,113 @@
+"""What the controller makes of an agent's answers, and what it sends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from changeover.hops import registry
+from changeover.model.instance import Address, InFlight, Instance, Upload
+from changeover.model.platform import AgentSettings
+from changeover.platforms.gcp.agents import Agents, connections_of, in_flight_of
+from changeover.platforms.gcp.hop import AgentHop, RoutingAgentHop
+from changeover.ports import Unknown
+
+VM = Instance("edge-v2-3", "edge", "v2", Address("10.0.0.7", 443), Address("10.0.0.7", 9180))
+STATUS = {"format": 1, "name": VM.name, "ready": True, "lame_duck": False, "reason": None, "unknown": None}
+TOKEN = "CHANGEOVER_TEST_TOKEN"
+
+
+class Vm:
+    """Its agent: what it was asked, and what it answers."""
+
+    def __init__(self, **status: Any) -> None:
+        self.status: dict[str, Any] = {**STATUS, **status}
+        self.code = 200
+        self.asked: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        if self.code != 200:
+            return httpx.Response(self.code, json={"error": "this call needs the token", "next": ""})
+        if request.url.path == "/v1/lame-duck":
+            self.status["lame_duck"] = json.loads(request.content)["on"]
+        if request.url.path.startswith("/v1/members/") and request.method == "PUT":
+            self.status["members"] = {"runtime": hashlib.sha256(request.content).hexdigest()}
+        return httpx.Response(200, json=self.status)
+
+    @property
+    def agents(self) -> Agents:
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self))
+        return Agents(client, AgentSettings.model_validate({"token_env": TOKEN}))
+
+
+@pytest.fixture(autouse=True)
+def _token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN, "secret-token")
+
+
+def not_ready(vm: Vm) -> str:
+    return asyncio.run(AgentHop(registry.known_hops()["nginx"], vm.agents).not_ready(VM, 1.0))
+
+
+def test_it_is_ready_when_its_agent_says_so_and_asked_with_the_token() -> None:
+    vm = Vm()
+    assert not_ready(vm) == ""
+    assert str(vm.asked[0].url) == "http://10.0.0.7:9180/v1/status"
+    assert vm.asked[0].headers["authorization"] == "Bearer secret-token"
+    assert not_ready(Vm(ready=False, reason="lame duck, asked")) == "lame duck, asked"
+
+
+def test_a_refusal_another_vm_and_a_newer_agent_are_no_readiness_and_show_no_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refusing = Vm()
+    refusing.code = 401
+    assert "401 this call needs the token" in not_ready(refusing)
+    assert "answered by the agent of edge-v1-1" in not_ready(Vm(name="edge-v1-1"))
+    assert "newer version" in not_ready(Vm(format=2))
+    monkeypatch.delenv(TOKEN)
+    assert f"the variable {TOKEN}" in not_ready(Vm())
+
+
+def test_a_lame_duck_must_be_confirmed() -> None:
+    vm = Vm()
+    asyncio.run(vm.agents.lame_duck(VM, True))
+    assert vm.status["lame_duck"] is True
+    refusing = Vm()
+    refusing.code = 409
+    with pytest.raises(Unknown):
+        asyncio.run(refusing.agents.lame_duck(VM, False))
+
+
+def test_what_is_in_flight_is_what_it_counted_or_unknown_and_never_nothing_instead() -> None:
+    counted = {"requests": 2, "connections": 3, "uploads": [{"received": 5, "expected": None, "seconds": 1.5}]}
+    assert in_flight_of("vm", {"in_flight": counted}) == InFlight(2, 3, (Upload(5, None, 1.5),))
+    assert in_flight_of("vm", {"in_flight": None, "unknown": None}) is None
+    for status in ({"unknown": "the software is silent", "in_flight": None}, {"in_flight": {"requests": 1}}):
+        with pytest.raises(Unknown):
+            in_flight_of("vm", status)
+
+
+def test_connections_come_from_the_kernel_of_the_vm() -> None:
+    kernel = {"connections": [{"quiet": 2.0, "answered": True, "age": None}], "others": {}, "waiting": 0}
+    found = connections_of({"witnesses": {"kernel": {**kernel, "one_process": True}}})
+    assert found is not None
+    assert (found.routers[0].quiet, found.routers[0].answered, found.one_process) == (2.0, True, True)
+    assert connections_of({"witnesses": {"kernel": None}}) is None
+    assert connections_of({"witnesses": {"kernel": {"connections": 3}}}) is None
+
+
+def test_a_new_vm_of_a_routing_tier_gets_the_list_of_the_tier_behind_and_no_second_time(tmp_path: Path) -> None:
+    file, vm = tmp_path / "endpoints.json", Vm(members={"runtime": None})
+    file.write_text("{}")
+    hop = RoutingAgentHop(registry.known_hops()["envoy"], vm.agents, {"runtime": file}, lambda *_: pytest.fail("asked"))
+    assert asyncio.run(hop.not_ready(VM, 1.0)) == ""
+    assert asyncio.run(hop.not_ready(VM, 1.0)) == ""
+    assert [request.content for request in vm.asked if request.method == "PUT"] == [b"{}"]
