@@ -42,9 +42,9 @@ def read(fake: Fake, *words: str) -> Any:
 
 
 def names(fake: Fake) -> dict[str, str]:
-    """Instances with the names of their templates."""
-    found = read(fake, *MANAGED, "list-instances", "web", IN_ZONE)
-    return {each["name"]: each["version"]["instanceTemplate"].rpartition("/")[2] for each in found}
+    """Instances with the names of their templates, asked without gcloud: each of its commands takes a second."""
+    found = fake.call("POST", f"zones/{ZONE}/instanceGroupManagers/web/listManagedInstances").json()
+    return {each["name"]: each["version"]["instanceTemplate"].rpartition("/")[2] for each in found["managedInstances"]}
 
 
 def rolled(fake: Fake, *words: str) -> None:
@@ -72,5 +72,6 @@ def test_gcloud_replaces_what_is_up_to_date_and_reads_health(fake: Fake) -> None
     assert before.keys().isdisjoint(after)
     (group,) = read(fake, *MANAGED, "list", f"--zones={ZONE}")
     assert group["targetSize"] == 2
+    assert len(read(fake, *MANAGED, "list-instances", "web", IN_ZONE)) == 2
     (health,) = read(fake, "compute", "backend-services", "get-health", "web", "--global")
     assert {each["healthState"] for each in health["status"]["healthStatus"]} == {"HEALTHY"}

@@ -36,7 +36,6 @@ class Seen:
     """It gets traffic."""
     failures: int
     """Checks that failed in a row while it still does."""
-    sessions: int
 
 
 def binary() -> str:
@@ -135,9 +134,6 @@ class HaproxyProcess:
                 return
             await asyncio.sleep(0.02)
 
-    async def weigh(self, name: str, weight: int) -> None:
-        await self.ask(f"set server members/{name} weight {weight}")
-
     async def seen(self) -> dict[str, Seen]:
         text = await self.ask("show stat members 4 -1")
         rows = csv.DictReader(text.lstrip("# ").splitlines())
@@ -145,7 +141,6 @@ class HaproxyProcess:
             row["svname"]: Seen(
                 healthy=row["status"].startswith(("UP", "no check")),
                 failures=_failures(row["status"]),
-                sessions=int(row["scur"]),
             )
             for row in rows
         }

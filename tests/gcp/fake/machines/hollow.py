@@ -121,5 +121,5 @@ class HollowProcess:
         for name, address in self._members.items():
             vm = self._find(address)
             up = isinstance(vm, HollowVm) and vm.ready(since=delay) and now - vm.started > delay
-            found[name] = Seen(healthy=up, failures=0, sessions=0)
+            found[name] = Seen(healthy=up, failures=0)
         return found
