@@ -136,7 +136,7 @@ async def _instance(
         "serving": health.serves,
         "reason": health.reason,
         "pid": instance.pid if instance else None,
-        "address": str(instance.address) if instance else None,
+        "address": (instance.socket or str(instance.address)) if instance else None,
         "control": str(instance.control) if instance else None,
         "in_flight": in_flight(_known(seen, member)),
         "in_flight_counts": None if seen is None else _counts(seen),

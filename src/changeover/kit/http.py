@@ -170,15 +170,27 @@ def _beginning(answer: httpx.Response | DirectResponse) -> str:
     return f" {shown!r}" if shown else ""
 
 
-async def cannot_connect(host: str, port: int, timeout: float) -> str:
-    """Why no TCP connection is made within `timeout` seconds, with the address; empty where one is."""
+def at_socket(path: str) -> httpx.AsyncClient:
+    """A client whose requests go to the server at that Unix socket, whatever their URL names. To be closed."""
+    import httpx
+
+    transport = httpx.AsyncHTTPTransport(verify=False, uds=path)
+    return httpx.AsyncClient(transport=transport, timeout=TIMEOUT, trust_env=False)
+
+
+async def cannot_connect(host: str, port: int, timeout: float, *, socket: str = "") -> str:
+    """Why no TCP connection is made within `timeout` seconds, with the address; empty where one is.
+
+    `socket`: the path of a Unix socket, in place of the address.
+    """
     import asyncio
 
+    at = f"a connection to {socket}" if socket else f"a TCP connection to {host}:{port}"
     try:
         async with asyncio.timeout(timeout):
-            _, writer = await asyncio.open_connection(host, port)
+            opening = asyncio.open_unix_connection(socket) if socket else asyncio.open_connection(host, port)
+            _, writer = await opening
     except OSError as error:  # TimeoutError is one, without a number
-        reason = os.strerror(error.errno) if error.errno else "not accepted in time"
-        return f"a TCP connection to {host}:{port}: {reason}"
+        return f"{at}: {os.strerror(error.errno) if error.errno else 'not accepted in time'}"
     writer.transport.abort()
     return ""

@@ -41,6 +41,7 @@ def violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
             *_affinity_name(chain, tier, routed.get(tier.name), hops),
             *_readiness(tier, hops),
             *_inherited(tier),
+            *_unix_socket(tier, routed.get(tier.name)),
             *_checks(tier, routed.get(tier.name), hops),
             *_one_router(tier, routed.get(tier.name)),
             *_panic(tier, routed.get(tier.name), hops),
@@ -86,6 +87,18 @@ def _inherited(tier: Tier) -> Iterator[RuleViolation]:
             f"template {names[0]} inherits a socket that accepts connections before the application serves",
             "Name a `path`, or have the template open its own port.",
         )
+
+
+def _unix_socket(tier: Tier, outer: Tier | None) -> Iterator[RuleViolation]:
+    """Only the load balancer of the platform reaches instances at Unix sockets."""
+    kind = outer.kind if outer is not None else (tier.router or {}).get("kind")
+    for name, template in tier.templates.items():
+        if template.get("listen") == "unix" and kind is not None:
+            yield RuleViolation(
+                ("templates", name, "listen"),
+                f"{kind}, the router of {tier.name}, reaches instances over TCP alone",
+                "Use `port` or `inherited`, or put a tier in front that does not balance itself, such as nginx.",
+            )
 
 
 def _checks(tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[RuleViolation]:

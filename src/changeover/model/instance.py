@@ -52,6 +52,8 @@ class Instance:
     born: int | None = None
     directory: str = ""
     proxied: bool = False
+    socket: str = ""
+    """The path of the Unix socket at which it serves, in place of its address."""
     readiness: Readiness = field(default=Readiness(), repr=False)
     place: str = ""
     """The zone that it runs in, where its platform spreads the instances of a tier over several."""
@@ -149,6 +151,8 @@ class LaunchSpec:
     check: tuple[str, ...] = ()
     known_as: Mapping[str, str] = field(default_factory=dict)
     cwd: str = ""
+    socket: str = ""
+    """The Unix socket at which it listens, if it does."""
     inherits: bool = False
     """Whether it gets a socket that listens at its address, as descriptor 3."""
     secrets: Mapping[str, SecretSource] = field(default_factory=dict, repr=False)

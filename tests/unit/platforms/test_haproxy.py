@@ -223,6 +223,12 @@ def test_a_new_member_is_added_with_its_checks_and_then_let_in() -> None:
     ]
 
 
+def test_a_member_at_a_unix_socket_is_reached_and_checked_there() -> None:
+    api = Recorded(add_server="New server registered.\n\n")
+    run(api, lambda router: router.admit(replace(WEB, socket="/its state/app.sock"), 100))
+    assert api.changes[0] == "add server web/web-v1-1 unix@/its\\ state/app.sock check inter 250ms rise 3 fall 4"
+
+
 def test_a_member_that_comes_back_is_only_let_in_again() -> None:
     api = lists(administrative=8, status="DRAIN")
     run(api, lambda router: router.admit(WEB, 7))

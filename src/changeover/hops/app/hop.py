@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from signal import SIGTERM
 from typing import TYPE_CHECKING, ClassVar
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from changeover.hops.app.settings import AppSettings
 from changeover.hops.in_flight_endpoint import PATH, in_flight
 from changeover.kit.command import is_program
-from changeover.kit.http import TIMEOUT, cannot_connect, not_ok
+from changeover.kit.http import TIMEOUT, at_socket, cannot_connect, not_ok
 from changeover.model.extras import missing_package
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
@@ -22,6 +23,8 @@ from changeover.ports import LaunchContext
 if TYPE_CHECKING:
     import httpx
 
+SOCKET = "app.sock"
+"""In the folder of the instance."""
 _EXAMPLE = (
     *(sys.executable, "-m", "changeover.example_app"),
     *("--host", "{host}", "--port", "{port}", "--instance", "{name}", "--version-label", "{version}"),
@@ -64,6 +67,7 @@ class App:
             "shared": context.shared,
             "lame_duck": context.lame_duck,
             "folder": context.folder,
+            "socket": f"{instance.directory}/{SOCKET}",
         }
         words = [word.get_secret_value() for word in settings.command]
         # The example stays in its own folder: Python would import modules from that of the chain file.
@@ -72,6 +76,7 @@ class App:
             tuple(fill(word, known) for word in words or _EXAMPLE),
             env={name: fill(word.get_secret_value(), known) for name, word in settings.env.items()},
             cwd="" if own_folder and not settings.cwd else str(Path(context.folder, settings.cwd)),
+            socket=known["socket"] if settings.listen == "unix" else "",
             inherits=settings.listen == "inherited",
             secrets=settings.secrets,
             umask=int(settings.umask, 8),
@@ -99,15 +104,16 @@ class App:
     async def not_ready(self, instance: Instance, timeout: float = TIMEOUT) -> str:
         asked, address = instance.readiness, instance.control
         if asked.tcp:
-            return await cannot_connect(address.host, address.port, timeout)
-        return await not_ok(
-            self._client,
-            f"http://{address}{asked.path or self.traits.ready_path}",
-            timeout,
-            headers=asked.request_headers,
-            statuses=asked.status,
-            body=asked.body,
+            return await cannot_connect(address.host, address.port, timeout, socket=instance.socket)
+        path = asked.path or self.traits.ready_path
+        question = partial(
+            not_ok, timeout=timeout, headers=asked.request_headers, statuses=asked.status, body=asked.body
         )
+        if not instance.socket:
+            return await question(self._client, f"http://{address}{path}")
+        async with at_socket(instance.socket) as client:
+            why = await question(client, f"http://localhost{path}")
+        return why and f"at {instance.socket}: {why}"
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: it closes each connection with its next answer while the file is there."""

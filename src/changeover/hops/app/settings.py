@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from changeover.model.config_model import STORED, ConfigModel, Secret
 from changeover.model.process_settings import ProcessSettings, VariableName, Word, placeholders
 
-PLACEHOLDERS = ("host", "port", "name", "version", "shared", "lame_duck", "folder")
-_IN_STATE = {"shared", "lame_duck"}
+PLACEHOLDERS = ("host", "port", "name", "version", "shared", "lame_duck", "folder", "socket")
+_IN_STATE = {"shared", "lame_duck", "socket"}
 """In the state folder, which only the user who runs changeover can enter."""
 
 
@@ -50,12 +50,13 @@ class AppSettings(ProcessSettings):
     command: tuple[CommandWord, ...] = Field(
         (),
         description="What to run instead of the example application, in the foreground. {host} {port} {name} {version} "
-        "{shared} {lame_duck} and {folder} (of the chain file) are replaced; `{{port}}` stands for `{port}`.",
+        "{shared} {lame_duck} {folder} (of the chain file) and {socket} are replaced; `{{port}}` stands for `{port}`.",
     )
-    listen: Literal["port", "inherited"] = Field(
+    listen: Literal["port", "unix", "inherited"] = Field(
         "port",
-        description="How it listens: at `{host}` and `{port}`, or `inherited`: on descriptor 3, a socket that listens "
-        "there already, as under systemd's socket activation (`LISTEN_FDS`).",
+        description="How it listens: at `{host}` and `{port}`; `unix`: at the Unix socket `{socket}`; `inherited`: on "
+        "descriptor 3, a socket that listens at that port already, as under systemd's socket activation "
+        "(`LISTEN_FDS`).",
     )
     in_flight: InFlightSettings | None = Field(
         None,
@@ -67,9 +68,15 @@ class AppSettings(ProcessSettings):
     )
 
     @model_validator(mode="after")
-    def _command_inherits(self) -> Self:
-        if self.listen == "inherited" and not self.command:
-            raise ValueError("the example application opens its own port: `listen: inherited` needs a command")
+    def _command_listens_so(self) -> Self:
+        if self.listen != "port" and not self.command:
+            raise ValueError(f"the example application opens its own port: `listen: {self.listen}` needs a command")
+        words = [*self.command, *self.env.values()]
+        named = any("socket" in placeholders(word.get_secret_value()) for word in words)
+        if self.listen == "unix" and not named:
+            raise ValueError("`listen: unix` needs {socket} in the command or in `env`")
+        if self.listen == "unix" and self.in_flight is not None:
+            raise ValueError("`in_flight` is asked over TCP, and the application listens at a Unix socket")
         return self
 
     @model_validator(mode="after")
@@ -78,7 +85,7 @@ class AppSettings(ProcessSettings):
         used = {name for word in words for name in placeholders(word.get_secret_value())}
         if self.user and (not self.command or used & _IN_STATE):
             raise ValueError(
-                f"user {self.user} cannot enter the state folder, where the example application, {{shared}} and "
-                "{lame_duck} have their files. Give a command without these placeholders"
+                f"user {self.user} cannot enter the state folder, where the example application, {{shared}}, "
+                "{lame_duck} and {socket} have their files. Give a command without these placeholders"
             )
         return self

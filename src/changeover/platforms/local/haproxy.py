@@ -8,6 +8,7 @@ open connections stay. Only `show stat` and `show servers state` confirm what HA
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -199,12 +200,13 @@ class HaproxyRouter:
     async def _admit(self, backend: str, instance: Instance, weight: int) -> None:
         server, health = f"{backend}/{instance.name}", self._health
         if instance.name not in await self._api.servers(backend):
-            check = (
-                f"check addr {instance.control.host} port {instance.control.port} inter {health.interval * 1000:.0f}ms "
-                f"rise {health.rise} fall {health.fall}"
-            )
+            # The runtime API ends a word at a space, and a command at a semicolon.
+            escaped = re.sub(r"([\\ ;])", r"\\\1", instance.socket)
+            at = f"unix@{escaped}" if instance.socket else str(instance.address)
+            control = "" if instance.socket else f"addr {instance.control.host} port {instance.control.port} "
+            check = f"check {control}inter {health.interval * 1000:.0f}ms rise {health.rise} fall {health.fall}"
             proxied = " send-proxy-v2" if instance.proxied else ""
-            added = f"add server {server} {instance.address}{proxied} {check}"
+            added = f"add server {server} {at}{proxied} {check}"
             await self._api.do(added, expect="New server registered.")
         if self._cookies:  # gives a cookie to each member without one
             await self._api.do(f"enable dynamic-cookie backend {backend}")

@@ -14,7 +14,6 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL, Signals
@@ -31,6 +30,7 @@ from changeover.model.instance import Address, Instance, LaunchSpec
 from changeover.model.stop import StopTo
 from changeover.platforms.local import haproxy, logs, orphans, tls
 from changeover.platforms.local.environment import Environments
+from changeover.platforms.local.listening import placed, spawn
 from changeover.platforms.local.output import check_now, tail_of, words_of
 from changeover.platforms.local.peers import Peers
 from changeover.platforms.local.state_files import (
@@ -41,7 +41,7 @@ from changeover.platforms.local.state_files import (
     write_instance,
 )
 from changeover.platforms.local.timing import TIMING, LocalTiming
-from changeover.ports import CannotStart, InnerTier, LaunchContext, Preview, Router, Unknown
+from changeover.ports import InnerTier, LaunchContext, Preview, Router, Unknown
 
 _HOST = "127.0.0.1"
 RECORD = "platform.json"
@@ -256,16 +256,8 @@ class LocalPlatform:
         if launch.check:
             await asyncio.to_thread(check_now, launch, folder, self.environments.base(), self._timing.check)
         env = await asyncio.to_thread(self.environments.of, launch, instance.tier, instance.template)
-        allowed = process.Ownership(launch.umask, launch.user, launch.nofile)
-        cwd, at = Path(launch.cwd) if launch.cwd else None, instance.address
-        try:
-            with sockets.listening(at.host, at.port) if launch.inherits else nullcontext() as listener:
-                pid, born = process.spawn(
-                    launch.argv, home=folder, env=env, cwd=cwd, allowed=allowed, listener=listener
-                )
-        except OSError as error:
-            where = error.filename if error.filename in (launch.cwd, str(at)) else launch.argv[0]
-            raise CannotStart(f"{where}: {error.strerror}") from error
+        instance = placed(instance, launch)
+        pid, born = spawn(instance, launch, env)
         running = replace(instance, pid=pid, born=born)
         write_instance(folder / "instance.json", running)
         return running
@@ -350,6 +342,8 @@ class LocalPlatform:
         return f"{hide(what)}; {words_of(Path(instance.directory) / 'log', hide)}"
 
     async def connections(self, instance: Instance) -> Connections | None:
+        if instance.socket:
+            return None  # the kernel does not show whose connections to a Unix socket are
         return self._peers.of(instance, self._routers_of(instance.tier))
 
     def _routers_of(self, tier: str) -> set[int] | None:

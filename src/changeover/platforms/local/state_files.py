@@ -73,6 +73,7 @@ def write_instance(file: Path, instance: Instance) -> None:
         "born": instance.born,
         "directory": instance.directory,
         "proxied": instance.proxied,
+        "socket": instance.socket,
         "ready_path": instance.readiness.path or "",
         "ready": {
             "status": list(instance.readiness.status),
@@ -100,6 +101,7 @@ def read_instance(file: Path) -> Instance | None:
             born=stored["born"],
             directory=stored["directory"],
             proxied=stored.get("proxied", False),  # the first versions started no instance with a PROXY header
+            socket=stored.get("socket", ""),
             readiness=_readiness(stored),
         )
     except (KeyError, TypeError) as error:

@@ -305,5 +305,43 @@ def test_files_that_a_template_names_must_exist(tmp_path: Path) -> None:
 def test_a_template_inherits_its_socket_only_where_it_says_so_and_only_with_a_command() -> None:
     assert not launch(command=["server"]).inherits
     assert launch(command=["server"], listen="inherited").inherits
-    with pytest.raises(ValidationError, match="needs a command"):
-        AppSettings.model_validate({"listen": "inherited"})
+    for listen in ("inherited", "unix"):
+        with pytest.raises(ValidationError, match="needs a command"):
+            AppSettings.model_validate({"listen": listen})
+
+
+def test_a_unix_socket_lies_in_the_folder_of_the_instance_and_is_asked_for_in_the_command() -> None:
+    at = launch(command=["server", "unix:{socket}"], listen="unix")
+    assert at.argv == ("server", f"unix:{at.socket}")
+    assert at.socket == f"{CONTEXT.instance.directory}/app.sock"
+    assert not launch(command=["server"]).socket
+    with pytest.raises(ValidationError, match=r"needs \{socket\}"):
+        AppSettings.model_validate({"command": ["server"], "listen": "unix"})
+    with pytest.raises(ValidationError, match="is asked over TCP"):
+        AppSettings.model_validate({"command": ["{socket}"], "listen": "unix", "in_flight": {"path": "/n"}})
+
+
+def test_readiness_at_a_unix_socket_is_asked_there(tmp_path: Path) -> None:
+    path = str(tmp_path / "app.sock")
+    asked = replace(CONTEXT.instance, socket=path, readiness=Readiness("/up", body="yes"))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = (await reader.readuntil(b"\r\n\r\n")).partition(b" HTTP")[0]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + (b"yes" if line == b"GET /up" else b"no!"))
+        writer.close()
+
+    async def answers() -> list[str]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(silent)) as client:
+            app = App(client)
+            before = [await app.not_ready(one, 2.0) for one in (asked, replace(asked, readiness=Readiness(tcp=True)))]
+            async with await asyncio.start_unix_server(serve, path):
+                right = await app.not_ready(asked, 2.0)
+                tcp = await app.not_ready(replace(asked, readiness=Readiness(tcp=True)), 2.0)
+                wrong = await app.not_ready(replace(asked, readiness=Readiness("/other", body="yes")), 2.0)
+            return [*before, right, tcp, wrong]
+
+    absent, closed, right, tcp, wrong = asyncio.run(answers())
+    assert absent.startswith(f"at {path}: GET http://localhost/up: ")
+    assert closed == f"a connection to {path}: No such file or directory"
+    assert (right, tcp) == ("", "")
+    assert wrong.startswith(f"at {path}: GET http://localhost/other answered 200 'no!'")

@@ -30,6 +30,7 @@ INSTANCE = Instance(
     born=777,
     directory="/srv/state/instances/web-v1-1",
     proxied=True,
+    socket="/srv/state/instances/web-v1-1/app.sock",
     readiness=Readiness(path="/healthz", status=(204, 401), headers={"Host": "shop.example"}, body="up"),
 )
 BALANCER = BalancerRecord(4141, 666, {"web": Address("127.0.0.1", 8443)}, whole=False)
@@ -45,7 +46,8 @@ INSTANCE_0_PROXIED = INSTANCE_0.replace('"directory"', '"proxied": true, "direct
 INSTANCE_1_PATH = INSTANCE_0_PROXIED.replace('"directory"', '"format": 1, "ready_path": "/healthz", "directory"')
 """As the last version wrote it that asked for nothing but a 200."""
 _READY = '"ready": {"status": [204, 401], "headers": {"Host": "shop.example"}, "body": "up", "tcp": false}'
-INSTANCE_1 = INSTANCE_1_PATH.replace('"directory"', f'{_READY}, "directory"')
+_SOCKET = '"socket": "/srv/state/instances/web-v1-1/app.sock"'
+INSTANCE_1 = INSTANCE_1_PATH.replace('"directory"', f'{_READY}, {_SOCKET}, "directory"')
 BALANCER_0 = '{"pid": 4141, "born": 666, "entries": {"web": "127.0.0.1:8443"}}'
 BALANCER_0_WHOLE = '{"pid": 4141, "born": 666, "entries": {"web": "127.0.0.1:8443"}, "whole": false}'
 

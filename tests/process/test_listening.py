@@ -1,4 +1,4 @@
-"""Applications that listen on a socket of the platform: gunicorn, uvicorn and Node, rolled one into the other."""
+"""Applications at a Unix socket or at one that they inherit: gunicorn, uvicorn and Node, rolled into each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def app(environ, start_response):
 """
 NODE = """
 const server = require("http").createServer((request, response) => response.end("node"));
-server.listen({ fd: 3 });
+server.listen(process.env.SOCKET || { fd: 3 });
 process.on("SIGTERM", () => server.close());
 """
 
@@ -33,10 +33,17 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     folder = tmp_path_factory.mktemp("inherited")
     for name, text in {"asgi.py": ASGI, "wsgi.py": WSGI, "server.js": NODE}.items():
         (folder / name).write_text(text)
-    commands = {
-        "gunicorn": [sys.executable, "-m", "gunicorn", "--no-control-socket", "--keep-alive", "65", "wsgi:app"],
-        "uvicorn": [sys.executable, "-m", "uvicorn", "asgi:app", "--fd", "3", "--lifespan", "off"],
-        "node": [shutil.which("node"), "server.js"],
+    gunicorn = [sys.executable, "-m", "gunicorn", "--no-control-socket", "--keep-alive", "65", "wsgi:app"]
+    uvicorn = [sys.executable, "-m", "uvicorn", "asgi:app", "--lifespan", "off"]
+    node = [shutil.which("node"), "server.js"]
+    inherited, unix = {"listen": "inherited"}, {"listen": "unix"}
+    templates = {
+        "gunicorn": {"command": gunicorn, **inherited},
+        "uvicorn": {"command": [*uvicorn, "--fd", "3"], **inherited},
+        "node": {"command": node, **inherited},
+        "unix-gunicorn": {"command": [*gunicorn, "--bind", "unix:{socket}"], **unix},
+        "unix-uvicorn": {"command": [*uvicorn, "--uds", "{socket}"], **unix},
+        "unix-node": {"command": node, "env": {"SOCKET": "{socket}"}, **unix},
     }
     tiers = [
         {"name": "edge", "kind": "nginx", "size": 1, "templates": {"v1": {"tls": False}}},
@@ -44,7 +51,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
             "name": "app",
             "kind": "app",
             "size": 1,
-            "templates": {name: {"command": command, "listen": "inherited"} for name, command in commands.items()},
+            "templates": templates,
             "health": {"path": "/", "interval": "100ms"},
             "update": {"min_ready": "100ms", "progress_deadline": "20s"},
         },
@@ -60,10 +67,13 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
             found.run("down", code=None)
 
 
-def test_servers_that_inherit_their_socket_are_rolled_without_a_lost_request(chain: Chain) -> None:
+def test_each_way_to_listen_is_rolled_into_the_others_without_a_lost_request(chain: Chain) -> None:
     assert chain.get("/").text == "gunicorn"
     with asking(chain) as answers:
-        for goal in ("uvicorn", "node", "gunicorn"):
+        for goal in ("uvicorn", "node", "unix-gunicorn", "unix-uvicorn", "unix-node", "gunicorn"):
             assert chain.roll("app", goal)["outcome"] == "completed"
-            until(lambda goal=goal: answers[-1:] == [goal], f"an answer of {goal}")  # type: ignore[misc]
+            server = goal.removeprefix("unix-")
+            until(lambda server=server: answers[-1:] == [server], f"an answer of {goal}")  # type: ignore[misc]
+            (instance,) = chain.instances("app", phase="admitted")
+            assert instance["address"].endswith("/app.sock") is goal.startswith("unix-")
     assert set(answers) == {"gunicorn", "uvicorn", "node"}
