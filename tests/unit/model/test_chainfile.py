@@ -91,7 +91,7 @@ def test_affinity_is_a_word_or_has_a_name_and_is_written_as_it_is_read(given: st
         (
             "kind: app\ntemplates: {v1: {}}\ndrain:\n  polcy: cut",
             "chain.yaml:6: tiers.0.drain.polcy: no such key\n"
-            "  Did you mean policy? There are: deadline, idle_after, policy.",
+            "  Did you mean policy? There are: deadline, idle_after, long_lived, policy.",
         ),
         (
             "kind: app\ntemplates:\n  v1: {versoin: x}",
