@@ -62,14 +62,12 @@ def audit(
     given = [one for file, text in sorted(texts.items()) for one in suppressions(text, file)]
     used: set[Suppression] = set()
     judged: list[Judged] = []
+    by_line: dict[tuple[str, int], list[Suppression]] = {}
+    for comment in given:
+        by_line.setdefault((comment.place.file, comment.line), []).append(comment)
     for one in found:
-        hiding = [
-            other
-            for other in given
-            if other.reason
-            and one.rule.id in other.rules
-            and (other.place.file, other.line) == (one.finding.place.file, one.finding.place.line)
-        ]
+        here = by_line.get((one.finding.place.file, one.finding.place.line), [])
+        hiding = [comment for comment in here if comment.reason and one.rule.id in comment.rules]
         used.update(hiding)
         judged.append(replace(one, suppressed=hiding[0].reason) if hiding else one)
     unused = tuple(one for one in given if one.reason and one not in used)

@@ -81,8 +81,9 @@ def _read(path: Path, roots: Sequence[Path], loaded: Loaded, *, named: bool, inc
         found = list(reader.read(text, file))
     except Unreadable as error:
         return _not_read(error, loaded, named)
-    except OSError as error:
-        return _not_read(Unreadable(error.strerror or "it cannot be read", Place(file)), loaded, named)
+    except (OSError, RuntimeError) as error:  # RuntimeError: symbolic links in a circle
+        reason = getattr(error, "strerror", None) or "its symbolic links lead in a circle"
+        return _not_read(Unreadable(reason, Place(file)), loaded, named)
     loaded.texts[file] = text
     loaded.skipped = [one for one in loaded.skipped if one != file]
     loaded.documents += found

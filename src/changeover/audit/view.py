@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TypeVar
 
@@ -123,7 +124,11 @@ class View:
 
     def behind(self, target: Target) -> Hop | None:
         """The hop that a target leads to; None if no given file describes it."""
-        return next((link.inner for link in self.links if link.target is target), None)
+        return self._inner.get(id(target))
+
+    @cached_property
+    def _inner(self) -> dict[int, Hop]:
+        return {id(link.target): link.inner for link in reversed(self.links)}
 
     def server_of(self, target: Target) -> Hop | None:
         """The hop that answers on connections to a target: behind a TCP proxy, the one that this leads to."""
@@ -148,11 +153,17 @@ def joined(
 ) -> View:
     """Join hops by `order`, the files of a chain from the edge inward, and else by addresses."""
     links = [*_ordered(hops, order)]
+    given = {id(link.target) for link in links}
+    listening: dict[int | str, list[Hop]] = {}
+    for hop in hops:
+        for key in {_key(listen) for listen in hop.listens}:
+            listening.setdefault(key, []).append(hop)
     for hop in hops:
         for target in hop.targets:
-            if any(link.target is target for link in links):
+            if id(target) in given:
                 continue
-            found = [inner for inner in hops if inner is not hop and _leads_to(target, inner)]
+            near = {id(one): one for address in target.addresses for one in listening.get(_key(address), ())}
+            found = [inner for inner in near.values() if inner is not hop and _leads_to(target, inner)]
             if len(found) == 1 and not _reaches(links, found[0], hop):
                 links.append(Link(hop, found[0], target, f"address {target.addresses[0]}"))
     return View(hops, stops, tuple(links), google)
@@ -166,8 +177,15 @@ def _ordered(hops: tuple[Hop, ...], order: tuple[str, ...]) -> Iterator[Link]:
             yield from (Link(front, inners[0], target, "--chain") for target in front.targets if inners)
 
 
+def _key(address: Address) -> int | str:
+    return address.host if address.port is None else address.port
+
+
 def _leads_to(target: Target, hop: Hop) -> bool:
-    return any(_same(address, listen) for address in target.addresses for listen in hop.listens)
+    wanted: dict[int | str, list[Address]] = {}
+    for address in target.addresses:
+        wanted.setdefault(_key(address), []).append(address)
+    return any(_same(address, listen) for listen in hop.listens for address in wanted.get(_key(listen), ()))
 
 
 def _same(address: Address, listen: Address) -> bool:

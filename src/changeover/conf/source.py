@@ -6,8 +6,8 @@ import codecs
 
 from changeover.conf.place import Place, Unreadable
 
-LARGEST = 4_000_000
-"""Bytes. A reader's tree takes about 40 times the text, and the auditor promises to stay below 300 MB."""
+LARGEST = 2_000_000
+"""Bytes. A reader's tree takes up to 80 times the text, and the auditor promises to stay below 300 MB."""
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 

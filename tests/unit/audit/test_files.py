@@ -66,7 +66,7 @@ def test_files_that_include_each_other_are_read_once() -> None:
 
 def test_a_large_file_is_refused_before_it_is_read() -> None:
     with Path("nginx.conf").open("wb") as file:
-        file.truncate(LARGEST * 25)
+        file.truncate(LARGEST * 50)
     (error,) = load([Path("nginx.conf")]).unreadable
     assert "larger than" in error.what
 

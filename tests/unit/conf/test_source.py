@@ -15,7 +15,7 @@ from changeover.conf.source import LARGEST, decode
         ('{"a": 1}'.encode("utf-16-le"), "UTF-16"),
         (b"a;\nb\0c;", "a:2: the file contains a NUL byte"),
         (b"a;\n\xff;", "a:2: the file is not valid UTF-8"),
-        (b"#" * (LARGEST + 1), "larger than 4 MB"),
+        (b"#" * (LARGEST + 1), "larger than 2 MB"),
     ],
 )
 def test_other_encodings_and_large_files_are_refused(data: bytes, what: str) -> None:

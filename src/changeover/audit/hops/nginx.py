@@ -208,8 +208,11 @@ def _each(routes: Sequence[Route]) -> list[Upstream]:
 
 
 def _targets(routes: Sequence[Route], version: tuple[int, ...] | None) -> Iterator[Target]:
-    for upstream in _each(routes):
-        route = next(route for route in routes if route.upstream is not None and route.upstream.name == upstream.name)
+    first: dict[str, tuple[Route, Upstream]] = {}
+    for one in routes:
+        if one.upstream is not None:
+            first.setdefault(one.upstream.name, (one, one.upstream))
+    for route, upstream in first.values():
         pools = pooled(route, version)
         if pools.value is False:
             idle = life = Setting(0.0, pools.place, pools.text)

@@ -40,15 +40,12 @@ class Scope:
 
     def inner(self, name: str) -> Iterator[Scope]:
         """The blocks of that name directly within."""
-        block = self.blocks[-1].block if self.blocks else self.conf.main
-        return (
-            Scope(self.conf, (*self.blocks, one)) for one in block or () if one.name == name and one.block is not None
-        )
+        return (Scope(self.conf, (*self.blocks, one)) for one in self.own(name) if one.block is not None)
 
     def own(self, name: str) -> list[Directive]:
         """Directives of that name in this very block."""
         block = self.blocks[-1].block if self.blocks else self.conf.main
-        return [one for one in block or () if one.name == name]
+        return self.conf.named(block or (), name)
 
     def find(self, name: str) -> Directive | None:
         """The directive that takes effect here: the innermost block's."""

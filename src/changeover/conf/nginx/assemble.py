@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from posixpath import normpath
@@ -37,6 +37,16 @@ class NginxConf:
     version: tuple[int, ...] | None
     fragment: bool
     """Only a part was given: what the rest sets is unknown."""
+    _names: dict[int, dict[str, list[Directive]]] = field(default_factory=dict, compare=False, repr=False)
+
+    def named(self, block: tuple[Directive, ...], name: str) -> list[Directive]:
+        """The directives of a name in a block of this configuration, without a search through all of them."""
+        names = self._names.get(id(block))
+        if names is None:
+            names = self._names[id(block)] = {}
+            for one in block:
+                names.setdefault(one.name, []).append(one)
+        return names.get(name, [])
 
 
 def included_paths(pattern: str, main: str) -> str:

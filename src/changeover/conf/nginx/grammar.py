@@ -23,7 +23,7 @@ _DEEPEST = 64
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Word:
     """`text` as nginx understands it, at `start` to `end` of the file, quotes included."""
 
@@ -32,7 +32,7 @@ class Word:
     end: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Directive:
     """`block` is None where it ends with a semicolon; `inside` is the offset after its opening brace."""
 

@@ -8,7 +8,6 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.hops.nginx import NginxHttp, Route
-from changeover.audit.hops.nginx_scope import Scope
 from changeover.audit.rule import Rule
 from changeover.audit.setting import Setting
 from changeover.audit.view import View
@@ -18,11 +17,10 @@ from changeover.conf.place import Place
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for hop in view.of(NginxHttp):
-        servers: dict[Scope, list[tuple[Route, Setting[int]]]] = {}
+        servers: dict[Place, list[tuple[Route, Setting[int]]]] = {}
         for route in hop.routes:
             limit = route.scope.setting("client_max_body_size", values.size, 2**20, "1m")
-            server = Scope(route.scope.conf, route.scope.blocks[: _depth(route.scope)])
-            servers.setdefault(server, []).append((route, limit))
+            servers.setdefault(route.scope.belongs, []).append((route, limit))
         seen: set[Place] = set()
         for limits in servers.values():
             accepting = [one for one in limits if one[1].value == 0 or (one[1].value or 0) >= asked.upload]
@@ -46,11 +44,6 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     fix=f"client_max_body_size {-(-asked.upload * 5 // 4 // 2**20)}m;",
                     numbers={"limit_bytes": limit.value, "upload_bytes": asked.upload},
                 )
-
-
-def _depth(scope: Scope) -> int:
-    """Up to and including the server block."""
-    return next((n for n, block in enumerate(scope.blocks, 1) if block.name == "server"), len(scope.blocks))
 
 
 RULE = Rule(
