@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -22,7 +23,9 @@ def app(environ, start_response):
     return [b"gunicorn"]
 """
 NODE = """
-const server = require("http").createServer((request, response) => response.end("node"));
+const server = require("http").createServer((request, response) => {
+  setTimeout(() => response.end("node"), request.url === "/slow" ? 2000 : 0);
+});
 server.listen(process.env.SOCKET || { fd: 3 });
 process.on("SIGTERM", () => server.close());
 """
@@ -77,3 +80,14 @@ def test_each_way_to_listen_is_rolled_into_the_others_without_a_lost_request(cha
             (instance,) = chain.instances("app", phase="admitted")
             assert instance["address"].endswith("/app.sock") is goal.startswith("unix-")
     assert set(answers) == {"gunicorn", "uvicorn", "node"}
+
+
+def test_a_request_at_a_unix_socket_holds_the_drain_until_it_is_answered(chain: Chain) -> None:
+    """No other witness than the sessions of the load balancer shows it."""
+    chain.roll("app", "unix-node")
+    with ThreadPoolExecutor() as clients:
+        slow = clients.submit(chain.get, "/slow")
+        rolled = chain.roll("app", "uvicorn")
+        assert slow.result().text == "node"
+    (left,) = [one for one in rolled["instances"] if one["template"] == "unix-node"]
+    assert (left["died"], left["killed"], left["cut"]) == (False, False, None)
