@@ -77,6 +77,7 @@ class GcpChain:
             **place,
             "endpoint": self.fake.endpoint,
             "look": self.look,
+            "propagation": "500ms",
         }
         chain = {"name": "shop", "platform": platform, "listen": self.fake.address("web"), "tiers": [tier]}
         self.file.write_text(yaml.safe_dump(chain), encoding="utf-8")

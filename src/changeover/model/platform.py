@@ -68,6 +68,14 @@ class PlatformSettings(ConfigModel):
         "group and one question to each of its backend services, of the project's quota.",
     )
 
+    propagation: Seconds = Field(
+        10.0,
+        ge=0,
+        description="On Google Cloud: time from the health that the API reports until the last of Google's proxies "
+        "follows it. Google does not publish it. An instance counts as out of traffic only after it was unhealthy in "
+        "every backend service for as long.",
+    )
+
     @model_validator(mode="after")
     def _names_its_place(self) -> Self:
         if self.kind == "local":

@@ -2,8 +2,8 @@
 
 A balancer of Google takes an instance in when its health check passes, and out when it fails; nothing else does. So
 `removed` needs three things at once: the agent answers that the instance is lame duck, every service has found it
-unhealthy in two looks since, and each service has another one that is healthy. With none healthy, a balancer may send
-requests to all. What a service does not list is not known, because `getHealth` may be behind.
+unhealthy for as long as its proxies may take to follow, and each has another one that is healthy. With none healthy, a
+balancer may send requests to all. What a service does not list is not known, because `getHealth` may be behind.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ class Seen:
 
     exists: bool
     lame: bool | None
-    unhealthy_before: int
-    """Looks in a row before this one that found it unhealthy in every service while it was lame duck."""
+    unhealthy_for: float
+    """Seconds since a look found it unhealthy in every service while it was lame duck, as each look since has; 0: the
+    last one did not."""
 
 
-def judge(name: str, seen: Seen, services: Sequence[tuple[str, Health | str]]) -> tuple[Membership, bool]:
+def judge(
+    name: str, seen: Seen, services: Sequence[tuple[str, Health | str]], propagation: float
+) -> tuple[Membership, bool]:
     """What the services do with it, and whether this look found it lame duck and unhealthy in all of them.
 
-    `services`: name -> its answer; a text: why it did not answer.
+    `services`: name -> its answer; a text: why it did not answer. `propagation`: seconds until proxies follow that.
     """
     if not seen.exists:
         return Membership(admitted=False, removed=True), False
@@ -60,7 +63,7 @@ def judge(name: str, seen: Seen, services: Sequence[tuple[str, Health | str]]) -
     if out and alone:
         pending = f"backend service {alone}, in which no other instance is healthy: it may send requests to all"
         return Membership(admitted=False, removed=False, pending=pending), False
-    if out and seen.unhealthy_before:
+    if out and seen.unhealthy_for and seen.unhealthy_for >= propagation:
         return Membership(admitted=False, removed=True), True
     if seen.lame is None:
         open_questions.append("its agent, which does not answer")

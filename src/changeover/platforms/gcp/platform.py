@@ -96,7 +96,9 @@ class GcpPlatform:
                 return None
 
         kind: type[GcpRouter] = router_kind(protocols)
-        return kind(tier, lambda: self._tier_record(tier), self._services, exists, is_lame)
+        return kind(
+            tier, lambda: self._tier_record(tier), self._services, exists, is_lame, self._chain.platform.propagation
+        )
 
     def preview(self, tier: Tier) -> Preview | None:
         return None

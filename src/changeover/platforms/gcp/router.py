@@ -6,6 +6,7 @@ Lame duck and health checks move an instance: no call does.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar, Literal
 
@@ -32,13 +33,16 @@ class GcpRouter:
         services: Services,
         exists: Callable[[frozenset[str]], Awaitable[frozenset[str]]],
         is_lame: Callable[[str], Awaitable[bool | None]],
+        propagation: float,
     ) -> None:
         self._tier = tier
         self._record = record
         self._services = services
         self._exists = exists
         self._is_lame = is_lame
-        self._out: dict[str, int] = {}
+        self._propagation = propagation
+        self._out: dict[str, float] = {}
+        """Since when each lame duck was unhealthy in every service, at every look."""
 
     async def open(self) -> None:
         """Backend services are the operator's."""
@@ -59,11 +63,14 @@ class GcpRouter:
         )
         answers = await asyncio.gather(*(self._health(one, record.link) for one in record.services))
         services = [(one.name, answer) for one, answer in zip(record.services, answers, strict=True)]
-        found = {}
+        found, now = {}, time.monotonic()
         for name, ducks in zip(sorted(names), lame, strict=True):
-            seen = Seen(name in here, ducks, self._out.get(name, 0))
-            found[name], out = judge(name, seen, services)
-            self._out[name] = seen.unhealthy_before + 1 if out else 0
+            seen = Seen(name in here, ducks, now - self._out.get(name, now))
+            found[name], out = judge(name, seen, services, self._propagation)
+            if out:
+                self._out.setdefault(name, now)
+            else:
+                self._out.pop(name, None)
         return found
 
     async def forget(self, name: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from changeover.platforms.gcp.membership import Health, Seen, judge
 
 HEALTHY, UNHEALTHY = ("HEALTHY",), ("UNHEALTHY",)
-LEAVES = Seen(exists=True, lame=True, unhealthy_before=1)
+LEAVES = Seen(exists=True, lame=True, unhealthy_for=10.0)
 
 
 def health(**states: tuple[str, ...]) -> Health:
@@ -15,21 +15,24 @@ def health(**states: tuple[str, ...]) -> Health:
 
 
 def test_it_is_admitted_when_it_is_healthy_in_every_service_and_at_every_port() -> None:
-    seen = Seen(exists=True, lame=False, unhealthy_before=0)
+    seen = Seen(exists=True, lame=False, unhealthy_for=0.0)
     both = [("a", health(new=HEALTHY)), ("b", health(new=("HEALTHY", "HEALTHY")))]
-    assert judge("new", seen, both)[0].admitted
+    assert judge("new", seen, both, 10.0)[0].admitted
     for other in (health(new=UNHEALTHY), health(new=("HEALTHY", "UNHEALTHY")), health(old=HEALTHY), health()):
-        found, _ = judge("new", seen, [both[0], ("b", other)])
+        found, _ = judge("new", seen, [both[0], ("b", other)], 10.0)
         assert not found.admitted
         assert not found.removed
 
 
-def test_a_lame_duck_is_removed_in_the_second_look_that_finds_it_unhealthy_in_every_service() -> None:
+def test_a_lame_duck_is_removed_when_it_was_unhealthy_in_every_service_for_the_time_of_propagation() -> None:
     services = [("a", health(old=UNHEALTHY, new=HEALTHY)), ("b", health(old=UNHEALTHY, new=HEALTHY))]
-    first, out = judge("old", Seen(exists=True, lame=True, unhealthy_before=0), services)
+    first, out = judge("old", Seen(exists=True, lame=True, unhealthy_for=0.0), services, 10.0)
     assert not first.removed
     assert out
-    second, _ = judge("old", LEAVES, services)
+    early, out = judge("old", Seen(exists=True, lame=True, unhealthy_for=9.9), services, 10.0)
+    assert not early.removed, "not every proxy follows the health that the API reports yet"
+    assert out
+    second, _ = judge("old", LEAVES, services, 10.0)
     assert second.removed
 
 
@@ -39,7 +42,7 @@ def test_a_lame_duck_is_removed_in_the_second_look_that_finds_it_unhealthy_in_ev
     ids=["empty", "it is missing", "still healthy", "no answer", "no other is healthy"],
 )
 def test_without_a_clear_answer_of_every_service_it_is_not_removed(answer: Health | str) -> None:
-    found, out = judge("old", LEAVES, [("a", health(old=UNHEALTHY, new=HEALTHY)), ("b", answer)])
+    found, out = judge("old", LEAVES, [("a", health(old=UNHEALTHY, new=HEALTHY)), ("b", answer)], 10.0)
     assert not found.removed
     assert not found.admitted
     assert "b" in found.pending or "have not settled" in found.pending
@@ -49,11 +52,11 @@ def test_without_a_clear_answer_of_every_service_it_is_not_removed(answer: Healt
 
 @pytest.mark.parametrize("lame", [None, False])
 def test_unhealthy_alone_is_no_removal_while_the_agent_does_not_confirm_the_lame_duck(lame: bool | None) -> None:
-    seen = Seen(exists=True, lame=lame, unhealthy_before=5)
-    found, out = judge("old", seen, [("a", health(old=UNHEALTHY, new=HEALTHY))])
+    seen = Seen(exists=True, lame=lame, unhealthy_for=60.0)
+    found, out = judge("old", seen, [("a", health(old=UNHEALTHY, new=HEALTHY))], 10.0)
     assert not found.removed
     assert not out
 
 
 def test_what_its_group_does_not_have_any_more_is_removed() -> None:
-    assert judge("old", Seen(exists=False, lame=None, unhealthy_before=0), [("a", "no answer")])[0].removed
+    assert judge("old", Seen(exists=False, lame=None, unhealthy_for=0.0), [("a", "no answer")], 10.0)[0].removed
