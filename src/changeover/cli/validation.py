@@ -40,7 +40,7 @@ async def of_machine(file: Path) -> Findings:
                 await found.runtime.routers[tier].open()  # a configuration names the file with its members
             return Findings(
                 (*(problems(missing) if missing else _refused(found, file)), *_files(found, file)),
-                tuple(_addresses(found.chain)),
+                tuple(_addresses(found.chain)) if found.local is not None else (),
             )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from changeover.cli.validation import Findings
-from changeover.model.chain import Chain
+from changeover.model.chain import Chain, Tier
 from changeover.model.errors import Problem
 
 
@@ -19,8 +19,8 @@ def data(file: Path, chain: Chain | None, findings: Findings) -> dict[str, Any]:
         "warnings": [_problem(one) for one in findings.warnings],
         "chain": None if chain is None else chain.name,
         "tiers": [
-            {"name": tier.name, "kind": tier.kind, "size": tier.size, "templates": list(tier.templates)}
-            for tier in (chain.tiers if chain else ())
+            {"name": tier.name, "kind": tier.kind, "size": size, "templates": list(tier.templates)}
+            for tier, size in (_sizes(chain) if chain else ())
         ],
     }
 
@@ -35,8 +35,16 @@ def _lines(file: Path, chain: Chain | None, findings: Findings) -> Iterator[str]
     if findings.problems:
         yield f"{file}: {len(findings.problems)} problem{'s' * (len(findings.problems) > 1)}"
     elif chain is not None:
-        tiers = " -> ".join(f"{tier.name} ({tier.size} x {tier.kind})" for tier in chain.tiers)
+        tiers = " -> ".join(
+            f"{tier.name} ({tier.kind if size is None else f'{size} x {tier.kind}'})" for tier, size in _sizes(chain)
+        )
         yield f"{file}: valid. {chain.name}: {tiers}"
+
+
+def _sizes(chain: Chain) -> Iterator[tuple[Tier, int | None]]:
+    """Each tier with its size; None where it is that of a group, which only `up` reads."""
+    here = chain.platform.kind == "local"
+    return ((tier, tier.size if here or "size" in tier.model_fields_set else None) for tier in chain.tiers)
 
 
 def _problem(one: Problem) -> dict[str, str]:
