@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 from changeover import chain_files
 from changeover.cli.rendering.validation import data, picture
@@ -13,7 +14,7 @@ from changeover.cli.validation import of_machine
 
 def test_neither_addresses_nor_sizes_of_this_machine_are_shown(tmp_path: Path) -> None:
     file = tmp_path / "chain.yaml"
-    tiers = [
+    tiers: list[dict[str, Any]] = [
         {"name": "edge", "kind": "nginx", "group": "edge", "backend_services": ["edge"], "size": 3},
         {"name": "run", "kind": "app", "group": "run", "backend_services": ["run"]},
     ]
