@@ -17,7 +17,7 @@ class EngineTiming:
     resting_look: float = 0.5
     """Between two looks at a resting tier: an instance that died is noticed within this time, at little cost."""
     serving_look: float = 0.25
-    """Between two readiness checks of a serving instance while a controller is at work, or `health.interval` if that is
+    """Between two readiness checks of a serving instance while a controller runs, or `health.interval` if that is
     longer. To check all of them at every look would slow down the looks at instances that drain."""
     starting_look: float = 0.1
     """Between two readiness checks of an instance that starts: more often would only fill its log."""

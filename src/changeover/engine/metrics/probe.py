@@ -9,7 +9,7 @@
 
 Rows appear in the ledger `ProbeTiming.lag` late, so an interval ends that long before the query. Only responses of the
 application name an instance: of a tier of proxies the probe measures broken requests, and nothing else. Where none
-names its instance, the cohorts are told apart by the version that responses name.
+names its instance, the version that responses name separates the cohorts.
 
 Ages: with a fresh baseline the rows of each instance come from the same window after its own admission; without one,
 from the same window of the clock. See `rollout/guard/cohorts.py`.
@@ -155,8 +155,8 @@ class ProbeSource:
     def _nameless(self, start: float, end: float) -> int:
         """Broken requests that may be of any cohort."""
         versions = () if self._ledger.names_instances else self._ledger.by_version.values()
-        nobody = self._ledger.rows.get("", Rows())
-        return sum(nobody.broken[nobody.within(start, end)]) - sum(
+        unnamed = self._ledger.rows.get("", Rows())
+        return sum(unnamed.broken[unnamed.within(start, end)]) - sum(
             sum(rows.broken[rows.within(start, end)]) for rows in versions
         )
 
