@@ -14,6 +14,7 @@ from changeover.audit.rule import Rule
 from changeover.audit.rules import all_rules
 from changeover.audit.suppressions import Suppression, suppressions
 from changeover.audit.view import View, joined
+from changeover.conf.chain import ChainFile
 from changeover.conf.document import Document
 
 _ORDER = [Severity.NOTE, Severity.WARNING, Severity.ERROR]
@@ -56,7 +57,11 @@ def audit(
     """`order`: the files of a chain, edge first."""
     hops = tuple(hop for make in HOPS for hop in make(documents, asked))
     stops = tuple(stop for make in STOPS for stop in make(documents))
-    view = replace(joined(hops, stops, order, google(documents)), commands=tuple(commands(documents)))
+    view = replace(
+        joined(hops, stops, order, google(documents)),
+        commands=tuple(commands(documents)),
+        chains=tuple(one for one in documents if isinstance(one, ChainFile)),
+    )
     found = [Judged(rule, one) for rule in rules or all_rules() for one in rule.check(view, asked)]
     found.sort(key=lambda one: (one.finding.place, one.rule.id))
     given = [one for file, text in sorted(texts.items()) for one in suppressions(text, file)]

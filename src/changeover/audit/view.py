@@ -15,6 +15,7 @@ from typing import TypeVar
 from changeover.audit.commands import Command
 from changeover.audit.google.resources import Google
 from changeover.audit.setting import Setting
+from changeover.conf.chain import ChainFile
 from changeover.conf.place import Place
 
 HopType = TypeVar("HopType", bound="Hop")
@@ -111,6 +112,7 @@ class View:
     links: tuple[Link, ...]
     google: Google = NO_CLOUD
     commands: tuple[Command, ...] = ()
+    chains: tuple[ChainFile, ...] = ()
 
     def of(self, kind: type[HopType]) -> Iterator[HopType]:
         """The hops of one software."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from changeover.conf import compose, dockerfile, google, gunicorn, hcl, kong, supervisord, systemd
+from changeover.conf import chain, compose, dockerfile, google, gunicorn, hcl, kong, supervisord, systemd
 from changeover.conf.document import Document
 from changeover.conf.nginx import reader as nginx
 
@@ -28,6 +28,7 @@ READERS: tuple[Reader, ...] = (
     Reader("systemd unit", systemd.recognises, systemd.read),
     Reader("supervisord", supervisord.recognises, supervisord.read),
     Reader("Dockerfile", dockerfile.recognises, dockerfile.read),
+    Reader("chain file of changeover", chain.recognises, chain.read),
     Reader("docker-compose", compose.recognises, compose.read),
     Reader("settings of gunicorn", gunicorn.recognises, gunicorn.read),
     Reader(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Finding, Severity
-from changeover.audit.hops.nginx import NginxHttp
+from changeover.audit.hops.nginx import NginxHttp, NginxStream
 from changeover.audit.limits import occupied, upload_fits
 from changeover.audit.rule import Rule
 from changeover.audit.view import View
@@ -17,6 +17,8 @@ from changeover.conf.nginx import values
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for hop in view.of(NginxHttp):
         limit = hop.main.setting("worker_shutdown_timeout", values.seconds, float("inf"), "without a limit")
+        if not hop.routes and any(view.of(NginxStream)):
+            continue  # the status page of a TCP proxy: STR01 is about it
         need = occupied(view, hop, asked)
         cut = words.span(limit.value) if limit.value is not None else ""
         yield upload_fits(
