@@ -64,8 +64,9 @@ def test_a_router_outside_of_the_chain_decides_the_name_and_the_buffering(tmp_pa
 
 
 def test_only_what_is_known_can_be_rendered() -> None:
-    given = here("render", "haproxy", "-f", EXAMPLE, code=2).err
-    assert "there is nothing to render for haproxy\n  There is: kong, nginx, nginx-stream." in given
+    given = here("render", "relay", "-f", EXAMPLE, code=2).err
+    assert "there is nothing to render for relay\n" in given
+    assert "There is: envoy, haproxy, haproxy-tcp, kong, nginx, nginx-stream." in given
 
 
 def test_a_kong_of_the_chain_is_configured_as_its_first_template_says(tmp_path: Path) -> None:
