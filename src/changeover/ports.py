@@ -185,6 +185,9 @@ class ChecksAhead(Protocol):
 class LosesMembers(Protocol):
     """A router that runs on when the chain does not, and forgets its members when it restarts."""
 
+    async def lost(self) -> bool:
+        """Whether `restore` would find anything. Changes nothing, and leaves out what does not answer."""
+
     async def restore(self) -> Sequence[str]:
         """Give it back the members that it lost; returns what was found and done, each in words."""
 

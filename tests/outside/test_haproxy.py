@@ -110,7 +110,9 @@ def test_a_node_that_does_not_answer_confirms_nothing_and_has_the_members_again_
     assert (seen.admitted, seen.removed, seen.silent) == (False, False, True)
     assert nodes[1].socket in seen.pending
     assert run(it.restore()) == []
+    assert not run(it.lost())
     nodes[1].start()
+    assert run(it.lost())
     said = run(it.restore())
     assert said[0] == f"{nodes[1].socket} was restarted or reloaded"
     assert sorted(said[1:]) == [f"{nodes[1].socket} had lost {n}; it has it again" for n in (one.name, other.name)]
@@ -166,6 +168,7 @@ def test_what_another_operator_sets_to_maintenance_stays_so_and_is_reported_once
     nodes[0].ask("set server web/web-v1-1 state maint")
     assert [text for text in run(it.restore()) if "by another hand" in text]
     assert run(it.restore()) == []
+    assert not run(it.lost())
     assert nodes[0].servers()["web-v1-1"][1]
 
 

@@ -236,6 +236,11 @@ def test_while_a_node_is_down_the_rollout_waits_and_goes_on_when_it_has_the_adde
         assert f"{first.socket} was restarted or reloaded" in done.err
         assert probe.signal(signal.SIGTERM).end().code == 0
         behind.serves("v2")
+        first.kill()
+        first.start()
+        chain.edge_url = f"http://127.0.0.1:{first.port}"
+        until(lambda: chain.get().status_code == 200 or None, "the servers that the keeper adds again")
+        behind.serves("v2")
         chain.run("down")
         assert [name for node in nodes for name in node.servers()] == []
 

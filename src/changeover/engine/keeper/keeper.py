@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +21,7 @@ from changeover.engine.release.release import carry_on
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener
 from changeover.kit.clock import Clock
 from changeover.model.errors import ChangeoverError
-from changeover.ports import CannotStart, Unknown
+from changeover.ports import CannotStart, LosesMembers, Unknown
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Action
 from changeover.rollout.tier.machine import Machine
@@ -80,6 +80,8 @@ class _Keeper:
             await self._carry_on(policy)
         elif await something_died(runtime, journal) or is_short(runtime, journal):
             await self._heal()
+        elif losing := await _losing(runtime):
+            await self._restore(losing)
         elif time.monotonic() - self._asked_routers >= self._timing.router_look:
             self._asked_routers = time.monotonic()
             if await _missing_at_routers(runtime, journal):
@@ -105,12 +107,33 @@ class _Keeper:
         undoing = any(state is not None and isinstance(state.state, Undoing) for state in states)
         return undoing or (release is not None and release.undo_reason is not None)
 
+    async def _restore(self, losing: Mapping[str, LosesMembers]) -> None:
+        """Under the lease: a controller that removes an instance at this moment must not see it admitted again."""
+        self._journal.take_lease(KEEPER, Clock().now())
+        try:
+            for tier, router in losing.items():
+                with contextlib.suppress(Unknown):
+                    for text in await router.restore():
+                        self._on_progress(Progress(Clock().now(), tier, text, level="warning"))
+        finally:
+            self._journal.release_lease()
+
     async def _heal(self) -> None:
         self._journal.take_lease(KEEPER, Clock().now())
         try:
             await heal(self._runtime, self._journal, self._on_progress, self._timing)
         finally:
             self._journal.release_lease()
+
+
+async def _losing(runtime: ChainRuntime) -> dict[str, LosesMembers]:
+    """Tiers whose routers lost members."""
+    found: dict[str, LosesMembers] = {}
+    for tier, router in runtime.routers.items():
+        with contextlib.suppress(Unknown):
+            if isinstance(router, LosesMembers) and await router.lost():
+                found[tier] = router
+    return found
 
 
 def abandoned_policy(runtime: ChainRuntime, journal: Journal) -> Abandoned | None:

@@ -12,6 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,23 +66,34 @@ class ExternalEnvoyRouter(EnvoyRouter):
             found += [f"{node.name}: {fault}" for fault in faults]
         return found
 
+    async def lost(self) -> bool:
+        return any(self._differences())
+
     async def restore(self) -> Sequence[str]:
         """Write each file again that another process changed. One with endpoints of others is reported, once."""
+        done = []
+        for text, change in list(self._differences()):
+            change()
+            done.append(text)
+        return done
+
+    def _differences(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """What the files have otherwise than the list, in words, and what corrects it. Raises Unknown."""
+        ours = re.compile(rf"{re.escape(self._tier.name)}-({'|'.join(map(re.escape, self._tier.templates))})-\d+")
         try:
-            wanted, done = self._file.read_text(encoding="utf-8"), []
-            ours = re.compile(rf"{re.escape(self._tier.name)}-({'|'.join(map(re.escape, self._tier.templates))})-\d+")
+            wanted = self._file.read_text(encoding="utf-8")
             for copy in self._copies:
                 if copy.exists() and copy.read_text(encoding="utf-8") == wanted:
                     self._reported.discard(copy)
-                elif faults := list(_file_faults(copy, ours.fullmatch)):
-                    done += [] if copy in self._reported else faults
-                    self._reported.add(copy)
-                else:
-                    self._put(copy, wanted)
-                    done.append(f"{copy} was changed by another process; it has the members again")
+                elif not (faults := list(_file_faults(copy, ours.fullmatch))):
+                    yield (
+                        f"{copy} was changed by another process; it has the members again",
+                        partial(self._put, copy, wanted),
+                    )
+                elif copy not in self._reported:
+                    yield faults[0], partial(self._reported.add, copy)
         except OSError as error:
             raise Unknown(str(error)) from error
-        return done
 
     async def traffic(self) -> Mapping[str, int]:
         """Finished requests, over all nodes."""

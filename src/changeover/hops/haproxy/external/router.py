@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
@@ -163,6 +164,19 @@ class ExternalHaproxyRouter:
         """
         return 0.0
 
+    async def lost(self) -> bool:
+        members = self._file.read().members
+        if any(member.gone for member in members.values()):
+            return True
+        for node in self._nodes:
+            try:
+                process, servers = await node.process(), await node.servers()
+                if any(self._differences(node, process, servers)):
+                    return True
+            except Unknown:
+                continue
+        return False
+
     async def restore(self) -> Sequence[str]:
         """Give each node back the members that it lost, and delete what could not be deleted when its instance ended.
 
@@ -175,39 +189,49 @@ class ExternalHaproxyRouter:
                 process, servers = await node.process(), await node.servers()
                 if self._ended == self._begun == before:
                     await node.save(servers)
-                    done += await self._restore(node, process, servers)
+                    for text, change in list(self._differences(node, process, servers)):
+                        await change()
+                        done += [text] if text else []
             except Unknown:
                 continue  # a rollout that needs the node says so
         for name, member in self._file.read().members.items():
-            if member.gone and not isinstance(await _attempt(self.forget(name)), Unknown):
-                self._reported = {one for one in self._reported if one[1] != name}
+            if member.gone:
+                await _attempt(self.forget(name))
         return done
 
-    async def _restore(self, node: HaproxyNode, process: str, servers: Mapping[str, Server]) -> list[str]:
+    def _differences(
+        self, node: HaproxyNode, process: str, servers: Mapping[str, Server]
+    ) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
+        """What the node has otherwise than the list, in words, and what corrects it."""
         known = self._file.read()
-        restarted = known.processes.get(node.name, process) != process
-        done = [f"{node.name} was restarted or reloaded"] if restarted else []
+        before = known.processes.get(node.name)
+        restarted = before is not None and before != process
+        if before != process:
+            yield f"{node.name} was restarted or reloaded" if restarted else "", partial(self._know, node, process)
         for name, member in known.members.items():
             found = node.find(servers, name, member.address)
             out = found is None or bool(servers[found].administrative)
             if member.weight and out and (found is None or restarted):
-                await node.admit(name, member, self._tier, self._addresses())
-                done.append(f"{node.name} had lost {name}; it has it again")
+                admit = partial(node.admit, name, member, self._tier, self._addresses())
+                yield f"{node.name} had lost {name}; it has it again", admit
             elif member.weight and out and (node.name, name) not in self._reported:
-                self._reported.add((node.name, name))
-                done.append(f"{node.name} has {name} in maintenance, by another hand: it gets no requests there")
+                text = f"{node.name} has {name} in maintenance, by another hand: it gets no requests there"
+                yield text, partial(self._report, node, name)
             elif not member.weight and not out:
-                await node.remove(name, member.address)
-                done.append(f"{node.name} had {name} in service again; it was removed again")
+                remove = partial(node.remove, name, member.address)
+                yield f"{node.name} had {name} in service again; it was removed again", remove
             if not out:
                 self._reported.discard((node.name, name))
         for slot in node.strays(servers, self._addresses()):
-            await node.disable(slot)
-            done.append(f"{node.name} had slot {slot} in service for no instance; it is in maintenance")
-        if known.processes.get(node.name) != process:
-            current = self._file.read()
-            self._file.write(replace(current, processes={**current.processes, node.name: process}))
-        return done
+            text = f"{node.name} had slot {slot} in service for no instance; it is in maintenance"
+            yield text, partial(node.disable, slot)
+
+    async def _know(self, node: HaproxyNode, process: str) -> None:
+        current = self._file.read()
+        self._file.write(replace(current, processes={**current.processes, node.name: process}))
+
+    async def _report(self, node: HaproxyNode, name: str) -> None:
+        self._reported.add((node.name, name))
 
     def _addresses(self) -> set[str]:
         return {member.address for member in self._file.read().members.values()}
