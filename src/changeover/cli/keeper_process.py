@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import sys
 import time
 from pathlib import Path
 
 from changeover import chain_files
-from changeover.engine.journal.journal import Journal
-from changeover.engine.journal.lease import lease
+from changeover.engine.journal.journal import Journal, LeaseHeld
+from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.journal.schema import FORMAT
 from changeover.kit import process
 from changeover.model.errors import ChangeoverError
 from changeover.platforms.local.environment import Environments
+
+LOOK = 0.1
+"""Seconds between two attempts of a new keeper to record itself, while a command holds the lease."""
 
 
 def ensure_keeper(state: Path, journal: Journal) -> None:
@@ -40,6 +45,23 @@ def start_keeper(state: Path, journal: Journal) -> None:
     text = (state / chain_files.COPY).read_text(encoding="utf-8")
     pid, born = process.spawn(command, home=folder, env=Environments(state).of_keeper(text))
     journal.set_keeper(pid, born)
+
+
+async def claim(journal: Journal) -> None:
+    """Make this process the recorded keeper, and end another one: a service manager may start it beside one of `up`."""
+    pid = os.getpid()
+    born = process.start_time(pid)
+    assert born is not None
+    while (known := journal.keeper()) is None or (known.pid, known.born) != (pid, born):
+        with contextlib.suppress(LeaseHeld):
+            journal.take_lease(KEEPER, time.time())
+            try:
+                if known is not None and known.is_alive():
+                    process.kill_session(known.pid, known.born, keeper_folder(journal))
+                journal.set_keeper(pid, born)
+            finally:
+                journal.release_lease()
+        await asyncio.sleep(LOOK)
 
 
 def end_keeper(journal: Journal) -> None:

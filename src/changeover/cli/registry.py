@@ -47,7 +47,9 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "demo": Entry("demo", "Start a chain, send traffic, roll every tier, print the verdict, stop the chain."),
         "simulate": Entry("simulate", "Simulate a rollout in virtual time: duration, instances, uploads that it cuts."),
         "schema": Entry("schema", "Print the JSON Schema of a chain file."),
-        "render": Entry("render", "Print a configuration: Kong's, the files of tiers, or the unit of an agent."),
+        "render": Entry(
+            "render", "Print a configuration: Kong's, the files of tiers, or the systemd units of a host or an agent."
+        ),
         "doctor": Entry(
             "doctor", "Find what would break requests in a roll on Google Cloud, with the command that cures each."
         ),

@@ -12,6 +12,7 @@ from pathlib import Path
 from changeover.cli import exits
 from changeover.cli.chains import as_it_runs
 from changeover.cli.frame import run
+from changeover.cli.keeper_process import claim
 from changeover.cli.options.common import STATE, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.keeper.keeper import keep as keep_chain
@@ -49,6 +50,7 @@ async def _until_down(output: Output, state: Path, since: float) -> int:
                 with contextlib.closing(found.journal()) as journal:
                     if not journal.is_up():
                         return exits.DONE
+                    await claim(journal)
                     await keep_chain(
                         found.runtime, journal, output.progress_since(since), partial(_changed, state, stamp)
                     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pwd
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,16 +16,18 @@ from rich.text import Text
 
 from changeover import chain_files, wiring
 from changeover.agent import unit
-from changeover.cli import exits
+from changeover.cli import exits, systemd_units
 from changeover.cli.chains import as_it_runs, chain_file, wired
 from changeover.cli.commands.agent import read_settings
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.stdout import write
+from changeover.engine.lifecycle import LifecycleTiming
 from changeover.hops import registry
 from changeover.kit.files import write_whole
 from changeover.model.errors import fail
+from changeover.model.stop import TemplateSettings
 from changeover.ports import Serving
 from changeover.rollout.members.phases import Phase
 
@@ -31,7 +36,7 @@ def render(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="The software to configure: kong, agent, or a kind of tier with files, as nginx."
+            metavar="KIND", help="What to configure: kong, systemd, agent, or a kind of tier with files, as nginx."
         ),
     ],
     output: Annotated[
@@ -51,7 +56,7 @@ def render(
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
-    """Print a configuration: Kong's, the files of tiers, or the unit of an agent.
+    """Print a configuration: Kong's, the files of tiers, or the systemd units of a host or an agent.
 
     kong: the declarative configuration for decK and `POST /config`, with services, routes, upstreams, targets and
     health checks of every tier whose router is a Kong, or of the last tier in a chain without a Kong. The targets are
@@ -63,6 +68,9 @@ def render(
     nginx, nginx-stream, haproxy, haproxy-tcp, envoy: the files that an instance of each template would get, and what is
     added to a configuration of your own. With --output, the software can check them.
 
+    systemd: the units of a production host, for the chain and for its keeper, as the user that runs this. With
+    --output, they are written into that folder.
+
     agent: agent.yaml, its systemd unit, and the lines of a startup script of Google Cloud that install both and fetch
     the token. It needs no chain file.
     """
@@ -70,7 +78,41 @@ def render(
         run(json, lambda out: _render_agent(out, config, set_ or []))
     if config is not None or set_:
         raise typer.BadParameter("--config and --set are for `render agent`")
+    if kind == "systemd":
+        run(json, lambda out: _render_systemd(out, file, state, output))
     run(json, lambda out: _render(out, kind, file, state, output, json))
+
+
+async def _render_systemd(output: Output, file: Path | None, state: Path, folder: Path | None) -> int:
+    source = chain_file(file, state).resolve()
+    parsed, _ = chain_files.read_chain(source)
+    chain, timing = parsed.chain, LifecycleTiming()
+    graces = [max(timing.stop, *map(_grace, of.values())) for of in parsed.settings.values()]
+    deadlines = [tier.update.progress_deadline for tier in chain.tiers]
+    host = systemd_units.Host(
+        chain=chain.name,
+        user=pwd.getpwuid(os.geteuid()).pw_name,
+        command=(sys.executable, "-m", "changeover"),
+        file=source,
+        state=state.resolve(),
+        starts=2 * max(timing.admission, *deadlines) + systemd_units.SPARE,
+        stops=sum(graces) + systemd_units.SPARE,
+        after=sorted({f"{router.kind}.service" for router in parsed.routers.values()}),
+    )
+    units = systemd_units.units(host)
+    if folder is not None:
+        for name, text in units.items():
+            write_whole(folder / name, text)
+    names = " ".join(units)
+    shown = [f"# /etc/systemd/system/{name}\n{text}" for name, text in units.items()]
+    output.result(units, Text("\n".join([*shown, f"# systemctl daemon-reload && systemctl enable --now {names}"])))
+    return exits.DONE
+
+
+def _grace(template: Any) -> float:
+    """Seconds that `down` gives an instance of that template, where it names any."""
+    stop = template.stop if isinstance(template, TemplateSettings) else None
+    return (stop.grace if stop else None) or 0.0
 
 
 async def _render(output: Output, kind: str, file: Path | None, state: Path, folder: Path | None, json: bool) -> int:
