@@ -274,6 +274,17 @@ class CountsBroken(Protocol):
 
 
 @runtime_checkable
+class SeesAges(Protocol):
+    """A router that knows for how long what it passes to an instance has been open."""
+
+    async def ages(self) -> Mapping[str, Sequence[float]]:
+        """Instance -> seconds of each of its connections, or of its requests where the router reads them.
+
+        An instance without any may be missing. Raises Unknown.
+        """
+
+
+@runtime_checkable
 class PoolsInward(Protocol):
     """A hop that keeps its connections to the tier behind, so that new weights there take effect with new ones."""
 

@@ -27,6 +27,7 @@ def streaming(said: Said) -> None:
         template["command"] = words
     for tier in said["tiers"]:
         tier["size"] = 1
+        tier["drain"]["long_lived"] = {"after": "1s"}
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +150,19 @@ def test_what_stays_open_is_cut_as_long_lived_and_is_no_loss(chain: Chain) -> No
     (text,) = told["long_lived"]
     assert text.startswith(f"{old['name']}: cutting 1 connection, open")
     assert [one["cut"] for one in told["instances"]] == [None, None]
+
+
+def test_status_and_plan_name_what_is_open_for_long_where_the_routers_know_it(chain: Chain) -> None:
+    with connected(chain, UPGRADE) as stream:
+        until(stream, b"\r\n\r\n")
+
+        def aged(seen: Said) -> bool:
+            found = [one["long_lived"] for one in seen["instances"] if one["tier"] in ("edge", "l4", "gateway")]
+            return all(one["connections"] and one["oldest_seconds"] >= 1 for one in found)
+
+        seen = chain.until(aged, "connections that are open for a second")
+        assert [one["long_lived"] for one in seen["instances"] if one["tier"] == "runtime"] == [None]
+        planned = chain.run("plan", "l4", "--to", chain.other("l4"), "--json", code=4).json["long_lived"]
+    (named,) = planned
+    assert named["tier"] == "l4"
+    assert named["connections"] >= 1

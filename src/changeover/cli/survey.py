@@ -10,6 +10,7 @@ from typing import Any
 from changeover import wiring
 from changeover.engine.journal.journal import Journal
 from changeover.engine.keeper.health import InstanceHealth, findings_of, inspect, state_of
+from changeover.engine.long_lived import Ages, LongLived, ages_of, long_lived
 from changeover.engine.runtime import rollout_settings
 from changeover.engine.witnesses import Witnesses
 from changeover.kit.clock import Clock
@@ -37,7 +38,10 @@ async def survey(found: wiring.Wired, journal: Journal) -> dict[str, Any]:
     for tier in found.chain.tiers:
         state = journal.tier(tier.name)
         sessions = await _sessions(found, tier.name, [one.member for one in seen[tier.name]])
-        instances += await asyncio.gather(*(_instance(found, tier, one, now, sessions) for one in seen[tier.name]))
+        ages = await ages_of(found.runtime.routers[tier.name]) if seen[tier.name] else None
+        instances += await asyncio.gather(
+            *(_instance(found, tier, one, now, sessions, ages) for one in seen[tier.name])
+        )
         serving = sum(one.serves for one in seen[tier.name])
         degraded = context.degraded(_settings(found, tier), state, serving, now) if up and state else ""
         if degraded and serving == tier.size:
@@ -111,7 +115,12 @@ async def _sessions(found: wiring.Wired, tier: str, members: Sequence[Member]) -
 
 
 async def _instance(
-    found: wiring.Wired, tier: Tier, health: InstanceHealth, now: float, sessions: Mapping[str, int | None]
+    found: wiring.Wired,
+    tier: Tier,
+    health: InstanceHealth,
+    now: float,
+    sessions: Mapping[str, int | None],
+    ages: Ages | None,
 ) -> dict[str, Any]:
     member, instance = health.member, health.instance
     seen: Witnesses | None = None
@@ -140,8 +149,13 @@ async def _instance(
         "control": str(instance.control) if instance else None,
         "in_flight": in_flight(_known(seen, member)),
         "in_flight_counts": None if seen is None else _counts(seen),
+        "long_lived": _long_lived(long_lived(tier, ages, member.name)) if health.exists else None,
         "drain_seconds_left": left if member.phase is Phase.DRAINING else None,
     }
+
+
+def _long_lived(seen: LongLived | None) -> dict[str, Any] | None:
+    return None if seen is None else {"connections": seen.connections, "oldest_seconds": seen.oldest}
 
 
 def _known(seen: Witnesses | None, member: Member) -> InFlight | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import os
+import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,11 @@ _OUT = 0x01 | 0x02 | 0x08 | 0x10 | 0x20
 remembers that the configuration has `disabled`."""
 _CONFIGURED = 0x02
 _CHECKED = ("L4OK", "L6OK", "L7OK")
+
+
+_SESSION = re.compile(r" be=(?P<backend>\S+) srv=(?P<server>\S+) .*? age=(?P<age>\w+) ")
+_AGE = re.compile(r"(\d+)([dhms])")
+_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,15 @@ class RuntimeApi:
             return {name: _broken(row) for name, row in rows.items()}
         except (KeyError, ValueError) as error:
             raise Unknown(f"HAProxy's counters of {backend} cannot be read: {error!r}") from error
+
+    async def ages(self) -> dict[tuple[str, str], list[float]]:
+        """Backend and server -> seconds for which each of its sessions has been open. Raises Unknown."""
+        found: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for line in (await self.ask("show sess")).splitlines():
+            if (seen := _SESSION.search(line)) is not None:
+                parts = _AGE.findall(seen["age"])
+                found[seen["backend"], seen["server"]].append(sum(float(n) * _SECONDS[unit] for n, unit in parts))
+        return found
 
     async def backend(self, name: str) -> Backend:
         """Raises Unknown, also where there is none of that name."""

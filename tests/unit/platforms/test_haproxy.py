@@ -489,3 +489,15 @@ def test_what_broke_is_read_by_member_and_backend(row: str, found: Broken) -> No
 def test_a_table_without_the_counts_of_what_broke_is_unknown() -> None:
     with pytest.raises(Unknown, match="HAProxy's counters of web cannot be read"):
         run(lists(), lambda router: router.broken(frozenset([WEB.name])))
+
+
+def test_the_ages_of_sessions_are_read_by_member_in_every_unit() -> None:
+    """Recorded from HAProxy 2.6.12; the second line is one of another listener, the last one the question itself."""
+    line = "0x556a: proto=tcpv4 src=127.0.0.1:54092 fe={be} be={be} srv={srv} ts=00 epoch=0 age={age} calls=2 rate=0\n"
+    api = Recorded(
+        show_sess=line.format(be="web", srv=WEB.name, age="2s")
+        + line.format(be="other", srv=WEB.name, age="5s")
+        + line.format(be="web", srv=WEB.name, age="1d2h3m4s")
+        + line.format(be="<NONE>", srv="<none>", age="0s")
+    )
+    assert run(api, lambda router: router.ages()) == {WEB.name: [2, 93784]}

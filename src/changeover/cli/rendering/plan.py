@@ -42,6 +42,10 @@ def data(made: Plan, disk: Disk, connections: int | None, short: Sequence[ShortS
         "seconds": _rounded(made.seconds),
         "uploads": [_upload_data(one) for one in made.uploads],
         "uploads_cut": sum(one.outcome == "cut" for one in made.uploads),
+        "long_lived": [
+            {"tier": tier, "instance": instance, "connections": old.connections, "oldest_seconds": old.oldest}
+            for tier, instance, old in made.long_lived
+        ],
         "instances_without_counts": list(made.silent),
         "steps_shorter_than_connections": [
             {"tier": one.tier, "pool": one.pool, "step_seconds": one.step, "connection_seconds": one.life}
@@ -147,8 +151,13 @@ def picture(made: Plan, disk: Disk, connections: int | None, short: Sequence[Sho
         f"upstream_keepalive_time of {one.pool}, or make the step longer."
         for one in short
     ]
+    longs = [
+        f"{instance} ({tier}) has {old.connections} long-lived connections, the oldest "
+        f"{human_seconds(old.oldest)}: its drain waits for them, or cuts them as `drain.long_lived` says."
+        for tier, instance, old in made.long_lived
+    ]
     last = f"Execute it with `changeover roll --plan {made.saved.id}`. That is refused if the chain has changed since."
-    return Group(steps, whole, *_uploads(made), *fits, *pools, *watches, *waits, last)
+    return Group(steps, whole, *_uploads(made), *fits, *longs, *pools, *watches, *waits, last)
 
 
 def _machines(one: TierPlan) -> str:

@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.text import Text
 from rich.tree import Tree
 
+from changeover.model.units import human_seconds
+
 _PHASE = {"admitted": "green", "draining": "yellow", "leaving": "yellow", "failed": "red", "dead": "red"}
 
 
@@ -62,6 +64,8 @@ def _row(one: dict[str, Any]) -> str:
         row += f"requests {requests}, uploads {len(seen['uploads'])}, connections {seen['connections']}"
     if (counts := one["in_flight_counts"]) is not None and one["phase"] in ("leaving", "draining"):
         row += _counts(counts)
+    if (old := one["long_lived"]) is not None and old["connections"]:
+        row += f"  long-lived {old['connections']}, the oldest {human_seconds(old['oldest_seconds'])}"
     if one["reason"]:
         row += f"  [red]{escape(one['reason'])}[/]"
     if one["drain_seconds_left"] is not None:

@@ -10,6 +10,7 @@ from math import inf
 from statistics import median
 
 from changeover.engine.journal.journal import Journal
+from changeover.engine.long_lived import LongLived, ages_of, long_lived
 from changeover.engine.release.release import check_sizes, in_words, is_there
 from changeover.engine.release.saved_plan import SavedPlan, as_listed, basis_of, digest, settings_of
 from changeover.engine.runtime import ChainRuntime
@@ -64,6 +65,9 @@ class Plan:
     uploads: tuple[PassingUpload, ...]
     """Every upload in flight now that passes through what is rolled; in the first tier whose rollout it meets, which
     lets it end or cuts it."""
+    long_lived: tuple[tuple[str, str, LongLived], ...]
+    """Tier, instance and its connections, of each instance with long-lived ones that the roll replaces and whose
+    routers know the ages."""
     silent: tuple[str, ...]
     """Instances that did not report their requests in flight."""
 
@@ -129,6 +133,7 @@ async def make(
         tiers=tuple(planned),
         peak=sum(here.values()) + max(peaks, default=0),
         uploads=tuple(uploads),
+        long_lived=tuple([one for tier in moving for one in await _long_lived(runtime, journal, tier)]),
         silent=tuple(name for tier in seen.values() for name, what in tier.items() if what is None),
     )
 
@@ -164,6 +169,12 @@ async def _in_flight(runtime: ChainRuntime, journal: Journal, tier: Tier) -> dic
 
     names = [member.name for member in journal.fleet(tier.name).where(Phase.ADMITTED)]
     return dict(zip(names, await asyncio.gather(*map(ask, names)), strict=True))
+
+
+async def _long_lived(runtime: ChainRuntime, journal: Journal, tier: Tier) -> list[tuple[str, str, LongLived]]:
+    ages = await ages_of(runtime.routers[tier.name])
+    names = [member.name for member in journal.fleet(tier.name).where(Phase.ADMITTED)]
+    return [(tier.name, name, old) for name in names if (old := long_lived(tier, ages, name)) and old.connections]
 
 
 def _uploads(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
@@ -245,6 +245,13 @@ class HaproxyRouter:
         found: Counter[str] = Counter()
         for backend in await self._backends():
             found.update({name: server.bytes_in for name, server in (await self._api.servers(backend)).items()})
+        return found
+
+    async def ages(self) -> Mapping[str, Sequence[float]]:
+        backends, found = await self._backends(), defaultdict[str, list[float]](list)
+        for (backend, name), ages in (await self._api.ages()).items():
+            if backend in backends:
+                found[name] += ages
         return found
 
     async def broken(self, names: frozenset[str]) -> Mapping[str, Mapping[str, Broken]]:

@@ -8,6 +8,7 @@ from math import inf
 from tests.unit.cli.rendering.printed import shown
 
 from changeover.cli.rendering.plan import data, picture
+from changeover.engine.long_lived import LongLived
 from changeover.engine.release.plan import Plan, TierPlan
 from changeover.engine.release.pooled import ShortStep
 from changeover.engine.release.saved_plan import SavedPlan
@@ -23,7 +24,7 @@ STEPS = (
 )
 REHEARSAL = Rehearsal("canary", STEPS, {"runtime-v1-1": 12.0}, 40.0, 20.0, 3, ("hooks",), "completed", 5.0)
 TIER = TierPlan("runtime", "v1", "v2", 2, 5.0, REHEARSAL)
-PLAN = Plan(SavedPlan("0123456789ab", {"runtime": "v2"}, None, {}), (TIER,), 7, (), ())
+PLAN = Plan(SavedPlan("0123456789ab", {"runtime": "v2"}, None, {}), (TIER,), 7, (), (), ())
 DISK = {"runtime": {"v1": 1_000_000, "v2": 2_000_000}}
 
 
@@ -127,3 +128,10 @@ def test_a_step_that_a_pool_outlasts_is_warned_of() -> None:
     found = data(PLAN, {}, 8192, short)["steps_shorter_than_connections"]
     assert found == [{"tier": "runtime", "pool": "edge", "step_seconds": 30.0, "connection_seconds": 60.0}]
     assert "edge uses one for 1m. A step of 30s sees less than its share" in shown(picture(PLAN, {}, 8192, short))
+
+
+def test_long_lived_connections_are_named_with_their_number_and_age() -> None:
+    plan = replace(PLAN, long_lived=(("runtime", "runtime-v1-2", LongLived(3, 300.0)),))
+    assert "runtime-v1-2 (runtime) has 3 long-lived connections, the oldest 5m: its drain waits" in shown(
+        picture(plan, {}, 100)
+    )

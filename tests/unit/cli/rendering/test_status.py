@@ -53,6 +53,7 @@ UP = {
             "reason": "",
             "in_flight": in_flight,
             "in_flight_counts": None,
+            "long_lived": None,
             "drain_seconds_left": left,
         }
         for template, phase, in_flight, left in [
@@ -109,3 +110,10 @@ def test_the_state_and_what_is_wrong_stand_at_the_top_and_beside_the_instance() 
     assert "state: degraded - No keeper is running." in shown
     assert "dead" in shown
     assert "its process has ended: [Errno 12] no memory" in shown
+
+
+def test_long_lived_connections_are_shown_with_the_age_of_the_oldest() -> None:
+    (draining, other) = UP["instances"]
+    old = {"connections": 2, "oldest_seconds": 300.0}
+    text = printed({**UP, "instances": [{**draining, "long_lived": old}, other]})
+    assert "long-lived 2, the oldest 5m deadline in 42 s" in text
