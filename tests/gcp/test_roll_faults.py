@@ -54,6 +54,24 @@ def roll(chain: GcpChain, fake: Fake, code: int = 0) -> str:
     return said
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ("stockout", "ZONE_RESOURCE_POOL_EXHAUSTED"),
+        pytest.param("quota", "QUOTA_EXCEEDED", marks=pytest.mark.soak),
+    ],
+)
+def test_vms_that_cannot_be_created_end_a_roll_with_the_reason_and_are_deleted(
+    error: str, text: str, chain: GcpChain, fake: Fake, group: ZonalGroup
+) -> None:
+    before = set(group.instances())
+    fake.fault(do="creation", group="web", error=error, times=None)
+    said = roll(chain, fake, code=1)
+    assert text in said
+    until(lambda: set(group.instances()) == before, "the VMs that could not be created to be deleted")
+    assert group.get().status.version_target.is_reached, "or a proactive updater would replace what was kept"
+
+
 def test_lost_answers_errors_after_the_effect_and_a_change_in_between_delay_a_roll_alone(
     chain: GcpChain, fake: Fake, group: ZonalGroup
 ) -> None:
@@ -72,23 +90,6 @@ def test_lost_answers_errors_after_the_effect_and_a_change_in_between_delay_a_ro
     patches = fake.log("instanceGroupManagers.patch")
     assert any(call["status"] == 412 for call in patches)
     assert len({one for one in group.instances() if one.startswith("web-v")}) == 2
-
-
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        ("stockout", "ZONE_RESOURCE_POOL_EXHAUSTED"),
-        pytest.param("quota", "QUOTA_EXCEEDED", marks=pytest.mark.soak),
-    ],
-)
-def test_vms_that_cannot_be_created_end_a_roll_with_the_reason_and_are_deleted(
-    error: str, text: str, chain: GcpChain, fake: Fake, group: ZonalGroup
-) -> None:
-    before = set(group.instances())
-    fake.fault(do="creation", group="web", error=error, times=None)
-    said = roll(chain, fake, code=1)
-    assert text in said
-    until(lambda: set(group.instances()) == before, "the VMs that could not be created to be deleted")
 
 
 @pytest.mark.soak

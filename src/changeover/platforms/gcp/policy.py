@@ -52,7 +52,7 @@ class GroupPolicy:
             if group.versions == (paths[template],) and not wanted:
                 return
             self._keep_policy(tier, group)
-            if await self._change(group, versions=(paths[template],), policy=wanted):
+            if await self._change(group, version=paths[template], policy=wanted):
                 return
         raise Unknown(f"group {_name(tier)}, which other clients keep changing")
 
@@ -65,7 +65,7 @@ class GroupPolicy:
                 if foreign := _foreign(group, paths):
                     return foreign
                 path = paths[template]
-                if group.versions == (path,) or await self._change(group, versions=(path,)):
+                if group.versions == (path,) or await self._change(group, version=path):
                     return ""
         raise Unknown(f"group {_name(tier)}, which other clients keep changing")
 
@@ -104,10 +104,9 @@ class GroupPolicy:
             tiers[tier.name] = replace(known, policy=was)
             self._records.keep_tiers(tiers)
 
-    async def _change(
-        self, group: Group, *, versions: tuple[str, ...] = (), policy: Mapping[str, str] | None = None
-    ) -> bool:
-        """False: another client has changed the group since it was read."""
+    async def _change(self, group: Group, *, version: str = "", policy: Mapping[str, str] | None = None) -> bool:
+        """False: another client has changed the group since it was read. `version`: its template's path."""
+        versions = {version: await self._name_of(group, version)} if version else {}
         try:
             operation = await self._groups.patch(group, Request.new().id, versions=versions, policy=policy)
             await self._groups.finish(f"to change group {group.name}", operation)
@@ -116,6 +115,15 @@ class GroupPolicy:
                 return False
             raise
         return True
+
+    async def _name_of(self, group: Group, version: str) -> str:
+        """The name under which VMs of that template exist; empty: there are none.
+
+        A version is its template and its name. Under another name its VMs would be outdated, and an updater that
+        becomes proactive again would replace them.
+        """
+        vms = await self._groups.vms(group.name)
+        return next((vm.version for vm in vms.values() if vm.template == version), "")
 
 
 def _foreign(group: Group, paths: Mapping[str, str]) -> str:

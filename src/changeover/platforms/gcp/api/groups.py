@@ -33,6 +33,8 @@ class ManagedVm:
     template: str
     errors: tuple[str, ...] = ()
     """Why the last attempt of the group's action failed."""
+    version: str = ""
+    """The name of its version."""
 
     @property
     def zone(self) -> str:
@@ -118,14 +120,20 @@ class Groups:
         await self._operations.finish(what, operation)
 
     async def patch(
-        self, group: Group, request_id: str, *, versions: Sequence[str] = (), policy: Mapping[str, str] | None = None
+        self, group: Group, request_id: str, *, versions: Mapping[str, str], policy: Mapping[str, str] | None = None
     ) -> Operation:
-        """Change versions and update policy, if no other client has changed the group since it was read."""
+        """Change versions and update policy, if no other client has changed the group since it was read.
+
+        `versions`: the path of each template with the version's name; empty: as they are.
+        """
         types = self._calls.types
         body = types.InstanceGroupManager(fingerprint=group.fingerprint)
         if versions:
-            links = [f"projects/{self._project}/{path}" for path in versions]
-            body.versions = [types.InstanceGroupManagerVersion(instance_template=link) for link in links]
+            links = {f"projects/{self._project}/{path}": name for path, name in versions.items()}
+            body.versions = [
+                types.InstanceGroupManagerVersion(instance_template=link, name=name or None)
+                for link, name in links.items()
+            ]
         if policy:
             body.update_policy = types.InstanceGroupManagerUpdatePolicy(**policy)
         return await self._mutate(f"to change group {group.name}", "Patch", group.name, body, request_id)
@@ -176,6 +184,7 @@ def _vms(pages: Any) -> list[ManagedVm]:
             status=one.instance_status,
             template=path_below_project(one.version.instance_template),
             errors=tuple(f"{error.code}: {error.message}" for error in one.last_attempt.errors.errors),
+            version=one.version.name,
         )
         for one in pages
     ]
