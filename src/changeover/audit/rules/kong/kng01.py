@@ -34,9 +34,10 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 numbers={"signal": hard.name},
             )
         elif hard.at >= GIVES_UP:
-            text = f"{stop.signals[0].text}: {words.span(hard.at)} until SIG{hard.name}"
+            decides = hard if hard.name == "KILL" else stop.signals[0]
+            text = f"{decides.text}: {words.span(hard.at)} until SIG{hard.name}"
             yield upload_fits(
-                Setting(hard.at, stop.signals[0].place, text),
+                Setting(hard.at, decides.place, text),
                 need,
                 stop.object,
                 asked,
