@@ -135,7 +135,7 @@ def _health_check(facts: TierFacts, name: str, service: Resource, where: str, sc
             continue
         asked, kind = asked_path(check), part(check, "type", "of another kind")
         settings = next((part(check, key) for key in check if key.endswith("HealthCheck")), None)
-        port = part(settings, "port")
+        port = part(settings, "port", _named(facts, part(settings, "portName")))
         changed = f"gcloud compute health-checks update http {short(path)} {check_flag(path)} "
         changed += f"--port={facts.agent_port} --request-path={READY}"
         if asked is None:
@@ -156,6 +156,12 @@ def _health_check(facts: TierFacts, name: str, service: Resource, where: str, sc
                 f"gcloud compute health-checks update http {short(path)} {check_flag(path)} --check-interval=5s "
                 "--unhealthy-threshold=2",
             )
+
+
+def _named(facts: TierFacts, name: str | None) -> int | None:
+    """The port that the group gives that name."""
+    ports = {part(one, "name"): part(one, "port") for one in part(facts.group, "namedPorts", ())}
+    return ports.get(name)
 
 
 def _deaf(where: str, read: str, cure: str) -> Diagnosis:

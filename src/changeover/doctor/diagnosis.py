@@ -8,7 +8,7 @@ from enum import StrEnum
 
 class Severity(StrEnum):
     FATAL = "fatal"
-    """A roll would break requests, or could not end. It is refused."""
+    """A roll would break requests, or could not end."""
     WARNING = "warning"
     """Requests break in some cases: at a death, at a stop by another tool, or without any roll."""
     NOTE = "note"

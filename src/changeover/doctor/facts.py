@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Resource = Mapping[str, Any]
+LEAVES = ("DELETING", "ABANDONING")
+"""Actions of a group after which a VM is none of it: what the last roll has emptied is deleted for a while."""
 MARGIN = 30.0
 """Seconds beside the time of a body: the application's own work, and the way of the answer."""
 
@@ -71,6 +73,11 @@ class TierFacts:
     @property
     def regional(self) -> bool:
         return self.place.startswith("--region")
+
+    @property
+    def staying(self) -> list[Resource]:
+        """The VMs that the group does not delete."""
+        return [vm for vm in self.vms if part(vm, "currentAction", "NONE") not in LEAVES]
 
     def present(self) -> Iterator[tuple[str, Resource]]:
         """The backend services that exist."""

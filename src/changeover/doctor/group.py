@@ -63,16 +63,17 @@ def _changing(facts: TierFacts, managed: str) -> Iterator[Diagnosis]:
     versions = [short(part(one, "instanceTemplate", "")) for one in part(group, "versions", ())]
     busy = [
         f"{short(part(vm, 'instance', ''))} ({part(vm, 'currentAction')})"
-        for vm in facts.vms
+        for vm in facts.staying
         if part(vm, "currentAction", "NONE") != "NONE"
     ]
+    leaving = len(facts.staying) < len(facts.vms)
     proactive = part(group, "updatePolicy.type", "OPPORTUNISTIC") == "PROACTIVE"
     if len(versions) > 1:
         read, cure = f"it has two versions, {' and '.join(versions)}", managed.format("rolling-action start-update")
         cure += f" --version=template={versions[0]}"
     elif proactive and not part(group, "status.versionTarget.isReached", False):
         read, cure = "its own updater is replacing VMs", managed.format("wait-until") + " --version-target-reached"
-    elif busy or not part(group, "status.isStable", False):
+    elif busy or not (leaving or part(group, "status.isStable", False)):
         read = f"it is changing: {', '.join(busy[:3]) or 'it is not stable'}"
         cure = managed.format("wait-until") + " --stable"
     else:

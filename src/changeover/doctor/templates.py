@@ -9,17 +9,18 @@ from changeover.doctor.facts import TierFacts, below_project, part, short
 
 
 def check(facts: TierFacts) -> Iterator[Diagnosis]:
+    used = {below_project(part(vm, "version.instanceTemplate", "")) for vm in facts.staying}
     for path, template in facts.templates.items():
         where = f"tier {facts.tier}, instance template {short(path)}"
         if template is None:
             if path not in facts.unread:
                 yield Diagnosis(
                     "template-missing",
-                    Severity.FATAL,
+                    Severity.FATAL if path in used else Severity.WARNING,
                     where,
                     f"there is no instance template {short(path)}: a roll to it fails, and so does the way back to it",
-                    "error: a roll that must be undone cannot create the old VMs again",
-                    "error: a roll that must be undone cannot create the old VMs again",
+                    "error where VMs have it: a roll that must be undone cannot create them again",
+                    "error where VMs have it: a roll that must be undone cannot create them again",
                     "Create it again, or remove the template from the chain file: "
                     f"gcloud compute instance-templates list --filter=name={short(path)}",
                 )
@@ -76,7 +77,7 @@ def _scheduling(where: str, path: str, scheduling: dict[str, object]) -> Iterato
 def _unknown(facts: TierFacts) -> Iterator[Diagnosis]:
     """VMs whose template the chain file does not name: `up` cannot adopt them."""
     strangers: dict[str, list[str]] = {}
-    for vm in facts.vms:
+    for vm in facts.staying:
         path = below_project(part(vm, "version.instanceTemplate", ""))
         if path not in facts.templates:
             strangers.setdefault(path, []).append(short(part(vm, "instance", "")))

@@ -113,7 +113,8 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
         service_with("connectionTrackingPolicy.connectionPersistenceOnUnhealthyBackends", "NEVER_PERSIST"),
     ),
     ("failover-cuts-connections", "warning", service_with("failoverPolicy.disableConnectionDrainOnFailover", True)),
-    ("template-missing", "fatal", {"templates": {TEMPLATE_1: TEMPLATE, TEMPLATE_2: None}}),
+    ("template-missing", "fatal", {"templates": {TEMPLATE_1: None, TEMPLATE_2: TEMPLATE}}),
+    ("template-missing", "warning", {"templates": {TEMPLATE_1: TEMPLATE, TEMPLATE_2: None}}),
     ("template-unknown", "fatal", {"vms": [VM, changed(VM, "version.instanceTemplate", f"{ROOT}/global/x/other")]}),
     ("template-unknown", "fatal", {"vms": [changed(VM, "version", None)]}),
     ("ends-by-preemption", "warning", template_with("provisioningModel", "SPOT")),
@@ -280,3 +281,16 @@ def test_every_command_is_one_of_gcloud() -> None:
 def test_facts_have_no_default_for_what_must_be_read() -> None:
     with pytest.raises(TypeError):
         TierFacts()  # type: ignore[call-arg]
+
+
+def test_a_vm_that_the_last_roll_has_emptied_may_still_be_deleted() -> None:
+    leaving = [VM, {**VM, "currentAction": "DELETING", "version": {}}]
+    assert examine.examine(facts(vms=leaving, group=changed(GROUP, "status.isStable", False))) == []
+
+
+def test_a_health_check_may_name_the_port_of_the_agent() -> None:
+    named = changed(changed(CHECK, "httpHealthCheck.port", None), "httpHealthCheck.portName", "agent")
+    checks = {**facts().checks, READY: named}
+    ports = [{"name": "http", "port": 80}, {"name": "agent", "port": 9180}]
+    assert examine.examine(facts(checks=checks, group=changed(GROUP, "namedPorts", ports))) == []
+    assert [one.check for one in examine.examine(facts(checks=checks))] == ["lame-duck-unseen"]

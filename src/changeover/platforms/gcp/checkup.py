@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from changeover.doctor.facts import AgentAnswer, Resource, TierFacts, UploadLoad, below_project, part, short
+from changeover.doctor.facts import LEAVES, AgentAnswer, Resource, TierFacts, UploadLoad, below_project, part, short
 from changeover.model.chain import Chain, Tier
 from changeover.model.instance import Address, Instance
 from changeover.model.platform import InstanceTemplate
@@ -95,7 +95,7 @@ class Checkup:
                 short(link), below_project(link), "", part(vm, "currentAction", ""), part(vm, "instanceStatus", ""), ""
             )
             for vm in vms
-            if (link := part(vm, "instance"))
+            if (link := part(vm, "instance")) and part(vm, "currentAction") not in LEAVES
         ]
         try:
             addresses = await Machines(self._calls, self._project).addresses(names)
