@@ -24,7 +24,7 @@ from changeover.kit.http import NoResponse
 from changeover.model.affinity import AffinityRule
 from changeover.model.chain import Tier
 from changeover.model.instance import Address, Instance
-from changeover.ports import Unknown
+from changeover.ports import Broken, Unknown
 
 if TYPE_CHECKING:
     import httpx
@@ -94,6 +94,10 @@ class ExternalEnvoyRouter(EnvoyRouter):
                     yield faults[0], partial(self._reported.add, copy)
         except OSError as error:
             raise Unknown(str(error)) from error
+
+    async def broken(self, names: frozenset[str]) -> Mapping[str, Mapping[str, Broken]]:
+        # A retry policy of the user's own may repeat answers, too: less those, a broken request would not be counted.
+        raise Unknown("the retries of an Envoy outside of the chain hide how many requests broke")
 
     async def traffic(self) -> Mapping[str, int]:
         """Finished requests, over all nodes."""
