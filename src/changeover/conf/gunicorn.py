@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from changeover.conf.document import Document
@@ -20,6 +20,7 @@ _KEYS = (
 )
 _SIGN = re.compile(rf"^(?:{_KEYS})[ \t]*=[^=]", re.MULTILINE)
 _DISTINCT = re.compile(r"^(?:bind|workers|worker_class|graceful_timeout|wsgi_app)[ \t]*=[^=]", re.MULTILINE)
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 _NAME = re.compile(r"gunicorn[\w.-]*\.py$")
 
 
@@ -51,6 +52,7 @@ def read(text: str, file: str) -> tuple[GunicornFile, ...]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise Unreadable("this is not Python", Place(file, getattr(error, "lineno", None) or 0)) from error
     values: dict[str, PythonValue] = {}
+    lines = _LINE_END.split(text.encode())
     for node in tree.body:
         target, value = None, None
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
@@ -58,10 +60,21 @@ def read(text: str, file: str) -> tuple[GunicornFile, ...]:
         elif isinstance(node, ast.AnnAssign):
             target, value = node.target, node.value
         if isinstance(target, ast.Name) and value is not None:
-            text_of = ast.get_source_segment(text, value) or ""
             place = Place(file, node.lineno, node.col_offset + 1)
-            values[target.id] = PythonValue(_literal(value, values, 0), f"{target.id} = {text_of[:60]}", place)
+            shown = f"{target.id} = {_text(value, lines)[:60]}"
+            values[target.id] = PythonValue(_literal(value, values, 0), shown, place)
     return (GunicornFile(file, values),)
+
+
+def _text(node: ast.expr, lines: Sequence[bytes]) -> str:
+    """As `ast.get_source_segment`, which splits the whole file for each node: the time would grow by its square."""
+    first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+    if first == last:
+        found = lines[first][node.col_offset : node.end_col_offset]
+    else:
+        between = lines[first + 1 : last]
+        found = b"\n".join((lines[first][node.col_offset :], *between, lines[last][: node.end_col_offset]))
+    return found.decode(errors="replace")
 
 
 def _literal(node: ast.expr, known: Mapping[str, PythonValue], depth: int) -> str | float | None:
