@@ -110,7 +110,12 @@ def _begin_drain(context: Context, tier: TierState, member: Member, at: float) -
 
 
 def _may_have_requests(context: Context, member: Member) -> bool:
-    """Whether a router may ever have sent it a request. An instance that never got ready may never count."""
+    """Whether a router may ever have sent it a request. An instance that never got ready may never count.
+
+    One that was adopted served before anybody saw it become ready.
+    """
+    if member.served:
+        return True
     if not context.settings.follows_health:
         return Phase.READY in member.times
     return Phase.WARMING in member.times or member.in_flight is not None

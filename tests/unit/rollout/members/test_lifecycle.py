@@ -35,6 +35,7 @@ from changeover.rollout.events import (
     Tick,
     Unconfirmed,
 )
+from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Action
 from changeover.rollout.tier.settings import RolloutTiming
 
@@ -81,6 +82,16 @@ def test_one_empty_look_is_not_enough_to_stop_an_instance() -> None:
         draining(s)
         s.event(InFlightSeen(6, A, IDLE))
         s.event(InFlightSeen(7, A, BUSY))  # a late connection of a router's other thread
+        s.event(InFlightSeen(8, A, IDLE))
+        s.event(InFlightSeen(9, A, IDLE)).expect(Stop(A))
+
+
+def test_an_adopted_instance_is_drained_although_nobody_saw_it_become_ready() -> None:
+    with script() as s:
+        for member in s.machine.fleet:
+            member.times = {"created": -800.0, Phase.ADMITTED: -800.0}
+        draining(s)
+        s.event(InFlightSeen(6, A, UPLOAD))
         s.event(InFlightSeen(8, A, IDLE))
         s.event(InFlightSeen(9, A, IDLE)).expect(Stop(A))
 
