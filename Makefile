@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs; both set up first.
-.PHONY: demo demo-naive test unit check setup bench bench-guard bench-uploads bench-relay bench-handover fuzz soak lock clean
+.PHONY: demo demo-naive demo-gcp test unit check setup bench bench-guard bench-uploads bench-relay bench-handover fuzz soak lock clean
 .DEFAULT_GOAL := demo
 run := PATH="$$PATH:/usr/sbin:/sbin" .venv/bin/
 
@@ -8,6 +8,9 @@ demo: setup            ## the main job: every tier rolled under traffic, with a 
 
 demo-naive: setup      ## the control: the same traffic, instances restarted the plain way (must break requests)
 	$(run)changeover demo --naive -f examples/01-four-tiers/chain.yaml
+
+demo-gcp: setup        ## four tiers on a fake of Google Cloud, rolled under traffic; and two controls, which must lose uploads
+	$(run)python -m tests.gcp.demo
 
 test: check            ## static checks and every test
 	@scripts/setup-npm tests/clients curl
@@ -32,7 +35,7 @@ fuzz: setup            ## generated fleets, lives of uploads, what comes over wi
 
 soak: setup            ## controllers killed at every write to the journal; then the main job ten times in a row
 	@scripts/setup-npm tests/clients curl
-	$(run)pytest -m soak --timeout 0 -s tests/chain tests/process
+	$(run)pytest -m soak --timeout 0 -s tests/chain tests/process tests/gcp
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(run)changeover demo -f examples/01-four-tiers/chain.yaml || exit; done
 
 bench: setup           ## measurements, printed and written to bench/results/*.json
