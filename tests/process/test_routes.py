@@ -34,14 +34,19 @@ class Behind:
         """Method and length of the body of each request that came whole."""
         self.began = asyncio.Event()
         """A first byte of a body is here."""
-        self.headers: Mapping[str, str] = {}
-        """Of the last request, by lower-case name."""
+        self.heads: list[Mapping[str, str]] = []
+        """Headers of every request, by lower-case name, health checks too where the balancer in front sends some."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of the last request. Only where nothing in front sends health checks."""
+        return self.heads[-1]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(OSError, asyncio.IncompleteReadError):
             line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
-            self.headers = headers
+            self.heads.append(headers)
             if length := int(headers.get("content-length", 0)):
                 await reader.readexactly(1)
                 self.began.set()

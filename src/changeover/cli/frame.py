@@ -28,6 +28,30 @@ def run(as_json: bool, work: Callable[[Output], Coroutine[Any, Any, int]], *, ac
         raise typer.Exit(asyncio.run(_with_signals(work(output), acts)))
 
 
+def run_synchronous(as_json: bool, work: Callable[[Output], int]) -> None:
+    """Run a command that awaits nothing, and exit with its code. Ctrl-C, SIGTERM and SIGHUP end it at once.
+
+    It has no event loop: a loop only cancels its task at a signal, and so acts on it after the function has returned.
+    """
+    output = Output(as_json=as_json, acts=False)
+    with errors_as_exit_codes(output), _signals_interrupt():
+        raise typer.Exit(work(output))
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does. A SIGHUP that is ignored, as by `nohup`, stays so."""
+    heard = [signal.SIGTERM, signal.SIGHUP]
+    before = {number: was for number in heard if (was := signal.getsignal(number)) is not signal.SIG_IGN}
+    try:
+        for number in before:
+            signal.signal(number, signal.default_int_handler)
+        yield
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)
+
+
 @contextmanager
 def errors_as_exit_codes(output: Output) -> Iterator[None]:
     """Print an expected error and exit with its code."""
@@ -47,7 +71,7 @@ def errors_as_exit_codes(output: Output) -> Iterator[None]:
                 next="Make room on the disk, restore the file or its permissions, or name another folder with --state.",
             ),
         )
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):  # Typer raises the last at its prompts
         _fail(
             output,
             fail(

@@ -4,13 +4,14 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 import typer
 
 from changeover.cli.exits import COULD_NOT, INTERRUPTED, ROLLED_BACK
-from changeover.cli.frame import run
+from changeover.cli.frame import run, run_synchronous
 from changeover.cli.rendering.output import Output
 from changeover.model.errors import fail
 from changeover.ports import CannotStart, Unknown
@@ -41,8 +42,9 @@ def test_a_command_exits_with_the_code_that_it_returns(code: int) -> None:
         (CannotStart("no such file"), COULD_NOT, "error: no such file"),
         (PermissionError(13, "Permission denied", "journal.db"), COULD_NOT, "error: journal.db: Permission denied\n"),
         (KeyboardInterrupt(), COULD_NOT, "error: interrupted before the command was done"),
+        (typer.Abort(), COULD_NOT, "error: interrupted before the command was done"),
     ],
-    ids=["an error", "its own code", "unknown", "cannot start", "the system", "Ctrl-C"],
+    ids=["an error", "its own code", "unknown", "cannot start", "the system", "Ctrl-C", "Ctrl-D at a prompt"],
 )
 def test_an_expected_error_is_a_message_and_a_code(
     capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str
@@ -91,3 +93,38 @@ def test_a_closed_terminal_ends_a_command_that_only_prints(acts: bool, code: int
     with pytest.raises(typer.Exit) as left:
         run(False, work, acts=acts)
     assert left.value.exit_code == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_that_awaits_nothing_at_once(
+    capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+
+    def work(output: Output) -> int:
+        os.kill(os.getpid(), number)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            pass
+        return 0
+
+    with pytest.raises(typer.Exit) as left:
+        run_synchronous(False, work)
+    assert left.value.exit_code == COULD_NOT
+    assert "error: interrupted before the command was done" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+
+
+def test_under_nohup_a_closed_terminal_ends_no_command_that_awaits_nothing() -> None:
+    def work(output: Output) -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return ROLLED_BACK
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(typer.Exit) as left:
+            run_synchronous(False, work)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert left.value.exit_code == ROLLED_BACK

@@ -14,7 +14,7 @@ from changeover.audit.finding import Outcome, Severity
 from changeover.audit.rule import Rule
 from changeover.audit.rules import all_rules
 from changeover.cli import exits
-from changeover.cli.frame import run
+from changeover.cli.frame import run_synchronous
 from changeover.cli.options.common import JsonOption
 from changeover.cli.options.values import size
 from changeover.cli.rendering import audit as rendering
@@ -62,17 +62,17 @@ def audit(
     Exits 0 without a finding at or above --fail-on, 1 with one, 2 if a file cannot be read.
     """
     if explain:
-        run(json, lambda output: _explain(output, explain))
+        run_synchronous(json, lambda output: _explain(output, explain))
     else:
         assumed = Assumptions(upload=int(upload), client_rate=client_rate)
         order = tuple(one.strip() for one in chain.split(",") if one.strip())
-        run(
+        run_synchronous(
             json,
             lambda output: _audit(output, files or [], assumed, assume or [], order, every, fail_on, unknown_fails),
         )
 
 
-async def _audit(
+def _audit(
     output: Output,
     files: list[Path],
     assumed: Assumptions,
@@ -106,7 +106,7 @@ async def _audit(
     return exits.ROLLED_BACK if failed else exits.DONE
 
 
-async def _explain(output: Output, wanted: str) -> int:
+def _explain(output: Output, wanted: str) -> int:
     rules = {rule.id: rule for rule in all_rules()}
     rule: Rule | None = rules.get(wanted.upper())
     if rule is None:

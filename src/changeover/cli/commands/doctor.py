@@ -13,7 +13,7 @@ from rich.text import Text
 from changeover import chain_files
 from changeover.cli import exits
 from changeover.cli.chains import chain_file
-from changeover.cli.frame import run
+from changeover.cli.frame import run, run_synchronous
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.options.values import size
 from changeover.cli.rendering.output import Output
@@ -49,12 +49,12 @@ def doctor(
     a warning.
     """
     if role:
-        run(json, _print_role)
+        run_synchronous(json, _print_role)
     load = UploadLoad(int(upload_size), client_rate)
     run(json, lambda output: _examine(output, file, state, load))
 
 
-async def _print_role(output: Output) -> int:
+def _print_role(output: Output) -> int:
     output.result({"permissions": dict(PERMISSIONS), "role": custom_role()}, Text(custom_role().rstrip()))
     return exits.DONE
 

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from changeover.cli import exits
 from changeover.cli.chains import stored_journal
-from changeover.cli.frame import run
+from changeover.cli.frame import run_synchronous
 from changeover.cli.options.common import STATE, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
@@ -28,7 +28,7 @@ from changeover.model.units import human_seconds
 
 def history(state: StateOption = STATE, json: JsonOption = False) -> None:
     """List all rollouts: tier, templates, start, duration, outcome."""
-    run(json, lambda output: _history(output, state))
+    run_synchronous(json, lambda output: _history(output, state))
 
 
 def show(
@@ -37,10 +37,10 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show the log of one rollout: observations, decisions and phases, with their times."""
-    run(json, lambda output: _show(output, number, state))
+    run_synchronous(json, lambda output: _show(output, number, state))
 
 
-async def _history(output: Output, state: Path) -> int:
+def _history(output: Output, state: Path) -> int:
     with contextlib.closing(stored_journal(state)) as journal:
         rows, requests = journal.rollouts(), journal.requests()
         deaths = _deaths(journal, rows)
@@ -66,7 +66,7 @@ async def _history(output: Output, state: Path) -> int:
     return exits.DONE
 
 
-async def _show(output: Output, number: int, state: Path) -> int:
+def _show(output: Output, number: int, state: Path) -> int:
     with contextlib.closing(stored_journal(state)) as journal:
         row = next((row for row in journal.rollouts() if row.id == number), None)
         if row is None:

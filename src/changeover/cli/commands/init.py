@@ -13,7 +13,7 @@ import typer
 
 from changeover.cli import exits
 from changeover.cli.chain_text import ChainWishes, chain_text, words_of
-from changeover.cli.frame import run
+from changeover.cli.frame import run_synchronous
 from changeover.cli.options.common import JsonOption
 from changeover.cli.rendering.output import Output
 from changeover.hops import registry
@@ -64,7 +64,7 @@ def init(
     Without --app, and on a terminal, the command asks. It starts nothing and overwrites no file without --force.
     """
 
-    async def work(output: Output) -> int:
+    def work(output: Output) -> int:
         if file.exists() and not force:
             raise fail("the file exists", where=str(file), state="Nothing was written.", next="--force replaces it.")
         if app:
@@ -77,7 +77,7 @@ def init(
             )
         return _write(output, file, *_questions(port, edge, gateway, size, ready))
 
-    run(json, work)
+    run_synchronous(json, work)
 
 
 def _questions(

@@ -19,7 +19,7 @@ from changeover.agent import unit
 from changeover.cli import exits, systemd_units
 from changeover.cli.chains import as_it_runs, chain_file, wired
 from changeover.cli.commands.agent import read_settings
-from changeover.cli.frame import run
+from changeover.cli.frame import run, run_synchronous
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.stdout import write
@@ -75,15 +75,15 @@ def render(
     the token. It needs no chain file.
     """
     if kind == "agent":
-        run(json, lambda out: _render_agent(out, config, set_ or []))
+        run_synchronous(json, lambda out: _render_agent(out, config, set_ or []))
     if config is not None or set_:
         raise typer.BadParameter("--config and --set are for `render agent`")
     if kind == "systemd":
-        run(json, lambda out: _render_systemd(out, file, state, output))
+        run_synchronous(json, lambda out: _render_systemd(out, file, state, output))
     run(json, lambda out: _render(out, kind, file, state, output, json))
 
 
-async def _render_systemd(output: Output, file: Path | None, state: Path, folder: Path | None) -> int:
+def _render_systemd(output: Output, file: Path | None, state: Path, folder: Path | None) -> int:
     source = chain_file(file, state).resolve()
     parsed, _ = chain_files.read_chain(source)
     chain, timing = parsed.chain, LifecycleTiming()
@@ -135,7 +135,7 @@ async def _render(output: Output, kind: str, file: Path | None, state: Path, fol
     return exits.DONE
 
 
-async def _render_agent(output: Output, config: Path | None, given: list[str]) -> int:
+def _render_agent(output: Output, config: Path | None, given: list[str]) -> int:
     settings = read_settings(config, given)
     found = {
         "agent.yaml": unit.config_text(settings),

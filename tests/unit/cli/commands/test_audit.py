@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,8 @@ import pytest
 from tests.unit.json_page import insist
 from typer.testing import CliRunner, Result
 
+from changeover.audit.files import Loaded
+from changeover.cli.commands import audit
 from changeover.cli.main import cli
 
 SHORT = """\
@@ -149,3 +155,17 @@ def test_what_it_prints_is_on_the_page_of_json(conf: Path) -> None:
     inner.write_text("http { server { listen 9000; location / { proxy_pass http://a; } } }", encoding="utf-8")
     found = printed(conf, inner, "folder", "broken.conf", "--chain", "nginx.conf,inner.conf", code=2)
     insist("audit", found, printed("--explain", "NGX03", code=0))
+
+
+def test_sigterm_ends_an_audit_of_large_files_at_once(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(files: Sequence[Path]) -> Loaded:
+        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            pass
+        return Loaded()
+
+    monkeypatch.setattr(audit, "load", slow)
+    result = run(conf, code=2)
+    assert "interrupted before the command was done" in result.stderr
+    assert result.stdout == ""
