@@ -13,6 +13,8 @@ from tests.chain.chains import until
 from tests.outside.haproxies import LOADS, SLOTS, Haproxy, haproxies, router, run, sees, until_seen
 from tests.outside.servers import Behind, behind, tier
 
+from changeover.engine.deaths import cost_of
+from changeover.model.instance import DeathCost
 from changeover.ports import Unknown
 
 ADDED: dict[str, Any] = {}
@@ -139,6 +141,23 @@ def test_a_reload_of_a_node_with_slots(tmp_path: Path, servers: list[Behind], lo
         until_seen(it, "web-v1-2", lambda seen: seen.admitted)
         assert answers(nodes[0], 4) == {"web-v1-2": 4}
         assert sees(it, "web-v1-1").removed
+
+
+def test_what_a_death_broke_is_unknown_at_a_node_that_began_to_count_anew(
+    tmp_path: Path, servers: list[Behind]
+) -> None:
+    with haproxies(tmp_path, 1, *LOADS, SLOTS) as (node,):
+        it = router([node], tmp_path / "members.json", slots="slot", state_files=[node.state_file])
+        run(it.open())
+        name = servers[0].instance.name
+        run(it.admit(servers[0].instance, 100))
+        until_seen(it, name, lambda seen: seen.admitted)
+        looks = [run(it.broken(frozenset([name])))[name] for _ in range(2)]
+        assert cost_of(*looks) == DeathCost(0)
+        node.reload()
+        cost = cost_of(looks[0], run(it.broken(frozenset([name])))[name])
+        assert cost.broken == 0
+        assert cost.unknown.endswith("has ended with its counts")
 
 
 def test_a_removed_member_that_an_old_state_file_brings_back_is_removed_again(

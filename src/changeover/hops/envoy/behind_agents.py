@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.model.instance import Instance
-from changeover.ports import MemberAgents, Nodes, Unknown
+from changeover.ports import Broken, MemberAgents, Nodes, Unknown
 
 if TYPE_CHECKING:
     import httpx
@@ -33,6 +34,9 @@ class EnvoyBehindAgents(EnvoyRouter):
     async def forget(self, name: str) -> None:
         await super().forget(name)
         await self._send_all()
+
+    async def broken(self, names: frozenset[str]) -> Mapping[str, Mapping[str, Broken]]:
+        raise Unknown("an Envoy behind an agent has a bootstrap of its own, whose retries hide how many requests broke")
 
     async def _send_all(self) -> None:
         """Raises Unknown where a node did not get the list; those that answered have it."""

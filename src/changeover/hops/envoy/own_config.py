@@ -19,6 +19,7 @@ from changeover.model.units import human_seconds
 from changeover.ports import LaunchContext
 
 CHECKED = "checked.json"
+"""In the folder of an instance: it runs a bootstrap of the user's own."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from changeover.hops.envoy.admin import ask_admin
 from changeover.hops.envoy.member_list import EnvoyEndpoint, endpoints, hosts_of, members
+from changeover.hops.envoy.own_config import CHECKED
 from changeover.hops.envoy.stats import broken_counts
 from changeover.kit.files import write_whole
 from changeover.kit.http import NoResponse
@@ -77,6 +78,10 @@ class EnvoyRouter:
         return {name: _join(name, name in listed, by_node) for name in names}
 
     async def broken(self, names: frozenset[str]) -> Mapping[str, Mapping[str, Broken]]:
+        # A retry policy of the user's own may repeat answers, too: less those, a broken request would not be counted.
+        for node in self._nodes():
+            if node.directory and (Path(node.directory) / CHECKED).exists():
+                raise Unknown(f"{node.name} runs a bootstrap of its own, whose retries hide how many requests broke")
         return await broken_counts(self._client, self._cluster, self._nodes, names)
 
     async def _ask(self, node: Instance) -> _Hosts | str:

@@ -100,3 +100,8 @@ def test_an_agent_that_does_not_answer_confirms_nothing_and_the_others_have_the_
     scene.agents.silent.clear()
     scene.seen()
     assert scene.seen().admitted
+
+
+def test_what_a_death_broke_is_unknown_since_the_bootstrap_is_not_the_controllers(scene: Scene) -> None:
+    with pytest.raises(Unknown, match="behind an agent has a bootstrap of its own, whose retries hide"):
+        asyncio.run(scene.router.broken(frozenset([scene.one.name])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,13 @@ import yaml
 from tests.unit.hops.contexts import BEHIND, INNER, instance, launch_context, tier
 
 from changeover.hops.envoy.hop import Envoy
+from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
-from changeover.model.instance import LaunchSpec
+from changeover.model.instance import Instance, LaunchSpec
 from changeover.platforms.local.output import check_now
-from changeover.ports import CannotStart
+from changeover.ports import Broken, CannotStart, Unknown
 
 MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 PLAIN = f"""# mine
@@ -268,3 +270,29 @@ def test_a_mistake_is_refused_with_envoys_own_message(tmp_path: Path) -> None:
     message = "".join(str(error.value).split())
     assert "'envoy.yaml':" in message
     assert "nosuchfield:'nonsense'" in message
+
+
+# -- what its counters say -----------------------------------------------------------------------------------------
+
+
+def test_what_a_death_broke_is_unknown_as_soon_as_one_node_has_an_own_bootstrap(tmp_path: Path) -> None:
+    generated, own = (replace(instance(name), directory=str(tmp_path / name)) for name in ("edge-v1-1", "edge-v2-2"))
+    for node, settings in ((generated, EnvoySettings()), (own, read(tmp_path))):
+        for name, text in launched(settings).files.items():
+            (Path(node.directory) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(node.directory) / name).write_text(text)
+    counters = ("upstream_cx_destroy_remote_with_active_rq", "upstream_rq_pending_failure_eject", "upstream_rq_retry")
+    stats = "\n".join(f"cluster.runtime.{counter}: 0" for counter in counters)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        hosts = json.dumps({"cluster_statuses": []})
+        return httpx.Response(200, text=stats if request.url.path == "/stats" else hosts)
+
+    async def broken(*nodes: Instance) -> Any:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+            router = EnvoyRouter(client, "runtime", str(tmp_path / "members.json"), lambda: nodes)
+            return await router.broken(frozenset(["runtime-v1-1"]))
+
+    assert asyncio.run(broken(generated)) == {"runtime-v1-1": {"edge-v1-1": Broken(0, 0)}}
+    with pytest.raises(Unknown, match="edge-v2-2 runs a bootstrap of its own, whose retries hide"):
+        asyncio.run(broken(generated, own))

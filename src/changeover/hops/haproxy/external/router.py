@@ -149,11 +149,12 @@ class ExternalHaproxyRouter:
         found: dict[str, dict[str, Broken]] = {name: {} for name in names}
         members = self._file.read().members
         for node in self._nodes:
-            servers, counts = await node.servers(), await node.broken()
+            # A process that began to count anew is another source: without losses, its numbers could be the same.
+            process, servers, counts = await node.process(), await node.servers(), await node.broken()
             for name in names & members.keys():
                 server = node.find(servers, name, members[name].address)
                 if server is not None and server in counts:
-                    found[name][f"{node.name} ({server})"] = counts[server]
+                    found[name][f"{node.name} ({server}, process {process})"] = counts[server]
         return found
 
     async def pool_idle(self) -> float:
