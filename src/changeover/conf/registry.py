@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from changeover.conf import chain, compose, dockerfile, google, gunicorn, hcl, kong, supervisord, systemd
+from changeover.conf import chain, compose, dockerfile, google, gunicorn, haproxy, hcl, kong, supervisord, systemd
 from changeover.conf.document import Document
 from changeover.conf.nginx import reader as nginx
 
@@ -27,6 +27,7 @@ NGINX = Reader("nginx", nginx.recognises, nginx.read)
 READERS: tuple[Reader, ...] = (
     Reader("systemd unit", systemd.recognises, systemd.read),
     Reader("supervisord", supervisord.recognises, supervisord.read),
+    Reader("HAProxy", haproxy.recognises, haproxy.read),
     Reader("Dockerfile", dockerfile.recognises, dockerfile.read),
     Reader("chain file of changeover", chain.recognises, chain.read),
     Reader("docker-compose", compose.recognises, compose.read),

@@ -17,6 +17,7 @@ PARTS = [
     *("[Service]", "ExecStop=", "TimeoutStopSec=1min 5", "KillSignal", "=", "\\\n", "\n", "# a", ";b"),
     *("[program:a]\n", "command=gunicorn a", "FROM a\n", 'CMD ["a"]\n', "RUN <<E\n", "E\n", "services:\n", "  a:\n"),
     *("    image: b\n", "workers = 1\n", "timeout = int(x or 3)\n", 'resource "a" "b" {', "_format_version: 1\n"),
+    *("global\n", "frontend a\n", "defaults b\n", " bind :80\n", " server a b:1\n", " timeout client 5s\n", "from b"),
     *("# configuration file /etc/nginx/nginx.conf:\n", "nginx version: nginx/1.2.3\n", "<% x %>", "${X}", "é", "\x01"),
 ]
 
@@ -54,6 +55,8 @@ def test_any_text_is_read_or_refused(reader: Reader, parts: list[str]) -> None:
         "a;\n",
         "  ",
         "x",
+        "defaults\n",
+        "listen a\n mode http\n",
     ],
 )
 def test_a_long_run_of_one_thing_takes_no_long_time(reader: Reader, part: str) -> None:
@@ -73,6 +76,8 @@ def test_a_long_run_of_one_thing_takes_no_long_time(reader: Reader, part: str) -
         ("upstream a { server b:1; }", "nginx"),
         ("# configuration file /etc/nginx/nginx.conf:\nuser a;", "nginx"),
         ("[Unit]\nDescription=a\n[Service]\nExecStart=/bin/a", "systemd unit"),
+        ("global\n    daemon\n", "HAProxy"),
+        ("frontend a\n  bind :80 # b\n", "HAProxy"),
         ("hello", None),
         ("# http {", None),
         ("{'server': 1}", None),
