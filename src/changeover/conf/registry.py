@@ -25,6 +25,8 @@ class Reader:
 
 NGINX = Reader("nginx", nginx.recognises, nginx.read)
 READERS: tuple[Reader, ...] = (
+    # Before the others: a startup script in a heredoc holds whole files of theirs.
+    Reader("Terraform", hcl.recognises, hcl.read),
     Reader("systemd unit", systemd.recognises, systemd.read),
     Reader("supervisord", supervisord.recognises, supervisord.read),
     Reader("HAProxy", haproxy.recognises, haproxy.read),
@@ -37,7 +39,6 @@ READERS: tuple[Reader, ...] = (
         google.recognises,
         google.read,
     ),
-    Reader("Terraform", hcl.recognises, hcl.read),
     Reader("Kong: kong.conf, KONG_* variables, declarative configuration, decK", kong.recognises, kong.read),
     NGINX,
 )

@@ -87,3 +87,11 @@ def test_a_long_run_of_one_thing_takes_no_long_time(reader: Reader, part: str) -
 def test_a_file_is_recognised_by_its_content(text: str, name: str | None) -> None:
     found = reader_of(text, "a")
     assert (found.name if found else None) == name
+
+
+def test_terraform_whose_startup_script_holds_a_unit_and_a_dockerfile_is_terraform() -> None:
+    script = "[Unit]\n[Service]\nExecStart=/bin/a\nFROM a\nserver { listen 80; }"
+    text = f'resource "google_compute_instance_template" "a" {{\n  metadata_startup_script = <<E\n{script}\nE\n}}\n'
+    found = reader_of(text, "main.tf")
+    assert found is not None
+    assert found.name == "Terraform"

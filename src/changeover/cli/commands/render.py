@@ -1,4 +1,4 @@
-"""`changeover render`: a Kong in front of a tier, the files of tiers that have some, or the unit of an agent."""
+"""`changeover render`: a Kong in front of a tier, files of tiers, units of a host or an agent, or Terraform."""
 
 from __future__ import annotations
 
@@ -6,27 +6,35 @@ import contextlib
 import os
 import pwd
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
+from pydantic import ValidationError
 from rich.text import Text
 
 from changeover import chain_files, wiring
 from changeover.agent import unit
+from changeover.audit.assumptions import Assumptions
 from changeover.cli import exits, systemd_units
 from changeover.cli.chains import as_it_runs, chain_file, wired
 from changeover.cli.commands.agent import read_settings
 from changeover.cli.frame import run, run_synchronous
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
+from changeover.cli.options.values import size
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.stdout import write
+from changeover.cli.terraform import configuration
+from changeover.cli.terraform.tiers import cloud_tiers
 from changeover.engine.lifecycle import LifecycleTiming
 from changeover.hops import registry
 from changeover.kit.files import write_whole
 from changeover.model.errors import fail
+from changeover.model.platform import PlatformSettings
 from changeover.model.stop import TemplateSettings
 from changeover.ports import Serving
 from changeover.rollout.members.phases import Phase
@@ -36,7 +44,7 @@ def render(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="What to configure: kong, systemd, agent, or a kind of tier with files, as nginx."
+            metavar="KIND", help="What to configure: kong, systemd, agent, gcp, or a kind of tier with files, as nginx."
         ),
     ],
     output: Annotated[
@@ -49,14 +57,31 @@ def render(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Of an agent: a key of agent.yaml, such as port=80. Repeatable."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Of an agent: a key of agent.yaml, such as port=80. Of gcp: TIER.KEY=VALUE. Repeatable.",
         ),
+    ] = None,
+    upload_size: Annotated[
+        float | None,
+        typer.Option(parser=size, metavar="SIZE", help="Of gcp: the largest body that clients send. Default: 50MB."),
+    ] = None,
+    client_rate: Annotated[
+        float | None,
+        typer.Option(metavar="BITS", help="Of gcp: bits per second of the slowest client. Default: 1000000.", min=1),
+    ] = None,
+    project: Annotated[str | None, typer.Option(help="Of gcp, for a chain of this machine: the project.")] = None,
+    region: Annotated[
+        str | None, typer.Option(help="Of gcp, for a chain of this machine: the region of regional groups.")
+    ] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="Of gcp, for a chain of this machine: the zone of zonal groups.")
     ] = None,
     file: FileOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
-    """Print a configuration: Kong's, the files of tiers, or the systemd units of a host or an agent.
+    """Print a configuration: Kong's, files of tiers, systemd units, or Terraform for Google Cloud.
 
     kong: the declarative configuration for decK and `POST /config`, with services, routes, upstreams, targets and
     health checks of every tier whose router is a Kong, or of the last tier in a chain without a Kong. The targets are
@@ -73,11 +98,26 @@ def render(
 
     agent: agent.yaml, its systemd unit, and the lines of a startup script of Google Cloud that install both and fetch
     the token. It needs no chain file.
+
+    gcp: the whole chain as a Terraform configuration for Google Cloud: groups, agents, health checks, load balancers
+    that drain for the largest upload of the slowest client, firewall rules. With --output, main.tf in that folder.
     """
     if kind == "agent":
         run_synchronous(json, lambda out: _render_agent(out, config, set_ or []))
-    if config is not None or set_:
-        raise typer.BadParameter("--config and --set are for `render agent`")
+    if config is not None:
+        raise typer.BadParameter("--config is for `render agent`")
+    place = {"project": project, "region": region, "zone": zone}
+    load = {"--upload-size": upload_size, "--client-rate": client_rate}
+    if kind == "gcp":
+        run_synchronous(
+            json, lambda out: _render_gcp(out, file, state, output, set_ or [], place, upload_size, client_rate)
+        )
+    if set_:
+        raise typer.BadParameter("--set is for `render agent` and `render gcp`")
+    if given := [
+        key for key, value in {**load, **{f"--{key}": value for key, value in place.items()}}.items() if value
+    ]:
+        raise typer.BadParameter(f"{given[0]} is for `render gcp`")
     if kind == "systemd":
         run_synchronous(json, lambda out: _render_systemd(out, file, state, output))
     run(json, lambda out: _render(out, kind, file, state, output, json))
@@ -144,6 +184,52 @@ def _render_agent(output: Output, config: Path | None, given: list[str]) -> int:
     }
     output.result(found, Text("\n".join(f"# {name}\n{text}" for name, text in found.items())))
     return exits.DONE
+
+
+def _render_gcp(
+    output: Output,
+    file: Path | None,
+    state: Path,
+    folder: Path | None,
+    given: list[str],
+    place: Mapping[str, str | None],
+    upload_size: float | None,
+    client_rate: float | None,
+) -> int:
+    parsed, _ = chain_files.read_chain(chain_file(file, state))
+    platform = parsed.chain.platform
+    if platform.kind == "gcp" and (named := [key for key, value in place.items() if value]):
+        raise fail(f"--{named[0]} is for a chain of this machine", next="This chain file names its platform.")
+    if platform.kind == "local":
+        platform = _platform(place)
+    assert platform.project is not None
+    where = configuration.Place(
+        platform.project, platform.region or (platform.zone or "").rpartition("-")[0], platform.zone
+    )
+    usual = Assumptions()
+    load = replace(usual, upload=int(upload_size or usual.upload), client_rate=client_rate or usual.client_rate)
+    tiers = cloud_tiers(parsed, given, zonal=platform.zone is not None)
+    text = configuration.configuration(parsed.chain.name, where, tiers, load, metadata.version("changeover"))
+    if folder is not None:
+        write_whole(folder / "main.tf", text)
+    if folder is not None or output.as_json:
+        output.result({"main.tf": text}, f"written to {folder}/main.tf")
+    else:
+        write(text)
+    return exits.DONE
+
+
+def _platform(place: Mapping[str, str | None]) -> PlatformSettings:
+    """The platform that the options name. Raises ChangeoverError."""
+    try:
+        return PlatformSettings.model_validate({"kind": "gcp", **{key: value for key, value in place.items() if value}})
+    except ValidationError as error:
+        found = error.errors()[0]
+        option = f"--{found['loc'][0]}: " if found["loc"] else ""
+        raise fail(
+            f"{option}{found['msg'].removeprefix('Value error, ')}",
+            next="The chain file is of this machine: give --project, and --region or --zone.",
+        ) from error
 
 
 async def _render_files(output: Output, kind: str, file: Path | None, state: Path, folder: Path | None) -> int:

@@ -45,3 +45,22 @@ def test_as_json_the_files_of_each_template_are_keyed_by_tier_and_template(chain
     found = chain.run("render", "nginx-stream", "--json").json
     assert {tier: list(templates) for tier, templates in found.items()} == {"edge": ["v1", "v2"]}
     assert set(found["edge"]["v1"]) == {"changes", "files"}
+
+
+def test_a_chain_of_this_machine_becomes_terraform_with_the_project_and_the_place_that_options_name(
+    chain: StandingChain,
+) -> None:
+    place = ("--project", "shop", "--zone", "europe-west1-b")
+    printed = chain.run("render", "gcp", *place)
+    assert printed.code == DONE
+    written = chain.run("render", "gcp", *place, "--output", chain.folder / "out", "--json")
+    assert json.loads(written.out)["main.tf"] == printed.out == (chain.folder / "out/main.tf").read_text()
+
+
+def test_terraform_without_a_place_and_options_of_terraform_elsewhere_are_refused(chain: StandingChain) -> None:
+    refused = chain.run("render", "gcp", "--project", "shop")
+    assert refused.code == COULD_NOT
+    assert "Google Cloud needs `region` or `zone`" in refused.err
+    assert "--project, and --region or --zone" in refused.err
+    for options in (("--zone", "europe-west1-b"), ("--upload-size", "1MB"), ("--set", "edge.port=1")):
+        assert chain.run("render", "kong", *options).code == COULD_NOT

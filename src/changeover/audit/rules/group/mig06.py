@@ -15,6 +15,9 @@ from changeover.audit.view import View
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for manager in view.google.of("instanceGroupManager"):
         path = ("updatePolicy", "minReadySec")
+        if manager.body.text("updatePolicy", "type") == "OPPORTUNISTIC":
+            yield met(manager.at("updatePolicy", "type"), manager.object, "the group replaces nothing by itself")
+            continue
         if manager.origin == "api" and manager.body.number(*path) is None:
             missing = "the answer of `gcloud beta … describe`: v1 does not show minReadySec"
             yield unknown(manager.at(*path), manager.object, "minReadySec is not in the answer", missing)
@@ -43,7 +46,8 @@ RULE = Rule(
     id="MIG06",
     name="group-without-ready-time",
     severity=Severity.ERROR,
-    what="`minReadySec` of a group is shorter than the load balancer needs to find a new instance healthy.",
+    what="`minReadySec` of a group is shorter than the load balancer needs to find a new instance healthy, and it "
+    "replaces instances by itself.",
     why="The updater looks at the machine and at autohealing, never at the load balancer. Without a time in "
     "between it deletes old instances while the load balancer still probes the new ones. The key is in the "
     "beta API alone: an answer of v1 does not show it.",

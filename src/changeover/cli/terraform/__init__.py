@@ -1,0 +1,1 @@
+"""`render gcp`: a chain -> a Terraform configuration for Google Cloud. Pure text; asks Google nothing."""
