@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from changeover.audit.assumptions import Assumptions, keys, rate
+from changeover.audit.audit import Audit
 from changeover.audit.audit import audit as judged
-from changeover.audit.files import load
+from changeover.audit.files import Loaded, load
 from changeover.audit.finding import Outcome, Severity
 from changeover.audit.rule import Rule
 from changeover.audit.rules import all_rules
@@ -18,8 +20,30 @@ from changeover.cli.frame import run_synchronous
 from changeover.cli.options.common import JsonOption
 from changeover.cli.options.values import size
 from changeover.cli.rendering import audit as rendering
+from changeover.cli.rendering import audit_files
 from changeover.cli.rendering.output import Output
 from changeover.model.errors import fail
+
+
+@dataclass(frozen=True)
+class _Reports:
+    """Files for other programs, beside the result on stdout."""
+
+    sarif: Path | None
+    junit: Path | None
+
+    def write(self, found: Audit, loaded: Loaded) -> None:
+        if self.sarif is not None:
+            _write("--sarif", self.sarif, audit_files.sarif(found, loaded, Path.cwd()))
+        if self.junit is not None:
+            _write("--junit", self.junit, audit_files.junit(found, loaded))
+
+
+def _write(option: str, path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise fail(f"{option} {path}: {error.strerror}", next="Name a file in a folder that exists.") from error
 
 
 def _rate(text: str | float) -> float:
@@ -50,6 +74,8 @@ def audit(
     every: Annotated[bool, typer.Option("--all", help="Show also what is met, with its margin.")] = False,
     fail_on: Annotated[Severity, typer.Option("--fail-on", help="Exit 1 from this severity on.")] = Severity.WARNING,
     unknown_fails: Annotated[bool, typer.Option("--unknown-fails", help="Exit 1 if a rule cannot be judged.")] = False,
+    sarif: Annotated[Path | None, typer.Option("--sarif", help="Also write SARIF 2.1.0 to this file.")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Also write JUnit XML to this file.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Find from configuration alone where a rollout would cut a request.
@@ -68,7 +94,9 @@ def audit(
         order = tuple(one.strip() for one in chain.split(",") if one.strip())
         run_synchronous(
             json,
-            lambda output: _audit(output, files or [], assumed, assume or [], order, every, fail_on, unknown_fails),
+            lambda output: _audit(
+                output, files or [], assumed, assume or [], order, every, fail_on, unknown_fails, _Reports(sarif, junit)
+            ),
         )
 
 
@@ -81,6 +109,7 @@ def _audit(
     every: bool,
     fail_on: Severity,
     unknown_fails: bool,
+    reports: _Reports,
 ) -> int:
     if not files:
         raise fail("no file is given", next="Name the files or folders that hold the configuration.")
@@ -94,6 +123,7 @@ def _audit(
     if missing := [one for one in order if one not in loaded.texts]:
         raise fail(f"--chain names {missing[0]}, which is none of the files that were read")
     found = judged(loaded.documents, asked, loaded.texts, order)
+    reports.write(found, loaded)
     output.result(rendering.data(found, loaded, asked), rendering.text(found, loaded, every))
     if loaded.unreadable:
         return exits.COULD_NOT
