@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from changeover.engine.metrics.router import ReadCounts
     from changeover.engine.metrics.source import MetricSource, Sources
     from changeover.engine.metrics.traffic import ReadTotals, TrafficWitness
+    from changeover.platforms.gcp.checkup import Checkup
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Wired:
     platform: Platform
     local: LocalPlatform | None = field(repr=False)
     """The same platform where it is this machine: what it launches can be checked, rendered and given variables."""
+    checkup: Checkup | None = field(repr=False)
+    """What reads the preconditions of a rollout, on Google Cloud."""
     state: Path
     disk: Mapping[str, Mapping[str, int]]
     """Bytes that bodies may take on the disk of an instance: tier -> template -> bytes, for tiers that buffer any."""
@@ -278,7 +281,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         tier for tier, one in runtime.routers.items() if isinstance(one, CanWeigh) and one.weighs == "connections"
     ]
     short = tuple(short_steps(chain, registry.known_hops(), lives, weighing))
-    return Wired(chain, runtime, platform, joined.local, state, buffering, short, settings, text)
+    return Wired(chain, runtime, platform, joined.local, joined.checkup, state, buffering, short, settings, text)
 
 
 def _folder(file: Path, state: Path) -> Path:

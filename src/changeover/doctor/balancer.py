@@ -16,6 +16,8 @@ LONGEST_DRAIN = 3600
 
 def check(facts: TierFacts) -> Iterator[Diagnosis]:
     for name, service in facts.services.items():
+        if service is None and f"backend service {name}" in facts.unread:
+            continue
         if service is None:
             yield Diagnosis(
                 "service-missing",

@@ -30,6 +30,8 @@ PERMISSIONS: Mapping[str, str] = MappingProxyType(
 )
 """Permission -> what it is needed for. The API documents those of each method; the group itself creates the VMs, by the
 service agent of the project."""
+UNREAD = frozenset({"permission-missing", "unread"})
+"""The checks that tell of a resource that nothing is known of."""
 
 
 def custom_role() -> str:

@@ -82,6 +82,7 @@ def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
             tier.name: dict.fromkeys(tier.templates, Stop.model_validate({"grace": DELETION})) for tier in chain.tiers
         },
         timing=_timing(settings.look),
+        checkup=Checkup(chain, _templates(parsed), agents, calls),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from changeover.engine.timing import EngineTiming
 from changeover.model.chain import Chain, Tier
 from changeover.model.stop import Stop
+from changeover.platforms.gcp.checkup import Checkup
 from changeover.platforms.local.platform import LocalPlatform
 from changeover.ports import Platform, RunningHop
 
@@ -26,3 +27,5 @@ class Joined:
     stops: Mapping[str, Mapping[str, Stop]]
     timing: EngineTiming
     local: LocalPlatform | None = None
+    checkup: Checkup | None = None
+    """Reads the preconditions of a rollout, on Google Cloud."""

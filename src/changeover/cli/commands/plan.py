@@ -18,8 +18,10 @@ from changeover.cli.options.targets import (
     ToOption,
     requested_targets,
 )
+from changeover.cli.preconditions import findings
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.plan import data, picture
+from changeover.doctor.diagnosis import Severity
 from changeover.engine.outside import check_routers
 from changeover.engine.release.plan import make
 from changeover.engine.release.saved_plan import save
@@ -49,6 +51,7 @@ def plan(
                 found.check_software()
                 found.check_configurations(asked)
                 await check_routers(found.runtime, asked)
+                read = [] if journal.unfinished_release() is not None else await findings(found, asked)
                 made = await make(found.runtime, journal, asked, strategy.value if strategy else None, time.time())
             connections = None
             with contextlib.suppress(Unknown):
@@ -58,7 +61,11 @@ def plan(
             note_changes(output, found, asked)
         rolled = {one.tier for one in made.tiers if one.rehearsal.strategy == "canary"}
         short = [one for one in found.short_steps if one.tier in rolled]
-        output.result(data(made, found.disk, connections, short), picture(made, found.disk, connections, short))
+        preconditions = [one for one in read if one.severity is Severity.FATAL]
+        output.result(
+            data(made, found.disk, connections, short, preconditions),
+            picture(made, found.disk, connections, short, preconditions),
+        )
         return exits.WORK_TO_DO if made.tiers else exits.DONE
 
     run(json, work)

@@ -29,6 +29,7 @@ from changeover.cli.options.targets import (
     ToOption,
     requested_targets,
 )
+from changeover.cli.preconditions import check_preconditions
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.rolled import nothing_data, one_or_all, rolled_data, rolled_text
 from changeover.engine.adoption import read_again
@@ -88,11 +89,15 @@ def roll(
                 if not plan:
                     asked = requested_targets(found, journal, tier, to, everything, release, restart)
                     chosen: Strategy | None = strategy.value if strategy else None
+                    if journal.unfinished_release() is None:
+                        await check_preconditions(output, found, asked)
                     return await roll_targets(output, found, journal, asked, chosen, stays=stays)
                 if tier or to or everything or release or strategy or restart:
                     alone = "--plan cannot be combined with TIER, --to, --all, --release or --strategy"
                     raise fail(f"{alone}, nor with --restart")
                 saved = find_plan(found.state, plan)
+                if journal.unfinished_release() is None:
+                    await check_preconditions(output, found, saved.targets)
                 return await roll_targets(output, found, journal, saved.targets, saved.strategy, saved, stays)
 
     run(json, work, acts=True)

@@ -14,6 +14,7 @@ from changeover.cli.chains import as_it_runs, chain_file, note_changes, refuse_o
 from changeover.cli.frame import run
 from changeover.cli.keeper_process import ensure_keeper, start_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
+from changeover.cli.preconditions import check_preconditions
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.status import picture
 from changeover.cli.survey import survey
@@ -78,6 +79,7 @@ async def _adopt(output: Output, source: Path, state: Path) -> int:
                     state="Nothing was changed.",
                     next="Finish it with `changeover resume`, or take it back with `changeover abort`.",
                 )
+            await check_preconditions(output, found, [tier.name for tier in found.chain.tiers])
             await adopt(found.runtime, journal)
             found.keep_copy(journal, {}, fresh=True)
             journal.set_chain_file(source.resolve())

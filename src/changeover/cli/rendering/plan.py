@@ -11,6 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from changeover.doctor.diagnosis import Diagnosis
+from changeover.doctor.permissions import UNREAD
+from changeover.doctor.verdict import refusals, unknown
 from changeover.engine.release.plan import Plan, TierPlan
 from changeover.engine.release.pooled import ShortStep
 from changeover.model.revision import is_restart, template_of
@@ -28,7 +31,9 @@ def _disk(one: TierPlan, disk: Disk) -> int:
     return max(templates.get(template_of(name), 0) for name in (one.from_template, one.to_template))
 
 
-def data(made: Plan, disk: Disk, connections: int | None, short: Sequence[ShortStep] = ()) -> dict[str, Any]:
+def data(
+    made: Plan, disk: Disk, connections: int | None, short: Sequence[ShortStep] = (), found: Sequence[Diagnosis] = ()
+) -> dict[str, Any]:
     """The object of `plan --json`. Times in seconds from the start of the rollout, sizes in bytes."""
     return {
         "id": made.saved.id if made.tiers else None,
@@ -50,6 +55,18 @@ def data(made: Plan, disk: Disk, connections: int | None, short: Sequence[ShortS
         "steps_shorter_than_connections": [
             {"tier": one.tier, "pool": one.pool, "step_seconds": one.step, "connection_seconds": one.life}
             for one in short
+        ],
+        "preconditions": [
+            {
+                "check": one.check,
+                "where": one.where,
+                "read": one.read,
+                "get": one.get,
+                "post": one.post,
+                "cure": one.cure,
+            }
+            | {"refuses": one.check not in UNREAD}
+            for one in found
         ],
     }
 
@@ -100,7 +117,9 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def picture(made: Plan, disk: Disk, connections: int | None, short: Sequence[ShortStep] = ()) -> RenderableType:
+def picture(
+    made: Plan, disk: Disk, connections: int | None, short: Sequence[ShortStep] = (), found: Sequence[Diagnosis] = ()
+) -> RenderableType:
     """The tables that `plan` prints. `connections`: what the load balancer can hold at once; None: it is not known."""
     if not made.tiers:
         runs = ", ".join(f"{tier} already runs {template_of(goal)}" for tier, goal in made.saved.targets.items())
@@ -156,8 +175,11 @@ def picture(made: Plan, disk: Disk, connections: int | None, short: Sequence[Sho
         f"{human_seconds(old.oldest)}: its drain waits for them, or cuts them as `drain.long_lived` says."
         for tier, instance, old in made.long_lived
     ]
+    refused = [f"`roll` is refused: {one}" for one in refusals(found)]
     last = f"Execute it with `changeover roll --plan {made.saved.id}`. That is refused if the chain has changed since."
-    return Group(steps, whole, *_uploads(made), *fits, *longs, *pools, *watches, *waits, last)
+    return Group(
+        steps, whole, *_uploads(made), *fits, *longs, *pools, *watches, *waits, *unknown(found), *refused, last
+    )
 
 
 def _machines(one: TierPlan) -> str:

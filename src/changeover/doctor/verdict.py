@@ -1,0 +1,28 @@
+"""Whether a rollout may begin with what the checks found: a fatal finding refuses it, an unread one is named."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from changeover.doctor.diagnosis import Diagnosis, Severity
+from changeover.doctor.permissions import UNREAD
+from changeover.model.errors import Problem
+
+
+def refusals(found: Collection[Diagnosis]) -> list[Problem]:
+    """What stands in the way, each with its reason and its cure; empty: the rollout may begin."""
+    return [
+        Problem(
+            f"{one.read}  [{one.check}]",
+            one.where,
+            f"Refused; nothing was changed. GET: {one.get}. Upload: {one.post}.",
+            f"Cure: {one.cure}",
+        )
+        for one in found
+        if one.severity is Severity.FATAL and one.check not in UNREAD
+    ]
+
+
+def unknown(found: Collection[Diagnosis]) -> list[str]:
+    """What nothing is known of, in words. A controller that cannot read it can still roll."""
+    return [f"Unknown: {one.where}: {one.read}  [{one.check}]" for one in found if one.check in UNREAD]
