@@ -14,7 +14,7 @@ ALIVE = "/livez"
 def check(facts: TierFacts) -> Iterator[Diagnosis]:
     if facts.group is None:
         return
-    update = f"gcloud compute instance-groups managed update {facts.group_name} {facts.place}"
+    update = _update(facts.group_name, facts.place)
     policies = part(facts.group, "autoHealingPolicies", ())
     paths = [below_project(link) for one in policies if (link := part(one, "healthCheck"))]
     if not paths:
@@ -51,9 +51,7 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
             f"{read}: a lame duck fails it, and the group creates the VM anew without a drain",
             "error: requests on the VM end with it",
             "cut: every upload on the VM",
-            f"gcloud compute health-checks create http {facts.group_name}-alive {check_flag(path)} "
-            f"--port={facts.agent_port} --request-path={ALIVE} && "
-            f"{update} --health-check={facts.group_name}-alive",
+            cure(facts.group_name, facts.place, path, facts.agent_port),
         )
     if any(int(part(one, "initialDelaySec", 0)) == 0 for one in policies):
         yield Diagnosis(
@@ -65,6 +63,18 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
             "ok: it serves nothing yet",
             f"{update} --initial-delay=300",
         )
+
+
+def cure(group: str, place: str, check: str, agent_port: int) -> str:
+    """The commands that give autohealing a health check of its own. `check`: the path of the one that it shares."""
+    return (
+        f"gcloud compute health-checks create http {group}-alive {check_flag(check)} --port={agent_port} "
+        f"--request-path={ALIVE} && {_update(group, place)} --health-check={group}-alive"
+    )
+
+
+def _update(group: str, place: str) -> str:
+    return f"gcloud compute instance-groups managed update {group} {place}"
 
 
 def _repairs(facts: TierFacts) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from changeover.doctor import healing
 from changeover.model.chain import Tier
 from changeover.model.errors import Problem
+from changeover.model.platform import AgentSettings
 from changeover.platforms.gcp.api.groups import Group, ManagedVm
 from changeover.platforms.gcp.api.services import Service
 
@@ -41,7 +43,6 @@ def refusals(tier: Tier, found: Found, paths: Mapping[str, str], place: str) -> 
     """Why the group cannot be adopted as it is. `place`: `--zone Z` or `--region R`, for the commands of gcloud."""
     group = found.group
     where = f"tier {tier.name}, group {group.name}"
-    update = f"gcloud compute instance-groups managed update {group.name} {place}"
     yield from _moving(found, where)
     unknown = [vm for vm in found.vms.values() if vm.template not in paths.values()]
     if unknown:
@@ -100,13 +101,14 @@ def refusals(tier: Tier, found: Found, paths: Mapping[str, str], place: str) -> 
             )
         if (shared := sorted(set(service.checks) & set(group.healing_checks))) and group.heals_unhealthy:
             check = shared[0].rpartition("/")[2]
+            agent_port = (tier.agent or AgentSettings()).port
             yield Problem(
                 f"its autohealing has the health check of backend service {service.name}, {check}: the group would "
                 "create an instance anew that drains, and break its requests",
                 where,
                 _UNCHANGED,
-                f"`{update} --on-failed-health-check=do-nothing`, or give autohealing a health check of its own, "
-                "which asks the agent at /livez.",
+                "Give autohealing a health check of its own, which asks the agent at /livez: "
+                f"`{healing.cure(group.name, place, shared[0], agent_port)}`.",
             )
 
 

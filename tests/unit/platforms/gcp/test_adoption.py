@@ -30,6 +30,10 @@ GROUP = Group(
     ports={"http": 8080},
     heals_unhealthy=True,
 )
+HEALS = (
+    "`gcloud compute health-checks create http edge-alive --global --port=9180 --request-path=/livez && "
+    "gcloud compute instance-groups managed update edge --zone=z --health-check=edge-alive`"
+)
 SERVICE = Service("edge", "", (LINK,), ("global/healthChecks/ready",), "HTTP", "http", 300)
 
 
@@ -78,7 +82,7 @@ def with_vm(one: ManagedVm) -> Found:
             "update of the group itself",
             "--version-target",
         ),
-        (lambda: with_group(healing_checks=SERVICE.checks), "create an instance anew that drains", "do-nothing"),
+        (lambda: with_group(healing_checks=SERVICE.checks), "create an instance anew that drains", HEALS),
         (lambda: replace(FOUND, scaled=True), "autoscaler", "update-autoscaling edge --mode=off --zone=z"),
         (lambda: replace(FOUND, vms={}), "it has no VM", "resize edge"),
         (lambda: with_group(link="zones/z/instanceGroups/x"), "does not have this group", "Correct `backend_services`"),
