@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from changeover.conf.document import Document
@@ -18,6 +18,7 @@ from changeover.conf.registry import NGINX, reader_of
 from changeover.conf.source import LARGEST, decode, too_large
 
 _PASSED_OVER = {".git", ".hg", ".svn", "node_modules", "__pycache__", ".terraform", ".venv"}
+_SIGNS = "*?["
 _MOST = 20_000
 """Files of one audit."""
 
@@ -45,8 +46,11 @@ def load(given: Sequence[Path]) -> Loaded:
         else:
             loaded.unreadable.append(Unreadable("there is no such file", Place(str(path))))
     mains = [one for one in loaded.documents if isinstance(one, NginxFile) and not one.dumped]
-    for main in mains:
-        _follow(main, main.path, roots, loaded)
+    empty = {main.path: frozenset(_follow(main, main.path, roots, loaded)) for main in mains}
+    loaded.documents = [
+        replace(one, empty=empty[one.path]) if isinstance(one, NginxFile) and one.path in empty else one
+        for one in loaded.documents
+    ]
     return loaded
 
 
@@ -100,24 +104,36 @@ def _not_read(error: Unreadable, loaded: Loaded, named: bool) -> list[Document]:
     return []
 
 
-def _follow(file: NginxFile, main: str, roots: Sequence[Path], loaded: Loaded) -> None:
+def _follow(file: NginxFile, main: str, roots: Sequence[Path], loaded: Loaded) -> Iterator[str]:
+    """Reads what a file includes. Yields the patterns that name no file of a folder that is there to be looked at."""
     for one in everything(file.directives):
         if one.name != "include" or not one.values:
             continue
         pattern = included_paths(one.values[0], main)
         if pattern.startswith("/") and not main.startswith("/"):
             continue  # a file of the machine that it is installed on
-        for path in _globbed(pattern):
+        found = _globbed(pattern)
+        if not found and _is_inside(Path(pattern).parent, roots) and any(sign in pattern for sign in _SIGNS):
+            yield pattern
+        for path in found:
             for document in _read(path, roots, loaded, named=True, included=True):
                 if isinstance(document, NginxFile):
-                    _follow(document, main, roots, loaded)
+                    yield from _follow(document, main, roots, loaded)
+
+
+def _is_inside(folder: Path, roots: Sequence[Path]) -> bool:
+    try:
+        real = folder.resolve()
+        return real.is_dir() and any(real == root or root in real.parents for root in roots)
+    except (OSError, RuntimeError):
+        return False
 
 
 def _globbed(pattern: str) -> list[Path]:
     path = Path(pattern)
-    if not any(sign in pattern for sign in "*?["):
+    if not any(sign in pattern for sign in _SIGNS):
         return [path] if path.exists() else []
     parent = Path(*path.parts[:-1])
-    if any(sign in str(parent) for sign in "*?["):
+    if any(sign in str(parent) for sign in _SIGNS):
         return sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor) if path.anchor else path)))
     return sorted(parent.glob(path.name)) if parent.is_dir() else []

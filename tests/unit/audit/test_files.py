@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from changeover.audit.files import load
+from changeover.conf.nginx.assemble import assemble
+from changeover.conf.nginx.reader import NginxFile, everything
 from changeover.conf.source import LARGEST
 
 SITE = "server { listen 80; location / { proxy_pass http://a; } }"
@@ -74,3 +76,23 @@ def test_a_large_file_is_refused_before_it_is_read() -> None:
 def test_a_file_that_is_given_twice_is_read_once() -> None:
     main = write("nginx.conf", f"http {{ {SITE} }}")
     assert len(load([main, Path(), main]).documents) == 1
+
+
+@pytest.mark.parametrize(
+    ("include", "kept"),
+    [
+        ("/etc/nginx/conf.d/*.conf", False),
+        ("conf.d/[ab].conf", False),
+        ("none/*.conf", True),
+        ("conf.d/a.conf", True),
+        ("../outside/*.conf", True),
+        ("*.d/*.conf", True),
+    ],
+)
+def test_a_pattern_that_matches_nothing_in_a_given_folder_sets_nothing(include: str, kept: bool) -> None:
+    main = write("nginx/nginx.conf", f"http {{ include {include}; }}")
+    write("nginx/conf.d/README", "Sites of this machine.")
+    write("outside/README", "Another folder.")
+    files = {one.path: one for one in load([main]).documents if isinstance(one, NginxFile)}
+    (conf,) = assemble(files)
+    assert ("include" in {one.name for one in everything(conf.main)}) == kept

@@ -89,7 +89,8 @@ def _expanded(
     for one in directives:
         if one.name == "include" and one.values:
             found = [path for path in _named(one, main, files) if path not in way]
-            if (not found and not files[main].dumped) or len(way) > _DEEPEST:
+            known = files[main].dumped or included_paths(one.values[0], main) in files[main].empty
+            if (not found and not known) or len(way) > _DEEPEST:
                 yield one
             for path in found:
                 yield from _expanded(files[path].directives, main, files, (*way, path))

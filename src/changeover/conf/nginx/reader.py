@@ -34,6 +34,8 @@ class NginxFile(Document):
     version: tuple[int, ...] | None = None
     dumped: bool = False
     """The output of `nginx -T` holds every included file, so nothing is missing."""
+    empty: frozenset[str] = frozenset()
+    """Of a main file: patterns of includes, as paths, that are known to name no file."""
 
 
 def recognises(text: str, file: str) -> bool:
