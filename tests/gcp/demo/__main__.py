@@ -158,10 +158,20 @@ def _probe(fake: Fake, ca: Path, folder: Path, traffic: Traffic) -> Iterator[sub
     )
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            until(lambda: ledger.exists() and '"ok"' in ledger.read_text(encoding="utf-8"), "the first response")
+            until(lambda: _uploaded(ledger), "the first upload", PATIENCE)
             yield process
         finally:
             process.kill()
+
+
+def _uploaded(ledger: Path) -> bool:
+    """Whether an upload has arrived: before that, the traffic proves nothing."""
+    rows = ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else []
+    return any(row.endswith("}") and _is_upload(json.loads(row)) for row in rows)
+
+
+def _is_upload(row: Json) -> bool:
+    return row.get("kind") == "upload" and row.get("outcome") == "ok"
 
 
 def _changeover(folder: Path, *words: str) -> None:

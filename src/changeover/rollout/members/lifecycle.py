@@ -112,7 +112,7 @@ def _begin_drain(context: Context, tier: TierState, member: Member, at: float) -
 def _may_have_requests(context: Context, member: Member) -> bool:
     """Whether a router may ever have sent it a request. An instance that never got ready may never count.
 
-    One that was adopted served before anybody saw it become ready.
+    One that was adopted served before it was seen to become ready.
     """
     if member.served:
         return True

@@ -86,7 +86,7 @@ def test_one_empty_look_is_not_enough_to_stop_an_instance() -> None:
         s.event(InFlightSeen(9, A, IDLE)).expect(Stop(A))
 
 
-def test_an_adopted_instance_is_drained_although_nobody_saw_it_become_ready() -> None:
+def test_an_adopted_instance_is_drained_although_it_was_never_seen_to_become_ready() -> None:
     with script() as s:
         for member in s.machine.fleet:
             member.times = {"created": -800.0, Phase.ADMITTED: -800.0}
