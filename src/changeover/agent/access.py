@@ -1,4 +1,4 @@
-"""The right to make control calls: of the holder of the token, or of a certificate of an authority the agent trusts.
+"""Authorises control calls: by the token, or by a client certificate of an authority that the agent trusts.
 
 The token is read at each call, so that a new one needs no restart. Refuses to start without either: a lame duck takes
 a machine out of service.

@@ -1,6 +1,6 @@
-"""Routers outside of the chain, which another operator configures: whether they can do what a rollout needs.
+"""Checks routers outside of the chain, which another operator configures: whether they can do what a rollout needs.
 
-Asked before anything is started: what a router refuses in the middle of a rollout holds it up without end.
+Runs before a command starts anything: a rollout would wait without end for a router that refuses a change.
 """
 
 from __future__ import annotations

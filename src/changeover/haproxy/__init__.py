@@ -1,1 +1,1 @@
-"""What is known of HAProxy itself, whether a platform, a tier or a router outside of the chain is one."""
+"""The runtime API and the health checks of HAProxy, for the platform, tiers and routers outside of the chain."""

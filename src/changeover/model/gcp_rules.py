@@ -1,6 +1,6 @@
 """What a chain on Google Cloud cannot have, and what only such a chain can have. Pure: yields every violation.
 
-Also what is otherwise by default there, and how the hops are there: their software is configured in an image.
+Also the defaults that differ there, and the traits of the hops there: an image holds the configuration of each.
 """
 
 from __future__ import annotations

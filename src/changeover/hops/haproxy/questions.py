@@ -1,4 +1,4 @@
-"""What a HAProxy is asked at its stats socket. Imports no settings, so that the agent can ask the same."""
+"""What an HAProxy is asked at its stats socket. No agent asks it: `hops.questions` has no entry for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a group can be adopted, and why another one cannot. Pure: what was read of it gives instances or problems."""
+"""Whether a group can be adopted, and every reason why not. Pure: what was read of it gives instances or problems."""
 
 from __future__ import annotations
 

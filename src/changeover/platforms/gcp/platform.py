@@ -1,4 +1,4 @@
-"""The platform of Google Cloud: a tier's instances are the VMs of a managed instance group that stood there before.
+"""The platform of Google Cloud: a tier's instances are the VMs of a managed instance group that exists already.
 
 `up` adopts them. A rollout sets the group to OPPORTUNISTIC, so that Google replaces no VM meanwhile, creates VMs of
 given names from the new template, and deletes each old one after it is out of every backend service and empty.
