@@ -233,7 +233,9 @@ class Observer:
             return self._unconfirmed(member, routers, silent=True)
         sessions = routers[member.name].sessions if draining and not isinstance(routers, str) else None
         own = None if isinstance(counts.own, str) else counts.own
-        removed_for = self._now() - member.since if phase is Phase.DRAINING else 0.0
+        # A connection is as old as the look that found it: one from the removal itself may be younger by a whole pause.
+        pause = self._timing.busy_look + self._timing.kernel_look
+        removed_for = self._now() - member.since - pause if phase is Phase.DRAINING else 0.0
         seen = Witnesses(own, counts.kernel, sessions, counts.checked_here, self._pools, self._idle_after, removed_for)
         silent = isinstance(counts.own, str)
         waited = self._lasting(member.name, "silent", silent)

@@ -45,7 +45,15 @@ class Progress:
 
 
 _CARRYING = frozenset({Phase.WARMING, Phase.READY, Phase.ADMITTED, Phase.LEAVING, Phase.DRAINING})
-"""Phases in which an instance may pass requests on, and so must know of every change behind it."""
+
+
+def _carries(member: Member) -> bool:
+    """Whether an instance may pass requests on, and so must know of every change behind it.
+
+    One that served and is not ready any more may still have traffic, such as on pooled connections.
+    """
+    return member.phase in _CARRYING or (member.phase is Phase.CREATING and member.served)
+
 
 ProgressListener = Callable[[Progress], None]
 
@@ -102,7 +110,7 @@ class ChainRuntime:
 
     def carry(self, tier: str, members: Iterable[Member]) -> None:
         """These are the members of the tier at present. Routers that are instances must know those with traffic."""
-        self.carrying[tier] = frozenset(member.name for member in members if member.phase in _CARRYING)
+        self.carrying[tier] = frozenset(member.name for member in members if _carries(member))
 
     def _stop(self, tier: str, template: str) -> Stop:
         return self.stops[tier].get(template, Stop())

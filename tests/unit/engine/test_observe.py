@@ -197,6 +197,15 @@ def test_the_connections_that_only_the_kernel_counts_hold_a_drain() -> None:
     assert around.look(member(Phase.DRAINING)) == [on.InFlightSeen(100, NAME, InFlight(0, 2))]
 
 
+def test_a_connection_of_the_last_moment_holds_a_drain_although_a_rare_look_found_it_late() -> None:
+    kernel = Connections((Connection(1.0, False, age=0.0),))
+    for since, seen in ((95.0, 1), (85.0, 0)):  # the later one began after the removal: a health check
+        around = Around(in_flight=None, said=Membership(False, True), kernel=kernel)
+        rare = EngineTiming(busy_look=5.0, kernel_look=2.5)
+        (event,) = around.look(member(Phase.DRAINING, since=since), timing=rare)
+        assert event == on.InFlightSeen(100, NAME, InFlight(None, seen))
+
+
 def test_an_idle_connection_of_a_pool_does_not_hold_a_drain() -> None:
     class Pooling(_Router):
         async def pool_idle(self) -> float:

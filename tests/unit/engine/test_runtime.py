@@ -15,6 +15,8 @@ from changeover.engine.runtime import ChainRuntime, Progress, check_templates, r
 from changeover.model.chain import Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.guard import LATENCY_NOT_WORSE, NO_BROKEN_REQUESTS
+from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.settings import CanaryStep
 
 
@@ -85,3 +87,11 @@ def test_a_template_in_use_that_was_changed_or_removed_is_refused(
 ) -> None:
     with pytest.raises(ChangeoverError, match=what):
         check_templates(replace(wired, hashes={"app": now}), held)
+
+
+def test_a_router_that_served_and_is_not_ready_any_more_must_still_confirm_changes() -> None:
+    made = runtime(chain("web"), FakePlatform())
+    served = Member("web-1", "v1", 1, Phase.CREATING, {Phase.CREATING: 5.0}, served=True)
+    new = Member("web-2", "v1", 2, Phase.CREATING, {Phase.CREATING: 5.0})
+    made.carry("web", [served, new])
+    assert made.carrying["web"] == {"web-1"}
