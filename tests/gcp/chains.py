@@ -85,7 +85,7 @@ class GcpChain:
     def start(self, *words: str) -> subprocess.Popen[str]:
         file = ["-f", str(self.file)] if words[0] in ("up", "plan", "roll") else []
         command = [sys.executable, "-m", "changeover", *words, *file, "--state", str(self.state)]
-        env = {**os.environ, "AGENT_TOKEN": TOKEN}
+        env = {**os.environ, "AGENT_TOKEN": TOKEN, "COLUMNS": "1000"}
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
     def run(self, *words: str, code: int = 0) -> str:
