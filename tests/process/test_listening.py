@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import yaml
@@ -32,8 +34,14 @@ process.on("SIGTERM", () => server.close());
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    folder = tmp_path_factory.mktemp("inherited")
+def folder() -> Iterator[Path]:
+    """A short one: the path of a Unix socket is bounded."""
+    with tempfile.TemporaryDirectory(prefix="listen-") as made:
+        yield Path(made)
+
+
+@pytest.fixture(scope="module")
+def chain(folder: Path) -> Iterator[Chain]:
     for name, text in {"asgi.py": ASGI, "wsgi.py": WSGI, "server.js": NODE}.items():
         (folder / name).write_text(text)
     gunicorn = [sys.executable, "-m", "gunicorn", "--no-control-socket", "--keep-alive", "65", "wsgi:app"]

@@ -48,7 +48,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "simulate": Entry("simulate", "Simulate a rollout in virtual time: duration, instances, uploads that it cuts."),
         "schema": Entry("schema", "Print the JSON Schema of a chain file."),
         "render": Entry(
-            "render", "Print a configuration: Kong's, the files of tiers, or the systemd units of a host or an agent."
+            "render", "Print a configuration: Kong's, files of tiers, systemd units, or Terraform for Google Cloud."
         ),
         "doctor": Entry(
             "doctor", "Find what would break requests in a roll on Google Cloud, with the command that cures each."

@@ -12,8 +12,8 @@ from changeover.kit import process, sockets
 from changeover.model.instance import Instance, LaunchSpec
 from changeover.ports import CannotStart
 
-LONGEST_PATH = 107
-"""Bytes that the path of a Unix socket may have."""
+LONGEST_PATH = 97
+"""Bytes that the path of a Unix socket may have: the kernel takes 107, HAProxy 2.6 no more than 97."""
 
 
 def placed(instance: Instance, launch: LaunchSpec) -> Instance:
