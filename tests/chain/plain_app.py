@@ -1,10 +1,12 @@
 """An application as a stranger has it, for any ASGI server: each process counts for itself, or COUNTS is empty and none
-does. It knows no lame duck and closes no connection."""
+does. It knows no lame duck and closes no connection. Each upload that begins leaves a file in the folder TAKERS, whose
+name begins with the id of the process that took it."""
 
 from __future__ import annotations
 
 import json
 import os
+import tempfile
 from typing import Any
 
 VERSION, COUNTS = os.environ["VERSION"], os.environ.get("COUNTS", "")
@@ -21,6 +23,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         status, answer = (200 if COUNTS else 404), {"requests": requests}
     elif scope["path"] != "/readyz":
         requests += 1
+        if scope["method"] == "POST":
+            tempfile.NamedTemporaryFile(prefix=f"{os.getpid()}.", dir=os.environ["TAKERS"], delete=False).close()
         try:
             more = True
             while more:

@@ -12,18 +12,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.chain.chains import PATIENCE, Said
+from tests.chain.chains import PATIENCE, Said, until
 
 FOLDER = Path(__file__).parent
 
 
-def plain_templates(*, workers: int, counts: bool) -> Said:
-    """Templates v1 and v2 that run `plain_app` with uvicorn."""
+def plain_templates(takers: Path, *, workers: int, counts: bool) -> Said:
+    """Templates v1 and v2 that run `plain_app` with uvicorn. `takers`: a folder to be made, where each upload leaves a
+    file."""
+    takers.mkdir()
     server = [sys.executable, "-m", "uvicorn", "plain_app:app", "--app-dir", str(FOLDER), "--host", "{host}"]
     command = [*server, "--port", "{port}", "--workers", str(workers), "--log-level", "warning"]
     own = {"in_flight": {"path": "/inflight"}} if counts else {}
     env = {"COUNTS": "1"} if counts else {}
-    return {name: {"command": command, "env": {**env, "VERSION": name}, **own} for name in ("v1", "v2")}
+    return {
+        name: {"command": command, "env": {**env, "VERSION": name, "TAKERS": str(takers)}, **own}
+        for name in ("v1", "v2")
+    }
 
 
 class PlainUpload:
@@ -54,9 +59,24 @@ class PlainUpload:
 
 
 @contextmanager
-def uploads_to(url: str, number: int) -> Iterator[list[PlainUpload]]:
+def uploads_to(url: str, number: int, takers: Path) -> Iterator[list[PlainUpload]]:
+    """At least `number` uploads, and as many more as it takes until two processes have one each: the kernel may give
+    each of them to the process that wakes first, and all of them while the others are starting."""
     with ExitStack() as open_until:
-        yield [open_until.enter_context(closing(PlainUpload(url))) for _ in range(number)]
+
+        def another() -> PlainUpload:
+            return open_until.enter_context(closing(PlainUpload(url)))
+
+        uploads = [another() for _ in range(number)]
+
+        def spread() -> bool | None:
+            taken = [taker.name.partition(".")[0] for taker in takers.iterdir()]
+            if len(taken) == len(uploads) and len(set(taken)) == 1:
+                uploads.append(another())
+            return (len(taken) == len(uploads) and len(set(taken)) > 1) or None
+
+        until(spread, "uploads at two processes")
+        yield uploads
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def write(chain: Chain, *outer: Said, workers: int, counts: bool, **more: object
         "name": "runtime",
         "kind": "app",
         "size": 1,
-        "templates": plain_templates(workers=workers, counts=counts),
+        "templates": plain_templates(chain.folder / "takers", workers=workers, counts=counts),
     }
     tiers = [{**quick, **tier} for tier in (*outer, {**runtime, **more})]
     chain.file.write_text(yaml.safe_dump({"name": "any", "tiers": tiers}, sort_keys=False))
@@ -49,7 +49,7 @@ BEHIND: dict[str, tuple[Said, ...]] = {"haproxy": (), "envoy": (GATEWAY,)}
 def test_slow_uploads_to_three_workers_are_all_finished(chain: Chain, behind: str, counts: bool) -> None:
     write(chain, *BEHIND[behind], workers=3, counts=counts)
     chain.up()
-    with uploads_to(chain.edge_url, 9) as uploads:
+    with uploads_to(chain.edge_url, 9, chain.folder / "takers") as uploads:
         roll = chain.start("roll", "runtime", "--to", "v2", "--json")
         roll.says("out of every router")
         (leaving,) = chain.instances("runtime", phase="draining")
@@ -59,7 +59,7 @@ def test_slow_uploads_to_three_workers_are_all_finished(chain: Chain, behind: st
             roll.says("counts of what is in flight differ, the highest holds: the instance ")
         answers.append(uploads[0].finish())
     assert {answer["version"] for answer in answers} == {"v1"}
-    assert len({answer["pid"] for answer in answers}) > 1, "the uploads came all to one worker: nothing was shown"
+    assert len({answer["pid"] for answer in answers}) > 1
     assert roll.end(0).json["outcome"] == "completed"
 
 
