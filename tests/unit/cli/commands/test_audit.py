@@ -15,7 +15,7 @@ from tests.unit.json_page import insist
 from typer.testing import CliRunner, Result
 
 from changeover.audit.files import Loaded
-from changeover.cli.commands import audit
+from changeover.cli import audited
 from changeover.cli.main import cli
 
 SHORT = """\
@@ -165,7 +165,7 @@ def test_sigterm_ends_an_audit_of_large_files_at_once(conf: Path, monkeypatch: p
             pass
         return Loaded()
 
-    monkeypatch.setattr(audit, "load", slow)
+    monkeypatch.setattr(audited, "load", slow)
     result = run(conf, code=2)
     assert "interrupted before the command was done" in result.stderr
     assert result.stdout == ""
