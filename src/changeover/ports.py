@@ -129,8 +129,11 @@ class Membership:
 class Router(Protocol):
     """The holder of a tier's membership list."""
 
-    async def open(self) -> None:
-        """Create an empty membership list where there is none. Raises Unknown."""
+    async def open(self, keep: Collection[Instance] = ()) -> None:
+        """Create a membership list where there is none, and delete from it what an earlier run left. Raises Unknown.
+
+        Members that are among `keep`, at the same address, stay in service as they are; others are not added.
+        """
 
     async def admit(self, instance: Instance, weight: int) -> None:
         """Begin to send it traffic; a router that cannot weigh ignores the weight. Raises Unknown."""
@@ -457,10 +460,11 @@ class DeletesLater(Protocol):
 class Adopts(Protocol):
     """A platform whose instances and load balancers are there before the chain, and stay after it."""
 
-    async def adopt(self, tiers: Collection[Tier]) -> Mapping[str, Collection[Instance]]:
+    async def adopt(self, tiers: Collection[Tier], *, again: bool = False) -> Mapping[str, Collection[Instance]]:
         """Tier -> its instances as they are now, each with the template it was made from. Creates nothing.
 
-        Raises ChangeoverError with every reason why one cannot be adopted, and Unknown.
+        Raises ChangeoverError with every reason why one cannot be adopted, and Unknown. `again`: a size other than that
+        of the last adoption is one.
         """
 
     def size(self, tier: str) -> int | None:

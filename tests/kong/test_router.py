@@ -16,7 +16,7 @@ from tests.unit.engine.test_observe import Around, member
 
 from changeover.engine.observe import Observer
 from changeover.engine.timing import EngineTiming
-from changeover.model.instance import Instance
+from changeover.model.instance import Address, Instance
 from changeover.ports import Membership, Unknown
 from changeover.rollout import events as on
 from changeover.rollout.members.fleet import Fleet, Member
@@ -99,6 +99,31 @@ def test_an_address_that_is_used_anew_belongs_to_the_new_instance(kong: Kong) ->
     router.do(lambda it: it.admit(again, 100))
     until(lambda: router.sees(again), admitted(100))
     assert weights(kong) == [{"127.0.0.1:21001": 100}] * 3
+
+
+def test_a_list_that_is_opened_again_keeps_the_members_that_are_there_and_no_node_is_without_them(kong: Kong) -> None:
+    router, anew = steered(kong), replace(B, address=Address("127.0.0.1", 21009))
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    router.do(lambda it: it.admit(B, 100))
+    until(lambda: router.sees(B), admitted(100))
+    before = [len(served.node.weights) for served in kong.served]
+    again = steered(kong)
+    again.do(lambda it: it.open([A, anew]))
+    again.do(lambda it: it.admit(anew, 100))
+    until(lambda: again.sees(anew), admitted(100))
+    assert weights(kong) == [{"127.0.0.1:21001": 100, "127.0.0.1:21009": 100}] * 3
+    for served, known in zip(kong.served, before, strict=True):
+        assert all("127.0.0.1:21001" in one for one in served.node.weights[known:])
+
+
+def test_an_instance_that_was_created_anew_under_its_name_takes_its_old_target_with_it(kong: Kong) -> None:
+    router, anew = steered(kong), replace(A, address=Address("127.0.0.1", 21009))
+    router.do(lambda it: it.open())
+    router.do(lambda it: it.admit(A, 100))
+    router.do(lambda it: it.admit(anew, 100))
+    until(lambda: router.sees(anew), admitted(100))
+    assert weights(kong) == [{"127.0.0.1:21009": 100}] * 3
 
 
 def test_targets_of_other_software_are_left_alone(cluster: Kong) -> None:

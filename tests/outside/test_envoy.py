@@ -66,6 +66,18 @@ def answers(node: Envoy, times: int = 12) -> Counter[str]:
     return Counter(one.text if one.status_code == 200 else str(one.status_code) for one in got)
 
 
+def test_a_list_that_is_opened_again_keeps_its_members_in_service_and_those_alone(
+    outside: Outside, servers: list[Behind]
+) -> None:
+    first, second, _ = (server.instance for server in servers)
+    outside.admits(first)
+    outside.admits(second)
+    outside.do(lambda router: router.open([first]))
+    assert outside.sees(first.name).admitted
+    until(lambda: outside.sees(second.name).removed or None, "Envoys without the other")
+    assert [answers(node, 4) for node in outside.nodes] == [{first.name: 4}] * 2
+
+
 def test_a_member_comes_is_weighed_counted_and_goes_at_every_node(outside: Outside, servers: list[Behind]) -> None:
     first, second, _ = (server.instance for server in servers)
     assert outside.sees(first.name).removed

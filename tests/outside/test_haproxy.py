@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.outside.haproxies import LOADS, SLOTS, Haproxy, haproxies, router, ru
 from tests.outside.servers import Behind, behind, tier
 
 from changeover.engine.deaths import cost_of
-from changeover.model.instance import DeathCost
+from changeover.model.instance import Address, DeathCost
 from changeover.ports import Unknown
 
 ADDED: dict[str, Any] = {}
@@ -201,6 +202,45 @@ def test_the_next_run_deletes_what_one_that_was_killed_left(
         for node in nodes:
             at = f"127.0.0.1:{servers[0].instance.address.port}"
             assert not [name for name, (address, out, _) in node.servers().items() if address == at and not out]
+
+
+@pytest.mark.parametrize("how", [ADDED, IN_SLOTS], ids=["added", "slots"])
+def test_a_list_that_is_opened_again_keeps_its_members_in_service_and_those_alone(
+    nodes: list[Haproxy], servers: list[Behind], tmp_path: Path, how: dict[str, Any]
+) -> None:
+    it = router(nodes, tmp_path / "members.json", **how)
+    run(it.open())
+    stays, moves, leaves = (server.instance for server in servers)
+    for one in (stays, moves, leaves):
+        run(it.admit(one, 100))
+        until_seen(it, one.name, lambda seen: seen.admitted)
+    at = Address("127.0.0.1", servers[2].instance.address.port)
+    anew = replace(moves, address=at, control=at)  # at the address of the one that left
+    again = router(nodes, tmp_path / "members.json", **how)
+    run(again.open([stays, anew]))
+    assert [answers(node, 4) for node in nodes] == [{stays.name: 4}] * 2
+    run(again.admit(anew, 100))
+    until_seen(again, anew.name, lambda seen: seen.admitted)
+    assert answers(nodes[0], 4) == {stays.name: 2, leaves.name: 2}, "the server at that address answers by its own name"
+    assert sees(again, leaves.name).removed
+
+
+@pytest.mark.parametrize("how", [ADDED, IN_SLOTS], ids=["added", "slots"])
+def test_a_member_that_was_created_anew_under_its_name_is_admitted_at_its_new_address(
+    nodes: list[Haproxy], servers: list[Behind], tmp_path: Path, how: dict[str, Any]
+) -> None:
+    it = router(nodes, tmp_path / "members.json", **how)
+    run(it.open())
+    one, other = servers[0].instance, servers[1].instance
+    run(it.admit(one, 100))
+    until_seen(it, one.name, lambda seen: seen.admitted)
+    anew = replace(one, address=other.address, control=other.control)
+    run(it.admit(anew, 100))
+    until_seen(it, one.name, lambda seen: seen.admitted)
+    assert answers(nodes[0], 3) == answers(nodes[1], 3) == {other.name: 3}
+    run(it.remove(one))  # and back, as a rollout does that begins after it
+    until_seen(it, one.name, lambda seen: seen.removed)
+    assert answers(nodes[0], 2) == {"503": 2}
 
 
 def test_there_is_no_room_for_more_members_than_slots(

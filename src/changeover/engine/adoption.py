@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import LogLine
@@ -16,7 +17,7 @@ from changeover.model.chain import Tier
 from changeover.model.errors import fail
 from changeover.model.instance import Instance
 from changeover.model.revision import template_of
-from changeover.ports import Adopts
+from changeover.ports import Adopts, FollowsHealth
 from changeover.rollout.members.fleet import DEFAULT_WEIGHT, Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Resting, TierState
@@ -27,29 +28,28 @@ async def adopt(runtime: ChainRuntime, journal: Journal) -> None:
     platform = runtime.platform
     assert isinstance(platform, Adopts)
     found = await platform.adopt(runtime.chain.tiers)
+    await _list_members(runtime, journal, found)
     journal.clear_tiers(journal.latest())
     _write(journal, runtime.chain.tiers, found)
-    await _list_members(runtime, journal, found)
     journal.set_up()
 
 
 async def read_again(runtime: ChainRuntime, journal: Journal) -> None:
     """Take the tiers at rest as they are now: their groups have replaced VMs meanwhile. The lease must be held.
 
-    Raises ChangeoverError where one is not as it must be, such as another size, and Unknown.
+    Where a router has a list, the controller that comes next admits the new VMs, and has those that left forgotten.
+    Raises ChangeoverError where a tier is not as it must be, such as of another size, and Unknown.
     """
     platform = runtime.platform
     assert isinstance(platform, Adopts)
     resting = [tier for tier in runtime.chain.tiers if _rests(journal, tier)]
-    found = await platform.adopt(resting)
-    for tier in resting:
-        if len(found[tier.name]) != tier.size:
-            raise fail(
-                f"tier {tier.name} was adopted with {tier.size} instances, and its group has {len(found[tier.name])}",
-                state="Nothing was changed.",
-                next="Run `changeover up`, which takes the group as it is now.",
-            )
-    _write(journal, resting, found)
+    before = {
+        tier.name: {member.name: platform.recorded(member.name) for member in journal.fleet(tier.name)}
+        for tier in resting
+        if not isinstance(runtime.routers[tier.name], FollowsHealth)
+    }
+    found = await platform.adopt(resting, again=True)
+    _write(journal, resting, found, before)
     for tier in resting:
         await platform.settle(tier, found_template(found[tier.name]))
 
@@ -76,14 +76,20 @@ async def release(runtime: ChainRuntime, journal: Journal) -> list[str]:
 
 
 async def _list_members(runtime: ChainRuntime, journal: Journal, found: Mapping[str, Collection[Instance]]) -> None:
-    """Have routers that hold a list have these members on it, by the names of this chain. Raises Unknown."""
+    """Have routers that hold a list have these members on it, by the names of this chain. Raises Unknown.
+
+    Members that are on it stay in service meanwhile: most of a chain that is adopted again are.
+    """
     for tier, instances in found.items():
         runtime.instances.update({instance.name: instance for instance in instances})
-        runtime.carry(tier, journal.fleet(tier))
+        runtime.carrying[tier] = frozenset(instance.name for instance in instances)
     for tier, instances in found.items():
-        await runtime.routers[tier].open()
+        router = runtime.routers[tier]
+        await router.open(instances)
         for instance in instances:
-            await runtime.routers[tier].admit(instance, DEFAULT_WEIGHT)
+            await router.admit(instance, DEFAULT_WEIGHT)
+        for name in {member.name for member in journal.fleet(tier)} - runtime.carrying[tier]:
+            await router.forget(name)
 
 
 def found_template(instances: Collection[Instance]) -> str:
@@ -96,34 +102,51 @@ def _rests(journal: Journal, tier: Tier) -> bool:
     return state is None or isinstance(state.state, Resting)
 
 
-def _write(journal: Journal, tiers: Collection[Tier], found: Mapping[str, Collection[Instance]]) -> None:
-    """Each member keeps its serial and its times, if it was known before."""
+def _write(
+    journal: Journal,
+    tiers: Collection[Tier],
+    found: Mapping[str, Collection[Instance]],
+    before: Mapping[str, Mapping[str, Instance | None]] = MappingProxyType({}),
+) -> None:
+    """Each member keeps its serial and its times, if it was known before.
+
+    `before`: tiers whose routers have a list -> the instances that are on it. A controller admits others as it does
+    instances that were not ready for a while, and has those that left forgotten.
+    """
     now = Clock(not_before=journal.latest()).now()
     for tier in tiers:
-        instances = found[tier.name]
-        before, fleet = journal.tier(tier.name), journal.fleet(tier.name)
+        instances, listed = found[tier.name], before.get(tier.name)
+        state_before, fleet = journal.tier(tier.name), journal.fleet(tier.name)
         template = found_template(instances)
-        state = before if before is not None and template_of(before.goal) == template else TierState(template)
+        same = state_before is not None and template_of(state_before.goal) == template
+        state = state_before if state_before is not None and same else TierState(template)
         members, serial = [], max([state.serial, *(_number(instance.name) for instance in instances)])
         for instance in instances:
-            known = fleet.get(instance.name)
-            if known is not None and known.template == state.goal and known.phase is Phase.ADMITTED:
+            known, is_new = fleet.get(instance.name), listed is not None and not _is_listed(instance, listed)
+            if known is not None and known.template == state.goal and known.phase is Phase.ADMITTED and not is_new:
                 members.append(known)
                 continue
             serial += 1
-            times = {"created": now, Phase.ADMITTED: now}
-            member = Member(instance.name, state.goal, serial, Phase.ADMITTED, times, patience_from=now, served=True)
+            admit = listed is not None and (is_new or (known is not None and known.phase is not Phase.ADMITTED))
+            phase = Phase.CREATING if admit else Phase.ADMITTED
+            times = {"created": now, phase: now}
+            member = Member(instance.name, state.goal, serial, phase, times, patience_from=now, served=True)
             members.append(replace(member, place=instance.place))
         new = {member.name for member in members}
         left = []
         for member in list(fleet):
             if member.name not in new:
-                member.phase = Phase.GONE
-                member.times[Phase.GONE] = now
+                member.phase = Phase.GONE if listed is None else Phase.FAILED
+                member.times[member.phase] = now
                 left.append(member)
         line = LogLine("note", f"adopted {len(members)} instances of template {template}")
-        lines = [line] if before is None or left or any(fleet.get(name) is None for name in new) else []
+        lines = [line] if state_before is None or left or any(fleet.get(name) is None for name in new) else []
         journal.write_step(now, tier.name, replace(state, serial=serial), [*members, *left], lines)
+
+
+def _is_listed(instance: Instance, listed: Mapping[str, Instance | None]) -> bool:
+    known = listed.get(instance.name)
+    return known is not None and known.address == instance.address
 
 
 def _number(name: str) -> int:

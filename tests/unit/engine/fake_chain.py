@@ -138,7 +138,7 @@ class FakeRouter:
         self.members: set[str] = set()
         self.deaf = False
 
-    async def open(self) -> None: ...
+    async def open(self, keep: Collection[Instance] = ()) -> None: ...
 
     async def admit(self, instance: Instance, weight: int) -> None:
         self.members.add(instance.name)

@@ -11,14 +11,14 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from changeover.hops.envoy.admin import ask_admin
 from changeover.hops.envoy.external_settings import ExternalEnvoy
-from changeover.hops.envoy.router import EnvoyRouter
+from changeover.hops.envoy.router import EnvoyRouter, kept
 from changeover.hops.envoy.stats import request_counts
 from changeover.kit.http import NoResponse
 from changeover.model.affinity import AffinityRule
@@ -49,11 +49,11 @@ class ExternalEnvoyRouter(EnvoyRouter):
         self._reported: set[Path] = set()
         """Files that were reported, because they have endpoints of others."""
 
-    async def open(self) -> None:
-        """Empty every file. Raises Unknown, with every reason why a node cannot route the tier."""
+    async def open(self, keep: Collection[Instance] = ()) -> None:
+        """Write every file, with no more than those members. Raises Unknown, with why a node cannot route the tier."""
         if found := await self.faults():
             raise Unknown("; ".join(found))
-        self._write({})
+        self._write(kept(self._members() if self._file.exists() else {}, keep))
 
     async def faults(self) -> Sequence[str]:
         """Why a node cannot route the tier, each in words. Changes nothing."""

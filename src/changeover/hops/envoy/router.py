@@ -7,7 +7,7 @@ that does not answer confirms nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -51,10 +51,12 @@ class EnvoyRouter:
         self._copies = copies
         self._nodes = nodes
 
-    async def open(self) -> None:
-        """Envoy does not start without its member list."""
+    async def open(self, keep: Collection[Instance] = ()) -> None:
+        """Envoy does not start without its member list. That of a chain on this machine begins without a file."""
         if not self._file.exists():
             self._write({})
+        elif keep:
+            self._write(kept(self._members(), keep))
 
     async def admit(self, instance: Instance, weight: int) -> None:
         # Written without a change, too: a node that missed or refused the last update gets another one.
@@ -115,6 +117,12 @@ class EnvoyRouter:
             write_whole(file, text)
         except OSError as error:
             raise Unknown(f"{file} could not be written: {error}") from error
+
+
+def kept(listed: Mapping[str, EnvoyEndpoint], keep: Collection[Instance]) -> dict[str, EnvoyEndpoint]:
+    """Those of the list that are among these instances, at the same address."""
+    at = {instance.name: instance.address for instance in keep}
+    return {name: one for name, one in listed.items() if at.get(name) == one.address}
 
 
 def _join(name: str, listed: bool, by_node: Mapping[str, _Hosts | str]) -> Membership:

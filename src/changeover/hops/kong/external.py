@@ -13,6 +13,7 @@ from changeover.hops.kong.router import KongRouter
 from changeover.hops.kong.target_lists import DatabaseTargets, FileTargets, KongNode, TargetList
 from changeover.hops.kong.timing import KongTiming
 from changeover.model.chain import Tier
+from changeover.model.instance import Address
 from changeover.model.readiness import Readiness
 from changeover.ports import Unknown
 
@@ -64,8 +65,8 @@ class _ExternalTargets:
     def hold(self) -> float:
         return self._tier.drain.deadline if self._settings.request_buffering else 0.0
 
-    async def open(self) -> None:
-        await (await self._list()).open()
+    async def open(self, keep: Mapping[str, Address]) -> None:
+        await (await self._list()).open(keep)
 
     async def all(self) -> Mapping[str, KongTarget]:
         return await (await self._list()).all()

@@ -12,7 +12,7 @@ request began.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import ClassVar, Literal
 
 from changeover.hops.kong.admin_api import ActiveTarget, NodeBalancer
@@ -58,8 +58,8 @@ class KongRouter:
         self._since: dict[str, tuple[int, float]] = {}
         """Name -> the weight that all nodes agree on, and when they were first seen to."""
 
-    async def open(self) -> None:
-        await self._targets.open()
+    async def open(self, keep: Collection[Instance] = ()) -> None:
+        await self._targets.open({instance.name: instance.address for instance in keep})
 
     async def admit(self, instance: Instance, weight: int) -> None:
         self._addresses[instance.name] = str(instance.address)

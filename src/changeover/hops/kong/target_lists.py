@@ -39,9 +39,10 @@ Result = TypeVar("Result")
 class TargetList(Protocol):
     """The targets that a Kong is to have, by the name of their instance. Every method raises Unknown."""
 
-    async def open(self) -> None:
+    async def open(self, keep: Mapping[str, Address]) -> None:
         """Create the list where there is none, and set affinity and health checks of its upstream.
 
+        Of the targets of an earlier run, those of `keep` stay, at these addresses.
         Raises Unknown, with every difference, where the upstream has another owner and differs.
         """
 
@@ -65,7 +66,7 @@ class DatabaseTargets:
         self._name = str(upstream["name"])
         self._nodes = nodes
 
-    async def open(self) -> None:
+    async def open(self, keep: Mapping[str, Address]) -> None:
         async def create(admin: AdminApi) -> None:
             stored = await admin.upstream(self._name)
             if stored is None:
@@ -74,8 +75,8 @@ class DatabaseTargets:
                 await admin.change_upstream(self._name, needed)
 
         await self._by_any(create)
-        for name in await self.all():  # of an earlier chain, which ended without removing them
-            if name.startswith(f"{self._tier}-"):
+        for name, target in (await self.all()).items():  # of an earlier chain, which ended without removing them
+            if name.startswith(f"{self._tier}-") and keep.get(name) != target.address:
                 await self.drop(name)
 
     async def all(self) -> Mapping[str, KongTarget]:
@@ -92,6 +93,9 @@ class DatabaseTargets:
         known = (await self.all()).get(name)
         if known == target:
             return  # stored again, it would make every node build its balancer anew
+        if known is not None and known.address != target.address:  # its platform created it anew under its name
+            await self.drop(name)
+            known = None
         if target.weight:
             await self._by_any(lambda admin: admin.set_target(self._name, str(target.address), target.weight, (name,)))
         elif known is not None:
@@ -138,9 +142,10 @@ class FileTargets:
         """Node that was busy -> the length and the end of the current pause."""
         self._pushing = pushing if pushing is not None else defaultdict(asyncio.Lock)
 
-    async def open(self) -> None:
+    async def open(self, keep: Mapping[str, Address]) -> None:
         if self._owned is not None or not self._file.exists():  # the list of a Kong outside outlives the chain
-            self._write({})
+            listed = self._read() if self._file.exists() else {}
+            self._write({name: one for name, one in listed.items() if keep.get(name) == one.address})
         if self._owned is not None:
             for node in self._nodes():
                 self._document(node)

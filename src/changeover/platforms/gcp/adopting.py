@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError, Problem
@@ -36,13 +36,15 @@ class Adopter:
         self._services = services
         self._machines = machines
 
-    async def adopt(self, tiers: Collection[Tier]) -> list[VmRecord]:
+    async def adopt(self, tiers: Collection[Tier], *, again: bool = False) -> list[VmRecord]:
         """Their VMs as they are now, each with the template it was made from. Creates nothing.
 
-        Raises ChangeoverError with every reason why a group cannot be adopted, and Unknown.
+        Raises ChangeoverError with every reason why a group cannot be adopted, and Unknown. `again`: a size other than
+        the recorded one is a reason.
         """
         found = dict(zip(tiers_of(tiers), await asyncio.gather(*map(self._read, tiers)), strict=True))
         problems = [one for tier in tiers for one in self._problems(tier, found[tier.name])]
+        problems = problems or [one for tier in tiers if again for one in self._resized(tier, found[tier.name])]
         if problems:
             raise ChangeoverError(*problems)
         records, vms = dict(self._records.tiers()), list[VmRecord]()
@@ -86,6 +88,15 @@ class Adopter:
         if isinstance(found, Problem):
             return (found,)
         return tuple(refusals(tier, found, self._paths(tier), self._place))
+
+    def _resized(self, tier: Tier, found: Found | Problem) -> Iterator[Problem]:
+        known = self._records.tiers().get(tier.name)
+        if isinstance(found, Found) and known is not None and known.size != len(found.vms):
+            yield Problem(
+                f"tier {tier.name} was adopted with {known.size} instances, and its group has {len(found.vms)}",
+                state="Nothing was changed.",
+                next="Run `changeover up`, which takes the group as it is now.",
+            )
 
     async def _read(self, tier: Tier) -> Found | Problem:
         assert tier.group is not None

@@ -185,9 +185,9 @@ class GcpPlatform:
 
     # -- adopting and releasing: ports.Adopts --------------------------------------------------------------------
 
-    async def adopt(self, tiers: Collection[Tier]) -> Mapping[str, Collection[Instance]]:
+    async def adopt(self, tiers: Collection[Tier], *, again: bool = False) -> Mapping[str, Collection[Instance]]:
         adopted: dict[str, list[Instance]] = {tier.name: [] for tier in tiers}
-        for record in await self._adopter.adopt(tiers):
+        for record in await self._adopter.adopt(tiers, again=again):
             found = self._instance(record)
             assert found is not None
             adopted[record.tier].append(found)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import ClassVar, Literal
 
 from changeover.model.chain import Tier
@@ -44,7 +44,7 @@ class GcpRouter:
         self._out: dict[str, float] = {}
         """Since when each lame duck was unhealthy in every service, at every look."""
 
-    async def open(self) -> None:
+    async def open(self, keep: Collection[Instance] = ()) -> None:
         """Backend services are the operator's."""
 
     async def admit(self, instance: Instance, weight: int) -> None:

@@ -184,7 +184,7 @@ class HaproxyRouter:
         self._health = tier.health
         self._cookies = tier.affinity.by == "cookie" and listener == tier.name
 
-    async def open(self) -> None:
+    async def open(self, keep: Collection[Instance] = ()) -> None:
         """The listener has its list from the start."""
 
     async def _backends(self) -> tuple[str, ...]:

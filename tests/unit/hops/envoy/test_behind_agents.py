@@ -91,6 +91,15 @@ def test_a_node_with_another_list_gets_it_and_confirms_nothing_until_then(scene:
     assert scene.seen().admitted
 
 
+def test_a_list_that_is_opened_again_keeps_the_members_that_are_at_their_address(scene: Scene) -> None:
+    two, three = instance("runtime-v1-2", "10.0.1.2"), instance("runtime-v1-3", "10.0.1.3")
+    for one in (scene.one, two, three):
+        asyncio.run(scene.router.admit(one, 100))
+    asyncio.run(scene.router.open([scene.one, instance(two.name, "10.0.1.9")]))
+    scene.seen()  # each node gets the list
+    assert [set(members(text)) for text in scene.agents.texts.values()] == [{scene.one.name}] * len(NODES)
+
+
 def test_an_agent_that_does_not_answer_confirms_nothing_and_the_others_have_the_list(scene: Scene) -> None:
     scene.agents.silent.add("gateway-1")
     with pytest.raises(Unknown, match="gateway-1"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -45,13 +45,17 @@ class ExternalHaproxyRouter:
         self._begun = self._ended = 0
         """Changes of this controller: what was asked before or during one shows nothing that was lost."""
 
-    async def open(self) -> None:
+    async def open(self, keep: Collection[Instance] = ()) -> None:
         """Delete what an earlier run left. Raises Unknown, with every reason why a node cannot route the tier."""
         if found := await self.faults():
             raise Unknown("; ".join(found))
-        for name, member in self._file.read().members.items():
-            await self._each(lambda node, name=name, member=member: node.forget(name, member.address))  # type: ignore[misc]
-        self._file.write(replace(self._file.read(), members={}, processes={}))
+        at, members = {instance.name: str(instance.address) for instance in keep}, self._file.read().members
+        kept = {name: one for name, one in members.items() if at.get(name) == one.address and not one.gone}
+        for name, member in members.items():
+            if name not in kept:
+                await self._each(lambda node, name=name, member=member: node.forget(name, member.address))  # type: ignore[misc]
+        processes = self._file.read().processes if kept else {}
+        self._file.write(replace(self._file.read(), members=kept, processes=processes))
         await self._each(lambda node: node.try_out(self._tier))
 
     async def faults(self) -> Sequence[str]:
@@ -71,6 +75,7 @@ class ExternalHaproxyRouter:
 
     async def admit(self, instance: Instance, weight: int) -> None:
         member = Listed.of(instance, weight)
+        await self._forget_former(instance)
         with self._changing(instance.name, member):
             taken = self._addresses()
             await self._each(lambda node: node.admit(instance.name, member, self._tier, taken))
@@ -83,6 +88,7 @@ class ExternalHaproxyRouter:
                 await self._each(lambda node: node.weigh(instance.name, member))
 
     async def remove(self, instance: Instance) -> None:
+        await self._forget_former(instance)
         with self._changing(instance.name, Listed.of(instance, 0)):
             await self._each(lambda node: node.remove(instance.name, str(instance.address)))
 
@@ -93,6 +99,12 @@ class ExternalHaproxyRouter:
         with self._changing(name, replace(member, weight=0, gone=True)):
             await self._each(lambda node: node.forget(name, member.address))
             self._file.write(self._file.read().having(name, None))
+
+    async def _forget_former(self, instance: Instance) -> None:
+        """Delete the server of an instance whose platform created it anew under its name, at another address."""
+        known = self._file.read().members.get(instance.name)
+        if known is not None and known.address != str(instance.address):
+            await self.forget(instance.name)
 
     @contextmanager
     def _changing(self, name: str, member: Listed) -> Iterator[None]:
