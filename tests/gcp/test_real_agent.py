@@ -1,4 +1,7 @@
-"""VMs with the real agent beside the application: a roll drains them by what the kernel of each VM's address shows."""
+"""VMs with the real agent beside the application: a roll drains them by what the kernel of each VM's address shows.
+
+The agents speak TLS, to the controller and to the health checks of the balancer; the controller has a certificate.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.gcp.chains import AGENT_PORT, TOKEN, GcpChain, agent_world
+import trustme
+from tests.gcp.chains import AGENT_PORT, GcpChain, agent_world
 from tests.gcp.clients import ZonalGroup
 from tests.gcp.fakes import Fake, Json, running, until
 from tests.gcp.traffic import Traffic
 from tests.gcp.worlds import APP, PORT, template
 
+NAME = "changeover-agent"
+"""In the certificate that all agents have, as from an image."""
 SCRIPT = f"""
 HOST=${{GCE_METADATA_HOST%%:*}}
 NAME=$(curl -s -H 'Metadata-Flavor: Google' "http://$GCE_METADATA_HOST/computeMetadata/v1/instance/name")
@@ -23,30 +29,51 @@ name: $NAME
 host: $HOST
 port: {PORT}
 listen: $HOST:{AGENT_PORT}
-token_env: AGENT_TOKEN
 lame_duck_file: $PWD/lame-duck
+tls: {{certificate: TLS/agent.crt, key: TLS/agent.key, client_ca: TLS/ca.crt}}
 END
-AGENT_TOKEN={TOKEN} exec {sys.executable} -m changeover agent --config agent.yaml
+exec {sys.executable} -m changeover agent --config agent.yaml
 """
 """The application ends at once on SIGTERM: only an empty VM may be deleted."""
 
 
-def real_world() -> Json:
+def certificates(folder: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.crt"))
+    agent = authority.issue_cert(NAME)
+    agent.private_key_pem.write_to_path(str(folder / "agent.key"))
+    agent.cert_chain_pems[0].write_to_path(str(folder / "agent.crt"))
+    authority.issue_cert("controller").private_key_and_cert_chain_pem.write_to_path(str(folder / "controller.pem"))
+
+
+def real_world(tls: Path) -> Json:
     world = agent_world(drain=1, speed=10)
-    world["resources"]["global/instanceTemplates"] = [template(name, SCRIPT) for name in ("web-v1", "web-v2")]
+    script = SCRIPT.replace("TLS", str(tls))
+    world["resources"]["global/instanceTemplates"] = [template(name, script) for name in ("web-v1", "web-v2")]
     world["resources"]["global/backendServices"][0]["timeoutSec"] = 600
+    ready = world["resources"]["global/healthChecks"][1]
+    ready |= {"type": "HTTPS", "httpsHealthCheck": ready.pop("httpHealthCheck")}
     return world
 
 
 @pytest.fixture(scope="module")
-def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fake]:
-    with running(real_world(), tmp_path_factory.mktemp("fake")) as made:
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls")
+    certificates(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory, tls: Path) -> Iterator[Fake]:
+    with running(real_world(tls), tmp_path_factory.mktemp("fake")) as made:
         ZonalGroup(made).serving(2)
         yield made
 
 
-def test_a_roll_waits_for_the_uploads_that_the_agents_see(fake: Fake, tmp_path: Path) -> None:
-    group, chain = ZonalGroup(fake), GcpChain(fake, tmp_path)
+def test_a_roll_waits_for_the_uploads_that_the_agents_see(fake: Fake, tls: Path, tmp_path: Path) -> None:
+    asked = {"ca": str(tls / "ca.crt"), "certificate": str(tls / "controller.pem"), "name": NAME}
+    group = ZonalGroup(fake)
+    chain = GcpChain(fake, tmp_path, tier={"agent": {"port": AGENT_PORT, "tls": asked}})
     chain.run("up")
     assert chain.status()["state"] == "serving"
     with Traffic(fake.address("web"), uploads=4, upload_seconds=4.0) as traffic:

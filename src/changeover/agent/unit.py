@@ -95,10 +95,22 @@ def startup_lines(settings: AgentFile, version: str) -> str:
         unit(settings).rstrip(),
         "END",
         *_fetches(settings),
+        *_opens_key(settings),
         "systemctl daemon-reload",
         "systemctl enable --now changeover-agent.service",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _opens_key(settings: AgentFile) -> list[str]:
+    if settings.tls is None:
+        return []
+    key = shlex.quote(settings.tls.key)
+    return [
+        "# The image or lines above bring the files of `tls`. A new certificate needs a restart of the agent.",
+        f"chgrp {USER} {key}",
+        f"chmod 0640 {key}",
+    ]
 
 
 def _token_files(settings: AgentFile) -> list[str]:

@@ -15,17 +15,14 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
     for vm, answer in facts.agents.items():
         where = f"tier {facts.tier}, VM {vm}"
         if isinstance(answer.status, str):
-            yield _unreachable(facts, where, answer.status)
+            yield _unreachable(facts, where, answer)
         else:
             yield from _answered(facts, where, vm, answer)
 
 
-def _unreachable(facts: TierFacts, where: str, why: str) -> Diagnosis:
-    refused = "401" in why or "token" in why
-    cure = (
-        "Give the controller the token of the agents: `agent: {token_env: NAME}` or `token_file` in the chain file."
-        if refused
-        else f"gcloud compute firewall-rules create changeover-agent --allow=tcp:{facts.agent_port} "
+def _unreachable(facts: TierFacts, where: str, answer: AgentAnswer) -> Diagnosis:
+    cure = answer.cure or (
+        f"gcloud compute firewall-rules create changeover-agent --allow=tcp:{facts.agent_port} "
         "--source-ranges=35.191.0.0/16,130.211.0.0/22,CONTROLLER_ADDRESS/32, and on the VM: "
         "systemctl status changeover-agent"
     )
@@ -33,7 +30,7 @@ def _unreachable(facts: TierFacts, where: str, why: str) -> Diagnosis:
         "agent-unreachable",
         Severity.FATAL,
         where,
-        f"its agent at port {facts.agent_port} does not answer: {why}",
+        f"its agent at port {facts.agent_port} does not answer: {answer.status}",
         "error: without it, the load balancer cannot see a lame duck",
         "cut: without it, what is in flight is unknown, and only the deadline ends a drain",
         cure,
@@ -71,7 +68,7 @@ def _answered(facts: TierFacts, where: str, vm: str, answer: AgentAnswer) -> Ite
             f"it is a lame duck: {part(status, 'reason', 'without a reason')}",
             "ok: other VMs carry its share",
             "ok: other VMs carry its share",
-            f"curl -X PUT -H 'Authorization: Bearer TOKEN' -d '{{\"on\": false}}' http://{vm}:{facts.agent_port}"
+            f"curl -X PUT -H 'Authorization: Bearer TOKEN' -d '{{\"on\": false}}' {facts.agent_scheme}://{vm}:{facts.agent_port}"
             "/v1/lame-duck, if no roll is in progress",
         )
     if (apart := abs(float(part(status, "time", 0.0)) - answer.asked_at)) > CLOCKS_APART:

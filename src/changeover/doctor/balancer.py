@@ -123,7 +123,7 @@ def _health_check(facts: TierFacts, name: str, service: Resource, where: str, sc
     paths = [below_project(link) for link in part(service, "healthChecks", ())]
     of = "--global-health-checks" if scope == "--global" else scope.replace("--region", "--health-checks-region")
     create = (
-        f"gcloud compute health-checks create http {name}-ready {scope} --port={facts.agent_port} "
+        f"gcloud compute health-checks create {facts.agent_scheme} {name}-ready {scope} --port={facts.agent_port} "
         f"--request-path={READY} --check-interval=5s --unhealthy-threshold=2 && "
         f"gcloud compute backend-services update {name} {scope} --health-checks={name}-ready {of}"
     )
@@ -135,13 +135,23 @@ def _health_check(facts: TierFacts, name: str, service: Resource, where: str, sc
             if path not in facts.unread:
                 yield _deaf(where, f"its health check {short(path)} does not exist", create)
             continue
-        asked, kind = asked_path(check), part(check, "type", "of another kind")
+        asked, kind = asked_path(check), str(part(check, "type", "of another kind"))
         settings = next((part(check, key) for key in check if key.endswith("HealthCheck")), None)
         port = part(settings, "port", _named(facts, part(settings, "portName")))
-        changed = f"gcloud compute health-checks update http {short(path)} {check_flag(path)} "
+        changed = f"gcloud compute health-checks update {facts.agent_scheme} {short(path)} {check_flag(path)} "
         changed += f"--port={facts.agent_port} --request-path={READY}"
         if asked is None:
             yield _deaf(where, f"its health check {short(path)} is {kind}, and asks no path", create)
+        elif kind != facts.agent_scheme.upper():
+            yield Diagnosis(
+                "check-never-passes",
+                Severity.FATAL,
+                where,
+                f"its health check {short(path)} is {kind}, and the agents speak {facts.agent_scheme.upper()}",
+                "error: no VM is ever healthy",
+                "error: no VM is ever healthy",
+                create,
+            )
         elif asked != READY or port != facts.agent_port:
             at = port if port is not None else "the port that serves"
             read = f"its health check {short(path)} asks {asked} at {at}, and not the agent's {READY} at "
@@ -155,7 +165,8 @@ def _health_check(facts: TierFacts, name: str, service: Resource, where: str, sc
                 f"its health check {short(path)} needs {leaves} s to leave a lame duck out",
                 "ok: the roll takes longer",
                 "ok: the roll takes longer",
-                f"gcloud compute health-checks update http {short(path)} {check_flag(path)} --check-interval=5s "
+                f"gcloud compute health-checks update {kind.lower()} {short(path)} {check_flag(path)} "
+                "--check-interval=5s "
                 "--unhealthy-threshold=2",
             )
 

@@ -23,6 +23,8 @@ class AgentAnswer:
     status: Resource | str
     asked_at: float
     """Seconds since 1970, by the clock of the controller."""
+    cure: str = ""
+    """What corrects the reason, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class TierFacts:
     agents: Mapping[str, AgentAnswer]
     """By VM."""
     agent_port: int
+    agent_tls: bool
+    """Whether the controller asks the agents over TLS."""
     load: UploadLoad
     unread: Mapping[str, str] = field(default_factory=dict)
     """What could not be read, and why."""
@@ -78,6 +82,11 @@ class TierFacts:
     def staying(self) -> list[Resource]:
         """The VMs that the group does not delete."""
         return [vm for vm in self.vms if part(vm, "currentAction", "NONE") not in LEAVES]
+
+    @property
+    def agent_scheme(self) -> str:
+        """`http` or `https`: also the kind of a health check that asks an agent, for gcloud."""
+        return "https" if self.agent_tls else "http"
 
     def present(self) -> Iterator[tuple[str, Resource]]:
         """The backend services that exist."""

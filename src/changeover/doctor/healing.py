@@ -9,6 +9,7 @@ from changeover.doctor.facts import TierFacts, below_project, check_flag, part, 
 
 READY = "/readyz"
 ALIVE = "/livez"
+HTTP_CHECKS = ("httpHealthCheck", "httpsHealthCheck", "http2HealthCheck")
 
 
 def check(facts: TierFacts) -> Iterator[Diagnosis]:
@@ -37,7 +38,21 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
         if (path := below_project(link)) in paths
     }
     for path in paths:
-        asked = asked_path(facts.checks.get(path))
+        found = facts.checks.get(path)
+        asked, kind = asked_path(found), part(found, "type")
+        at_agent = any(part(found, f"{key}.port") == facts.agent_port for key in HTTP_CHECKS)
+        if at_agent and path not in shared and kind != facts.agent_scheme.upper():
+            yield Diagnosis(
+                "check-never-passes",
+                Severity.FATAL,
+                facts.where,
+                f"the health check of autohealing, {short(path)}, is {kind}, and the agents speak "
+                f"{facts.agent_scheme.upper()}",
+                "error: the group creates every VM anew, again and again",
+                "cut: every upload on the VMs",
+                cure(facts.group_name, facts.place, path, facts.agent_port, facts.agent_scheme),
+            )
+            continue
         if path in shared:
             read = f"autohealing and backend service {shared[path]} have the same health check, {short(path)}"
         elif asked == READY:
@@ -51,7 +66,7 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
             f"{read}: a lame duck fails it, and the group creates the VM anew without a drain",
             "error: requests on the VM end with it",
             "cut: every upload on the VM",
-            cure(facts.group_name, facts.place, path, facts.agent_port),
+            cure(facts.group_name, facts.place, path, facts.agent_port, facts.agent_scheme),
         )
     if any(int(part(one, "initialDelaySec", 0)) == 0 for one in policies):
         yield Diagnosis(
@@ -65,10 +80,10 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
         )
 
 
-def cure(group: str, place: str, check: str, agent_port: int) -> str:
+def cure(group: str, place: str, check: str, agent_port: int, scheme: str) -> str:
     """The commands that give autohealing a health check of its own. `check`: the path of the one that it shares."""
     return (
-        f"gcloud compute health-checks create http {group}-alive {check_flag(check)} --port={agent_port} "
+        f"gcloud compute health-checks create {scheme} {group}-alive {check_flag(check)} --port={agent_port} "
         f"--request-path={ALIVE} && {_update(group, place)} --health-check={group}-alive"
     )
 
@@ -88,7 +103,7 @@ def _repairs(facts: TierFacts) -> bool:
 
 def asked_path(check: object) -> str | None:
     """The path that a health check of HTTP asks; None: it is of another kind."""
-    for kind in ("httpHealthCheck", "httpsHealthCheck", "http2HealthCheck"):
+    for kind in HTTP_CHECKS:
         if (found := part({"of": check}, f"of.{kind}")) is not None:
             return str(part(found, "requestPath", "/"))
     return None

@@ -90,10 +90,38 @@ class PlatformSettings(ConfigModel):
         return self
 
 
+class AgentTls(ConfigModel):
+    """How the controller asks agents over TLS. The files are PEM and may be renewed at any time."""
+
+    ca: str = Field(
+        pattern="^/",
+        description="A file with the certificate authorities of the agents' certificates; no others are trusted.",
+    )
+    certificate: str | None = Field(
+        None, pattern="^/", description="The certificate of the controller, of `tls.client_ca` of the agents."
+    )
+    key: str | None = Field(None, pattern="^/", description="Its key. Default: it is in the file of the certificate.")
+    name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?$",
+        description="The name in the agents' certificates. Default: the name of each VM.",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_certificate(self) -> Self:
+        if self.key is not None and self.certificate is None:
+            raise ValueError("a key needs its `certificate`")
+        return self
+
+
 class AgentSettings(ConfigModel):
     """The agent on each VM of a tier."""
 
     port: int = Field(9180, ge=1, le=65535, description="Where it listens.")
+    tls: AgentTls | None = Field(
+        None,
+        description="Ask it over TLS, as `tls` of its agent.yaml has it. With a client certificate it needs no token.",
+    )
     token_env: str | None = Field(
         None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",

@@ -108,8 +108,11 @@ def test_an_agent_of_an_envoy_may_write_its_members_and_enter_its_socket() -> No
     assert "AmbientCapabilities=CAP_NET_BIND_SERVICE\n" in text
 
 
-def test_an_agent_with_certificates_alone_fetches_no_token() -> None:
-    assert "gcloud" not in unit.startup_lines(settings(MUTUAL), "1.2.3")
+def test_an_agent_with_certificates_alone_fetches_no_token_and_may_read_its_key() -> None:
+    lines = unit.startup_lines(settings(MUTUAL), "1.2.3").splitlines()
+    assert not any("gcloud" in line for line in lines)
+    at = lines.index(f"chgrp {unit.USER} /etc/tls/agent.key")
+    assert lines[at + 1 : at + 3] == ["chmod 0640 /etc/tls/agent.key", "systemctl daemon-reload"]
 
 
 def rendered(*words: str) -> tuple[int, Any]:

@@ -95,6 +95,7 @@ def facts(**given: Any) -> TierFacts:
         "templates": {TEMPLATE_1: deepcopy(TEMPLATE), TEMPLATE_2: deepcopy(TEMPLATE)},
         "agents": {"edge-1a2b": AgentAnswer(dict(STATUS), NOW)},
         "agent_port": 9180,
+        "agent_tls": False,
         "load": UploadLoad(),
     }
     return TierFacts(**{**plain, **given})

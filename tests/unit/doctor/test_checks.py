@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ def agent_with(path: str, value: Any) -> dict[str, Any]:
 
 
 TWO_VERSIONS = [*GROUP["versions"], {"name": "v2", "instanceTemplate": f"{ROOT}/{TEMPLATE_2}"}]
+HTTPS = {**changed(CHECK, "httpHealthCheck", None), "type": "HTTPS", "httpsHealthCheck": CHECK["httpHealthCheck"]}
+ALIVE_HTTPS = changed(HTTPS, "httpsHealthCheck.requestPath", "/livez")
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("group-missing", "fatal", {"group": None, "vms": [], "services": {}, "autoscaler": None}),
     ("group-changing", "fatal", group_with("versions", TWO_VERSIONS)),
@@ -106,6 +109,9 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("lame-duck-unseen", "fatal", ready_with("httpHealthCheck.port", 80)),
     ("lame-duck-unseen", "fatal", ready_with("httpHealthCheck.port", None)),
     ("lame-duck-unseen", "fatal", {"checks": {**facts().checks, READY: {"type": "TCP", "tcpHealthCheck": {}}}}),
+    ("check-never-passes", "fatal", {"checks": {**facts().checks, READY: HTTPS}}),
+    ("check-never-passes", "fatal", {"agent_tls": True, "checks": {READY: CHECK, ALIVE: ALIVE_HTTPS}}),
+    ("check-never-passes", "fatal", {"agent_tls": True, "checks": {READY: HTTPS, ALIVE: facts().checks[ALIVE]}}),
     ("leaves-slowly", "note", ready_with("checkIntervalSec", 60)),
     (
         "unhealthy-backend-cuts-connections",
@@ -124,7 +130,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("ends-by-age", "warning", template_with("terminationTime", "2027-01-01T00:00:00Z")),
     ("ends-without-shutdown", "warning", template_with("skipGuestOsShutdown", True)),
     ("agent-unreachable", "fatal", {"agents": {"edge-1a2b": AgentAnswer("GET x: Connection refused", NOW)}}),
-    ("agent-unreachable", "fatal", {"agents": {"edge-1a2b": AgentAnswer("401 this call needs the token", NOW)}}),
+    ("agent-unreachable", "fatal", {"agents": {"edge-1a2b": AgentAnswer("401 no token", NOW, "Give it the token.")}}),
     ("agent-of-another-kind", "fatal", agent_with("kind", "kong")),
     ("agent-of-another-kind", "fatal", agent_with("kind", None)),
     ("count-unknown", "fatal", agent_with("unknown", "/status is not stub_status")),
@@ -146,6 +152,14 @@ def unlike(*given: dict[str, Any]) -> Iterator[Diagnosis]:
 
 def test_of_a_healthy_tier_nothing_is_found() -> None:
     assert examine.examine(facts()) == []
+
+
+def test_agents_with_tls_need_checks_with_tls_and_their_cures_keep_it() -> None:
+    over_tls = facts(agent_tls=True, checks={READY: HTTPS, ALIVE: ALIVE_HTTPS})
+    assert examine.examine(over_tls) == []
+    shared = changed(GROUP, "autoHealingPolicies", [{"healthCheck": f"{ROOT}/{READY}", "initialDelaySec": 300}])
+    (found,) = examine.examine(replace(over_tls, group=shared))
+    assert found.cure.startswith("gcloud compute health-checks create https edge-mig-alive")
 
 
 def test_a_healthy_zonal_tier_needs_no_more_surge_than_one() -> None:

@@ -125,7 +125,7 @@ resource "google_compute_health_check" "{tier.label}_alive" {{
   healthy_threshold = 2
   unhealthy_threshold = 6
 
-  http_health_check {{
+  {tier.agent_scheme}_health_check {{
     port = {tier.agent_port}
     request_path = "/livez"
   }}

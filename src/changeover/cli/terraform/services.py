@@ -36,7 +36,7 @@ resource "{_kind(tier, "health_check")}" "{tier.label}_ready" {{
   healthy_threshold = 2
   unhealthy_threshold = 2
 
-  http_health_check {{
+  {tier.agent_scheme}_health_check {{
     port = {tier.agent_port}
     request_path = "/readyz"
   }}

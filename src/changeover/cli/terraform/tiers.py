@@ -23,6 +23,9 @@ from changeover.model.platform import InstanceTemplate
 
 TOKEN_FILE = "/etc/changeover/agent.token"
 AGENT_PORT = 9180
+_AGENT_TLS = {"certificate": "/etc/changeover/agent.crt", "key": "/etc/changeover/agent.key"}
+_CLIENT_CA = "/etc/changeover/agent-clients.crt"
+"""Files of the image."""
 _USUAL: Mapping[str, tuple[int, str]] = {
     "nginx": (80, "127.0.0.1:8081"),
     "nginx-stream": (443, "127.0.0.1:8081"),
@@ -69,6 +72,11 @@ class CloudTier:
     @property
     def agent_port(self) -> int:
         return int(self.agent.listen.rpartition(":")[2])
+
+    @property
+    def agent_scheme(self) -> str:
+        """What its agents speak, to health checks as well."""
+        return "https" if self.agent.tls else "http"
 
     @property
     def protocol(self) -> str:
@@ -154,6 +162,8 @@ def _usual(chain: Chain, tier: Tier) -> list[str]:
     if control:
         found["control"] = control
     found["token_file"] = TOKEN_FILE
+    if tier.agent is not None and tier.agent.tls is not None:
+        found["tls"] = {**_AGENT_TLS, **({"client_ca": _CLIENT_CA} if tier.agent.tls.certificate else {})}
     if tier.kind == "app" and (asked := sorted(set(QUESTION) & tier.health.model_fields_set)):
         found["health"] = tier.health.model_dump(mode="json", include=set(asked))
     members = [inner.name for inner in chain.behind(tier.name) if not inner.backend_services and inner.router is None]

@@ -101,14 +101,15 @@ def refusals(tier: Tier, found: Found, paths: Mapping[str, str], place: str) -> 
             )
         if (shared := sorted(set(service.checks) & set(group.healing_checks))) and group.heals_unhealthy:
             check = shared[0].rpartition("/")[2]
-            agent_port = (tier.agent or AgentSettings()).port
+            agent = tier.agent or AgentSettings()
+            scheme = "https" if agent.tls else "http"
             yield Problem(
                 f"its autohealing has the health check of backend service {service.name}, {check}: the group would "
                 "create an instance anew that drains, and break its requests",
                 where,
                 _UNCHANGED,
                 "Give autohealing a health check of its own, which asks the agent at /livez: "
-                f"`{healing.cure(group.name, place, shared[0], agent_port)}`.",
+                f"`{healing.cure(group.name, place, shared[0], agent.port, scheme)}`.",
             )
 
 

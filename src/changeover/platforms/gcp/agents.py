@@ -1,4 +1,7 @@
-"""Asks the agent on each VM: readiness, what is in flight, lame duck. It asks the software and the kernel there."""
+"""Asks the agent on each VM: readiness, what is in flight, lame duck. It asks the software and the kernel there.
+
+Refuses to send a token to a server that it has not verified where the chain file has `tls`.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,51 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from changeover.kit import http
+from changeover.kit.tls import Fault, FollowingContext, TlsFiles, fault
 from changeover.model.connections import Connection, Connections
 from changeover.model.instance import InFlight, Instance, Upload
 from changeover.model.platform import AgentSettings
 from changeover.ports import Unknown
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 FORMAT = 1
 """Of the status, the newest that this version reads."""
 
 
+_CURES = {
+    Fault.SERVER_CERTIFICATE: "Correct `tls.certificate` in its agent.yaml and restart changeover-agent, or correct "
+    "`agent.tls` in the chain file: `ca` has the authority of that certificate, and `name` its name where that is not "
+    "the name of the VM.",
+    Fault.CLOSED: "Give the controller a valid certificate of `tls.client_ca` in agent.yaml: "
+    "`agent.tls.certificate` in the chain file.",
+    Fault.NO_TLS: "Set `tls` in its agent.yaml and restart changeover-agent, or remove `agent.tls` in the chain file.",
+    Fault.OTHER: "Compare `tls` in its agent.yaml with `agent.tls` in the chain file.",
+}
+_TOKEN = "Give the controller the token of the agents: `agent: {token_env: NAME}` or `token_file` in the chain file."
+
+
+class NoAnswer(Unknown):
+    """An agent did not do what it was asked for. `cure`: what corrects the cause, where that is known."""
+
+    def __init__(self, what: str, cure: str = "") -> None:
+        super().__init__(what)
+        self.cure = cure
+
+
 class Agents:
-    """The agents of one tier."""
+    """The agents of one tier. `client`: for those without TLS."""
 
     def __init__(self, client: httpx.AsyncClient, settings: AgentSettings) -> None:
         self._client = client
         self._settings = settings
+        tls = settings.tls
+        self._files = None if tls is None else FollowingContext(TlsFiles(tls.ca, tls.certificate, tls.key))
+        self._secure: tuple[ssl.SSLContext, httpx.AsyncClient] | None = None
 
     async def status(self, instance: Instance, timeout: float | None = None) -> Mapping[str, Any]:
         """Its status. Raises Unknown, also where another instance answers at its address."""
@@ -58,13 +88,17 @@ class Agents:
     ) -> Mapping[str, Any]:
         from httpx import HTTPError
 
-        url = f"http://{instance.control}{path}"
-        limit = self._client.timeout if timeout is None else timeout
+        client, tls = self._client_now(), self._settings.tls
+        url = f"http{'s' if tls else ''}://{instance.control}{path}"
+        limit = client.timeout if timeout is None else timeout
+        name = {"sni_hostname": tls.name or instance.name} if tls else {}
         try:  # the body as it is: the agent answers with its hash
-            answer = await self._client.request(method, url, headers=self._headers(), content=body, timeout=limit)
+            answer = await client.request(
+                method, url, headers=self._headers(), content=body, timeout=limit, extensions=name
+            )
         except HTTPError as error:
-            what = f"{method} {url}: {str(error) or type(error).__name__}"
-            raise Unknown(f"the agent of {instance.name}: {what}") from error
+            what, cure = self._why_none(error)
+            raise NoAnswer(f"the agent of {instance.name}: {method} {url}: {what}", cure) from error
         try:
             found = answer.json()
             why, version = found.get("error"), found.get("format", 0)
@@ -73,10 +107,40 @@ class Agents:
                 f"the agent of {instance.name}: {method} {path} was answered with {answer.status_code}"
             ) from None
         if answer.status_code != 200:
-            raise Unknown(f"the agent of {instance.name}: {answer.status_code} {why or ''}".rstrip())
+            cure = _TOKEN if answer.status_code == 401 else ""
+            raise NoAnswer(f"the agent of {instance.name}: {answer.status_code} {why or ''}".rstrip(), cure)
         if version > FORMAT:
             raise Unknown(f"the agent of {instance.name} is of a newer version of changeover than this controller")
         return dict(found)
+
+    def _client_now(self) -> httpx.AsyncClient:
+        """With the certificates as they are. It keeps no connection open, so that none has to be closed."""
+        if self._files is None:
+            return self._client
+        try:
+            context = self._files.context()
+        except ValueError as error:
+            raise NoAnswer(f"agent.tls: {error}", "Correct the file, or `agent.tls` in the chain file.") from error
+        if self._secure is None or self._secure[0] is not context:
+            self._secure = context, http.client(context)
+        return self._secure[1]
+
+    def _why_none(self, error: httpx.HTTPError) -> tuple[str, str]:
+        """What happened, and what corrects it."""
+        from httpx import ReadError, RemoteProtocolError
+
+        tls, what = self._settings.tls, str(error) or type(error).__name__
+        if tls is None:
+            if isinstance(error, RemoteProtocolError | ReadError):
+                hint = "it closed the connection without a response, as an agent with `tls` does"
+                return hint, "If its agent.yaml has `tls`, set `agent: {tls: {ca: FILE}}` in the chain file."
+            return what, ""
+        if (found := fault(error)) is None:
+            return what, ""
+        if found[0] is Fault.CLOSED:
+            own = "the client certificate" if tls.certificate else "a client without a certificate"
+            return f"{found[1]}, as an agent does that refuses {own}", _CURES[Fault.CLOSED]
+        return found[1], _CURES[found[0]]
 
     def _of(self, instance: Instance, status: Mapping[str, Any]) -> Mapping[str, Any]:
         """The status, if it is that of the instance: an address may belong to another VM by now. Raises Unknown."""
@@ -92,8 +156,8 @@ class Agents:
         settings = self._settings
         if settings.token_env is not None:
             if not (token := os.environ.get(settings.token_env, "")):
-                raise Unknown(
-                    f"the variable {settings.token_env}, which is to hold the token of the agents, is not set"
+                raise NoAnswer(
+                    f"the variable {settings.token_env}, which is to hold the token of the agents, is not set", _TOKEN
                 )
             return token
         if settings.token_file is None:
@@ -101,7 +165,8 @@ class Agents:
         try:
             return Path(settings.token_file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise Unknown(f"the token of the agents cannot be read from {settings.token_file}: {error}") from error
+            what = f"the token of the agents cannot be read from {settings.token_file}: {error}"
+            raise NoAnswer(what, _TOKEN) from error
 
 
 def connections_of(status: Mapping[str, Any]) -> Connections | None:

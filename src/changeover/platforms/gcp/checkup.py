@@ -11,7 +11,7 @@ from changeover.doctor.facts import LEAVES, AgentAnswer, Resource, TierFacts, Up
 from changeover.model.chain import Chain, Tier
 from changeover.model.instance import Address, Instance
 from changeover.model.platform import InstanceTemplate
-from changeover.platforms.gcp.agents import Agents
+from changeover.platforms.gcp.agents import Agents, NoAnswer
 from changeover.platforms.gcp.api.calls import Calls, Refused
 from changeover.platforms.gcp.api.groups import ManagedVm
 from changeover.platforms.gcp.api.machines import Machines
@@ -79,6 +79,7 @@ class Checkup:
             templates=dict(zip((one.path for one in self._templates[tier.name].values()), templates, strict=True)),
             agents=agents,
             agent_port=tier.agent.port,
+            agent_tls=tier.agent.tls is not None,
             load=load,
             unread=reading.unread,
         )
@@ -111,7 +112,8 @@ class Checkup:
         try:
             status = await self._agents[tier.name].status(Instance(vm, tier.name, "", address, address))
         except Unknown as error:
-            return AgentAnswer(str(error), time.time())
+            cure = error.cure if isinstance(error, NoAnswer) else ""
+            return AgentAnswer(str(error), time.time(), cure)
         return AgentAnswer(status, time.time())
 
 

@@ -27,7 +27,7 @@ class AgentHop:
         try:
             status = await self._agents.status(instance, timeout)
         except Unknown as error:
-            return str(error)
+            return _not_known(error)
         return "" if status.get("ready") is True else str(status.get("reason") or "its agent does not say why")
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
@@ -60,7 +60,12 @@ class RoutingAgentHop(AgentHop):
                 if known.get(tier) != hashlib.sha256(text.encode()).hexdigest():
                     await self._agents.write_members(instance, tier, text)
         except Unknown as error:
-            return str(error)
+            return _not_known(error)
         except OSError as error:
             return f"the members of a tier behind it could not be read: {error}"
         return await super().not_ready(instance, timeout)
+
+
+def _not_known(error: Unknown) -> str:
+    """An instance of which nothing is known counts as not ready, and the message does not call it so."""
+    return f"it is not known whether it is ready: {error}"

@@ -63,6 +63,7 @@ NAMED = (
         "templates": {"v1": {"instance_template": "runtime-1"}},
     },
 )
+OVER_TLS = tuple({**tier, "agent": {"tls": {"ca": "/etc/ca.crt", "certificate": "/etc/own.pem"}}} for tier in NAMED)
 MEMBERS = (
     {
         "name": "proxy",
@@ -89,6 +90,7 @@ HERE = (
 # The arguments that are used, of the provider's documentation, version 6:
 # https://registry.terraform.io/providers/hashicorp/google/6.50.0/docs/resources/NAME
 CHECK = "name check_interval_sec timeout_sec healthy_threshold unhealthy_threshold http_health_check{port request_path}"
+CHECK += " https_health_check{port request_path}"
 SERVICE = (
     "name load_balancing_scheme protocol port_name timeout_sec connection_draining_timeout_sec health_checks "
     "backend{group balancing_mode capacity_scaler}"
@@ -162,6 +164,7 @@ def audited(text: str, folder: Path, load_: Assumptions | None = None) -> Audit:
 CHAINS = {
     "regional": lambda: rendered(*NAMED, platform=REGION, given=("edge.port=443",)),
     "zonal": lambda: rendered(*NAMED, platform=ZONE),
+    "agents with TLS": lambda: rendered(*OVER_TLS, platform=REGION),
     "members": lambda: rendered(*MEMBERS, platform=REGION),
     "this machine": lambda: rendered(*HERE),
 }
@@ -274,6 +277,15 @@ def test_the_agents_are_open_to_the_controller_and_to_health_checks_alone() -> N
     ]
     assert rules["inner_requests"].attributes["source_tags"].parts[0].text == "proxy-mig"
     assert rules["last_requests"].attributes["source_ranges"].text == "var.router_ranges"
+
+
+def test_agents_with_tls_have_certificates_and_health_checks_over_tls() -> None:
+    text = CHAINS["agents with TLS"]()
+    for block in (*resources(text, "google_compute_health_check").values(),):
+        assert [one.type for one in block.blocks] == ["https_health_check"]
+    for line in ("key: /etc/changeover/agent.key", "client_ca: /etc/changeover/agent-clients.crt"):
+        assert text.count(line) == len(OVER_TLS)
+    assert "chgrp changeover-agent /etc/changeover/agent.key" in text
 
 
 def test_an_envoy_whose_agents_keep_members_names_their_file() -> None:
