@@ -71,10 +71,18 @@ class Hop:
         """A TCP proxy does not: it cannot end a connection between two requests."""
         return True
 
+    @property
+    def repeats_gets(self) -> bool:
+        """Whether it sends a GET again whose connection broke before a response."""
+        return True
+
 
 @dataclass(frozen=True)
 class Signal:
-    """A signal that a stop sends, `at` seconds after its start. `name` is without SIG; `KILL` ends the list."""
+    """A signal that a stop sends, `at` seconds after its start. `name` is without SIG; `KILL` ends the list.
+
+    The name `DRAIN` is a request that asks the software to drain, such as POST /healthcheck/fail of Envoy.
+    """
 
     at: float
     name: str

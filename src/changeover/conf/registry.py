@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from changeover.conf import chain, compose, dockerfile, google, gunicorn, haproxy, hcl, kong, supervisord, systemd
+from changeover.conf import (
+    chain,
+    compose,
+    dockerfile,
+    envoy,
+    google,
+    gunicorn,
+    haproxy,
+    hcl,
+    kong,
+    supervisord,
+    systemd,
+)
 from changeover.conf.document import Document
 from changeover.conf.nginx import reader as nginx
 
@@ -30,6 +42,7 @@ READERS: tuple[Reader, ...] = (
     Reader("systemd unit", systemd.recognises, systemd.read),
     Reader("supervisord", supervisord.recognises, supervisord.read),
     Reader("HAProxy", haproxy.recognises, haproxy.read),
+    Reader("Envoy: bootstraps and files of its discovery (YAML, JSON)", envoy.recognises, envoy.read),
     Reader("Dockerfile", dockerfile.recognises, dockerfile.read),
     Reader("chain file of changeover", chain.recognises, chain.read),
     Reader("docker-compose", compose.recognises, compose.read),

@@ -18,6 +18,13 @@ PARTS = [
     *("[program:a]\n", "command=gunicorn a", "FROM a\n", 'CMD ["a"]\n', "RUN <<E\n", "E\n", "services:\n", "  a:\n"),
     *("    image: b\n", "workers = 1\n", "timeout = int(x or 3)\n", 'resource "a" "b" {', "_format_version: 1\n"),
     *("global\n", "frontend a\n", "defaults b\n", " bind :80\n", " server a b:1\n", " timeout client 5s\n", "from b"),
+    *(
+        "static_resources:\n",
+        "  listeners:\n",
+        "  - {name: a}\n",
+        "resources: []\n",
+        "type.googleapis.com/envoy.config.a",
+    ),
     *("# configuration file /etc/nginx/nginx.conf:\n", "nginx version: nginx/1.2.3\n", "<% x %>", "${X}", "é", "\x01"),
 ]
 
@@ -78,6 +85,9 @@ def test_a_long_run_of_one_thing_takes_no_long_time(reader: Reader, part: str) -
         ("[Unit]\nDescription=a\n[Service]\nExecStart=/bin/a", "systemd unit"),
         ("global\n    daemon\n", "HAProxy"),
         ("frontend a\n  bind :80 # b\n", "HAProxy"),
+        ("static_resources: {}\n", "Envoy: bootstraps and files of its discovery (YAML, JSON)"),
+        ('{"staticResources": {}}', "Envoy: bootstraps and files of its discovery (YAML, JSON)"),
+        ("apiVersion: v1\nkind: ConfigMap\ndata:\n  envoy.yaml: |\n    static_resources: {}\n", None),
         ("hello", None),
         ("# http {", None),
         ("{'server': 1}", None),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.hops import app, containers, haproxy, kong, nginx, systemd
+from changeover.audit.hops import app, containers, envoy, haproxy, kong, nginx, systemd
 from changeover.audit.view import Hop, StopPath
 from changeover.conf.document import Document
 
@@ -16,6 +16,7 @@ HOPS: tuple[Callable[[Sequence[Document], Assumptions], Iterator[Hop]], ...] = (
     nginx.hops,
     kong.hops,
     haproxy.hops,
+    envoy.hops,
     app.hops,
 )
 STOPS: tuple[Callable[[Sequence[Document]], Iterator[StopPath]], ...] = (systemd.stops, containers.stops)

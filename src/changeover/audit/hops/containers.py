@@ -24,6 +24,7 @@ _IMAGES = {
     "openresty": ("nginx", "QUIT"),
     "kong": ("kong", "QUIT"),
     "haproxy": ("haproxy", "USR1"),
+    "envoy": ("envoy", "TERM"),
 }
 """Official images -> their software and their STOPSIGNAL."""
 _NUMBERS = {"1": "HUP", "2": "INT", "3": "QUIT", "9": "KILL", "10": "USR1", "12": "USR2", "15": "TERM"}

@@ -6,12 +6,11 @@ A stop runs every ExecStop and waits for each; then systemd sends KillSignal, an
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from changeover.audit.commands import split
+from changeover.audit.stop_commands import stopping
 from changeover.audit.view import Signal, StopPath
 from changeover.conf.document import Document
 from changeover.conf.place import Place
@@ -22,7 +21,6 @@ _LISTS = {"ExecStart", "ExecStop", "ExecReload", "ExecStartPre", "ExecStopPost"}
 _SOFTWARE = {"nginx": "nginx", "openresty": "nginx", "kong": "kong", "haproxy": "haproxy", "envoy": "envoy"}
 _PYTHON = {"gunicorn", "uvicorn", "hypercorn", "granian"}
 _PREFIXES = "@-:+!"
-_WAIT = re.compile(r"(?:SIG)?(TERM|QUIT|HUP|INT|KILL|USR1|USR2|WINCH)/(\d+)")
 DEFAULT_WAIT = 90.0
 """Seconds: DefaultTimeoutStopSec of systemd-system.conf(5)."""
 
@@ -59,7 +57,7 @@ def _software(merged: dict[str, list[Entry]]) -> str | None:
     if any("kong" in entry.value for entry in merged.get("ExecStart", [])):
         return "kong"  # its package starts the nginx within it
     for entry in merged.get("ExecStart", []):
-        words = [PurePosixPath(word.lstrip(_PREFIXES)).name for word in _split(entry.value) or ()]
+        words = [PurePosixPath(word.lstrip(_PREFIXES)).name for word in split(entry.value) or ()]
         for word in words[:8]:
             if word in _SOFTWARE:
                 return _SOFTWARE[word]
@@ -68,18 +66,11 @@ def _software(merged: dict[str, list[Entry]]) -> str | None:
     return None
 
 
-def _split(command: str) -> list[str] | None:
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return None
-
-
 def _stop(software: str, name: str, base: UnitFile, merged: dict[str, list[Entry]]) -> StopPath:
     signals: list[Signal] = []
     missing, at = "", 0.0
     for entry in merged.get("ExecStop", []):
-        found = _command(entry, software)
+        found = stopping(entry.value, entry.place, f"ExecStop={entry.value}")
         if found is None:
             missing = f"what `{entry.value}` in {entry.place} does: its signal and its wait cannot be read"
             break
@@ -92,8 +83,10 @@ def _stop(software: str, name: str, base: UnitFile, merged: dict[str, list[Entry
     signal = (kill[0].value if kill else "SIGTERM").upper().removeprefix("SIG")
     if any(key == "KillMode" and entries and entries[0].value == "none" for key, entries in merged.items()):
         signals = signals or [Signal(at, "none", where, "KillMode=none")]
+    elif missing:
+        pass  # when KillSignal follows depends on that command
     elif budget is None:
-        missing = missing or f"a time that can be read in TimeoutStopSec of {base.file}"
+        missing = f"a time that can be read in TimeoutStopSec of {base.file}"
     else:
         signals.append(Signal(min(at, budget), signal, where, text))
         stop = merged.get("TimeoutStopSec") or merged.get("TimeoutSec") or []
@@ -114,55 +107,3 @@ def _time(merged: dict[str, list[Entry]]) -> float | None:
         return DEFAULT_WAIT
     found = seconds(entries[0].value)
     return float("inf") if found == 0 else found
-
-
-def _command(entry: Entry, software: str) -> tuple[list[Signal], float] | None:
-    """The signals of one ExecStop, and the seconds it takes; None if it cannot be judged."""
-    words = _split(entry.value.lstrip(_PREFIXES))
-    if not words:
-        return None
-    name, rest = PurePosixPath(words[0]).name, words[1:]
-
-    def sent(signal: str, at: float = 0.0) -> Signal:
-        return Signal(at, signal.upper().removeprefix("SIG"), entry.place, f"ExecStop={entry.value}")
-
-    if name in {"nginx", "openresty"} and "-s" in rest[:-1]:
-        signal = {"quit": "QUIT", "stop": "TERM"}.get(rest[rest.index("-s") + 1])
-        return ([sent(signal)], 0.0) if signal else None
-    if name == "kill" and rest:
-        found = re.fullmatch(r"-(?:s|-signal=?)?(?:SIG)?([A-Z]+\d?)?", rest[0])
-        signal = (found[1] or (rest[1] if len(rest) > 1 else None)) if found else "TERM"
-        return ([sent(signal)], 0.0) if signal else None
-    if name == "start-stop-daemon":
-        return _start_stop_daemon(rest, sent)
-    if name == "sleep" and len(rest) == 1 and (wait := seconds(rest[0])) is not None:
-        return [], wait
-    if name == "kong" and rest[:1] == ["stop"]:
-        return [sent("TERM")], 0.0
-    if name == "kong" and rest[:1] == ["quit"]:
-        return _kong_quit(rest, sent)
-    return None
-
-
-def _start_stop_daemon(rest: list[str], sent: Callable[..., Signal]) -> tuple[list[Signal], float] | None:
-    """`--retry QUIT/5` sends QUIT and waits up to 5 seconds for the process to end."""
-    option = next((word for word in rest if word.startswith(("--retry", "-R"))), None)
-    if option is None:
-        return [sent("TERM")], 0.0
-    value = option.partition("=")[2] or next(iter(rest[rest.index(option) + 1 :]), "")
-    if value.isdigit():
-        return [sent("TERM"), sent("KILL", float(value))], float(value)
-    signals, at = [], 0.0
-    for name, wait in _WAIT.findall(value):
-        signals.append(sent(name, at))
-        at += float(wait)
-    return (signals, at) if signals else None
-
-
-def _kong_quit(rest: list[str], sent: Callable[..., Signal]) -> tuple[list[Signal], float]:
-    """`kong quit -t SECONDS` sends QUIT, waits so long (10 s unless given), then sends TERM."""
-    wait = 10.0
-    for option, value in pairwise(rest):
-        if option in {"-t", "--timeout"}:
-            wait = float(value) if value.isdigit() else wait
-    return [sent("QUIT"), sent("TERM", wait)], wait

@@ -35,10 +35,12 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     target.name,
                     f"{inner.idle.text}, and the pool of {hop.name} keeps connections for {words.span(pool.value)} "
                     f"({pool.place})",
-                    get=Effect.RETRIED,
+                    get=Effect.RETRIED if hop.repeats_gets else Effect.ERROR,
                     post=Effect.ERROR,
                     consequence="a request that meets the closing connection fails: a GET is repeated, a POST is "
-                    "answered with 502",
+                    "answered with 502"
+                    if hop.repeats_gets
+                    else "a GET and a POST that meet the closing connection are answered with 503",
                     fix=f"more than {words.span(pool.value + APART)} here, or less than "
                     f"{words.span(max(inner.idle.value - APART, 0))} in the pool",
                     numbers={"idle_seconds": inner.idle.value, "pool_idle_seconds": pool.value},
