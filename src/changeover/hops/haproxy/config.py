@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from changeover.hops.accepted import short_stop
 from changeover.hops.haproxy.questions import READY, READY_PATH, SOCKET
 from changeover.hops.haproxy.settings import HaproxyHttpSettings, HaproxyTcpSettings
 from changeover.model.control_paths import spellings
@@ -84,7 +85,7 @@ def stats_socket() -> str:
 
 def hard_stop(context: LaunchContext) -> str:
     """What is left at the deadline of a drain is cut then, or waits for its own end: `policy`."""
-    return f"hard-stop-after {_time(context.tier.drain.deadline)}"
+    return f"hard-stop-after {_time(context.tier.drain.deadline)}{short_stop(context.tier, 'HAP01')}"
 
 
 def hidden(context: LaunchContext, routed: Iterable[str] = ()) -> Iterator[str]:

@@ -144,7 +144,7 @@ class _Work:
         self._note(self._path, f"`{lines[0]}`", "changeover counts requests there, and has the instance drain")
         if not any(section.of("hard-stop-after") for section in self._found.of("global")):
             lines.append(config.hard_stop(self._context))
-            self._note(self._path, f"`{lines[-1]}`", "drain.deadline")
+            self._note(self._path, f"`{lines[-1].partition('  #')[0]}`", "drain.deadline")
         what = f"frontend changeover.control and backend {READY}"
         self._note(self._path, what, "changeover and the load balancer ask there whether the instance is ready")
         own = "".join(f"    {line}\n" for line in lines)

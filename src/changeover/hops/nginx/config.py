@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from os.path import relpath
 from types import MappingProxyType
 
+from changeover.hops.accepted import accepts, short_stop
 from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.settings import HttpSettings, Route, StreamSettings
 from changeover.model.forwarded import FORWARDED_HEADERS
@@ -25,6 +26,7 @@ _DOLLAR = "$changeover_dollar"
 """A variable that holds a dollar sign: nginx has no other way to write one where it expands variables."""
 
 
+_STREAMED = "proxy_request_buffering off;" + accepts("NGX09", "`buffering: stream`: the tiers behind drain as long")
 MOST_CONNECTIONS = 16_384
 """Of a worker, unless the template says otherwise: two for each that the load balancer passes. Each takes memory."""
 _OTHER_FILES = 128
@@ -122,12 +124,18 @@ def _main(settings: HttpSettings | StreamSettings, context: LaunchContext, as_ro
     user = f"user {settings.user or 'root'};\n" if as_root else ""
     return f"""{user}daemon off;
 worker_processes {settings.worker_processes};
-worker_shutdown_timeout {_time(context.tier.drain.deadline)};
+{shutdown(context)}
 pid nginx.pid;
 error_log stderr warn;
 worker_rlimit_nofile {files};
 events {{ worker_connections {connections}; }}
 """
+
+
+def shutdown(context: LaunchContext) -> str:
+    """What is left at the deadline of a drain is cut then, or waits for its own end: `policy`."""
+    rule = "STR01" if context.tier.kind == "nginx-stream" else "NGX03"
+    return f"worker_shutdown_timeout {_time(context.tier.drain.deadline)};{short_stop(context.tier, rule)}"
 
 
 def _shared_http() -> str:
@@ -276,7 +284,7 @@ def _location(settings: HttpSettings, number: int, route: Route, upstream: str) 
     largest, buffered = settings.largest_body(route), route.buffering == "buffer"
     lines = [
         f"proxy_pass http://{upstream};",
-        f"proxy_request_buffering {'on' if buffered else 'off'};",
+        "proxy_request_buffering on;" if buffered else _STREAMED,
         f"proxy_next_upstream {_REPEATS[route.retries]};",
     ]
     refusals = ""

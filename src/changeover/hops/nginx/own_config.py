@@ -151,11 +151,9 @@ class _Work:
         ):
             added.append(f"load_module {binary.stream_module};")
             self._note(shown(self._tree.config, first), f"`{added[-1]}`", "the stream block needs it")
-        deadline = self._context.tier.drain.deadline
         for name, value, why in (
             ("daemon", "off", "the process that is started is the instance"),
             ("pid", "nginx.pid", "each instance has its own"),
-            ("worker_shutdown_timeout", f"{round(deadline * 1000)}ms", "drain.deadline"),
             ("error_log", "stderr warn", "the log of the instance"),
         ):
             there = settings_of(main, name)
@@ -165,8 +163,13 @@ class _Work:
             elif not there:
                 added.append(f"{name} {value};")
                 self._note(shown(self._tree.config, first), f"`{name} {value}`", why)
+        files = {f"{ADDED}/control.conf": config.control(self._context)}
+        if not settings_of(main, "worker_shutdown_timeout"):
+            line = config.shutdown(self._context)
+            files[f"{ADDED}/main.conf"] = f"{line}\n"  # in a file of its own: the line has a comment
+            added.append(f"include {self._up}{ADDED}/main.conf;")
+            self._note(shown(self._tree.config, first), f"`{line.partition(';')[0]}`", "drain.deadline")
         self._edits[first, 0, 0] = " ".join([*added, ""])
-        control = {f"{ADDED}/control.conf": config.control(self._context)}
         include = f"include {self._up}{ADDED}/control.conf;"
         what, why = "a server for readiness and counts", "changeover and the load balancer ask it"
         if (http := next(blocks(main, "http"), None)) is not None:
@@ -177,7 +180,7 @@ class _Work:
             temporary = " ".join(f"{name} tmp-{name.removesuffix('_temp_path')};" for name in _TEMPORARY)
             self._edits[first, end, end] = f"\nhttp {{ access_log off; {temporary} {include} }}\n"
             self._note(shown(self._tree.config, first), f"an http block with {what}", why)
-        return control
+        return files
 
     def http_block(self, settings: HttpSettings) -> dict[str, str]:
         """What connections need to end in time, and what the configuration asks for by name."""
