@@ -36,6 +36,7 @@ class Reader:
 
 
 NGINX = Reader("nginx", nginx.recognises, nginx.read)
+GUNICORN = Reader("settings of gunicorn", gunicorn.recognises, gunicorn.read)
 READERS: tuple[Reader, ...] = (
     # Before the others: a startup script in a heredoc holds whole files of theirs.
     Reader("Terraform", hcl.recognises, hcl.read),
@@ -46,7 +47,7 @@ READERS: tuple[Reader, ...] = (
     Reader("Dockerfile", dockerfile.recognises, dockerfile.read),
     Reader("chain file of changeover", chain.recognises, chain.read),
     Reader("docker-compose", compose.recognises, compose.read),
-    Reader("settings of gunicorn", gunicorn.recognises, gunicorn.read),
+    GUNICORN,
     Reader(
         "Google Cloud: gcloud describe and list (JSON, YAML), Config Connector, terraform show -json",
         google.recognises,
@@ -57,6 +58,18 @@ READERS: tuple[Reader, ...] = (
 )
 
 
+_PROSE = frozenset((".md", ".markdown", ".rst", ".adoc", ".html", ".htm"))
+_CODE = frozenset((".c", ".cc", ".cpp", ".go", ".h", ".java", ".js", ".lua", ".php", ".pl", ".rb", ".rs", ".sh", ".ts"))
+"""Endings of files that hold configuration in quotes at most, in examples, tests and heredocs."""
+
+
 def reader_of(text: str, file: str) -> Reader | None:
-    """The reader for this text; None if no reader knows its format."""
-    return next((reader for reader in READERS if reader.recognises(text, file)), None)
+    """The reader for this text; None if no reader knows its format.
+
+    Neither prose nor a program is configuration, whatever it quotes. Settings of gunicorn are a program.
+    """
+    ending = file[file.rfind(".") :].lower() if "." in file else ""
+    if ending in _PROSE or ending in _CODE:
+        return None
+    readers = (GUNICORN,) if text.startswith("#!") or ending == ".py" else READERS
+    return next((reader for reader in readers if reader.recognises(text, file)), None)

@@ -34,7 +34,10 @@ class UnitFile(Document):
 
 
 def recognises(text: str, file: str) -> bool:
-    return _SIGN.search(text) is not None
+    if _SIGN.search(text) is None:
+        return False
+    first = next(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("#", ";")))
+    return first.lstrip().startswith("[") or _TEMPLATE.search(first) is not None  # a script holds units in heredocs
 
 
 def read(text: str, file: str) -> tuple[UnitFile, ...]:
