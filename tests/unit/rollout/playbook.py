@@ -173,12 +173,13 @@ def script(
     watch: float = 0.0,
     watch_limit: float = 0.0,
     long_lived_after: float = inf,
+    follows_health: bool = False,
     running: str | None = "v1",
 ) -> Iterator[Script]:
     """A tier `web` whose instances of `running` all serve, or (None) one that was never started. Time begins at 0."""
     rules = RolloutSettings("web", size, surge, unavailable, min_ready, progress_deadline, deadline, policy == "cut")
     rules = replace(rules, strategy=strategy, steps=steps, bake=bake, weighed=weighed, hold=hold, ask_first=ask_first)
-    rules = replace(rules, needs_traffic=needs_traffic)
+    rules = replace(rules, needs_traffic=needs_traffic, follows_health=follows_health)
     rules = replace(rules, fresh_baseline=fresh, stop_grace=stop_grace, watch=watch, watch_limit=watch_limit)
     rules = replace(rules, long_lived_after=long_lived_after)
     s = Script(Machine(rules, TierState(running or "v1", not_before=-900), Fleet()), Watch(rules))

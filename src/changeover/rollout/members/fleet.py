@@ -20,6 +20,8 @@ KILLED = "killed"
 """Key of `Member.times`: when it was killed, still running at the end of its stop grace."""
 LONG_LIVED = "long-lived"
 """Key of `Member.times`: when its long-lived connections were cut, with nothing else in flight."""
+EXPOSED = "exposed"
+"""Key of `Member.times`: from when on routers may have sent it requests, before any of them confirmed that it does."""
 DEFAULT_WEIGHT = 100
 """Weight of an instance when all are to get the same."""
 
@@ -77,11 +79,14 @@ class Member:
 
     @property
     def may_carry(self) -> bool:
-        """Whether requests may be under way on it. Routers may send some from the command to admit it on, before their
-        confirmation is observed."""
-        if self.phase in (Phase.FAILED, Phase.GONE) or Phase.DRAINED in self.times:
-            return False
-        return self.served or (self.phase is Phase.READY and self.asked_at >= self.times[Phase.READY])
+        """Whether requests may be under way on it."""
+        return self.exposed and self.phase not in (Phase.FAILED, Phase.GONE) and Phase.DRAINED not in self.times
+
+    @property
+    def exposed(self) -> bool:
+        """Whether routers may ever have sent it requests: some do from the command to admit it on, or from when their
+        own check passes. One that an older version adopted was admitted, and is not noted to have served."""
+        return self.served or EXPOSED in self.times or Phase.ADMITTED in self.times
 
     @property
     def died(self) -> float | None:

@@ -15,7 +15,7 @@ from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members import losses
 from changeover.rollout.members.drain_now import end_drain
-from changeover.rollout.members.fleet import KILLED, LONG_LIVED, Member
+from changeover.rollout.members.fleet import EXPOSED, KILLED, LONG_LIVED, Member
 from changeover.rollout.members.phases import STARTING, Cause, Phase
 from changeover.rollout.tier.context import Context, Transition
 from changeover.rollout.tier.state import TierState
@@ -36,6 +36,8 @@ def observe(context: Context, tier: TierState, member: Member, event: on.Event) 
             if member.phase is Phase.CREATING:
                 fleet.give_up(member, False)
             if fleet.move(member, Cause.BECAME_READY, event.at):
+                if context.settings.follows_health:
+                    member.times.setdefault(EXPOSED, event.at)
                 yield do.WakeAt(event.at + context.settings.min_ready)
                 yield from _warm_up(context, tier, member, event.at)
         case on.InstanceUnready():
@@ -74,8 +76,7 @@ def observe(context: Context, tier: TierState, member: Member, event: on.Event) 
 
 def _end(context: Context, tier: TierState, member: Member, event: on.InstanceGone) -> Transition:
     was, reason = member.phase, event.reason or "the process ended"
-    healthy = context.settings.follows_health and was in (Phase.WARMING, Phase.READY)
-    member.served = member.served or member.may_carry or healthy
+    member.served = member.served or member.may_carry
     if not context.fleet.move(member, Cause.EXITED, event.at):
         return tier
     if was in (Phase.LEAVING, Phase.DRAINING) and member.in_flight is not None and member.in_flight.busy:
@@ -110,11 +111,9 @@ def _begin_drain(context: Context, tier: TierState, member: Member, at: float) -
 
 
 def _may_have_requests(context: Context, member: Member) -> bool:
-    """Whether a router may ever have sent it a request. An instance that never got ready may never count.
-
-    One that was adopted served before it was seen to become ready.
-    """
-    if member.served:
+    """Whether anything may ever have sent it a request, a preview included. An instance that never got ready may never
+    count."""
+    if member.exposed:
         return True
     if not context.settings.follows_health:
         return Phase.READY in member.times
@@ -311,6 +310,9 @@ def command(context: Context, tier: TierState, member: Member, at: float) -> Com
         case Phase.CREATING if Phase.LEAVING in member.times:
             yield do.LameDuck(member.name, on=False)
         case Phase.READY if not context.holds_back(tier, member):
+            if EXPOSED not in member.times:
+                member.times[EXPOSED] = at
+                context.fleet.touch(member)
             yield do.Admit(member.name, member.weight)
         case Phase.ADMITTED:
             yield do.SetWeight(member.name, member.weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.unit.rollout.playbook import (
     BUSY,
     IDLE,
@@ -25,6 +26,7 @@ from changeover.rollout.commands import (
 )
 from changeover.rollout.events import (
     ActionRequested,
+    Event,
     InFlightSeen,
     InstanceGone,
     InstanceReady,
@@ -61,6 +63,39 @@ def test_an_instance_that_is_unready_again_before_it_was_confirmed_must_show_rea
         s.event(RouterConfirmed(2.2, C, admitted=True))  # a confirmation from a moment ago moves nothing
         s.event(InstanceReady(3, C))
         s.event(Tick(4)).expect(Admit(C))
+
+
+@pytest.mark.parametrize(
+    ("follows_health", "then", "phase"),
+    [
+        (True, [], Phase.WARMING),
+        (True, [InstanceUnready(2, C)], Phase.CREATING),
+        (True, [ActionRequested(2, Action.ABORT)], Phase.LEAVING),
+        (True, [ActionRequested(2, Action.ABORT), RouterConfirmed(3, C, admitted=False)], Phase.DRAINING),
+        (False, [Tick(6)], Phase.READY),
+        (False, [Tick(6), InstanceUnready(7, C)], Phase.CREATING),
+        (False, [Tick(6), ActionRequested(7, Action.ABORT)], Phase.LEAVING),
+    ],
+)
+def test_an_instance_that_its_routers_could_send_requests_to_may_carry_some_whatever_came_after(
+    follows_health: bool, then: list[Event], phase: Phase
+) -> None:
+    with script(min_ready=5, follows_health=follows_health) as s:
+        for event in (Started(0, "v2"), InstanceReady(1, C), *then):
+            s.machine.handle(event)
+        member = s.machine.fleet.members[C]
+        assert member.phase is phase
+        assert member.may_carry
+        s.machine.handle(InstanceGone(9, C))
+        assert member.died == 9
+
+
+@pytest.mark.parametrize("then", [[], [ActionRequested(2, Action.ABORT)]])
+def test_an_instance_that_no_router_was_asked_to_use_carries_nothing(then: list[Event]) -> None:
+    with script(min_ready=5) as s:
+        for event in (Started(0, "v2"), InstanceReady(1, C), *then):
+            s.machine.handle(event)
+        assert not s.machine.fleet.members[C].may_carry
 
 
 def test_without_min_ready_an_instance_is_admitted_as_soon_as_it_is_ready() -> None:
