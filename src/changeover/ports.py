@@ -262,6 +262,8 @@ class Broken:
     connections: int | None = None
     """Where it passes bytes: all connections so far. It cannot tell a broken one that the instance closed from others.
     None: it reads requests, and `ended` leaves out none."""
+    incomplete: str = ""
+    """Why these are not all that it passed on, in words that continue its name. Empty: they are."""
 
 
 @runtime_checkable

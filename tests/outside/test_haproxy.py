@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,8 @@ from tests.chain.chains import until
 from tests.outside.haproxies import LOADS, SLOTS, Haproxy, haproxies, router, run, sees, until_seen
 from tests.outside.servers import Behind, behind, tier
 
-from changeover.engine.deaths import cost_of
+from changeover.engine.deaths import DeathCosts
+from changeover.engine.timing import EngineTiming
 from changeover.model.instance import Address, DeathCost
 from changeover.ports import Unknown
 
@@ -144,21 +146,31 @@ def test_a_reload_of_a_node_with_slots(tmp_path: Path, servers: list[Behind], lo
         assert sees(it, "web-v1-1").removed
 
 
-def test_what_a_death_broke_is_unknown_at_a_node_that_began_to_count_anew(
+def test_what_a_death_broke_is_unknown_at_a_node_that_was_reloaded_long_before_it(
     tmp_path: Path, servers: list[Behind]
 ) -> None:
     with haproxies(tmp_path, 1, *LOADS, SLOTS) as (node,):
-        it = router([node], tmp_path / "members.json", slots="slot", state_files=[node.state_file])
+        given: dict[str, Any] = {"slots": "slot", "state_files": [node.state_file]}
+        it = router([node], tmp_path / "members.json", **given)
         run(it.open())
-        name = servers[0].instance.name
-        run(it.admit(servers[0].instance, 100))
-        until_seen(it, name, lambda seen: seen.admitted)
-        looks = [run(it.broken(frozenset([name])))[name] for _ in range(2)]
-        assert cost_of(*looks) == DeathCost(0)
+        old, new = servers[0].instance, servers[1].instance
+        run(it.admit(old, 100))
+        until_seen(it, old.name, lambda seen: seen.admitted)
+        costs = DeathCosts(it, time.monotonic, EngineTiming(serving_look=0.0, settle_look=0.0))
+        run(costs.look(frozenset([old.name])))
+        assert run(costs.of(old.name)) == DeathCost(0)
         node.reload()
-        cost = cost_of(looks[0], run(it.broken(frozenset([name])))[name])
-        assert cost.broken == 0
-        assert cost.unknown.endswith("has ended with its counts")
+        run(it.remove(old))
+        run(it.admit(old, 100))  # an undo
+        run(it.admit(new, 100))
+        until_seen(it, new.name, lambda seen: seen.admitted)
+        later = router([node], tmp_path / "members.json", **given)  # of the next command
+        for each in (it, later):
+            costs = DeathCosts(each, time.monotonic, EngineTiming(serving_look=0.0, settle_look=0.0))
+            for _ in range(4):
+                run(costs.look(frozenset([old.name, new.name])))
+            assert "was reloaded or restarted: its process before may have held more" in run(costs.of(old.name)).unknown
+            assert run(costs.of(new.name)) == DeathCost(0), "no process before has ever had it"
 
 
 def test_a_removed_member_that_an_old_state_file_brings_back_is_removed_again(

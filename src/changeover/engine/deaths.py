@@ -75,6 +75,8 @@ def cost_of(before: Counts | None, after: Counts) -> DeathCost:
     broken, unknown = 0, [f"{source} has ended with its counts" for source in lost]
     for source, now in after.items():
         was = (before or {}).get(source, Broken(0, 0, 0))
+        if now.incomplete:
+            unknown.append(f"{source} {now.incomplete}")
         if now.ended < was.ended:
             unknown.append(f"{source} began to count anew")
         elif before is None and now.ended:

@@ -159,6 +159,14 @@ class RuntimeApi:
         answer = await self.ask("show info")
         return dict(line.split(": ", 1) for line in answer.splitlines() if ": " in line)
 
+    async def process(self) -> str:
+        """Another one after each restart and reload, also with the process id of the last. Raises Unknown."""
+        info = await self.info()
+        keys = ("node", "Pid", "Start_time_sec")
+        if missing := [key for key in keys if key not in info]:
+            raise Unknown(f"HAProxy's `show info` has no {missing[0]}")
+        return " ".join(info[key] for key in keys)
+
 
 def _server(state: Mapping[str, str], counts: Mapping[str, str]) -> Server:
     return Server(

@@ -63,6 +63,7 @@ class Recorded(RuntimeApi):
         self.answers = {
             "show servers state": state,
             "show stat": stat,
+            "show info": "node: here\nPid: 7\nStart_time_sec: 100\n",
             **{k.replace("_", " "): v for k, v in answers.items()},
         }
         self.asked: list[str] = []
@@ -483,7 +484,7 @@ def test_what_broke_is_read_by_member_and_backend(row: str, found: Broken) -> No
     api = Recorded(stat=f"{COUNTS}web,{WEB.name},{row},\nweb,other,0,1,1,1,0,tcp,\n\n")
     names = frozenset([WEB.name, "unlisted"])
     broken = run(api, lambda router: router.broken(names))
-    assert broken == {WEB.name: {f"HAProxy (web/{WEB.name})": found}, "unlisted": {}}
+    assert broken == {WEB.name: {f"HAProxy (web/{WEB.name}, process here 7 100)": found}, "unlisted": {}}
 
 
 def test_a_table_without_the_counts_of_what_broke_is_unknown() -> None:

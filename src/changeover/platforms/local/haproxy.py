@@ -257,10 +257,11 @@ class HaproxyRouter:
     async def broken(self, names: frozenset[str]) -> Mapping[str, Mapping[str, Broken]]:
         """Of each backend with the tier's members: they are on its list until they are forgotten."""
         found: dict[str, dict[str, Broken]] = {name: {} for name in names}
+        process = await self._api.process()  # one that was started again is another source, and counts anew
         for backend in await self._backends():
             for name, counts in (await self._api.broken(backend)).items():
                 if name in names:
-                    found[name][f"HAProxy ({backend}/{name})"] = counts
+                    found[name][f"HAProxy ({backend}/{name}, process {process})"] = counts
         return found
 
 

@@ -21,13 +21,17 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Listed:
-    """A member. `weight` 0: it was removed, and keeps its requests in flight. `gone`: its server is to be deleted."""
+    """A member. `weight` 0: it was removed, and keeps its requests in flight. `gone`: its server is to be deleted.
+
+    `processes`: node -> its process that admitted it first, which may hold requests to it after a reload.
+    """
 
     address: str
     control: str
     proxied: bool = False
     weight: int = 0
     gone: bool = False
+    processes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, instance: Instance, weight: int) -> Listed:

@@ -47,11 +47,7 @@ class HaproxyNode:
 
     async def process(self) -> str:
         """Another one after each restart and reload."""
-        info = await self._api.info()
-        keys = ("node", "Pid", "Start_time_sec")
-        if missing := [key for key in keys if key not in info]:
-            raise Unknown(f"HAProxy's `show info` has no {missing[0]}")
-        return " ".join(info[key] for key in keys)
+        return await self._api.process()
 
     def find(self, servers: Mapping[str, Server], name: str, address: str) -> str | None:
         """The server that is this member, if there is one."""

@@ -74,11 +74,15 @@ class ExternalHaproxyRouter:
         return found
 
     async def admit(self, instance: Instance, weight: int) -> None:
-        member = Listed.of(instance, weight)
         await self._forget_former(instance)
+        member = self._listed(instance, weight)
         with self._changing(instance.name, member):
             taken = self._addresses()
             await self._each(lambda node: node.admit(instance.name, member, self._tier, taken))
+            first = {node.name: await node.process() for node in self._nodes if node.name not in member.processes}
+            if first:
+                member = replace(member, processes={**member.processes, **first})
+                self._file.write(self._file.read().having(instance.name, member))
 
     async def weigh(self, instance: Instance, weight: int) -> None:
         known = self._file.read().members.get(instance.name)
@@ -89,7 +93,7 @@ class ExternalHaproxyRouter:
 
     async def remove(self, instance: Instance) -> None:
         await self._forget_former(instance)
-        with self._changing(instance.name, Listed.of(instance, 0)):
+        with self._changing(instance.name, self._listed(instance, 0)):
             await self._each(lambda node: node.remove(instance.name, str(instance.address)))
 
     async def forget(self, name: str) -> None:
@@ -99,6 +103,10 @@ class ExternalHaproxyRouter:
         with self._changing(name, replace(member, weight=0, gone=True)):
             await self._each(lambda node: node.forget(name, member.address))
             self._file.write(self._file.read().having(name, None))
+
+    def _listed(self, instance: Instance, weight: int) -> Listed:
+        known = self._file.read().members.get(instance.name)
+        return replace(Listed.of(instance, weight), processes=known.processes if known is not None else {})
 
     async def _forget_former(self, instance: Instance) -> None:
         """Delete the server of an instance whose platform created it anew under its name, at another address."""
@@ -165,8 +173,14 @@ class ExternalHaproxyRouter:
             process, servers, counts = await node.process(), await node.servers(), await node.broken()
             for name in names & members.keys():
                 server = node.find(servers, name, members[name].address)
+                first = members[name].processes.get(node.name, process)
+                before = "" if first == process else "was reloaded or restarted: its process before may have held more"
                 if server is not None and server in counts:
-                    found[name][f"{node.name} ({server}, process {process})"] = counts[server]
+                    found[name][f"{node.name} ({server}, process {process})"] = replace(
+                        counts[server], incomplete=before
+                    )
+                elif before:
+                    found[name][f"{node.name} (process {process})"] = Broken(0, 0, incomplete=before)
         return found
 
     async def pool_idle(self) -> float:
