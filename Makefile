@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs; both set up first.
-.PHONY: demo demo-naive demo-gcp test unit check setup bench bench-guard bench-uploads bench-relay bench-handover fuzz soak lock clean
+.PHONY: demo demo-naive demo-gcp test unit check setup bench bench-guard bench-uploads bench-relay bench-handover fuzz lab soak lock clean
 .DEFAULT_GOAL := demo
 run := PATH="$$PATH:/usr/sbin:/sbin" .venv/bin/
 
@@ -32,6 +32,9 @@ fuzz: setup            ## generated fleets, lives of uploads, what comes over wi
 	CHANGEOVER_HYPOTHESIS=deep $(run)pytest -m 'not soak' --timeout 0 tests/unit/rollout tests/unit/uploads tests/unit/http1 \
 	    tests/unit/relay tests/process/test_uploads_crash.py tests/process/test_readers.py \
 	    tests/process/test_application_servers.py tests/gcp/test_gcloud.py
+
+lab: setup             ## every demonstration of a rule of `changeover audit`, and their table in docs/rules.md
+	CHANGEOVER_WRITE_DOCS=1 $(run)pytest -m 'fuzz or not fuzz' --timeout 0 tests/process/test_lab.py
 
 soak: setup            ## controllers killed at every write to the journal; then the main job ten times in a row
 	@scripts/setup-npm tests/clients curl

@@ -30,6 +30,7 @@ from changeover.cli import exits
 from changeover.cli.main import cli, load
 from changeover.cli.registry import COMMANDS
 from changeover.cli.rendering.audit import rule_section
+from changeover.cli.rendering.lab import reasons
 from changeover.conf import registry as conf_registry
 from changeover.doctor.permissions import PERMISSIONS
 from changeover.hops import registry
@@ -165,6 +166,7 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
         ),
     ),
     ("rules.md", "rules"): lambda: "\n".join(map(rule_section, all_rules())),
+    ("rules.md", "reasons"): lambda: "| rules | reason |\n| --- | --- |\n" + reasons(all_rules()),
     ("guards.md", "verdicts"): lambda: table(
         ("verdict", "effect"), ((f"`{name}`", what) for name, what in VERDICTS.items())
     ),

@@ -23,7 +23,7 @@ class Effect(StrEnum):
     OK = "ok"  # it is answered
     RETRIED = "retried"  # it fails once, and a hop or the client may safely repeat it
     ERROR = "error"  # it is answered with an error, or its connection is reset before it was read
-    REFUSED = "refused"  # it is answered with 413 or 408
+    REFUSED = "refused"  # it is answered with 413
     CUT = "cut"  # it is in flight, and its connection is closed
     DUPLICATED = "duplicated"  # it is carried out twice
     STALE = "stale"  # it is answered by an instance that is out of its balancer

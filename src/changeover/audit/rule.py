@@ -10,6 +10,8 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Finding, Severity
 from changeover.audit.view import View
 
+GOOGLE_CLOUD = "it needs Google Cloud"
+KONG = "it needs Kong, which is no package of any distribution"
 Check = Callable[[View, Assumptions], Iterator[Finding]]
 
 
@@ -31,3 +33,5 @@ class Rule:
     """What both examples assume."""
     assume_bad: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """What the bad example assumes besides."""
+    lab: str = ""
+    """Why `--prove` cannot demonstrate it; empty where the lab has a demonstration."""

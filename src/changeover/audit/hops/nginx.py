@@ -247,6 +247,9 @@ def pooled(route: Route, version: tuple[int, ...] | None) -> Setting[bool]:
         http = route.scope.setting("proxy_http_version", str, "", "1.0 before 1.29.7")
         if on and http.value == "" and version is not None and version < POOLS_BY_DEFAULT:
             return Setting(False, http.place, f"{http.text}: HTTP/1.0 keeps no connections")
+        old = version is not None and version < POOLS_BY_DEFAULT
+        if on and old and route.module == "proxy" and (closing := _closes(route.scope)) is not None:
+            return closing
         return Setting(on and http.value != "1.0", place(own[-1]), str(own[-1]))
     text = "keepalive of the upstream is not set"
     if version is None:
@@ -256,6 +259,25 @@ def pooled(route: Route, version: tuple[int, ...] | None) -> Setting[bool]:
         return unknown(route.upstream.scope.place, text, missing)
     on = version >= POOLS_BY_DEFAULT
     return Setting(on, route.upstream.scope.place, f"{text}, so it is {'32 local' if on else 'off'}")
+
+
+def _closes(scope: Scope) -> Setting[bool] | None:
+    """Why the server closes each connection after its response: before 1.29.7 nginx sends it `Connection: close`.
+
+    A block inherits `proxy_set_header` only if it has none of its own (ngx_http_proxy_module, proxy_set_header).
+    """
+    for depth in range(len(scope.blocks), -1, -1):
+        if headers := Scope(scope.conf, scope.blocks[:depth]).own("proxy_set_header"):
+            given = [one for one in headers if one.values[:1] and one.values[0].lower() == "connection"]
+            if given and given[-1].values[-1].lower() != "close":
+                return None
+            where = place((given or headers)[-1])
+            return Setting(
+                False, where, f"{given[-1] if given else 'no proxy_set_header Connection here'}: it is close"
+            )
+    if scope.hidden() is not None:
+        return None
+    return Setting(False, scope.belongs, "proxy_set_header Connection is not set, so it is close")
 
 
 def buffering(route: Route) -> Setting[bool]:

@@ -9,7 +9,7 @@ import typer
 
 from changeover.audit.assumptions import Assumptions, rate
 from changeover.audit.finding import Severity
-from changeover.cli.frame import run_synchronous
+from changeover.cli.frame import run, run_synchronous
 from changeover.cli.options.common import JsonOption
 from changeover.cli.options.values import size
 
@@ -39,6 +39,9 @@ def audit(
     ] = None,
     chain: Annotated[str, typer.Option("--chain", help="The files of a chain, edge first, separated by commas.")] = "",
     explain: Annotated[str, typer.Option("--explain", metavar="RULE", help="Explain a rule and exit.")] = "",
+    prove: Annotated[
+        str, typer.Option("--prove", metavar="RULE", help="Run the examples of a rule, or of `all`, under traffic.")
+    ] = "",
     every: Annotated[bool, typer.Option("--all", help="Show also what is met, with its margin.")] = False,
     fail_on: Annotated[Severity, typer.Option("--fail-on", help="Exit 1 from this severity on.")] = Severity.WARNING,
     unknown_fails: Annotated[bool, typer.Option("--unknown-fails", help="Exit 1 if a rule cannot be judged.")] = False,
@@ -53,11 +56,19 @@ def audit(
 
     `# changeover: ignore NGX07 -- reason` in a file accepts the finding of its line, or of the next line.
 
+    `--prove RULE` starts the bad and the good example of a rule on this machine, with shorter times, and sends
+    requests: the bad one must lose some, the good one none. It exits 0 if both do what the rule says, 1 if not, 2 if
+    their software is not installed or the rule cannot be demonstrated.
+
     Exits 0 without a finding at or above --fail-on, 1 with one, 2 if a file cannot be read.
     """
     from changeover.cli import audited  # here: `--help` imports no reader and no rule
 
-    if explain:
+    if prove:
+        from changeover.cli import proved
+
+        run(json, lambda output: proved.demonstrate(output, prove))
+    elif explain:
         run_synchronous(json, lambda output: audited.explain(output, explain))
     else:
         assumed = Assumptions(upload=int(upload), client_rate=client_rate)

@@ -15,8 +15,13 @@ from tests.unit.json_page import insist
 from typer.testing import CliRunner, Result
 
 from changeover.audit.files import Loaded
+from changeover.audit.rules import all_rules
 from changeover.cli import audited
 from changeover.cli.main import cli
+from changeover.cli.rendering import lab
+from changeover.lab.client import Outcome, Sent
+from changeover.lab.demonstrations import ALL
+from changeover.lab.prove import Proof, Run
 
 SHORT = """\
 worker_shutdown_timeout 10s;
@@ -154,7 +159,13 @@ def test_what_it_prints_is_on_the_page_of_json(conf: Path) -> None:
     inner = Path("inner.conf")
     inner.write_text("http { server { listen 9000; location / { proxy_pass http://a; } } }", encoding="utf-8")
     found = printed(conf, inner, "folder", "broken.conf", "--chain", "nginx.conf,inner.conf", code=2)
-    insist("audit", found, printed("--explain", "NGX03", code=0))
+    insist("audit", found, printed("--explain", "NGX03", code=0), lab.data([proof()]))
+
+
+def proof() -> Proof:
+    """A demonstration whose examples lose what they should not."""
+    sent = (Sent("POST", Outcome.LOST, "answered with 502", 1.0),)
+    return Proof(all_rules()[0], next(iter(ALL.values()))[0], Run(sent), Run(sent), ("the good example loses 1",))
 
 
 def test_sigterm_ends_an_audit_of_large_files_at_once(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,4 +63,5 @@ CMD ["gunicorn", "-k", "gthread", "app:app"]
     },
     fix="Use the JSON form of CMD, or `exec` before the last command.",
     check=check,
+    lab="it needs a container: only there the kernel keeps a signal from the first process, the shell",
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import DRAINING, drain
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -62,4 +62,5 @@ resource "google_compute_backend_service" "web" {
     },
     fix="Set `connection_draining_timeout_sec` to the longest request and 30 seconds more.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

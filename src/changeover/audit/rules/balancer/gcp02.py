@@ -8,7 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import drain
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 from changeover.model.units import human_seconds
 
@@ -79,4 +79,5 @@ resource "google_compute_backend_service" "web" {
     },
     fix="Set `connection_draining_timeout_sec` to the longest request and 30 seconds more; at most 3600.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

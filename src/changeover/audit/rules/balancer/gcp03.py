@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, violated
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 LONGEST = 3600.0
@@ -58,5 +58,6 @@ resource "google_compute_backend_service" "web" {
     },
     fix="Let clients send uploads in parts that they can resume.",
     check=check,
+    lab=GOOGLE_CLOUD,
     assume_bad={"upload": "1GB"},
 )

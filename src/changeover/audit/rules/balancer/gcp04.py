@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -58,4 +58,5 @@ resource "google_compute_network_endpoint_group" "web" {
     },
     fix="Use a backend service with a managed instance group or a zonal network endpoint group.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

@@ -8,7 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import drain
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -81,4 +81,5 @@ resource "google_compute_backend_service" "api" {
     },
     fix="Give all services of a group the same draining.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

@@ -8,7 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import is_http
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 DAY = 86400.0
@@ -80,4 +80,5 @@ resource "google_compute_backend_service" "web" {
     },
     fix="Set `timeout_sec` above the longest request, at most 86400.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

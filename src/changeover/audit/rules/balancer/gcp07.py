@@ -8,7 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import is_http, is_passthrough
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 POOLS = 600.0
@@ -73,4 +73,5 @@ resource "google_compute_backend_service" "web" {
     },
     fix="Set `timeout_sec` above the longest silence and the idle time of pools, such as 620.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

@@ -9,7 +9,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import drain, services_in_front
 from changeover.audit.hops.nginx import NginxHttp
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 from changeover.conf.nginx import values
 
@@ -94,4 +94,5 @@ http {
     fix="Set `keepalive_time` below the draining time less the longest request: `keepalive_time 120s;` with 900 "
     "seconds.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import is_passthrough
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -66,4 +66,5 @@ resource "google_compute_region_backend_service" "l4" {
     },
     fix="Leave it at its default, DEFAULT_FOR_PROTOCOL.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

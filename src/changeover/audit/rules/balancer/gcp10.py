@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -65,4 +65,5 @@ resource "google_compute_region_backend_service" "l4" {
     },
     fix="Set `disable_connection_drain_on_failover = false`.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

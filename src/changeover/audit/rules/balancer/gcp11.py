@@ -8,7 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import is_passthrough
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -66,7 +66,7 @@ http {
         keepalive 32;
         keepalive_timeout 20m;
     }
-    server { listen 8080; location / { proxy_http_version 1.1; proxy_pass http://l4; } }
+    server { listen 8080; location / { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://l4; } }
 }
 """,
     },
@@ -87,10 +87,11 @@ http {
         keepalive 32;
         keepalive_timeout 60s;
     }
-    server { listen 8080; location / { proxy_http_version 1.1; proxy_pass http://l4; } }
+    server { listen 8080; location / { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://l4; } }
 }
 """,
     },
     fix="Let pools close idle connections within 600 seconds.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 from changeover.conf.tree import Items, Map, Node, Word
 
@@ -90,4 +90,5 @@ resource "google_compute_url_map" "web" {
     },
     fix="Retry on `connect-failure` alone, or limit the policy to routes of GETs.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

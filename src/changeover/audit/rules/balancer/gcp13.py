@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -59,5 +59,6 @@ resource "google_compute_backend_service" "web" {
     },
     fix="Keep uploads in storage that every instance reaches.",
     check=check,
+    lab=GOOGLE_CLOUD,
     assume={"local-uploads": "yes"},
 )

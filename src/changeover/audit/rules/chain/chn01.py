@@ -63,7 +63,10 @@ RULE = Rule(
 events {}
 http {
     upstream inner { server 10.0.0.5:9000 max_fails=0; server 10.0.0.5:9000 max_fails=0; keepalive 32; }
-    server { listen 8080; location / { proxy_http_version 1.1; proxy_pass http://inner; } }
+    server {
+        listen 8080;
+        location / { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://inner; }
+    }
 }
 """,
         "inner.conf": """\
@@ -85,7 +88,10 @@ http {
         keepalive 32;
         keepalive_timeout 5s;
     }
-    server { listen 8080; location / { proxy_http_version 1.1; proxy_pass http://inner; } }
+    server {
+        listen 8080;
+        location / { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://inner; }
+    }
 }
 """,
         "inner.conf": """\

@@ -79,4 +79,5 @@ tiers:
     },
     fix="Raise `drain.deadline` above the longest upload, or use `policy: wait`.",
     check=check,
+    lab="its example is a chain of this program: `changeover demo` runs one",
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.groups import zones
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -86,4 +86,5 @@ resource "google_compute_region_instance_group_manager" "app" {
     },
     fix="Set a fixed number of at least the number of zones.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -72,4 +72,5 @@ resource "google_compute_region_instance_group_manager" "app" {
     },
     fix="replacement_method SUBSTITUTE",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

@@ -8,7 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import SPREAD, balancer_checks, time_to_healthy
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -121,4 +121,5 @@ resource "google_compute_health_check" "ready" {
     },
     fix="Set `min_ready_sec` (provider google-beta) to the time of the health check, ten seconds and the warm-up.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

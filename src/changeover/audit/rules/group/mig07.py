@@ -8,7 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import time_to_healthy
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -83,4 +83,5 @@ resource "google_compute_region_instance_group_manager" "app" {
     },
     fix="Set `initial_delay_sec` to one and a half times the measured start.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import balancer_checks
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -129,4 +129,5 @@ resource "google_compute_health_check" "live" {
     },
     fix="Give autohealing a check of its own, which asks whether the process lives.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

@@ -8,7 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import balancer_checks, time_to_unhealthy
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -139,4 +139,5 @@ resource "google_compute_health_check" "live" {
     },
     fix="Let autohealing take three times as long as the load balancer.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -68,4 +68,5 @@ resource "google_compute_region_autoscaler" "app" {
     },
     fix="Use the mode ONLY_SCALE_OUT during a rollout, or set scale-in controls.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

@@ -9,7 +9,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import balancer_checks, drain, time_to_healthy
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 DELETION = 150.0
@@ -119,5 +119,6 @@ resource "google_compute_health_check" "ready" {
     },
     fix="Raise the surge, or the window.",
     check=check,
+    lab=GOOGLE_CLOUD,
     assume={"window": "30m"},
 )

@@ -9,7 +9,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, unknown, violated
 from changeover.audit.hops.kong import Kong
 from changeover.audit.limits import occupied, upload_fits
-from changeover.audit.rule import Rule
+from changeover.audit.rule import KONG, Rule
 from changeover.audit.setting import Setting
 from changeover.audit.stops import GIVES_UP
 from changeover.audit.view import View
@@ -79,4 +79,5 @@ TimeoutStopSec=480
     },
     fix="Drain Kong first (`kong drain`), then `kong quit --timeout` with the time of the longest request.",
     check=check,
+    lab=KONG,
 )

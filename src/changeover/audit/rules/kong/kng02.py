@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, violated
-from changeover.audit.rule import Rule
+from changeover.audit.rule import KONG, Rule
 from changeover.audit.stops import GIVES_UP
 from changeover.audit.view import View
 
@@ -63,4 +63,5 @@ TimeoutStopSec=480
     },
     fix="Remove ExecStop, and set `KillSignal=SIGQUIT`, `KillMode=mixed` and a TimeoutStopSec.",
     check=check,
+    lab=KONG,
 )

@@ -9,7 +9,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.hops.kong import Kong
 from changeover.audit.limits import APART
-from changeover.audit.rule import Rule
+from changeover.audit.rule import KONG, Rule
 from changeover.audit.view import View
 
 
@@ -91,4 +91,5 @@ http {
     },
     fix="Raise the idle timeout of the server to 75 seconds, or lower `upstream_keepalive_idle_timeout`.",
     check=check,
+    lab=KONG,
 )

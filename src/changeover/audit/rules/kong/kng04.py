@@ -9,7 +9,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.hops.kong import Kong, addresses
 from changeover.audit.limits import SHORT
-from changeover.audit.rule import Rule
+from changeover.audit.rule import KONG, Rule
 from changeover.audit.view import View
 
 
@@ -81,5 +81,6 @@ services:
     },
     fix="Set `retries: 1` and `connect_timeout: 2000`.",
     check=check,
+    lab=KONG,
     assume={"edge-timeout": "30s"},
 )

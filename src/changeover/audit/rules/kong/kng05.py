@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.hops.kong import Kong, target_address
-from changeover.audit.rule import Rule
+from changeover.audit.rule import KONG, Rule
 from changeover.audit.view import View
 
 
@@ -87,4 +87,5 @@ upstreams:
     },
     fix="Name the address of a load balancer as the only target, or set active health checks.",
     check=check,
+    lab=KONG,
 )

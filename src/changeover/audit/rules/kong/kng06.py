@@ -9,7 +9,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Finding, Severity, unknown
 from changeover.audit.hops.kong import Kong
 from changeover.audit.limits import occupied, upload_fits
-from changeover.audit.rule import Rule
+from changeover.audit.rule import KONG, Rule
 from changeover.audit.setting import Setting
 from changeover.audit.view import View
 from changeover.conf.nginx import values
@@ -84,5 +84,6 @@ upstreams:
     },
     fix="Wait for both frequencies and the longest request before the target is stopped.",
     check=check,
+    lab=KONG,
     assume={"weight-wait": "439s"},
 )

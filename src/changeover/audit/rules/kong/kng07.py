@@ -8,7 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.hops.kong import Kong
-from changeover.audit.rule import Rule
+from changeover.audit.rule import KONG, Rule
 from changeover.audit.view import View
 from changeover.conf.nginx import values
 from changeover.conf.place import Place
@@ -90,4 +90,5 @@ plugins:
     },
     fix="Set `allowed_payload_size` above the largest upload.",
     check=check,
+    lab=KONG,
 )

@@ -9,7 +9,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Finding, Severity
 from changeover.audit.hops.kong import Kong
 from changeover.audit.limits import occupied, upload_fits
-from changeover.audit.rule import Rule
+from changeover.audit.rule import KONG, Rule
 from changeover.audit.view import View
 from changeover.conf.nginx import values
 
@@ -55,4 +55,5 @@ nginx_main_worker_shutdown_timeout = 480s
     },
     fix="Set it to the time of the longest request and 30 seconds more.",
     check=check,
+    lab=KONG,
 )

@@ -8,7 +8,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import is_http
 from changeover.audit.google.resources import check_type
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -85,4 +85,5 @@ resource "google_compute_health_check" "ready" {
     },
     fix="Check a readiness path by HTTP.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

@@ -8,7 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import SPREAD, time_to_unhealthy
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -84,5 +84,6 @@ resource "google_compute_health_check" "ready" {
     },
     fix="Wait longer between unready and the end of the listener, or check more often.",
     check=check,
+    lab=GOOGLE_CLOUD,
     assume={"prestop-wait": "30s"},
 )

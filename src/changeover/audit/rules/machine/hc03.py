@@ -8,7 +8,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import services_in_front
 from changeover.audit.hops.kong import Kong
-from changeover.audit.rule import Rule
+from changeover.audit.rule import KONG, Rule
 from changeover.audit.view import View
 
 
@@ -64,5 +64,6 @@ status_listen = 0.0.0.0:8007
     },
     fix="Set `status_listen = 0.0.0.0:8007`, with a firewall, and check /status/ready.",
     check=check,
+    lab=KONG,
     assume={"behind": "google"},
 )

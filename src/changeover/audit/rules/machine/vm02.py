@@ -8,7 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.machines import machines, scheduling
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 POWER_OFF = 90.0
@@ -78,4 +78,5 @@ resource "google_compute_instance_template" "app" {
     },
     fix="Drain before every stop that is planned, or enable graceful shutdown with a longer duration.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

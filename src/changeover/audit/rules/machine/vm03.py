@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.machines import machines, scheduling
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
@@ -74,4 +74,5 @@ resource "google_compute_instance_template" "app" {
     },
     fix="Run a watcher of the metadata server that begins to drain.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

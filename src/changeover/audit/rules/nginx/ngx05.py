@@ -78,5 +78,6 @@ http {
     },
     fix="Use nginx 1.27.4 or newer with `keepalive_min_timeout 5s;`, or replace instances instead of reloading them.",
     check=check,
+    lab="its good example needs nginx 1.27.4, and most distributions have an older one",
     assume={"reloads": "yes", "nginx": "1.29.0"},
 )

@@ -32,8 +32,9 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     route.name,
                     f"{limit.text}: shorter than a pause of {words.span(asked.client_stall)} within an upload",
                     get=Effect.OK,
-                    post=Effect.REFUSED,
-                    consequence="a GET is answered; the POST of a client that pauses is answered with 408",
+                    post=Effect.CUT,
+                    consequence="a GET is answered; the POST of a client that pauses is cut: "
+                    "nginx logs 408, and sends nothing",
                     fix="client_body_timeout 120s;",
                     numbers={"limit_seconds": limit.value, "stall_seconds": asked.client_stall},
                 )
@@ -44,8 +45,8 @@ RULE = Rule(
     name="nginx-body-timeout",
     severity=Severity.WARNING,
     what="`client_body_timeout` is shorter than the longest pause of a client within an upload.",
-    why="nginx answers 408 and closes when a client sends nothing for so long within a body. It is a limit between"
-    " two reads, not for the whole body.",
+    why="When a client sends nothing for so long within a body, nginx logs 408 and closes the connection without an "
+    "answer. It is a limit between two reads, not for the whole body.",
     sources=("https://nginx.org/en/docs/http/ngx_http_core_module.html#client_body_timeout",),
     bad={
         "nginx.conf": """\

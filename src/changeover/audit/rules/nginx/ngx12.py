@@ -84,4 +84,5 @@ http {
     fix="Set both: `keepalive` with a `keepalive_timeout` below the idle timeout of the servers, and "
     "`proxy_http_version`.",
     check=check,
+    lab="its bad example needs nginx 1.29.7, and most distributions have an older one",
 )

@@ -86,4 +86,5 @@ http {
     },
     fix="Name the address of a load balancer, or add `resolve` with `zone` and `resolver` (1.27.3 or newer).",
     check=check,
+    lab="it needs names whose addresses change, and nginx looks them up in the files of the machine",
 )

@@ -75,4 +75,5 @@ http {
     },
     fix="Fix the number of workers, or set `net.ipv4.tcp_migrate_req=1`.",
     check=check,
+    lab="it needs a machine whose number of processors changes",
 )

@@ -86,4 +86,5 @@ http {
     },
     fix="Use nginx 1.27.1 or newer.",
     check=check,
+    lab="its bad example needs an nginx that is older than any supported distribution has",
 )

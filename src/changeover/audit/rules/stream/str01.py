@@ -66,7 +66,7 @@ http {
         keepalive 32;
         keepalive_time 120s;
     }
-    server { listen 8080; location / { proxy_http_version 1.1; proxy_pass http://l4; } }
+    server { listen 8080; location / { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://l4; } }
 }
 """,
         "l4.conf": """\
@@ -88,7 +88,7 @@ http {
         keepalive 32;
         keepalive_time 120s;
     }
-    server { listen 8080; location / { proxy_http_version 1.1; proxy_pass http://l4; } }
+    server { listen 8080; location / { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://l4; } }
 }
 """,
         "l4.conf": """\

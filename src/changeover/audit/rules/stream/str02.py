@@ -61,7 +61,7 @@ http {
         # expect: STR02
         keepalive_time 1h;
     }
-    server { listen 8080; location / { proxy_http_version 1.1; proxy_pass http://l4; } }
+    server { listen 8080; location / { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://l4; } }
 }
 """,
         "l4.conf": """\
@@ -81,7 +81,7 @@ http {
         keepalive 32;
         keepalive_time 60s;
     }
-    server { listen 8080; location / { proxy_http_version 1.1; proxy_pass http://l4; } }
+    server { listen 8080; location / { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://l4; } }
 }
 """,
         "l4.conf": """\

@@ -1,0 +1,28 @@
+"""HAP: HAProxy."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from changeover.lab import traffic
+from changeover.lab.demonstration import Demonstration, Happening, Kind, Server
+
+HAPROXY: Final = (Server(Kind.HAPROXY, "haproxy.cfg"),)
+
+SHOWN: Final = (
+    Demonstration(
+        "HAP01",
+        "HAProxy gets the signal of its unit while an upload and a download are in flight",
+        HAPROXY,
+        Happening.STOP,
+        traffic.slow_in_flight,
+    ),
+    Demonstration(
+        "HAP01",
+        "HAProxy gets SIGUSR1, and hard-stop-after ends it, while an upload and a download are in flight",
+        HAPROXY,
+        Happening.STOP,
+        traffic.in_flight,
+        good=("haproxy.service",),
+    ),
+)
