@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import cast
 
 import pytest
 import typer
@@ -24,8 +25,10 @@ from typer.testing import CliRunner
 from changeover import wiring
 from changeover.agent.settings import AgentFile
 from changeover.audit.assumptions import Assumptions
+from changeover.audit.configuration import KEYS
 from changeover.audit.finding import Effect
 from changeover.audit.rules import all_rules
+from changeover.audit.words import assumed
 from changeover.cli import exits
 from changeover.cli.main import cli, load
 from changeover.cli.registry import COMMANDS
@@ -154,12 +157,13 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("probe.md", "tls"): lambda: settings(Tls),
     ("audit.md", "readers"): lambda: "".join(f"- {one.name}\n" for one in conf_registry.READERS),
     ("audit.md", "effects"): lambda: members(Effect),
+    ("audit.md", "settings"): lambda: table(("key", "meaning"), ((f"`{key}`", what) for key, what in KEYS.items())),
     ("audit.md", "assumptions"): lambda: table(
         ("key", "default", "meaning"),
         (
             (
                 f"`{one.name.replace('_', '-')}`",
-                "" if one.default is None else f"`{one.default:g}`",
+                assumed(one.name, cast(float | None, one.default)),
                 one.metadata["help"],
             )
             for one in fields(Assumptions)

@@ -65,18 +65,26 @@ class Assumptions:
         left = limit - self.app_time
         return self.upload * 8 / left if left > 0 else None
 
-    def given(self, values: Mapping[str, str]) -> Assumptions:
-        """With the values of `--assume KEY=VALUE`. Raises ChangeoverError."""
+    def with_load(self, upload: float | None, client_rate: float | None) -> Assumptions:
+        """With the size of an upload and the rate of a client, as far as they are given."""
+        return replace(
+            self,
+            upload=self.upload if upload is None else int(upload),
+            client_rate=self.client_rate if client_rate is None else client_rate,
+        )
+
+    def given(self, values: Mapping[str, str], where: str = "--assume") -> Assumptions:
+        """With the values of `--assume KEY=VALUE`, or those of a file. Raises ChangeoverError."""
         types = {one.name: str(one.type) for one in fields(self)}
         parsed: dict[str, Any] = {}
         for key, text in values.items():
             if (name := key.replace("-", "_")) not in types:
-                raise fail(f"no assumption is named {key}", next=f"There are: {', '.join(keys())}.")
+                raise fail(f"{where}: no assumption is named {key}", next=f"There are: {', '.join(keys())}.")
             try:
                 parsed[name] = _parsed(name, types[name], text)
             except (ValueError, ValidationError) as error:
                 reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-                raise fail(f"--assume {key}={text}: {reason.removeprefix('Value error, ')}") from error
+                raise fail(f"{where} {key}={text}: {reason.removeprefix('Value error, ')}") from error
         return replace(self, **parsed)
 
 

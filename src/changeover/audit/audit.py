@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from changeover.audit.assumptions import Assumptions
@@ -22,11 +22,15 @@ _ORDER = [Severity.NOTE, Severity.WARNING, Severity.ERROR]
 
 @dataclass(frozen=True)
 class Judged:
-    """A finding of a rule. `suppressed` holds the reason of the operator who accepts it."""
+    """A finding of a rule. `suppressed` holds the reason of the operator who accepts it.
+
+    `outside`: what accepts it is no comment in its file, but a configuration of the audit, or a baseline.
+    """
 
     rule: Rule
     finding: Finding
     suppressed: str | None = None
+    outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,16 @@ class Audit:
         """Those that are not suppressed, by place."""
         return [one for one in self.judged if one.finding.outcome is outcome and one.suppressed is None]
 
+    def accepting(self, reason: Callable[[Judged], str | None]) -> Audit:
+        """With those findings accepted, too, that have a reason. What is met needs none."""
+
+        def accepted(one: Judged) -> Judged:
+            if one.suppressed is not None or one.finding.outcome is Outcome.MET or (why := reason(one)) is None:
+                return one
+            return replace(one, suppressed=why, outside=True)
+
+        return replace(self, judged=tuple(map(accepted, self.judged)))
+
     def at_least(self, severity: Severity) -> list[Judged]:
         """Violations that count for the exit code."""
         return [one for one in self.of(Outcome.VIOLATED) if _ORDER.index(one.rule.severity) >= _ORDER.index(severity)]
@@ -54,7 +68,8 @@ def audit(
     order: tuple[str, ...] = (),
     rules: Iterable[Rule] | None = None,
 ) -> Audit:
-    """`order`: the files of a chain, edge first."""
+    """`order`: the files of a chain, edge first. `rules`: those to check, every one unless given."""
+    checked = tuple(rules) if rules is not None else all_rules()
     hops = tuple(hop for make in HOPS for hop in make(documents, asked))
     stops = tuple(stop for make in STOPS for stop in make(documents))
     view = replace(
@@ -62,7 +77,7 @@ def audit(
         commands=tuple(commands(documents)),
         chains=tuple(one for one in documents if isinstance(one, ChainFile)),
     )
-    found = [Judged(rule, one) for rule in rules or all_rules() for one in rule.check(view, asked)]
+    found = [Judged(rule, one) for rule in checked for one in rule.check(view, asked)]
     found.sort(key=lambda one: (one.finding.place, one.rule.id))
     given = [one for file, text in sorted(texts.items()) for one in suppressions(text, file)]
     used: set[Suppression] = set()
@@ -75,5 +90,6 @@ def audit(
         hiding = [comment for comment in here if comment.reason and one.rule.id in comment.rules]
         used.update(hiding)
         judged.append(replace(one, suppressed=hiding[0].reason) if hiding else one)
-    unused = tuple(one for one in given if one.reason and one not in used)
+    left_out = {rule.id for rule in all_rules()} - {rule.id for rule in checked}
+    unused = tuple(one for one in given if one.reason and one not in used and not left_out & set(one.rules))
     return Audit(view, tuple(judged), unused, tuple(one for one in given if not one.reason))

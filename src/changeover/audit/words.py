@@ -32,3 +32,10 @@ def size(count: float) -> str:
 def upload(asked: Assumptions) -> str:
     """`a 50 MB upload at 1 Mb/s`."""
     return f"a {size(asked.upload)} upload at {bit_rate(asked.client_rate)}"
+
+
+def assumed(name: str, value: float | None) -> str:
+    """The default of an assumption; empty if it is unknown."""
+    if value is None:
+        return ""
+    return {"upload": size, "client_rate": bit_rate}.get(name, span)(value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from changeover.audit.assumptions import Assumptions, keys
 from changeover.audit.audit import Audit
 from changeover.audit.audit import audit as judged
 from changeover.audit.files import Loaded, load
@@ -13,6 +12,7 @@ from changeover.audit.finding import Outcome, Severity
 from changeover.audit.rule import Rule
 from changeover.audit.rules import all_rules
 from changeover.cli import exits
+from changeover.cli.options import audit as settings
 from changeover.cli.rendering import audit as rendering
 from changeover.cli.rendering import audit_files
 from changeover.cli.rendering.output import Output
@@ -28,43 +28,53 @@ class Reports:
 
     def write(self, found: Audit, loaded: Loaded) -> None:
         if self.sarif is not None:
-            _write("--sarif", self.sarif, audit_files.sarif(found, loaded, Path.cwd()))
+            settings.write("--sarif", self.sarif, audit_files.sarif(found, loaded, Path.cwd()))
         if self.junit is not None:
-            _write("--junit", self.junit, audit_files.junit(found, loaded))
+            settings.write("--junit", self.junit, audit_files.junit(found, loaded))
 
 
-def _write(option: str, path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise fail(f"{option} {path}: {error.strerror}", next="Name a file in a folder that exists.") from error
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks of an audit. `upload` and `client_rate` are None unless given."""
+
+    files: list[Path]
+    upload: float | None
+    client_rate: float | None
+    assume: list[str]
+    chain: str
+    every: bool
+    fail_on: Severity
+    unknown_fails: bool
+    config: Path | None
+    baseline: Path | None
+    create_baseline: Path | None
 
 
-def judge(
-    output: Output,
-    files: list[Path],
-    assumed: Assumptions,
-    assume: list[str],
-    order: tuple[str, ...],
-    every: bool,
-    fail_on: Severity,
-    unknown_fails: bool,
-    reports: Reports,
-) -> int:
-    if not files:
+def judge(output: Output, asked: Request, reports: Reports) -> int:
+    if not asked.files:
         raise fail("no file is given", next="Name the files or folders that hold the configuration.")
-    if assumed.upload <= 0:
-        raise fail("--upload needs more than 0 bytes")
-    for one in assume:
-        if "=" not in one:
-            raise fail(f"--assume {one} is no KEY=VALUE", next=f"There are: {', '.join(keys())}.")
-    asked = assumed.given(dict(one.split("=", 1) for one in assume))
-    loaded = load(files)
-    if missing := [one for one in order if one not in loaded.texts]:
-        raise fail(f"--chain names {missing[0]}, which is none of the files that were read")
-    found = judged(loaded.documents, asked, loaded.texts, order)
+    if asked.baseline is not None and asked.create_baseline is not None:
+        raise fail("--baseline cannot be combined with --create-baseline", next="Create a baseline first, then use it.")
+    configured = settings.configured(asked.config)
+    assumed = settings.assumptions(asked.upload, asked.client_rate, asked.assume, configured)
+    baseline = settings.baseline(asked.baseline)
+    loaded = load(asked.files)
+    order = settings.order(asked.chain, configured, loaded)
+    rules = [rule for rule in all_rules() if configured.selected is None or rule.id in configured.selected]
+    found = judged(loaded.documents, assumed, loaded.texts, order, rules).accepting(configured.accepts)
+    if baseline is not None:
+        found = found.accepting(lambda one: baseline.accepts(one, loaded.texts))
+    notes = [*settings.notes(configured, loaded, baseline)]
+    if asked.create_baseline is not None and not loaded.unreadable and found.judged:
+        notes.append(settings.write_baseline(asked.create_baseline, found, loaded))
     reports.write(found, loaded)
-    output.result(rendering.data(found, loaded, asked), rendering.text(found, loaded, every))
+    page = {
+        **rendering.data(found, loaded, assumed),
+        "configuration": configured.file or None,
+        "baseline_gone": baseline.gone if baseline is not None else None,
+        "notes": notes,
+    }
+    output.result(page, rendering.text(found, loaded, asked.every, notes))
     if loaded.unreadable:
         return exits.COULD_NOT
     if not found.judged:
@@ -72,7 +82,9 @@ def judge(
             "no rule applies to these files, so nothing was judged",
             next="docs/audit.md lists the kinds of files that are read.",
         )
-    failed = found.at_least(fail_on) or (unknown_fails and found.of(Outcome.UNKNOWN))
+    if asked.create_baseline is not None:
+        return exits.DONE
+    failed = found.at_least(asked.fail_on) or (asked.unknown_fails and found.of(Outcome.UNKNOWN))
     return exits.ROLLED_BACK if failed else exits.DONE
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from changeover.audit.assumptions import Assumptions, rate
+from changeover.audit.assumptions import rate
 from changeover.audit.finding import Severity
 from changeover.cli.frame import run, run_synchronous
 from changeover.cli.options.common import JsonOption
@@ -26,11 +26,12 @@ def audit(
         list[Path] | None, typer.Argument(metavar="FILES...", help="Files and folders with configuration.")
     ] = None,
     upload: Annotated[
-        float, typer.Option("--upload", parser=size, help="Size of the largest upload.", show_default="50MB")
-    ] = 50_000_000,
+        float | None, typer.Option("--upload", parser=size, help="Size of the largest upload.", show_default="50MB")
+    ] = None,
     client_rate: Annotated[
-        float, typer.Option("--client-rate", parser=_rate, help="Rate of the slowest client.", show_default="1Mbps")
-    ] = 1_000_000.0,
+        float | None,
+        typer.Option("--client-rate", parser=_rate, help="Rate of the slowest client.", show_default="1Mbps"),
+    ] = None,
     assume: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,6 +48,13 @@ def audit(
     unknown_fails: Annotated[bool, typer.Option("--unknown-fails", help="Exit 1 if a rule cannot be judged.")] = False,
     sarif: Annotated[Path | None, typer.Option("--sarif", help="Also write SARIF 2.1.0 to this file.")] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Also write JUnit XML to this file.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Its settings; .changeover-audit.yaml of this folder unless given.")
+    ] = None,
+    baseline: Annotated[Path | None, typer.Option("--baseline", help="Accept the findings that this file has.")] = None,
+    create_baseline: Annotated[
+        Path | None, typer.Option("--create-baseline", help="Write the findings of now to this file, and exit 0.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Find from configuration alone where a rollout would cut a request.
@@ -71,12 +79,17 @@ def audit(
     elif explain:
         run_synchronous(json, lambda output: audited.explain(output, explain))
     else:
-        assumed = Assumptions(upload=int(upload), client_rate=client_rate)
-        order = tuple(one.strip() for one in chain.split(",") if one.strip())
-        reports = audited.Reports(sarif, junit)
-        run_synchronous(
-            json,
-            lambda output: audited.judge(
-                output, files or [], assumed, assume or [], order, every, fail_on, unknown_fails, reports
-            ),
+        asked = audited.Request(
+            files=files or [],
+            upload=upload,
+            client_rate=client_rate,
+            assume=assume or [],
+            chain=chain,
+            every=every,
+            fail_on=fail_on,
+            unknown_fails=unknown_fails,
+            config=config,
+            baseline=baseline,
+            create_baseline=create_baseline,
         )
+        run_synchronous(json, lambda output: audited.judge(output, asked, audited.Reports(sarif, junit)))

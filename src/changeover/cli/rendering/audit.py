@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -70,15 +70,18 @@ def _suppression(one: Suppression) -> dict[str, Any]:
     return {"file": one.place.file, "line": one.place.line, "rules": list(one.rules)}
 
 
-def text(found: Audit, loaded: Loaded, every: bool) -> Text:
-    """Findings by file, then what could not be read, and the sums. `every`: also what is met and what is suppressed."""
+def text(found: Audit, loaded: Loaded, every: bool, remarks: Sequence[str] = ()) -> Text:
+    """Findings by file, then `remarks`, what could not be read, and the sums.
+
+    `every`: also what is met and what is suppressed.
+    """
     parts: list[Text] = []
     shown = [one for one in found.judged if every or (one.suppressed is None and one.finding.outcome != Outcome.MET)]
     for file in dict.fromkeys(one.finding.place.file for one in shown):
         here = [one for one in shown if one.finding.place.file == file]
         here.sort(key=lambda one: list(Outcome).index(one.finding.outcome))
         parts.append(Text("\n").join(map(_lines, here)))
-    notes = Text("\n").join(_notes(found, loaded))
+    notes = Text("\n").join([*map(Text, remarks), *_notes(found, loaded)])
     return Text("\n\n").join([*parts, notes])
 
 

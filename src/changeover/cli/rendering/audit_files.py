@@ -16,6 +16,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from changeover.audit.audit import Audit, Judged
+from changeover.audit.baseline import line_of
 from changeover.audit.files import Loaded
 from changeover.audit.finding import Outcome
 from changeover.audit.rule import Rule
@@ -70,7 +71,7 @@ def _result(one: Judged, index: int, texts: Mapping[str, str], base: PurePath) -
     unknown = finding.outcome is Outcome.UNKNOWN
     details = [finding.missing and f"Missing: {finding.missing}", finding.consequence, finding.fix]
     sentences = [f"{finding.object}: {finding.what}", *filter(None, details)]
-    line = _line(texts, finding.place)
+    line = line_of(texts, finding.place)
     identity = "\0".join((one.rule.id, finding.object, line.strip()))
     result: dict[str, Any] = {
         "ruleId": one.rule.id,
@@ -82,7 +83,7 @@ def _result(one: Judged, index: int, texts: Mapping[str, str], base: PurePath) -
         "partialFingerprints": {"changeoverAudit/v1": hashlib.sha256(identity.encode()).hexdigest()},
     }
     if one.suppressed is not None:
-        result["suppressions"] = [{"kind": "inSource", "justification": one.suppressed}]
+        result["suppressions"] = [{"kind": "external" if one.outside else "inSource", "justification": one.suppressed}]
     return result
 
 
@@ -103,11 +104,6 @@ def _location(place: Place, line: str, base: PurePath) -> dict[str, Any]:
         "endColumn": max(len(line) + 1, column),
     }
     return {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}
-
-
-def _line(texts: Mapping[str, str], place: Place) -> str:
-    lines = texts.get(place.file, "").split("\n")
-    return lines[place.line - 1].rstrip("\r") if 0 < place.line <= len(lines) else ""
 
 
 def junit(found: Audit, loaded: Loaded) -> str:
