@@ -314,6 +314,17 @@ class LearnsTemplates(Protocol):
 
 
 @runtime_checkable
+class RenewsCertificates(Protocol):
+    """A hop whose instances can take a certificate that was renewed on the disk, and close no connection for it."""
+
+    async def renew(self, instance: Instance, now: float) -> Sequence[str]:
+        """Have it serve its certificate as it is on the disk; returns what was renewed or refused, each in words.
+
+        `now`: seconds since 1970. Called again and again, and does nothing while nothing changed. Raises Unknown.
+        """
+
+
+@runtime_checkable
 class NeedsSoftware(Protocol):
     """A hop whose software must be installed beside this program."""
 

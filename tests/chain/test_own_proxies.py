@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import shutil
 import signal
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from tests.chain.chains import REPOSITORY, Chain, Said, here, tier_of
+import trustme
+from tests.chain.chains import REPOSITORY, Chain, Said, here, tier_of, until
 from tests.chain.conftest import own_chain
+
+from changeover.kit.files import write_whole
 
 TRAFFIC = ("--rate", 50, "--connections", 8, "--uploads", 2, "--upload-size", "3MB", "--upload-time", "1s")
 EXAMPLE = REPOSITORY / "examples/04-own-proxies"
@@ -54,6 +60,29 @@ def test_every_part_of_the_configuration_serves(chain: Chain) -> None:
         assert client.get("/local").text.startswith("served by edge-v1-")
         assert "<title>static" in client.get("/", headers={"Host": "static.example.com"}).text
         assert client.get("/inflight").status_code == 404
+
+
+def serves(address: tuple[str, int], pem: str) -> bool:
+    """Whether a new connection gets the first certificate in `pem`."""
+    return ssl.get_server_certificate(address) in pem
+
+
+def test_a_renewed_certificate_is_served_to_new_connections_without_a_roll(chain: Chain) -> None:
+    """The keeper looks after it. HAProxy itself has found the file of the haproxy.cfg."""
+    where = urlsplit(chain.edge_url)
+    address = str(where.hostname), int(where.port or 0)
+    files = [chain.state / "tls" / name for name in ("edge.pem", "edge.key")]
+    before = [file.read_text() for file in files]
+    first = ssl.get_server_certificate(address)
+    with chain.client() as client:
+        assert client.get("/hello").status_code == 200
+        other = trustme.CA().issue_cert("localhost")
+        renewed = "".join(blob.bytes().decode() for blob in other.cert_chain_pems)
+        for texts, expected in (((renewed, other.private_key_pem.bytes().decode()), renewed), (before, first)):
+            for file, text in zip(files, texts, strict=True):
+                write_whole(file, text, mode=0o600)
+            until(partial(serves, address, expected), "its certificate")
+            assert client.get("/hello").status_code == 200  # over the connection from before
 
 
 def test_every_tier_is_rolled_under_traffic_without_a_lost_request(chain: Chain) -> None:

@@ -62,7 +62,7 @@ def test_a_certificate_that_does_not_fit_its_key_is_refused_and_does_not_hide_th
         found.check_configurations({"edge": "v1"})
 
     checked("a/edge.key")
-    with pytest.raises(ChangeoverError, match="key values mismatch"):
+    with pytest.raises(ChangeoverError, match="the key does not belong to the certificate"):
         checked("b/edge.key")
     with pytest.raises(ChangeoverError, match="No such file"):
         checked("lost.key")

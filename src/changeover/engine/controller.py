@@ -6,7 +6,6 @@ Every step goes observe -> decide -> write down -> perform. The machines decide;
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,13 +18,14 @@ from changeover.engine.observe import Observer
 from changeover.engine.performer import Performer
 from changeover.engine.preview import show, until_shown
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener, rollout_settings
+from changeover.engine.upkeep import renew_certificates, restore_members
 from changeover.kit.clock import Clock
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
 from changeover.model.instance import DeathCost
 from changeover.model.revision import template_of
-from changeover.ports import Adopts, CannotStart, CanWeigh, FollowsHealth, Launches, LosesMembers, Unknown
+from changeover.ports import Adopts, CannotStart, CanWeigh, FollowsHealth, Launches, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members import drain_now
@@ -105,7 +105,7 @@ class Controller:
                 self._take_up()
                 for tier in filter(self._started, self.machines):
                     self._begin_tending(tier)
-                for loop in (self._answer_requests(), self._watch_platform(), self._watch_routers()):
+                for loop in (self._answer_requests(), self._watch_platform(), self._keep_up()):
                     self._loops.append(self._tasks.create_task(loop))
                 try:
                     yield self
@@ -222,13 +222,12 @@ class Controller:
                     self._on_progress(Progress(self.now, chain, str(error), level="warning"))
             await asyncio.sleep(self._timing.resting_look)
 
-    async def _watch_routers(self) -> None:
-        """Give routers that restarted the members that they lost."""
-        while watched := {t: r for t, r in self._runtime.routers.items() if isinstance(r, LosesMembers)}:
-            for tier, router in watched.items():
-                with contextlib.suppress(Unknown):
-                    for text in await router.restore():
-                        self._on_progress(Progress(self.now, tier, text, level="warning"))
+    async def _keep_up(self) -> None:
+        """Give routers that restarted their members back, and have instances serve renewed certificates."""
+        runtime = self._runtime
+        while True:
+            await restore_members(runtime, runtime.routers, self._on_progress)
+            await renew_certificates(runtime, list(runtime.instances.values()), self._on_progress)
             await asyncio.sleep(self._timing.resting_look)
 
     async def readmit(self, names: Container[str] | None = None) -> None:

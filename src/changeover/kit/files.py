@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
+def write_whole(path: Path, text: str, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
     """Replace the content of `path`: temporary file, fsync, rename. A reader sees the old text or all of the new.
+
+    `owner`: its account and group; None: those of this process.
 
     Raises OSError and then leaves the old file unchanged.
     """
@@ -19,6 +21,8 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -136,6 +136,10 @@ class DeathCost:
         return f"at least {known}: {self.unknown}" if self.unknown else known
 
 
+PRIVATE = "private"
+"""The folder of what only an instance may read, in that of the instance. It is deleted when the instance has ended."""
+
+
 @dataclass(frozen=True)
 class LaunchSpec:
     """What to run: written files (path below the instance's directory -> text), then `argv` in that directory.
@@ -156,6 +160,10 @@ class LaunchSpec:
     inherits: bool = False
     """Whether it gets a socket that listens at its address, as descriptor 3."""
     secrets: Mapping[str, SecretSource] = field(default_factory=dict, repr=False)
+    private: Callable[[], Mapping[str, str]] | None = field(default=None, repr=False)
+    """Makes the files that only the instance may read: name below its folder `PRIVATE` -> text. Raises CannotStart."""
+    private_to: str = ""
+    """Their account, where this program runs as root."""
     umask: int = 0o022
     user: str = ""
     nofile: int | None = None

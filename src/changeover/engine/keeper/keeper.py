@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,8 +19,10 @@ from changeover.engine.journal.lease import KEEPER
 from changeover.engine.keeper.health import inspect, wanted_now
 from changeover.engine.release.release import carry_on
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener
+from changeover.engine.upkeep import renew_certificates, restore_members
 from changeover.kit.clock import Clock
 from changeover.model.errors import ChangeoverError
+from changeover.model.instance import Instance
 from changeover.ports import CannotStart, LosesMembers, Unknown
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Action
@@ -75,6 +77,7 @@ class _Keeper:
     async def look(self) -> None:
         """One look, and what follows from it. Raises LeaseHeld."""
         runtime, journal = self._runtime, self._journal
+        await renew_certificates(runtime, list(_recorded(runtime, journal)), self._on_progress)
         policy = abandoned_policy(runtime, journal)
         if policy in ("resume", "undo") and not self._refused:
             await self._carry_on(policy)
@@ -107,14 +110,11 @@ class _Keeper:
         undoing = any(state is not None and isinstance(state.state, Undoing) for state in states)
         return undoing or (release is not None and release.undo_reason is not None)
 
-    async def _restore(self, losing: Mapping[str, LosesMembers]) -> None:
+    async def _restore(self, losing: Collection[str]) -> None:
         """Under the lease: a controller that removes an instance at this moment must not see it admitted again."""
         self._journal.take_lease(KEEPER, Clock().now())
         try:
-            for tier, router in losing.items():
-                with contextlib.suppress(Unknown):
-                    for text in await router.restore():
-                        self._on_progress(Progress(Clock().now(), tier, text, level="warning"))
+            await restore_members(self._runtime, losing, self._on_progress)
         finally:
             self._journal.release_lease()
 
@@ -126,14 +126,21 @@ class _Keeper:
             self._journal.release_lease()
 
 
-async def _losing(runtime: ChainRuntime) -> dict[str, LosesMembers]:
+async def _losing(runtime: ChainRuntime) -> list[str]:
     """Tiers whose routers lost members."""
-    found: dict[str, LosesMembers] = {}
+    found: list[str] = []
     for tier, router in runtime.routers.items():
         with contextlib.suppress(Unknown):
             if isinstance(router, LosesMembers) and await router.lost():
-                found[tier] = router
+                found.append(tier)
     return found
+
+
+def _recorded(runtime: ChainRuntime, journal: Journal) -> Iterator[Instance]:
+    for tier in runtime.chain.tiers:
+        for member in journal.fleet(tier.name):
+            if (instance := runtime.platform.recorded(member.name)) is not None:
+                yield instance
 
 
 def abandoned_policy(runtime: ChainRuntime, journal: Journal) -> Abandoned | None:

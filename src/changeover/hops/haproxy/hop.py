@@ -6,12 +6,13 @@ connection with its next response. The stop signal, a soft stop, then finds none
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from signal import SIGUSR1
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from changeover.hops.haproxy import binary, config, own_config, questions
+from changeover.hops.haproxy.certificates import Certificates
 from changeover.hops.haproxy.external.render import render
 from changeover.hops.haproxy.external.router import ExternalHaproxyRouter
 from changeover.hops.haproxy.external.settings import ExternalHaproxy
@@ -43,6 +44,7 @@ STOP_SIGNAL = SIGUSR1
 class _Haproxy:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
+        self._certificates = Certificates()
 
     http: ClassVar[bool]
     """Whether it reads requests."""
@@ -83,6 +85,9 @@ class _Haproxy:
 
     async def not_ready(self, instance: Instance, timeout: float = TIMEOUT) -> str:
         return await not_ok(self._client, f"http://{instance.control}{questions.READY_PATH}", timeout)
+
+    async def renew(self, instance: Instance, now: float) -> Sequence[str]:
+        return await self._certificates.renew(instance, questions.api(instance), now)
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         await questions.lame_duck(instance, on)

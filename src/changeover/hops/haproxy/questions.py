@@ -20,7 +20,7 @@ is a state that its runtime API has set in every version."""
 async def lame_duck(instance: Instance, on: bool) -> None:
     """Raises Unknown."""
     try:
-        await _api(instance).do(f"set server {READY}/up state {'maint' if on else 'ready'}")
+        await api(instance).do(f"set server {READY}/up state {'maint' if on else 'ready'}")
     except Unknown as error:
         raise Unknown(f"{instance.name}: {error}") from error
 
@@ -28,7 +28,7 @@ async def lame_duck(instance: Instance, on: bool) -> None:
 async def in_flight(instance: Instance) -> InFlight:
     """Requests that its backends have, and connections from the kernel. Raises Unknown."""
     try:
-        rows = await _api(instance).table("show stat -1 2 -1", ",", skip=0, key="pxname")
+        rows = await api(instance).table("show stat -1 2 -1", ",", skip=0, key="pxname")
         if READY not in rows:
             raise Unknown(f"it has no backend {READY}")
         requests = sum(int(row["scur"]) + int(row["qcur"] or 0) for row in rows.values())
@@ -42,5 +42,6 @@ def tcp_in_flight(instance: Instance) -> InFlight:
     return InFlight(None, open_connections(instance.address.port, instance.address.host))
 
 
-def _api(instance: Instance) -> RuntimeApi:
+def api(instance: Instance) -> RuntimeApi:
+    """Its runtime API."""
     return RuntimeApi(str(Path(instance.directory) / SOCKET))

@@ -19,7 +19,7 @@ class HaproxyRoute(Branch):
 
 
 class HaproxyCertificate(ConfigModel):
-    """The certificate of the edge. HAProxy reads it when an instance starts."""
+    """The certificate of the edge, and renewed ones in the same file: docs/own_haproxy.md."""
 
     certificate: str = Field(
         min_length=1,

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from changeover.hops.accepted import accepts, short_stop
 from changeover.hops.nginx.binary import NginxBinary
+from changeover.hops.nginx.certificate import MAP, VARIABLE
 from changeover.hops.nginx.settings import HttpSettings, Route, StreamSettings
 from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.model.units import human_bytes
@@ -54,7 +55,7 @@ http {{
     client_body_buffer_size 1m;  # the default of 16k costs five times the CPU per byte of a large upload
 
 {"".join(upstream(settings, str(inner.address), _name(context, inner.tier.name)) for inner in context.behind)}
-{proxy_maps(context)}{_zones(settings)}    server {{
+{proxy_maps(context)}{_zones(settings)}{_certificate_map(settings, context)}    server {{
 {_listen(settings, context, binary)}
 {_lines(f"add_header {name} {_quote(value)} always;" for name, value in settings.headers.items())}
 {proxy_headers(context)}
@@ -170,17 +171,21 @@ def _listen(settings: HttpSettings, context: LaunchContext, binary: NginxBinary)
     proxied = " proxy_protocol" if context.instance.proxied else ""
     if not context.outermost or settings.tls is False:
         return f"        listen {address}{proxied} backlog=2048;"
-    certificate, key = f"{context.tls}/edge.pem", f"{context.tls}/edge.key"
+    certificate, key = _quote(f"{context.tls}/edge.pem"), _quote(f"{context.tls}/edge.key")
     if settings.tls is not None:
-        certificate, key = settings.tls.certificate, settings.tls.key
+        certificate = key = VARIABLE
     # `http2` became a directive of its own in 1.25.1; the parameter is deprecated from there on.
     old = binary.version < (1, 25, 1)
     return f"""        listen {address} ssl{" http2" if old else ""}{proxied} backlog=2048;
 {"" if old else "        http2 on;"}
-        ssl_certificate {_quote(certificate)};
-        ssl_certificate_key {_quote(key)};
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
         ssl_protocols TLSv1.2 TLSv1.3;
         ssl_session_cache shared:tls:1m;"""
+
+
+def _certificate_map(settings: HttpSettings, context: LaunchContext) -> str:
+    return f"    {MAP}\n" if context.outermost and settings.tls else ""
 
 
 def proxy_maps(context: LaunchContext) -> str:

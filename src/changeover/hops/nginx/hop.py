@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from signal import SIGQUIT
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from changeover.hops.nginx import binary, own_config, questions
+from changeover.hops.certificate_files import CertificateFiles
+from changeover.hops.nginx import binary, certificate, own_config, questions
 from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.config import SNIPPETS, http_conf, stream_conf
 from changeover.hops.nginx.own_files import with_paths, with_texts
@@ -39,6 +41,11 @@ class _Nginx:
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
+        self._templates: Mapping[str, Any] = {}
+        self._renewed = CertificateFiles()
+
+    def learn(self, templates: Mapping[str, Any]) -> None:
+        self._templates = templates
 
     async def not_ready(self, instance: Instance, timeout: float = TIMEOUT) -> str:
         return await not_ok(self._client, f"http://{instance.control}{READY_PATH}", timeout)
@@ -81,7 +88,22 @@ class _Nginx:
             main, files = "nginx.conf", {"nginx.conf": self._generated(settings, context, nginx), **snippets}
             known_as = {f"./{SNIPPETS}/": "the template's "}
         argv = (nginx.path, "-p", ".", "-c", main, "-e", "stderr")
-        return LaunchSpec(argv, files, check=(*argv, "-t", "-q"), known_as=known_as)
+        return LaunchSpec(
+            argv,
+            files,
+            check=(*argv, "-t", "-q"),
+            known_as=known_as,
+            private=self._private(settings, context),
+            private_to=settings.user,
+        )
+
+    @staticmethod
+    def _private(
+        settings: HttpSettings | StreamSettings, context: LaunchContext
+    ) -> Callable[[], Mapping[str, str]] | None:
+        if not (isinstance(settings, HttpSettings) and settings.tls and context.outermost):
+            return None
+        return partial(certificate.first, *certificate.files(settings.tls))
 
     def _generated(self, settings: Any, context: LaunchContext, nginx: NginxBinary) -> str:
         raise NotImplementedError
@@ -114,6 +136,15 @@ class NginxHttp(_Nginx):
 
     def _generated(self, settings: HttpSettings, context: LaunchContext, nginx: NginxBinary) -> str:
         return http_conf(settings, context, nginx, as_root=os.geteuid() == 0, descriptors=descriptors.hard_limit())
+
+    async def renew(self, instance: Instance, now: float) -> Sequence[str]:
+        settings = self._templates.get(instance.template)
+        if settings is None or not settings.tls:
+            return ()
+        pem, fault = self._renewed.usable(certificate.files(settings.tls), now)
+        if pem and certificate.replace(Path(instance.directory), pem, now):
+            return (f"serves the renewed certificate {settings.tls.certificate} to new connections",)
+        return (fault,) if fault else ()
 
     def connection_life(self, settings: HttpSettings) -> float:
         return settings.upstream_keepalive_time if settings.upstream_keepalive else 0.0

@@ -64,7 +64,7 @@ class OwnConfig(ConfigModel):
 
 
 class Certificate(ConfigModel):
-    """The certificate of the edge. nginx reads both files when an instance starts: docs/own_nginx.md."""
+    """The certificate of the edge, and renewed ones in the same files: docs/own_nginx.md."""
 
     certificate: str = Field(min_length=1, description="File with the certificate and its chain, from the chain file.")
     key: str = Field(min_length=1, description="File with its key.")

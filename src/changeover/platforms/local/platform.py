@@ -26,10 +26,11 @@ from changeover.model.chain import Chain, Tier
 from changeover.model.connections import Connections
 from changeover.model.errors import fail
 from changeover.model.hop_traits import KnownHops, routing_tiers
-from changeover.model.instance import Address, Instance, LaunchSpec
+from changeover.model.instance import PRIVATE, Address, Instance, LaunchSpec
 from changeover.model.stop import StopTo
 from changeover.platforms.local import haproxy, logs, orphans, tls
 from changeover.platforms.local.environment import Environments
+from changeover.platforms.local.launch_files import write_files
 from changeover.platforms.local.listening import placed, spawn
 from changeover.platforms.local.output import check_now, tail_of, words_of
 from changeover.platforms.local.peers import Peers
@@ -251,8 +252,7 @@ class LocalPlatform:
         """Run an instance that has a place but no process, and record it. Raises CannotStart."""
         folder = Path(instance.directory)
         launch = self.launch(self._context(tier, instance))
-        for path, text in launch.files.items():
-            write_whole(folder / path, text)
+        write_files(launch, folder)
         if launch.check:
             await asyncio.to_thread(check_now, launch, folder, self.environments.base(), self._timing.check)
         env = await asyncio.to_thread(self.environments.of, launch, instance.tier, instance.template)
@@ -266,8 +266,7 @@ class LocalPlatform:
         """Have the software check a template before an instance is launched from it. Raises CannotStart."""
         with TemporaryDirectory() as folder:
             launch = self.launch(self.stand_in(tier, template, Path(folder), self.certificates(Path(folder))))
-            for path, text in launch.files.items():
-                write_whole(Path(folder) / path, text)
+            write_files(launch, Path(folder))
             if launch.check:
                 check_now(launch, Path(folder), self.environments.base(), self._timing.check)
 
@@ -376,6 +375,7 @@ class LocalPlatform:
     async def kill(self, instance: Instance) -> None:
         if instance.pid is not None and instance.born is not None:
             process.kill_session(instance.pid, instance.born, Path(instance.directory))
+        shutil.rmtree(Path(instance.directory) / PRIVATE, ignore_errors=True)
         (Path(instance.directory) / "instance.json").unlink(missing_ok=True)
         self._reserved -= {instance.address.port, instance.control.port}
 

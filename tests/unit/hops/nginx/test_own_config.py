@@ -11,12 +11,12 @@ from tests.unit.hops.contexts import BEHIND, INNER, instance, launch_context, ti
 from tests.unit.hops.nginx.nginx_text import parse
 
 from changeover.conf.nginx import grammar
-from changeover.hops.nginx import own_config, own_tree
+from changeover.hops.nginx import certificate, own_config, own_tree
 from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.config import http_conf
 from changeover.hops.nginx.hop import NginxHttp, NginxStream
 from changeover.hops.nginx.own_config import Rendered
-from changeover.hops.nginx.settings import HttpSettings, StreamSettings
+from changeover.hops.nginx.settings import Certificate, HttpSettings, StreamSettings
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Address
@@ -252,8 +252,9 @@ def test_a_certificate_of_ones_own_is_used_at_the_first_tier_alone(tmp_path: Pat
     settings = NginxHttp.with_files(given, edge, chain(edge), tmp_path)
     conf = parse(http_conf(settings, launch_context(outermost=True), BINARY, as_root=False, descriptors=1024))
     server = conf.one("http").all("server")[0]
-    assert server.value("ssl_certificate") == (str(tmp_path / "tls/a.pem"),)
-    assert server.value("ssl_certificate_key") == ("/etc/a.key",)
+    assert server.value("ssl_certificate") == server.value("ssl_certificate_key") == ("$changeover_certificate",)
+    assert isinstance(settings.tls, Certificate)
+    assert certificate.files(settings.tls) == (tmp_path / "tls/a.pem", Path("/etc/a.key"))
     inside = Chain.model_construct(name="c", tiers=(BEHIND, edge, BEHIND), trusted_peers=())
     with pytest.raises(ChangeoverError, match="at the first tier alone"):
         NginxHttp.with_files(given, edge, inside, tmp_path)

@@ -1,0 +1,79 @@
+"""Which of its two files an nginx reads, and which one a renewal may replace."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import trustme
+from tests.unit.hops.contexts import launch_context
+
+from changeover.hops.nginx.certificate import FILES, MAP, MARGIN, PERIOD, replace
+from changeover.hops.nginx.hop import NginxHttp
+from changeover.hops.nginx.settings import HttpSettings
+from changeover.model.instance import PRIVATE
+from changeover.ports import CannotStart
+
+PERIODS = 1_795_902_030.0, 1_795_902_040.0
+"""Beginnings of two, one after the other."""
+
+
+def read_at(now: float) -> str:
+    """The file that nginx reads then, by its configuration."""
+    found = re.search(r'default private/(\S+); "~(\S+)" private/(\S+);', MAP)
+    assert found
+    return found[3] if re.search(found[2], f"{now:.3f}") else found[1]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / PRIVATE).mkdir()
+    for name in FILES:
+        (tmp_path / PRIVATE / name).write_text("old")
+        (tmp_path / PRIVATE / name).chmod(0o600)
+    return tmp_path
+
+
+def served(home: Path, now: float) -> str:
+    return (home / PRIVATE / read_at(now)).read_text()
+
+
+@pytest.mark.parametrize("begin", PERIODS)
+def test_no_file_is_replaced_that_nginx_reads_or_is_about_to_read(home: Path, begin: float) -> None:
+    before = {at: served(home, at) for at in (begin, begin + PERIOD - 0.001)}
+    for early_or_late in (0.0, MARGIN - 0.1, PERIOD - MARGIN + 0.1, PERIOD - 0.001):
+        assert not replace(home, "new", begin + early_or_late)
+        assert {(home / PRIVATE / name).read_text() for name in FILES} == {"old"}
+    assert not replace(home, "new", begin + PERIOD / 2)
+    assert {at: served(home, at) for at in before} == before
+    assert served(home, begin + PERIOD) == "new"
+
+
+def test_a_renewal_is_done_after_two_periods(home: Path) -> None:
+    first, second = PERIODS
+    assert not replace(home, "new", first + PERIOD / 2)
+    assert replace(home, "new", second + PERIOD / 2)
+    assert not replace(home, "new", second + PERIOD / 2 + 1)
+    assert {(home / PRIVATE / name).read_text() for name in FILES} == {"new"}
+    assert {(home / PRIVATE / name).stat().st_mode & 0o777 for name in FILES} == {0o600}
+
+
+def test_an_instance_without_such_files_is_left_alone(tmp_path: Path) -> None:
+    assert not replace(tmp_path, "new", PERIODS[0] + PERIOD / 2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_instance_does_not_start_with_a_key_of_another_certificate(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    made, other = authority.issue_cert("a.example"), authority.issue_cert("a.example")
+    made.cert_chain_pems[0].write_to_path(tmp_path / "a.pem")
+    other.private_key_pem.write_to_path(tmp_path / "a.key")
+    settings = HttpSettings.model_validate({"tls": {"certificate": f"{tmp_path}/a.pem", "key": f"{tmp_path}/a.key"}})
+    launch = NginxHttp.launch(NginxHttp.__new__(NginxHttp), settings, launch_context(outermost=True))
+    assert launch.private is not None
+    with pytest.raises(CannotStart, match=r"a\.pem cannot be served: the key does not belong to the certificate"):
+        launch.private()
+    made.private_key_pem.write_to_path(tmp_path / "a.key")
+    assert set(launch.private()) == set(FILES)
+    assert "PRIVATE KEY" not in repr(launch) + "".join(launch.files.values())
