@@ -18,13 +18,15 @@ from xml.etree import ElementTree
 from changeover.audit.audit import Audit, Judged
 from changeover.audit.baseline import line_of
 from changeover.audit.files import Loaded
-from changeover.audit.finding import Outcome
+from changeover.audit.finding import Outcome, Severity
 from changeover.audit.rule import Rule
 from changeover.conf.place import Place, Unreadable
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LONGEST = 1024
 """Characters of a rule's description that code scanning accepts."""
+_SEVERITIES = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "recommendation"}
+"""As code scanning names them."""
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -63,6 +65,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "help": {"text": f"{rule.fix}\n\n" + "\n".join(rule.sources)},
         "helpUri": rule.sources[0],
         "defaultConfiguration": {"level": rule.severity.value},
+        "properties": {"precision": "high", "problem.severity": _SEVERITIES[rule.severity], "tags": ["reliability"]},
     }
 
 

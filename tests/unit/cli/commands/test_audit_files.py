@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from sarif_kit.validate import validation_errors
+from tests.unit.audit.expectations import audited as judged
 from typer.testing import CliRunner
 
+from changeover.audit.files import Loaded
+from changeover.audit.rules import all_rules
 from changeover.cli.main import cli
+from changeover.cli.rendering.audit_files import sarif
+from changeover.conf.place import Place, Unreadable
 
 CONF = """\
 worker_shutdown_timeout 10s;
@@ -94,6 +101,32 @@ def test_code_scanning_accepts_every_rule_and_result() -> None:
     assert not empty(run)
     for rule in run["tool"]["driver"]["rules"]:
         assert {"id", "shortDescription", "fullDescription", "help"} <= rule.keys()
+
+
+def test_the_public_schema_accepts_every_rule_and_every_kind_of_result() -> None:
+    found = [judged(rule.bad, {**rule.assume, **rule.assume_bad}, [rule]) for rule in all_rules()]
+    every = [one for each in found for one in each.judged]
+    accepted = [replace(every[0], suppressed="by a comment"), replace(every[1], suppressed="by us", outside=True)]
+    texts = {file: text for rule in all_rules() for file, text in rule.bad.items()}
+    loaded = Loaded(
+        texts=texts, unreadable=[Unreadable("broken", Place("a b.conf", 3, 4)), Unreadable("none", Place("/c"))]
+    )
+    page = json.loads(sarif(replace(found[0], judged=(*every, *accepted)), loaded, PurePath("/work")))
+    assert validation_errors(page) == []
+    (run,) = page["runs"]
+    assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} == {rule.id for rule in all_rules()}
+    assert len(run["results"]) >= len(all_rules())
+
+
+def test_the_public_schema_accepts_a_report_without_findings_and_one_of_a_broken_file() -> None:
+    Path("quiet.conf").write_text("worker_shutdown_timeout 480s;", encoding="utf-8")
+    audited("quiet.conf", "--fail-on", "error", code=0)
+    assert validation_errors(json.loads(Path("a.sarif").read_text(encoding="utf-8"))) == []
+    audited("broken.conf", code=2)
+    page = json.loads(Path("a.sarif").read_text(encoding="utf-8"))
+    assert validation_errors(page) == []
+    page["runs"][0]["tool"] = {}
+    assert validation_errors(page) != []
 
 
 def test_a_test_report_has_a_suite_for_each_file_and_a_case_for_each_finding() -> None:
