@@ -25,6 +25,7 @@ class Kind(StrEnum):
 
     NGINX = "nginx"
     HAPROXY = "haproxy"
+    ENVOY = "envoy"
     APP = "app"
 
 
@@ -98,6 +99,7 @@ class Times:
 
 _NGINX_TIME = re.compile(r"\b(\w+_time(?:out)?)(\s+)(\d+)(ms|s|m|h|d)?(\s*;)")
 _HAPROXY_TIME = re.compile(r"^(\s*(?:hard-stop-after|timeout\s+\S+)\s+)(\d+)(ms|s|m|h|d)?()\s*$", re.MULTILINE)
+_ENVOY_TIME = re.compile(r"\b(\w+_timeout|timeout|max_stream_duration):(\s*)(\d+)s\b")
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SECONDS = ("--graceful-timeout", "--timeout-graceful-shutdown", "--timeout", "-t", "--workers-kill-timeout")
 
@@ -110,6 +112,11 @@ def scaled_nginx(text: str, scale: float) -> str:
 def scaled_haproxy(text: str, scale: float) -> str:
     """With `hard-stop-after` and every `timeout` divided."""
     return _HAPROXY_TIME.sub(lambda m: f"{m[1]}{_milliseconds(m[2], m[3] or 'ms', scale)}ms", text)
+
+
+def scaled_envoy(text: str, scale: float) -> str:
+    """With every timeout divided."""
+    return _ENVOY_TIME.sub(lambda m: f"{m[1]}:{m[2]}{int(m[3]) / scale:g}s", text)
 
 
 def scaled_words(words: tuple[str, ...], scale: float) -> tuple[str, ...]:

