@@ -1,4 +1,4 @@
-"""A configuration file of the user's own in a template: its text, what is added to it, and its placeholders.
+"""A configuration file of the user's own in a template: its text, the files it names, its additions and placeholders.
 
 For the hops whose software has one file; nginx reads several. Refuses to know any syntax.
 """
@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from os.path import normpath
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -17,6 +18,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from changeover.model.chain import Tier
 from changeover.model.config_model import ConfigModel
 from changeover.model.errors import Problem, fail
+from changeover.model.instance import PRIVATE
 
 PLACEHOLDER = re.compile(r"CHANGEOVER_[A-Z0-9_]+")
 LISTEN, INNER, FOLDER = "CHANGEOVER_LISTEN", "CHANGEOVER_INNER", "CHANGEOVER_FOLDER"
@@ -27,6 +29,11 @@ class OwnFile(ConfigModel):
 
     path: str = Field(min_length=1, description="The file as the chain file names it.")
     text: str | None = Field(None, repr=False, description="What it holds.")
+    files: Mapping[str, str] = Field(
+        {},
+        repr=False,
+        description="Path from the folder of an instance -> text: files that it names by relative paths.",
+    )
 
 
 def _by_path(given: Any) -> Any:
@@ -66,22 +73,50 @@ class Change:
         return f"{self.where}: {self.what} ({self.why})"
 
 
-def with_text(own: OwnFile, folder: Path, filled: Callable[[str, Mapping[str, str]], str]) -> OwnFile:
-    """The same with its text, where it has none. `folder`: the one of the chain file. Raises ChangeoverError.
+_OF_THE_INSTANCE = frozenset({"instance.json", "lame-duck", "log", PRIVATE})
+"""What an instance has in its folder whatever its software is."""
 
-    `filled`: puts the value of each placeholder into a text.
 
-    The folder is filled in here: what a template runs must not depend on where a copy of the chain file lies.
+def with_text(
+    own: OwnFile,
+    folder: Path,
+    filled: Callable[[str, Mapping[str, str]], str],
+    named: Callable[[str], Iterable[str]],
+) -> OwnFile:
+    """The same with its text and its other files, where it has none. Raises ChangeoverError.
+
+    `folder`: the one of the chain file. `filled`: puts the value of each placeholder into a text. `named`: the files
+    that a text names. Those with a relative path belong to the template, because an undo must start what ran before;
+    the others stay where they are. The folder is filled in here: what a template runs must not depend on where a copy
+    of the chain file lies.
     """
     if own.text is not None:
         return own
+    text = filled(_read(folder, own.path), {FOLDER: str(folder)})
+    home = (folder / own.path).parent
+    names = sorted({normpath(name) for name in named(text) if _is_kept(name) and (home / name).is_file()})
+    for name in names:
+        if name.startswith("../") or name.partition("/")[0] in _OF_THE_INSTANCE:
+            raise fail(
+                f"{name} has no place in the folder of an instance, where a file with a relative path is copied",
+                where=own.path,
+                next=f"Name it by its absolute path, or with {FOLDER}; the software then reads it where it is.",
+            )
+    return own.model_copy(update={"text": text, "files": {name: _read(home, name) for name in names}})
+
+
+def _is_kept(name: str) -> bool:
+    return bool(name) and not name.startswith("/") and PLACEHOLDER.search(name) is None
+
+
+def _read(folder: Path, path: str) -> str:
+    """The text as it is, also the ends of its lines: the head of an HTTP response needs them."""
     try:
-        text = (folder / own.path).read_text(encoding="utf-8")
+        return (folder / path).read_bytes().decode()
     except OSError as error:
-        raise fail(f"{own.path} cannot be read: {error.strerror}") from error
+        raise fail(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise fail("the file is not text in UTF-8", where=own.path) from error
-    return own.model_copy(update={"text": filled(text, {FOLDER: str(folder)})})
+        raise fail("the file is not text in UTF-8", where=path) from error
 
 
 def inner_name(tier: Tier) -> str:

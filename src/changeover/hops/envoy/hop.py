@@ -12,7 +12,7 @@ from changeover.hops.envoy.behind_agents import EnvoyBehindAgents
 from changeover.hops.envoy.bootstrap import bootstrap
 from changeover.hops.envoy.external import ExternalEnvoyRouter
 from changeover.hops.envoy.external_settings import ExternalEnvoy
-from changeover.hops.envoy.own_document import filled, taken
+from changeover.hops.envoy.own_document import filled, named_files, taken
 from changeover.hops.envoy.own_rules import problems
 from changeover.hops.envoy.questions import READY_PATH
 from changeover.hops.envoy.render import render
@@ -67,7 +67,7 @@ class Envoy:
     def with_files(cls, settings: EnvoySettings, tier: Tier, chain: Chain, folder: Path) -> EnvoySettings:
         if settings.config is None or settings.config.text is not None:
             return settings
-        own = with_text(settings.config, folder, filled)
+        own = with_text(settings.config, folder, filled, named_files)
         if found := tuple(problems(own, tier, chain, frozenset(settings.model_fields_set))):
             raise ChangeoverError(*found)
         return settings.model_copy(update={"config": own})
@@ -90,7 +90,7 @@ class Envoy:
         own = own_config.render(settings, context)
         return LaunchSpec(
             (*argv, "envoy.json", *more),
-            {"envoy.json": own.text, **own.checked},
+            {"envoy.json": own.text, **own.checked, **settings.config.files},
             check=(*argv, own_config.CHECKED, "--mode", "validate"),
             known_as={own_config.CHECKED: settings.config.path},
         )

@@ -77,6 +77,23 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return yaml.safe_dump(replaced(found, values), sort_keys=False)
 
 
+def named_files(text: str) -> Iterator[str]:
+    """The files that stand for a value (`filename`). Certificates are left out: they are renewed where they are."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return  # reported where the document is read
+    yield from _filenames(found)
+
+
+def _filenames(value: Any) -> Iterator[str]:
+    for key, one in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if key == "filename" and isinstance(one, str):
+            yield one
+        elif key not in ("certificate_chain", "private_key"):
+            yield from _filenames(one)
+
+
 def replaced(value: Any, values: Mapping[str, Any]) -> Any:
     """The same with the value of each placeholder. One that is a whole text may stand for more than a text."""
     match value:

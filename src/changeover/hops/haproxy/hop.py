@@ -17,7 +17,7 @@ from changeover.hops.haproxy.external.render import render
 from changeover.hops.haproxy.external.router import ExternalHaproxyRouter
 from changeover.hops.haproxy.external.settings import ExternalHaproxy
 from changeover.hops.haproxy.own_rules import ends_tls, problems
-from changeover.hops.haproxy.own_text import filled
+from changeover.hops.haproxy.own_text import filled, named_files
 from changeover.hops.haproxy.settings import HaproxyCertificate, HaproxyHttpSettings, HaproxyTcpSettings
 from changeover.hops.own_file import with_text
 from changeover.kit import descriptors
@@ -55,7 +55,7 @@ class _Haproxy:
             return _with_paths(settings, folder, first=tier is chain.tiers[0])
         if settings.config.text is not None:
             return settings
-        own = with_text(settings.config, folder, filled)
+        own = with_text(settings.config, folder, filled, named_files)
         if found := tuple(problems(own, tier, chain, frozenset(settings.model_fields_set), http=cls.http)):
             raise ChangeoverError(*found)
         return settings.model_copy(update={"config": own})
@@ -72,7 +72,7 @@ class _Haproxy:
             names = [FILE]
         else:
             own = own_config.render(settings, context)
-            files, known_as = own.files, own.known_as
+            files, known_as = {**own.files, **settings.config.files}, own.known_as
             names = [own.main, own_config.ADDED]
         argv = (binary.find(), "-db", *(word for name in names for word in ("-f", name)))
         return LaunchSpec(argv, files, check=(*argv, "-c"), known_as=known_as)

@@ -103,6 +103,27 @@ def _escaped(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode())
 
 
+_BEFORE_A_FILE = frozenset(
+    {
+        *("errorfile", "file", "lf-file", "-f", "lua-load", "lua-load-per-thread", "ssl-dh-param-file"),
+        *("ca-file", "ca-verify-file", "crl-file"),
+    }
+)
+"""Words whose next one is a file. Certificates are left out, because they are renewed where they are."""
+_MAP = re.compile(r"\bmap(?:_\w+)?\(([^,)\s]+)")
+
+
+def named_files(text: str) -> Iterator[str]:
+    """The files that HAProxy reads besides this one, certificates left out."""
+    for line in _lines(text):
+        for word, following in zip(line.words, line.words[1:], strict=False):
+            if word in _BEFORE_A_FILE:
+                yield following
+        if line.words[:1] == ("errorfile",) and len(line.words) > 2:
+            yield line.words[2]
+        yield from (name for word in line.words for name in _MAP.findall(word))
+
+
 class Configuration:
     """A whole file. What a section does not say itself, the `defaults` before it do, or those that it names."""
 
