@@ -30,8 +30,9 @@ from changeover.platforms.gcp.api.machines import Machines
 from changeover.platforms.gcp.api.services import Services
 from changeover.platforms.gcp.looks import GroupLooks
 from changeover.platforms.gcp.policy import GroupPolicy
-from changeover.platforms.gcp.records import Records, Request, VmRecord, instance_of
+from changeover.platforms.gcp.records import Records, VmRecord, instance_of
 from changeover.platforms.gcp.router import GcpRouter, router_kind
+from changeover.platforms.gcp.vm_calls import VmCalls, Vms
 from changeover.ports import CannotStart, Preview, Router, Unknown
 
 if TYPE_CHECKING:
@@ -58,15 +59,14 @@ class GcpPlatform:
         self._templates = templates
         self._agents = agents
         self._records = records
-        self._groups = groups
         self._services = services
-        self._machines = machines
         self._look = chain.platform.look
-        self._looks = GroupLooks(groups, self._look)
+        self._looks = GroupLooks(groups, machines, self._look)
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stopped: set[str] = set()
         """Names of the VMs whose deletion this process has asked for."""
         self._policy = GroupPolicy(chain, templates, records, groups, self._locks)
+        self._calls = VmCalls(records, groups, self._looks, self._locks, self._aim)
         self._adopter = Adopter(chain, templates, records, groups, services, machines)
 
     # -- the port ------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ class GcpPlatform:
         return None if record is None else self._instance(record)
 
     async def create(self, name: str, tier: Tier, template: str) -> Instance:
-        record = self._records.vm(name) or VmRecord(name, tier.name, template, create=Request.new())
+        record = self._records.vm(name) or VmRecord(name, tier.name, template)
         if (known := self._instance(record)) is not None:
             return known
         self._records.keep_vm(record)
@@ -116,7 +116,7 @@ class GcpPlatform:
         why = "Google Cloud did not answer"
         while time.monotonic() < deadline:
             try:
-                await self._ask_for(record, tier)
+                await self._calls.create(record, _group_of(tier))
                 return await self._when_it_has_an_address(record, tier, deadline)
             except CannotStart as error:
                 why = str(error)
@@ -225,23 +225,8 @@ class GcpPlatform:
 
     # -- creating and deleting -----------------------------------------------------------------------------------
 
-    async def _ask_for(self, record: VmRecord, tier: Tier) -> None:
-        """Have the group create the VM, unless it has one of that name. Raises CannotStart, Refused, and Unknown."""
-        group = _group_of(tier)
-        async with self._locks[tier.name]:  # the group's version must stay what it is until the VM is made from it
-            if record.name in await self._looks.vms(group, fresh=True):
-                return
-            await self._policy.aim(tier, record.template)
-            assert record.create is not None
-            operation = await self._groups.create(group, record.name, record.create.id)
-            record = replace(record, create=replace(record.create, operation=operation.name))
-            self._records.keep_vm(record)
-            try:
-                await self._groups.finish(f"to create {record.name} in group {group}", operation)
-            except Refused:
-                self._records.keep_vm(replace(record, create=Request.new()))  # this id gives the same failure again
-                raise
-            await self._looks.vms(group, fresh=True)
+    async def _aim(self, tier: str, group: str, template: str, vms: Vms) -> None:
+        await self._policy.aim(self._tier(tier), template)
 
     async def _when_it_has_an_address(self, record: VmRecord, tier: Tier, deadline: float) -> Instance:
         group, path = _group_of(tier), self._templates[tier.name][record.template].path
@@ -254,7 +239,7 @@ class GcpPlatform:
                     raise CannotStart(
                         f"the group made it from {vm.template.rpartition('/')[2]}: another client has changed the group"
                     )
-                address = (await self._machines.addresses([vm])).get(vm.name) if vm.url else None
+                address = await self._looks.address(vm) if vm.url else ""
                 if address and vm.number:
                     record = replace(
                         self._records.vm(record.name) or record, number=vm.number, host=address, url=vm.url
@@ -268,32 +253,13 @@ class GcpPlatform:
         raise CannotStart(f"{why} after {tier.update.progress_deadline:.0f} s (progress_deadline)")
 
     async def _delete(self, record: VmRecord, tier: Tier) -> None:
-        """Have the group delete the VM, unless it is at it. Raises Refused, and Unknown."""
-        group = _group_of(tier)
-        vm = (await self._looks.vms(group, fresh=True)).get(record.name)
-        if vm is None or vm.action in LEAVES:
-            return
-        request = record.delete or Request.new()
-        self._records.keep_vm(record := replace(record, delete=request))
-        what = f"to delete {record.name} of group {group}"
-        url = vm.url or f"zones/{self._chain.platform.zone}/instances/{record.name}"
-        try:
-            operation = await self._groups.delete(group, [url], request.id)
-            self._records.keep_vm(record := replace(record, delete=replace(request, operation=operation.name)))
-            await self._groups.finish(what, operation)
-        except Refused:
-            self._records.keep_vm(replace(record, delete=None))
-            raise
-        vm = (await self._looks.vms(group, fresh=True)).get(record.name)
-        if vm is not None and vm.action not in LEAVES:  # skipInstancesOnValidationError: DONE, and nothing is deleted
-            self._records.keep_vm(replace(record, delete=None))
+        await self._calls.delete(record, _group_of(tier))
 
     async def _delete_unwanted(self, tier: Tier, vms: Mapping[str, ManagedVm]) -> None:
-        for record in self._unwanted(tier):
-            vm = vms.get(record.name)
-            if vm is not None and vm.action not in LEAVES:
-                with suppress(Unknown):
-                    await self._delete(record, tier)
+        there = [one for one in self._unwanted(tier) if one.name in vms and vms[one.name].action not in LEAVES]
+        for failure in await asyncio.gather(*(self._delete(one, tier) for one in there), return_exceptions=True):
+            if failure is not None and not isinstance(failure, Unknown):
+                raise failure
 
     def _unwanted(self, tier: Tier) -> Iterator[VmRecord]:
         return (record for record in self._records.vms() if record.tier == tier.name and record.unwanted)

@@ -14,7 +14,7 @@ from changeover.model.chain import Chain, Tier
 from changeover.model.platform import InstanceTemplate
 from changeover.platforms.gcp.api.calls import Refused
 from changeover.platforms.gcp.api.groups import Group, Groups
-from changeover.platforms.gcp.records import Records, Request
+from changeover.platforms.gcp.records import Records, new_id
 from changeover.ports import CannotStart, Unknown
 
 _ATTEMPTS = 5
@@ -108,7 +108,7 @@ class GroupPolicy:
         """False: another client has changed the group since it was read. `version`: its template's path."""
         versions = {version: await self._name_of(group, version)} if version else {}
         try:
-            operation = await self._groups.patch(group, Request.new().id, versions=versions, policy=policy)
+            operation = await self._groups.patch(group, new_id(), versions=versions, policy=policy)
             await self._groups.finish(f"to change group {group.name}", operation)
         except Refused as error:
             if error.is_stale:

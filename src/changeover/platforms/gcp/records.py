@@ -8,7 +8,7 @@ the API knows a repeated request id again, and the name of a VM is never used tw
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,26 @@ from changeover.model.errors import ChangeoverError, fail
 from changeover.model.instance import Address, Instance
 from changeover.platforms.gcp.api.services import Service
 
-FORMAT = 1
+FORMAT = 2
+"""2: a call may be for many VMs."""
+
+
+def new_id() -> str:
+    """A request id: a UUID, by the text of `requestId`."""
+    return str(uuid4())
 
 
 @dataclass(frozen=True)
 class Request:
-    """A mutation. `operation`: empty until the API has answered."""
+    """A mutation. `names`: of all its VMs. `operation`: empty until the API has answered."""
 
     id: str
+    names: tuple[str, ...]
     operation: str = ""
 
     @classmethod
-    def new(cls) -> Request:
-        return cls(str(uuid4()))
+    def new(cls, names: Sequence[str]) -> Request:
+        return cls(new_id(), tuple(names))
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class Records:
             return None
         try:
             stored.pop("format")
-            create, delete = _request(stored.pop("create")), _request(stored.pop("delete"))
+            create, delete = (_request(stored.pop(key), name) for key in ("create", "delete"))
             return VmRecord(**stored, create=create, delete=delete)
         except (KeyError, TypeError) as error:
             raise _damaged(file, error) from error
@@ -123,8 +130,9 @@ def instance_of(record: VmRecord, port: int, agent: int) -> Instance | None:
     return Instance(record.name, record.tier, record.template, Address(record.host, port), Address(record.host, agent))
 
 
-def _request(stored: Mapping[str, str] | None) -> Request | None:
-    return None if stored is None else Request(**stored)
+def _request(stored: Mapping[str, Any] | None, name: str) -> Request | None:
+    """Before format 2, a call was for one VM, and `names` was not written."""
+    return None if stored is None else Request(stored["id"], tuple(stored.get("names", (name,))), stored["operation"])
 
 
 def _tier(stored: Mapping[str, Any]) -> TierRecord:

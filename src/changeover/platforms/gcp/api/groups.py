@@ -98,13 +98,13 @@ class Groups:
         found = await self._calls.ask(what, self._client, "list_managed_instances", {"request": asked}, _vms)
         return {vm.name: vm for vm in found}
 
-    async def create(self, name: str, vm: str, request_id: str) -> Operation:
-        """Ask for a VM of that name from the version of the group."""
+    async def create(self, name: str, vms: Sequence[str], request_id: str) -> Operation:
+        """Ask for VMs of these names, 1,000 at most, from the version of the group."""
         types = self._calls.types
         body = getattr(types, f"{self._regional}InstanceGroupManagersCreateInstancesRequest")(
-            instances=[types.PerInstanceConfig(name=vm)]
+            instances=[types.PerInstanceConfig(name=vm) for vm in vms]
         )
-        return await self._mutate(f"to create {vm} in group {name}", "CreateInstances", name, body, request_id)
+        return await self._mutate(f"to create VMs in group {name}", "CreateInstances", name, body, request_id)
 
     async def delete(self, name: str, urls: Sequence[str], request_id: str) -> Operation:
         """Ask for these VMs, 1,000 at most, to be deleted, and the size of the group to fall by as many."""
@@ -112,8 +112,7 @@ class Groups:
         body = getattr(self._calls.types, f"{self._regional}InstanceGroupManagersDeleteInstancesRequest")(
             instances=links, skip_instances_on_validation_error=True
         )
-        names = ", ".join(url.rpartition("/")[2] for url in urls)
-        return await self._mutate(f"to delete {names} of group {name}", "DeleteInstances", name, body, request_id)
+        return await self._mutate(f"to delete VMs of group {name}", "DeleteInstances", name, body, request_id)
 
     async def finish(self, what: str, operation: Operation) -> None:
         """Wait until it is DONE. Raises Refused, and Unknown."""

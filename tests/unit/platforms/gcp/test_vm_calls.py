@@ -1,0 +1,246 @@
+"""How many calls VMs cost, what is on record before each, and what another controller makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tests.unit.in_loop import in_loop
+
+from changeover.platforms.gcp.api.calls import Refused
+from changeover.platforms.gcp.api.groups import Groups, ManagedVm
+from changeover.platforms.gcp.api.operations import Operation
+from changeover.platforms.gcp.api.retry import Failure
+from changeover.platforms.gcp.looks import GroupLooks
+from changeover.platforms.gcp.records import Records, VmRecord
+from changeover.platforms.gcp.vm_calls import MOST, VmCalls, Vms
+from changeover.ports import CannotStart, Unknown
+
+GROUP = "edge-mig"
+Call = tuple[str, tuple[str, ...], str]
+
+
+class Group:
+    """A group that has what it was asked for at once, and knows a request id again."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self.there: dict[str, str] = {}
+        """Name -> action."""
+        self.calls: list[Call] = []
+        self.failing: list[Exception] = []
+        """What the next calls fail with, before their effect."""
+        self.refused_names: set[str] = set()
+        self.lost = 0
+        """Calls whose answer is lost after their effect."""
+        self.kept = True
+        """Whether every call was on record before it was made."""
+        self.skips: set[str] = set()
+        self._known: set[str] = set()
+
+    async def vms(self, group: str, *, fresh: bool = False) -> Mapping[str, ManagedVm]:
+        await asyncio.sleep(0)
+        return {
+            name: ManagedVm(name, f"zones/z/instances/{name}", "1", action, "RUNNING", "t")
+            for name, action in self.there.items()
+        }
+
+    async def create(self, group: str, names: Sequence[str], request_id: str) -> Operation:
+        return self._mutate("create", names, request_id)
+
+    async def delete(self, group: str, urls: Sequence[str], request_id: str) -> Operation:
+        return self._mutate("delete", [url.rpartition("/")[2] for url in urls], request_id)
+
+    async def finish(self, what: str, operation: Operation) -> None:
+        if operation.error is not None:
+            raise Refused(what, operation.error)
+
+    def _mutate(self, kind: str, names: Sequence[str], request_id: str) -> Operation:
+        self.calls.append((kind, tuple(names), request_id))
+        for name in names:
+            record = self.records.vm(name)
+            request = None if record is None else record.create if kind == "create" else record.delete
+            self.kept &= request is not None and request.id == request_id and set(names) <= set(request.names)
+        if self.failing:
+            raise self.failing.pop(0)
+        if request_id not in self._known:
+            self._known.add(request_id)
+            if self.refused_names & set(names):
+                return Operation("op", True, Failure(400, "RESOURCE_ALREADY_EXISTS", "a name is taken"))
+            for name in names:
+                if name not in self.skips:
+                    self.there[name] = "CREATING" if kind == "create" else "DELETING"
+        if self.lost:
+            self.lost -= 1
+            raise Unknown("no answer")
+        return Operation("op", True)
+
+
+class Controller:
+    """One process over the records of a state folder."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.aimed: list[str] = []
+        self.cannot: Exception | None = None
+        self.calls = VmCalls(
+            group.records,
+            cast(Groups, group),
+            cast(GroupLooks, group),
+            defaultdict(asyncio.Lock),
+            self._aim,
+        )
+
+    async def _aim(self, tier: str, group: str, template: str, vms: Vms) -> None:
+        self.aimed.append(template)
+        if self.cannot is not None:
+            raise self.cannot
+
+    async def create(self, *names: str) -> list[Any]:
+        """What each creation failed with."""
+        for name in names:
+            if self.group.records.vm(name) is None:
+                self.group.records.keep_vm(VmRecord(name, "edge", "v2"))
+        records = [self.group.records.vm(name) for name in names]
+        asked = [self.calls.create(record, GROUP) for record in records if record is not None]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    async def delete(self, *names: str) -> list[Any]:
+        asked = [self.calls.delete(VmRecord(name, "edge", "v2"), GROUP) for name in names]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Group:
+    return Group(Records(tmp_path))
+
+
+@pytest.fixture
+def controller(group: Group) -> Controller:
+    return Controller(group)
+
+
+def transient() -> Refused:
+    return Refused("to create VMs", Failure(503, "backendError", "try again"))
+
+
+@in_loop
+async def test_vms_that_are_created_at_once_are_one_call_which_was_on_record_before(controller: Controller) -> None:
+    group, names = controller.group, [f"edge-v2-{n}" for n in range(5)]
+    assert await controller.create(*names) == [None] * 5
+    ((kind, called, request_id),) = group.calls
+    assert (kind, called) == ("create", tuple(names))
+    assert group.kept
+    assert controller.aimed == ["v2"]
+    for name in names:
+        record = group.records.vm(name)
+        assert record is not None
+        assert record.create is not None
+        assert (record.create.id, record.create.operation) == (request_id, "op")
+
+
+@in_loop
+async def test_a_call_is_for_a_thousand_vms_at_most(controller: Controller) -> None:
+    await controller.create(*(f"edge-v2-{n}" for n in range(MOST + 200)))
+    assert [len(names) for _, names, _ in controller.group.calls] == [MOST, 200]
+
+
+@in_loop
+async def test_a_vm_that_its_group_has_is_not_asked_for(controller: Controller) -> None:
+    controller.group.there["a"] = "CREATING"
+    await controller.create("a", "b")
+    assert [names for _, names, _ in controller.group.calls] == [("b",)]
+    assert await controller.create("a", "b") == [None, None]
+    assert len(controller.group.calls) == 1
+    assert len(controller.aimed) == 1
+
+
+@pytest.mark.parametrize("asked", [("a", "b", "c"), ("b",)])
+@in_loop
+async def test_another_controller_repeats_the_very_call_whose_answer_was_lost(
+    asked: tuple[str, ...], controller: Controller
+) -> None:
+    """With a part of the names under the same id, the API would take the others for created."""
+    group = controller.group
+    group.failing = [Unknown("the connection was lost")]
+    assert all(isinstance(one, Unknown) for one in await controller.create("a", "b", "c"))
+    assert await Controller(group).create(*asked) == [None] * len(asked)
+    assert len(set(group.calls)) == 1
+    assert sorted(group.there) == ["a", "b", "c"]
+
+
+@in_loop
+async def test_an_effect_whose_answer_was_lost_is_not_had_twice(controller: Controller) -> None:
+    group = controller.group
+    group.lost = 1
+    await controller.create("a", "b")
+    assert await Controller(group).create("a", "b", "c") == [None] * 3
+    assert [names for _, names, _ in group.calls] == [("a", "b"), ("c",)]
+
+
+@in_loop
+async def test_after_errors_of_the_server_the_same_request_is_made_again(controller: Controller) -> None:
+    group = controller.group
+    group.failing = [transient()]
+    failures = await controller.create("a", "b")
+    assert all(isinstance(one, Refused) and one.failure.transient for one in failures)
+    assert await controller.create("a", "b") == [None, None]
+    assert len(set(group.calls)) == 1
+
+
+@in_loop
+async def test_one_vm_that_is_refused_does_not_keep_the_others_from_being_created(controller: Controller) -> None:
+    group = controller.group
+    group.refused_names = {"b"}
+    found = await controller.create("a", "b", "c")
+    assert [found[0], found[2]] == [None, None]
+    assert "to create b in group edge-mig: 400: a name is taken" in str(found[1])
+    assert sorted(group.there) == ["a", "c"]
+    assert group.kept
+    assert len({request_id for _, _, request_id in group.calls}) == len(group.calls) == 4
+
+
+@in_loop
+async def test_a_group_that_another_tool_updates_makes_no_call(controller: Controller) -> None:
+    controller.cannot = CannotStart("another client is updating group edge-mig")
+    assert await controller.create("a", "b") == [controller.cannot] * 2
+    assert controller.group.calls == []
+
+
+@in_loop
+async def test_vms_that_are_deleted_at_once_are_one_call(controller: Controller) -> None:
+    group = controller.group
+    group.there = {"a": "NONE", "b": "NONE", "c": "DELETING"}
+    assert await controller.delete("a", "b", "c", "d") == [None] * 4
+    assert [(kind, names) for kind, names, _ in group.calls] == [("delete", ("a", "b"))]
+    assert group.kept
+    assert await controller.delete("a", "b") == [None, None]
+    assert len(group.calls) == 1
+
+
+@in_loop
+async def test_a_vm_that_the_group_did_not_delete_is_asked_for_again_with_another_id(controller: Controller) -> None:
+    group = controller.group
+    group.there = {"a": "NONE", "b": "NONE"}
+    group.skips = {"b"}
+    await controller.delete("a", "b")
+    group.skips = set()
+    await controller.delete("a", "b")
+    assert [names for _, names, _ in group.calls] == [("a", "b"), ("b",)]
+    assert group.calls[0][2] != group.calls[1][2]
+    assert set(group.there.values()) == {"DELETING"}
+
+
+def test_a_call_that_an_older_version_wrote_down_is_one_for_that_vm(tmp_path: Path) -> None:
+    folder = tmp_path / "vms"
+    folder.mkdir()
+    old = '{"format": 1, "name": "a", "tier": "edge", "template": "v2", "number": "", "host": "", "url": "", '
+    old += '"create": {"id": "x", "operation": ""}, "delete": null, "unwanted": false}'
+    (folder / "a.json").write_text(old)
+    group = Group(Records(tmp_path))
+    asyncio.run(Controller(group).create("a"))
+    assert group.calls == [("create", ("a",), "x")]
