@@ -112,6 +112,11 @@ class MetadataServer:
         self.asked: list[str] = []
         self.flavor = True
         """Whether it says that it is Google's."""
+        self.status = ""
+        """Answer every request with this instead, such as `503 Service Unavailable`."""
+        self.silent = False
+        """Accept requests and never answer one."""
+        self._writers: set[asyncio.StreamWriter] = set()
         self._changed = asyncio.Condition()
         self._version = 1
 
@@ -125,18 +130,25 @@ class MetadataServer:
             self._changed.notify_all()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[str]:
-        server = await asyncio.start_server(self._serve, HOST, 0)
+    async def running(self, port: int = 0) -> AsyncIterator[str]:
+        """While it runs; at its end it resets the requests that it holds, as a server that fails does."""
+        server = await asyncio.start_server(self._serve, HOST, port)
         async with server:
-            yield f"{HOST}:{server.sockets[0].getsockname()[1]}"
+            try:
+                yield f"{HOST}:{server.sockets[0].getsockname()[1]}"
+            finally:
+                for writer in self._writers:
+                    writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             await self._answer(head, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
+            self._writers.discard(writer)
             writer.close()
 
     async def _answer(self, head: str, writer: asyncio.StreamWriter) -> None:
@@ -146,6 +158,11 @@ class MetadataServer:
         self.asked.append(key)
         if "metadata-flavor: google" not in head.lower():
             writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            return
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.status:
+            writer.write(f"HTTP/1.1 {self.status}\r\nMetadata-Flavor: Google\r\nContent-Length: 0\r\n\r\n".encode())
             return
         if query.get("wait_for_change") == "true" and key in self.values:
             async with self._changed:

@@ -1,7 +1,8 @@
 """Watches Google's metadata server for notices of the machine's end: preemption, a stop, maintenance that ends it.
 
-It waits in one open request for each key (`wait_for_change`), so a notice arrives at once and the wait costs nothing.
-Without a metadata server it asks again every minute: the machine is not Google's, or its network is not up yet.
+It waits in one open request for each key (`wait_for_change`), so a notice arrives at once and the wait costs little.
+Without a metadata server it asks again every minute: the machine is not Google's, or its network is not up yet. A
+notice holds until the server takes it back: a server that fails takes back nothing.
 """
 
 from __future__ import annotations
@@ -34,16 +35,17 @@ NOTICES: Mapping[str, tuple[Collection[str], str]] = MappingProxyType(
 class MetadataTiming:
     """Seconds."""
 
-    wait: int = 60
+    wait: int = 15
     """For which the server holds a request that has nothing to report."""
-    grace: float = 15.0
-    """Beyond that, until a request counts as lost."""
+    grace: float = 5.0
+    """Beyond that, until a request counts as lost: in all less than the 30 s of a preempted VM."""
     absent: float = 5.0
-    """Between two questions for a key that is not there: a stop-state exists only while the VM stops."""
+    """Between two questions for a key that is not there: a stop-state exists only while the VM stops. Also the longest
+    pause after a server that has answered once fails to: it is Google's, and back within seconds."""
     retry: float = 1.0
-    """After the first failure; doubled with each further one, up to `rarest`."""
+    """After the first failure; doubled with each further one."""
     rarest: float = 60.0
-    """Between two questions at most: a machine that is not Google's never gets an answer."""
+    """Between two questions where none was ever answered: the machine is not Google's."""
 
 
 class Metadata:
@@ -72,16 +74,17 @@ class Metadata:
         values, words = NOTICES[key]
         seen, pause = NEVER_SEEN, self._timing.retry
         noticed: bool | None = None  # an earlier agent may have had a notice that does not hold any more
+        rarest = self._timing.rarest
         while True:
             try:
                 response = await self._ask(key, seen)
             except NoResponse as error:
                 self._failures[key] = str(error)
                 await asyncio.sleep(pause)
-                seen, pause = NEVER_SEEN, min(2 * pause, self._timing.rarest)
+                seen, pause = NEVER_SEEN, min(2 * pause, rarest)
                 continue
             self._failures.pop(key, None)
-            pause = self._timing.retry
+            pause, rarest = self._timing.retry, self._timing.absent
             found = response.status_code == 200 and response.text.strip() in values
             if found != noticed:
                 noticed = found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from tests.process.agents import MetadataServer
@@ -16,13 +17,20 @@ QUICK = MetadataTiming(wait=5, grace=5.0, absent=0.01, retry=0.01, rarest=0.02)
 Story = Callable[[MetadataServer, Metadata, "asyncio.Queue[tuple[str, bool]]"], Awaitable[None]]
 
 
-def run(story: Story, monkeypatch: pytest.MonkeyPatch, *, host: str = "", server: MetadataServer | None = None) -> None:
+def run(
+    story: Story,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    host: str = "",
+    server: MetadataServer | None = None,
+    timing: MetadataTiming = QUICK,
+) -> None:
     async def go() -> None:
         there = server or MetadataServer()
         async with there.running() as address, asyncio.timeout(20):
             monkeypatch.setenv("GCE_METADATA_HOST", host or address)
             notices: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
-            watched = Metadata(DirectClient(), lambda words, on: notices.put_nowait((words, on)), QUICK)
+            watched = Metadata(DirectClient(), lambda words, on: notices.put_nowait((words, on)), timing)
             running = asyncio.ensure_future(watched.watch())
             try:
                 await story(there, watched, notices)
@@ -120,3 +128,56 @@ def test_another_server_in_its_place_is_not_believed(monkeypatch: pytest.MonkeyP
         assert watched.state == "watched"
 
     run(story, monkeypatch, server=server)
+
+
+def test_a_server_that_fails_takes_back_no_notice_and_is_soon_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It resets what it held; what it has to say after that is found although no change happened meanwhile."""
+    server = MetadataServer()
+
+    async def go() -> None:
+        notices: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+        async with asyncio.timeout(40):
+            async with server.running() as address:
+                monkeypatch.setenv("GCE_METADATA_HOST", address)
+                watched = Metadata(DirectClient(), lambda words, on: notices.put_nowait((words, on)), QUICK)
+                running = asyncio.ensure_future(watched.watch())
+                await first(notices)
+                await server.set("maintenance-event", "TERMINATE_ON_HOST_MAINTENANCE")
+                assert await notices.get() == (NOTICES["maintenance-event"][1], True)
+            await until(lambda: watched.state.startswith("not watched"))
+            assert notices.empty()
+            server.values["preempted"] = "TRUE"
+            async with server.running(int(address.rpartition(":")[2])):
+                assert await notices.get() == ("the VM is being preempted", True)
+                await until(lambda: watched.state == "watched")
+                assert notices.empty()
+                running.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await running
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("failing", [{"status": "503 Service Unavailable"}, {"silent": True}])
+def test_errors_and_silence_of_the_server_are_no_end_of_a_notice(
+    monkeypatch: pytest.MonkeyPatch, failing: dict[str, object]
+) -> None:
+    server = MetadataServer()
+    server.values["preempted"] = "TRUE"
+
+    async def story(server: MetadataServer, watched: Metadata, notices: asyncio.Queue[tuple[str, bool]]) -> None:
+        assert (await first(notices))["the VM is being preempted"] is True
+        for name, value in failing.items():
+            setattr(server, name, value)
+        for key in server.values:  # ends the requests that it holds
+            await server.set(key, server.values[key] + " ")
+        await until(lambda: watched.state.startswith("not watched"))
+        assert notices.empty()
+
+    run(story, monkeypatch, server=server, timing=replace(QUICK, wait=1, grace=0.5))
+
+
+def test_a_server_that_once_answered_is_missed_within_the_notice_of_a_preemption() -> None:
+    """A preempted VM has 30 s: https://cloud.google.com/compute/docs/instances/preemptible"""
+    timing = MetadataTiming()
+    assert timing.wait + timing.grace + timing.absent < 30
