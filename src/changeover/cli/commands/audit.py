@@ -43,6 +43,13 @@ def audit(
     prove: Annotated[
         str, typer.Option("--prove", metavar="RULE", help="Run the examples of a rule, or of `all`, under traffic.")
     ] = "",
+    table: Annotated[
+        bool, typer.Option("--table", help="Show one replacement of each tier, and which uploads survive it.")
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Also write what --table shows to this file, as a page with a picture."),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Show also what is met, with its margin.")] = False,
     fail_on: Annotated[Severity, typer.Option("--fail-on", help="Exit 1 from this severity on.")] = Severity.WARNING,
     unknown_fails: Annotated[bool, typer.Option("--unknown-fails", help="Exit 1 if a rule cannot be judged.")] = False,
@@ -64,6 +71,9 @@ def audit(
 
     `# changeover: ignore NGX07 -- reason` in a file accepts the finding of its line, or of the next line.
 
+    `--table` judges no rule. It shows when an instance of each tier gets which signal, when its requests are cut, and
+    which uploads survive at which rate. It exits 0, or 2 if a file cannot be read or no tier is described.
+
     `--prove RULE` starts the bad and the good example of a rule on this machine, with shorter times, and sends
     requests: the bad one must lose some, the good one none. It exits 0 if both do what the rule says, 1 if not, 2 if
     their software is not installed or the rule cannot be demonstrated.
@@ -72,6 +82,21 @@ def audit(
     """
     from changeover.cli import audited  # here: `--help` imports no reader and no rule
 
+    judging = {
+        "--all": every,
+        "--unknown-fails": unknown_fails,
+        "--sarif": sarif,
+        "--junit": junit,
+        "--baseline": baseline,
+        "--create-baseline": create_baseline,
+    }
+    modes = {"--prove": prove, "--explain": explain, "--table": table, "--html": html}
+    named = [name for name, value in {**modes, **judging}.items() if value]
+    allowed = ({"--table", "--html"}, {"--prove"}, {"--explain"}, judging.keys())
+    if not any(set(named) <= set(one) for one in allowed):
+        raise typer.BadParameter(f"{' and '.join(named)} cannot be combined.")
+    if (prove or explain) and files:
+        raise typer.BadParameter(f"{named[0]} reads no file.")
     if prove:
         from changeover.cli import proved
 
@@ -92,4 +117,8 @@ def audit(
             baseline=baseline,
             create_baseline=create_baseline,
         )
+        if table or html is not None:
+            from changeover.cli import tabled
+
+            run_synchronous(json, lambda output: tabled.tabulate(output, asked, html))
         run_synchronous(json, lambda output: audited.judge(output, asked, audited.Reports(sarif, junit)))

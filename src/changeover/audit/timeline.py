@@ -1,0 +1,270 @@
+"""One replacement of each tier as a timeline: what happens when, and which uploads in flight survive it.
+
+Pure. What the files do not say makes a cell unknown, unless a limit that they do say is already too short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import PurePosixPath
+
+from changeover.audit import words
+from changeover.audit.assumptions import Assumptions
+from changeover.audit.google.facts import drain, services_in_front
+from changeover.audit.google.machines import machines, scheduling
+from changeover.audit.hops.app import App
+from changeover.audit.hops.envoy import Envoy
+from changeover.audit.hops.haproxy import Haproxy
+from changeover.audit.hops.kong import Kong
+from changeover.audit.hops.nginx import Nginx
+from changeover.audit.limits import occupied
+from changeover.audit.rules.machine.vm02 import POWER_OFF
+from changeover.audit.setting import Setting
+from changeover.audit.setting import unknown as not_known
+from changeover.audit.view import Hop, StopPath, View
+from changeover.conf.nginx import values
+from changeover.conf.place import Place
+from changeover.conf.tree import Map
+from changeover.model.chain import Drain
+from changeover.model.units import parse_seconds
+
+NEVER = float("inf")
+_GRACEFUL = {
+    "nginx": {"QUIT"},
+    "kong": {"QUIT"},
+    "haproxy": {"USR1"},
+    "envoy": {"DRAIN"},
+    "gunicorn": {"TERM"},
+    "uvicorn": {"TERM", "INT"},
+    "hypercorn": {"TERM", "INT"},
+    "granian": {"TERM", "INT"},
+}
+"""Signals at which each software finishes its requests."""
+_SIZES = (0.02, 0.2, 1.0, 5.0)
+_RATES = (0.25, 1.0, 4.0, 16.0, 64.0)
+"""Sizes and rates of the table, as multiples of the assumed ones."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """`at`: seconds after the instance begins to leave. `cuts`: whether requests in flight are cut then."""
+
+    at: float
+    what: str
+    text: str
+    place: Place
+    cuts: bool = False
+
+
+@dataclass(frozen=True)
+class Upload:
+    """`seconds`: how long it occupies the tier. `survives` is None where that is unknown."""
+
+    size: int
+    rate: float
+    seconds: float
+    survives: bool | None
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """The replacement of one instance of a tier. `behind`: the hops in front. `unknown`: what is missing."""
+
+    name: str
+    software: str
+    place: Place
+    behind: tuple[str, ...]
+    buffered: bool
+    moments: tuple[Moment, ...]
+    unknown: tuple[str, ...]
+    uploads: tuple[Upload, ...]
+
+    @property
+    def cut(self) -> float:
+        """Seconds after which what is in flight is cut; infinite if nothing that is known cuts it."""
+        return min((one.at for one in self.moments if one.cuts), default=NEVER)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    tiers: tuple[Replacement, ...]
+    sizes: tuple[int, ...]
+    rates: tuple[float, ...]
+
+
+def timeline(view: View, asked: Assumptions) -> Timeline:
+    """Tiers from the edge inward, then those of a chain file."""
+    sizes = tuple(max(1, int(asked.upload * one)) for one in _SIZES)
+    rates = tuple(asked.client_rate * one for one in _RATES)
+    tiers = [_of_hop(view, hop, asked, sizes, rates) for hop in _inward(view)]
+    tiers += [_of_tier(tier, asked, sizes, rates) for chain in view.chains for tier in chain.tiers]
+    return Timeline(tuple(tiers), sizes, rates)
+
+
+def _inward(view: View) -> list[Hop]:
+    def depth(hop: Hop) -> int:
+        return max((1 + depth(link.front) for link in view.in_front(hop)), default=0)
+
+    return sorted(view.hops, key=depth)
+
+
+def _of_hop(view: View, hop: Hop, asked: Assumptions, sizes: tuple[int, ...], rates: tuple[float, ...]) -> Replacement:
+    events = list(_events(view, hop))
+    moments = sorted((one for one in events if isinstance(one, Moment)), key=lambda one: one.at)
+    missing = [one for one in events if isinstance(one, str)]
+    cut = min((one.at for one in moments if one.cuts), default=NEVER)
+    pinned = _pinned(view, hop)
+    if pinned.value is None and cut != NEVER:
+        missing.append(_lacking(pinned))
+    uploads = []
+    for size, rate in product(sizes, rates):
+        seconds = occupied(view, hop, replace(asked, upload=size, client_rate=rate))
+        uploads.append(Upload(size, rate, seconds, _survives(seconds + (pinned.value or 0.0), cut, missing)))
+    return Replacement(
+        hop.name,
+        hop.software,
+        hop.place,
+        tuple(dict.fromkeys(link.front.name for link in view.in_front(hop))),
+        view.buffered(hop),
+        tuple(moments),
+        tuple(missing),
+        tuple(uploads),
+    )
+
+
+def _survives(seconds: float, cut: float, missing: Sequence[str]) -> bool | None:
+    if cut < seconds:
+        return False
+    return None if missing else True
+
+
+def _events(view: View, hop: Hop) -> Iterator[Moment | str]:
+    """What happens when, and what is missing to know it."""
+    start, on_google = 0.0, False
+    for service in services_in_front(view, hop):
+        found, on_google = drain(service), True
+        yield Moment(0.0, "leaves its load balancer", service.object, service.place)
+        if found.value is None:
+            yield _lacking(found)
+        else:
+            start = found.value
+            yield Moment(start, "drain ends", found.text, found.place)
+    stop = _stop(view, hop)
+    if isinstance(stop, str):
+        yield stop
+    else:
+        yield from _stopped(hop, stop, start)
+    if on_google and (power := _power_off(view)) is not None:
+        if power.value is None:
+            yield _lacking(power)
+        else:
+            yield Moment(start + power.value, "power off", power.text, power.place, cuts=True)
+
+
+def _lacking(found: Setting[float]) -> str:
+    return f"{found.text}: {found.missing}" if found.text else found.missing
+
+
+def _power_off(view: View) -> Setting[float] | None:
+    """How long a machine has once it is deleted; None if the files describe none, or several."""
+    found = machines(view.google)
+    if len(found) != 1:
+        return None
+    path = (*scheduling(found[0]), "gracefulShutdown")
+    on = found[0].flag((*path, "enabled"), False, "false")
+    if not on.value:
+        value = None if on.value is None else POWER_OFF
+        return Setting(value, on.place, f"{found[0].object} has no graceful shutdown", on.missing)
+    return found[0].number((*path, "maxDuration", "seconds"), 600.0, "600")
+
+
+def _stop(view: View, hop: Hop) -> StopPath | str:
+    """How the hop is stopped; or what is missing."""
+    found = view.stops_of(hop.software)
+    for near in (_folder, _file):  # of several, the one beside it
+        if len(found) > 1:
+            found = [one for one in found if near(one.place) == near(hop.place)] or found
+    if not found:
+        return f"how {hop.software} is stopped: its systemd unit, Dockerfile or compose file"
+    if len(found) > 1:
+        return f"which of {', '.join(one.object for one in found)} stops it"
+    return found[0] if found[0].signals else found[0].missing or "the signal that stops it"
+
+
+def _folder(place: Place) -> str:
+    return str(PurePosixPath(place.file).parent)
+
+
+def _file(place: Place) -> str:
+    return place.file
+
+
+def _stopped(hop: Hop, stop: StopPath, start: float) -> Iterator[Moment | str]:
+    gentle = _GRACEFUL.get(hop.software, set())
+    hard = [one for one in stop.signals if one.name not in gentle]
+    for one in stop.signals:
+        name = "is asked to drain" if one.name == "DRAIN" else f"SIG{one.name}"
+        yield Moment(start + one.at, name, one.text, one.place, cuts=one in hard)
+    if not hard:
+        yield stop.missing or "the time until SIGKILL"
+    first = stop.signals[0]
+    if first.name not in gentle:
+        return
+    grace = _grace(hop)
+    if grace.value is None:
+        yield _lacking(grace)
+    elif grace.value != NEVER and (not hard or first.at + grace.value < hard[0].at):
+        yield Moment(start + first.at + grace.value, "grace ends", grace.text, grace.place, cuts=True)
+
+
+def _grace(hop: Hop) -> Setting[float]:
+    """How long the software itself lets requests finish after the graceful signal."""
+    match hop:
+        case Nginx():
+            return hop.main.setting("worker_shutdown_timeout", values.seconds, NEVER, "without a limit")
+        case Haproxy():
+            return hop.hard_stop
+        case Envoy():
+            return Setting(NEVER, hop.place, "Envoy drains until it is stopped")
+        case App():
+            return hop.graceful
+        case Kong():
+            return hop.setting("nginx_main_worker_shutdown_timeout", values.seconds, NEVER, "without a limit")
+        case _:
+            return not_known(hop.place, "", f"how long {hop.software} lets its requests finish")
+
+
+def _pinned(view: View, hop: Hop) -> Setting[float]:
+    """How long a connection through a TCP proxy takes new requests, which the proxy cannot tell from old ones."""
+    if hop.sees_requests:
+        return Setting(0.0, hop.place, "")
+    lives = [link.target.pool_lifetime for link in view.in_front(hop)]
+    if lacking := [one for one in lives if one.value is None]:
+        return lacking[0]
+    if not lives:
+        return not_known(hop.place, "", "the hop in front: how long it uses a connection for new requests")
+    return max(lives, key=lambda one: one.value or 0.0)
+
+
+def _of_tier(tier: Map, asked: Assumptions, sizes: tuple[int, ...], rates: tuple[float, ...]) -> Replacement:
+    """A tier of a chain file: changeover drains it, and stops it when nothing is in flight."""
+    drained, text = tier.get("drain"), tier.text("drain", "deadline")
+    where = drained.keys.get("deadline", tier.place) if isinstance(drained, Map) else tier.place
+    cuts = (tier.text("drain", "policy") or Drain().policy) == "cut"
+    moments, missing, cut = [Moment(0.0, "leaves its routers", "drain", tier.place)], [], NEVER
+    try:
+        deadline = float(parse_seconds(text)) if text is not None else Drain().deadline
+    except ValueError:
+        missing += ["drain.deadline as a time with its unit"] if cuts else []
+    else:
+        shown = f"drain.deadline {text}" if text else f"drain.deadline is not set, so it is {words.span(deadline)}"
+        moments.append(Moment(deadline, "deadline", shown if cuts else f"{shown}: reported, cuts nothing", where, cuts))
+        cut = deadline if cuts else NEVER
+    uploads = []
+    for size, rate in product(sizes, rates):
+        seconds = replace(asked, upload=size, client_rate=rate).request_seconds
+        uploads.append(Upload(size, rate, seconds, _survives(seconds, cut, missing)))
+    name, kind = tier.text("name") or "", tier.text("kind") or ""
+    return Replacement(f"tier {name}", kind, tier.place, (), False, tuple(moments), tuple(missing), tuple(uploads))
