@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from changeover.conf.compose import ComposeFile
 from changeover.conf.dockerfile import DockerFile, Instruction
 from changeover.conf.document import Document
+from changeover.conf.kubernetes import KubernetesFile
 from changeover.conf.place import Place
 from changeover.conf.supervisord import SupervisorFile
 from changeover.conf.systemd import UnitFile
@@ -70,6 +71,10 @@ def commands(documents: Sequence[Document]) -> Iterator[Command]:
                 for name, service in one.services.items.items():
                     if isinstance(service, Map):
                         yield from _of_service(name, service)
+            case KubernetesFile():
+                for pod in one.pods:
+                    for container in pod.spec.maps("containers"):
+                        yield from _of_container(container)
             case SupervisorFile():
                 for program in one.programs:
                     if (value := program.values.get("command")) is not None:
@@ -104,6 +109,15 @@ def _of_service(name: str, service: Map) -> Iterator[Command]:
         elif isinstance(found, Word) and not found.null:
             yield from _command(f"service {name}", found.word, service.keys[key], "compose", shell=False)
             return
+
+
+def _of_container(container: Map) -> Iterator[Command]:
+    """`command` and `args` together; without `command` the image's own entrypoint is not known."""
+    given = [(key, one) for key in ("command", "args") if isinstance(one := container.get(key), Items)]
+    words = [one.word for _, items in given for one in items.values if isinstance(one, Word)]
+    if words:
+        name = f"container {container.text('name') or ''}".strip()
+        yield from _command(name, shlex.join(words), container.keys[given[0][0]], "Kubernetes", shell=False)
 
 
 def _command(object: str, text: str, place: Place, manager: str, *, shell: bool) -> Iterator[Command]:

@@ -92,7 +92,10 @@ class Signal:
 
 @dataclass(frozen=True)
 class StopPath:
-    """How an instance is stopped where it runs. `missing` is set where a command cannot be judged."""
+    """How an instance is stopped where it runs. `missing` is set where a command cannot be judged.
+
+    `pod`: it is a container of a pod, whose time until SIGKILL K8S01 judges.
+    """
 
     software: str
     object: str
@@ -101,6 +104,11 @@ class StopPath:
     reload: Place | None = None
     """Where the configuration says how to reload it."""
     missing: str = ""
+    pod: bool = False
+
+    def wait(self, signal: Signal) -> float:
+        """Seconds from the first signal to another."""
+        return signal.at - self.signals[0].at
 
 
 @dataclass(frozen=True)

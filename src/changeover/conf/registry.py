@@ -19,6 +19,7 @@ from changeover.conf import (
     haproxy,
     hcl,
     kong,
+    kubernetes,
     supervisord,
     systemd,
 )
@@ -53,6 +54,7 @@ READERS: tuple[Reader, ...] = (
         google.recognises,
         google.read,
     ),
+    Reader("Kubernetes manifests", kubernetes.recognises, kubernetes.read),
     Reader("Kong: kong.conf, KONG_* variables, declarative configuration, decK", kong.recognises, kong.read),
     NGINX,
 )

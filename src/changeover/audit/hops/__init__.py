@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.hops import app, containers, envoy, haproxy, kong, nginx, systemd
+from changeover.audit.hops import app, containers, envoy, haproxy, kong, kubernetes, nginx, systemd
 from changeover.audit.view import Hop, StopPath
 from changeover.conf.document import Document
 
@@ -19,4 +19,8 @@ HOPS: tuple[Callable[[Sequence[Document], Assumptions], Iterator[Hop]], ...] = (
     envoy.hops,
     app.hops,
 )
-STOPS: tuple[Callable[[Sequence[Document]], Iterator[StopPath]], ...] = (systemd.stops, containers.stops)
+STOPS: tuple[Callable[[Sequence[Document]], Iterator[StopPath]], ...] = (
+    systemd.stops,
+    containers.stops,
+    kubernetes.stops,
+)

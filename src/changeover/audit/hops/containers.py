@@ -6,10 +6,10 @@ stopwaitsecs, 10 too (docs.docker.com/reference/cli/docker/container/stop, super
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from changeover.audit.commands import SERVERS, Command, commands
+from changeover.audit.images import bare_signal, official
 from changeover.audit.view import Signal, StopPath
 from changeover.conf.compose import ComposeFile, seconds
 from changeover.conf.dockerfile import DockerFile
@@ -19,15 +19,6 @@ from changeover.conf.tree import Map
 
 WAIT = 10.0
 """Seconds, of Docker and of supervisord."""
-_IMAGES = {
-    "nginx": ("nginx", "QUIT"),
-    "openresty": ("nginx", "QUIT"),
-    "kong": ("kong", "QUIT"),
-    "haproxy": ("haproxy", "USR1"),
-    "envoy": ("envoy", "TERM"),
-}
-"""Official images -> their software and their STOPSIGNAL."""
-_NUMBERS = {"1": "HUP", "2": "INT", "3": "QUIT", "9": "KILL", "10": "USR1", "12": "USR2", "15": "TERM"}
 
 
 def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
@@ -48,7 +39,7 @@ def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
                 if start is not None and (software := start.software) is not None:
                     signal, wait = program.values.get("stopsignal"), program.values.get("stopwaitsecs")
                     text = f"stopsignal={signal.value}" if signal else "stopsignal is not set, so it is TERM"
-                    name_ = _name(signal.value if signal else "TERM")
+                    name_ = bare_signal(signal.value if signal else "TERM")
                     after = wait.value if wait else "10"
                     limit = float(after) if after.isdigit() else None
                     kill = f"stopwaitsecs={after}" if wait else "stopwaitsecs is not set, so it is 10"
@@ -75,13 +66,13 @@ def _image(image: DockerFile, start: Command | None) -> Iterator[StopPath]:
 def image_signal(image: DockerFile, start: Command | None) -> tuple[str, Signal] | None:
     """The software of an image, and the signal that stops it."""
     base = next((one for one in reversed(image.instructions) if one.name == "FROM"), None)
-    known = _IMAGES.get(_base(base.value)) if base else None
+    known = official(base.value) if base else None
     software = (start.software if start else None) or (known[0] if known else None)
     if software is None or base is None:
         return None
     given = next((one for one in reversed(image.last_stage) if one.name == "STOPSIGNAL"), None)
     if given is not None:
-        return software, Signal(0.0, _name(given.value), given.place, f"STOPSIGNAL {given.value}")
+        return software, Signal(0.0, bare_signal(given.value), given.place, f"STOPSIGNAL {given.value}")
     name = known[1] if known and known[0] == software else "TERM"
     place = start.place if start else base.place
     return software, Signal(0.0, name, place, f"STOPSIGNAL is not set, so it is SIG{name}")
@@ -96,7 +87,7 @@ def _service(
     starts: dict[tuple[str, str], Command],
 ) -> Iterator[StopPath]:
     software = start.software if start else None
-    known = _IMAGES.get(_base(service.text("image") or ""))
+    known = official(service.text("image") or "")
     signal_name = known[1] if known else "TERM"
     software = software or (known[0] if known else None)
     text, place = f"stop_signal is not set, so it is SIG{signal_name}", service.place
@@ -108,7 +99,7 @@ def _service(
     if software is None:
         return
     if (given := service.text("stop_signal")) is not None:
-        signal_name, text, place = _name(given), f"stop_signal: {given}", service.keys["stop_signal"]
+        signal_name, text, place = bare_signal(given), f"stop_signal: {given}", service.keys["stop_signal"]
     grace = service.text("stop_grace_period")
     limit = WAIT if grace is None else seconds(grace)
     kill = "stop_grace_period is not set, so it is 10 s" if grace is None else f"stop_grace_period: {grace}"
@@ -119,18 +110,6 @@ def _service(
     )
     missing = "" if limit is not None else "stop_grace_period as a duration"
     yield StopPath(software, f"service {name}", service.keys.get("image", service.place), signals, missing=missing)
-
-
-def _base(image: str) -> str:
-    """`docker.io/library/nginx:1.27 AS x` -> `nginx`."""
-    return re.split(r"[:@]", image.split()[-3 if " as " in image.lower() else -1] if image.split() else "")[0].rsplit(
-        "/", 1
-    )[-1]
-
-
-def _name(signal: str) -> str:
-    bare = signal.strip().strip("\"'").upper().removeprefix("SIG")
-    return _NUMBERS.get(bare, bare)
 
 
 __all__ = ["SERVERS", "image_signal", "stops"]

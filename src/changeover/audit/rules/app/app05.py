@@ -14,7 +14,7 @@ from changeover.audit.view import View
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for command in view.commands:
-        if command.software is None or command.manager not in {"Dockerfile", "compose"}:
+        if command.software is None or command.manager not in {"Dockerfile", "compose", "Kubernetes"}:
             continue
         first = command.words[0] if command.words else ""
         if not command.shell or first == "exec":

@@ -16,7 +16,7 @@ from changeover.audit.view import View
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
-    for stop in [one for software in sorted(SERVERS) for one in view.stops_of(software)]:
+    for stop in [one for software in sorted(SERVERS) for one in view.stops_of(software) if not one.pod]:
         hops = [hop for hop in view.of(App) if hop.software == stop.software]
         need = max((occupied(view, hop, asked) for hop in hops), default=asked.request_seconds)
         kill = next((one for one in stop.signals if one.name == "KILL"), None)
@@ -24,11 +24,11 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             yield unknown(stop.place, stop.object, "the time until SIGKILL is not known", stop.missing or "that time")
             continue
         yield upload_fits(
-            Setting(kill.at, kill.place, kill.text),
+            Setting(stop.wait(kill), kill.place, kill.text),
             need,
             stop.object,
             asked,
-            consequence=f"a GET survives; a POST in flight is cut {words.span(kill.at)} after the stop begins, "
+            consequence=f"a GET survives; a POST in flight is cut {words.span(stop.wait(kill))} after the stop begins, "
             "unless the instance was drained first",
             fix=f"{need + 20:.0f} s until SIGKILL, or drain the instance before it is stopped",
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.finding import Effect, Finding, Severity, unknown, violated
+from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.hops.kong import Kong
 from changeover.audit.limits import occupied, upload_fits
 from changeover.audit.rule import KONG, Rule
@@ -33,15 +33,20 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 fix=f"kong quit --timeout {need + 30:.0f}, after kong drain",
                 numbers={"signal": hard.name},
             )
-        elif hard.at >= GIVES_UP:
+        elif stop.pod:
+            yield met(
+                stop.signals[0].place, stop.object, f"{stop.signals[0].text}; K8S01 judges the time until SIGKILL"
+            )
+        elif stop.wait(hard) >= GIVES_UP:
             decides = hard if hard.name == "KILL" else stop.signals[0]
-            text = f"{decides.text}: {words.span(hard.at)} until SIG{hard.name}"
+            wait = stop.wait(hard)
+            text = f"{decides.text}: {words.span(wait)} until SIG{hard.name}"
             yield upload_fits(
-                Setting(hard.at, decides.place, text),
+                Setting(wait, decides.place, text),
                 need,
                 stop.object,
                 asked,
-                consequence=f"a GET survives; a POST in flight is cut {words.span(hard.at)} after the stop begins",
+                consequence=f"a GET survives; a POST in flight is cut {words.span(wait)} after the stop begins",
                 fix=f"kong quit --timeout {need + 30:.0f} and a TimeoutStopSec above it",
             )
     if not stops:

@@ -17,8 +17,8 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         if hard is None or stop.signals[0].name != "QUIT":
             continue  # KNG01 is about it
         first = stop.signals[0]
-        if hard.at >= GIVES_UP:
-            yield met(first.place, stop.object, f"{first.text}: the next signal comes {hard.at:g} s later")
+        if stop.wait(hard) >= GIVES_UP:
+            yield met(first.place, stop.object, f"{first.text}: the next signal comes {stop.wait(hard):g} s later")
         else:
             yield violated(
                 first.place,
@@ -28,7 +28,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are cut as soon as the unit is stopped or restarted",
                 fix="no ExecStop; KillSignal=SIGQUIT, KillMode=mixed",
-                numbers={"seconds_between": hard.at},
+                numbers={"seconds_between": stop.wait(hard)},
             )
 
 

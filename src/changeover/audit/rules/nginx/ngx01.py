@@ -20,7 +20,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             continue
         first = stop.signals[0]
         hard = next((one for one in stop.signals if one.name != "QUIT"), None)
-        if hard is None or (first.name == "QUIT" and hard.at >= GIVES_UP):
+        if hard is None or (first.name == "QUIT" and stop.wait(hard) >= GIVES_UP):
             yield met(first.place, stop.object, f"{first.text}: nginx gets SIGQUIT and finishes its requests")
             continue
         after = "" if first.name != "QUIT" else f": {first.text} returns at once, then systemd acts"

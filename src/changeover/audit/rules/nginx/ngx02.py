@@ -19,19 +19,19 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     hops = [*view.of(NginxHttp), *view.of(NginxStream)]
     need = max((occupied(view, hop, asked) for hop in hops), default=asked.request_seconds)
     for stop in view.stops_of("nginx"):
-        if not stop.signals or stop.signals[0].name != "QUIT":
-            continue  # NGX01 is about it
+        if not stop.signals or stop.signals[0].name != "QUIT" or stop.pod:
+            continue  # NGX01 and K8S01 are about it
         hard = next((one for one in stop.signals if one.name != "QUIT"), None)
         if hard is None:
             yield unknown(stop.place, stop.object, "no signal follows SIGQUIT", stop.missing or "how the stop ends")
-        elif hard.at >= GIVES_UP:
-            by = f"{stop.signals[0].text if hard.name != 'KILL' else hard.text}: {words.span(hard.at)} after SIGQUIT"
+        elif (wait := stop.wait(hard)) >= GIVES_UP:
+            by = f"{stop.signals[0].text if hard.name != 'KILL' else hard.text}: {words.span(wait)} after SIGQUIT"
             yield upload_fits(
-                Setting(hard.at, stop.signals[0].place if hard.name != "KILL" else hard.place, by),
+                Setting(wait, stop.signals[0].place if hard.name != "KILL" else hard.place, by),
                 need,
                 stop.object,
                 asked,
-                consequence=f"a GET survives; a POST in flight is cut {words.span(hard.at)} after the stop begins, "
+                consequence=f"a GET survives; a POST in flight is cut {words.span(wait)} after the stop begins, "
                 "unless the instance was drained first",
                 fix=f"TimeoutStopSec={need + 15:.0f} with KillSignal=SIGQUIT, or drain the instance before it stops",
             )

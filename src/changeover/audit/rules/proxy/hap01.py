@@ -61,8 +61,10 @@ def _stopped(stop: StopPath, longest: float, asked: Assumptions) -> Finding:
     if hard is None:
         missing = stop.missing or "how long it has until SIGKILL"
         return unknown(first.place, stop.object, f"{first.text}: a soft stop", missing)
-    text = f"{hard.text}: SIG{hard.name} {words.span(hard.at)} after the soft stop"
-    return _judged(Setting(hard.at, hard.place, text), longest, stop.object, asked, f"{words.span(longest + 30)}")
+    text = f"{hard.text}: SIG{hard.name} {words.span(stop.wait(hard))} after the soft stop"
+    return _judged(
+        Setting(stop.wait(hard), hard.place, text), longest, stop.object, asked, f"{words.span(longest + 30)}"
+    )
 
 
 def _judged(limit: Setting[float], need: float, object: str, asked: Assumptions, fix: str) -> Finding:
