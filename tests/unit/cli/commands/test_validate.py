@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,11 @@ def validate(folder: Path, text: str | None = None, *, code: int = 0, **more: st
     return json.loads(result.stdout)
 
 
-def test_a_chain_that_can_start_is_valid(tmp_path: Path) -> None:
+def test_a_chain_that_can_start_is_valid(tmp_path: Path, taken: str) -> None:
     printed = validate(tmp_path)
     assert printed["valid"] is True
     assert [tier["name"] for tier in printed["tiers"]] == ["edge", "runtime"]
-    insist("validate", printed, validate(tmp_path, "tiers: 1", code=1), validate(tmp_path, listen=taken()))
+    insist("validate", printed, validate(tmp_path, "tiers: 1", code=1), validate(tmp_path, listen=taken))
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*/chain.yaml")), ids=lambda file: file.parent.name)
@@ -104,17 +105,15 @@ def test_the_program_of_an_application_must_exist(tmp_path: Path, program: str, 
     assert [one["where"] for one in printed["problems"]] == [where] * (not found)
 
 
-def taken() -> str:
-    """An address that is in use until the end of the tests."""
-    TAKEN.listen()
-    return f"127.0.0.1:{TAKEN.getsockname()[1]}"
+@pytest.fixture
+def taken() -> Iterator[str]:
+    """An address that is in use."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-TAKEN = socket.create_server(("127.0.0.1", 0))
-
-
-def test_an_address_that_is_in_use_is_a_warning(tmp_path: Path) -> None:
-    printed = validate(tmp_path, listen=taken())
+def test_an_address_that_is_in_use_is_a_warning(tmp_path: Path, taken: str) -> None:
+    printed = validate(tmp_path, listen=taken)
     assert printed["valid"]
     assert [one["where"] for one in printed["warnings"]] == ["listen"]
 
@@ -125,9 +124,9 @@ def test_a_file_that_is_not_there_cannot_be_checked(tmp_path: Path) -> None:
     assert "changeover init" in result.stderr
 
 
-def test_as_text_each_finding_is_a_line_and_the_last_line_is_the_result(tmp_path: Path) -> None:
+def test_as_text_each_finding_is_a_line_and_the_last_line_is_the_result(tmp_path: Path, taken: str) -> None:
     file = tmp_path / "chain.yaml"
-    file.write_text(CHAIN.format(listen=taken(), more=""))
+    file.write_text(CHAIN.format(listen=taken, more=""))
     result = CliRunner(env={"COLUMNS": "1000"}).invoke(cli, ["validate", "-f", str(file)])
     first, *_, last = result.stdout.splitlines()
     assert first.startswith("warning: listen: nothing can listen on 127.0.0.1:")
