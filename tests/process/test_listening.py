@@ -7,7 +7,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -26,7 +28,9 @@ def app(environ, start_response):
 """
 NODE = """
 const server = require("http").createServer((request, response) => {
-  setTimeout(() => response.end("node"), request.url === "/slow" ? 2000 : 0);
+  const slow = request.url === "/slow";
+  if (slow) require("fs").writeFileSync("slow.seen", "");
+  setTimeout(() => response.end("node"), slow ? 2000 : 0);
 });
 server.listen(process.env.SOCKET || { fd: 3 });
 process.on("SIGTERM", () => server.close());
@@ -56,19 +60,22 @@ def chain(folder: Path) -> Iterator[Chain]:
         "unix-uvicorn": {"command": [*uvicorn, "--uds", "{socket}"], **unix},
         "unix-node": {"command": node, "env": {"SOCKET": "{socket}"}, **unix},
     }
-    tiers = [
-        {"name": "edge", "kind": "nginx", "size": 1, "templates": {"v1": {"tls": False}}},
-        {
-            "name": "app",
-            "kind": "app",
-            "size": 1,
-            "templates": templates,
-            "health": {"path": "/", "interval": "100ms"},
-            "update": {"min_ready": "100ms", "progress_deadline": "20s"},
-        },
-    ]
+    with serving(folder, {"name": "edge", "kind": "nginx", "templates": {"v1": {"tls": False}}}, templates) as found:
+        yield found
+
+
+@contextmanager
+def serving(folder: Path, front: dict[str, Any], templates: dict[str, Any]) -> Iterator[Chain]:
+    app = {
+        "name": "app",
+        "kind": "app",
+        "size": 1,
+        "templates": templates,
+        "health": {"path": "/", "interval": "100ms"},
+        "update": {"min_ready": "100ms", "progress_deadline": "20s"},
+    }
     file = folder / "chain.yaml"
-    file.write_text(yaml.safe_dump({"tiers": tiers}, sort_keys=False))
+    file.write_text(yaml.safe_dump({"tiers": [{"size": 1, **front}, app]}, sort_keys=False))
     found = Chain(folder, file)
     try:
         found.up()
@@ -99,3 +106,20 @@ def test_a_request_at_a_unix_socket_holds_the_drain_until_it_is_answered(chain: 
         assert slow.result().text == "node"
     (left,) = [one for one in rolled["instances"] if one["template"] == "unix-node"]
     assert (left["died"], left["killed"], left["cut"]) == (False, False, None)
+
+
+def test_behind_an_envoy_the_kernel_shows_the_request_that_holds_the_drain() -> None:
+    """Envoy closes its idle connections to an instance that it removed, so each that is left carries a request."""
+    with tempfile.TemporaryDirectory(prefix="listen-") as made:
+        (folder := Path(made)).joinpath("server.js").write_text(NODE)
+        template = {"command": [shutil.which("node"), "server.js"], "env": {"SOCKET": "{socket}"}, "listen": "unix"}
+        templates = {"v1": template, "v2": {**template, "umask": "077"}}
+        with serving(folder, {"name": "gateway", "kind": "envoy", "templates": {"v1": {}}}, templates) as chain:
+            with asking(chain) as answers, ThreadPoolExecutor() as clients:
+                slow = clients.submit(chain.get, "/slow")
+                until((folder / "slow.seen").exists, "the request at its instance")
+                rolled = chain.roll("app", "v2")
+                assert slow.result().text == "node"
+            assert set(answers) == {"node"}
+            (left,) = [one for one in rolled["instances"] if one["template"] == "v1"]
+            assert (left["died"], left["killed"], left["cut"]) == (False, False, None)

@@ -70,6 +70,24 @@ def open_connections(port: int, host: str = "") -> int:
         return sum(_listed(port, table) for table in ("tcp", "tcp6"))
 
 
+_LISTENS = "00010000"
+"""The flag of a listening socket in /proc/net/unix. Its connections have the same path."""
+
+
+def at_unix_socket(path: str) -> int | None:
+    """Connections to the Unix socket at `path`, including those in its accept queue.
+
+    None where nothing listens under that name: a server may have bound it under another one.
+    """
+    count, listens = 0, False
+    for line in Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape").splitlines()[1:]:
+        fields = line.split(maxsplit=7)
+        if fields[7:] == [path]:
+            count += fields[3] != _LISTENS
+            listens |= fields[3] == _LISTENS
+    return count if listens else None
+
+
 def _listed(port: int, table: str) -> int:
     suffix = f":{port:04X}"
     count = 0

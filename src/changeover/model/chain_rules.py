@@ -41,7 +41,7 @@ def violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
             *_affinity_name(chain, tier, routed.get(tier.name), hops),
             *_readiness(tier, hops),
             *_inherited(tier),
-            *_unix_socket(tier, routed.get(tier.name)),
+            *_unix_socket(tier, routed.get(tier.name), hops),
             *_checks(tier, routed.get(tier.name), hops),
             *_one_router(tier, routed.get(tier.name)),
             *_panic(tier, routed.get(tier.name), hops),
@@ -89,9 +89,11 @@ def _inherited(tier: Tier) -> Iterator[RuleViolation]:
         )
 
 
-def _unix_socket(tier: Tier, outer: Tier | None) -> Iterator[RuleViolation]:
-    """Only the load balancer of the platform reaches instances at Unix sockets."""
+def _unix_socket(tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[RuleViolation]:
+    """The load balancer of the platform reaches instances at Unix sockets, and so do some hops."""
     kind = outer.kind if outer is not None else (tier.router or {}).get("kind")
+    if outer is not None and hops[outer.kind].reaches_sockets:
+        return
     for name, template in tier.templates.items():
         if template.get("listen") == "unix" and kind is not None:
             yield RuleViolation(

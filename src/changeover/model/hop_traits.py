@@ -52,6 +52,8 @@ class HopTraits:
     """The key of a template with which it can also be the last tier: a configuration that answers requests itself."""
     routes_inward: bool = False
     """Whether it balances over the tier behind it, instead of that tier's load balancer: `ports.RoutesInward`."""
+    reaches_sockets: bool = False
+    """Whether it then reaches instances at Unix sockets, and keeps no idle connection to one that it removed."""
     routes_by_agents: bool = False
     """Whether an agent beside it can keep the member list of the tier behind: `ports.RoutesByAgents`."""
     panics: bool = True

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from changeover.kit.sockets import can_listen, cannot_listen, free_port, open_connections
+from changeover.kit.sockets import at_unix_socket, can_listen, cannot_listen, free_port, open_connections
 
 HOST = "127.0.0.1"
 
@@ -64,3 +65,21 @@ def test_a_port_whose_number_ends_alike_is_another(listener: socket.socket) -> N
     port = listener.getsockname()[1]
     with socket.create_connection((HOST, port)):
         assert open_connections(port & 0xFFF) == 0
+
+
+def test_connections_to_a_unix_socket_count_from_connect_on_until_they_are_closed(tmp_path: Path) -> None:
+    path = str(tmp_path / "a socket")
+    assert at_unix_socket(path) is None
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        assert at_unix_socket(path) == 0
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            assert at_unix_socket(path) == 1  # nobody has accepted it
+            accepted, _ = server.accept()
+            assert at_unix_socket(path) == 1
+        with accepted:
+            assert at_unix_socket(path) == 1  # its request may still be served
+        assert at_unix_socket(path) == 0
+    assert at_unix_socket(path) is None

@@ -24,7 +24,7 @@ HOPS: KnownHops = {
         traits("tls-proxy", takes="tls", names_clients=True, trusts_peers=True),
         traits("byte-proxy", takes="bytes"),
         traits("balancer", routes_inward=True, names_clients=True),
-        traits("counting-balancer", routes_inward=True, counts_requests=True),
+        traits("counting-balancer", routes_inward=True, counts_requests=True, reaches_sockets=True),
         traits(
             "narrow-balancer",
             routes_inward=True,

@@ -85,9 +85,10 @@ def test_a_connection_says_nothing_where_the_socket_is_inherited() -> None:
     assert violation.what == "template v2 inherits a socket that accepts connections before the application serves"
 
 
-def test_only_the_load_balancer_of_the_platform_reaches_a_unix_socket() -> None:
+def test_a_unix_socket_needs_a_router_that_reaches_it() -> None:
     at = {"templates": {"v1": {"listen": "unix"}}}
     assert found(front(), runtime(**at)) == []
+    assert found(front("counting-balancer"), runtime(**at)) == []
     for tiers in ((front("balancer"), runtime(**at)), (runtime(**at, router={"kind": "kong"}),)):
         assert [one.path[-3:] for one in found(*tiers)] == [("templates", "v1", "listen")]
 

@@ -52,6 +52,7 @@ class Envoy:
         branches=True,
         ends_with="config",
         routes_inward=True,
+        reaches_sockets=True,
         routes_by_agents=True,
         counts_requests=True,
         external_router=ExternalEnvoy,

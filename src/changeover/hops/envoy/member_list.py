@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from changeover.model.instance import Address
+from changeover.model.instance import Address, Instance
 
 
 @dataclass(frozen=True)
@@ -17,17 +17,37 @@ class EnvoyEndpoint:
     address: Address
     control: Address
     weight: int
+    socket: str = ""
+    """The path of the Unix socket at which it serves and is checked, in place of both addresses."""
+
+    @classmethod
+    def of(cls, instance: Instance, weight: int) -> EnvoyEndpoint:
+        return cls(instance.address, instance.control, weight, instance.socket)
+
+    def endpoint(self, name: str) -> dict[str, Any]:
+        if self.socket:
+            return {"address": {"pipe": {"path": self.socket}}, "hostname": name}
+        check = {"port_value": self.control.port}
+        return {"address": socket_address(self.address), "health_check_config": check, "hostname": name}
+
+    @classmethod
+    def parse(cls, endpoint: Any, weight: int) -> EnvoyEndpoint:
+        """Raises KeyError and TypeError."""
+        if (pipe := endpoint["address"].get("pipe")) is not None:
+            return cls(_NOWHERE, _NOWHERE, weight, pipe["path"])
+        at = endpoint["address"]["socket_address"]
+        control = Address(at["address"], endpoint["health_check_config"]["port_value"])
+        return cls(Address(at["address"], at["port_value"]), control, weight)
+
+
+_NOWHERE = Address("", 0)
 
 
 def endpoints(cluster: str, listed: Mapping[str, EnvoyEndpoint]) -> str:
     """The EDS document. The host names are the names of the instances: `/clusters` lists its endpoints by them."""
     hosts = [
         {
-            "endpoint": {
-                "address": socket_address(endpoint.address),
-                "health_check_config": {"port_value": endpoint.control.port},
-                "hostname": name,
-            },
+            "endpoint": endpoint.endpoint(name),
             "load_balancing_weight": endpoint.weight,
         }
         for name, endpoint in sorted(listed.items())
@@ -47,9 +67,7 @@ def members(text: str | bytes) -> dict[str, EnvoyEndpoint]:
         for group in json.loads(text)["resources"][0]["endpoints"]:
             for host in group["lb_endpoints"]:
                 endpoint, weight = host["endpoint"], host["load_balancing_weight"]
-                at = endpoint["address"]["socket_address"]
-                control = Address(at["address"], endpoint["health_check_config"]["port_value"])
-                found[endpoint["hostname"]] = EnvoyEndpoint(Address(at["address"], at["port_value"]), control, weight)
+                found[endpoint["hostname"]] = EnvoyEndpoint.parse(endpoint, weight)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"it is not an endpoint list: {error!r}") from error
     return found

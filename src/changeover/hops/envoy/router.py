@@ -60,7 +60,7 @@ class EnvoyRouter:
 
     async def admit(self, instance: Instance, weight: int) -> None:
         # Written without a change, too: a node that missed or refused the last update gets another one.
-        self._write({**self._members(), instance.name: EnvoyEndpoint(instance.address, instance.control, weight)})
+        self._write({**self._members(), instance.name: EnvoyEndpoint.of(instance, weight)})
 
     async def weigh(self, instance: Instance, weight: int) -> None:
         if instance.name in self._members():
@@ -121,8 +121,8 @@ class EnvoyRouter:
 
 def kept(listed: Mapping[str, EnvoyEndpoint], keep: Collection[Instance]) -> dict[str, EnvoyEndpoint]:
     """Those of the list that are among these instances, at the same address."""
-    at = {instance.name: instance.address for instance in keep}
-    return {name: one for name, one in listed.items() if at.get(name) == one.address}
+    there = {instance.name: EnvoyEndpoint.of(instance, 1).endpoint(instance.name)["address"] for instance in keep}
+    return {name: one for name, one in listed.items() if there.get(name) == one.endpoint(name)["address"]}
 
 
 def _join(name: str, listed: bool, by_node: Mapping[str, _Hosts | str]) -> Membership:

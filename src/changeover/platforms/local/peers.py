@@ -14,7 +14,7 @@ from contextlib import suppress
 from math import inf
 from pathlib import Path
 
-from changeover.kit import process, tcp
+from changeover.kit import process, sockets, tcp
 from changeover.model.connections import Connection, Connections
 from changeover.model.instance import Instance
 
@@ -122,3 +122,13 @@ def _session(pid: int) -> int | None:
 
 def _processes() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def at_socket(path: str) -> Connections | None:
+    """The connections to a Unix socket; None where nothing listens at that path.
+
+    The kernel shows neither whose they are nor whether they are idle, so each of them counts. A tier in front that is
+    the router closes its idle ones when it removes an instance. The load balancer does not, and counts its sessions.
+    """
+    found = sockets.at_unix_socket(path)
+    return None if found is None else Connections((Connection(quiet=0.0, answered=None),) * found)

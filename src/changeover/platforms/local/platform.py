@@ -33,7 +33,7 @@ from changeover.platforms.local.environment import Environments
 from changeover.platforms.local.launch_files import write_files
 from changeover.platforms.local.listening import placed, spawn
 from changeover.platforms.local.output import check_now, tail_of, words_of
-from changeover.platforms.local.peers import Peers
+from changeover.platforms.local.peers import Peers, at_socket
 from changeover.platforms.local.state_files import (
     BalancerRecord,
     read_balancer,
@@ -342,7 +342,7 @@ class LocalPlatform:
 
     async def connections(self, instance: Instance) -> Connections | None:
         if instance.socket:
-            return None  # the kernel does not show whose connections to a Unix socket are
+            return at_socket(instance.socket) if instance.tier in self._routed else None
         return self._peers.of(instance, self._routers_of(instance.tier))
 
     def _routers_of(self, tier: str) -> set[int] | None:

@@ -13,7 +13,8 @@ from tests.unit.hops.contexts import BEHIND, INNER, instance, launch_context, ti
 
 from changeover.hops.app.hop import App
 from changeover.hops.envoy.bootstrap import bootstrap
-from changeover.hops.envoy.member_list import EnvoyEndpoint, endpoints
+from changeover.hops.envoy.member_list import EnvoyEndpoint, endpoints, members
+from changeover.hops.envoy.router import kept
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.model.health import Health
 from changeover.model.instance import Address
@@ -202,6 +203,18 @@ def test_the_member_list_has_every_instance_by_its_name() -> None:
         "health_check_config": {"port_value": 22001},
     }
     assert (second["endpoint"]["hostname"], second["load_balancing_weight"]) == ("runtime-v2-3", 10)
+
+
+def test_an_instance_at_a_unix_socket_is_listed_by_its_path() -> None:
+    """Envoy refuses a port for health checks beside it."""
+    listed = {"runtime-v1-1": EnvoyEndpoint.of(replace(instance(), socket="/state/app.sock"), 7)}
+    (resource,) = json.loads(text := endpoints("runtime", listed))["resources"]
+    (host,) = resource["endpoints"][0]["lb_endpoints"]
+    assert host["endpoint"] == {"hostname": "runtime-v1-1", "address": {"pipe": {"path": "/state/app.sock"}}}
+    read = members(text)
+    assert endpoints("runtime", read) == text
+    assert kept(read, [replace(instance("runtime-v1-1"), socket="/state/app.sock")]) == read
+    assert not kept(read, [replace(instance("runtime-v1-1"), socket="/other/app.sock")])
 
 
 def test_an_empty_member_list_is_one_too() -> None:
