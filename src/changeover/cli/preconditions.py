@@ -9,7 +9,7 @@ from changeover.cli.rendering.output import Output
 from changeover.doctor.diagnosis import Diagnosis
 from changeover.doctor.examine import examine
 from changeover.doctor.facts import UploadLoad
-from changeover.doctor.verdict import refusals, unknown
+from changeover.doctor.verdict import refusals, unknown, warnings
 from changeover.model.errors import ChangeoverError
 from changeover.wiring import Wired
 
@@ -24,9 +24,9 @@ async def findings(found: Wired, tiers: Collection[str]) -> list[Diagnosis]:
 
 
 async def check_preconditions(output: Output, found: Wired, tiers: Collection[str]) -> None:
-    """Name what is unknown. Raises ChangeoverError with everything that is fatal."""
+    """Name what is unknown and what is a warning. Raises ChangeoverError with everything that is fatal."""
     those = await findings(found, tiers)
-    for note in unknown(those):
+    for note in (*unknown(those), *warnings(those)):
         output.note(note)
     if problems := refusals(those):
         raise ChangeoverError(*problems)

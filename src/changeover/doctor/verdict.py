@@ -1,4 +1,4 @@
-"""Whether a rollout may begin with what the checks found: a fatal finding refuses it, an unread one is named."""
+"""Whether a rollout may begin with what the checks found: a fatal finding refuses it, others are named."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ def refusals(found: Collection[Diagnosis]) -> list[Problem]:
         )
         for one in found
         if one.severity is Severity.FATAL and one.check not in UNREAD
+    ]
+
+
+def warnings(found: Collection[Diagnosis]) -> list[str]:
+    """What breaks requests in some cases, in words. It refuses nothing."""
+    return [
+        f"Warning: {one.where}: {one.read}. GET: {one.get}. Upload: {one.post}.  [{one.check}]"
+        for one in found
+        if one.severity is Severity.WARNING
     ]
 
 

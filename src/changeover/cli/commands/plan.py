@@ -6,6 +6,7 @@ import contextlib
 import time
 
 from changeover.cli import exits
+from changeover.cli.chain_audit import audit_targets
 from changeover.cli.chains import note_changes, running
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
@@ -53,6 +54,7 @@ def plan(
                 await check_routers(found.runtime, asked)
                 read = [] if journal.unfinished_release() is not None else await findings(found, asked)
                 made = await make(found.runtime, journal, asked, strategy.value if strategy else None, time.time())
+                audited = audit_targets(found, journal, asked)
             connections = None
             with contextlib.suppress(Unknown):
                 connections = None if found.local is None else await found.local.most_connections()
@@ -61,10 +63,10 @@ def plan(
             note_changes(output, found, asked)
         rolled = {one.tier for one in made.tiers if one.rehearsal.strategy == "canary"}
         short = [one for one in found.short_steps if one.tier in rolled]
-        preconditions = [one for one in read if one.severity is Severity.FATAL]
+        preconditions = [one for one in read if one.severity is not Severity.NOTE]
         output.result(
-            data(made, found.disk, connections, short, preconditions),
-            picture(made, found.disk, connections, short, preconditions),
+            {**data(made, found.disk, connections, short, preconditions), "audit": audited.data()},
+            picture(made, found.disk, connections, short, preconditions, audited.warnings() if made.tiers else ()),
         )
         return exits.WORK_TO_DO if made.tiers else exits.DONE
 

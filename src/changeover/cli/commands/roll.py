@@ -15,6 +15,7 @@ from rich.console import Group
 from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.attendance import ExitWhenPausedOption, TimeoutOption, stay
+from changeover.cli.chain_audit import ChainAudit, audit_targets
 from changeover.cli.chains import running
 from changeover.cli.detached import in_background
 from changeover.cli.frame import run
@@ -137,18 +138,22 @@ async def roll_targets(
         found.check_configurations(targets)
         await check_routers(found.runtime, targets)
         check_roll(found.runtime, journal, targets)
+        audited = audit_targets(found, journal, targets)
+        audited.note(output)
         for note in found.keep_environment(journal, targets):
             output.note(note)
         found.keep_copy(journal, targets)  # after the checks: the keeper starts replacements from this copy
         start_keeper(found.state, journal)
         on_progress = output.progress_since(time.time())
         released = await stays(roll_tiers(found.runtime, journal, targets, on_progress, strategy), journal)
-    return show_rolled(output, released)
+    return show_rolled(output, released, audited)
 
 
-def show_rolled(output: Output, released: Released) -> int:
-    """Print the outcome of a release and return the exit code."""
+def show_rolled(output: Output, released: Released, audited: ChainAudit | None = None) -> int:
+    """Print the outcome of a release and return the exit code. `audited`: the chain, before a release began."""
     parts = released.parts
     data = one_or_all([rolled_data(one) for one in parts], released.outcome)
+    if audited is not None:
+        data |= {"audit": audited.data()}
     output.result(data, Group(*map(rolled_text, parts)) if parts else "The release was undone before any tier moved.")
     return exits.INTERRUPTED if released.broke else OUTCOMES[released.outcome]

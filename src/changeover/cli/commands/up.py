@@ -9,6 +9,7 @@ from pathlib import Path
 
 from changeover import chain_files, wiring
 from changeover.cli import exits
+from changeover.cli.chain_audit import NOTHING_STARTED, ChainAudit, audit_chain
 from changeover.cli.chain_changes import check_is_that_chain, not_applied
 from changeover.cli.chains import as_it_runs, chain_file, note_changes, refuse_orphans, wired
 from changeover.cli.frame import run
@@ -61,11 +62,14 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
     async with wired(source, state) as found:
         if isinstance(found.platform, Adopts):
             return await _adopt(output, source, state)
-        note_changes(output, found, {tier.name: tier.first for tier in found.chain.tiers})
+        first = {tier.name: tier.first for tier in found.chain.tiers}
+        note_changes(output, found, first)
+        audited = audit_chain(found, first)
+        audited.note(output)
         await start(found, source, output.progress_since(time.time()))
         with contextlib.closing(found.journal()) as journal:
             await _until_whole(output, found, journal, fresh=True)
-            return await _show(output, found, journal)
+            return await _show(output, found, journal, audited)
 
 
 async def _adopt(output: Output, source: Path, state: Path) -> int:
@@ -89,9 +93,9 @@ async def _adopt(output: Output, source: Path, state: Path) -> int:
             return await _show(output, found, journal)
 
 
-async def _show(output: Output, found: wiring.Wired, journal: Journal) -> int:
+async def _show(output: Output, found: wiring.Wired, journal: Journal, audited: ChainAudit = NOTHING_STARTED) -> int:
     data = await survey(found, journal)
-    output.result(data, picture(data))
+    output.result({**data, "audit": audited.data()}, picture(data))
     return exits.BY_STATE[data["state"]]
 
 

@@ -62,7 +62,9 @@ def requested_targets(
             raise fail(
                 "give exactly one of: `TIER --restart`, `--all --restart`; a restart takes no --to and no --release"
             )
-        named = {one.name: _running(journal, one) for one in found.chain.tiers if everything or one.name == tier}
+        named = {
+            one.name: running_template(journal, one) for one in found.chain.tiers if everything or one.name == tier
+        }
     else:
         named = _named(found, tier, to, everything, release)
     if tier and not named:
@@ -70,7 +72,8 @@ def requested_targets(
     return revisions(found.runtime, journal, named, restart=restart)
 
 
-def _running(journal: Journal, tier: Tier) -> str:
+def running_template(journal: Journal, tier: Tier) -> str:
+    """The template that a tier runs, or is being rolled to."""
     state = journal.tier(tier.name)
     return template_of(state.goal if state else tier.first)
 

@@ -29,7 +29,7 @@ def data(found: Audit, loaded: Loaded, asked: Assumptions) -> Mapping[str, Any]:
         "unreadable": [
             {"file": one.place.file, "line": one.place.line or None, "what": one.what} for one in loaded.unreadable
         ],
-        "findings": [_finding(one) for one in found.judged],
+        "findings": [finding_data(one) for one in found.judged],
         "hops": [
             {"name": hop.name, "software": hop.software, "file": hop.place.file, "line": hop.place.line or None}
             for hop in found.view.hops
@@ -44,7 +44,7 @@ def data(found: Audit, loaded: Loaded, asked: Assumptions) -> Mapping[str, Any]:
     }
 
 
-def _finding(one: Judged) -> dict[str, Any]:
+def finding_data(one: Judged) -> dict[str, Any]:
     finding = one.finding
     return {
         "rule": one.rule.id,

@@ -11,9 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from changeover.doctor.diagnosis import Diagnosis
+from changeover.doctor.diagnosis import Diagnosis, Severity
 from changeover.doctor.permissions import UNREAD
-from changeover.doctor.verdict import refusals, unknown
+from changeover.doctor.verdict import refusals, unknown, warnings
 from changeover.engine.release.plan import Plan, TierPlan
 from changeover.engine.release.pooled import ShortStep
 from changeover.model.revision import is_restart, template_of
@@ -65,7 +65,7 @@ def data(
                 "post": one.post,
                 "cure": one.cure,
             }
-            | {"refuses": one.check not in UNREAD}
+            | {"severity": one.severity.value, "refuses": one.severity is Severity.FATAL and one.check not in UNREAD}
             for one in found
         ],
     }
@@ -118,9 +118,17 @@ def _rounded(value: float | None) -> float | None:
 
 
 def picture(
-    made: Plan, disk: Disk, connections: int | None, short: Sequence[ShortStep] = (), found: Sequence[Diagnosis] = ()
+    made: Plan,
+    disk: Disk,
+    connections: int | None,
+    short: Sequence[ShortStep] = (),
+    found: Sequence[Diagnosis] = (),
+    audited: Sequence[str] = (),
 ) -> RenderableType:
-    """The tables that `plan` prints. `connections`: what the load balancer can hold at once; None: it is not known."""
+    """The tables that `plan` prints. `connections`: what the load balancer can hold at once; None: it is not known.
+
+    `audited`: what the chain would cut, a line each.
+    """
     if not made.tiers:
         runs = ", ".join(f"{tier} already runs {template_of(goal)}" for tier, goal in made.saved.targets.items())
         return f"{runs}. Nothing to do."
@@ -175,10 +183,11 @@ def picture(
         f"{human_seconds(old.oldest)}: its drain waits for them, or cuts them as `drain.long_lived` says."
         for tier, instance, old in made.long_lived
     ]
+    cuts = [Text(line) for line in (*warnings(found), *audited)]
     refused = [f"`roll` is refused: {one}" for one in refusals(found)]
     last = f"Execute it with `changeover roll --plan {made.saved.id}`. That is refused if the chain has changed since."
     return Group(
-        steps, whole, *_uploads(made), *fits, *longs, *pools, *watches, *waits, *unknown(found), *refused, last
+        steps, whole, *_uploads(made), *fits, *longs, *pools, *watches, *waits, *cuts, *unknown(found), *refused, last
     )
 
 

@@ -11,6 +11,9 @@ from changeover.audit.limits import APART
 from changeover.audit.rule import Rule
 from changeover.audit.view import View
 
+_ANNOUNCE = {"nginx", "gunicorn"}
+"""Servers that, without keep-alive, send `Connection: close` with each response, so that no pool keeps it."""
+
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for hop in view.hops:
@@ -26,6 +29,8 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 yield unknown(pool.place, target.name, pool.text, missing)
             elif inner.idle.value is None:
                 yield unknown(inner.idle.place, target.name, inner.idle.text, inner.idle.missing)
+            elif inner.idle.value == 0 and inner.software in _ANNOUNCE:
+                yield met(inner.idle.place, target.name, f"{inner.idle.text}: each response says that it is the last")
             elif inner.idle.value > pool.value + APART:
                 margin = inner.idle.value - pool.value
                 yield met(inner.idle.place, target.name, f"{inner.idle.text}; {pool.text}", {"margin_seconds": margin})
