@@ -64,6 +64,7 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
             return await _adopt(output, source, state)
         first = {tier.name: tier.first for tier in found.chain.tiers}
         note_changes(output, found, first)
+        found.check_software()
         audited = audit_chain(found, first)
         audited.note(output)
         await start(found, source, output.progress_since(time.time()))
