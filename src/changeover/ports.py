@@ -174,6 +174,8 @@ class FollowsHealth(Protocol):
     """A router without a list to change: it sends an instance requests from when its own check of it passes."""
 
     follows_health: ClassVar[Literal[True]]
+    holds_new: bool
+    """Whether it sends the instances of a new template nothing until the first of them is admitted."""
 
 
 @runtime_checkable

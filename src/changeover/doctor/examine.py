@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from changeover.doctor import agents, balancer, group, healing, permissions, templates
+from changeover.doctor import agents, balancer, group, healing, permissions, second_group, templates
 from changeover.doctor.diagnosis import Diagnosis, Severity
 from changeover.doctor.facts import TierFacts
 
@@ -16,10 +16,14 @@ CHECKS: tuple[Callable[[TierFacts], Iterator[Diagnosis]], ...] = (
     balancer.check,
     agents.check,
 )
+OF_IDLE_GROUP: tuple[Callable[[TierFacts], Iterator[Diagnosis]], ...] = (second_group.check, group.check, healing.check)
+"""Those for the group of a tier that has no VM yet."""
 _ORDER = list(Severity)
 
 
 def examine(facts: TierFacts) -> list[Diagnosis]:
     """What does not hold, the worst first."""
     found = [one for check in CHECKS for one in check(facts)]
+    if facts.idle is not None:
+        found += [one for check in OF_IDLE_GROUP for one in check(facts.idle)]
     return sorted(found, key=lambda one: _ORDER.index(one.severity))

@@ -69,6 +69,8 @@ class TierFacts:
     load: UploadLoad
     unread: Mapping[str, str] = field(default_factory=dict)
     """What could not be read, and why."""
+    idle: TierFacts | None = None
+    """Of a tier with two groups: the same tier with the other group, which has no VM while the tier is at rest."""
 
     @property
     def where(self) -> str:

@@ -30,18 +30,34 @@ PERMISSIONS: Mapping[str, str] = MappingProxyType(
 )
 """Permission -> what it is needed for. The API documents those of each method; the group itself creates the VMs, by the
 service agent of the project."""
+SWITCHING: Mapping[str, str] = MappingProxyType(
+    {
+        "compute.backendServices.update": "make a group a backend of a global backend service, and take it out again",
+        "compute.regionBackendServices.update": "the same of a regional one",
+        "compute.instanceGroups.use": "name a group as a backend",
+        "compute.healthChecks.useReadOnly": "keep the global health check of a backend service that is changed",
+        "compute.regionHealthChecks.useReadOnly": "the same of a regional one",
+        "compute.globalOperations.get": "wait for what was asked of a global backend service",
+    }
+)
+"""The same for a tier with a second group: its switch changes backend services."""
 UNREAD = frozenset({"permission-missing", "unread"})
 """The checks that tell of a resource that nothing is known of."""
 
 
-def custom_role() -> str:
+def needed(*, second_group: bool) -> Mapping[str, str]:
+    """`second_group`: whether a tier of the chain has one."""
+    return {**PERMISSIONS, **SWITCHING} if second_group else PERMISSIONS
+
+
+def custom_role(permissions: Mapping[str, str]) -> str:
     """For `gcloud iam roles create changeover --project=PROJECT --file=role.yaml`."""
     text: str = yaml.safe_dump(
         {
             "title": "changeover",
             "description": "Roll managed instance groups: read groups, balancers and templates, replace VMs.",
             "stage": "GA",
-            "includedPermissions": list(PERMISSIONS),
+            "includedPermissions": list(permissions),
         },
         sort_keys=False,
         width=120,

@@ -53,7 +53,7 @@ def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
         agents,
         records,
         Groups(calls, settings, OperationTiming()),
-        Services(calls, settings.project, region),
+        Services(calls, settings.project, region, OperationTiming()),
         Machines(calls, settings.project),
     )
     routing = routing_tiers(chain, traits)

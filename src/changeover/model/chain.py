@@ -233,6 +233,12 @@ class Tier(ConfigModel):
     group: ResourceName | None = Field(
         None, description="On Google Cloud: the managed instance group whose VMs are the instances of the tier."
     )
+    second_group: ResourceName | None = Field(
+        None,
+        description="On Google Cloud: the group that takes turns with `group`, for blue-green behind backend services. "
+        "One of the two has the instances, the other has none and is no backend. The VMs of a new template are created "
+        "in the other one, and the switch makes it a backend.",
+    )
     backend_services: tuple[ResourceName, ...] = Field(
         (),
         description="On Google Cloud: the backend services, global or of the region, that send the group its requests. "
@@ -241,6 +247,11 @@ class Tier(ConfigModel):
     agent: AgentSettings | None = Field(
         None, description="On Google Cloud: how the agent on each VM is asked. Default: port 9180, without a token."
     )
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Its managed instance groups; none where the chain is not on Google Cloud."""
+        return tuple(name for name in (self.group, self.second_group) if name is not None)
 
     @property
     def first(self) -> str:

@@ -36,7 +36,7 @@ _OF_HEALTH = {
 _OF_UPDATE = {
     "preview": "Create a forwarding rule of its own for the new group.",
 }
-_GCP_KEYS = ("group", "backend_services", "agent")
+_GCP_KEYS = ("group", "second_group", "backend_services", "agent")
 
 
 def on_platform(chain: Chain, hops: KnownHops) -> KnownHops:
@@ -81,12 +81,12 @@ def gcp_violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
         at = ("tiers", position)
         for found in _on_google(chain, tier, hops) if gcp else _elsewhere(tier):
             yield RuleViolation((*at, *found.path), found.what, found.next)
-    groups = [tier.group for tier in chain.tiers if tier.group is not None]
+    seen: set[str] = set()
     for position, tier in enumerate(chain.tiers):
-        if tier.group is not None and tier.group in groups[: groups.index(tier.group)] + groups[position + 1 :]:
-            yield RuleViolation(
-                ("tiers", position, "group"), f"two tiers have the group {tier.group}", "Each has its own."
-            )
+        for key, group in (("group", tier.group), ("second_group", tier.second_group)):
+            if group in seen:
+                yield RuleViolation(("tiers", position, key), f"the group {group} is named twice", "Name each once.")
+            seen |= {group} if group is not None else set()
 
 
 def _elsewhere(tier: Tier) -> Iterator[RuleViolation]:
@@ -115,11 +115,18 @@ def _on_google(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[RuleViolat
         yield RuleViolation(("affinity",), "this has no effect on Google Cloud", _OF_TIER["affinity"])
     yield from _without_effect(tier.health.model_fields_set, _OF_HEALTH if tier.router is None else {}, "health")
     yield from _without_effect(tier.update.model_fields_set, _OF_UPDATE, "update")
-    if tier.update.strategy == "blue-green":
+    if tier.update.strategy == "blue-green" and tier.backend_services and tier.second_group is None:
         yield RuleViolation(
             ("update", "strategy"),
-            "a group of Google Cloud sends requests to each VM as soon as it is healthy, and cannot hold back new ones",
-            "Use `rolling` or `canary`.",
+            "a backend service sends requests to each VM of a group as soon as it is healthy: it cannot hold back the "
+            "new ones of a blue-green rollout",
+            "Name a `second_group` for them, or use `rolling` or `canary`.",
+        )
+    if tier.second_group is not None and not tier.backend_services:
+        yield RuleViolation(
+            ("second_group",),
+            "this has no effect without backend services: the router of the tier holds back new instances",
+            "Remove it; `strategy: blue-green` needs one group here.",
         )
     if tier.update.abandoned != "wait":
         yield RuleViolation(

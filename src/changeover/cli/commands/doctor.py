@@ -20,7 +20,7 @@ from changeover.cli.rendering.output import Output
 from changeover.doctor.diagnosis import Diagnosis, Severity
 from changeover.doctor.examine import examine
 from changeover.doctor.facts import UploadLoad
-from changeover.doctor.permissions import PERMISSIONS, custom_role
+from changeover.doctor.permissions import custom_role, needed
 from changeover.joining import gcp
 from changeover.model.errors import fail
 from changeover.wiring import client
@@ -49,13 +49,16 @@ def doctor(
     a warning.
     """
     if role:
-        run_synchronous(json, _print_role)
+        run_synchronous(json, lambda output: _print_role(output, file))
     load = UploadLoad(int(upload_size), client_rate)
     run(json, lambda output: _examine(output, file, state, load))
 
 
-def _print_role(output: Output) -> int:
-    output.result({"permissions": dict(PERMISSIONS), "role": custom_role()}, Text(custom_role().rstrip()))
+def _print_role(output: Output, file: Path | None) -> int:
+    tiers = chain_files.read_chain(file)[0].chain.tiers if file is not None else ()
+    permissions = needed(second_group=any(tier.second_group is not None for tier in tiers))
+    role = custom_role(permissions)
+    output.result({"permissions": dict(permissions), "role": role}, Text(role.rstrip()))
     return exits.DONE
 
 

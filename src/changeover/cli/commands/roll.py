@@ -137,7 +137,7 @@ async def roll_targets(
         found.check_software()
         found.check_configurations(targets)
         await check_routers(found.runtime, targets)
-        check_roll(found.runtime, journal, targets)
+        check_roll(found.runtime, journal, targets, strategy)
         audited = audit_targets(found, journal, targets)
         audited.note(output)
         for note in found.keep_environment(journal, targets):

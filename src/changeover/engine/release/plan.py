@@ -13,6 +13,7 @@ from changeover.engine.journal.journal import Journal
 from changeover.engine.long_lived import LongLived, ages_of, long_lived
 from changeover.engine.release.release import check_sizes, in_words, is_there
 from changeover.engine.release.saved_plan import SavedPlan, as_listed, basis_of, digest, settings_of
+from changeover.engine.release.strategies import check_strategy
 from changeover.engine.runtime import ChainRuntime
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
@@ -96,6 +97,7 @@ async def make(
             next="Wait for its end, finish it with `changeover resume`, or take it back with `changeover abort`.",
         )
     check_sizes(runtime, journal, targets)
+    check_strategy(runtime, journal, targets, strategy)
     moving = [t for t in runtime.chain.inside_out if t.name in targets and not is_there(journal, t, targets[t.name])]
     for tier in moving:
         _check_whole(journal, tier)

@@ -16,6 +16,7 @@ from changeover.engine.hooks.run import HookFailed, HookRunner
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import LogLine, Outcome, Release, RolloutRow
 from changeover.engine.release.outcome import Released, Rolled, incidents
+from changeover.engine.release.strategies import check_strategy
 from changeover.engine.runtime import ChainRuntime, ProgressListener, check_templates
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
@@ -92,13 +93,16 @@ def is_there(journal: Journal, tier: Tier | None, goal: str) -> bool:
     )
 
 
-def check_roll(runtime: ChainRuntime, journal: Journal, targets: Mapping[str, str]) -> None:
+def check_roll(
+    runtime: ChainRuntime, journal: Journal, targets: Mapping[str, str], strategy: Strategy | None = None
+) -> None:
     """Whether a rollout may begin, or go on. Raises ChangeoverError when it may not.
 
     An unfinished release is carried on by asking for the same again; anything else must wait.
     """
     check_templates(runtime, journal)
     check_sizes(runtime, journal, targets)
+    check_strategy(runtime, journal, targets, strategy)
     release = journal.unfinished_release()
     if release is not None and (release.undo_reason is not None or dict(release.to_templates) != dict(targets)):
         way = in_words(release.to_templates)
@@ -139,7 +143,7 @@ async def roll(
     When one tier does not reach its template, the tiers that did are taken back, the last one first. Raises
     ChangeoverError when the release cannot begin.
     """
-    check_roll(runtime, journal, targets)
+    check_roll(runtime, journal, targets, strategy)
     controller = Controller(runtime, journal, on_progress)
     came_from = {tier: controller.machines[tier].tier.goal for tier in targets}
     journal.begin_release(controller.now, targets, came_from, strategy)

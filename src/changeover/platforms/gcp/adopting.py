@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterator, Mapping
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError, Problem
 from changeover.model.platform import InstanceTemplate
-from changeover.platforms.gcp.adoption import Found, refusals, templates_of
+from changeover.platforms.gcp.adoption import Found, refusals, refusals_of_idle, serving, templates_of
 from changeover.platforms.gcp.api.calls import Refused
 from changeover.platforms.gcp.api.groups import Groups
 from changeover.platforms.gcp.api.machines import Machines
-from changeover.platforms.gcp.api.services import Services
-from changeover.platforms.gcp.records import Records, TierRecord, VmRecord
+from changeover.platforms.gcp.api.services import Service, Services
+from changeover.platforms.gcp.records import GroupRecord, Records, TierRecord, VmRecord
 
 
 class Adopter:
@@ -49,14 +49,27 @@ class Adopter:
             raise ChangeoverError(*problems)
         records, vms = dict(self._records.tiers()), list[VmRecord]()
         for tier in tiers:
-            here = found[tier.name]
-            assert isinstance(here, Found)
-            policy = known.policy if (known := records.get(tier.name)) is not None else {}
-            records[tier.name] = TierRecord(here.group.size, here.group.link, here.port, here.services, policy)
+            groups = [group for group in found[tier.name] if isinstance(group, Found)]
+            here, before = serving(groups), records.get(tier.name)
             templates = templates_of(here.vms.values(), self._paths(tier))
+            records[tier.name] = TierRecord(
+                size=here.group.size,
+                groups={one.group.name: _record(one, before) for one in groups},
+                services=here.services,
+                serving=here.group.name,
+                template=next(iter(templates.values())),
+            )
             addresses = await self._machines.addresses(here.vms.values())
             vms += [
-                VmRecord(vm.name, tier.name, templates[vm.name], vm.number, addresses.get(vm.name, ""), vm.url)
+                VmRecord(
+                    vm.name,
+                    tier.name,
+                    templates[vm.name],
+                    here.group.name,
+                    vm.number,
+                    addresses.get(vm.name, ""),
+                    vm.url,
+                )
                 for _, vm in sorted(here.vms.items())
             ]
         nowhere = [vm.name for vm in vms if not vm.host]
@@ -84,33 +97,42 @@ class Adopter:
         if problems:
             raise ChangeoverError(*problems)
 
-    def _problems(self, tier: Tier, found: Found | Problem) -> Collection[Problem]:
-        if isinstance(found, Problem):
-            return (found,)
-        return tuple(refusals(tier, found, self._paths(tier), self._place))
+    def _problems(self, tier: Tier, found: Collection[Found | Problem]) -> list[Problem]:
+        unread = [one for one in found if isinstance(one, Problem)]
+        groups = [one for one in found if isinstance(one, Found)]
+        if unread:
+            return unread
+        here = serving(groups)
+        others = [
+            problem for one in groups if one is not here for problem in refusals_of_idle(tier, one, here, self._place)
+        ]
+        return [*refusals(tier, here, self._paths(tier), self._place), *others]
 
-    def _resized(self, tier: Tier, found: Found | Problem) -> Iterator[Problem]:
+    def _resized(self, tier: Tier, found: Collection[Found | Problem]) -> Iterator[Problem]:
         known = self._records.tiers().get(tier.name)
-        if isinstance(found, Found) and known is not None and known.size != len(found.vms):
+        count = len(serving([one for one in found if isinstance(one, Found)]).vms)
+        if known is not None and known.size != count:
             yield Problem(
-                f"tier {tier.name} was adopted with {known.size} instances, and its group has {len(found.vms)}",
+                f"tier {tier.name} was adopted with {known.size} instances, and its group has {count}",
                 state="Nothing was changed.",
                 next="Run `changeover up`, which takes the group as it is now.",
             )
 
-    async def _read(self, tier: Tier) -> Found | Problem:
-        assert tier.group is not None
+    async def _read(self, tier: Tier) -> list[Found | Problem]:
+        """Each of its groups, in the order of the chain file."""
         try:
-            group, vms, services = await asyncio.gather(
-                self._groups.get(tier.group),
-                self._groups.vms(tier.group),
-                asyncio.gather(*(self._services.get(name) for name in tier.backend_services)),
-            )
+            services = await asyncio.gather(*(self._services.get(name) for name in tier.backend_services))
+        except Refused as error:
+            return [_unread(tier, error)]
+        return list(await asyncio.gather(*(self._read_group(tier, name, tuple(services)) for name in tier.groups)))
+
+    async def _read_group(self, tier: Tier, name: str, services: tuple[Service, ...]) -> Found | Problem:
+        try:
+            group, vms = await asyncio.gather(self._groups.get(name), self._groups.vms(name))
             scaled = bool(group.autoscaler) and await self._machines.scales(group.autoscaler)
         except Refused as error:
-            text = {404: "Correct its name in the chain file.", 403: "Give the account the permission that is named."}
-            return Problem(str(error), f"tier {tier.name}", "Nothing was changed.", text.get(error.code or 0, ""))
-        return Found(group, vms, tuple(services), scaled)
+            return _unread(tier, error)
+        return Found(group, vms, services, scaled)
 
     def _write(self, tiers: Collection[Tier], records: Mapping[str, TierRecord], vms: Collection[VmRecord]) -> None:
         self._records.keep_tiers(records)
@@ -123,6 +145,16 @@ class Adopter:
 
     def _paths(self, tier: Tier) -> Mapping[str, str]:
         return {name: template.path for name, template in self._templates[tier.name].items()}
+
+
+def _unread(tier: Tier, error: Refused) -> Problem:
+    text = {404: "Correct its name in the chain file.", 403: "Give the account the permission that is named."}
+    return Problem(str(error), f"tier {tier.name}", "Nothing was changed.", text.get(error.code or 0, ""))
+
+
+def _record(found: Found, before: TierRecord | None) -> GroupRecord:
+    known = before.groups.get(found.group.name) if before is not None else None
+    return GroupRecord(found.group.link, found.port, known.policy if known is not None else {})
 
 
 def tiers_of(tiers: Collection[Tier]) -> list[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from changeover.doctor import healing
 from changeover.model.chain import Tier
 from changeover.model.errors import Problem
 from changeover.model.platform import AgentSettings
-from changeover.platforms.gcp.api.groups import Group, ManagedVm
+from changeover.platforms.gcp.api.groups import LEAVES, Group, ManagedVm
 from changeover.platforms.gcp.api.services import Service
 
 _UNCHANGED = "Nothing was changed."
@@ -25,6 +25,11 @@ class Found:
     scaled: bool
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it has no VM but those that it deletes."""
+        return self.group.size == 0 and all(vm.action in LEAVES for vm in self.vms.values())
+
+    @property
     def port(self) -> int:
         """Where its instances serve: the named port of its services, or the only one; 0: it is not known."""
         names = {service.port_name for service in self.services}
@@ -37,6 +42,34 @@ def templates_of(vms: Collection[ManagedVm], paths: Mapping[str, str]) -> Mappin
     """Name of a VM -> its template in the chain file, for those that have one. `paths`: template -> path."""
     by_path = {path: template for template, path in paths.items()}
     return {vm.name: by_path[vm.template] for vm in vms if vm.template in by_path}
+
+
+def serving(groups: Sequence[Found]) -> Found:
+    """The group that has the instances: of two, the first one that has VMs."""
+    return next((one for one in groups if not one.is_empty), groups[0])
+
+
+def refusals_of_idle(tier: Tier, idle: Found, serving: Found, place: str) -> Iterator[Problem]:
+    """Why the other group of a tier cannot take the VMs of the next template."""
+    group = idle.group
+    where = f"tier {tier.name}, group {group.name}"
+    if not idle.is_empty:
+        yield Problem(
+            f"both groups of the tier have VMs, {serving.group.name} and {group.name}: one of them must be empty",
+            where,
+            _UNCHANGED,
+            "Empty the one that is to take the next template: `gcloud compute instance-groups managed resize "
+            f"{group.name} --size=0 {place}`.",
+        )
+    if idle.port != serving.port:
+        yield Problem(
+            f"its VMs would serve at port {idle.port or 'none'}, those of group {serving.group.name} at {serving.port}",
+            where,
+            _UNCHANGED,
+            f"`gcloud compute instance-groups set-named-ports {group.name} --named-ports="
+            f"{','.join(f'{name}:{port}' for name, port in serving.group.ports.items())} {place}`.",
+        )
+    yield from _of_any(tier, idle, where, place)
 
 
 def refusals(tier: Tier, found: Found, paths: Mapping[str, str], place: str) -> Iterator[Problem]:
@@ -76,14 +109,6 @@ def refusals(tier: Tier, found: Found, paths: Mapping[str, str], place: str) -> 
             _UNCHANGED,
             f"Write `size: {group.size}`, or remove the key.",
         )
-    if found.scaled:
-        yield Problem(
-            "an autoscaler changes its size, and would delete VMs that a rollout has just created",
-            where,
-            _UNCHANGED,
-            "Turn it off: `gcloud compute instance-groups managed update-autoscaling "
-            f"{group.name} --mode=off {place}`.",
-        )
     if tier.router is not None and not found.port:
         yield Problem(
             "its router needs the port at which the VMs serve, and the group does not name one",
@@ -99,6 +124,21 @@ def refusals(tier: Tier, found: Found, paths: Mapping[str, str], place: str) -> 
                 _UNCHANGED,
                 "Correct `backend_services`.",
             )
+    yield from _of_any(tier, found, where, place)
+
+
+def _of_any(tier: Tier, found: Found, where: str, place: str) -> Iterator[Problem]:
+    """What no group may have, with VMs or without."""
+    group = found.group
+    if found.scaled:
+        yield Problem(
+            "an autoscaler changes its size, and would delete VMs that a rollout has just created",
+            where,
+            _UNCHANGED,
+            "Turn it off: `gcloud compute instance-groups managed update-autoscaling "
+            f"{group.name} --mode=off {place}`.",
+        )
+    for service in found.services:
         if (shared := sorted(set(service.checks) & set(group.healing_checks))) and group.heals_unhealthy:
             check = shared[0].rpartition("/")[2]
             agent = tier.agent or AgentSettings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from changeover.doctor.facts import LEAVES, AgentAnswer, Resource, TierFacts, UploadLoad, below_project, part, short
@@ -39,20 +40,17 @@ class Checkup:
 
     async def facts(self, tier: Tier, load: UploadLoad) -> TierFacts:
         """What is true of the tier at this moment."""
-        assert tier.group is not None
         assert tier.agent is not None
         reading = _Reading(self._calls, self._project)
-        regional = "Region" if self._scope[0] == "region" else ""
-        where = {"instance_group_manager": tier.group, self._scope[0]: self._scope[1]}
-        group, vms, services, templates = await asyncio.gather(
-            reading.one(f"group {tier.group}", f"{regional}InstanceGroupManagersClient", "get", where),
-            reading.vms(tier.group, regional, self._scope),
+        groups, services, templates = await asyncio.gather(
+            asyncio.gather(*(self._group(reading, name) for name in tier.groups)),
             asyncio.gather(*(self._service(reading, name) for name in tier.backend_services)),
             asyncio.gather(*(_template(reading, one.path) for one in self._templates[tier.name].values())),
         )
+        serving, *idle = sorted(groups, key=lambda one: not one.serves)
         links = [
             link
-            for resource in (group, *services)
+            for resource in (*(one.resource for one in groups), *services)
             for link in (
                 *part(resource, "healthChecks", ()),
                 *(part(one, "healthCheck", "") for one in part(resource, "autoHealingPolicies", ())),
@@ -60,20 +58,17 @@ class Checkup:
             if link
         ]
         paths = sorted(set(map(below_project, links)))
-        autoscaler = below_project(part(group, "status.autoscaler", ""))
-        checks, scaler, agents = await asyncio.gather(
-            asyncio.gather(*(_check(reading, path) for path in paths)),
-            _autoscaler(reading, autoscaler) if autoscaler else _nothing(),
-            self._ask(reading, tier, vms),
+        checks, agents = await asyncio.gather(
+            asyncio.gather(*(_check(reading, path) for path in paths)), self._ask(reading, tier, serving.vms)
         )
-        return TierFacts(
+        facts = TierFacts(
             tier=tier.name,
             kind=tier.kind,
             place=f"--{self._scope[0]}={self._scope[1]}",
-            group_name=tier.group,
-            group=group,
-            autoscaler=scaler,
-            vms=vms,
+            group_name=serving.name,
+            group=serving.resource,
+            autoscaler=serving.autoscaler,
+            vms=serving.vms,
             services=dict(zip(tier.backend_services, services, strict=True)),
             checks=dict(zip(paths, checks, strict=True)),
             templates=dict(zip((one.path for one in self._templates[tier.name].values()), templates, strict=True)),
@@ -83,6 +78,17 @@ class Checkup:
             load=load,
             unread=reading.unread,
         )
+        return facts if not idle else replace(facts, idle=_with_group(facts, idle[0]))
+
+    async def _group(self, reading: _Reading, name: str) -> _GroupRead:
+        regional = "Region" if self._scope[0] == "region" else ""
+        where = {"instance_group_manager": name, self._scope[0]: self._scope[1]}
+        group, vms = await asyncio.gather(
+            reading.one(f"group {name}", f"{regional}InstanceGroupManagersClient", "get", where),
+            reading.vms(name, regional, self._scope),
+        )
+        autoscaler = below_project(part(group, "status.autoscaler", ""))
+        return _GroupRead(name, group, vms, await _autoscaler(reading, autoscaler) if autoscaler else None)
 
     async def _service(self, reading: _Reading, name: str) -> Resource | None:
         """The region's, else the global one."""
@@ -115,6 +121,25 @@ class Checkup:
             cure = error.cure if isinstance(error, NoAnswer) else ""
             return AgentAnswer(str(error), time.time(), cure)
         return AgentAnswer(status, time.time())
+
+
+@dataclass(frozen=True)
+class _GroupRead:
+    """One group of a tier, as it was read."""
+
+    name: str
+    resource: Resource | None
+    vms: list[Resource]
+    autoscaler: Resource | None
+
+    @property
+    def serves(self) -> bool:
+        """Whether it has a VM that it does not delete."""
+        return any(part(vm, "currentAction") not in LEAVES for vm in self.vms)
+
+
+def _with_group(facts: TierFacts, group: _GroupRead) -> TierFacts:
+    return replace(facts, group_name=group.name, group=group.resource, autoscaler=group.autoscaler, vms=group.vms)
 
 
 class _Reading:
@@ -174,10 +199,6 @@ async def _autoscaler(reading: _Reading, path: str) -> Resource | None:
     kind, place, _, name = path.split("/")
     client = "AutoscalersClient" if kind == "zones" else "RegionAutoscalersClient"
     return await reading.one(f"autoscaler {name}", client, "get", {"autoscaler": name, kind.removesuffix("s"): place})
-
-
-async def _nothing() -> None:
-    return None
 
 
 def _as_json(answer: Any) -> Resource:

@@ -30,17 +30,22 @@ class Seen:
 
 
 def judge(
-    name: str, seen: Seen, services: Sequence[tuple[str, Health | str]], propagation: float
+    name: str, seen: Seen, services: Sequence[tuple[str, Health | str | None]], propagation: float
 ) -> tuple[Membership, bool]:
     """What the services do with it, and whether this look found it lame duck and unhealthy in all of them.
 
-    `services`: name -> its answer; a text: why it did not answer. `propagation`: seconds until proxies follow that.
+    `services`: name -> its answer; a text: why it did not answer; None: the group of the instance is no backend of it.
+    `propagation`: seconds until proxies follow that.
     """
-    if not seen.exists:
+    if not seen.exists or (services and all(answer is None for _, answer in services)):
         return Membership(admitted=False, removed=True), False
     open_questions, healthy, unhealthy, alone = [], 0, 0, ""
     silent = False
     for service, answer in services:
+        if answer is None:
+            open_questions.append(f"backend service {service}, which does not have its group")
+            unhealthy += 1
+            continue
         if isinstance(answer, str):
             open_questions.append(answer)
             silent = True

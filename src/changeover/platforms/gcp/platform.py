@@ -1,7 +1,8 @@
 """The platform of Google Cloud: a tier's instances are the VMs of a managed instance group that exists already.
 
 `up` adopts them. A rollout sets the group to OPPORTUNISTIC, so that Google replaces no VM meanwhile, creates VMs of
-given names from the new template, and deletes each old one after it is out of every backend service and empty.
+given names from the new template, and deletes each old one after it is out of every backend service and empty. Of a
+tier with two groups each has the VMs of one template.
 Refuses to create or to delete a group, a balancer or a template.
 """
 
@@ -28,6 +29,7 @@ from changeover.platforms.gcp.api.calls import Refused
 from changeover.platforms.gcp.api.groups import ANEW, LEAVES, STOPS, Groups, ManagedVm
 from changeover.platforms.gcp.api.machines import Machines
 from changeover.platforms.gcp.api.services import Services
+from changeover.platforms.gcp.backends import Backends
 from changeover.platforms.gcp.looks import GroupLooks
 from changeover.platforms.gcp.policy import GroupPolicy
 from changeover.platforms.gcp.records import Records, VmRecord, instance_of
@@ -65,6 +67,7 @@ class GcpPlatform:
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stopped: set[str] = set()
         """Names of the VMs whose deletion this process has asked for."""
+        self._backends = Backends(self._tier_record, records, services)
         self._policy = GroupPolicy(chain, templates, records, groups, self._locks)
         self._calls = VmCalls(records, groups, self._looks, self._locks, self._aim)
         self._adopter = Adopter(chain, templates, records, groups, services, machines)
@@ -84,7 +87,7 @@ class GcpPlatform:
         protocols = frozenset(service.protocol for service in record.services) if record is not None else frozenset()
 
         async def exists(names: frozenset[str]) -> frozenset[str]:
-            return names & frozenset(await self._looks.vms(_group_of(tier)))
+            return names & frozenset(await self._vms(tier))
 
         async def is_lame(name: str) -> bool | None:
             instance = self.recorded(name)
@@ -97,7 +100,14 @@ class GcpPlatform:
 
         kind: type[GcpRouter] = router_kind(protocols)
         return kind(
-            tier, lambda: self._tier_record(tier), self._services, exists, is_lame, self._chain.platform.propagation
+            tier,
+            lambda: self._tier_record(tier.name),
+            self._services,
+            exists,
+            is_lame,
+            lambda name: self._group_of(self._records.vm(name), tier),
+            self._backends,
+            self._chain.platform.propagation,
         )
 
     def preview(self, tier: Tier) -> Preview | None:
@@ -108,7 +118,9 @@ class GcpPlatform:
         return None if record is None else self._instance(record)
 
     async def create(self, name: str, tier: Tier, template: str) -> Instance:
-        record = self._records.vm(name) or VmRecord(name, tier.name, template)
+        record = self._records.vm(name)
+        if record is None:
+            record = VmRecord(name, tier.name, template, self._tier_record(tier.name).group_for(template))
         if (known := self._instance(record)) is not None:
             return known
         self._records.keep_vm(record)
@@ -116,7 +128,7 @@ class GcpPlatform:
         why = "Google Cloud did not answer"
         while time.monotonic() < deadline:
             try:
-                await self._calls.create(record, _group_of(tier))
+                await self._calls.create(record, self._group_of(record, tier))
                 return await self._when_it_has_an_address(record, tier, deadline)
             except CannotStart as error:
                 why = str(error)
@@ -139,7 +151,7 @@ class GcpPlatform:
             here = [instance for instance in instances if instance.tier == tier.name]
             if not here:
                 continue
-            vms = await self._looks.vms(_group_of(tier))
+            vms = await self._vms(tier)
             await self._delete_unwanted(tier, vms)
             for instance in here:
                 awaited = instance.name in stopped and tier.update.count_deleting
@@ -201,15 +213,24 @@ class GcpPlatform:
         await self._adopter.check(targets)
 
     async def settle(self, tier: Tier, template: str) -> str:
-        foreign = await self._policy.settle(tier, template)
-        vms = await self._looks.vms(_group_of(tier), fresh=True)
-        await self._delete_unwanted(tier, vms)
+        serving = self._tier_record(tier.name).group_for(template)
+        foreign = await self._policy.settle(tier, serving, template)
+        await self._delete_unwanted(tier, await self._vms(tier, fresh=True))
         unwanted = {record.name for record in self._unwanted(tier)}
-        there = {name for name, vm in vms.items() if vm.action not in LEAVES and name not in unwanted}
-        if not foreign and len(there) != tier.size:
-            others = sorted(name for name in there if self._records.vm(name) is None)
-            named = f", among them {', '.join(others[:3])} of another client" if others else ""
-            return f"its group has {len(there)} VMs, and the chain {tier.size} instances{named}"
+        for group in () if foreign else sorted(tier.groups, key=lambda name: name != serving):
+            vms = await self._looks.vms(group)
+            there = {name for name, vm in vms.items() if vm.action not in LEAVES and name not in unwanted}
+            wanted = tier.size if group == serving else 0
+            if len(there) != wanted:
+                others = sorted(name for name in there if self._records.vm(name) is None)
+                named = f", among them {', '.join(others[:3])} of another client" if others else ""
+                which = "its group" if len(tier.groups) == 1 else f"its group {group}"
+                return f"{which} has {len(there)} VMs, and the chain {wanted} instances{' there' * (not wanted)}{named}"
+            if group == serving:
+                known = self._tier_record(tier.name)
+                self._records.keep_tier(tier.name, replace(known, serving=serving, template=template))
+            else:
+                await self._backends.leave(tier.name, group)
         return foreign
 
     async def deletion(self, tier: Tier) -> float:
@@ -226,10 +247,12 @@ class GcpPlatform:
     # -- creating and deleting -----------------------------------------------------------------------------------
 
     async def _aim(self, tier: str, group: str, template: str, vms: Vms) -> None:
-        await self._policy.aim(self._tier(tier), template)
+        if len(self._tier(tier).groups) > 1 and all(vm.action in LEAVES for vm in vms.values()):
+            await self._backends.leave(tier, group)  # its VMs get requests from their admission on
+        await self._policy.aim(self._tier(tier), group, template)
 
     async def _when_it_has_an_address(self, record: VmRecord, tier: Tier, deadline: float) -> Instance:
-        group, path = _group_of(tier), self._templates[tier.name][record.template].path
+        group, path = self._group_of(record, tier), self._templates[tier.name][record.template].path
         why = "the group does not list it"
         while time.monotonic() < deadline:
             if (vm := (await self._looks.vms(group)).get(record.name)) is not None:
@@ -253,7 +276,7 @@ class GcpPlatform:
         raise CannotStart(f"{why} after {tier.update.progress_deadline:.0f} s (progress_deadline)")
 
     async def _delete(self, record: VmRecord, tier: Tier) -> None:
-        await self._calls.delete(record, _group_of(tier))
+        await self._calls.delete(record, self._group_of(record, tier))
 
     async def _delete_unwanted(self, tier: Tier, vms: Mapping[str, ManagedVm]) -> None:
         there = [one for one in self._unwanted(tier) if one.name in vms and vms[one.name].action not in LEAVES]
@@ -264,26 +287,32 @@ class GcpPlatform:
     def _unwanted(self, tier: Tier) -> Iterator[VmRecord]:
         return (record for record in self._records.vms() if record.tier == tier.name and record.unwanted)
 
+    async def _vms(self, tier: Tier, *, fresh: bool = False) -> Mapping[str, ManagedVm]:
+        """The VMs of all its groups."""
+        lists = await asyncio.gather(*(self._looks.vms(group, fresh=fresh) for group in tier.groups))
+        return {name: vm for vms in lists for name, vm in vms.items()}
+
     # -- records -------------------------------------------------------------------------------------------------
 
     def _instance(self, record: VmRecord) -> Instance | None:
         known, tier = self._records.tiers().get(record.tier), self._tier(record.tier)
         assert tier.agent is not None
-        found = instance_of(record, known.port if known is not None else 0, tier.agent.port)
+        port = known.groups[self._group_of(record, tier)].port if known is not None else 0
+        found = instance_of(record, port, tier.agent.port)
         regional = self._chain.platform.region is not None
         return replace(found, place=record.url.split("/")[1]) if found is not None and regional else found
+
+    def _group_of(self, record: VmRecord | None, tier: Tier) -> str:
+        """The group that has that VM, or is to have it."""
+        known = record.group if record is not None else ""
+        return known or self._tier_record(tier.name).serving
 
     def _tier(self, name: str) -> Tier:
         found = self._chain.tier(name)
         assert found is not None
         return found
 
-    def _tier_record(self, tier: Tier) -> TierRecord:
-        if (known := self._records.tiers().get(tier.name)) is None:
-            raise fail(f"tier {tier.name} was not adopted: the chain is not up", next="changeover up")
+    def _tier_record(self, tier: str) -> TierRecord:
+        if (known := self._records.tiers().get(tier)) is None:
+            raise fail(f"tier {tier} was not adopted: the chain is not up", next="changeover up")
         return known
-
-
-def _group_of(tier: Tier) -> str:
-    assert tier.group is not None
-    return tier.group

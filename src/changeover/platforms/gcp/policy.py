@@ -38,14 +38,15 @@ class GroupPolicy:
         self._groups = groups
         self._locks = locks
 
-    async def aim(self, tier: Tier, template: str) -> None:
-        """Have new VMs made from that template, and the group replace nothing. The tier's lock must be held.
+    async def aim(self, tier: Tier, name: str, template: str) -> None:
+        """Have new VMs of that group made from that template, and the group replace nothing. The tier's lock must be
+        held.
 
         Raises CannotStart where another tool updates the group, Refused, and Unknown.
         """
         paths = {name: one.path for name, one in self._templates[tier.name].items()}
         for _ in range(_ATTEMPTS):
-            group = await self._groups.get(_name(tier))
+            group = await self._groups.get(name)
             if foreign := _foreign(group, paths):
                 raise CannotStart(foreign)
             wanted = self._while_up(group)
@@ -54,35 +55,35 @@ class GroupPolicy:
             self._keep_policy(tier, group)
             if await self._change(group, version=paths[template], policy=wanted):
                 return
-        raise Unknown(f"group {_name(tier)}, which other clients keep changing")
+        raise Unknown(f"group {name}, which other clients keep changing")
 
-    async def settle(self, tier: Tier, template: str) -> str:
+    async def settle(self, tier: Tier, name: str, template: str) -> str:
         """Have the group say that this is its version; returns why it was left alone. Raises Refused, and Unknown."""
         paths = {name: one.path for name, one in self._templates[tier.name].items()}
         async with self._locks[tier.name]:
             for _ in range(_ATTEMPTS):
-                group = await self._groups.get(_name(tier))
+                group = await self._groups.get(name)
                 if foreign := _foreign(group, paths):
                     return foreign
                 path = paths[template]
                 if group.versions == (path,) or await self._change(group, version=path):
                     return ""
-        raise Unknown(f"group {_name(tier)}, which other clients keep changing")
+        raise Unknown(f"group {name}, which other clients keep changing")
 
     async def restore(self) -> None:
         """Give every group the update policy that it had. Raises Refused, and Unknown."""
-        tiers = dict(self._records.tiers())
         for tier in self._chain.tiers:
-            if (known := tiers.get(tier.name)) is None or not known.policy:
-                continue
-            for _ in range(_ATTEMPTS):
-                group = await self._groups.get(_name(tier))
-                if await self._change(group, policy=known.policy):
-                    break
-            else:
-                raise Unknown(f"group {_name(tier)}, which other clients keep changing")
-            tiers[tier.name] = replace(known, policy={})
-            self._records.keep_tiers(tiers)
+            known = self._records.tiers().get(tier.name)
+            for name, group in known.groups.items() if known is not None else ():
+                if group.policy:
+                    await self._restore(name, group.policy)
+                    self._keep(tier, name, {})
+
+    async def _restore(self, name: str, policy: Mapping[str, str]) -> None:
+        for _ in range(_ATTEMPTS):
+            if await self._change(await self._groups.get(name), policy=policy):
+                return
+        raise Unknown(f"group {name}, which other clients keep changing")
 
     def _while_up(self, group: Group) -> dict[str, str]:
         """What its policy is to be changed to."""
@@ -93,16 +94,19 @@ class GroupPolicy:
 
     def _keep_policy(self, tier: Tier, group: Group) -> None:
         """Write down what the policy was, before it is changed for the first time."""
-        tiers = dict(self._records.tiers())
-        known = tiers[tier.name]
+        known = self._records.tiers()[tier.name].groups[group.name]
         was = {"type_": group.update_type} | (
             {"instance_redistribution_type": group.redistribution or "PROACTIVE"}
             if self._chain.platform.region is not None
             else {}
         )
         if not known.policy and self._while_up(group):
-            tiers[tier.name] = replace(known, policy=was)
-            self._records.keep_tiers(tiers)
+            self._keep(tier, group.name, was)
+
+    def _keep(self, tier: Tier, name: str, policy: Mapping[str, str]) -> None:
+        known = self._records.tiers()[tier.name]
+        groups = {**known.groups, name: replace(known.groups[name], policy=policy)}
+        self._records.keep_tier(tier.name, replace(known, groups=groups))
 
     async def _change(self, group: Group, *, version: str = "", policy: Mapping[str, str] | None = None) -> bool:
         """False: another client has changed the group since it was read. `version`: its template's path."""
@@ -127,13 +131,8 @@ class GroupPolicy:
 
 
 def _foreign(group: Group, paths: Mapping[str, str]) -> str:
-    """That the group has a version that this chain never gave it; empty: it has not."""
-    if len(group.versions) == 1 and group.versions[0] in paths.values():
+    """That the group has a version that this chain never gave it; empty: it has not. Without a VM it updates none."""
+    if group.size == 0 or (len(group.versions) == 1 and group.versions[0] in paths.values()):
         return ""
     versions = ", ".join(path.rpartition("/")[2] for path in group.versions)
     return f"another client is updating group {group.name}: its version is {versions}"
-
-
-def _name(tier: Tier) -> str:
-    assert tier.group is not None
-    return tier.group

@@ -20,7 +20,7 @@ from changeover.model.instance import Address, Instance
 from changeover.platforms.gcp.api.services import Service
 
 FORMAT = 2
-"""2: a call may be for many VMs."""
+"""2: a call may be for many VMs, and a tier may have two groups."""
 
 
 def new_id() -> str:
@@ -48,6 +48,8 @@ class VmRecord:
     name: str
     tier: str
     template: str
+    group: str = ""
+    """The group that has it; empty: it was recorded when a tier had one group."""
     number: str = ""
     host: str = ""
     url: str = ""
@@ -58,16 +60,34 @@ class VmRecord:
 
 
 @dataclass(frozen=True)
-class TierRecord:
-    """A tier as it was adopted. `link`: of its instance group, below the project."""
+class GroupRecord:
+    """A group as it was adopted. `link`: of its instance group, below the project."""
 
-    size: int
     link: str
     port: int
-    """Where its instances serve requests; 0: its group names no port."""
-    services: tuple[Service, ...]
+    """Where its instances serve requests; 0: the group names no port."""
     policy: Mapping[str, str] = field(default_factory=dict)
     """What the group's update policy had before it was changed; empty while it is unchanged."""
+
+
+@dataclass(frozen=True)
+class TierRecord:
+    """A tier as it was adopted, or last came to rest."""
+
+    size: int
+    groups: Mapping[str, GroupRecord]
+    """By name: one, or two that take turns."""
+    services: tuple[Service, ...]
+    """As they were read last; of two groups, those that are about to become backends count as such."""
+    serving: str
+    """The group that had the instances."""
+    template: str = ""
+    """That they were made from; empty: it was recorded when a tier had one group."""
+
+    def group_for(self, template: str) -> str:
+        """The group in which VMs of that template are created: of two groups each has its own template."""
+        others = [name for name in self.groups if name != self.serving]
+        return others[0] if others and template != self.template else self.serving
 
 
 class Records:
@@ -90,6 +110,9 @@ class Records:
     def keep_tiers(self, tiers: Mapping[str, TierRecord]) -> None:
         text = json.dumps({"format": FORMAT, "tiers": {name: asdict(one) for name, one in tiers.items()}}, indent=1)
         write_whole(self._file, text, mode=0o600)
+
+    def keep_tier(self, name: str, tier: TierRecord) -> None:
+        self.keep_tiers({**self.tiers(), name: tier})
 
     def vm(self, name: str) -> VmRecord | None:
         """Raises ChangeoverError."""
@@ -139,7 +162,11 @@ def _tier(stored: Mapping[str, Any]) -> TierRecord:
     services = tuple(
         Service(**{**one, "groups": tuple(one["groups"]), "checks": tuple(one["checks"])}) for one in stored["services"]
     )
-    return TierRecord(stored["size"], stored["link"], stored["port"], services, dict(stored["policy"]))
+    if "groups" not in stored:  # of one group, in format 1
+        name, group = stored["link"].rpartition("/")[2], GroupRecord(stored["link"], stored["port"], stored["policy"])
+        return TierRecord(stored["size"], {name: group}, services, name)
+    groups = {name: GroupRecord(**one) for name, one in stored["groups"].items()}
+    return TierRecord(stored["size"], groups, services, stored["serving"], stored["template"])
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """The backend services of a tier as its router.
 
-Lame duck and health checks move an instance: no call does.
+Lame duck and health checks move an instance: no call does. Of a tier with two groups the first admission of a template
+makes its group a backend.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import ClassVar, Literal
 from changeover.model.chain import Tier
 from changeover.model.instance import Instance
 from changeover.platforms.gcp.api.services import Service, Services
+from changeover.platforms.gcp.backends import Backends
 from changeover.platforms.gcp.membership import Health, Seen, judge
 from changeover.platforms.gcp.records import TierRecord
 from changeover.ports import Membership, Unknown
@@ -22,7 +24,8 @@ _BY_REQUEST = frozenset({"HTTP", "HTTPS", "HTTP2", "H2C", "GRPC"})
 
 
 class GcpRouter:
-    """The services of one tier. `exists`: those of the names that the group has; `is_lame`: what the agent answers."""
+    """The services of one tier. `exists`: those of the names that its groups have; `is_lame`: what the agent answers;
+    `group_of`: the group of an instance."""
 
     follows_health: ClassVar[Literal[True]] = True
 
@@ -33,13 +36,18 @@ class GcpRouter:
         services: Services,
         exists: Callable[[frozenset[str]], Awaitable[frozenset[str]]],
         is_lame: Callable[[str], Awaitable[bool | None]],
+        group_of: Callable[[str], str],
+        backends: Backends,
         propagation: float,
     ) -> None:
+        self.holds_new = len(tier.groups) > 1
         self._tier = tier
         self._record = record
         self._services = services
         self._exists = exists
         self._is_lame = is_lame
+        self._group_of = group_of
+        self._backends = backends
         self._propagation = propagation
         self._out: dict[str, float] = {}
         """Since when each lame duck was unhealthy in every service, at every look."""
@@ -48,7 +56,9 @@ class GcpRouter:
         """Backend services are the operator's."""
 
     async def admit(self, instance: Instance, weight: int) -> None:
-        """Health checks do it."""
+        """Health checks do it, once its group is a backend."""
+        if self.holds_new:
+            await self._backends.join(self._tier.name, self._group_of(instance.name))
 
     async def remove(self, instance: Instance) -> None:
         """Lame duck and health checks do it."""
@@ -61,10 +71,11 @@ class GcpRouter:
         here, lame = await asyncio.gather(
             self._exists(names), asyncio.gather(*(self._is_lame(name) for name in sorted(names)))
         )
-        answers = await asyncio.gather(*(self._health(one, record.link) for one in record.services))
-        services = [(one.name, answer) for one, answer in zip(record.services, answers, strict=True)]
+        answers = await asyncio.gather(*(self._answers(one, record) for one in record.services))
         found, now = {}, time.monotonic()
         for name, ducks in zip(sorted(names), lame, strict=True):
+            group = self._group_of(name)
+            services = [(one.name, _of(group, its)) for one, its in zip(record.services, answers, strict=True)]
             seen = Seen(name in here, ducks, now - self._out.get(name, now))
             found[name], out = judge(name, seen, services, self._propagation)
             if out:
@@ -76,11 +87,34 @@ class GcpRouter:
     async def forget(self, name: str) -> None:
         self._out.pop(name, None)
 
+    async def _answers(self, service: Service, record: TierRecord) -> Mapping[str, Health | str]:
+        """Group -> what the service says of its VMs, of the groups that are its backends."""
+        if not self.holds_new:
+            return {record.serving: await self._health(service, record.groups[record.serving].link)}
+        groups = {name: one.link for name, one in record.groups.items() if one.link in service.groups}
+        found = dict(
+            zip(groups, await asyncio.gather(*(self._health(service, o) for o in groups.values())), strict=True)
+        )
+        if any(isinstance(answer, str) or not answer for answer in found.values()):
+            try:  # a group that another client has taken out, or that a call did not reach, is no backend
+                service = await self._backends.read(self._tier.name, service)
+            except Unknown:
+                return found
+        return {name: answer for name, answer in found.items() if groups[name] in service.groups}
+
     async def _health(self, service: Service, group: str) -> Health | str:
         try:
             return await self._services.health(service, group)
         except Unknown as error:
             return str(error)
+
+
+def _of(group: str, answers: Mapping[str, Health | str]) -> Health | str | None:
+    """What a service says of the VMs of one of its groups, beside those of the others; None: it does not have it."""
+    own = answers.get(group)
+    if own is None or isinstance(own, str) or not own:
+        return own
+    return {name: states for one in answers.values() if not isinstance(one, str) for name, states in one.items()}
 
 
 class PoolingGcpRouter(GcpRouter):

@@ -48,12 +48,12 @@ def read(answer: Any) -> Operation:
 
 
 class Operations:
-    """Of one scope: a zone or a region."""
+    """Of one scope: a zone, a region, or with None the operations of global resources."""
 
-    def __init__(self, calls: Calls, project: str, scope: tuple[str, str], timing: OperationTiming) -> None:
+    def __init__(self, calls: Calls, project: str, scope: tuple[str, str] | None, timing: OperationTiming) -> None:
         self._calls = calls
-        self._where = {"project": project, scope[0]: scope[1]}
-        self._client = "ZoneOperationsClient" if scope[0] == "zone" else "RegionOperationsClient"
+        self._where = {"project": project} | ({scope[0]: scope[1]} if scope is not None else {})
+        self._client = f"{(scope[0] if scope is not None else 'global').capitalize()}OperationsClient"
         self._timing = timing
 
     async def finish(self, what: str, operation: Operation) -> None:

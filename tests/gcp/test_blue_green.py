@@ -1,0 +1,118 @@
+"""Blue-green over two groups of a tier: held back until complete, switched, taken back, and finished, without a loss.
+
+A control takes the same step as the backend service alone does it, and must lose uploads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.gcp.chains import GcpChain, agent_world
+from tests.gcp.fakes import Fake, Json, running, until
+from tests.gcp.traffic import Traffic
+from tests.gcp.worlds import ZONE
+
+pytestmark = pytest.mark.timeout(300)  # every command imports the client of Google, 2 s of a core each
+
+LINK = f"https://www.googleapis.com/compute/v1/projects/shop/zones/{ZONE}/instanceGroups"
+GROUPS = f"zones/{ZONE}/instanceGroupManagers"
+POLICY = {"type": "PROACTIVE", "maxSurge": {"fixed": 1}, "maxUnavailable": {"fixed": 0}}
+PATIENCE = 90
+"""Seconds for a step of a rollout, on a machine that does other things."""
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fake]:
+    """`web` has two instances, `web-green` none; no drain, so that whatever is in flight at a removal is lost."""
+    world = agent_world(drain=0, updatePolicy=POLICY)
+    groups = world["resources"][GROUPS]
+    groups.append({**groups[0], "name": "web-green", "targetSize": 0})
+    with running(world, tmp_path_factory.mktemp("fake")) as made:
+        until(lambda: len(served(made)) == 2, "two serving instances", PATIENCE)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def chain(fake: Fake, tmp_path_factory: pytest.TempPathFactory) -> GcpChain:
+    update = {"strategy": "blue-green", "switch": "when-promoted", "bake": "5m"}
+    tier = {"second_group": "web-green", "update": update}
+    made = GcpChain(fake, tmp_path_factory.mktemp("chain"), tier=tier)
+    made.run("up")
+    return made
+
+
+def served(fake: Fake) -> set[str]:
+    """The instances that answer now; an error of the balancer is one of them."""
+    answers = [fake.http.get(f"http://{fake.address('web')}/") for _ in range(12)]
+    return {each.text.strip('"') if each.is_success else str(each.status_code) for each in answers}
+
+
+def group(fake: Fake, name: str) -> Json:
+    return dict(fake.call("GET", f"{GROUPS}/{name}").json())
+
+
+def backends(fake: Fake) -> set[str]:
+    service = fake.call("GET", "global/backendServices/web").json()
+    return {one["group"].rpartition("/")[2] for one in service["backends"]}
+
+
+def state(chain: GcpChain) -> str:
+    return str(chain.status()["tiers"][0]["status"])
+
+
+def phases(chain: GcpChain, template: str) -> list[str]:
+    return [one["phase"] for one in chain.status()["instances"] if one["template"] == template]
+
+
+def test_a_switch_is_held_back_taken_back_and_finished_without_a_lost_request(chain: GcpChain, fake: Fake) -> None:
+    blue = served(fake)
+    with Traffic(fake.address("web")) as traffic:
+        roll = chain.start("roll", "web", "--to", "v2")
+        until(lambda: phases(chain, "v2") == ["ready", "ready"], "the new instances to be complete", PATIENCE)
+        assert group(fake, "web-green")["targetSize"] == 2
+        assert backends(fake) == {"web"}, "the new group gets nothing before the switch"
+        assert served(fake) == blue
+        chain.run("promote", "web")
+        until(lambda: served(fake).isdisjoint(blue), "all traffic at the new instances", PATIENCE)
+        assert backends(fake) == {"web", "web-green"}
+        until(lambda: phases(chain, "v1") == ["draining", "draining"], "the old ones to be kept", PATIENCE)
+        chain.run("abort", "web")
+        said, error = roll.communicate(timeout=PATIENCE)
+        assert roll.returncode == 1, said + error
+        assert served(fake) == blue, "the very instances that served before"
+        assert backends(fake) == {"web"}
+        assert group(fake, "web-green")["targetSize"] == 0
+
+        chain.write(update={"min_ready": "200ms", "watch": "200ms", "strategy": "blue-green", "bake": "1s"})
+        chain.run("roll", "web", "--to", "v2")
+        assert backends(fake) == {"web-green"}
+        assert [group(fake, name)["targetSize"] for name in ("web", "web-green")] == [0, 2]
+        assert len(green := served(fake)) == 2
+        assert green.isdisjoint(blue)
+    assert traffic.lost == []
+    assert traffic.outcomes["POST 200"] > 5
+
+
+def test_the_way_back_is_a_switch_too_and_down_restores_both_groups(chain: GcpChain, fake: Fake) -> None:
+    with Traffic(fake.address("web")) as traffic:
+        chain.run("undo", "web")
+    assert traffic.lost == []
+    assert backends(fake) == {"web"}
+    assert {one["template"] for one in chain.status()["instances"]} == {"v1"}
+    assert {group(fake, name)["updatePolicy"]["type"] for name in ("web", "web-green")} == {"OPPORTUNISTIC"}
+    assert "a restart creates the new instances in the group of the old ones" in chain.run(
+        "roll", "web", "--restart", code=2
+    )
+    chain.run("down")
+    assert {group(fake, name)["updatePolicy"]["type"] for name in ("web", "web-green")} == {"PROACTIVE"}
+
+
+def test_control_a_switch_of_the_backends_alone_loses_uploads(fake: Fake) -> None:
+    fake.call("POST", f"{GROUPS}/web-green/resize?size=2").raise_for_status()
+    until(lambda: group(fake, "web-green")["status"]["isStable"], "the second group", PATIENCE)
+    with Traffic(fake.address("web")) as traffic:
+        until(lambda: traffic.outcomes["POST 200"] > 0, "an upload", PATIENCE)
+        fake.call("PATCH", "global/backendServices/web", {"backends": [{"group": f"{LINK}/web-green"}]})
+        fake.call("POST", f"{GROUPS}/web/resize?size=0").raise_for_status()
+        until(lambda: traffic.lost, "an upload that is cut", PATIENCE)
