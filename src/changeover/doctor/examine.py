@@ -15,8 +15,9 @@ CHECKS: tuple[Callable[[TierFacts], Iterator[Diagnosis]], ...] = (
     healing.check,
     balancer.check,
     agents.check,
+    second_group.check,
 )
-OF_IDLE_GROUP: tuple[Callable[[TierFacts], Iterator[Diagnosis]], ...] = (second_group.check, group.check, healing.check)
+OF_IDLE_GROUP: tuple[Callable[[TierFacts], Iterator[Diagnosis]], ...] = (group.check, healing.check)
 """Those for the group of a tier that has no VM yet."""
 _ORDER = list(Severity)
 

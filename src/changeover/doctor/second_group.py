@@ -1,38 +1,43 @@
-"""The group that takes turns with the one of the instances: it is empty at rest, and its VMs serve at the same port."""
+"""The group that takes turns with the one of the instances: empty at rest, and its VMs serve at the same ports."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from changeover.doctor.diagnosis import Diagnosis, Severity
 from changeover.doctor.facts import TierFacts, part
 
+_LEAKS = "error: the new instances would get requests before the switch, untested and not all of them"
+_WAITS = "ok: the old instances go on, because the switch is never confirmed"
+
 
 def check(facts: TierFacts) -> Iterator[Diagnosis]:
-    if facts.group is None:
+    idle = facts.idle
+    if idle is None or idle.group is None:
         return
-    if facts.staying or int(part(facts.group, "targetSize", 0)):
+    if idle.staying or int(part(idle.group, "targetSize", 0)):
         yield Diagnosis(
             "both-groups-have-vms",
             Severity.FATAL,
-            facts.where,
-            f"it has {len(facts.staying)} VMs, and the other group of the tier has VMs too: one of them must be empty",
-            "error: the new instances would not be held back until the switch",
-            "error: the new instances would not be held back until the switch",
-            f"gcloud compute instance-groups managed resize {facts.group_name} --size=0 {facts.place}",
+            idle.where,
+            f"it has VMs, and group {facts.group_name} of the same tier has some too: one of them must be empty",
+            _LEAKS,
+            _LEAKS,
+            f"gcloud compute instance-groups managed resize {idle.group_name} --size=0 {idle.place}",
         )
-    ports = {part(one, "name"): part(one, "port") for one in part(facts.group, "namedPorts", ())}
-    for name, service in facts.present():
-        port = part(service, "portName", "http")
-        passes_through = part(service, "loadBalancingScheme") == "INTERNAL"
-        if port not in ports and not passes_through:
-            yield Diagnosis(
-                "second-group-without-port",
-                Severity.FATAL,
-                facts.where,
-                f"it has no named port {port}, to which backend service {name} sends requests",
-                "error: none for the old instances, but the switch is never confirmed",
-                "error: none for the old instances, but the switch is never confirmed",
-                f"gcloud compute instance-groups set-named-ports {facts.group_name} {facts.place} "
-                f"--named-ports={port}:PORT",
-            )
+    wanted = _ports(facts)
+    if _ports(idle) != wanted:
+        named = ",".join(f"{name}:{port}" for name, port in sorted(wanted.items()))
+        yield Diagnosis(
+            "second-group-without-port",
+            Severity.FATAL,
+            idle.where,
+            f"it has other named ports than group {facts.group_name}, which has {named or 'none'}",
+            _WAITS,
+            _WAITS,
+            f"gcloud compute instance-groups set-named-ports {idle.group_name} --named-ports={named} {idle.place}",
+        )
+
+
+def _ports(facts: TierFacts) -> Mapping[str, int]:
+    return {part(one, "name"): part(one, "port") for one in part(facts.group, "namedPorts", ())}

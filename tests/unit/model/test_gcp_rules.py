@@ -70,7 +70,7 @@ def test_a_place_is_named_by_project_and_region_or_zone(platform: dict[str, str]
         ({"backend_services": []}, "nothing says what sends tier edge its requests"),
         ({"affinity": "client-ip"}, "sessionAffinity"),
         ({"health": {"interval": "1s"}}, "checkIntervalSec"),
-        ({"update": {"strategy": "blue-green"}}, "cannot hold back new ones"),
+        ({"update": {"strategy": "blue-green"}}, "cannot hold back the new ones"),
         ({"update": {"abandoned": "resume"}}, "no keeper runs"),
         ({"templates": {"v1": {"replicas": 3}}}, "templates.v1.instance_template: this key is missing"),
         ({"agent": {"token_env": "A", "token_file": "/b"}}, "not in both"),
@@ -90,7 +90,22 @@ def test_a_tier_without_backend_services_has_an_envoy_in_front_whose_agents_keep
 
 
 def test_two_tiers_cannot_share_a_group() -> None:
-    assert "two tiers have the group edge-mig" in refused(tier(), tier(name="inner"))
+    assert "the group edge-mig is named twice" in refused(tier(), tier(name="inner"))
+    assert "second_group: the group edge-mig is named twice" in refused(tier(second_group="edge-mig"))
+    second = tier(name="inner", group="inner-mig", second_group="edge-mig")
+    assert "the group edge-mig is named twice" in refused(tier(), second)
+
+
+def test_blue_green_behind_backend_services_needs_a_second_group() -> None:
+    found = read(tier(second_group="edge-green", update={"strategy": "blue-green"})).chain.tiers[0]
+    assert found.groups == ("edge-mig", "edge-green")
+
+
+def test_a_router_that_holds_a_list_holds_back_new_instances_of_one_group() -> None:
+    kong = {"kind": "kong", "admin": ["http://10.0.0.9:8001"], "proxy": "10.0.0.9:8000"}
+    inner = tier(name="inner", group="inner-mig", backend_services=[], router=kong, update={"strategy": "blue-green"})
+    assert read(tier(), inner).chain.tiers[1].update.strategy == "blue-green"
+    assert "has no effect without backend services" in refused(tier(), {**inner, "second_group": "inner-green"})
 
 
 @pytest.mark.parametrize("key", ["keep", "trusted_peers"])
@@ -99,7 +114,14 @@ def test_keys_of_this_machine_are_refused(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "keys", [{"group": "g"}, {"backend_services": ["b"]}, {"agent": {"port": 9}}, {"update": {"count_deleting": True}}]
+    "keys",
+    [
+        {"group": "g"},
+        {"second_group": "g"},
+        {"backend_services": ["b"]},
+        {"agent": {"port": 9}},
+        {"update": {"count_deleting": True}},
+    ],
 )
 def test_keys_of_google_cloud_are_refused_on_this_machine(keys: dict[str, Any]) -> None:
     local = {"name": "run", "kind": "app", "templates": {"v1": {}}, **keys}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from changeover.model.chain import Tier
-from changeover.platforms.gcp.adoption import Found, refusals, templates_of
+from changeover.platforms.gcp.adoption import Found, refusals, refusals_of_idle, serving, templates_of
 from changeover.platforms.gcp.api.groups import Group, ManagedVm
 from changeover.platforms.gcp.api.services import Service
 
@@ -108,3 +108,40 @@ def test_an_opportunistic_group_whose_version_no_vm_has_yet_is_at_rest() -> None
 def test_another_size_than_that_of_the_chain_file_is_refused() -> None:
     assert "`size: 2`" in said(FOUND, tier(size=3))[0]
     assert said(FOUND, tier(size=2)) == []
+
+
+IDLE = Found(replace(GROUP, name="green", link="zones/z/instanceGroups/green", size=0), {}, (SERVICE,), scaled=False)
+
+
+def said_of_idle(idle: Found) -> list[str]:
+    return [str(problem) for problem in refusals_of_idle(tier(second_group="green"), idle, FOUND, "--zone=z")]
+
+
+def test_of_two_groups_the_one_with_vms_serves_and_the_other_one_may_still_delete_some() -> None:
+    deletes = replace(IDLE, vms={"x": vm("x", action="DELETING")})
+    for groups in ([FOUND, deletes], [deletes, FOUND]):
+        assert serving(groups) is FOUND
+    assert said_of_idle(deletes) == []
+    assert serving([IDLE, IDLE]) is IDLE
+
+
+@pytest.mark.parametrize(
+    ("idle", "cause", "cure"),
+    [
+        (
+            replace(IDLE, vms={"x": vm("x")}),
+            "both groups of the tier have VMs, edge and green",
+            "resize green --size=0",
+        ),
+        (replace(IDLE, group=replace(IDLE.group, size=1)), "both groups", "resize green --size=0"),
+        (replace(IDLE, group=replace(IDLE.group, ports={})), "port none", "green --named-ports=http:8080"),
+        (replace(IDLE, scaled=True), "autoscaler", "update-autoscaling green --mode=off"),
+        (replace(IDLE, group=replace(IDLE.group, healing_checks=SERVICE.checks)), "anew that drains", "livez"),
+    ],
+)
+def test_an_idle_group_that_cannot_take_the_next_template_is_refused_with_the_cure(
+    idle: Found, cause: str, cure: str
+) -> None:
+    (text,) = said_of_idle(idle)
+    assert cause in text
+    assert cure in text
