@@ -28,7 +28,7 @@ class StubServices:
     """Two services: what the API has, and what it answers about health. `broken`: what fails next."""
 
     def __init__(self) -> None:
-        self.backends = {"a": (BLUE,), "b": (BLUE,)}
+        self.backends: dict[str, tuple[str, ...]] = {"a": (BLUE,), "b": (BLUE,)}
         self.states: dict[str, Mapping[str, tuple[str, ...]]] = {
             BLUE: {"old": HEALTHY},
             GREEN: {"new": HEALTHY, "newer": HEALTHY},
