@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from changeover.audit.setting import Replacement
 from changeover.conf.place import Place
 
 
@@ -52,6 +53,8 @@ class Finding:
     fix: str = ""
     missing: str = ""
     numbers: Mapping[str, float | str | None] = field(default_factory=dict)
+    replacement: Replacement | None = None
+    """Where one literal of its line has one value that is right."""
 
 
 def violated(
@@ -64,8 +67,9 @@ def violated(
     consequence: str,
     fix: str,
     numbers: Mapping[str, float | str | None] | None = None,
+    replacement: Replacement | None = None,
 ) -> Finding:
-    return Finding(Outcome.VIOLATED, place, object, what, get, post, consequence, fix, "", numbers or {})
+    return Finding(Outcome.VIOLATED, place, object, what, get, post, consequence, fix, "", numbers or {}, replacement)
 
 
 def met(place: Place, object: str, what: str, numbers: Mapping[str, float | str | None] | None = None) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, met, unknown, violated
-from changeover.audit.setting import Setting
+from changeover.audit.setting import Replacement, Setting
 from changeover.audit.view import Hop, View
 
 APART = 5.0
@@ -29,6 +29,7 @@ def upload_fits(
     fix: str,
     get: Effect = Effect.OK,
     margin: float = 0.0,
+    replacement: Replacement | None = None,
 ) -> Finding:
     """Whether a request of `need` seconds ends within a limit. `margin`: seconds that the limit must have besides."""
     if limit.value is None:
@@ -50,6 +51,7 @@ def upload_fits(
         consequence=consequence + survives,
         fix=fix,
         numbers=numbers,
+        replacement=replacement,
     )
 
 

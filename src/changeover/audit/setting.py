@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from changeover.conf.place import Place
 
 Value = TypeVar("Value")
+
+
+_LITERAL = re.compile(r"([\w.-]+)(?:\s*[=:]\s*|\s+)[\"']?([\w.:/-]+)[\"']?")
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """One literal value of one key, and what takes its place."""
+
+    key: str
+    old: str
+    new: str
 
 
 @dataclass(frozen=True)
@@ -19,6 +32,16 @@ class Setting(Generic[Value]):
     text: str
     """As the report quotes it: `keepalive_timeout 65s`, or `keepalive_timeout is not set, so it is 75s`."""
     missing: str = ""
+
+    def replaced(self, new: str) -> Replacement | None:
+        """With another value; None where no literal is given, as of a default."""
+        found = _LITERAL.fullmatch(self.text)
+        return Replacement(found[1], found[2], new) if found is not None else None
+
+    def replaced_by(self, seconds: float) -> Replacement | None:
+        """With another time: a plain number stays one, a time with a unit becomes one in seconds."""
+        found = self.replaced(f"{seconds:.0f}")
+        return replace(found, new=f"{found.new}s") if found is not None and not found.old.isdigit() else found
 
 
 def unknown(place: Place, text: str, missing: str) -> Setting[Value]:

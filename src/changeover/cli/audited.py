@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.text import Text
+
+from changeover.audit.assumptions import Assumptions
 from changeover.audit.audit import Audit
 from changeover.audit.audit import audit as judged
+from changeover.audit.baseline import Baseline
+from changeover.audit.configuration import Configuration
 from changeover.audit.files import Loaded, load
 from changeover.audit.finding import Outcome, Severity
+from changeover.audit.fixes import changed, diff, fixes
 from changeover.audit.rule import Rule
 from changeover.audit.rules import all_rules
 from changeover.cli import exits
@@ -48,6 +54,8 @@ class Request:
     config: Path | None
     baseline: Path | None
     create_baseline: Path | None
+    fix: bool
+    diff: bool
 
 
 def judge(output: Output, asked: Request, reports: Reports) -> int:
@@ -55,16 +63,18 @@ def judge(output: Output, asked: Request, reports: Reports) -> int:
         raise fail("no file is given", next="Name the files or folders that hold the configuration.")
     if asked.baseline is not None and asked.create_baseline is not None:
         raise fail("--baseline cannot be combined with --create-baseline", next="Create a baseline first, then use it.")
+    if asked.create_baseline is not None and (asked.fix or asked.diff):
+        raise fail("--create-baseline cannot be combined with --fix or --diff")
     configured = settings.configured(asked.config)
     assumed = settings.assumptions(asked.upload, asked.client_rate, asked.assume, configured)
-    baseline = settings.baseline(asked.baseline)
-    loaded = load(asked.files)
-    order = settings.order(asked.chain, configured, loaded)
-    rules = [rule for rule in all_rules() if configured.selected is None or rule.id in configured.selected]
-    found = judged(loaded.documents, assumed, loaded.texts, order, rules).accepting(configured.accepts)
-    if baseline is not None:
-        found = found.accepting(lambda one: baseline.accepts(one, loaded.texts))
-    notes = [*settings.notes(configured, loaded, baseline)]
+    loaded, found, baseline = _judged(asked, configured, assumed)
+    wanted = fixes(found, loaded.texts, loaded.documents) if asked.fix or asked.diff else []
+    new = changed(loaded.texts, wanted)
+    difference = "\n".join(diff(loaded.texts, new))
+    if asked.fix and new and not loaded.unreadable:
+        settings.write_fixed(loaded.texts, new)
+        loaded, found, baseline = _judged(asked, configured, assumed)
+    notes = [*settings.notes(configured, loaded, baseline), *settings.of_fixes(asked.fix, wanted, loaded)]
     if asked.create_baseline is not None and not loaded.unreadable and found.judged:
         notes.append(settings.write_baseline(asked.create_baseline, found, loaded))
     reports.write(found, loaded)
@@ -72,9 +82,12 @@ def judge(output: Output, asked: Request, reports: Reports) -> int:
         **rendering.data(found, loaded, assumed),
         "configuration": configured.file or None,
         "baseline_gone": baseline.gone if baseline is not None else None,
+        "fixes": rendering.fixes(wanted),
+        "diff": difference if asked.diff else None,
         "notes": notes,
     }
-    output.result(page, rendering.text(found, loaded, asked.every, notes))
+    text = rendering.text(found, loaded, asked.every, notes)
+    output.result(page, Text("\n\n").join([Text(difference), text]) if asked.diff and difference else text)
     if loaded.unreadable:
         return exits.COULD_NOT
     if not found.judged:
@@ -86,6 +99,17 @@ def judge(output: Output, asked: Request, reports: Reports) -> int:
         return exits.DONE
     failed = found.at_least(asked.fail_on) or (asked.unknown_fails and found.of(Outcome.UNKNOWN))
     return exits.ROLLED_BACK if failed else exits.DONE
+
+
+def _judged(asked: Request, configured: Configuration, assumed: Assumptions) -> tuple[Loaded, Audit, Baseline | None]:
+    baseline = settings.baseline(asked.baseline)
+    loaded = load(asked.files)
+    order = settings.order(asked.chain, configured, loaded)
+    rules = [rule for rule in all_rules() if configured.selected is None or rule.id in configured.selected]
+    found = judged(loaded.documents, assumed, loaded.texts, order, rules).accepting(configured.accepts)
+    if baseline is not None:
+        found = found.accepting(lambda one: baseline.accepts(one, loaded.texts))
+    return loaded, found, baseline
 
 
 def explain(output: Output, wanted: str) -> int:

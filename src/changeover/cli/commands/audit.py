@@ -62,6 +62,8 @@ def audit(
     create_baseline: Annotated[
         Path | None, typer.Option("--create-baseline", help="Write the findings of now to this file, and exit 0.")
     ] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Write the values that findings ask for.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Print what --fix changes, as a diff.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Find from configuration alone where a rollout would cut a request.
@@ -116,6 +118,8 @@ def audit(
             config=config,
             baseline=baseline,
             create_baseline=create_baseline,
+            fix=fix,
+            diff=diff,
         )
         if table or html is not None:
             from changeover.cli import tabled

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import codecs
+from collections.abc import Iterator, Mapping, Sequence
 from os.path import normpath
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from changeover.audit.audit import Audit
 from changeover.audit.baseline import Baseline
 from changeover.audit.configuration import NAMES, Configuration, configuration
 from changeover.audit.files import Loaded
+from changeover.audit.fixes import Fix
 from changeover.audit.rules import all_rules
 from changeover.conf.place import Unreadable
 from changeover.conf.source import decode
+from changeover.kit.files import write_whole
 from changeover.model.errors import fail
 
 
@@ -78,6 +81,31 @@ def notes(configured: Configuration, loaded: Loaded, baseline: Baseline | None) 
     if baseline is not None and baseline.gone:
         gone = f"{baseline.gone} finding{' is' if baseline.gone == 1 else 's are'}"
         yield f"{baseline.file}  {gone} not there any more: create the baseline again"
+
+
+def of_fixes(written: bool, wanted: Sequence[Fix], loaded: Loaded) -> Iterator[str]:
+    """What was changed, or would be."""
+    if written and wanted and loaded.unreadable:
+        yield "nothing was written: --fix needs every file to be readable"
+    for one in wanted:
+        change = one.replacement
+        done = "changed" if written and not loaded.unreadable else "--fix writes it"
+        rules = ", ".join(one.rules)
+        yield f"{one.file}:{one.line}  {rules}  {change.key}: {change.old} -> {change.new}, {done}"
+
+
+def write_fixed(texts: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Each file whole, with its mode, its byte order mark and through its symbolic link."""
+    for file, text in new.items():
+        path = Path(file).resolve()
+        try:
+            old = path.read_bytes()
+            if decode(old, file) != texts[file]:
+                raise fail(f"--fix {file}: it has changed since it was read", next="Run the audit again.")
+            mark = codecs.BOM_UTF8.decode() if old.startswith(codecs.BOM_UTF8) else ""
+            write_whole(path, mark + text, mode=path.stat().st_mode & 0o777)
+        except OSError as error:
+            raise fail(f"--fix {file}: {error.strerror}") from error
 
 
 def write(option: str, path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.audit import Audit, Judged
 from changeover.audit.files import Loaded
 from changeover.audit.finding import Outcome, Severity
+from changeover.audit.fixes import Fix
 from changeover.audit.rule import Rule
 from changeover.audit.suppressions import Suppression
 
@@ -64,6 +65,20 @@ def finding_data(one: Judged) -> dict[str, Any]:
         "numbers": dict(finding.numbers),
         "suppressed": one.suppressed,
     }
+
+
+def fixes(wanted: Sequence[Fix]) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": one.file,
+            "line": one.line,
+            "rules": list(one.rules),
+            "key": one.replacement.key,
+            "old": one.replacement.old,
+            "new": one.replacement.new,
+        }
+        for one in wanted
+    ]
 
 
 def _suppression(one: Suppression) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def test_what_it_prints_is_on_the_page_of_json(conf: Path) -> None:
     conf.write_text("# changeover: ignore NGX03\n" + SHORT + "# changeover: ignore NGX07 -- none\n", encoding="utf-8")
     inner = Path("inner.conf")
     inner.write_text("http { server { listen 9000; location / { proxy_pass http://a; } } }", encoding="utf-8")
-    found = printed(conf, inner, "folder", "broken.conf", "--chain", "nginx.conf,inner.conf", code=2)
+    found = printed(conf, inner, "folder", "broken.conf", "--chain", "nginx.conf,inner.conf", "--diff", code=2)
     Path("nginx.service").write_text("[Service]\nExecStart=/usr/sbin/nginx\n", encoding="utf-8")
     table = printed(conf, inner, "broken.conf", "nginx.service", "--chain", "nginx.conf,inner.conf", "--table", code=2)
     insist("audit", found, printed("--explain", "NGX03", code=0), lab.data([proof()]), table)

@@ -213,3 +213,41 @@ def test_code_scanning_gets_what_accepts_a_finding() -> None:
     found = json.loads(Path("a.sarif").read_text(encoding="utf-8"))["runs"][0]["results"]
     (accepted,) = (one for one in found if one["ruleId"] == "NGX07")
     assert accepted["suppressions"] == [{"kind": "external", "justification": "ignored in .changeover-audit.yaml:1"}]
+
+
+def test_a_diff_is_printed_and_nothing_is_written() -> None:
+    output = run("edge.conf", "--diff", code=1).stdout
+    assert output.startswith("--- edge.conf\n+++ edge.conf\n@@ -1,7 +1,7 @@\n-worker_shutdown_timeout 10s;\n+worker_")
+    assert "edge.conf:1  NGX03  worker_shutdown_timeout: 10s -> 460s, --fix writes it" in output
+    assert Path("edge.conf").read_text(encoding="utf-8") == CONF
+
+
+def test_a_fix_is_written_and_the_report_is_of_the_new_file() -> None:
+    file = Path("edge.conf")
+    file.write_bytes(b"\xef\xbb\xbf" + CONF.replace("\n", "\r\n").encode())
+    file.chmod(0o600)
+    found = page("edge.conf", "--fix", "--assume", "nginx=1.24.0", code=1)
+    assert {(one["key"], one["new"]) for one in found["fixes"]} == {
+        ("worker_shutdown_timeout", "460s"),
+        ("client_max_body_size", "60m"),
+    }
+    assert [one["rule"] for one in found["findings"] if one["outcome"] == "violated"] == ["NGX10"]
+    changed = CONF.replace("10s", "460s").replace("8m", "60m").replace("\n", "\r\n")
+    assert file.read_bytes() == b"\xef\xbb\xbf" + changed.encode()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert page("edge.conf", "--fix", "--assume", "nginx=1.24.0", code=1)["fixes"] == []
+
+
+def test_nothing_is_written_if_a_file_cannot_be_read() -> None:
+    Path("broken.conf").write_text("http {\n server {", encoding="utf-8")
+    assert "nothing was written" in run("edge.conf", "broken.conf", "--fix", code=2).stdout
+    assert Path("edge.conf").read_text(encoding="utf-8") == CONF
+
+
+def test_an_accepted_finding_is_not_changed() -> None:
+    SETTINGS.write_text("ignore: [NGX03]\n", encoding="utf-8")
+    run("edge.conf", "--create-baseline", "base.json", code=0)
+    SETTINGS.unlink()
+    run("edge.conf", *BASE, "--fix", code=0)
+    assert Path("edge.conf").read_text(encoding="utf-8") == CONF.replace("10s", "460s")
+    assert "cannot be combined" in run("edge.conf", "--create-baseline", "b.json", "--fix", code=2).stderr

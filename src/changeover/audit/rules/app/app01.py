@@ -23,6 +23,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             hop.object,
             asked,
             consequence=f"a GET survives; a POST in flight is cut {cut} after {hop.software} is stopped",
+            replacement=hop.graceful.replaced_by(need + 10),
             fix=f"a graceful timeout of {need + 10:.0f} s, and a longer time until SIGKILL",
         )
 

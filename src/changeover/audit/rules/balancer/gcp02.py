@@ -49,6 +49,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 if need <= LONGEST
                 else f"no drain is longer than {human_seconds(LONGEST)}: let clients resume uploads",
                 numbers=numbers,
+                replacement=found.replaced_by(need) if need <= LONGEST else None,
             )
 
 

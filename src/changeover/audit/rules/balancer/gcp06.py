@@ -47,6 +47,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 + (f"; clients above {words.bit_rate(rate)} survive" if rate else ""),
                 fix=f"timeout_sec = {min(asked.request_seconds + 30, DAY):.0f}",
                 numbers=numbers,
+                replacement=found.replaced_by(min(asked.request_seconds + 30, DAY)),
             )
 
 

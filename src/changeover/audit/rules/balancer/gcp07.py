@@ -39,6 +39,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 "a POST fails",
                 fix="timeout_sec = 620",
                 numbers={"timeout_seconds": found.value, "silence_seconds": silence},
+                replacement=found.replaced_by(max(POOLS, silence * 2)),
             )
 
 

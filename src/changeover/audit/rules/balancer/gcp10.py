@@ -28,6 +28,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are cut when the backup group takes over",
                 fix="disable_connection_drain_on_failover = false",
+                replacement=found.replaced("false"),
             )
 
 

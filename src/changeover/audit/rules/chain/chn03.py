@@ -40,6 +40,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             asked,
             consequence=f"a GET survives; a POST in flight is cut {words.span(deadline)} after its instance begins "
             f"to drain",
+            replacement=Setting(deadline, where, shown.removeprefix("drain.")).replaced_by(asked.request_seconds + 30),
             fix=f"deadline: {asked.request_seconds + 30:.0f}s, or policy: wait",
         )
 

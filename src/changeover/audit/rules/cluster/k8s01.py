@@ -46,6 +46,7 @@ def _judged(stop: StopPath, view: View, asked: Assumptions) -> Finding:
         if left >= asked.app_time
         else f"a GET that takes longer than {words.span(left)} and a POST in flight are cut by SIGKILL",
         fix=f"terminationGracePeriodSeconds: {before + need + 30:.0f}",
+        replacement=Setting(kill.at, kill.place, kill.text).replaced_by(before + need + 30),
     )
 
 

@@ -26,6 +26,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 post=Effect.ERROR,
                 consequence="during a rollout fewer instances serve: a GET or a POST may find none with capacity",
                 fix="replacement_method SUBSTITUTE",
+                replacement=found.replaced("SUBSTITUTE"),
             )
 
 

@@ -26,6 +26,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are cut by the restart of their instance",
                 fix="minimal_action REPLACE",
+                replacement=found.replaced("REPLACE"),
             )
 
 

@@ -27,6 +27,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are cut by every stop of the machine",
                 fix="skip_guest_os_shutdown = false",
+                replacement=found.replaced("false"),
             )
 
 

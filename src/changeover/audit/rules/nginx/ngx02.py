@@ -26,6 +26,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             yield unknown(stop.place, stop.object, "no signal follows SIGQUIT", stop.missing or "how the stop ends")
         elif (wait := stop.wait(hard)) >= GIVES_UP:
             by = f"{stop.signals[0].text if hard.name != 'KILL' else hard.text}: {words.span(wait)} after SIGQUIT"
+            longer = Setting(wait, hard.place, hard.text)
             yield upload_fits(
                 Setting(wait, stop.signals[0].place if hard.name != "KILL" else hard.place, by),
                 need,
@@ -33,6 +34,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 asked,
                 consequence=f"a GET survives; a POST in flight is cut {words.span(wait)} after the stop begins, "
                 "unless the instance was drained first",
+                replacement=longer.replaced_by(need + 15) if hard.name == "KILL" else None,
                 fix=f"TimeoutStopSec={need + 15:.0f} with KillSignal=SIGQUIT, or drain the instance before it stops",
             )
 

@@ -48,6 +48,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     "and answers a POST with 502",
                     fix="keepalive_timeout 620s;",
                     numbers={"idle_seconds": idle.value, "pool_idle_seconds": POOL_IDLE},
+                    replacement=idle.replaced_by(POOL_IDLE + 20),
                 )
 
 

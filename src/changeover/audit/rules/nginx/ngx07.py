@@ -17,6 +17,7 @@ from changeover.conf.place import Place
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for hop in view.of(NginxHttp):
+        enough = f"{-(-asked.upload * 5 // 4 // 2**20)}m"
         servers: dict[Place, list[tuple[Route, Setting[int]]]] = {}
         for route in hop.routes:
             limit = route.scope.setting("client_max_body_size", values.size, 2**20, "1m")
@@ -41,8 +42,9 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     get=Effect.OK,
                     post=Effect.REFUSED,
                     consequence="a GET is answered; the POST is answered with 413",
-                    fix=f"client_max_body_size {-(-asked.upload * 5 // 4 // 2**20)}m;",
+                    fix=f"client_max_body_size {enough};",
                     numbers={"limit_bytes": limit.value, "upload_bytes": asked.upload},
+                    replacement=limit.replaced(enough),
                 )
 
 

@@ -35,8 +35,9 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     post=Effect.CUT,
                     consequence="a GET is answered; the POST of a client that pauses is cut: "
                     "nginx logs 408, and sends nothing",
-                    fix="client_body_timeout 120s;",
+                    fix=f"client_body_timeout {max(120.0, asked.client_stall * 2):.0f}s;",
                     numbers={"limit_seconds": limit.value, "stall_seconds": asked.client_stall},
+                    replacement=limit.replaced_by(max(120.0, asked.client_stall * 2)),
                 )
 
 

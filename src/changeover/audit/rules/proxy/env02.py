@@ -25,6 +25,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 asked,
                 consequence=f"a GET survives; a POST is cut after {words.span(limit.value or 0)}, without any rollout",
                 fix=f"{need + 30:.0f}s, or none",
+                replacement=limit.replaced_by(need + 30),
             )
         for stall in {one.place: one for one in hop.stalls}.values():
             yield _stalled(hop, stall, asked)
@@ -33,6 +34,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
 def _stalled(hop: Envoy, limit: Setting[float], asked: Assumptions) -> Finding:
     if limit.value is None:
         return unknown(limit.place, hop.name, limit.text, limit.missing)
+    longest = max(asked.app_time, asked.client_stall)
     if limit.value < asked.app_time:
         return violated(
             limit.place,
@@ -41,7 +43,8 @@ def _stalled(hop: Envoy, limit: Setting[float], asked: Assumptions) -> Finding:
             get=Effect.ERROR,
             post=Effect.ERROR,
             consequence=f"a GET and a POST that take longer than {words.span(limit.value)} to answer get 504",
-            fix=f"{asked.app_time * 2:.0f}s",
+            fix=f"{longest * 2:.0f}s",
+            replacement=limit.replaced_by(longest * 2),
         )
     if limit.value < asked.client_stall:
         return violated(
@@ -51,10 +54,10 @@ def _stalled(hop: Envoy, limit: Setting[float], asked: Assumptions) -> Finding:
             get=Effect.OK,
             post=Effect.REFUSED,
             consequence="a GET survives; a POST whose client pauses for longer gets 408",
-            fix=f"{asked.client_stall * 2:.0f}s",
+            fix=f"{longest * 2:.0f}s",
+            replacement=limit.replaced_by(longest * 2),
         )
-    margin = limit.value - max(asked.app_time, asked.client_stall)
-    return met(limit.place, hop.name, limit.text, {"margin_seconds": margin})
+    return met(limit.place, hop.name, limit.text, {"margin_seconds": limit.value - longest})
 
 
 RULE = Rule(

@@ -28,6 +28,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     post=Effect.REFUSED,
                     consequence="a GET survives; a POST of this size is answered with 413, without any rollout",
                     fix=f"max_request_bytes: {asked.upload * 5 // 4}",
+                    replacement=limit.replaced(str(asked.upload * 5 // 4)),
                 )
 
 

@@ -76,6 +76,7 @@ def _judged(limit: Setting[float], need: float, object: str, asked: Assumptions,
         asked,
         consequence=f"a GET that ends within {at} survives; a POST in flight is cut {at} after a stop or a reload",
         fix=fix,
+        replacement=limit.replaced(f"{need + 30:.0f}s") if limit.text.startswith("hard-stop-after ") else None,
     )
 
 

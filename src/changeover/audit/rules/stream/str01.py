@@ -41,6 +41,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             get=Effect.CUT,
             consequence=f"a GET and a POST that are in flight {cut} after a reload or a stop are cut ({whole})",
             fix=f"worker_shutdown_timeout {longest + need + 30:.0f}s;",
+            replacement=limit.replaced_by(longest + need + 30),
         )
 
 
