@@ -20,6 +20,7 @@ from tests.process.balanced import HOST, PATIENCE, Web, started, through_envoys
 from tests.unit.hops import contexts
 
 from changeover.hops.envoy.member_list import EnvoyEndpoint, endpoints
+from changeover.hops.haproxy.binary import find as binary_of_haproxy
 from changeover.hops.nginx import binary
 from changeover.kit import sockets
 
@@ -89,6 +90,39 @@ async def beside_stream(folder: Path, story: Story) -> None:
     await beside_nginx(folder, story, kind="nginx-stream")
 
 
+async def beside_haproxy(folder: Path, story: Story, *, mode: str = "http") -> None:
+    """A configuration of an operator's own, with what docs/agent.md shows for the agent."""
+    port, home = sockets.free_port(HOST), folder / "haproxy"
+    home.mkdir()
+    async with application(folder / "app", folder / "app-lame-duck") as behind:
+        (home / "haproxy.cfg").write_text(f"""global
+    stats socket unix@admin.sock mode 660 level admin
+defaults
+    mode {mode}
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+frontend web
+    bind {HOST}:{port}
+    default_backend app
+backend app
+    server app {HOST}:{behind}
+backend changeover.ready
+    server up 127.0.0.1:9
+""")
+        kind, control = "haproxy" if mode == "http" else "haproxy-tcp", f"unix:{home}/admin.sock"
+        async with (
+            started(home, binary_of_haproxy(), "-db", "-f", "haproxy.cfg"),
+            agent(folder / "agent", kind=kind, port=port, control=control) as running,
+        ):
+            await listening(behind)
+            await story(running, port)
+
+
+async def beside_haproxy_tcp(folder: Path, story: Story) -> None:
+    await beside_haproxy(folder, story, mode="tcp")
+
+
 async def beside_envoy(folder: Path, story: Story) -> None:
     web = Web("runtime-1")
     async with web.running() as instance, through_envoys(folder, contexts.BEHIND, nodes=1) as balancer:
@@ -123,7 +157,11 @@ async def beside_application(folder: Path, story: Story) -> None:
         await story(running, port)
 
 
-ALL = [beside_nginx, beside_stream, beside_envoy, beside_relay, beside_application]
+ALL = [
+    *(beside_nginx, beside_stream, beside_haproxy, beside_haproxy_tcp),
+    *(beside_envoy, beside_relay, beside_application),
+]
+BYTES = ("nginx-stream", "haproxy-tcp")
 each = pytest.mark.parametrize("beside", ALL)
 
 
@@ -185,7 +223,7 @@ def test_a_slow_upload_is_in_flight_until_it_ends(beside: Beside, tmp_path: Path
         kind = (await running.status())["kind"]
         async with slow_post(port, 256 * KIB, "/held" if kind == "envoy" else "/upload"):
             seen = await running.until(lambda status: status["in_flight"]["connections"] == 1 and counted(status))
-            assert seen["in_flight"]["requests"] == (None if kind == "nginx-stream" else 1)
+            assert seen["in_flight"]["requests"] == (None if kind in BYTES else 1)
             kernel = seen["witnesses"]["kernel"]
             assert len(kernel["connections"]) == 1
             if kind in ("relay", "app"):
@@ -199,7 +237,7 @@ def test_a_slow_upload_is_in_flight_until_it_ends(beside: Beside, tmp_path: Path
         uploads = status["in_flight"]["uploads"]
         if status["kind"] in ("relay", "app"):
             return bool(uploads) and uploads[0]["received"] == 256 * KIB
-        return status["kind"] == "nginx-stream" or bool(status["in_flight"]["requests"])
+        return status["kind"] in BYTES or bool(status["in_flight"]["requests"])
 
     run(beside, tmp_path, story)
 
@@ -216,7 +254,7 @@ def test_software_that_hangs_is_named_and_its_count_is_unknown(beside: Beside, t
             assert (await running.ask("GET", "/livez", token="")).status_code == 503
             status = await running.status()
             assert status["ready"] is False
-            if status["kind"] != "nginx-stream":  # the kernel counts its connections
+            if status["kind"] not in BYTES:  # the kernel counts its connections
                 assert status["in_flight"] is None
                 assert "no response in time" in status["unknown"]
         finally:
@@ -228,6 +266,24 @@ def test_software_that_hangs_is_named_and_its_count_is_unknown(beside: Beside, t
 
 
 # -- one software ------------------------------------------------------------------------------------------------------
+
+
+def test_an_haproxy_that_cannot_end_its_connections_while_it_drains_is_not_ready(tmp_path: Path) -> None:
+    async def story(running: RunningAgent, port: int) -> None:
+        await running.until_ready()
+        config = tmp_path / "haproxy" / "haproxy.cfg"
+        config.write_text(config.read_text().replace("backend changeover.ready", "backend other"))
+        control, free = f"unix:{tmp_path}/haproxy/other.sock", sockets.free_port(HOST, {port})
+        config.write_text(config.read_text().replace("admin.sock", "other.sock").replace(f":{port}", f":{free}"))
+        async with (
+            started(tmp_path / "haproxy", binary_of_haproxy(), "-db", "-f", "haproxy.cfg"),
+            agent(tmp_path / "other", kind="haproxy", port=port, control=control) as other,
+        ):
+            status = await other.until(lambda status: "not up" not in status["reason"])
+            assert "has no backend changeover.ready" in status["reason"]
+            assert (await other.lame_duck(True)).status_code == 503
+
+    run(beside_haproxy, tmp_path, story)
 
 
 def test_software_that_does_not_run_is_named(tmp_path: Path) -> None:

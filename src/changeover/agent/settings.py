@@ -39,7 +39,8 @@ class AgentFile(ConfigModel):
     control: str = Field(
         "",
         description="`HOST:PORT` where it answers readiness and counts: nginx's server with stub_status, Kong's "
-        "status_listen, Envoy's admin (also `unix:PATH`), the relay's --admin. An application answers at `port`.",
+        "status_listen, the relay's --admin. Also `unix:PATH`: Envoy's admin, HAProxy's `stats socket` with `level "
+        "admin`. An application answers at `port`.",
     )
     name: str = Field(
         "",
@@ -83,6 +84,10 @@ class AgentFile(ConfigModel):
         _address("listen", self.listen)
         if self.kind != "app" and (more := sorted(self.health.model_fields_set - {"path"})):
             raise ValueError(f"health.{more[0]}: only an application is asked this; of a {self.kind} give the path")
+        if not asked.asked_by_path:
+            for key in ("health", "counts_at"):
+                if key in self.model_fields_set:
+                    raise ValueError(f"{key}: the agent asks the runtime API of {self.kind}, which has no paths")
         if self.members and self.kind != "envoy":
             raise ValueError("members: only an envoy reads the members of the tier behind it from a file")
         if not (self.token_file or self.token_env or (self.tls and self.tls.client_ca)):

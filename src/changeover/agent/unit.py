@@ -73,7 +73,10 @@ def _groups(settings: AgentFile) -> list[str]:
     if not settings.control.startswith(UNIX):
         return []
     socket = settings.control.removeprefix(UNIX)
-    return [f"# {socket} must be open to this group: mode 0660.", "SupplementaryGroups=envoy"]
+    return [
+        f"# {socket} must be open to this group: mode 0660.",
+        f"SupplementaryGroups={settings.kind.removesuffix('-tcp')}",
+    ]
 
 
 def startup_lines(settings: AgentFile, version: str) -> str:

@@ -88,7 +88,9 @@ class RuntimeApi:
                 finally:
                     writer.close()
         except (OSError, TimeoutError, UnicodeDecodeError) as error:
-            raise Unknown(f"HAProxy did not answer `{command}`: {str(error) or type(error).__name__}") from error
+            late = isinstance(error, TimeoutError)
+            why = "no response in time" if late else str(error) or type(error).__name__
+            raise Unknown(f"HAProxy did not answer `{command}`: {why}") from error
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if not self.address.startswith("/"):

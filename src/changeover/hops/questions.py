@@ -52,12 +52,16 @@ class Questions:
     """Whether it answers at an address of its own, and not at the one that serves requests."""
     takes_sockets: bool = False
     """Whether that address can be a Unix socket."""
+    asked_by_path: bool = True
+    """Whether the questions are requests to paths, which its configuration may have elsewhere."""
 
 
 _MODULES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "nginx": ("nginx", "HTTP"),
         "nginx-stream": ("nginx", "STREAM"),
+        "haproxy": ("haproxy", "HTTP"),
+        "haproxy-tcp": ("haproxy", "STREAM"),
         "envoy": ("envoy", "QUESTIONS"),
         "kong": ("kong", "QUESTIONS"),
         "relay": ("relay", "QUESTIONS"),

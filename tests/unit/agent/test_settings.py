@@ -10,6 +10,7 @@ import pytest
 from changeover.agent.config import AgentConfig
 from changeover.agent.settings import AgentFile
 from changeover.hops import registry
+from changeover.hops.haproxy.questions import api
 from changeover.hops.questions import KINDS, Questions, questions
 from changeover.model.chainfile import read_as
 from changeover.model.errors import ChangeoverError
@@ -37,6 +38,15 @@ def test_an_envoy_may_be_asked_at_a_unix_socket() -> None:
     assert instance.control == Address("/run/envoy/admin.sock", 0)
 
 
+@pytest.mark.parametrize(("control", "asked"), [("unix:/run/h.sock", "/run/h.sock"), ("127.0.0.1:9999",) * 2])
+def test_an_haproxy_is_asked_at_its_stats_socket(control: str, asked: str) -> None:
+    assert api(config(kind="haproxy", control=control).instance).address == asked
+
+
+def test_an_agent_can_ask_every_kind_of_software() -> None:
+    assert set(KINDS) == set(registry.HOPS)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -45,6 +55,9 @@ def test_an_envoy_may_be_asked_at_a_unix_socket() -> None:
         ({"kind": "nginx", "control": "unix:/run/x"}, "a nginx is asked at HOST:PORT"),
         ({"kind": "envoy", "control": "unix:run/x"}, "is asked at HOST:PORT"),
         ({"kind": "kong", "control": "8007"}, "control: an address is needed"),
+        ({"kind": "haproxy"}, "control is missing"),
+        ({"kind": "haproxy", "control": "unix:/h", "health": {"path": "/x"}}, "health: the agent asks the runtime API"),
+        ({"kind": "haproxy-tcp", "control": "unix:/h", "counts_at": "/x"}, "counts_at: the agent asks the runtime API"),
         ({"listen": "9180"}, "listen: an address is needed"),
         ({"members": {"runtime": "/x"}}, "only an envoy"),
         ({"token_file": ""}, "control calls need token_file, token_env, or tls with client_ca"),

@@ -31,8 +31,7 @@ def renders() -> Iterator[tuple[str, str]]:
         local = file.parent.name != "05-google-cloud"
         kinds = sorted({tier.text("kind") or "" for tier in tiers} & set(wiring.configurable())) if local else []
         yield from ((file.parent.name, kind) for kind in [*kinds, "systemd"])
-        if "haproxy" not in kinds:  # no agent asks that
-            yield file.parent.name, "gcp"
+        yield file.parent.name, "gcp"
 
 
 def rendered(kind: str, chain: Path, folder: Path, *options: str) -> Audit:

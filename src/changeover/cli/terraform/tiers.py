@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from changeover.agent.settings import AgentFile
 from changeover.cli.commands.agent import read_settings
 from changeover.cli.terraform import hcl
-from changeover.hops.questions import KINDS
 from changeover.model.chain import Chain, Tier
 from changeover.model.chainfile import ParsedChain
 from changeover.model.errors import fail
@@ -29,6 +28,8 @@ _CLIENT_CA = "/etc/changeover/agent-clients.crt"
 _USUAL: Mapping[str, tuple[int, str]] = {
     "nginx": (80, "127.0.0.1:8081"),
     "nginx-stream": (443, "127.0.0.1:8081"),
+    "haproxy": (80, "unix:/run/haproxy/admin.sock"),
+    "haproxy-tcp": (443, "unix:/run/haproxy/admin.sock"),
     "kong": (8000, "127.0.0.1:8007"),
     "envoy": (8080, "127.0.0.1:9901"),
     "relay": (8080, "127.0.0.1:9090"),
@@ -81,7 +82,7 @@ class CloudTier:
     @property
     def protocol(self) -> str:
         """Between the load balancer and the VMs."""
-        if self.kind == "nginx-stream":
+        if self.kind in ("nginx-stream", "haproxy-tcp"):
             return "TCP"
         return "HTTPS" if self.agent.port in _TLS else "HTTP"
 
@@ -112,11 +113,6 @@ def cloud_tiers(parsed: ParsedChain, given: Sequence[str], *, zonal: bool) -> li
 
 def _cloud_tier(parsed: ParsedChain, tier: Tier, given: Sequence[str], *, zonal: bool) -> CloudTier:
     chain = parsed.chain
-    if tier.kind not in KINDS:
-        raise fail(
-            f"no agent can ask the software of tier {tier.name}, {tier.kind}",
-            next=f"An agent asks: {', '.join(KINDS)}.",
-        )
     front = chain.in_front(tier.name)
     services = _services(chain, tier, front, outside=tier.name in parsed.routers)
     templates = _templates(parsed, tier)

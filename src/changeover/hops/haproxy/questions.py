@@ -1,13 +1,25 @@
-"""What an HAProxy is asked at its stats socket. No agent asks it: `hops.questions` has no entry for it."""
+"""What an HAProxy is asked at its stats socket. Imports no settings, so that the agent can ask the same.
+
+An HAProxy of a chain on this machine has the socket in its folder; the agent is given its address.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from changeover.haproxy.runtime_api import RuntimeApi
+from changeover.haproxy.runtime_api import TIMEOUT, RuntimeApi
+from changeover.hops.questions import Questions
+from changeover.kit.direct_http import DirectClient, DirectResponse
+from changeover.kit.http import NoResponse
 from changeover.kit.sockets import open_connections
 from changeover.model.instance import InFlight, Instance
 from changeover.ports import Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from changeover.kit.http import Client
 
 SOCKET = "haproxy.sock"
 """Its stats socket, in the folder of the instance: admin rights without a password, so no port."""
@@ -42,6 +54,56 @@ def tcp_in_flight(instance: Instance) -> InFlight:
     return InFlight(None, open_connections(instance.address.port, instance.address.host))
 
 
-def api(instance: Instance) -> RuntimeApi:
+def api(instance: Instance, timeout: float = TIMEOUT) -> RuntimeApi:
     """Its runtime API."""
-    return RuntimeApi(str(Path(instance.directory) / SOCKET))
+    if instance.directory:
+        return RuntimeApi(str(Path(instance.directory) / SOCKET), timeout)
+    at = instance.control
+    return RuntimeApi(at.host if at.host.startswith("/") else str(at), timeout)
+
+
+# -- what the agent asks -------------------------------------------------------------------------------------------
+
+_NO_BACKEND = f"has no backend {READY} with a server up"
+
+
+async def _answers(
+    client: Client, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
+) -> DirectResponse:
+    """200, as the control address of other software, of one that passes bytes: it needs nothing for its lame duck."""
+    await _ask(client, instance, "show info")
+    return DirectResponse(200, {}, b"")
+
+
+async def _can_drain(
+    client: Client, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
+) -> DirectResponse:
+    """The same of one that reads requests, where its lame duck can be switched."""
+    servers = await _ask(client, instance, f"show servers state {READY}")
+    if f" {READY} " in servers and " up " in servers:
+        return DirectResponse(200, {}, b"")
+    return DirectResponse(503, {}, _NO_BACKEND.encode())
+
+
+async def _ask(client: Client, instance: Instance, command: str) -> str:
+    timeout = client.timeout if isinstance(client, DirectClient) else TIMEOUT
+    try:
+        return await api(instance, timeout).ask(command)
+    except Unknown as error:
+        raise NoResponse(str(error)) from error
+
+
+async def _lame_duck(_client: Client, instance: Instance, on: bool) -> None:
+    await lame_duck(instance, on)
+
+
+async def _in_flight(_client: Client, instance: Instance, _counts_at: str) -> InFlight:
+    return await in_flight(instance)
+
+
+async def _tcp_in_flight(_client: Client, instance: Instance, _counts_at: str) -> InFlight:
+    return tcp_in_flight(instance)
+
+
+HTTP = Questions(READY_PATH, _in_flight, ask=_can_drain, lame_duck=_lame_duck, takes_sockets=True, asked_by_path=False)
+STREAM = Questions(READY_PATH, _tcp_in_flight, ask=_answers, takes_sockets=True, asked_by_path=False)

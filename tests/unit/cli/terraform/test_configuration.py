@@ -305,11 +305,6 @@ def test_a_setting_that_no_agent_of_the_chain_has_is_refused(given: str) -> None
         rendered(*NAMED, platform=REGION, given=(given,))
 
 
-def test_software_that_no_agent_can_ask_is_refused() -> None:
-    with pytest.raises(ChangeoverError, match="no agent can ask the software of tier edge, haproxy"):
-        rendered({"name": "edge", "kind": "haproxy", "templates": {"v1": {}}}, HERE[2])
-
-
 def test_two_tiers_with_one_instance_template_are_refused() -> None:
     other = {**NAMED[3], "templates": {"v1": {"instance_template": "l4-1"}}}
     with pytest.raises(ChangeoverError, match="two tiers have the instance template l4-1"):
