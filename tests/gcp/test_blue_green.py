@@ -5,19 +5,22 @@ A control takes the same step as the backend service alone does it, and must los
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.gcp.chains import GcpChain, agent_world
 from tests.gcp.fakes import Fake, Json, running, until
 from tests.gcp.traffic import Traffic
-from tests.gcp.worlds import ZONE
+from tests.gcp.worlds import REGION, ZONE
 
 pytestmark = pytest.mark.timeout(300)  # every command imports the client of Google, 2 s of a core each
 
 LINK = f"https://www.googleapis.com/compute/v1/projects/shop/zones/{ZONE}/instanceGroups"
 GROUPS = f"zones/{ZONE}/instanceGroupManagers"
 POLICY = {"type": "PROACTIVE", "maxSurge": {"fixed": 1}, "maxUnavailable": {"fixed": 0}}
+COLOURS = ("web", "web-green")
 PATIENCE = 90
 """Seconds for a step of a rollout, on a machine that does other things."""
 
@@ -52,8 +55,8 @@ def group(fake: Fake, name: str) -> Json:
     return dict(fake.call("GET", f"{GROUPS}/{name}").json())
 
 
-def backends(fake: Fake) -> set[str]:
-    service = fake.call("GET", "global/backendServices/web").json()
+def backends(fake: Fake, path: str = "global/backendServices/web") -> set[str]:
+    service = fake.call("GET", path).json()
     return {one["group"].rpartition("/")[2] for one in service["backends"]}
 
 
@@ -87,7 +90,7 @@ def test_a_switch_is_held_back_taken_back_and_finished_without_a_lost_request(ch
         chain.write(update={"min_ready": "200ms", "watch": "200ms", "strategy": "blue-green", "bake": "1s"})
         chain.run("roll", "web", "--to", "v2")
         assert backends(fake) == {"web-green"}
-        assert [group(fake, name)["targetSize"] for name in ("web", "web-green")] == [0, 2]
+        assert [group(fake, name)["targetSize"] for name in COLOURS] == [0, 2]
         assert len(green := served(fake)) == 2
         assert green.isdisjoint(blue)
     assert traffic.lost == []
@@ -100,12 +103,12 @@ def test_the_way_back_is_a_switch_too_and_down_restores_both_groups(chain: GcpCh
     assert traffic.lost == []
     assert backends(fake) == {"web"}
     assert {one["template"] for one in chain.status()["instances"]} == {"v1"}
-    assert {group(fake, name)["updatePolicy"]["type"] for name in ("web", "web-green")} == {"OPPORTUNISTIC"}
+    assert {group(fake, name)["updatePolicy"]["type"] for name in COLOURS} == {"OPPORTUNISTIC"}
     assert "a restart creates the new instances in the group of the old ones" in chain.run(
         "roll", "web", "--restart", code=2
     )
     chain.run("down")
-    assert {group(fake, name)["updatePolicy"]["type"] for name in ("web", "web-green")} == {"PROACTIVE"}
+    assert {group(fake, name)["updatePolicy"]["type"] for name in COLOURS} == {"PROACTIVE"}
 
 
 def test_control_a_switch_of_the_backends_alone_loses_uploads(fake: Fake) -> None:
@@ -116,3 +119,64 @@ def test_control_a_switch_of_the_backends_alone_loses_uploads(fake: Fake) -> Non
         fake.call("PATCH", "global/backendServices/web", {"backends": [{"group": f"{LINK}/web-green"}]})
         fake.call("POST", f"{GROUPS}/web/resize?size=0").raise_for_status()
         until(lambda: traffic.lost, "an upload that is cut", PATIENCE)
+
+
+KILLS = (
+    ("instanceGroupManagers.patch", "after"),
+    ("instanceGroupManagers.createInstances", "after"),
+    ("backendServices.patch", "before"),
+    ("backendServices.patch", "after"),
+    ("regionBackendServices.patch", "before"),
+    ("regionBackendServices.patch", "after"),
+    ("instanceGroupManagers.deleteInstances", "before"),
+    ("backendServices.patch", "before"),
+    ("regionBackendServices.patch", "after"),
+)
+"""The last two: when the emptied group is taken out."""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_a_controller_that_is_killed_at_a_switch_loses_no_request_and_leaves_one_backend(tmp_path: Path) -> None:
+    """Behind a global service with a URL map's protocol, and a regional one behind a TCP proxy."""
+    where = f"regions/{REGION}"
+    world = agent_world(drain=0, regional=True, updatePolicy={**POLICY, "maxSurge": {"fixed": 3}})
+    resources = world["resources"]
+    groups, (service,) = resources[f"{where}/instanceGroupManagers"], resources["global/backendServices"]
+    groups.append({**groups[0], "name": "web-green", "targetSize": 0})
+    checks = [{**resources["global/healthChecks"][1], "name": "near"}]
+    near = {
+        **service,
+        "name": "near",
+        "protocol": "TCP",
+        "loadBalancingScheme": "INTERNAL_MANAGED",
+        "healthChecks": [f"{where}/healthChecks/near"],
+    }
+    resources[f"{where}/healthChecks"] = checks
+    resources[f"{where}/backendServices"] = [near]
+    resources[f"{where}/targetTcpProxies"] = [
+        {"name": "near", "service": f"{where}/backendServices/near", "proxyHeader": "NONE"}
+    ]
+    resources[f"{where}/forwardingRules"] = [
+        {"name": "near", "portRange": "8081-8081", "target": f"{where}/targetTcpProxies/near"}
+    ]
+    with running(world, tmp_path / "fake") as fake:
+        until(lambda: len(served(fake)) == 2, "two serving instances", PATIENCE)
+        update = {"strategy": "blue-green", "bake": "1s"}
+        tier = {"second_group": "web-green", "backend_services": ["web", "near"], "update": update}
+        chain = GcpChain(fake, tmp_path / "chain", regional=True, tier=tier)
+        chain.run("up")
+        with Traffic(fake.address("web")) as traffic, Traffic(fake.address("near")) as near_traffic:
+            for call, when in KILLS:
+                process = chain.start("roll", "web", "--to", "v2")
+                fake.fault(do="kill_client", on=call, when=when, pid=process.pid)
+                out, error = process.communicate(timeout=PATIENCE)
+                assert process.returncode == -signal.SIGKILL, f"{call} {when}: {out}{error}"
+            said = chain.run("roll", "web", "--to", "v2")
+        assert traffic.lost == []
+        assert near_traffic.lost == []
+        assert "died" not in said
+        assert {one["template"] for one in chain.status()["instances"]} == {"v2"}
+        assert backends(fake) == backends(fake, f"{where}/backendServices/near") == {"web-green"}
+        sizes = [fake.call("GET", f"{where}/instanceGroupManagers/{name}").json()["targetSize"] for name in COLOURS]
+        assert sizes == [0, 2]

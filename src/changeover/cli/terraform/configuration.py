@@ -61,7 +61,7 @@ def configuration(chain: str, place: Place, tiers: Sequence[CloudTier], load: As
         parts += [
             f"# ---- tier {tier.name}: {tier.kind}, {tier.size} VMs",
             machines.templates(tier, version, short=load.request_seconds <= machines.POWER_OFF),
-            machines.group(tier),
+            machines.groups(tier),
             network.of_tier(chain, tier, tiers),
         ]
         parts += [services.front_end(tier)] if tier.services else []

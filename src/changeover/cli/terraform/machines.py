@@ -101,19 +101,17 @@ def _template_kind(region: str) -> str:
     return "google_compute_region_instance_template" if region else "google_compute_instance_template"
 
 
-def group(tier: CloudTier) -> str:
-    """The group of a tier, and the health check by which it heals."""
-    first = f"{_template_kind(tier.templates[tier.first])}.{hcl.label(tier.first)}.self_link"
-    place = "zone = var.zone" if tier.zonal else "region = var.region"
-    surge = tier.surge if tier.zonal else max(tier.surge, ZONES)
-    spread = (
-        ""
-        if tier.zonal
-        else """
+def groups(tier: CloudTier) -> str:
+    """The group of a tier, or the two that take turns, and the health check by which they heal."""
+    parts = [_alive(tier), _group(tier, tier.group, tier.label, tier.size)]
+    if tier.second_group is not None:
+        parts.append(f"""
+# Takes turns with the group above: the one without VMs gets those of the next template, and is no backend until then.
+{_group(tier, tier.second_group, f"{tier.label}_second", 0)}""")
+    return "\n\n".join(part.strip("\n") for part in parts)
 
-    # Redistribution would delete instances that no rollout has drained.
-    instance_redistribution_type = "NONE\""""
-    )
+
+def _alive(tier: CloudTier) -> str:
     return f"""
 # Autohealing asks whether the process lives, slower than the load balancer asks whether it is ready: a lame duck fails
 # the second, and one check for both would recreate it in the middle of its drain.
@@ -130,12 +128,27 @@ resource "google_compute_health_check" "{tier.label}_alive" {{
     request_path = "/livez"
   }}
 }}
+"""
 
-resource "{tier.manager}" "{tier.label}" {{
-  name = {hcl.quoted(tier.group)}
+
+def _group(tier: CloudTier, name: str, label: str, size: int) -> str:
+    first = f"{_template_kind(tier.templates[tier.first])}.{hcl.label(tier.first)}.self_link"
+    place = "zone = var.zone" if tier.zonal else "region = var.region"
+    surge = tier.surge if tier.zonal else max(tier.surge, ZONES)
+    spread = (
+        ""
+        if tier.zonal
+        else """
+
+    # Redistribution would delete instances that no rollout has drained.
+    instance_redistribution_type = "NONE\""""
+    )
+    return f"""
+resource "{tier.manager}" "{label}" {{
+  name = {hcl.quoted(name)}
   {place}
   base_instance_name = "{hcl.name(tier.name, "", 54)}"
-  target_size = {tier.size}
+  target_size = {size}
 
   version {{
     instance_template = {first}
@@ -167,4 +180,4 @@ resource "{tier.manager}" "{tier.label}" {{
     ignore_changes = [target_size, version]
   }}
 }}
-"""
+""".strip("\n")

@@ -46,6 +46,12 @@ resource "{_kind(tier, "health_check")}" "{tier.label}_ready" {{
 
 def _service(tier: CloudTier, name: str) -> str:
     timeout = "local.silence_seconds" if tier.protocol == "TCP" else "local.timeout_seconds"
+    switched = """
+
+  # A rollout makes the group of the new template a backend: the next apply must not turn it back.
+  lifecycle {
+    ignore_changes = [backend]
+  }"""
     return f"""
 resource "{_kind(tier, "backend_service")}" "{hcl.label(name)}" {{
   name = {hcl.quoted(name)}{_region(tier)}
@@ -60,7 +66,7 @@ resource "{_kind(tier, "backend_service")}" "{hcl.label(name)}" {{
     group = {tier.manager}.{tier.label}.instance_group
     balancing_mode = "UTILIZATION"
     capacity_scaler = 1.0
-  }}
+  }}{switched if tier.second_group is not None else ""}
 }}
 """.strip("\n")
 

@@ -46,6 +46,8 @@ class CloudTier:
     name: str
     kind: str
     group: str
+    second_group: str | None
+    """The group that takes turns with it."""
     size: int
     surge: int
     services: tuple[str, ...]
@@ -102,7 +104,7 @@ def cloud_tiers(parsed: ParsedChain, given: Sequence[str], *, zonal: bool) -> li
         settings[tier].append(rest)
     found = [_cloud_tier(parsed, tier, settings[tier.name], zonal=zonal) for tier in chain.tiers]
     for what, names in (
-        ("group", [tier.group for tier in found]),
+        ("group", [group for tier in found for group in (tier.group, tier.second_group) if group is not None]),
         ("backend service", [service for tier in found for service in tier.services]),
         ("instance template", [template for tier in found for template in tier.templates]),
     ):
@@ -120,6 +122,7 @@ def _cloud_tier(parsed: ParsedChain, tier: Tier, given: Sequence[str], *, zonal:
         name=tier.name,
         kind=tier.kind,
         group=tier.group or hcl.name(tier.name, "-mig"),
+        second_group=_second_group(chain, tier) if services else None,
         size=tier.size,
         surge=max(tier.surge, 1),
         services=services,
@@ -130,6 +133,12 @@ def _cloud_tier(parsed: ParsedChain, tier: Tier, given: Sequence[str], *, zonal:
         front=front.name if front is not None and not services and tier.name not in parsed.routers else None,
         zonal=zonal,
     )
+
+
+def _second_group(chain: Chain, tier: Tier) -> str | None:
+    if chain.platform.kind == "gcp" or tier.update.strategy != "blue-green":
+        return tier.second_group
+    return hcl.name(tier.name, "-mig-2")
 
 
 def _services(chain: Chain, tier: Tier, front: Tier | None, *, outside: bool) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ NAMED = (
         "name": "edge",
         "kind": "nginx",
         "group": "edge-mig",
+        "second_group": "edge-green",
         "backend_services": ["edge-bs"],
         "templates": {
             "2026-11-01": {"instance_template": "edge-20261101"},
@@ -249,10 +250,27 @@ def test_an_upload_that_no_backend_service_can_drain_is_refused() -> None:
 def test_the_surge_of_a_region_is_at_least_its_zones_and_the_size_is_the_chain_files() -> None:
     groups = resources(CHAINS["regional"](), "google_compute_region_instance_group_manager")
     surges = {name: block.blocks[3].attributes["max_surge_fixed"].text for name, block in groups.items()}
-    assert surges == {"edge": "3", "l4": "3", "gateway": "3", "runtime": "5"}
+    assert surges == {"edge": "3", "edge_second": "3", "l4": "3", "gateway": "3", "runtime": "5"}
     assert groups["runtime"].attributes["target_size"].text == "12"
     zonal = resources(CHAINS["zonal"](), "google_compute_instance_group_manager")
     assert zonal["edge"].blocks[3].attributes["max_surge_fixed"].text == "1"
+
+
+def test_of_two_groups_one_is_a_backend_and_the_switch_is_left_to_the_rollout() -> None:
+    text = CHAINS["regional"]()
+    groups = resources(text, "google_compute_region_instance_group_manager")
+    assert groups["edge_second"].attributes["name"].text == "edge-green"
+    assert groups["edge_second"].attributes["target_size"].text == "0"
+    edge = resources(text, "google_compute_backend_service")["edge_bs"]
+    assert [one.type for one in edge.blocks] == ["backend", "lifecycle"]
+    assert text.count("ignore_changes = [backend]") == 1
+
+
+def test_a_tier_of_this_machine_that_switches_gets_two_groups_where_a_backend_service_fronts_it() -> None:
+    switches = {"update": {"strategy": "blue-green"}}
+    text = rendered(HERE[0], {**HERE[1], **switches}, {**HERE[2], **switches})
+    assert '"proxy-mig-2"' in text
+    assert "web-mig-2" not in text, "its router holds back new members"
 
 
 def test_every_template_stays_for_the_way_back_and_a_regional_one_is_regional() -> None:
