@@ -5,6 +5,7 @@ A control takes the same step as the backend service alone does it, and must los
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,9 @@ def test_a_switch_is_held_back_taken_back_and_finished_without_a_lost_request(ch
 
 
 def test_the_way_back_is_a_switch_too_and_down_restores_both_groups(chain: GcpChain, fake: Fake) -> None:
+    planned = json.loads(chain.run("plan", "web", "--to", "v1", "--json", code=4))
+    assert [one["check"] for one in planned["preconditions"] if one["refuses"]] == [], "of the group that serves now"
+    assert planned["tiers"][0]["max_instances"] == 4
     with Traffic(fake.address("web")) as traffic:
         chain.run("undo", "web")
     assert traffic.lost == []
@@ -180,3 +184,8 @@ def test_a_controller_that_is_killed_at_a_switch_loses_no_request_and_leaves_one
         assert backends(fake) == backends(fake, f"{where}/backendServices/near") == {"web-green"}
         sizes = [fake.call("GET", f"{where}/instanceGroupManagers/{name}").json()["targetSize"] for name in COLOURS]
         assert sizes == [0, 2]
+
+        with Traffic(fake.address("web")) as traffic:  # other strategies have a group for each template, too
+            chain.run("roll", "web", "--to", "v1", "--strategy", "rolling")
+        assert traffic.lost == []
+        assert backends(fake) == {"web"}
