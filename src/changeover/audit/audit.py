@@ -10,6 +10,7 @@ from changeover.audit.commands import commands
 from changeover.audit.finding import Finding, Outcome, Severity
 from changeover.audit.google.resources import google
 from changeover.audit.hops import HOPS, STOPS
+from changeover.audit.published import published
 from changeover.audit.rule import Rule
 from changeover.audit.rules import all_rules
 from changeover.audit.suppressions import Suppression, suppressions
@@ -75,6 +76,7 @@ def audit(
     view = replace(
         joined(hops, stops, order, google(documents)),
         commands=tuple(commands(documents)),
+        ports=tuple(published(documents)),
         chains=tuple(one for one in documents if isinstance(one, ChainFile)),
     )
     found = [Judged(rule, one) for rule in checked for one in rule.check(view, asked)]

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from changeover.audit.commands import Command
 from changeover.audit.google.resources import Google
+from changeover.audit.published import PublishedPort
 from changeover.audit.setting import Setting
 from changeover.conf.chain import ChainFile
 from changeover.conf.place import Place
@@ -129,6 +130,7 @@ class View:
     google: Google = NO_CLOUD
     commands: tuple[Command, ...] = ()
     chains: tuple[ChainFile, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
 
     def of(self, kind: type[HopType]) -> Iterator[HopType]:
         """The hops of one software."""

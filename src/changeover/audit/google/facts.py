@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from changeover.audit import words
+from changeover.audit.assumptions import Assumptions
 from changeover.audit.google.resources import Google, Resource
-from changeover.audit.setting import Setting
+from changeover.audit.setting import Setting, unknown
 from changeover.audit.view import Hop, View
 
 DRAINING = ("connectionDraining", "drainingTimeoutSec")
@@ -68,6 +70,18 @@ def time_to_healthy(check: Resource) -> float | None:
 def balancer_checks(cloud: Google, manager: Resource) -> list[Resource]:
     """The health checks of the backend services in front of a group."""
     return [check for service in cloud.services(manager) for check in cloud.checks(service, "healthChecks")]
+
+
+def edge_timeout(view: View, hop: Hop, asked: Assumptions) -> Setting[float]:
+    """Seconds that what stands in front of a hop waits for a response: as assumed, else that of its backend service."""
+    if asked.edge_timeout is not None:
+        text = f"what stands in front waits {words.span(asked.edge_timeout)} (--assume edge-timeout)"
+        return Setting(asked.edge_timeout, hop.place, text)
+    for service in services_in_front(view, hop):
+        found = service.number(("timeoutSec",), 30.0, "30")
+        return replace(found, text=f"{service.object} in front: {found.text} ({found.place})")
+    missing = "the timeout of what stands in front: `--assume edge-timeout=30s`"
+    return unknown(hop.place, "what stands in front is not known", missing)
 
 
 def services_in_front(view: View, hop: Hop) -> list[Resource]:

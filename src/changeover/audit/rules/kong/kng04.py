@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
+from changeover.audit.google.facts import edge_timeout
 from changeover.audit.hops.kong import Kong, addresses
 from changeover.audit.limits import SHORT
 from changeover.audit.rule import KONG, Rule
@@ -30,25 +31,25 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             where = service.keys.get("connect_timeout") or service.place
             text = f"connect_timeout {words.span(each)}{' (default)' if connect is None else ''}, times {tries} tries"
             text += f"{' (default)' if retries is None else ''}: {words.span(tries * each)}"
-            if asked.edge_timeout is None:
+            edge = edge_timeout(view, hop, asked)
+            if edge.value is None:
                 if tries * each <= SHORT:
                     yield met(where, name, text)
                 else:
-                    missing = "the timeout of what stands in front: `--assume edge-timeout=30s`"
-                    yield unknown(where, name, text, missing)
-            elif tries * each <= asked.edge_timeout:
-                yield met(where, name, text, {"margin_seconds": asked.edge_timeout - tries * each})
+                    yield unknown(where, name, text, edge.missing)
+            elif tries * each <= edge.value:
+                yield met(where, name, f"{text}; {edge.text}", {"margin_seconds": edge.value - tries * each})
             else:
                 yield violated(
                     where,
                     name,
-                    f"{text}, and what stands in front waits {words.span(asked.edge_timeout)}",
+                    f"{text}; {edge.text}",
                     get=Effect.ERROR,
                     post=Effect.ERROR,
                     consequence="a GET and a POST that Kong sends to a deleted machine are answered with 504 before "
                     "Kong tries another",
                     fix="retries: 1 and connect_timeout: 2000",
-                    numbers={"tries": tries, "total_seconds": tries * each, "edge_timeout_seconds": asked.edge_timeout},
+                    numbers={"tries": tries, "total_seconds": tries * each, "edge_timeout_seconds": edge.value},
                 )
 
 

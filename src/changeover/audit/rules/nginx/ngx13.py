@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
+from changeover.audit.google.facts import edge_timeout
 from changeover.audit.hops.nginx import NginxHttp
 from changeover.audit.limits import SHORT
 from changeover.audit.rule import Rule
@@ -34,25 +35,26 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             count = min(tries.value or len(up.servers), len(up.servers))
             total = connect.value * count
             text = f"{connect.text}, times {count} {'try' if count == 1 else 'tries'}: {words.span(total)}"
-            if asked.edge_timeout is None:
+            edge = edge_timeout(view, hop, asked)
+            if edge.value is None:
                 if total <= SHORT:
                     yield met(connect.place, route.name, text)
                 else:
-                    missing = "the timeout of what stands in front: `--assume edge-timeout=30s`"
-                    yield unknown(connect.place, route.name, text, missing)
-            elif total <= asked.edge_timeout:
-                yield met(connect.place, route.name, text, {"margin_seconds": asked.edge_timeout - total})
+                    yield unknown(connect.place, route.name, text, edge.missing)
+            elif total <= edge.value:
+                margin = {"margin_seconds": edge.value - total}
+                yield met(connect.place, route.name, f"{text}; {edge.text}", margin)
             else:
                 yield violated(
                     connect.place,
                     route.name,
-                    f"{text}, and what stands in front waits {words.span(asked.edge_timeout)}",
+                    f"{text}; {edge.text}",
                     get=Effect.ERROR,
                     post=Effect.ERROR,
                     consequence="a GET and a POST that nginx sends to a deleted machine are answered with 504 or 502 "
                     "before nginx tries another",
                     fix=f"{route.module}_connect_timeout 2s; {route.module}_next_upstream_tries 2;",
-                    numbers={"tries": count, "total_seconds": total, "edge_timeout_seconds": asked.edge_timeout},
+                    numbers={"tries": count, "total_seconds": total, "edge_timeout_seconds": edge.value},
                 )
 
 
