@@ -471,6 +471,24 @@ class DeletesLater(Protocol):
         """Seconds that it takes to delete one of the tier, by what routers and platform say. Raises Unknown."""
 
 
+@dataclass(frozen=True)
+class CallRate:
+    """Calls per minute of a roll to an API, at most, and its default quota. `slower`: the pause that would fit it."""
+
+    calls: int
+    quota: int
+    slower: float
+    """Seconds between two looks."""
+
+
+@runtime_checkable
+class CountsCalls(Protocol):
+    """A platform whose answers count against a quota."""
+
+    def calls(self, tier: Tier, machines: int) -> CallRate:
+        """Of a roll of the tier while as many of its machines exist."""
+
+
 @runtime_checkable
 class Adopts(Protocol):
     """A platform whose instances and load balancers are there before the chain, and stay after it."""

@@ -18,6 +18,7 @@ from changeover.engine.release.plan import Plan, TierPlan
 from changeover.engine.release.pooled import ShortStep
 from changeover.model.revision import is_restart, template_of
 from changeover.model.units import human_bytes, human_seconds
+from changeover.ports import CallRate
 from changeover.rollout.simulation.rehearsal import Planned
 from changeover.rollout.simulation.upload_forecast import PassingUpload
 
@@ -83,6 +84,8 @@ def _tier_data(one: TierPlan) -> dict[str, Any]:
         "max_instances": one.rehearsal.peak,
         "max_machines": one.machines,
         "deletion_seconds": _rounded(one.deletion),
+        "calls_per_minute": None if one.calls is None else one.calls.calls,
+        "calls_quota": None if one.calls is None else one.calls.quota,
         "starts_at_seconds": _rounded(one.begins),
         "lower_bound_seconds": _rounded(one.rehearsal.lower_bound),
         "seconds": _rounded(one.rehearsal.seconds) if ends else None,
@@ -172,6 +175,7 @@ def picture(
         for one in made.tiers
         if one.deletion is not None
     ]
+    fits += [_calls(one.tier, one.calls) for one in made.tiers if one.calls is not None]
     pools = [
         f"Warning: the weights of {one.tier} count for new connections, and {one.pool} uses one for "
         f"{human_seconds(one.life)}. A step of {human_seconds(one.step)} sees less than its share: lower "
@@ -188,6 +192,19 @@ def picture(
     last = f"Execute it with `changeover roll --plan {made.saved.id}`. That is refused if the chain has changed since."
     return Group(
         steps, whole, *_uploads(made), *fits, *longs, *pools, *watches, *waits, *cuts, *unknown(found), *refused, last
+    )
+
+
+def _calls(tier: str, rate: CallRate) -> str:
+    text = (
+        f"The roll of {tier} makes at most {rate.calls:,} calls per minute to the Compute API; the default quota of a "
+        f"project in a region is {rate.quota:,}."
+    )
+    if rate.calls <= rate.quota:
+        return text
+    return (
+        f"Warning: {text} Calls over it wait until Google refills it: set `platform.look` to {rate.slower:g}s, or "
+        "raise the quota."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from statistics import median
@@ -18,7 +18,7 @@ from changeover.engine.runtime import ChainRuntime
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
 from changeover.model.instance import InFlight, Upload
-from changeover.ports import DeletesLater, PoolsConnections, Unknown
+from changeover.ports import CallRate, CountsCalls, DeletesLater, PoolsConnections, Unknown
 from changeover.rollout.events import Started
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.simulation.rehearsal import Rehearsal, rehearse
@@ -40,6 +40,8 @@ class TierPlan:
     """Seconds for which the machine of a stopped instance is still there; None: it is gone with the instance."""
     counts_deleting: bool = False
     """Whether the next instance waits for that."""
+    calls: CallRate | None = None
+    """To the platform's API, per minute; None: nothing limits them."""
 
     @property
     def machines(self) -> int:
@@ -112,17 +114,18 @@ async def make(
         rehearsal = _rehearse(runtime, journal, tier, targets[tier.name], strategy, at, begins, ends, idle)
         came_from = _tier_state(journal, tier).goal
         platform = runtime.platform
+        one = TierPlan(
+            tier.name,
+            came_from,
+            targets[tier.name],
+            tier.size,
+            begins,
+            rehearsal,
+            await platform.deletion(tier) if isinstance(platform, DeletesLater) else None,
+            tier.update.count_deleting,
+        )
         planned.append(
-            TierPlan(
-                tier.name,
-                came_from,
-                targets[tier.name],
-                tier.size,
-                begins,
-                rehearsal,
-                await platform.deletion(tier) if isinstance(platform, DeletesLater) else None,
-                tier.update.count_deleting,
-            )
+            replace(one, calls=platform.calls(tier, one.machines)) if isinstance(platform, CountsCalls) else one
         )
         met = _passing(tier, begins, rehearsal, ends)
         over |= {id(one.upload) for one in met}

@@ -32,10 +32,11 @@ from changeover.platforms.gcp.api.services import Services
 from changeover.platforms.gcp.backends import Backends
 from changeover.platforms.gcp.looks import GroupLooks
 from changeover.platforms.gcp.policy import GroupPolicy
+from changeover.platforms.gcp.quota import QUOTA, most_calls, slow_enough
 from changeover.platforms.gcp.records import Records, VmRecord, instance_of
 from changeover.platforms.gcp.router import GcpRouter, router_kind
 from changeover.platforms.gcp.vm_calls import VmCalls, Vms
-from changeover.ports import CannotStart, Preview, Router, Unknown
+from changeover.ports import CallRate, CannotStart, Preview, Router, Unknown
 
 if TYPE_CHECKING:
     from changeover.platforms.gcp.records import TierRecord
@@ -239,6 +240,12 @@ class GcpPlatform:
         services = [service.name for service in known.services] if known is not None else tier.backend_services
         drains = [(await self._services.get(name)).drain for name in services]
         return max(drains, default=0.0) + AFTER_DRAIN
+
+    def calls(self, tier: Tier, machines: int) -> CallRate:
+        zones = {record.url.split("/")[1] for record in self._records.vms() if record.tier == tier.name and record.url}
+        others = len(self._chain.tiers) - 1
+        made = most_calls(self._look, len(tier.backend_services), max(1, len(zones)), machines, others)
+        return CallRate(made, QUOTA, slow_enough(self._look, made))
 
     async def release(self) -> None:
         await self._policy.restore()

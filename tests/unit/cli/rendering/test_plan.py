@@ -13,6 +13,7 @@ from changeover.engine.release.plan import Plan, TierPlan
 from changeover.engine.release.pooled import ShortStep
 from changeover.engine.release.saved_plan import SavedPlan
 from changeover.model.instance import Upload
+from changeover.ports import CallRate
 from changeover.rollout.simulation.rehearsal import Planned, Rehearsal
 from changeover.rollout.simulation.upload_forecast import PassingUpload, UploadOutcome
 
@@ -68,6 +69,20 @@ def test_vms_that_are_being_deleted_are_counted_unless_the_next_one_waits_for_th
     assert "at most 4 VMs exist at once" in text
     assert "It is not known how many connections" not in text
     assert "update.count_deleting" in shown(picture(replace(PLAN, tiers=(waits,)), {}, None))
+
+
+def test_the_calls_of_a_roll_stand_beside_their_quota_and_too_many_are_a_warning() -> None:
+    within = replace(PLAN, tiers=(replace(TIER, calls=CallRate(264, 1500, 0.9)),))
+    text = shown(picture(within, {}, None))
+    assert "The roll of runtime makes at most 264 calls per minute to the Compute API; the default quota" in text
+    assert "Warning" not in text
+    (tier,) = data(within, {}, None)["tiers"]
+    assert (tier["calls_per_minute"], tier["calls_quota"]) == (264, 1500)
+    over = shown(picture(replace(PLAN, tiers=(replace(TIER, calls=CallRate(6600, 1500, 0.9)),)), {}, None))
+    assert "Warning: The roll of runtime makes at most 6,600 calls per minute" in over
+    assert "set `platform.look` to 0.9s" in over
+    assert data(PLAN, {}, None)["tiers"][0]["calls_per_minute"] is None
+    assert "Compute API" not in shown(picture(PLAN, {}, None))
 
 
 def test_a_rollout_that_never_ends_has_no_duration() -> None:

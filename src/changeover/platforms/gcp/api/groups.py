@@ -12,6 +12,7 @@ from typing import Any
 from changeover.model.platform import PlatformSettings
 from changeover.platforms.gcp.api.calls import Calls
 from changeover.platforms.gcp.api.operations import Operation, Operations, OperationTiming, read
+from changeover.platforms.gcp.quota import PAGE
 
 LEAVES = frozenset({"DELETING", "ABANDONING"})
 """Actions of a group after which a VM is no longer one of it."""
@@ -93,7 +94,7 @@ class Groups:
     async def vms(self, name: str) -> Mapping[str, ManagedVm]:
         """Its VMs by name. Raises Refused, and Unknown."""
         request = getattr(self._calls.types, f"ListManagedInstances{self._regional}InstanceGroupManagersRequest")
-        asked = request(instance_group_manager=name, max_results=500, **self._where)
+        asked = request(instance_group_manager=name, max_results=PAGE, **self._where)
         what = f"the VMs of group {name}"
         found = await self._calls.ask(what, self._client, "list_managed_instances", {"request": asked}, _vms)
         return {vm.name: vm for vm in found}

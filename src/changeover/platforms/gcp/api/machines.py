@@ -8,9 +8,7 @@ from typing import Any
 
 from changeover.platforms.gcp.api.calls import Calls, Refused
 from changeover.platforms.gcp.api.groups import ManagedVm
-
-FEW = 4
-"""VMs of a zone up to which each is asked for, instead of a list of all that the zone has."""
+from changeover.platforms.gcp.quota import FEW, PAGE
 
 
 class Machines:
@@ -33,7 +31,7 @@ class Machines:
     async def _of_zone(self, zone: str, vms: list[ManagedVm]) -> Mapping[str, str]:
         if len(vms) > FEW:
             names = {vm.name for vm in vms}
-            request = self._calls.types.ListInstancesRequest(project=self._project, zone=zone, max_results=500)
+            request = self._calls.types.ListInstancesRequest(project=self._project, zone=zone, max_results=PAGE)
             listed = await self._calls.ask(
                 f"the VMs of {zone}", "InstancesClient", "list", {"request": request}, _addresses
             )
