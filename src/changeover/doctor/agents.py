@@ -15,17 +15,29 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
     for vm, answer in facts.agents.items():
         where = f"tier {facts.tier}, VM {vm}"
         if isinstance(answer.status, str):
-            yield _unreachable(facts, where, answer)
+            yield _unreachable(facts, where, vm, answer)
         else:
             yield from _answered(facts, where, vm, answer)
 
 
-def _unreachable(facts: TierFacts, where: str, answer: AgentAnswer) -> Diagnosis:
+def _unreachable(facts: TierFacts, where: str, vm: str, answer: AgentAnswer) -> Diagnosis:
+    """Fatal, because no roll could confirm a lame duck. A VM that gets no requests is one that a roll may replace."""
     cure = answer.cure or (
         f"gcloud compute firewall-rules create changeover-agent --allow=tcp:{facts.agent_port} "
         "--source-ranges=35.191.0.0/16,130.211.0.0/22,CONTROLLER_ADDRESS/32, and on the VM: "
         "systemctl status changeover-agent"
     )
+    if vm in facts.out and any(not isinstance(one.status, str) for one in facts.agents.values()):
+        return Diagnosis(
+            "agent-unreachable",
+            Severity.WARNING,
+            where,
+            f"its agent at port {facts.agent_port} does not answer, and every backend service finds the VM unhealthy: "
+            f"{answer.status}",
+            "ok: it gets none, and a roll replaces it",
+            "cut at the deadline of the drain, if it still has one: what is in flight is unknown",
+            cure,
+        )
     return Diagnosis(
         "agent-unreachable",
         Severity.FATAL,

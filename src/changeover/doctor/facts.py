@@ -67,6 +67,8 @@ class TierFacts:
     agent_tls: bool
     """Whether the controller asks the agents over TLS."""
     load: UploadLoad
+    out: frozenset[str] = frozenset()
+    """VMs whose agent does not answer and that every backend service finds unhealthy."""
     unread: Mapping[str, str] = field(default_factory=dict)
     """What could not be read, and why."""
     idle: TierFacts | None = None

@@ -60,6 +60,7 @@ def agent_with(path: str, value: Any) -> dict[str, Any]:
     return {"agents": {"edge-1a2b": AgentAnswer(changed(STATUS, path, value), NOW)}}
 
 
+SILENT = AgentAnswer("GET x: Connection refused", NOW)
 TWO_VERSIONS = [*GROUP["versions"], {"name": "v2", "instanceTemplate": f"{ROOT}/{TEMPLATE_2}"}]
 HTTPS = {**changed(CHECK, "httpHealthCheck", None), "type": "HTTPS", "httpsHealthCheck": CHECK["httpHealthCheck"]}
 ALIVE_HTTPS = changed(HTTPS, "httpsHealthCheck.requestPath", "/livez")
@@ -131,6 +132,13 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("ends-without-shutdown", "warning", template_with("skipGuestOsShutdown", True)),
     ("agent-unreachable", "fatal", {"agents": {"edge-1a2b": AgentAnswer("GET x: Connection refused", NOW)}}),
     ("agent-unreachable", "fatal", {"agents": {"edge-1a2b": AgentAnswer("401 no token", NOW, "Give it the token.")}}),
+    ("agent-unreachable", "fatal", {"agents": {"edge-1a2b": SILENT}, "out": frozenset({"edge-1a2b"})}),
+    ("agent-unreachable", "fatal", {"agents": {"edge-1a2b": SILENT, "edge-2": AgentAnswer(STATUS, NOW)}}),
+    (
+        "agent-unreachable",
+        "warning",
+        {"agents": {"edge-1a2b": SILENT, "edge-2": AgentAnswer(STATUS, NOW)}, "out": frozenset({"edge-1a2b"})},
+    ),
     ("agent-of-another-kind", "fatal", agent_with("kind", "kong")),
     ("agent-of-another-kind", "fatal", agent_with("kind", None)),
     ("count-unknown", "fatal", agent_with("unknown", "/status is not stub_status")),

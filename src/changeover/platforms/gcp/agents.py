@@ -56,17 +56,29 @@ class Agents:
         self._settings = settings
         tls = settings.tls
         self._files = None if tls is None else FollowingContext(TlsFiles(tls.ca, tls.certificate, tls.key))
+        self._silent_ducks: set[str] = set()
+        """Names of the instances that are to be lame ducks, and whose agents have not confirmed it."""
         self._secure: tuple[ssl.SSLContext, httpx.AsyncClient] | None = None
 
     async def status(self, instance: Instance, timeout: float | None = None) -> Mapping[str, Any]:
-        """Its status. Raises Unknown, also where another instance answers at its address."""
-        return self._of(instance, await self._ask("GET", instance, "/v1/status", timeout=timeout))
+        """Its status. Raises Unknown, also where another instance answers at its address.
+
+        A VM that was out of traffic while its agent did not answer must not come back when it does.
+        """
+        found = self._of(instance, await self._ask("GET", instance, "/v1/status", timeout=timeout))
+        if instance.name in self._silent_ducks and found.get("lame_duck") is False:
+            await self.lame_duck(instance, True)
+        return found
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Raises Unknown where the agent does not confirm it."""
+        self._silent_ducks.discard(instance.name)
+        if on:
+            self._silent_ducks.add(instance.name)
         answer = self._of(instance, await self._ask("PUT", instance, "/v1/lame-duck", json.dumps({"on": on})))
         if answer.get("lame_duck") is not on:
             raise Unknown(f"the agent of {instance.name} did not turn lame duck {'on' if on else 'off'}")
+        self._silent_ducks.discard(instance.name)
 
     async def write_members(self, node: Instance, tier: str, text: str) -> None:
         """Have it keep this list of the members of a tier behind. Raises Unknown."""

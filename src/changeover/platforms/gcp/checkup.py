@@ -61,6 +61,9 @@ class Checkup:
         checks, agents = await asyncio.gather(
             asyncio.gather(*(_check(reading, path) for path in paths)), self._ask(reading, tier, serving.vms)
         )
+        silent = {name for name, answer in agents.items() if isinstance(answer.status, str)}
+        link = part(serving.resource, "instanceGroup", "")
+        out = await self._out(reading, services, link, silent) if silent else frozenset()
         facts = TierFacts(
             tier=tier.name,
             kind=tier.kind,
@@ -76,6 +79,7 @@ class Checkup:
             agent_port=tier.agent.port,
             agent_tls=tier.agent.tls is not None,
             load=load,
+            out=out,
             unread=reading.unread,
         )
         return facts if not idle else replace(facts, idle=_with_group(facts, idle[0]))
@@ -95,6 +99,26 @@ class Checkup:
         what, asked = f"backend service {name}", {"backend_service": name}
         found = await reading.one(what, "RegionBackendServicesClient", "get", {**asked, "region": self._region})
         return found if found is not None else await reading.one(what, "BackendServicesClient", "get", asked)
+
+    async def _out(
+        self, reading: _Reading, services: Collection[Resource | None], group: str, names: Collection[str]
+    ) -> frozenset[str]:
+        """Those that every backend service lists, and lists as unhealthy alone. None where one could not be read."""
+        found = frozenset(names) if services else frozenset()
+        for service in services:
+            region = short(part(service, "region", ""))
+            asked = {
+                "backend_service": part(service, "name", ""),
+                "resource_group_reference_resource": self._calls.types.ResourceGroupReference(group=group),
+            } | ({"region": region} if region else {})
+            client = "RegionBackendServicesClient" if region else "BackendServicesClient"
+            what = f"the health of backend service {part(service, 'name', '')}"
+            listed = await reading.one(what, client, "get_health", asked) if service is not None else None
+            states: dict[str, set[str]] = {}
+            for one in part(listed, "healthStatus", ()):
+                states.setdefault(short(part(one, "instance", "")), set()).add(part(one, "healthState", ""))
+            found &= {name for name, its in states.items() if its == {"UNHEALTHY"}}
+        return found
 
     async def _ask(self, reading: _Reading, tier: Tier, vms: Collection[Resource]) -> dict[str, AgentAnswer]:
         names = [

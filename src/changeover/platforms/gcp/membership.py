@@ -4,6 +4,9 @@ A balancer of Google takes an instance in when its health check passes, and out 
 `removed` needs three things at once: the agent answers that the instance is lame duck, every service has found it
 unhealthy for as long as its proxies may take to follow, and each has another one that is healthy. With none healthy, a
 balancer may send requests to all. What a service does not list is not known, because `getHealth` may be behind.
+
+An agent that does not answer is no lame duck and no reason to wait for ever: its VM is out once every service has found
+it unhealthy for `SILENT`. What it has in flight stays unknown.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from changeover.ports import Membership
 Health = Mapping[str, tuple[str, ...]]
 """Name -> states, one for each port."""
 HEALTHY = "HEALTHY"
+SILENT = 30.0
+"""Seconds: longer than an agent takes to start again, and than a live migration."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,8 @@ class Seen:
     exists: bool
     lame: bool | None
     unhealthy_for: float
-    """Seconds since a look found it unhealthy in every service while it was lame duck, as each look since has; 0: the
-    last one did not."""
+    """Seconds since a look found it unhealthy in every service while its agent did not deny that it was lame duck, as
+    each look since has; 0: the last one did not."""
 
 
 def judge(
@@ -64,11 +69,12 @@ def judge(
             alone = alone or ("" if others else service)
     if healthy == len(services):
         return Membership(admitted=True, removed=False, pending="its backend services, which find it healthy"), False
-    out = unhealthy == len(services) and seen.lame is True
+    out = unhealthy == len(services) and seen.lame is not False
+    settled = propagation if seen.lame else max(propagation, SILENT)
     if out and alone:
         pending = f"backend service {alone}, in which no other instance is healthy: it may send requests to all"
         return Membership(admitted=False, removed=False, pending=pending), False
-    if out and seen.unhealthy_for and seen.unhealthy_for >= propagation:
+    if out and seen.unhealthy_for and seen.unhealthy_for >= settled:
         return Membership(admitted=False, removed=True), True
     if seen.lame is None:
         open_questions.append("its agent, which does not answer")

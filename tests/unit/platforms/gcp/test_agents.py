@@ -86,6 +86,33 @@ def test_a_lame_duck_must_be_confirmed() -> None:
         asyncio.run(refusing.agents.lame_duck(VM, False))
 
 
+def test_an_instance_that_was_asked_to_be_a_lame_duck_in_silence_becomes_one_when_it_answers() -> None:
+    """Every backend service found it unhealthy meanwhile; without this it would get requests again."""
+    vm = Vm()
+    agents = vm.agents
+    vm.code = 503
+    with pytest.raises(Unknown):
+        asyncio.run(agents.lame_duck(VM, True))
+    vm.code = 200
+    asyncio.run(agents.status(VM))
+    assert vm.status["lame_duck"] is True
+    vm.status["lame_duck"] = False  # an operator ended it: the controller asks once
+    asyncio.run(agents.status(VM))
+    assert vm.status["lame_duck"] is False
+
+
+def test_a_lame_duck_that_is_taken_back_in_silence_stays_taken_back() -> None:
+    vm = Vm()
+    agents = vm.agents
+    vm.code = 503
+    for on in (True, False):
+        with pytest.raises(Unknown):
+            asyncio.run(agents.lame_duck(VM, on))
+    vm.code = 200
+    asyncio.run(agents.status(VM))
+    assert vm.status["lame_duck"] is False
+
+
 def test_what_is_in_flight_is_what_it_counted_or_unknown_and_never_nothing_instead() -> None:
     counted = {"requests": 2, "connections": 3, "uploads": [{"received": 5, "expected": None, "seconds": 1.5}]}
     assert in_flight_of("vm", {"in_flight": counted}) == InFlight(2, 3, (Upload(5, None, 1.5),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from changeover.platforms.gcp.membership import Health, Seen, judge
+from changeover.platforms.gcp.membership import SILENT, Health, Seen, judge
 
 HEALTHY, UNHEALTHY = ("HEALTHY",), ("UNHEALTHY",)
 LEAVES = Seen(exists=True, lame=True, unhealthy_for=10.0)
@@ -50,12 +50,23 @@ def test_without_a_clear_answer_of_every_service_it_is_not_removed(answer: Healt
     assert found.silent == isinstance(answer, str)
 
 
-@pytest.mark.parametrize("lame", [None, False])
-def test_unhealthy_alone_is_no_removal_while_the_agent_does_not_confirm_the_lame_duck(lame: bool | None) -> None:
-    seen = Seen(exists=True, lame=lame, unhealthy_for=60.0)
+def test_unhealthy_alone_is_no_removal_while_the_agent_answers_that_it_is_no_lame_duck() -> None:
+    seen = Seen(exists=True, lame=False, unhealthy_for=60.0)
     found, out = judge("old", seen, [("a", health(old=UNHEALTHY, new=HEALTHY))], 10.0)
     assert not found.removed
     assert not out
+
+
+def test_a_vm_whose_agent_is_silent_is_out_when_no_service_finds_it_healthy_for_half_a_minute() -> None:
+    """Its agent cannot confirm a lame duck, and a roll that waits for that never replaces the VM."""
+    services = [("a", health(old=UNHEALTHY, new=HEALTHY)), ("b", health(old=UNHEALTHY, new=HEALTHY))]
+    early, out = judge("old", Seen(exists=True, lame=None, unhealthy_for=SILENT - 1), services, 10.0)
+    assert (early.removed, early.silent, out) == (False, True, True)
+    assert "its agent, which does not answer" in early.pending
+    assert judge("old", Seen(exists=True, lame=None, unhealthy_for=SILENT), services, 10.0)[0].removed
+    for answer in (health(old=HEALTHY, new=HEALTHY), health(old=UNHEALTHY), health(new=HEALTHY), "no answer"):
+        found, _ = judge("old", Seen(exists=True, lame=None, unhealthy_for=60.0), [services[0], ("b", answer)], 10.0)
+        assert not found.removed
 
 
 def test_what_its_group_does_not_have_any_more_is_removed() -> None:
