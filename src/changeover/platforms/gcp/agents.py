@@ -5,6 +5,7 @@ Refuses to send a token to a server that it has not verified where the chain fil
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Mapping
@@ -37,6 +38,8 @@ _CURES = {
     Fault.NO_TLS: "Set `tls` in its agent.yaml and restart changeover-agent, or remove `agent.tls` in the chain file.",
     Fault.OTHER: "Compare `tls` in its agent.yaml with `agent.tls` in the chain file.",
 }
+AT_ONCE = 64
+"""Agents of a tier that are asked at once; more wait, and their time for an answer begins after that."""
 _TOKEN = "Give the controller the token of the agents: `agent: {token_env: NAME}` or `token_file` in the chain file."
 
 
@@ -56,6 +59,7 @@ class Agents:
         self._settings = settings
         tls = settings.tls
         self._files = None if tls is None else FollowingContext(TlsFiles(tls.ca, tls.certificate, tls.key))
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._silent_ducks: set[str] = set()
         """Names of the instances that are to be lame ducks, and whose agents have not confirmed it."""
         self._secure: tuple[ssl.SSLContext, httpx.AsyncClient] | None = None
@@ -105,9 +109,10 @@ class Agents:
         limit = client.timeout if timeout is None else timeout
         name = {"sni_hostname": tls.name or instance.name} if tls else {}
         try:  # the body as it is: the agent answers with its hash
-            answer = await client.request(
-                method, url, headers=self._headers(), content=body, timeout=limit, extensions=name
-            )
+            async with self._turns:
+                answer = await client.request(
+                    method, url, headers=self._headers(), content=body, timeout=limit, extensions=name
+                )
         except HTTPError as error:
             what, cure = self._why_none(error)
             raise NoAnswer(f"the agent of {instance.name}: {method} {url}: {what}", cure) from error

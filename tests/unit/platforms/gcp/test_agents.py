@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import httpx
 import pytest
 
 from changeover.hops import registry
+from changeover.kit import http
 from changeover.model.instance import Address, InFlight, Instance, Upload
 from changeover.model.platform import AgentSettings
-from changeover.platforms.gcp.agents import Agents, connections_of, in_flight_of
+from changeover.platforms.gcp.agents import AT_ONCE, Agents, connections_of, in_flight_of
 from changeover.platforms.gcp.hop import AgentHop, RoutingAgentHop
 from changeover.ports import Unknown
 
@@ -74,6 +76,34 @@ def test_a_refusal_another_vm_and_a_newer_agent_are_no_readiness_and_show_no_tok
     assert "newer version" in not_ready(Vm(format=2))
     monkeypatch.delenv(TOKEN)
     assert f"the variable {TOKEN}" in not_ready(Vm())
+
+
+def test_of_a_thousand_agents_that_are_asked_together_none_counts_as_silent() -> None:
+    """The time of a question begins when it is sent: not while it waits for its turn."""
+    under_way, most = 0, 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.02)
+        text = json.dumps(STATUS).encode()
+        under_way -= 1
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
+        writer.close()
+
+    async def run() -> list[str]:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        async with server, http.client(timeout=0.5) as client:
+            at = Address(*server.sockets[0].getsockname()[:2])
+            agents = Agents(client, AgentSettings.model_validate({"token_env": TOKEN}))
+            vm = replace(VM, control=at)
+            hop = AgentHop(registry.known_hops()["nginx"], agents)
+            return await asyncio.gather(*(hop.not_ready(vm, 0.5) for _ in range(1000)))
+
+    assert set(asyncio.run(run())) == {""}
+    assert most <= AT_ONCE
 
 
 def test_a_lame_duck_must_be_confirmed() -> None:
