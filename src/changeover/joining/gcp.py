@@ -97,7 +97,7 @@ def checkup(parsed: ParsedChain, client: httpx.AsyncClient) -> Checkup:
 
 
 def _timing(look: float, instances: int) -> EngineTiming:
-    """Looks cost calls of the project's quota. Agents cost none, and are asked as often; many serving ones more rarely."""
+    """Looks cost calls of the quota. Agents cost none: they are asked as often, but many of them more rarely."""
     return EngineTiming(
         busy_look=look,
         last_look=look,

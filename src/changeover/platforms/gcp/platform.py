@@ -243,8 +243,14 @@ class GcpPlatform:
 
     def calls(self, tier: Tier, machines: int) -> CallRate:
         zones = {record.url.split("/")[1] for record in self._records.vms() if record.tier == tier.name and record.url}
-        others = len(self._chain.tiers) - 1
-        made = most_calls(self._look, len(tier.backend_services), max(1, len(zones)), machines, others)
+        made = most_calls(
+            self._look,
+            groups=len(tier.groups),
+            services=len(tier.backend_services),
+            zones=max(1, len(zones)),
+            machines=machines,
+            others=sum(len(other.groups) for other in self._chain.tiers if other.name != tier.name),
+        )
         return CallRate(made, QUOTA, slow_enough(self._look, made))
 
     async def release(self) -> None:

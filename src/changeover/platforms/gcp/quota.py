@@ -19,10 +19,12 @@ OPERATION = 5
 """Looks at one operation, by the pauses between them: most are done within five seconds."""
 
 
-def most_calls(look: float, services: int, zones: int, machines: int, others: int) -> int:
-    """Calls per minute. `look`: seconds between two; `machines`: VMs of the tier; `others`: tiers that rest."""
+def most_calls(look: float, *, groups: int, services: int, zones: int, machines: int, others: int) -> int:
+    """Calls per minute. `look`: seconds between two; `groups`, `services`, `machines`: of the tier, and VMs of all its
+    groups; `others`: groups of the tiers that rest.
+    """
     pages = max(1, ceil(machines / PAGE))
-    watched = pages + services + others
+    watched = groups * pages + groups * services + others
     created = 2 * pages + 2 + OPERATION  # two lists, the group, the call itself, its operation
     addresses = zones * max(FEW, pages)
     deleted = 2 * pages + 1 + OPERATION
