@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, violated
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 _STABLE = ("status", "isStable")
@@ -61,4 +61,5 @@ RULE = Rule(
     },
     fix="Wait until a group is stable before the next one is changed.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )

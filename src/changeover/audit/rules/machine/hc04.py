@@ -8,7 +8,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.resources import Resource
 from changeover.audit.published import PublishedPort
-from changeover.audit.rule import Rule
+from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 _CHECKS = ("httpHealthCheck", "httpsHealthCheck", "http2HealthCheck", "grpcHealthCheck", "tcpHealthCheck")
@@ -106,4 +106,5 @@ services:
     },
     fix="Publish the port on every address of the machine, and let a firewall admit the health checks.",
     check=check,
+    lab=GOOGLE_CLOUD,
 )
