@@ -19,6 +19,9 @@ from changeover.conf.source import LARGEST, decode, too_large
 
 _PASSED_OVER = {".git", ".hg", ".svn", "node_modules", "__pycache__", ".terraform", ".venv"}
 _SIGNS = "*?["
+_NO_READER = "no reader recognises its format"
+_LOOKED_AT = 100_000
+"""Bytes of a file that is no text."""
 _MOST = 20_000
 """Files of one audit."""
 
@@ -78,10 +81,10 @@ def _read(path: Path, roots: Sequence[Path], loaded: Loaded, *, named: bool, inc
             raise Unreadable("it is no regular file", Place(file))
         if real.stat().st_size > LARGEST:
             raise too_large(file)
-        text = decode(real.read_bytes(), file)
+        text = _decoded(real.read_bytes(), file, named=named)
         reader = NGINX if included else reader_of(text, file)
         if reader is None:
-            raise Unreadable("no reader recognises its format", Place(file))
+            raise Unreadable(_NO_READER, Place(file))
         found = list(reader.read(text, file))
     except Unreadable as error:
         return _not_read(error, loaded, named)
@@ -94,9 +97,20 @@ def _read(path: Path, roots: Sequence[Path], loaded: Loaded, *, named: bool, inc
     return found
 
 
+def _decoded(data: bytes, file: str, *, named: bool) -> str:
+    """Raises Unreadable. What is no text and not named is a picture, unless a reader recognises the rest of it."""
+    try:
+        return decode(data, file)
+    except Unreadable:
+        rest = data[:_LOOKED_AT].replace(b"\0", b"").decode(errors="replace")
+        if not named and reader_of(rest, file) is None:
+            raise Unreadable(_NO_READER, Place(file)) from None
+        raise
+
+
 def _not_read(error: Unreadable, loaded: Loaded, named: bool) -> list[Document]:
     """In a folder, a file of no known format is none of the auditor's; one of a known format always is."""
-    format_known = "no reader recognises" not in error.what and "larger" not in error.what and error.place.line
+    format_known = error.what != _NO_READER and "larger" not in error.what and error.place.line
     if named or format_known:
         loaded.unreadable.append(error)
     else:

@@ -69,7 +69,10 @@ class HaproxyFile(Document):
 
 
 def recognises(text: str, file: str) -> bool:
-    return _SIGN.search(text) is not None and _LINE.search(text) is not None
+    if _SIGN.search(text) is None or _LINE.search(text) is None:
+        return False
+    first = next(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    return first.split()[0] in _SECTIONS or first.lstrip().startswith(".") or _TEMPLATE.search(first) is not None
 
 
 def read(text: str, file: str) -> tuple[HaproxyFile, ...]:

@@ -61,6 +61,7 @@ READERS: tuple[Reader, ...] = (
 
 
 _PROSE = frozenset((".md", ".markdown", ".rst", ".adoc", ".html", ".htm"))
+_NOTES = frozenset(("readme", "changelog", "changes", "news", "license", "pkg-info", "metadata"))
 _CODE = frozenset((".c", ".cc", ".cpp", ".go", ".h", ".java", ".js", ".lua", ".php", ".pl", ".rb", ".rs", ".sh", ".ts"))
 """Endings of files that hold configuration in quotes at most, in examples, tests and heredocs."""
 
@@ -71,7 +72,8 @@ def reader_of(text: str, file: str) -> Reader | None:
     Neither prose nor a program is configuration, whatever it quotes. Settings of gunicorn are a program.
     """
     ending = file[file.rfind(".") :].lower() if "." in file else ""
-    if ending in _PROSE or ending in _CODE:
+    name = file.replace("\\", "/").rpartition("/")[2].lower()
+    if ending in _PROSE or ending in _CODE or name in _NOTES:
         return None
     readers = (GUNICORN,) if text.startswith("#!") or ending == ".py" else READERS
     return next((reader for reader in readers if reader.recognises(text, file)), None)

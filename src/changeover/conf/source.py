@@ -16,7 +16,7 @@ def decode(data: bytes, file: str) -> str:
     if len(data) > LARGEST:
         raise too_large(file)
     if data.startswith(_UTF16) or (len(data) > 3 and 0 in data[:2] and data[0] != data[1]):
-        raise Unreadable("the file is UTF-16; convert it to UTF-8", Place(file))
+        raise Unreadable("the file is UTF-16; convert it to UTF-8", Place(file, 1))
     if (place := data.find(b"\0")) >= 0:
         raise Unreadable("the file contains a NUL byte: it is no text", Place(file, data.count(b"\n", 0, place) + 1))
     try:

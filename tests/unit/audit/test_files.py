@@ -96,3 +96,16 @@ def test_a_pattern_that_matches_nothing_in_a_given_folder_sets_nothing(include: 
     files = {one.path: one for one in load([main]).documents if isinstance(one, NginxFile)}
     (conf,) = assemble(files)
     assert ("include" in {one.name for one in everything(conf.main)}) == kept
+
+
+def test_what_is_no_text_in_a_folder_is_of_another_format_unless_the_rest_is_configuration(tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    folder.mkdir()
+    (folder / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    (folder / "page.gz").write_bytes(b"\x1f\x8b\x08\0\xff")
+    (folder / "nginx.conf").write_bytes(b"http {\n    server { listen 80; }\n\0}\n")
+    (folder / "describe.json").write_bytes('{"kind": "compute#backendService", "name": "web"}'.encode("utf-16"))
+    loaded = load([folder])
+    assert [Path(one).name for one in loaded.skipped] == ["logo.png", "page.gz"]
+    assert [Path(one.place.file).name for one in loaded.unreadable] == ["describe.json", "nginx.conf"]
+    assert [Path(one.place.file).name for one in load([folder / "logo.png"]).unreadable] == ["logo.png"]
