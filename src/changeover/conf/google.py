@@ -17,6 +17,7 @@ from changeover.conf.tree import Items, Map, Node, parse
 _SIGN = re.compile(
     r"\bcompute#\w+|compute\.cnrm\.cloud\.google\.com|googleapis\.com/compute/|\"planned_values\"\s*:|\"terraform_version\"\s*:"
 )
+_WORDS = ("compute", "planned_values", "terraform_version")
 _LINK = re.compile(r"/compute/\w+/projects/[^/]+/(?:global|regions/[^/]+|zones/[^/]+)/(\w+)/")
 _KINDS = {
     "backendServices": "backendService",
@@ -48,7 +49,8 @@ class GoogleFile(Document):
 
 
 def recognises(text: str, file: str) -> bool:
-    return _SIGN.search(text) is not None
+    # The plain words first: they cost a tenth of the pattern, and few files have one.
+    return any(word in text for word in _WORDS) and _SIGN.search(text) is not None
 
 
 def read(text: str, file: str) -> tuple[GoogleFile, ...]:
