@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from changeover.audit.rules.nginx.ngx06 import POOL_IDLE
+from changeover.audit.google.facts import POOL_IDLE
 from changeover.lab.stage import Stage
 
 

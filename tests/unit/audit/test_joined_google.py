@@ -123,3 +123,106 @@ def test_a_group_without_a_state_says_nothing_about_a_rollout() -> None:
 def test_a_group_that_is_described_twice_is_one() -> None:
     text = group("edge", "false")
     assert {one.outcome for one in findings("CHN02", {"a.yaml": text, "b.yaml": text})} == {Outcome.MET}
+
+
+UVICORN = "[Service]\nExecStart=/a/uvicorn --timeout-keep-alive {} shop:app\n"
+SYNC = "[Service]\nExecStart=/a/gunicorn shop:app\n"
+
+
+@pytest.mark.parametrize(
+    ("unit", "assume", "outcomes"),
+    [
+        (UVICORN.format(5), {"behind": "google"}, [Outcome.VIOLATED]),
+        (UVICORN.format(620), {"behind": "google"}, [Outcome.MET]),
+        (UVICORN.format(5), {}, [Outcome.UNKNOWN]),
+        (UVICORN.format(5), {"behind": "clients"}, []),
+        (UVICORN.format("$T"), {"behind": "google"}, [Outcome.UNKNOWN]),
+        (SYNC, {"behind": "google"}, []),  # it keeps no connection
+    ],
+)
+def test_a_first_hop_of_any_software_outlives_the_pool_of_the_load_balancer(
+    unit: str, assume: dict[str, str], outcomes: list[Outcome]
+) -> None:
+    assert [one.outcome for one in findings("CHN01", {"app.service": unit}, **assume)] == outcomes
+
+
+def test_a_service_among_the_files_shows_what_stands_in_front() -> None:
+    (found,) = findings("CHN01", {"app.service": UVICORN.format(5), "lb.tf": service("web", "")})
+    assert found.outcome is Outcome.VIOLATED
+    assert "backendService google_compute_backend_service.web in lb.tf:1" in found.what
+
+
+def test_an_application_behind_a_hop_that_is_not_joined_with_it_is_not_taken_for_the_first() -> None:
+    files = {"app.service": UVICORN.format(5), "n.conf": NGINX}
+    assert not [one for one in findings("CHN01", files, behind="google") if one.outcome is Outcome.VIOLATED]
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome"), [("/status/ready", Outcome.MET), ("/status", Outcome.VIOLATED), ("", Outcome.VIOLATED)]
+)
+def test_the_health_check_in_front_of_kong_asks_for_its_readiness(path: str, outcome: Outcome) -> None:
+    asked = f'    request_path = "{path}"\n' if path else ""
+    web = service("web", "  health_checks = [google_compute_health_check.a.id]\n")
+    check = f'resource "google_compute_health_check" "a" {{\n  http_health_check {{\n    port = 8007\n{asked}  }}\n}}\n'
+    kong = "proxy_listen = 0.0.0.0:8000\nstatus_listen = 0.0.0.0:8007\n"
+    (found,) = findings("HC03", {"kong.conf": kong, "lb.tf": web + check})
+    assert found.outcome is outcome
+
+
+STREAM = "stream {{ server {{ listen 0.0.0.0:9000; proxy_timeout {}; proxy_pass 10.0.1.5:8000; }} }}"
+FRONT = "http { upstream f { server 10.0.0.9:9000; keepalive 8; } server { location / { proxy_pass http://f; } } }"
+
+
+@pytest.mark.parametrize(
+    ("limit", "front", "outcome"),
+    [
+        ("10m", None, Outcome.UNKNOWN),
+        ("15m", None, Outcome.MET),
+        ("10s", None, Outcome.VIOLATED),
+        ("10m", FRONT, Outcome.MET),
+        ("40s", FRONT, Outcome.VIOLATED),
+        ("10m", FRONT.replace("keepalive 8;", "keepalive 8; keepalive_timeout $t;"), Outcome.UNKNOWN),
+    ],
+)
+def test_a_tcp_proxy_is_not_passed_without_the_pool_in_front(limit: str, front: str | None, outcome: Outcome) -> None:
+    files = {"l4.conf": STREAM.format(limit), **({"front.conf": front} if front else {})}
+    (found,) = findings("STR03", files, nginx="1.29.7")
+    assert found.outcome is outcome
+
+
+TCP = 'resource "google_compute_backend_service" "l4" {\n  protocol = "TCP"\n  load_balancing_scheme = "EXTERNAL"\n'
+
+
+@pytest.mark.parametrize(
+    ("timeout", "front", "outcome"),
+    [
+        (60, None, Outcome.UNKNOWN),
+        (60, FRONT, Outcome.VIOLATED),
+        (66, FRONT, Outcome.MET),
+        (10, None, Outcome.VIOLATED),
+        (600, None, Outcome.MET),
+    ],
+)
+def test_the_idle_time_of_a_tcp_service_is_compared_with_known_pools(
+    timeout: int, front: str | None, outcome: Outcome
+) -> None:
+    files = {"lb.tf": f"{TCP}  timeout_sec = {timeout}\n}}\n", **({"front.conf": front} if front else {})}
+    (found,) = findings("GCP07", files, nginx="1.29.7")
+    assert found.outcome is outcome
+
+
+def test_a_lifetime_is_unknown_where_the_service_in_front_is_not_joined() -> None:
+    files = {"n.conf": NGINX, "lb.tf": service("web", "") + service("api", "")}
+    assert [one.outcome for one in findings("GCP08", files)] == [Outcome.UNKNOWN]
+
+
+@pytest.mark.parametrize(("threshold", "outcome"), [(4, Outcome.VIOLATED), (5, Outcome.MET)])
+def test_autohealing_is_slower_by_interval_times_threshold(threshold: int, outcome: Outcome) -> None:
+    texts = {
+        "a.yaml": "kind: compute#instanceGroupManager\nname: g\nautoHealingPolicies: [{healthCheck: h/live}]\n",
+        "b.yaml": "kind: compute#backendService\nname: s\nhealthChecks: [h/ready]\nbackends: [{group: g/g}]\n",
+        "c.yaml": "kind: compute#healthCheck\nname: ready\n",  # unhealthy after 15 s
+        "d.yaml": f"kind: compute#healthCheck\nname: live\ncheckIntervalSec: 10\nunhealthyThreshold: {threshold}\n",
+    }
+    (found,) = findings("MIG09", texts)
+    assert found.outcome is outcome

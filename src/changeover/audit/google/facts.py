@@ -12,6 +12,9 @@ from changeover.audit.view import Hop, View
 
 DRAINING = ("connectionDraining", "drainingTimeoutSec")
 _HTTP = {"HTTP", "HTTPS", "HTTP2", "H2C", "GRPC"}
+POOL_IDLE = 600.0
+"""Seconds that the proxies of an HTTP load balancer keep an idle connection to a backend. It cannot be changed
+(cloud.google.com/load-balancing/docs/https#timeouts_and_retries)."""
 SPREAD = 10.0
 """Seconds that a change of health takes to reach every proxy of the load balancer, besides its checks."""
 
@@ -72,6 +75,17 @@ def balancer_checks(cloud: Google, manager: Resource) -> list[Resource]:
     return [check for service in cloud.services(manager) for check in cloud.checks(service, "healthChecks")]
 
 
+def behind_google(view: View, hop: Hop, asked: Assumptions) -> tuple[bool | None, str]:
+    """Whether the HTTP load balancer of Google Cloud stands in front, and the evidence; of None, what is missing."""
+    if links := view.in_front(hop):
+        return False, f"{links[0].front.name} stands in front"
+    if services := services_in_front(view, hop):
+        return True, f"{services[0].object} in {services[0].place}"
+    if asked.behind is not None:
+        return asked.behind == "google", f"--assume behind={asked.behind}"
+    return None, "what stands in front: `--assume behind=google` or `clients`"
+
+
 def edge_timeout(view: View, hop: Hop, asked: Assumptions) -> Setting[float]:
     """Seconds that what stands in front of a hop waits for a response: as assumed, else that of its backend service."""
     if asked.edge_timeout is not None:
@@ -84,8 +98,12 @@ def edge_timeout(view: View, hop: Hop, asked: Assumptions) -> Setting[float]:
     return unknown(hop.place, "what stands in front is not known", missing)
 
 
+def first_hops(view: View) -> list[Hop]:
+    """Hops that see requests and have none in front: one, or the files do not describe how the others are reached."""
+    return [one for one in view.hops if not view.in_front(one) and one.sees_requests]
+
+
 def services_in_front(view: View, hop: Hop) -> list[Resource]:
     """The HTTP backend services that lead to a hop: known if it is the only first hop and there is one service."""
-    first = [one for one in view.hops if not view.in_front(one) and one.sees_requests]
     services = [one for one in view.google.of("backendService") if is_http(one)]
-    return services if first == [hop] and len(services) == 1 else []
+    return services if first_hops(view) == [hop] and len(services) == 1 else []

@@ -8,6 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import is_http, is_passthrough
+from changeover.audit.limits import APART
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
@@ -17,28 +18,33 @@ POOLS = 600.0
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     silence = max(asked.app_time, asked.client_stall)
+    pools = [target.pool_idle.value for hop in view.hops for target in hop.targets]
+    known = [one for one in pools if one is not None]
+    pool = max(known) if known and len(known) == len(pools) else None
     for service in view.google.of("backendService"):
         if is_http(service) or is_passthrough(service):
             continue
         found = service.number(("timeoutSec",), 30.0, "30")
         if found.value is None:
             yield unknown(found.place, service.object, found.text, found.missing)
-        elif found.value >= POOLS:
+        elif found.value >= max(POOLS if pool is None else pool + APART, silence):
             yield met(found.place, service.object, found.text, {"margin_seconds": found.value - silence})
-        elif found.value >= silence:
+        elif found.value >= silence and pool is None:
             missing = f"how long pools in front keep idle connections: it must be below {words.span(found.value)}"
             yield unknown(found.place, service.object, f"{found.text}: longer than any silence", missing)
         else:
             yield violated(
                 found.place,
                 service.object,
-                f"{found.text}: shorter than a silence of {words.span(silence)}",
+                f"{found.text}: shorter than a silence of {words.span(silence)}"
+                if found.value < silence
+                else f"{found.text}: not longer than a pool keeps connections, {words.span(pool or 0)}",
                 get=Effect.RETRIED,
                 post=Effect.ERROR,
                 consequence="a connection is closed while a request is on its way or computed: a GET may be repeated, "
                 "a POST fails",
                 fix="timeout_sec = 620",
-                numbers={"timeout_seconds": found.value, "silence_seconds": silence},
+                numbers={"timeout_seconds": found.value, "silence_seconds": silence, "pool_idle_seconds": pool},
                 replacement=found.replaced_by(max(POOLS, silence * 2)),
             )
 

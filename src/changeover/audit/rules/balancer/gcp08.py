@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.google.facts import drain, services_in_front
+from changeover.audit.google.facts import drain, is_http, services_in_front
 from changeover.audit.hops.nginx import NginxHttp
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
@@ -16,7 +16,11 @@ from changeover.conf.nginx import values
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for hop in view.of(NginxHttp):
-        for service in services_in_front(view, hop):
+        services = services_in_front(view, hop)
+        if not services and not view.in_front(hop) and any(is_http(one) for one in view.google.of("backendService")):
+            missing = "which backend service leads to it: give the files of one, and of one first hop"
+            yield unknown(hop.place, hop.name, "no backend service is joined with it", missing)
+        for service in services:
             life = hop.block.setting("keepalive_time", values.seconds, 3600.0, "1h")
             lasts = drain(service)
             if life.value is None or lasts.value is None:

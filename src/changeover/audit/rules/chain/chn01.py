@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
+from changeover.audit.google.facts import POOL_IDLE, behind_google, first_hops
 from changeover.audit.limits import APART
 from changeover.audit.rule import Rule
-from changeover.audit.view import View
+from changeover.audit.view import Hop, View
 
 _ANNOUNCE = {"nginx", "gunicorn"}
 """Servers that, without keep-alive, send `Connection: close` with each response, so that no pool keeps it."""
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
+    first = first_hops(view)
+    if len(first) == 1 and first[0].software != "nginx" and first[0].idle.value != 0:  # NGX06
+        yield from _behind_google(view, first[0], asked)
     for hop in view.hops:
         for target in hop.targets:
             pool = target.pool_idle
@@ -50,6 +54,32 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     f"{words.span(max(inner.idle.value - APART, 0))} in the pool",
                     numbers={"idle_seconds": inner.idle.value, "pool_idle_seconds": pool.value},
                 )
+
+
+def _behind_google(view: View, hop: Hop, asked: Assumptions) -> Iterator[Finding]:
+    """The pool of Google's load balancer in front of a first hop."""
+    google, evidence = behind_google(view, hop, asked)
+    idle = hop.idle
+    if google is False:
+        return
+    if idle.value is None:
+        yield unknown(idle.place, hop.name, idle.text, idle.missing)
+    elif idle.value > POOL_IDLE:
+        yield met(idle.place, hop.name, idle.text, {"margin_seconds": idle.value - POOL_IDLE})
+    elif google is None:
+        yield unknown(idle.place, hop.name, f"{idle.text}: too short behind Google Cloud", evidence)
+    else:
+        yield violated(
+            idle.place,
+            hop.name,
+            f"{idle.text}, and the load balancer in front keeps idle connections for 600 s ({evidence})",
+            get=Effect.RETRIED,
+            post=Effect.ERROR,
+            consequence="a request that meets the closing connection fails: the load balancer repeats a GET, and "
+            "answers a POST with 502",
+            fix=f"{POOL_IDLE + 20:.0f} s here",
+            numbers={"idle_seconds": idle.value, "pool_idle_seconds": POOL_IDLE},
+        )
 
 
 RULE = Rule(

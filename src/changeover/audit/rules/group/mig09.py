@@ -19,7 +19,9 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         own = view.google.checks(manager, "autoHealingPolicies", "healthCheck")
         balancer = [time_to_unhealthy(check) for check in balancer_checks(view.google, manager)]
         times = [one for one in balancer if one is not None]
-        healing = time_to_unhealthy(own[0]) if own else None
+        interval = own[0].number(("checkIntervalSec",), 5.0, "5").value if own else None
+        threshold = own[0].number(("unhealthyThreshold",), 2.0, "2").value if own else None
+        healing = interval * threshold if interval is not None and threshold is not None else None
         if healing is None or not times:
             missing = "the health checks of autohealing and of the backend service in front"
             yield unknown(manager.at("autoHealingPolicies"), manager.object, "their times cannot be compared", missing)

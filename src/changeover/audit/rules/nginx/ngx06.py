@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
+from changeover.audit.google.facts import POOL_IDLE
 from changeover.audit.hops.nginx import NginxHttp
 from changeover.audit.hops.nginx_front import behind_google
 from changeover.audit.rule import Rule
 from changeover.audit.view import View
 from changeover.conf.nginx import values
 from changeover.conf.place import Place
-
-POOL_IDLE = 600.0
-"""Seconds that the load balancer keeps an idle connection to a backend."""
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.hops.nginx import NginxStream
 from changeover.audit.rule import Rule
+from changeover.audit.setting import Setting
 from changeover.audit.view import View
 from changeover.conf.nginx import values
 from changeover.conf.place import Place
+
+LONGEST_POOL = 600.0
+"""Seconds of the longest pool that is known of a hop: that of Google's load balancers."""
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
@@ -27,6 +31,8 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             seen.add(limit.place)
             if limit.value is None:
                 yield unknown(limit.place, route.name, limit.text, limit.missing)
+            elif limit.value >= silence and (lacking := _lacking(pools, limit.value)):
+                yield unknown(limit.place, route.name, f"{limit.text}: longer than any silence", lacking)
             elif limit.value >= silence and limit.value > pool:
                 yield met(limit.place, route.name, limit.text, {"margin_seconds": limit.value - max(silence, pool)})
             else:
@@ -43,6 +49,15 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     fix="proxy_timeout 10m;",
                     numbers={"limit_seconds": limit.value, "silence_seconds": silence, "pool_idle_seconds": pool},
                 )
+
+
+def _lacking(pools: Sequence[Setting[float]], limit: float) -> str:
+    """What is missing to compare the limit with the pool in front; empty if nothing is."""
+    if limit > LONGEST_POOL:
+        return ""
+    if not pools:
+        return "the hop in front: how long its pool keeps idle connections"
+    return next((one.missing for one in pools if one.value is None), "")
 
 
 RULE = Rule(
