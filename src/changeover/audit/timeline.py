@@ -23,6 +23,7 @@ from changeover.audit.limits import occupied
 from changeover.audit.rules.machine.vm02 import POWER_OFF
 from changeover.audit.setting import Setting
 from changeover.audit.setting import unknown as not_known
+from changeover.audit.stops import drains
 from changeover.audit.view import Hop, StopPath, View
 from changeover.conf.nginx import values
 from changeover.conf.place import Place
@@ -31,17 +32,6 @@ from changeover.model.chain import Drain
 from changeover.model.units import parse_seconds
 
 NEVER = float("inf")
-_GRACEFUL = {
-    "nginx": {"QUIT"},
-    "kong": {"QUIT"},
-    "haproxy": {"USR1"},
-    "envoy": {"DRAIN"},
-    "gunicorn": {"TERM"},
-    "uvicorn": {"TERM", "INT"},
-    "hypercorn": {"TERM", "INT"},
-    "granian": {"TERM", "INT"},
-}
-"""Signals at which each software finishes its requests."""
 _SIZES = (0.02, 0.2, 1.0, 5.0)
 _RATES = (0.25, 1.0, 4.0, 16.0, 64.0)
 """Sizes and rates of the table, as multiples of the assumed ones."""
@@ -202,15 +192,14 @@ def _file(place: Place) -> str:
 
 
 def _stopped(hop: Hop, stop: StopPath, start: float) -> Iterator[Moment | str]:
-    gentle = _GRACEFUL.get(hop.software, set())
-    hard = [one for one in stop.signals if one.name not in gentle]
+    hard = [one for one in stop.signals if not drains(hop.software, one)]
     for one in stop.signals:
         name = "is asked to drain" if one.name == "DRAIN" else f"SIG{one.name}"
         yield Moment(start + one.at, name, one.text, one.place, cuts=one in hard)
     if not hard:
         yield stop.missing or "the time until SIGKILL"
     first = stop.signals[0]
-    if first.name not in gentle:
+    if first in hard:
         return
     grace = _grace(hop)
     if grace.value is None:

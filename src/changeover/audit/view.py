@@ -89,6 +89,8 @@ class Signal:
     name: str
     place: Place
     text: str
+    whole: bool = False
+    """Whether every process of the instance gets it, not only the main one."""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,9 @@ class Demonstration:
     scale: float = 100.0
     besides: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Files that the example does not have, and its servers need."""
+    bad_files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    good_files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Texts in place of those of the rule's examples: the same fault of another software."""
     good: tuple[str, ...] = ()
     """Files of the bad example that are taken from the good one, where the rule finds several things in the bad one."""
     counts: str = ""

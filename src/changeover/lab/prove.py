@@ -49,18 +49,20 @@ class Proof:
 
 async def prove(rule: Rule, shown: Demonstration) -> Proof:
     """One demonstration of a rule. Raises ChangeoverError if its software is not installed or does not start."""
-    files = {**rule.bad, **{name: rule.good[name] for name in shown.good}}
+    files = {**shown.besides, **rule.bad, **{name: rule.good[name] for name in shown.good}, **shown.bad_files}
+    kept = {**shown.besides, **rule.good, **shown.good_files}
     runs = [
         asyncio.ensure_future(_run(rule, shown, files, {**rule.assume, **rule.assume_bad})),
-        asyncio.ensure_future(_run(rule, shown, rule.good, rule.assume)),
+        asyncio.ensure_future(_run(rule, shown, kept, rule.assume)),
     ]
     try:
-        (findings, bad), (_, good) = await asyncio.gather(*runs)
+        (findings, bad), (unwanted, good) = await asyncio.gather(*runs)
     finally:
         for run in runs:
             run.cancel()
         await asyncio.gather(*runs, return_exceptions=True)  # until every process has ended
-    return Proof(rule, shown, bad, good, tuple(disagreements(findings, bad, good)))
+    unfounded = ["the auditor finds something in the good example"] if unwanted else []
+    return Proof(rule, shown, bad, good, (*disagreements(findings, bad, good), *unfounded))
 
 
 async def _run(
@@ -86,7 +88,7 @@ def _audited(rule: Rule, files: Mapping[str, str], asked: Assumptions) -> Audit:
 
 def disagreements(findings: Sequence[Finding], bad: Run, good: Run) -> list[str]:
     """Where the examples did not do what the findings on the bad one say, and what a rule promises of its good one."""
-    found = []
+    found = [] if findings else ["the auditor finds nothing in the bad example"]
     if good.harm:
         found.append(f"the good example loses {good.harm}")
     if not bad.harm:

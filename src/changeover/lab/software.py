@@ -118,7 +118,7 @@ def app(start: Command, arguments: Sequence[str], scale: float, ports: Ports) ->
     port = ports.listener(0)
     if importlib.util.find_spec(name) is None:
         raise fail(f"{name} is not installed, and the example of this rule runs it", next=f"pip install {name}")
-    made = "wsgi" if name == "gunicorn" else "app"
+    made = "wsgi" if name == "gunicorn" and "asgi" not in arguments else "app"
     words = [
         f"changeover.lab.application:{made}" if ":" in one else one for one in scaled_words(tuple(arguments), scale)
     ]

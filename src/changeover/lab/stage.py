@@ -53,11 +53,13 @@ class Running:
         pid = self.process.pid
         return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()))
 
-    def send(self, name: str) -> None:
-        """A signal to the main process; SIGKILL to its whole session, as a manager kills what is left."""
+    def send(self, name: str, *, whole: bool = False) -> None:
+        """A signal to the main process, or to the whole group; SIGKILL always to the whole session."""
         with contextlib.suppress(ProcessLookupError):
             if name == "KILL":
                 os.killpg(self.process.pid, signal.SIGKILL)
+            elif whole:
+                os.killpg(self.process.pid, signal.Signals[f"SIG{name}"])
             elif not self.exited:
                 os.kill(self.process.pid, signal.Signals[f"SIG{name}"])
 
@@ -103,10 +105,10 @@ class Stage:
                 async with client() as asking:
                     await asking.post(f"http://{_HOST}:{self.admin}/healthcheck/fail")
             else:
-                self.first.send(sent.name)
+                self.first.send(sent.name, whole=sent.whole)
 
     async def _reload(self) -> None:
-        self.first.send("HUP")
+        self.first.send("USR2" if self.shown.servers[0].kind is Kind.HAPROXY else "HUP")
 
     async def _replace(self) -> None:
         old = self.first.workers()
@@ -121,7 +123,6 @@ async def staged(
     shown: Demonstration, files: Mapping[str, str], view: View, asked: Assumptions
 ) -> AsyncIterator[Stage]:
     """The example, serving. Raises ChangeoverError where its software is not installed, or does not start."""
-    files = {**files, **{name: text for name, text in shown.besides.items() if name not in files}}
     with tempfile.TemporaryDirectory(prefix="changeover-lab-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # a worker of another user enters it
         ports = Ports(lambda taken: free_port(_HOST, taken))
@@ -178,7 +179,9 @@ def _command(
             return envoy(server.file, text, shown.scale, ports, folder)
         case Kind.APP:
             start = next(one for one in view.commands if one.place.file == server.file)
-            return app(start, (*start.arguments, *shown.defaults.get(server.file, "").split()), shown.scale, ports)
+            more = shown.defaults.get(server.file, "").split()
+            arguments = start.arguments if set(more) & set(start.arguments) else (*start.arguments, *more)
+            return app(start, arguments, shown.scale, ports)
 
 
 def _with_defaults(file: str, text: str, shown: Demonstration) -> str:

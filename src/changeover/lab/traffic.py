@@ -18,6 +18,21 @@ async def slow_in_flight(stage: Stage) -> None:
     await _in_flight(stage, stage.times.app_time)
 
 
+async def long_in_flight(stage: Stage) -> None:
+    """The same, with a download that takes half as long as the upload: servers exit a moment after a hard signal."""
+    await _in_flight(stage, 0.5 * stage.times.upload / stage.times.rate)
+
+
+async def upload_in_flight(stage: Stage) -> None:
+    """A slow upload alone, for a server that does one request at a time."""
+    times, begun = stage.times, asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        upload = stage.client.request("POST", body=times.upload, rate=times.rate, wait=times.app_time, begun=begun)
+        tasks.create_task(upload)
+        await begun.wait()
+        stage.happen()
+
+
 async def _in_flight(stage: Stage, wait: float) -> None:
     times, begun, downloading = stage.times, asyncio.Event(), asyncio.Event()
     upload = stage.client.request("POST", body=times.upload, rate=times.rate, wait=times.app_time, begun=begun)

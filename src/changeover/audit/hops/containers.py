@@ -14,7 +14,7 @@ from changeover.audit.view import Signal, StopPath
 from changeover.conf.compose import ComposeFile, seconds
 from changeover.conf.dockerfile import DockerFile
 from changeover.conf.document import Document
-from changeover.conf.supervisord import SupervisorFile
+from changeover.conf.supervisord import Program, SupervisorFile
 from changeover.conf.tree import Map
 
 WAIT = 10.0
@@ -48,11 +48,16 @@ def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
                         f"program {program.name}",
                         program.place,
                         (
-                            Signal(0.0, name_, signal.place if signal else program.place, text),
+                            Signal(0.0, name_, signal.place if signal else program.place, text, _whole(program)),
                             *((Signal(limit, "KILL", wait.place if wait else program.place, kill),) if limit else ()),
                         ),
                         missing="" if limit is not None else "stopwaitsecs as a number",
                     )
+
+
+def _whole(program: Program) -> bool:
+    found = program.values.get("stopasgroup")
+    return found is not None and found.value.lower() in {"true", "yes", "on", "1"}
 
 
 def _image(image: DockerFile, start: Command | None) -> Iterator[StopPath]:

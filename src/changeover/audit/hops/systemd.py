@@ -88,7 +88,9 @@ def _stop(software: str, name: str, base: UnitFile, merged: dict[str, list[Entry
     elif budget is None:
         missing = f"a time that can be read in TimeoutStopSec of {base.file}"
     else:
-        signals.append(Signal(min(at, budget), signal, where, text))
+        mode = merged.get("KillMode", [])
+        whole = not mode or mode[0].value == "control-group"
+        signals.append(Signal(min(at, budget), signal, where, text, whole))
         stop = merged.get("TimeoutStopSec") or merged.get("TimeoutSec") or []
         text = f"{stop[0].key}={stop[0].value}" if stop else "TimeoutStopSec is not set, so it is 90 s"
         signals.append(Signal(min(at, budget) + budget, "KILL", stop[0].place if stop else where, text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from changeover.audit.rules.proxy import env02
@@ -9,7 +10,9 @@ from changeover.lab import traffic
 from changeover.lab.demonstration import Demonstration, Happening, Kind, Server
 
 ENVOY: Final = (Server(Kind.ENVOY, "envoy.yaml"),)
-CONFIGURATION: Final = {"envoy.yaml": env02.RULE.good["envoy.yaml"]}
+CONFIGURATION: Final = {
+    "envoy.yaml": re.sub(r".*(request_timeout|idle_timeout).*\n", "", env02.RULE.good["envoy.yaml"])
+}
 """For an example that is a unit alone."""
 
 SHOWN: Final = (
@@ -18,8 +21,25 @@ SHOWN: Final = (
         "Envoy is stopped as its unit does it while an upload and a download are in flight",
         ENVOY,
         Happening.STOP,
-        traffic.slow_in_flight,
+        traffic.long_in_flight,
         besides=CONFIGURATION,
+    ),
+    Demonstration(
+        "ENV01",
+        "Envoy is asked to drain, and stopped 10 s later, while an upload and a download are in flight",
+        ENVOY,
+        Happening.STOP,
+        traffic.long_in_flight,
+        scale=60,
+        besides=CONFIGURATION,
+        bad_files={
+            "envoy.service": """\
+[Service]
+ExecStart=/usr/bin/envoy -c /etc/envoy/envoy.yaml
+ExecStop=/bin/sh -c "curl -X POST http://127.0.0.1:9901/healthcheck/fail; sleep 10"
+TimeoutStopSec=500
+"""
+        },
     ),
     Demonstration(
         "ENV02",

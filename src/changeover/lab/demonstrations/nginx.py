@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from changeover.audit.rules.nginx.ngx01 import RULE as NGX01
 from changeover.lab import traffic
 from changeover.lab.demonstration import Demonstration, Happening, Kind, Server
 
@@ -25,8 +26,24 @@ SHOWN: Final = (
         "nginx gets the signals of its unit while an upload and a download are in flight",
         NGINX,
         Happening.STOP,
-        traffic.slow_in_flight,
+        traffic.long_in_flight,
         besides=CONFIGURATION,
+    ),
+    Demonstration(
+        "NGX01",
+        "ExecStop sends SIGQUIT and returns, and systemd sends SIGTERM, while an upload and a download are in flight",
+        NGINX,
+        Happening.STOP,
+        traffic.long_in_flight,
+        besides=CONFIGURATION,
+        bad_files={
+            "nginx.service": """\
+[Service]
+ExecStart=/usr/sbin/nginx -g 'daemon off;'
+ExecStop=/bin/kill -s QUIT $MAINPID
+TimeoutStopSec=500
+"""
+        },
     ),
     Demonstration(
         "NGX02",
@@ -43,6 +60,14 @@ SHOWN: Final = (
         NGINX,
         Happening.RELOAD,
         traffic.in_flight,
+    ),
+    Demonstration(
+        "NGX03",
+        "nginx gets SIGQUIT while an upload and a download are in flight",
+        NGINX,
+        Happening.STOP,
+        traffic.in_flight,
+        besides=NGX01.good,
     ),
     Demonstration(
         "NGX04",

@@ -45,6 +45,7 @@ RULE = Rule(
 [Service]
 # expect: APP01
 ExecStart=/srv/app/bin/hypercorn app:app --graceful-timeout 10
+KillMode=mixed
 TimeoutStopSec=500
 """,
     },
@@ -52,6 +53,7 @@ TimeoutStopSec=500
         "app.service": """\
 [Service]
 ExecStart=/srv/app/bin/hypercorn app:app --graceful-timeout 440
+KillMode=mixed
 TimeoutStopSec=500
 """,
     },

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.commands import SERVERS
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.rule import Rule
+from changeover.audit.stops import GIVES_UP, drains
 from changeover.audit.view import View
-
-GENTLE_AT_INT = {"uvicorn", "hypercorn", "granian"}
-"""They drain at SIGINT too; gunicorn ends at once."""
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
@@ -19,20 +18,25 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         if not stop.signals:
             yield unknown(stop.place, stop.object, f"the signal that stops {stop.software} is not known", stop.missing)
             continue
-        first = stop.signals[0]
-        if first.name == "TERM" or (first.name == "INT" and stop.software in GENTLE_AT_INT):
-            yield met(first.place, stop.object, first.text)
-        else:
-            yield violated(
-                first.place,
-                stop.object,
-                f"{first.text} stops {stop.software}, which drains at SIGTERM",
-                get=Effect.CUT,
-                post=Effect.CUT,
-                consequence="a GET and a POST in flight are cut as soon as the server is stopped or restarted",
-                fix="SIGTERM",
-                numbers={"signal": first.name},
-            )
+        hard = next((one for one in stop.signals if not drains(stop.software, one)), stop.signals[-1])
+        if hard.name == "KILL" and hard is not stop.signals[0]:  # APP06 is about the time until then
+            yield met(stop.signals[0].place, stop.object, stop.signals[0].text)
+            continue
+        group = hard.name == "TERM"
+        ends = ", for every process: the workers of hypercorn end at once" if group else f" stops {stop.software}"
+        after = f", {words.span(hard.at)} after {stop.signals[0].text}" if hard.at >= GIVES_UP else ""
+        yield violated(
+            hard.place,
+            stop.object,
+            f"{hard.text}{ends}{'' if group else ', which drains at SIGTERM'}{after}",
+            get=Effect.OK if after else Effect.CUT,
+            post=Effect.CUT,
+            consequence=f"a GET survives; a POST in flight is cut {words.span(hard.at)} after the stop begins"
+            if after
+            else "a GET and a POST in flight are cut as soon as the server is stopped or restarted",
+            fix="KillMode=mixed, so that only the main process gets SIGTERM" if group else "SIGTERM",
+            numbers={"signal": hard.name},
+        )
 
 
 RULE = Rule(
@@ -42,7 +46,8 @@ RULE = Rule(
     what="An application server in Python is stopped by another signal than SIGTERM.",
     why="gunicorn, uvicorn, hypercorn and granian drain at SIGTERM. At SIGQUIT gunicorn and uvicorn end at once, "
     "and the parents of hypercorn and granian leave their workers behind. nginx and Kong need the opposite, so"
-    " one signal for all containers is wrong.",
+    " one signal for all containers is wrong. systemd sends the signal to every process unless KillMode is "
+    "`mixed`, and the workers of hypercorn end at once at a SIGTERM of their own.",
     sources=("https://docs.gunicorn.org/en/stable/signals.html", "https://www.uvicorn.org/deployment/"),
     bad={
         "app.service": """\

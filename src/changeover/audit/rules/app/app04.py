@@ -50,6 +50,7 @@ RULE = Rule(
 [Service]
 # expect: APP04
 ExecStart=/srv/app/bin/hypercorn app:app --graceful-timeout 460
+KillMode=mixed
 TimeoutStopSec=500
 """,
     },
