@@ -7,12 +7,13 @@ Refuses to ask a discovery server.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from changeover.conf.document import Document
 from changeover.conf.place import Place, Unreadable
-from changeover.conf.tree import Items, Map, Node, parse
+from changeover.conf.tree import Items, Map, Node, Word, parse
 
 _BOOTSTRAP = re.compile(
     r"^(?:static_resources|staticResources|dynamic_resources|dynamicResources):"
@@ -35,12 +36,11 @@ _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)s")
 class EnvoyFile(Document):
     """`resources`: the maps of each kind, `listeners`, `routes`, `clusters` and `endpoints`.
 
-    `servers` are the sources of a bootstrap that no file holds: `lds_config`, `cds_config`, `ads_config`.
+    `asks`: where a bootstrap names a discovery server as the source of its listeners.
     """
 
     resources: Mapping[str, tuple[Map, ...]]
-    bootstrap: bool
-    servers: tuple[Place, ...]
+    asks: Place | None
 
 
 def recognises(text: str, file: str) -> bool:
@@ -62,36 +62,46 @@ def read(text: str, file: str) -> tuple[EnvoyFile, ...]:
             kind = _KINDS.get((one.text("@type") or "").partition(_CONFIG)[2])
             if kind is not None:
                 found.setdefault(kind, []).append(one)
-        return (EnvoyFile(file, {kind: tuple(maps) for kind, maps in found.items()}, False, ()),)
+        return (EnvoyFile(file, {kind: tuple(maps) for kind, maps in found.items()}, None),)
     static = {kind: root.maps("static_resources", kind) for kind in ("listeners", "clusters")}
-    return (EnvoyFile(file, static, True, tuple(_servers(root))),)
-
-
-def _servers(root: Map) -> Iterator[Place]:
-    for key in ("lds_config", "cds_config"):
-        source = root.get("dynamic_resources", key)
-        if isinstance(source, Map) and not {"path", "path_config_source"} & source.items.keys():
-            yield source.place
+    source = root.get("dynamic_resources", "lds_config")
+    asks = isinstance(source, Map) and not {"path", "path_config_source"} & source.items.keys()
+    return (EnvoyFile(file, static, source.place if asks and source is not None else None),)
 
 
 def _as_protobuf(node: Node, known: dict[int, Node]) -> Node:
     """The same tree with keys in snake case. `known`: what aliases share is done once."""
+    if isinstance(node, Word):
+        return node
     if (done := known.get(id(node))) is not None:
         return done
     new = node
     if isinstance(node, Items):
-        new = Items(node.place, node.size, tuple(_as_protobuf(one, known) for one in node.values))
+        values = tuple(_as_protobuf(one, known) for one in node.values)
+        if any(one is not old for one, old in zip(values, node.values, strict=True)):
+            new = Items(node.place, node.size, values)
     elif isinstance(node, Map):
-        items: dict[str, Node] = {}
-        keys: dict[str, Place] = {}
-        for key, value in node.items.items():
-            name = re.sub("[A-Z]", lambda sign: f"_{sign[0].lower()}", key) if _CAMEL.fullmatch(key) else key
-            if name in items:
-                raise Unreadable(f"{name} is given twice, first on line {keys[name].line}", node.keys[key])
-            items[name], keys[name] = _as_protobuf(value, known), node.keys[key]
-        new = Map(node.place, node.size, items, keys)
+        new = _of_map(node, known)
     known[id(node)] = new
     return new
+
+
+def _of_map(node: Map, known: dict[int, Node]) -> Map:
+    items: dict[str, Node] = {}
+    keys: dict[str, Place] = {}
+    same = True
+    for key, value in node.items.items():
+        name, inner = _snake(key), _as_protobuf(value, known)
+        if name in items:
+            raise Unreadable(f"{name} is given twice, first on line {keys[name].line}", node.keys[key])
+        items[name], keys[name] = inner, node.keys[key]
+        same = same and name == key and inner is value
+    return node if same else Map(node.place, node.size, items, keys)
+
+
+@lru_cache(maxsize=1000)
+def _snake(key: str) -> str:
+    return re.sub("[A-Z]", lambda sign: f"_{sign[0].lower()}", key) if _CAMEL.fullmatch(key) else key
 
 
 def seconds(text: str) -> float | None:

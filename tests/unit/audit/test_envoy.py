@@ -116,6 +116,13 @@ def test_what_a_discovery_server_sends_is_missing_and_said_so() -> None:
     assert "discovery server" in found.missing
 
 
+def test_listeners_of_a_discovery_server_are_unknown_to_every_rule() -> None:
+    text = "dynamic_resources:\n  lds_config: {ads: {}}\n  cds_config: {ads: {}}\n"
+    found = audited({"envoy.yaml": text}, {"behind": "google"})
+    assert {one.rule.id for one in found.of(Outcome.UNKNOWN)} == {"CHN01", "ENV01", "ENV02"}
+    assert not found.of(Outcome.MET)
+
+
 def test_a_buffer_filter_shortens_the_way_behind_it() -> None:
     kind = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer"
     filters = [{"typed_config": {"@type": kind, "max_request_bytes": 64_000_000}}]

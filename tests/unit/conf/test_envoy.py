@@ -29,17 +29,22 @@ def test_a_file_of_discovery_is_read_by_the_kinds_in_it() -> None:
     }
     listed = [{"@type": f"type.googleapis.com/envoy.config.{kind}", "name": kind} for kind in kinds]
     (document,) = read(json.dumps({"resources": listed}), "xds.json")
-    assert not document.bootstrap
+    assert document.asks is None
     assert {one.text("name"): kind for kind, (one,) in document.resources.items()} == kinds
 
 
-def test_a_source_that_is_no_file_is_named() -> None:
-    text = (
-        "dynamic_resources:\n  lds_config: {path: /etc/lds.yaml}\n"
-        "  cds_config: {api_config_source: {api_type: GRPC}}\nstatic_resources: {}\n"
-    )
-    (document,) = read(text, "envoy.yaml")
-    assert [one.line for one in document.servers] == [3]
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("{api_config_source: {api_type: GRPC}}", 2),
+        ("{ads: {}}", 2),
+        ("{path: /etc/lds.yaml}", None),
+        ("{path_config_source: {path: /etc/lds.yaml}}", None),
+    ],
+)
+def test_a_discovery_server_of_listeners_is_named(source: str, line: int | None) -> None:
+    (document,) = read(f"dynamic_resources:\n  lds_config: {source}\nstatic_resources: {{}}\n", "envoy.yaml")
+    assert (document.asks.line if document.asks else None) == line
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from changeover.audit.setting import Setting, unknown
 from changeover.audit.view import Address, Hop, Target
 from changeover.conf.document import Document
 from changeover.conf.envoy import EnvoyFile, seconds
+from changeover.conf.place import Place
 from changeover.conf.tree import Map, Node
 
 _HOUR = 3600.0
@@ -76,6 +77,18 @@ def hops(documents: Sequence[Document], asked: Assumptions) -> Iterator[Hop]:
     for file in files:
         for listener in file.resources.get("listeners", ()):
             yield _hop(listener, known, asked)
+        if file.asks is not None:
+            yield _undisclosed(file.asks)
+
+
+def _undisclosed(place: Place) -> Envoy:
+    """The listeners that a discovery server sends."""
+    lacking: Setting[float] = unknown(
+        place, "a discovery server sends the listeners", "its answer, as files of discovery"
+    )
+    buffers = Setting(False, place, lacking.text)
+    name = "Envoy listeners of a discovery server"
+    return Envoy(name, "envoy", place, (), (), lacking, buffers, True, (), (lacking,), (), False)
 
 
 def _hop(listener: Map, known: _Files, asked: Assumptions) -> Envoy:
