@@ -45,6 +45,7 @@ soak: setup            ## controllers killed at every write to the journal; then
 bench: setup           ## measurements, printed and written to bench/results/*.json
 	@scripts/setup-npm bench/peers
 	$(run)python bench/start.py
+	$(run)python bench/audit.py
 	$(run)python bench/uploads.py --sample
 	$(run)python bench/commits.py
 	$(run)python bench/many_appends.py

@@ -6,7 +6,7 @@ joined is part of the view.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -142,7 +142,14 @@ class View:
         return [stop for stop in self.stops if stop.software == software]
 
     def in_front(self, hop: Hop) -> list[Link]:
-        return [link for link in self.links if link.inner is hop]
+        return self._fronts.get(id(hop), [])
+
+    @cached_property
+    def _fronts(self) -> dict[int, list[Link]]:
+        found: dict[int, list[Link]] = {}
+        for link in self.links:
+            found.setdefault(id(link.inner), []).append(link)
+        return found
 
     def behind(self, target: Target) -> Hop | None:
         """The hop that a target leads to; None if no given file describes it."""
@@ -161,8 +168,26 @@ class View:
 
     def buffered(self, hop: Hop) -> bool:
         """Whether every way to a hop leads through one that buffers uploads."""
-        links = self.in_front(hop)
-        return bool(links) and all(link.front.buffers.value is True or self.buffered(link.front) for link in links)
+        return id(hop) in self._buffered
+
+    @cached_property
+    def _buffered(self) -> set[int]:
+        inward: dict[int, list[Hop]] = {}
+        for link in self.links:
+            inward.setdefault(id(link.front), []).append(link.inner)
+        open_ways = {inner: len(links) for inner, links in self._fronts.items()}
+        found: set[int] = set()
+        ahead = [id(hop) for hop in self.hops if hop.buffers.value is True]
+        passed = set(ahead)
+        while ahead:
+            for inner in inward.get(ahead.pop(), ()):
+                open_ways[id(inner)] -= 1
+                if not open_ways[id(inner)]:
+                    found.add(id(inner))
+                    if id(inner) not in passed:
+                        passed.add(id(inner))
+                        ahead.append(id(inner))
+        return found
 
     @property
     def unjoined(self) -> list[tuple[Hop, Target]]:
@@ -176,18 +201,23 @@ def joined(
     """Join hops by `order`, the files of a chain from the edge inward, and else by addresses."""
     links = [*_ordered(hops, order)]
     given = {id(link.target) for link in links}
-    listening: dict[int | str, list[Hop]] = {}
+    inward: dict[int, list[Hop]] = {}
+    for link in links:
+        inward.setdefault(id(link.front), []).append(link.inner)
+    listening: dict[Address | int, list[Hop]] = {}
     for hop in hops:
-        for key in {_key(listen) for listen in hop.listens}:
-            listening.setdefault(key, []).append(hop)
+        for listen in dict.fromkeys(map(_listens_at, hop.listens)):
+            listening.setdefault(listen, []).append(hop)
     for hop in hops:
         for target in hop.targets:
             if id(target) in given:
                 continue
-            near = {id(one): one for address in target.addresses for one in listening.get(_key(address), ())}
-            found = [inner for inner in near.values() if inner is not hop and _leads_to(target, inner)]
-            if len(found) == 1 and not _reaches(links, found[0], hop):
-                links.append(Link(hop, found[0], target, f"address {target.addresses[0]}"))
+            keys = (key for address in target.addresses for key in _leads_to(address))
+            near = {id(one): one for key in keys for one in listening.get(key, ())}
+            near.pop(id(hop), None)
+            if len(near) == 1 and not _reaches(inward, inner := next(iter(near.values())), hop):
+                links.append(Link(hop, inner, target, f"address {target.addresses[0]}"))
+                inward.setdefault(id(hop), []).append(inner)
     return View(hops, stops, tuple(links), google)
 
 
@@ -199,26 +229,29 @@ def _ordered(hops: tuple[Hop, ...], order: tuple[str, ...]) -> Iterator[Link]:
             yield from (Link(front, inners[0], target, "--chain") for target in front.targets if inners)
 
 
-def _key(address: Address) -> int | str:
-    return address.host if address.port is None else address.port
+def _listens_at(address: Address) -> Address | int:
+    """The address, or its port alone where that identifies the hop."""
+    if address.port is None or address.port in _COMMON_PORTS or address.host not in _EVERY:
+        return address
+    return address.port
 
 
-def _leads_to(target: Target, hop: Hop) -> bool:
-    wanted: dict[int | str, list[Address]] = {}
-    for address in target.addresses:
-        wanted.setdefault(_key(address), []).append(address)
-    return any(_same(address, listen) for listen in hop.listens for address in wanted.get(_key(listen), ()))
+def _leads_to(address: Address) -> Iterator[Address | int]:
+    """What may listen there."""
+    if address.port is not None:
+        yield from (address, address.port)
+    elif address.host.startswith("unix:"):
+        yield address
 
 
-def _same(address: Address, listen: Address) -> bool:
-    if address.port is None or listen.port is None:
-        return address == listen and address.host.startswith("unix:")
-    if address.port != listen.port:
-        return False
-    return address.host == listen.host or (listen.host in _EVERY and address.port not in _COMMON_PORTS)
-
-
-def _reaches(links: list[Link], start: Hop, goal: Hop) -> bool:
+def _reaches(inward: Mapping[int, Sequence[Hop]], start: Hop, goal: Hop) -> bool:
     """Whether requests from `start` already come to `goal`: a chain has no circle."""
-    inner = [link.inner for link in links if link.front is start]
-    return any(one is goal or _reaches(links, one, goal) for one in inner)
+    seen, ahead = {id(start)}, [start]
+    while ahead:
+        for one in inward.get(id(ahead.pop()), ()):
+            if one is goal:
+                return True
+            if id(one) not in seen:
+                seen.add(id(one))
+                ahead.append(one)
+    return False

@@ -11,6 +11,7 @@ import pytest
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.audit import audit
 from changeover.audit.files import load
+from changeover.conf.registry import NGINX
 
 TF = 'resource "google_compute_backend_service" "a" {\n'
 CASES: dict[str, tuple[str, str]] = {
@@ -53,6 +54,15 @@ CASES: dict[str, tuple[str, str]] = {
     "unit": ("nginx.service", "[Service]\nExecStart=nginx\n" + "ExecStop=a\\\n" * 20_000),
     "times": ("nginx.service", f"[Service]\nExecStart=nginx\nTimeoutStopSec={'9' * 4000}\n"),
     "kong": ("kong.conf", f"proxy_listen = 0.0.0.0:{'9' * 30}\nupstream_keepalive_idle_timeout = {'9' * 400}\n"),
+    "a long chain": (
+        "a.conf",
+        "http { proxy_request_buffering off;\n"
+        + "".join(
+            f"server {{ listen {n}; location / {{ proxy_pass http://127.0.0.1:{n + 1}; }} }}\n"
+            for n in range(20_000, 21_000)
+        )
+        + "}",
+    ),
     "many upstreams": (
         "a.conf",
         "http {\n"
@@ -84,3 +94,17 @@ def test_links_in_a_circle_and_other_encodings_are_refused(tmp_path: Path) -> No
     (tmp_path / "main.conf").write_text("http { include *.conf; server { listen 80; } }", encoding="utf-8")
     loaded = load([tmp_path / "main.conf", tmp_path / "u.json"])
     assert {Path(one.place.file).name for one in loaded.unreadable} == {"a.conf", "b.conf", "u.json"}
+
+
+def test_a_long_chain_of_hops_is_joined_in_a_short_time() -> None:
+    """Each hop in a file of its own: that the last one is behind no buffer is known from the first one alone."""
+    files = {
+        f"{n}.conf": f"http {{ proxy_request_buffering off; server {{ listen {n};"
+        f" location / {{ proxy_pass http://127.0.0.1:{n + 1}; }} }} }}\n"
+        for n in range(20_000, 22_000)
+    }
+    start = time.process_time()
+    found = audit([one for file, text in files.items() for one in NGINX.read(text, file)], Assumptions(), files)
+    assert len(found.view.links) == 1_999
+    assert not any(map(found.view.buffered, found.view.hops))
+    assert time.process_time() - start < 20

@@ -106,4 +106,4 @@ def first_hops(view: View) -> list[Hop]:
 def services_in_front(view: View, hop: Hop) -> list[Resource]:
     """The HTTP backend services that lead to a hop: known if it is the only first hop and there is one service."""
     services = [one for one in view.google.of("backendService") if is_http(one)]
-    return services if first_hops(view) == [hop] and len(services) == 1 else []
+    return services if len(services) == 1 and first_hops(view) == [hop] else []

@@ -90,12 +90,15 @@ def text(found: Audit, loaded: Loaded, every: bool, remarks: Sequence[str] = ())
 
     `every`: also what is met and what is suppressed.
     """
-    parts: list[Text] = []
-    shown = [one for one in found.judged if every or (one.suppressed is None and one.finding.outcome != Outcome.MET)]
-    for file in dict.fromkeys(one.finding.place.file for one in shown):
-        here = [one for one in shown if one.finding.place.file == file]
-        here.sort(key=lambda one: list(Outcome).index(one.finding.outcome))
-        parts.append(Text("\n").join(map(_lines, here)))
+    by_file: dict[str, list[Judged]] = {}
+    for one in found.judged:
+        if every or (one.suppressed is None and one.finding.outcome != Outcome.MET):
+            by_file.setdefault(one.finding.place.file, []).append(one)
+    order = list(Outcome)
+    parts = [
+        Text("\n").join(map(_lines, sorted(here, key=lambda one: order.index(one.finding.outcome))))
+        for here in by_file.values()
+    ]
     notes = Text("\n").join([*map(Text, remarks), *_notes(found, loaded)])
     return Text("\n\n").join([*parts, notes])
 
