@@ -13,8 +13,8 @@ from changeover.audit.setting import Replacement, Setting
 from changeover.conf.place import Place
 
 FIXABLE = [
-    *("APP01", "CHN03", "ENV02", "ENV03", "GCP02", "GCP06", "GCP07", "GCP09", "GCP10", "HAP01", "MIG03"),
-    *("MIG04", "NGX03", "NGX06", "NGX07", "NGX08", "STR01", "VM04"),
+    *("APP01", "CHN03", "ENV02", "ENV03", "GCP02", "GCP06", "GCP07", "GCP09", "GCP10", "HAP01", "KNG08", "MIG03"),
+    *("MIG04", "MIG07", "NGX03", "NGX06", "NGX07", "NGX08", "STR01", "STR02", "STR03", "VM04"),
 ]
 SERVICE = 'resource "google_compute_backend_service" "a" {\n'
 NGINX = "events {}\nhttp { server { location / { proxy_pass http://a; } } }\n"
@@ -75,10 +75,12 @@ def test_only_the_literal_changes_with_the_unit_that_it_had(line: str, expected:
             "--timeout 60 --graceful-timeout=440",
         ),
         ("a.service", "ExecStart=/srv/uvicorn a:b\nTimeoutStopSec=20s", "TimeoutStopSec=450s"),
+        ("a.service", "ExecStart=/srv/uvicorn a:b\nKillSignal=SIGQUIT\nTimeoutStopSec=900", "KillSignal=SIGTERM"),
+        ("a.service", "ExecStart=/usr/sbin/haproxy -Ws\nKillSignal=SIGTERM\nTimeoutStopSec=900", "KillSignal=SIGUSR1"),
         ("a.service", "ExecStart=/usr/sbin/nginx\nKillSignal=SIGQUIT\nTimeoutStopSec=20", "TimeoutStopSec=445"),
     ],
 )
-def test_a_stop_gets_the_time_that_it_needs(file: str, line: str, new: str) -> None:
+def test_a_stop_gets_the_signal_and_the_time_that_it_needs(file: str, line: str, new: str) -> None:
     files = {file: f"[Service]\n{line}\n"}
     assert new in changed(files, wanted(files))[file]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.audit.expectations import audited
 
-from changeover.audit.finding import Finding, Outcome
+from changeover.audit.finding import Effect, Finding, Outcome
 from changeover.audit.rules import all_rules
 from changeover.conf.kubernetes import read, recognises
 from changeover.conf.place import Unreadable
@@ -108,6 +108,14 @@ def test_an_envoy_that_drains_in_its_hook_is_met() -> None:
     assert [one.outcome for one in findings("ENV01", text)] == [Outcome.MET]
     short = deployment(envoy, terminationGracePeriodSeconds=300)
     assert [one.outcome for one in findings("ENV01", short)] == [Outcome.VIOLATED]
+
+
+def test_a_wrong_signal_after_a_hook_is_the_first_one() -> None:
+    container = {**hook(sleep={"seconds": 15}), "command": ["gunicorn", "shop:app"]}
+    container["lifecycle"]["stopSignal"] = "SIGQUIT"
+    (found,) = findings("APP03", deployment(container, terminationGracePeriodSeconds=600))
+    assert found.outcome is Outcome.VIOLATED
+    assert found.get is Effect.CUT
 
 
 def test_a_shell_that_keeps_the_signal_is_found_in_a_pod() -> None:

@@ -9,6 +9,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.commands import SERVERS
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.rule import Rule
+from changeover.audit.setting import Setting
 from changeover.audit.stops import GIVES_UP, drains
 from changeover.audit.view import View
 
@@ -24,18 +25,20 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             continue
         group = hard.name == "TERM"
         ends = ", for every process: the workers of hypercorn end at once" if group else f" stops {stop.software}"
-        after = f", {words.span(hard.at)} after {stop.signals[0].text}" if hard.at >= GIVES_UP else ""
+        wait = stop.wait(hard)
+        after = f", {words.span(wait)} after {stop.signals[0].text}" if wait >= GIVES_UP else ""
         yield violated(
             hard.place,
             stop.object,
             f"{hard.text}{ends}{'' if group else ', which drains at SIGTERM'}{after}",
             get=Effect.OK if after else Effect.CUT,
             post=Effect.CUT,
-            consequence=f"a GET survives; a POST in flight is cut {words.span(hard.at)} after the stop begins"
+            consequence=f"a GET survives; a POST in flight is cut {words.span(wait)} after the stop begins"
             if after
             else "a GET and a POST in flight are cut as soon as the server is stopped or restarted",
             fix="KillMode=mixed, so that only the main process gets SIGTERM" if group else "SIGTERM",
             numbers={"signal": hard.name},
+            replacement=None if group or after else Setting(0.0, hard.place, hard.text).replaced("SIGTERM"),
         )
 
 

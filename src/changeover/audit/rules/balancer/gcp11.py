@@ -25,6 +25,8 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         elif not known:
             missing = "the configuration of the hop in front: how long its pool keeps idle connections"
             yield unknown(found.place, service.object, found.text, missing)
+        elif known[-1][0] < found.value and (lacking := next((one for one in pools if one.value is None), None)):
+            yield unknown(found.place, service.object, f"{found.text}; {lacking.text}", lacking.missing)
         elif known[-1][0] < found.value:
             yield met(found.place, service.object, f"{found.text}; {known[-1][1]}")
         else:

@@ -26,6 +26,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             asked,
             consequence=f"a GET survives; a POST in flight is cut {cut} after a reload or a graceful stop",
             fix=f"nginx_main_worker_shutdown_timeout = {need + 30:.0f}s",
+            replacement=limit.replaced_by(need + 30),
         )
 
 

@@ -56,6 +56,7 @@ def _stopped(stop: StopPath, longest: float, asked: Assumptions) -> Finding:
             consequence="a GET and a POST in flight are cut as soon as HAProxy is stopped or restarted",
             fix=f"SIGUSR1 as the signal that stops it, and {words.span(longest + 30)} until SIGKILL",
             numbers={"signal": first.name},
+            replacement=Setting(first.name, first.place, first.text).replaced("SIGUSR1"),
         )
     hard = next((one for one in stop.signals if one.name != "USR1"), None)
     if hard is None:

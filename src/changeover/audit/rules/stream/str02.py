@@ -36,6 +36,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     consequence="a GET is still answered by removed instances; a POST in flight there is cut when "
                     "they stop",
                     fix="keepalive_time 60s; in the upstream",
+                    replacement=life.replaced_by(min(60.0, asked.roll_window)),
                     numbers={"lifetime_seconds": life.value, "roll_window_seconds": asked.roll_window},
                 )
 

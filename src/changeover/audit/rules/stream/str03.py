@@ -8,6 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.hops.nginx import NginxStream
+from changeover.audit.limits import APART
 from changeover.audit.rule import Rule
 from changeover.audit.setting import Setting
 from changeover.audit.view import View
@@ -23,6 +24,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         silence = max(asked.app_time, asked.client_stall)
         pools = [link.target.pool_idle for link in view.in_front(hop)]
         pool = max((one.value or 0.0 for one in pools), default=0.0)
+        enough = max(LONGEST_POOL + APART, silence * 2, pool + APART)
         seen: set[Place] = set()
         for route in hop.routes:
             limit = route.scope.setting("proxy_timeout", values.seconds, 600.0, "10m")
@@ -46,7 +48,8 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     post=Effect.ERROR,
                     consequence="a request that meets the closing connection fails; the hop in front may repeat a GET, "
                     "and answers a POST with 502",
-                    fix="proxy_timeout 10m;",
+                    fix=f"proxy_timeout {enough:.0f}s;",
+                    replacement=limit.replaced_by(enough),
                     numbers={"limit_seconds": limit.value, "silence_seconds": silence, "pool_idle_seconds": pool},
                 )
 
@@ -89,6 +92,6 @@ stream {
 }
 """,
     },
-    fix="Set it above both: `proxy_timeout 10m;`.",
+    fix="Set it above both: `proxy_timeout 15m;`.",
     check=check,
 )
