@@ -80,5 +80,4 @@ RULE = Rule(
     good={"deployment.yaml": f"{_HEAD}    spec:\n      terminationGracePeriodSeconds: 475\n{_TAIL}"},
     fix="Set `terminationGracePeriodSeconds` above the time of the preStop hook and the longest request.",
     check=check,
-    lab="it needs a cluster of Kubernetes",
 )
