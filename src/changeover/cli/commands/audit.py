@@ -91,6 +91,8 @@ def audit(
         "--junit": junit,
         "--baseline": baseline,
         "--create-baseline": create_baseline,
+        "--fix": fix,
+        "--diff": diff,
     }
     modes = {"--prove": prove, "--explain": explain, "--table": table, "--html": html}
     named = [name for name, value in {**modes, **judging}.items() if value]

@@ -96,8 +96,9 @@ def of_fixes(written: bool, wanted: Sequence[Fix], loaded: Loaded) -> Iterator[s
 
 def write_fixed(texts: Mapping[str, str], new: Mapping[str, str]) -> None:
     """Each file whole, with its mode, its byte order mark and through its symbolic link."""
-    for file, text in new.items():
-        path = Path(file).resolve()
+    # A link and its file are one: it is written once.
+    for path, file in {Path(file).resolve(): file for file in new}.items():
+        text = new[file]
         try:
             old = path.read_bytes()
             if decode(old, file) != texts[file]:

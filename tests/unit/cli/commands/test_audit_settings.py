@@ -238,6 +238,14 @@ def test_a_fix_is_written_and_the_report_is_of_the_new_file() -> None:
     assert page("edge.conf", "--fix", "--assume", "nginx=1.24.0", code=1)["fixes"] == []
 
 
+def test_a_file_and_a_link_to_it_are_written_once_and_the_link_stays() -> None:
+    Path("link.conf").symlink_to("edge.conf")
+    found = page("edge.conf", "link.conf", "--fix", "--assume", "nginx=1.24.0", code=1)
+    assert {one["file"] for one in found["fixes"]} == {"edge.conf", "link.conf"}
+    assert Path("link.conf").is_symlink()
+    assert Path("edge.conf").read_text(encoding="utf-8") == CONF.replace("10s", "460s").replace("8m", "60m")
+
+
 def test_nothing_is_written_if_a_file_cannot_be_read() -> None:
     Path("broken.conf").write_text("http {\n server {", encoding="utf-8")
     assert "nothing was written" in run("edge.conf", "broken.conf", "--fix", code=2).stdout
@@ -251,3 +259,9 @@ def test_an_accepted_finding_is_not_changed() -> None:
     run("edge.conf", *BASE, "--fix", code=0)
     assert Path("edge.conf").read_text(encoding="utf-8") == CONF.replace("10s", "460s")
     assert "cannot be combined" in run("edge.conf", "--create-baseline", "b.json", "--fix", code=2).stderr
+
+
+@pytest.mark.parametrize("option", ["--fix", "--diff"])
+def test_what_judges_no_rule_writes_no_fix(option: str) -> None:
+    assert "cannot be combined" in run("edge.conf", "--table", option, code=2).stderr
+    assert Path("edge.conf").read_text(encoding="utf-8") == CONF
