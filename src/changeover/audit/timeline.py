@@ -14,6 +14,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.google.facts import drain, services_in_front
 from changeover.audit.google.machines import machines, scheduling
+from changeover.audit.google.resources import Resource
 from changeover.audit.hops.app import App
 from changeover.audit.hops.envoy import Envoy
 from changeover.audit.hops.haproxy import Haproxy
@@ -24,7 +25,7 @@ from changeover.audit.rules.machine.vm02 import POWER_OFF
 from changeover.audit.setting import Setting
 from changeover.audit.setting import unknown as not_known
 from changeover.audit.stops import drains
-from changeover.audit.view import Hop, StopPath, View
+from changeover.audit.view import Hop, Signal, StopPath, View
 from changeover.conf.nginx import values
 from changeover.conf.place import Place
 from changeover.conf.tree import Map
@@ -85,10 +86,13 @@ class Timeline:
 
 
 def timeline(view: View, asked: Assumptions) -> Timeline:
-    """Tiers from the edge inward, then those of a chain file."""
+    """Backend services whose hop is not known, hops from the edge inward, and tiers of a chain file."""
     sizes = tuple(max(1, int(asked.upload * one)) for one in _SIZES)
     rates = tuple(asked.client_rate * one for one in _RATES)
-    tiers = [_of_hop(view, hop, asked, sizes, rates) for hop in _inward(view)]
+    led_to = {id(service) for hop in view.hops for service in services_in_front(view, hop)}
+    services = [one for one in view.google.of("backendService") if id(one) not in led_to]
+    tiers = [_of_service(view, one, asked, sizes, rates) for one in services]
+    tiers += [_of_hop(view, hop, asked, sizes, rates) for hop in _inward(view)]
     tiers += [_of_tier(tier, asked, sizes, rates) for chain in view.chains for tier in chain.tiers]
     return Timeline(tuple(tiers), sizes, rates)
 
@@ -101,9 +105,8 @@ def _inward(view: View) -> list[Hop]:
 
 
 def _of_hop(view: View, hop: Hop, asked: Assumptions, sizes: tuple[int, ...], rates: tuple[float, ...]) -> Replacement:
-    events = list(_events(view, hop))
-    moments = sorted((one for one in events if isinstance(one, Moment)), key=lambda one: one.at)
-    missing = [one for one in events if isinstance(one, str)]
+    services = services_in_front(view, hop)
+    moments, missing = _sorted([*_drained(services, view), *_stopped(hop, _stop(view, hop), _start(services))])
     cut = min((one.at for one in moments if one.cuts), default=NEVER)
     pinned = _pinned(view, hop)
     if pinned.value is None and cut != NEVER:
@@ -111,7 +114,8 @@ def _of_hop(view: View, hop: Hop, asked: Assumptions, sizes: tuple[int, ...], ra
     uploads = []
     for size, rate in product(sizes, rates):
         seconds = occupied(view, hop, replace(asked, upload=size, client_rate=rate))
-        uploads.append(Upload(size, rate, seconds, _survives(seconds + (pinned.value or 0.0), cut, missing)))
+        whole = seconds + (pinned.value or 0.0)
+        uploads.append(Upload(size, rate, seconds, _survives(whole, cut, missing, _start(services))))
     return Replacement(
         hop.name,
         hop.software,
@@ -124,33 +128,52 @@ def _of_hop(view: View, hop: Hop, asked: Assumptions, sizes: tuple[int, ...], ra
     )
 
 
-def _survives(seconds: float, cut: float, missing: Sequence[str]) -> bool | None:
+def _of_service(
+    view: View, service: Resource, asked: Assumptions, sizes: tuple[int, ...], rates: tuple[float, ...]
+) -> Replacement:
+    """The instances behind a load balancer of Google Cloud, whatever runs on them."""
+    stop = "what runs on its instances, and how that is stopped once the drain is over"
+    moments, missing = _sorted([*_drained([service], view), stop])
+    cut = min((one.at for one in moments if one.cuts), default=NEVER)
+    uploads = []
+    for size, rate in product(sizes, rates):
+        seconds = replace(asked, upload=size, client_rate=rate).request_seconds
+        uploads.append(Upload(size, rate, seconds, _survives(seconds, cut, missing, _start([service]))))
+    name = f"instances of {service.object}"
+    return Replacement(name, "google", service.place, (), False, tuple(moments), tuple(missing), tuple(uploads))
+
+
+def _sorted(events: Sequence[Moment | str]) -> tuple[list[Moment], list[str]]:
+    """What happens, in order, and what is missing to know more."""
+    moments = sorted((one for one in events if isinstance(one, Moment)), key=lambda one: one.at)
+    return moments, [one for one in events if isinstance(one, str)]
+
+
+def _survives(seconds: float, cut: float, missing: Sequence[str], drained: float) -> bool | None:
+    """`drained`: until then only the balancer acts, and it lets requests finish, whatever is unknown of the stop."""
     if cut < seconds:
         return False
-    return None if missing else True
+    return None if missing and seconds > drained else True
 
 
-def _events(view: View, hop: Hop) -> Iterator[Moment | str]:
-    """What happens when, and what is missing to know it."""
-    start, on_google = 0.0, False
-    for service in services_in_front(view, hop):
-        found, on_google = drain(service), True
+def _start(services: Sequence[Resource]) -> float:
+    """When the stop of an instance begins: after the drain of its load balancer; 0 where that is unknown."""
+    return max((drain(one).value or 0.0 for one in services), default=0.0)
+
+
+def _drained(services: Sequence[Resource], view: View) -> Iterator[Moment | str]:
+    for service in services:
+        found = drain(service)
         yield Moment(0.0, "leaves its load balancer", service.object, service.place)
         if found.value is None:
             yield _lacking(found)
         else:
-            start = found.value
-            yield Moment(start, "drain ends", found.text, found.place)
-    stop = _stop(view, hop)
-    if isinstance(stop, str):
-        yield stop
-    else:
-        yield from _stopped(hop, stop, start)
-    if on_google and (power := _power_off(view)) is not None:
+            yield Moment(found.value, "drain ends", found.text, found.place)
+    if services and (power := _power_off(view)) is not None:
         if power.value is None:
             yield _lacking(power)
         else:
-            yield Moment(start + power.value, "power off", power.text, power.place, cuts=True)
+            yield Moment(_start(services) + power.value, "power off", power.text, power.place, cuts=True)
 
 
 def _lacking(found: Setting[float]) -> str:
@@ -191,21 +214,27 @@ def _file(place: Place) -> str:
     return place.file
 
 
-def _stopped(hop: Hop, stop: StopPath, start: float) -> Iterator[Moment | str]:
-    hard = [one for one in stop.signals if not drains(hop.software, one)]
-    for one in stop.signals:
-        name = "is asked to drain" if one.name == "DRAIN" else f"SIG{one.name}"
-        yield Moment(start + one.at, name, one.text, one.place, cuts=one in hard)
-    if not hard:
-        yield stop.missing or "the time until SIGKILL"
-    first = stop.signals[0]
-    if first in hard:
-        return
+def _stopped(hop: Hop, stop: StopPath | str, start: float) -> Iterator[Moment | str]:
+    """`stop`: what is missing, if it is not known. The software's own grace bounds every stop."""
     grace = _grace(hop)
+    ends = NEVER if grace.value is None else grace.value
+    hard: list[Signal] = []
+    if isinstance(stop, str):
+        yield stop
+    else:
+        hard = [one for one in stop.signals if not drains(hop.software, one)]
+        for one in stop.signals:
+            name = "is asked to drain" if one.name == "DRAIN" else f"SIG{one.name}"
+            yield Moment(start + one.at, name, one.text, one.place, cuts=one in hard)
+        if not hard:
+            yield stop.missing or "the time until SIGKILL"
+        if stop.signals[0] in hard:
+            return
+        ends += stop.signals[0].at
     if grace.value is None:
         yield _lacking(grace)
-    elif grace.value != NEVER and (not hard or first.at + grace.value < hard[0].at):
-        yield Moment(start + first.at + grace.value, "grace ends", grace.text, grace.place, cuts=True)
+    elif ends != NEVER and (not hard or ends < hard[0].at):
+        yield Moment(start + ends, "grace ends", grace.text, grace.place, cuts=True)
 
 
 def _grace(hop: Hop) -> Setting[float]:
@@ -254,6 +283,6 @@ def _of_tier(tier: Map, asked: Assumptions, sizes: tuple[int, ...], rates: tuple
     uploads = []
     for size, rate in product(sizes, rates):
         seconds = replace(asked, upload=size, client_rate=rate).request_seconds
-        uploads.append(Upload(size, rate, seconds, _survives(seconds, cut, missing)))
+        uploads.append(Upload(size, rate, seconds, _survives(seconds, cut, missing, 0.0)))
     name, kind = tier.text("name") or "", tier.text("kind") or ""
     return Replacement(f"tier {name}", kind, tier.place, (), False, tuple(moments), tuple(missing), tuple(uploads))

@@ -19,8 +19,12 @@ async def slow_in_flight(stage: Stage) -> None:
 
 
 async def long_in_flight(stage: Stage) -> None:
-    """The same, with a download that takes half as long as the upload: servers exit a moment after a hard signal."""
-    await _in_flight(stage, 0.5 * stage.times.upload / stage.times.rate)
+    """For signals that cut at once: a shorter upload, and a download that takes as long.
+
+    Servers take a moment to exit, and a manager's time until SIGKILL is to be far away.
+    """
+    part = 0.4
+    await _in_flight(stage, part * stage.times.upload / stage.times.rate, part)
 
 
 async def upload_in_flight(stage: Stage) -> None:
@@ -33,9 +37,11 @@ async def upload_in_flight(stage: Stage) -> None:
         stage.happen()
 
 
-async def _in_flight(stage: Stage, wait: float) -> None:
+async def _in_flight(stage: Stage, wait: float, part: float = 1.0) -> None:
+    """`wait`: seconds of the download; `part`: of the assumed upload."""
     times, begun, downloading = stage.times, asyncio.Event(), asyncio.Event()
-    upload = stage.client.request("POST", body=times.upload, rate=times.rate, wait=times.app_time, begun=begun)
+    body = int(part * times.upload)
+    upload = stage.client.request("POST", body=body, rate=times.rate, wait=times.app_time, begun=begun)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(upload)
         await begun.wait()

@@ -123,6 +123,7 @@ def test_what_is_missing_makes_a_cell_unknown(files: Mapping[str, str], word: st
     (tier,) = tiers(files)
     assert any(word in one for one in tier.unknown), tier.unknown
     assert survives(tier, 1_000_000, 64e6) is None
+    assert survives(tier, 50_000_000, 1e6) is False  # by its own grace, which bounds every stop
 
 
 def test_a_known_limit_that_is_too_short_cuts_though_another_is_missing() -> None:
@@ -144,3 +145,12 @@ def test_a_tier_of_a_chain_file_cuts_at_its_deadline_only_with_that_policy(
     (tier,) = tiers({"chain.yaml": CHAIN % policy})
     assert tier.cut == cut
     assert survives(tier, 50_000_000, 1e6) is outcome
+
+
+def test_instances_of_which_only_the_load_balancer_is_known_keep_what_ends_within_its_drain() -> None:
+    (tier,) = tiers({"lb.tf": BALANCER % "300" + MACHINE})
+    assert happens(tier)[1:] == [(300.0, "drain ends", False), (390.0, "power off", True)]
+    assert survives(tier, 10_000_000, 1e6) is True  # 110 s
+    assert survives(tier, 10_000_000, 0.25e6) is None  # 350 s: whatever stops it decides
+    assert survives(tier, 50_000_000, 1e6) is False
+    assert tier.unknown

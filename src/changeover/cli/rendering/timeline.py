@@ -65,12 +65,15 @@ def _tier(tier: Replacement) -> dict[str, Any]:
 def text(table: Timeline, asked: Assumptions, loaded: Loaded) -> Text:
     parts = [Text("\n").join(_lines(tier, table)) for tier in table.tiers]
     parts += [Text(f"{one.place}  unreadable  {one.what}") for one in loaded.unreadable]
-    head = Text(f"One replacement of each tier, in seconds after an instance begins to leave; {words.upload(asked)}")
+    head = Text(
+        "One replacement of each tier, in seconds after an instance begins to leave. "
+        f"A request takes {words.span(asked.app_time)} besides its body (--assume app-time)."
+    )
     return Text("\n\n").join([head, *parts])
 
 
 def _lines(tier: Replacement, table: Timeline) -> Iterator[Text]:
-    front = f"behind {', '.join(tier.behind)}" if tier.behind else "first"
+    front = in_front(tier)
     yield Text(tier.name, "bold").append(f"  {tier.software}, {tier.place}; {front}", "dim")
     for one in tier.moments:
         if one.at != NEVER:
@@ -88,6 +91,10 @@ def _lines(tier: Replacement, table: Timeline) -> Iterator[Text]:
         for upload in cells(tier, size):
             row.append(f"{WORDS[upload.survives]:>10}", _COLOURS[upload.survives])
         yield row
+
+
+def in_front(tier: Replacement) -> str:
+    return f"behind {', '.join(tier.behind)}" if tier.behind else "no given file has a hop in front"
 
 
 def cells(tier: Replacement, size: int) -> list[Upload]:

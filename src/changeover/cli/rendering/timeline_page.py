@@ -9,7 +9,7 @@ from html import escape
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.timeline import NEVER, Moment, Replacement, Timeline
-from changeover.cli.rendering.timeline import WORDS, cells, summary
+from changeover.cli.rendering.timeline import WORDS, cells, in_front, summary
 
 _WIDTH, _LEFT, _ROW, _BAR = 1000, 20, 112, 22
 """Pixels: of the picture, of its margin, of a tier and of its bar."""
@@ -139,7 +139,7 @@ def _section(tier: Replacement, table: Timeline) -> str:
         if one.at != NEVER
     )
     missing = "".join(f'<p class="unknown">unknown: {escape(one)}</p>' for one in tier.unknown)
-    front = f"behind {', '.join(tier.behind)}" if tier.behind else "the first hop"
+    front = in_front(tier)
     buffered = "<p>A hop in front buffers uploads, so that the rate of a client changes nothing.</p>" * tier.buffered
     return (
         f'<h2>{escape(tier.name)}</h2>\n<p class="dim">{escape(f"{tier.software}, {tier.place}; {front}")}</p>\n'

@@ -46,6 +46,7 @@ def test_a_stop_that_no_file_describes_is_unknown_and_no_pass() -> None:
     text = run("nginx.conf", "--table", "--upload", "10MB", code=0).stdout
     assert "unknown  how nginx is stopped" in text
     assert re.search(r"^ +200 kB +\? +\? +\? +\? +\?$", text, re.MULTILINE)
+    assert "a request in flight has 120 s, or less" in text
 
 
 def test_the_page_is_one_file_that_loads_nothing() -> None:
