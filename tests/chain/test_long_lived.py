@@ -120,6 +120,34 @@ def test_an_application_closes_its_websockets_when_it_is_asked_and_the_client_co
         assert chain.instances("runtime", phase="admitted")[0]["name"] != old["name"]
 
 
+def test_a_websocket_is_asked_to_close_some_time_after_the_removal(chain: Chain) -> None:
+    file = chain.folder / "asks.yaml"
+    said = yaml.safe_load(chain.file.read_text())
+    tier_of(said, "runtime")["drain"]["long_lived"] = {"policy": "ask", "after": "3s"}
+    file.write_text(yaml.safe_dump(said, sort_keys=False))
+    websocket = WSConnection(ConnectionType.CLIENT)
+    with connected(chain, websocket.send(Request("x", "/socket"))) as stream:
+        assert isinstance(next_event(stream, websocket), AcceptConnection)
+        roll = chain.start("roll", "runtime", "--to", chain.other("runtime"), "-f", file, "--json")
+        removed = chain.until(draining, "an instance that drains")
+        (old,) = [one["name"] for one in removed["instances"] if one["phase"] == "draining"]
+        stream.sendall(websocket.send(TextMessage("still there")))
+        message = next_event(stream, websocket)
+        assert isinstance(message, TextMessage)
+        closed = next_event(stream, websocket)
+        assert isinstance(closed, CloseConnection)
+        assert closed.code == 1001
+        stream.sendall(websocket.send(closed.response()))
+        roll.end(code=0)
+    last = chain.here("history", "--json").json["rollouts"][-1]["id"]
+    log = chain.here("show", last, "--json").json["log"]
+    assert any("asked to close what it has open" in str(line) and old in str(line) for line in log)
+
+
+def draining(seen: Said) -> bool:
+    return any(one["tier"] == "runtime" and one["phase"] == "draining" for one in seen["instances"])
+
+
 def next_event(stream: socket.socket, websocket: WSConnection) -> Event:
     while True:
         for event in websocket.events():

@@ -146,6 +146,7 @@ def rollout_settings(
         drain_deadline=tier.drain.deadline,
         cut_at_deadline=tier.drain.policy == "cut",
         long_lived_after=tier.drain.long_lived.after if tier.drain.long_lived.policy == "cut" else inf,
+        long_lived_asked_after=tier.drain.long_lived.after if tier.drain.long_lived.policy == "ask" else 0.0,
         strategy=update.strategy,
         steps=tuple(_canary_step(step) for step in update.steps),
         bake=update.bake,

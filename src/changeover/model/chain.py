@@ -35,17 +35,19 @@ def _address(text: str) -> str:
 class LongLived(ConfigModel):
     """The policy of a drain for WebSockets, server-sent events, gRPC streams and long polls."""
 
-    policy: Literal["wait", "cut"] = Field(
+    policy: Literal["wait", "ask", "cut"] = Field(
         "wait",
-        description="`wait`: until they end, or `drain.deadline`. `cut`: the instance is stopped `after` its removal, "
-        "although they are open; the outcome counts them as long-lived connections, and not as lost requests.",
+        description="`wait`: until they end, or `drain.deadline`. `ask`: the lame duck, which asks the instance to "
+        "close them, comes `after` its removal instead of before it; then as `wait`. `cut`: the instance is stopped "
+        "`after` its removal, although they are open; the outcome counts them as long-lived connections, and not as "
+        "lost requests.",
     )
     after: Seconds = Field(
         30.0,
         gt=0,
-        description="From confirmed removal: what is still open then has been open for at least as long. The lame duck "
-        "asks the instance to close them before that. Longer than any request, and than any upload that the instance "
-        "does not count itself: uploads that it counts are never cut by this.",
+        description="From confirmed removal: what is still open then has been open for at least as long. With `wait` "
+        "and `cut` the lame duck asks the instance to close them before its removal. With `cut`: longer than any "
+        "request, and than any upload that the instance does not count itself; uploads that it counts are never cut.",
     )
 
 
@@ -78,7 +80,7 @@ class Drain(ConfigModel):
 
     @model_validator(mode="after")
     def _has_time_for_long_lived(self) -> Self:
-        if self.long_lived.policy == "cut" and self.long_lived.after >= self.deadline:
+        if self.long_lived.policy != "wait" and self.long_lived.after >= self.deadline:
             raise ValueError("long_lived.after must be shorter than deadline: it has no effect at the deadline")
         return self
 

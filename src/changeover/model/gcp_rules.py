@@ -115,6 +115,12 @@ def _on_google(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[RuleViolat
         yield RuleViolation(("affinity",), "this has no effect on Google Cloud", _OF_TIER["affinity"])
     yield from _without_effect(tier.health.model_fields_set, _OF_HEALTH if tier.router is None else {}, "health")
     yield from _without_effect(tier.update.model_fields_set, _OF_UPDATE, "update")
+    if tier.drain.long_lived.policy == "ask" and tier.backend_services:
+        yield RuleViolation(
+            ("drain", "long_lived", "policy"),
+            "a health check removes the instance, and it fails because of the lame duck, which asks at the same time",
+            "Use `wait` or `cut`: the instance is asked before its removal.",
+        )
     if tier.update.strategy == "blue-green" and tier.backend_services and tier.second_group is None:
         yield RuleViolation(
             ("update", "strategy"),

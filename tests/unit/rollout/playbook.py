@@ -173,6 +173,7 @@ def script(
     watch: float = 0.0,
     watch_limit: float = 0.0,
     long_lived_after: float = inf,
+    long_lived_asked_after: float = 0.0,
     follows_health: bool = False,
     running: str | None = "v1",
 ) -> Iterator[Script]:
@@ -181,7 +182,7 @@ def script(
     rules = replace(rules, strategy=strategy, steps=steps, bake=bake, weighed=weighed, hold=hold, ask_first=ask_first)
     rules = replace(rules, needs_traffic=needs_traffic, follows_health=follows_health)
     rules = replace(rules, fresh_baseline=fresh, stop_grace=stop_grace, watch=watch, watch_limit=watch_limit)
-    rules = replace(rules, long_lived_after=long_lived_after)
+    rules = replace(rules, long_lived_after=long_lived_after, long_lived_asked_after=long_lived_asked_after)
     s = Script(Machine(rules, TierState(running or "v1", not_before=-900), Fleet()), Watch(rules))
     if running is not None:
         names = [f"web-{running}-{n}" for n in range(1, size + 1)]

@@ -50,6 +50,7 @@ class OneTier(RuleBasedStateMachine):
         weighed=st.booleans(),
         hold=st.booleans(),
         fresh=st.booleans(),
+        asks=st.booleans(),
     )
     def begin(
         self,
@@ -65,11 +66,12 @@ class OneTier(RuleBasedStateMachine):
         weighed: bool,
         hold: bool,
         fresh: bool,
+        asks: bool,
     ) -> None:
         surge = surge or int(unavailable == 0)
         rules = RolloutSettings("web", size, surge, min(size, unavailable), min_ready, 30.0, drain_deadline, cut)
         rules = replace(rules, strategy=strategy, steps=STEPS, bake=5.0, by_load=by_load, weighed=weighed, hold=hold)
-        rules = replace(rules, fresh_baseline=fresh)
+        rules = replace(rules, fresh_baseline=fresh, long_lived_asked_after=1.0 if asks else 0.0)
         self.world = World(rules)
         self.world.tell(on.Started(0, "v1"))
         if running:

@@ -20,6 +20,8 @@ KILLED = "killed"
 """Key of `Member.times`: when it was killed, still running at the end of its stop grace."""
 LONG_LIVED = "long-lived"
 """Key of `Member.times`: when its long-lived connections were cut, with nothing else in flight."""
+ASKED = "asked to close"
+"""Key of `Member.times`: when it was asked to close its long-lived connections, some time after its removal."""
 EXPOSED = "exposed"
 """Key of `Member.times`: from when on routers may have sent it requests, before any of them confirmed that it does."""
 DEFAULT_WEIGHT = 100

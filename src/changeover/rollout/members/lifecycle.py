@@ -15,7 +15,7 @@ from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members import losses
 from changeover.rollout.members.drain_now import end_drain
-from changeover.rollout.members.fleet import EXPOSED, KILLED, LONG_LIVED, Member
+from changeover.rollout.members.fleet import ASKED, EXPOSED, KILLED, LONG_LIVED, Member
 from changeover.rollout.members.phases import STARTING, Cause, Phase
 from changeover.rollout.tier.context import Context, Transition
 from changeover.rollout.tier.state import TierState
@@ -118,6 +118,14 @@ def _may_have_requests(context: Context, member: Member) -> bool:
     if not context.settings.follows_health:
         return Phase.READY in member.times
     return Phase.WARMING in member.times or member.in_flight is not None
+
+
+def _asked_from(context: Context, member: Member) -> float:
+    """When a draining instance is asked to close its long-lived connections; infinity: it was asked before."""
+    settings = context.settings
+    if member.deadline is None or not settings.asks_later or context.needed(member):
+        return inf
+    return member.deadline - settings.drain_deadline + settings.long_lived_asked_after
 
 
 def _set_deadline(context: Context, member: Member, at: float) -> do.Command:
@@ -228,7 +236,8 @@ def _due_from(context: Context, tier: TierState, member: Member) -> float:
         case Phase.ADMITTED if member.weight != member.weight_seen:
             return retry
         case Phase.DRAINING:
-            return inf if member.deadline is None or member.overdue else member.deadline
+            deadline = inf if member.deadline is None or member.overdue else member.deadline
+            return min(deadline, max(retry, _asked_from(context, member)))
         case Phase.STOPPING:
             return max(retry, member.since + settings.grace(member.template))
         case Phase.LEAVING | Phase.DRAINED | Phase.FAILED:
@@ -317,8 +326,15 @@ def command(context: Context, tier: TierState, member: Member, at: float) -> Com
         case Phase.ADMITTED:
             yield do.SetWeight(member.name, member.weight)
         case Phase.LEAVING:
-            yield do.LameDuck(member.name, on=True)
+            if not context.settings.asks_later:
+                yield do.LameDuck(member.name, on=True)
             yield do.Remove(member.name)
+        case Phase.DRAINING if at >= _asked_from(context, member):
+            if ASKED not in member.times:
+                member.times[ASKED] = at
+                context.fleet.touch(member)
+                yield do.Note("asked to close what it has open (drain.long_lived)", member.name)
+            yield do.LameDuck(member.name, on=True)
         case Phase.FAILED:
             yield do.Remove(member.name)
         case Phase.DRAINED:

@@ -72,6 +72,8 @@ class RolloutSettings:
     long_lived_after: float = inf
     """Seconds after its removal from which what a draining instance has open is cut as long-lived, unless it is an
     upload that the instance counts; infinity: never."""
+    long_lived_asked_after: float = 0.0
+    """Seconds after its removal from which a draining instance is asked to close what it has open; 0: before it."""
     by_load: bool = False
     """Whether the instances with the fewest requests in flight leave first, instead of the oldest."""
     ask_first: bool = False
@@ -94,6 +96,11 @@ class RolloutSettings:
     def grace(self, template: str) -> float:
         """Time from the stop signal to SIGKILL."""
         return self.stop_grace.get(template_of(template), self.drain_deadline)
+
+    @property
+    def asks_later(self) -> bool:
+        """Whether the lame duck comes after the removal. A router that follows health removes because of it."""
+        return self.long_lived_asked_after > 0 and not self.follows_health
 
     @property
     def many_failures(self) -> int:
