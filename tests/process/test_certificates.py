@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -19,11 +20,13 @@ from tests.process.test_routes import Behind
 from tests.unit.hops import contexts
 
 from changeover import wiring
+from changeover.hops.envoy.admin import ask_admin
+from changeover.hops.envoy.hop import Envoy
 from changeover.hops.haproxy.hop import HaproxyHttp
-from changeover.hops.nginx.certificate import PERIOD
+from changeover.hops.nginx.certificate import FILES, PERIOD
 from changeover.hops.nginx.hop import NginxHttp
 from changeover.kit import process, sockets
-from changeover.model.instance import Address, Instance
+from changeover.model.instance import PRIVATE, Address, Instance
 from changeover.platforms.local.launch_files import write_files
 from changeover.ports import RenewsCertificates
 
@@ -43,7 +46,7 @@ def write(file: Path, key: Path | None = None) -> trustme.LeafCert:
 
 @dataclass
 class Edge:
-    hop: RenewsCertificates
+    hop: NginxHttp | HaproxyHttp | Envoy
     instance: Instance
     said: list[str]
     """What the renewals reported."""
@@ -60,13 +63,13 @@ class Edge:
             return str(writer.get_extra_info("peercert")["serialNumber"])
 
     async def renewing(self) -> None:
-        while True:
+        while isinstance(self.hop, RenewsCertificates):
             self.said += await self.hop.renew(self.instance, time.time())
             await asyncio.sleep(0.2)
 
 
 @asynccontextmanager
-async def edge(kind: type[NginxHttp | HaproxyHttp], folder: Path, tls: dict[str, str]) -> AsyncIterator[Edge]:
+async def edge(kind: type[NginxHttp | HaproxyHttp | Envoy], folder: Path, given: dict[str, Any]) -> AsyncIterator[Edge]:
     server = await asyncio.start_server(Behind().serve, HOST, 0)
     async with server, wiring.client() as control, asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
         port = sockets.free_port(HOST)
@@ -75,10 +78,11 @@ async def edge(kind: type[NginxHttp | HaproxyHttp], folder: Path, tls: dict[str,
         instance = replace(instance, directory=str(home))
         inner = replace(contexts.INNER, address=Address(*server.sockets[0].getsockname()[:2]))
         hop = kind(control)
-        settings: Any = kind.traits.settings.model_validate({"tls": tls})
+        settings: Any = kind.traits.settings.model_validate(given)
         if isinstance(hop, NginxHttp):
             hop.learn({"v1": settings})
-        launch = hop.launch(settings, contexts.launch_context(instance=instance, behind=(inner,), outermost=True))
+        behind = () if isinstance(hop, Envoy) else (inner,)
+        launch = hop.launch(settings, contexts.launch_context(instance=instance, behind=behind, outermost=True))
         write_files(launch, home)
         pid, born = process.spawn(launch.argv, home=home, env=dict(os.environ))
         try:
@@ -116,7 +120,7 @@ def test_new_connections_get_a_renewed_certificate_and_open_ones_go_on(
     first = write(file, key)
 
     async def go() -> None:
-        async with edge(kind, tmp_path, tls) as one:
+        async with edge(kind, tmp_path, {"tls": tls}) as one:
             assert await one.serial() == serial(first)
             reader, writer = await one.connect()
             with closing(writer):
@@ -143,3 +147,96 @@ def test_new_connections_get_a_renewed_certificate_and_open_ones_go_on(
                 assert b" 200 " in await answer(reader, writer)
 
     asyncio.run(go())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts workers of another account")
+def test_workers_of_another_account_may_read_the_certificate_and_no_other_account(tmp_path: Path) -> None:
+    file, key = tmp_path / "edge.pem", tmp_path / "edge.key"
+    first = write(file, key)
+
+    async def go() -> None:
+        given = {"tls": {"certificate": str(file), "key": str(key)}, "user": "www-data"}
+        async with edge(NginxHttp, tmp_path, given) as one:
+            assert await one.serial() == serial(first)
+            for name in FILES:
+                found = (Path(one.instance.directory) / PRIVATE / name).stat()
+                assert (found.st_uid, found.st_mode & 0o777) == (pwd.getpwnam("www-data").pw_uid, 0o600)
+
+    asyncio.run(go())
+
+
+TYPE = "type.googleapis.com/envoy.extensions"
+BOOTSTRAP = f"""
+static_resources:
+  listeners:
+    - address: CHANGEOVER_LISTEN
+      filter_chains:
+        - transport_socket:
+            name: tls
+            typed_config:
+              "@type": {TYPE}.transport_sockets.tls.v3.DownstreamTlsContext
+              common_tls_context:
+                tls_certificate_sds_secret_configs:
+                  - {{name: edge, sds_config: {{path_config_source: {{path: FOLDER/sds.yaml}}}}}}
+          filters:
+            - name: http
+              typed_config:
+                "@type": {TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager
+                stat_prefix: mine
+                route_config:
+                  virtual_hosts:
+                    - name: all
+                      domains: ["*"]
+                      routes: [{{match: {{prefix: /}}, direct_response: {{status: 200}}}}]
+                http_filters:
+                  - {{name: router, typed_config: {{"@type": {TYPE}.filters.http.router.v3.Router}}}}
+"""
+SDS = f"""
+resources:
+  - "@type": {TYPE}.transport_sockets.tls.v3.Secret
+    name: edge
+    tls_certificate:
+      certificate_chain: {{filename: FOLDER/live/cert.pem}}
+      private_key: {{filename: FOLDER/live/key.pem}}
+      watched_directory: {{path: FOLDER}}
+"""
+
+
+def test_an_envoy_reads_a_renewed_certificate_as_docs_own_envoy_has_it(tmp_path: Path) -> None:
+    def link(name: str) -> None:
+        """As `mv -T` does with a new link."""
+        (tmp_path / "new").symlink_to(name)
+        (tmp_path / "new").rename(tmp_path / "live")
+
+    made = []
+    for name in ("first", "second", "bad"):
+        (tmp_path / name).mkdir()
+        made.append(write(tmp_path / name / "cert.pem", tmp_path / name / "key.pem"))
+    (tmp_path / "bad" / "key.pem").write_text((tmp_path / "first" / "key.pem").read_text())
+    (tmp_path / "sds.yaml").write_text(SDS.replace("FOLDER", str(tmp_path)))
+    link("first")
+
+    async def go() -> None:
+        text = BOOTSTRAP.replace("FOLDER", str(tmp_path))
+        async with edge(Envoy, tmp_path, {"config": {"path": "envoy.yaml", "text": text}}) as one:
+            assert await one.serial() == serial(made[0])
+            reader, writer = await one.connect()
+            with closing(writer):
+                link("second")
+                while await one.serial() != serial(made[1]):
+                    await asyncio.sleep(0.05)
+                assert b" 200 " in await answer(reader, writer)
+                link("bad")
+                async with wiring.client() as client:
+                    while "key_rotation_failed: 0" in (await stats(client, one.instance)):
+                        await asyncio.sleep(0.05)
+                assert await one.serial() == serial(made[1])
+                assert b" 200 " in await answer(reader, writer)
+
+    asyncio.run(go())
+
+
+async def stats(client: Any, instance: Instance) -> str:
+    text: str = (await ask_admin(client, "GET", instance, "/stats?filter=key_rotation_failed")).text
+    assert "key_rotation_failed" in text
+    return text
