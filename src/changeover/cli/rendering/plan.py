@@ -53,6 +53,7 @@ def data(
             for tier, instance, old in made.long_lived
         ],
         "instances_without_counts": list(made.silent),
+        "guards_without_comparison": [{"tier": tier, "guard": guard} for tier, guard in made.uncompared],
         "steps_shorter_than_connections": [
             {"tier": one.tier, "pool": one.pool, "step_seconds": one.step, "connection_seconds": one.life}
             for one in short
@@ -182,9 +183,14 @@ def picture(
         f"upstream_keepalive_time of {one.pool}, or make the step longer."
         for one in short
     ]
+    pools += [
+        f"Warning: guard {guard} compares old and new instances that serve side by side. The rolling update of {tier} "
+        "may end before it has enough samples, and then nothing is compared. Use a canary with an `analyse` step."
+        for tier, guard in made.uncompared
+    ]
     longs = [
         f"{instance} ({tier}) has {old.connections} long-lived connections, the oldest "
-        f"{human_seconds(old.oldest)}: its drain waits for them, or cuts them as `drain.long_lived` says."
+        f"{human_seconds(old.oldest)}: its drain waits for them, or does what `drain.long_lived` says."
         for tier, instance, old in made.long_lived
     ]
     cuts = [Text(line) for line in (*warnings(found), *audited)]

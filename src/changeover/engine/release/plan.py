@@ -73,6 +73,8 @@ class Plan:
     routers know the ages."""
     silent: tuple[str, ...]
     """Instances that did not report their requests in flight."""
+    uncompared: tuple[tuple[str, str], ...] = ()
+    """Tier and guard, where a rolling update may end before the guard has compared anything."""
 
     @property
     def lower_bound(self) -> float:
@@ -140,6 +142,13 @@ async def make(
         uploads=tuple(uploads),
         long_lived=tuple([one for tier in moving for one in await _long_lived(runtime, journal, tier)]),
         silent=tuple(name for tier in seen.values() for name, what in tier.items() if what is None),
+        uncompared=tuple(
+            (tier.name, guard.name)
+            for tier in moving
+            if (strategy or tier.update.strategy) == "rolling"
+            for guard in runtime.guards_of(tier.name)
+            if any(condition.against_baseline for condition in guard.conditions)
+        ),
     )
 
 

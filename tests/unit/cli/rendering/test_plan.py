@@ -145,6 +145,13 @@ def test_a_step_that_a_pool_outlasts_is_warned_of() -> None:
     assert "edge uses one for 1m. A step of 30s sees less than its share" in shown(picture(PLAN, {}, 8192, short))
 
 
+def test_a_guard_that_may_compare_nothing_is_warned_of() -> None:
+    plan = replace(PLAN, uncompared=(("runtime", "latency-not-worse"),))
+    found = data(plan, {}, 8192)["guards_without_comparison"]
+    assert found == [{"tier": "runtime", "guard": "latency-not-worse"}]
+    assert "The rolling update of runtime may end before it has enough samples" in shown(picture(plan, {}, 8192))
+
+
 def test_long_lived_connections_are_named_with_their_number_and_age() -> None:
     plan = replace(PLAN, long_lived=(("runtime", "runtime-v1-2", LongLived(3, 300.0)),))
     assert "runtime-v1-2 (runtime) has 3 long-lived connections, the oldest 5m: its drain waits" in shown(

@@ -13,9 +13,10 @@ from tests.unit.engine.fake_chain import FakeHop, FakePlatform, chain, runtime
 from changeover.engine.journal.journal import Journal
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.release.plan import Plan, make
-from changeover.engine.runtime import ChainRuntime, Progress
+from changeover.engine.runtime import ChainRuntime, Guarding, Progress
 from changeover.model.chain import Drain
 from changeover.model.errors import ChangeoverError
+from changeover.model.guard import SHIPPED
 from changeover.model.instance import InFlight, Instance, Upload
 from changeover.ports import Unknown
 
@@ -75,6 +76,14 @@ def test_a_plan_names_each_step_in_the_order_of_the_roll_from_the_inside_out(
     assert [name for what, name in steps if what == "stop"] == ["app-v1-1", "app-v1-2"]
     assert made.peak == 4 + 1
     assert made.tiers[1].begins == made.tiers[0].rehearsal.seconds
+
+
+def test_guards_that_compare_are_named_where_the_update_is_rolling(wired: ChainRuntime, held: Journal) -> None:
+    guards = tuple(SHIPPED[name] for name in ("no-broken-requests", "latency-not-worse"))
+    guarded = replace(wired, guarding={"app": Guarding(guards, dict, lambda: pytest.fail("nothing is guarded"))})
+    assert planned(guarded, held, edge="v2", app="v2").uncompared == (("app", "latency-not-worse"),)
+    canary = asyncio.run(make(guarded, held, {"app": "v2"}, "canary", held.latest()))
+    assert canary.uncompared == ()
 
 
 def test_a_tier_that_runs_its_target_is_left_out(wired: ChainRuntime, held: Journal) -> None:
