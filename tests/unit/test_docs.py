@@ -25,8 +25,8 @@ from typer.testing import CliRunner
 from changeover import wiring
 from changeover.agent.settings import AgentFile
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.configuration import KEYS
 from changeover.audit.finding import Effect
+from changeover.audit.handling.configuration import KEYS
 from changeover.audit.rules import all_rules
 from changeover.audit.words import assumed
 from changeover.cli import exits

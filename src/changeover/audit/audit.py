@@ -9,11 +9,11 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.commands import commands
 from changeover.audit.finding import Finding, Outcome, Severity
 from changeover.audit.google.resources import google
+from changeover.audit.handling.suppressions import Suppression, suppressions
 from changeover.audit.hops import HOPS, STOPS
 from changeover.audit.published import published
 from changeover.audit.rule import Rule
 from changeover.audit.rules import all_rules
-from changeover.audit.suppressions import Suppression, suppressions
 from changeover.audit.view import View, joined
 from changeover.conf.chain import ChainFile
 from changeover.conf.document import Document

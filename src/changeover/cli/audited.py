@@ -10,11 +10,11 @@ from rich.text import Text
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.audit import Audit
 from changeover.audit.audit import audit as judged
-from changeover.audit.baseline import Baseline
-from changeover.audit.configuration import Configuration
 from changeover.audit.files import Loaded, load
 from changeover.audit.finding import Outcome, Severity
-from changeover.audit.fixes import changed, diff, fixes
+from changeover.audit.handling.baseline import Baseline
+from changeover.audit.handling.configuration import Configuration
+from changeover.audit.handling.fixes import changed, diff, fixes
 from changeover.audit.rule import Rule
 from changeover.audit.rules import all_rules
 from changeover.cli import exits

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.audit.expectations import audited, documents
 
 from changeover.audit.finding import Outcome
-from changeover.audit.fixes import Fix, changed, diff, fixes
+from changeover.audit.handling.fixes import Fix, changed, diff, fixes
 from changeover.audit.rule import Rule
 from changeover.audit.rules import all_rules
 from changeover.audit.setting import Replacement, Setting

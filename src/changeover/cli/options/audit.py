@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from os.path import normpath
 from pathlib import Path
 
-from changeover.audit import baseline as baselines
 from changeover.audit.assumptions import Assumptions, keys
 from changeover.audit.audit import Audit
-from changeover.audit.baseline import Baseline
-from changeover.audit.configuration import NAMES, Configuration, configuration
 from changeover.audit.files import Loaded
-from changeover.audit.fixes import Fix
+from changeover.audit.handling import baseline as baselines
+from changeover.audit.handling.baseline import Baseline
+from changeover.audit.handling.configuration import NAMES, Configuration, configuration
+from changeover.audit.handling.fixes import Fix
 from changeover.audit.rules import all_rules
 from changeover.conf.place import Unreadable
 from changeover.conf.source import decode

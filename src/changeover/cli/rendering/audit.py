@@ -13,9 +13,9 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.audit import Audit, Judged
 from changeover.audit.files import Loaded
 from changeover.audit.finding import Outcome, Severity
-from changeover.audit.fixes import Fix
+from changeover.audit.handling.fixes import Fix
+from changeover.audit.handling.suppressions import Suppression
 from changeover.audit.rule import Rule
-from changeover.audit.suppressions import Suppression
 
 _COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 _MARK = re.compile(r"^\s*# expect: .*\n", re.MULTILINE)

@@ -16,9 +16,9 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from changeover.audit.audit import Audit, Judged
-from changeover.audit.baseline import line_of
 from changeover.audit.files import Loaded
 from changeover.audit.finding import Outcome, Severity
+from changeover.audit.handling.baseline import line_of
 from changeover.audit.rule import Rule
 from changeover.conf.place import Place, Unreadable
 

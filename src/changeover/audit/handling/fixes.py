@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from changeover.audit.audit import Audit
-from changeover.audit.baseline import line_of
 from changeover.audit.finding import Outcome
+from changeover.audit.handling.baseline import line_of
 from changeover.audit.setting import Replacement
 from changeover.conf.document import Document
 from changeover.conf.google import GoogleFile
