@@ -170,4 +170,6 @@ def check_type(check: Resource) -> str | None:
     """HTTP, TCP, …; None if it cannot be read."""
     if (found := check.body.text("type")) is not None:
         return found.upper()
+    if legacy := re.match(r"google_compute_(https?)_health_check\b", check.address):
+        return legacy[1].upper()
     return next((type for key, type in _SIGNS.items() if key in check.body.items), None)

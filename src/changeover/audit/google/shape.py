@@ -19,6 +19,7 @@ KINDS: Mapping[str, tuple[str, bool]] = {
     "google_compute_health_check": ("healthCheck", False),
     "google_compute_region_health_check": ("healthCheck", True),
     "google_compute_http_health_check": ("healthCheck", False),
+    "google_compute_https_health_check": ("healthCheck", False),
     "google_compute_autoscaler": ("autoscaler", False),
     "google_compute_region_autoscaler": ("autoscaler", True),
     "google_compute_instance_template": ("instanceTemplate", False),

@@ -99,7 +99,11 @@ def _service(
     if service.get("build") is not None and len(images) == 1:
         inner = image_signal(images[0], starts.get((images[0].file, images[0].file)))
         if inner is not None:
-            software = software or inner[0]
+            # A command of its own replaces that of the image, unless the image has an entrypoint that takes it.
+            replaced = service.get("command") is not None and not any(
+                o.name == "ENTRYPOINT" for o in images[0].last_stage
+            )
+            software = software or (None if replaced or service.get("entrypoint") is not None else inner[0])
             signal_name, text, place = inner[1].name, inner[1].text, inner[1].place
     if software is None:
         return

@@ -17,7 +17,13 @@ from changeover.conf.nginx.grammar import Directive
 from changeover.conf.nginx.reader import NginxFile, place
 
 _PASS = re.compile(r"(proxy|grpc|fastcgi|uwsgi|scgi)_pass")
-_URL = re.compile(r"(?:(https?|grpcs?)://)?(unix:[^:]+(?=:|$)|\[[^\]]+\]|[^:/$]+)(?::(\d+))?(?:[:/].*)?", re.DOTALL)
+_URL = re.compile(
+    r"(?:(?P<scheme>https?|grpcs?)://)?+"
+    r"(?:(?P<socket>unix:[^:]+)(?::.*)?|(?P<host>\[[^\]]+\]|[^:/$?\[\]]+)(?::(?P<port>\d+))?(?:[/?].*)?)",
+    re.DOTALL,
+)
+_RUNNING_PATH = re.compile(r"\$\{?(?:request_uri|uri)\b.*", re.DOTALL)
+"""What follows an address as the path: nginx fills it in for each request, and the address stays."""
 _BLOCKS = ("server", "location", "if", "limit_except")
 _PLACEHOLDER = "CHANGEOVER_"
 """Words of a configuration in a chain file that are filled in for each instance."""
@@ -170,7 +176,7 @@ def _routes(block: Scope, upstreams: Mapping[str, Upstream]) -> Iterator[Route]:
 
 def _upstream(scope: Scope, passed: Directive, upstreams: Mapping[str, Upstream]) -> Upstream | None:
     url = passed.values[0]
-    host = re.sub(r"^[a-z]+://", "", url).partition("/")[0]
+    host = _RUNNING_PATH.sub("", re.sub(r"^[a-z]+://", "", url)).partition("/")[0]
     if host in upstreams:
         return upstreams[host]
     found = address(url)
@@ -182,13 +188,13 @@ def _upstream(scope: Scope, passed: Directive, upstreams: Mapping[str, Upstream]
 
 def address(text: str) -> Address | None:
     """Of `http://host:port/path`, `host:port` or `unix:/path`; None where a variable or a placeholder stands in it."""
-    found = _URL.fullmatch(text)
-    if found is None or "$" in found[2] or found[2].startswith(_PLACEHOLDER):
+    found = _URL.fullmatch(_RUNNING_PATH.sub("", text))
+    where = (found["socket"] or found["host"]) if found is not None else None
+    if found is None or where is None or "$" in where or where.startswith(_PLACEHOLDER):
         return None
-    if found[2].startswith("unix:"):
-        return Address(found[2], None)
-    port = found[3] or {"https": "443", "grpcs": "443"}.get(found[1] or "", "80")
-    return Address(found[2], int(port))
+    if found["socket"]:
+        return Address(where, None)
+    return Address(where, int(found["port"] or {"https": "443", "grpcs": "443"}.get(found["scheme"] or "", "80")))
 
 
 def _listens(block: Scope, default: int | None) -> Iterator[Address]:

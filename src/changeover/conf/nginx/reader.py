@@ -22,7 +22,8 @@ _SIGN = re.compile(
 )
 _SECTION = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
 _VERSION = re.compile(r"^nginx version: (?:nginx|openresty)/(\d+(?:\.\d+)+)", re.MULTILINE)
-_TEMPLATE = re.compile(r"\{\{|\{%|<%|\$\{\{|@@?[A-Z_]+@@?|%%[A-Z_]+%%")
+_TEMPLATE = re.compile(r"\{\{|\{%|<%|\$\{\{|\$\{[A-Z][A-Z0-9_]*\}|@@?[A-Z_]+@@?|%%[A-Z_]+%%")
+"""`${PORT}` is for envsubst, as the image of nginx runs it: names of nginx's own variables are in lower case."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def _directives(text: str, file: str) -> tuple[Directive, ...]:
         line = text.count("\n", 0, templated.start()) + 1 if templated else error.line
         raise Unreadable(what, Place(file, line)) from error
     for one in everything(found):
+        if one.name == "listen" and any(word.text.startswith("$") for word in one.words[1:]):
+            raise Unreadable("the file is a template (listen has no variables): render it first", place(one))
         for word in one.words:
             if hit := _TEMPLATE.search(word.text):
                 raise Unreadable(f"the file is a template ({hit[0]} …): render it first", place(one))

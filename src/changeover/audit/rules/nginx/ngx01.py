@@ -27,7 +27,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         yield violated(
             hard.place,
             stop.object,
-            f"{hard.text} stops nginx by SIG{hard.name}{after}",
+            f"{hard.text}: SIG{hard.name} stops nginx{after}",
             get=Effect.CUT,
             post=Effect.CUT,
             consequence="a GET and a POST in flight are cut as soon as nginx is stopped or restarted",
