@@ -9,14 +9,17 @@ import pytest
 from typer.testing import CliRunner
 
 from changeover.audit.finding import Effect, Finding, violated
+from changeover.audit.rule import Rule
 from changeover.audit.rules import all_rules
+from changeover.cli import proved
 from changeover.cli.main import cli
 from changeover.conf.place import Place
 from changeover.lab.client import Outcome, Sent
-from changeover.lab.demonstration import scaled_envoy, scaled_haproxy, scaled_nginx, scaled_words
+from changeover.lab.demonstration import Demonstration, scaled_envoy, scaled_haproxy, scaled_nginx, scaled_words
 from changeover.lab.demonstrations import ALL
-from changeover.lab.prove import Run, disagreements
+from changeover.lab.prove import Proof, Run, disagreements
 from changeover.lab.software import Ports
+from changeover.model.errors import fail
 
 NOTHING_LOST = Run((Sent("GET", Outcome.OK, "200", 0.1), Sent("POST", Outcome.OK, "200", 0.1)))
 
@@ -108,3 +111,19 @@ def test_the_addresses_of_envoy_are_rewritten_too() -> None:
     assert ports.here(scaled_envoy(text, 100)) == (
         "{address: 127.0.0.1, port_value: 20001} {address: 127.0.0.1, port_value: 20002} stream_idle_timeout: 0.1s"
     )
+
+
+def test_of_all_rules_those_whose_software_is_absent_are_named_and_the_code_is_2(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def absent(rule: Rule, shown: Demonstration) -> Proof:
+        if rule.id == "NGX01":
+            return Proof(rule, shown, losing("POST"), NOTHING_LOST, ())
+        raise fail("HAProxy is not installed")
+
+    monkeypatch.setattr(proved, "prove", absent)
+    result = CliRunner(env={"COLUMNS": "1000"}).invoke(cli, ["audit", "--prove", "all"])
+    assert result.exit_code == 2
+    assert "HAP01 not demonstrated: HAProxy is not installed" in result.stdout
+    assert "1 of 2 requests lost" in result.stdout
+    assert CliRunner().invoke(cli, ["audit", "--prove", "HAP01"]).exit_code == 2

@@ -12,8 +12,10 @@ from changeover.audit.rule import Rule
 from changeover.lab.prove import Proof, Run
 
 
-def data(proofs: Sequence[Proof]) -> Mapping[str, Any]:
+def data(proofs: Sequence[Proof], absent: Mapping[str, str]) -> Mapping[str, Any]:
+    """`absent`: why a rule was not demonstrated, by its id."""
     return {
+        "not_demonstrated": [{"rule": rule, "why": why} for rule, why in absent.items()],
         "proofs": [
             {
                 "rule": one.rule.id,
@@ -26,7 +28,7 @@ def data(proofs: Sequence[Proof]) -> Mapping[str, Any]:
                 "disagreements": list(one.disagreements),
             }
             for one in proofs
-        ]
+        ],
     }
 
 
@@ -38,8 +40,9 @@ def _lost(run: Run) -> dict[str, int]:
     return dict(sorted(Counter(f"{one.method}: {one.reason}" for one in run.lost()).items()))
 
 
-def text(proofs: Sequence[Proof]) -> Text:
-    return Text("\n\n").join([_text(one) for one in proofs])
+def text(proofs: Sequence[Proof], absent: Mapping[str, str]) -> Text:
+    missing = [Text(f"{rule} not demonstrated: {why}", "magenta") for rule, why in absent.items()]
+    return Text("\n\n").join([*(_text(one) for one in proofs), *missing])
 
 
 def _text(proof: Proof) -> Text:

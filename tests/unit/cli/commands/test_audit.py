@@ -161,7 +161,13 @@ def test_what_it_prints_is_on_the_page_of_json(conf: Path) -> None:
     found = printed(conf, inner, "folder", "broken.conf", "--chain", "nginx.conf,inner.conf", "--diff", code=2)
     Path("nginx.service").write_text("[Service]\nExecStart=/usr/sbin/nginx\n", encoding="utf-8")
     table = printed(conf, inner, "broken.conf", "nginx.service", "--chain", "nginx.conf,inner.conf", "--table", code=2)
-    insist("audit", found, printed("--explain", "NGX03", code=0), lab.data([proof()]), table)
+    insist(
+        "audit",
+        found,
+        printed("--explain", "NGX03", code=0),
+        lab.data([proof()], {"NGX01": "nginx is not installed"}),
+        table,
+    )
 
 
 def proof() -> Proof:
