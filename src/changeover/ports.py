@@ -186,6 +186,15 @@ class ChecksAhead(Protocol):
         """Why it cannot, each in words; of a node that does not answer, too. Changes nothing."""
 
 
+@dataclass(frozen=True)
+class Restored:
+    """What a router had otherwise than its list, and what was done about it, in words."""
+
+    text: str
+    broke: bool = False
+    """Whether requests through the router broke meanwhile, or may have."""
+
+
 @runtime_checkable
 class LosesMembers(Protocol):
     """A router that runs on when the chain does not, and forgets its members when it restarts."""
@@ -193,8 +202,12 @@ class LosesMembers(Protocol):
     async def lost(self) -> bool:
         """Whether `restore` would find anything. Changes nothing, and leaves out what does not answer."""
 
-    async def restore(self) -> Sequence[str]:
-        """Give it back the members that it lost; returns what was found and done, each in words."""
+    async def restore(self) -> Sequence[Restored]:
+        """Give it back the members that it lost; returns what was found and done."""
+
+    @property
+    def silent(self) -> Sequence[str]:
+        """The nodes that did not answer at the last `restore`."""
 
 
 @runtime_checkable

@@ -120,8 +120,9 @@ def test_a_group_that_another_client_resizes_during_a_roll_is_named(
     fake.fault(
         do="act", on="instanceGroupManagers.createInstances", verb="POST", path=f"projects/shop/{GROUP}/resize?size=3"
     )
-    said = roll(chain, fake)
+    said = roll(chain, fake, code=1)
     assert "its group has 3 VMs, and the chain 2 instances" in said
+    assert "its platform differs" in chain.run("history")
     until(lambda: group.get().status.is_stable, "a stable group")
     foreign = [name for name in group.instances() if not name.startswith("web-v")]
     assert len(foreign) == 1

@@ -17,7 +17,7 @@ from tests.outside.servers import Behind, behind, tier
 
 from changeover.hops.envoy.external import ExternalEnvoyRouter, cluster_faults
 from changeover.model.instance import Instance
-from changeover.ports import Membership, Unknown
+from changeover.ports import Membership, Restored, Unknown
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_file_that_another_process_changed_is_written_again_and_one_with_other
     whole = file.read_text()
     file.unlink()
     assert outside.do(lambda router: router.restore()) == [
-        f"{file} was changed by another process; it has the members again"
+        Restored(f"{file} was changed by another process; it has the members again", broke=True)
     ]
     assert file.read_text() == whole
     theirs = json.loads(whole.replace("web-v1-1", "theirs"))
@@ -129,7 +129,7 @@ def test_a_file_that_another_process_changed_is_written_again_and_one_with_other
         return [await router.restore(), await router.restore()]
 
     first, second = outside.do(twice)
-    assert "not of this chain, such as theirs" in first[0]
+    assert "not of this chain, such as theirs" in first[0].text
     assert second == []
     assert json.loads(file.read_text()) == theirs
     file.write_text(whole)

@@ -18,7 +18,7 @@ from tests.outside.servers import Behind, behind, tier
 from changeover.engine.deaths import DeathCosts
 from changeover.engine.timing import EngineTiming
 from changeover.model.instance import Address, DeathCost
-from changeover.ports import Unknown
+from changeover.ports import Restored, Unknown
 
 ADDED: dict[str, Any] = {}
 IN_SLOTS: dict[str, Any] = {"slots": "slot"}
@@ -107,6 +107,7 @@ def test_a_node_that_does_not_answer_confirms_nothing_and_has_the_members_again_
     run(it.admit(one, 100))
     until_seen(it, one.name, lambda seen: seen.admitted)
     assert run(it.restore()) == []
+    assert not it.silent
     nodes[1].kill()
     with pytest.raises(Unknown, match=nodes[1].socket):
         run(it.admit(other, 100))
@@ -114,13 +115,20 @@ def test_a_node_that_does_not_answer_confirms_nothing_and_has_the_members_again_
     seen = sees(it, other.name)
     assert (seen.admitted, seen.removed, seen.silent) == (False, False, True)
     assert nodes[1].socket in seen.pending
-    assert run(it.restore()) == []
+    assert run(it.restore()) == [], "a reload may close one question"
+    (silence,) = run(it.restore())
+    assert silence.text.startswith(f"{nodes[1].socket} does not answer")
+    assert run(it.restore()) == [], "once"
+    assert it.silent == [nodes[1].socket]
     assert not run(it.lost())
     nodes[1].start()
     assert run(it.lost())
-    said = run(it.restore())
-    assert said[0] == f"{nodes[1].socket} was restarted or reloaded"
-    assert sorted(said[1:]) == [f"{nodes[1].socket} had lost {n}; it has it again" for n in (one.name, other.name)]
+    restarted, *members = run(it.restore())
+    assert restarted == Restored(f"{nodes[1].socket} was restarted: every connection through it ended", broke=True)
+    assert all(member.broke for member in members)
+    texts = sorted(member.text for member in members)
+    assert texts == [f"{nodes[1].socket} had lost {n}; it has it again" for n in (one.name, other.name)]
+    assert not it.silent
     until_seen(it, other.name, lambda seen: seen.admitted)
     assert run(it.restore()) == []
 
@@ -138,9 +146,10 @@ def test_a_reload_of_a_node_with_slots(tmp_path: Path, servers: list[Behind], lo
         assert run(it.restore()) == []
         nodes[0].reload()
         assert answers(nodes[0], 4) == ({"web-v1-2": 4} if loads else {"503": 4}), "before anything is restored"
-        said = run(it.restore())
-        assert said[0].endswith("was restarted or reloaded")
-        assert len(said) == (1 if loads else 2)
+        reloaded, *members = run(it.restore())
+        assert reloaded.text.endswith("was restarted or reloaded")
+        assert not reloaded.broke
+        assert [member.broke for member in members] == ([] if loads else [True])
         until_seen(it, "web-v1-2", lambda seen: seen.admitted)
         assert answers(nodes[0], 4) == {"web-v1-2": 4}
         assert sees(it, "web-v1-1").removed
@@ -186,7 +195,7 @@ def test_a_removed_member_that_an_old_state_file_brings_back_is_removed_again(
         run(it.remove(servers[0].instance))
         nodes[0].reload()
         assert answers(nodes[0], 2) == {"web-v1-1": 2}
-        assert any("web-v1-1 in service again; it was removed again" in text for text in run(it.restore()))
+        assert any("web-v1-1 in service again; it was removed again" in one.text for one in run(it.restore()))
         assert sees(it, "web-v1-1").removed
 
 
@@ -198,7 +207,7 @@ def test_what_another_operator_sets_to_maintenance_stays_so_and_is_reported_once
     run(it.admit(servers[0].instance, 100))
     run(it.restore())
     nodes[0].ask("set server web/web-v1-1 state maint")
-    assert [text for text in run(it.restore()) if "by another hand" in text]
+    assert [one for one in run(it.restore()) if "by another hand" in one.text and not one.broke]
     assert run(it.restore()) == []
     assert not run(it.lost())
     assert nodes[0].servers()["web-v1-1"][1]

@@ -5,6 +5,7 @@ Creates and deletes nothing.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -17,7 +18,7 @@ from changeover.model.chain import Tier
 from changeover.model.errors import fail
 from changeover.model.instance import Instance
 from changeover.model.revision import template_of
-from changeover.ports import Adopts, FollowsHealth
+from changeover.ports import Adopts, FollowsHealth, Unknown
 from changeover.rollout.members.fleet import DEFAULT_WEIGHT, Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Resting, TierState
@@ -51,7 +52,33 @@ async def read_again(runtime: ChainRuntime, journal: Journal) -> None:
     found = await platform.adopt(resting, again=True)
     _write(journal, resting, found, before)
     for tier in resting:
-        await platform.settle(tier, found_template(found[tier.name]))
+        if differs := await platform.settle(tier, found_template(found[tier.name])):
+            raise fail(
+                f"tier {tier.name}: {differs}",
+                state="Nothing was changed.",
+                next="Have its group be of one template of the chain file, then run the same command again.",
+            )
+
+
+async def settled(runtime: ChainRuntime, tier: str, template: str, attempts: int, pause: float) -> str:
+    """Have the platform's own view of a tier be that its instances are of this template.
+
+    Returns how it differs after all, or that this is unknown after so many attempts, in sentences; empty: it agrees.
+    """
+    platform, owner, error = runtime.platform, runtime.chain.tier(tier), Unknown()
+    assert isinstance(platform, Adopts)
+    assert owner is not None
+    for _ in range(attempts):
+        try:
+            differs = await platform.settle(owner, template)
+            return f"Tier {tier}: {differs}. `changeover up` takes the tier as it is now." if differs else ""
+        except Unknown as found:
+            error = found
+            await asyncio.sleep(pause)
+    return (
+        f"Tier {tier}: whether its group agrees with the rollout is unknown ({error}). The next command that changes "
+        "the chain has it agree."
+    )
 
 
 async def release(runtime: ChainRuntime, journal: Journal) -> list[str]:

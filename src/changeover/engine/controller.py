@@ -10,15 +10,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from functools import partial
 
+from changeover.engine.adoption import settled
 from changeover.engine.guardian import guard
 from changeover.engine.journal.journal import Journal
-from changeover.engine.journal.records import DEATH, INTERRUPTION, ActionRequest, LogLine, RolloutRow
+from changeover.engine.journal.records import DEATH, DISAGREEMENT, INTERRUPTION, ActionRequest, LogLine, RolloutRow
 from changeover.engine.log_lines import log_lines
 from changeover.engine.observe import Observer
 from changeover.engine.performer import Performer
 from changeover.engine.preview import show, until_shown
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener, rollout_settings
-from changeover.engine.upkeep import renew_certificates, restore_members
+from changeover.engine.upkeep import renew_certificates, restore_members, silent_nodes
 from changeover.kit.clock import Clock
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import ChangeoverError, fail
@@ -35,8 +36,8 @@ from changeover.rollout.tier.decision import Decision
 from changeover.rollout.tier.machine import Machine
 from changeover.rollout.tier.state import TierState
 
-_SETTLES = 5
-"""Attempts, at the end of a rollout, to have the platform's own view agree with it."""
+_ATTEMPTS = 5
+"""At the end of a rollout, to learn from the platform what ended, and to have its own view agree."""
 
 
 class Controller:
@@ -154,10 +155,20 @@ class Controller:
         """Note what of all that serves ended since the last looks. The outcome that is written next must have it."""
         if not self._runtime.platform.is_open():
             self._note_balancer()
+        for _ in range(_ATTEMPTS):
+            await self._restore_members()
+            if not silent_nodes(self._runtime):
+                break
+            await asyncio.sleep(self._timing.resting_look)
+        for tier, node in silent_nodes(self._runtime):
+            self._note_interruption(f"Router of tier {tier}: whether {node} serves is unknown, it does not answer.")
         for tier in filter(self._started, self.machines):
-            for event in await self._look(tier, self.machines[tier]):
-                if isinstance(event, on.InstanceGone):
+            try:
+                for event in await self._observers[tier].ends(self.machines[tier].fleet, _ATTEMPTS):
                     self._feed(tier, event)
+            except Unknown as error:
+                text = f"Whether an instance of tier {tier} ended in the last moments is unknown: {error}."
+                self._note_interruption(text)
 
     def request(self, tier: str, action: Action, requester: str) -> Answer:
         """Ask an action of a tier."""
@@ -226,9 +237,12 @@ class Controller:
         """Give routers that restarted their members back, and have instances serve renewed certificates."""
         runtime = self._runtime
         while True:
-            await restore_members(runtime, runtime.routers, self._on_progress)
+            await self._restore_members()
             await renew_certificates(runtime, list(runtime.instances.values()), self._on_progress)
             await asyncio.sleep(self._timing.resting_look)
+
+    async def _restore_members(self) -> None:
+        await restore_members(self._runtime, self._runtime.routers, self._journal, self._on_progress)
 
     async def readmit(self, names: Container[str] | None = None) -> None:
         """Have the routers list these members, or all, that are to serve. Raises Unknown."""
@@ -317,23 +331,14 @@ class Controller:
             return
         cost = event.cost or DeathCost(unknown="its routers were not asked")
         text = f"{event.name} of tier {tier} died while {member.phase}: {cost}."
-        self._note(LogLine(DEATH if cost.is_nothing else INTERRUPTION, text, event.name))
+        self._journal.write_incident(self.now, LogLine(DEATH if cost.is_nothing else INTERRUPTION, text, event.name))
 
     def _note_balancer(self) -> None:
         self._note_interruption("The load balancer ended, and every connection through it.")
 
     def _note_interruption(self, text: str) -> None:
         """Write that requests of any tier were broken meanwhile."""
-        self._note(LogLine(INTERRUPTION, text))
-
-    def _note(self, line: LogLine) -> None:
-        """Write a line into the log of the rollout in progress, whichever tier it is about. Between two rollouts of a
-        release it belongs to the first of them."""
-        rows, release = self._journal.rollouts(unfinished=True), self._journal.unfinished_release()
-        if not rows and release is not None:
-            rows = [row for row in self._journal.rollouts() if row.started >= release.started][-1:]
-        for row in rows:
-            self._journal.write_line(self.now, row.id, row.tier, line)
+        self._journal.write_incident(self.now, LogLine(INTERRUPTION, text))
 
     def _start(self, tier: str, decision: Decision) -> None:
         acts = []
@@ -355,24 +360,19 @@ class Controller:
 
     async def _finish(self, tier: str, finish: do.Finish) -> None:
         """Report the end of a rollout, after the platform's own view of the tier agrees with it."""
-        platform, goal = self._runtime.platform, template_of(self.machines[tier].tier.goal)
-        for attempt in range(_SETTLES if isinstance(platform, Adopts) else 0):
-            owner = self._runtime.chain.tier(tier)
-            assert isinstance(platform, Adopts)
-            assert owner is not None
-            try:
-                if other := await platform.settle(owner, goal):
-                    text = f"{other}. `changeover up` takes the tier as it is now"
-                    self._on_progress(Progress(self.now, tier, text, level="warning"))
-                break
-            except Unknown as error:
-                last = attempt + 1 == _SETTLES
-                text = f"{error}; {'the next command that changes the chain' if last else 'this controller'} repeats it"
-                self._on_progress(Progress(self.now, tier, text, level="warning"))
-                await asyncio.sleep(0 if last else self._timing.resting_look)
+        await self.reconcile([row for row in self._journal.rollouts() if row.tier == tier][-1])
         future = self._finished.get(tier)
         if future is not None and not future.done():
             future.set_result(finish)
+
+    async def reconcile(self, row: RolloutRow) -> None:
+        """Have the platform's own view of a tier agree with its rollout, which has ended, and write how it differs."""
+        if not isinstance(self._runtime.platform, Adopts):
+            return
+        goal = template_of(self.machines[row.tier].tier.goal)
+        if differs := await settled(self._runtime, row.tier, goal, _ATTEMPTS, self._timing.resting_look):
+            self._journal.write_line(self.now, row.id, row.tier, LogLine(DISAGREEMENT, differs))
+            self._on_progress(Progress(self.now, row.tier, differs, level="warning"))
 
     async def _ask_hooks(self, tier: str, reached: do.StepReached) -> None:
         """Have the hooks allow the step, or object to it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
@@ -83,7 +84,9 @@ class Observer:
         """
         seen = [(m, m.phase, self._instances[m.name]) for m in fleet.where(*Phase) if m.name in self._instances]
         asked = frozenset(m.name for m, phase, _ in seen if phase in _ASKS_ROUTER or _weight_open(m))
-        gone = await self._ask_gone([(phase, instance) for _, phase, instance in seen if phase is not Phase.FAILED])
+        gone: Mapping[str, str] = {}
+        with contextlib.suppress(Unknown):  # the next look learns it
+            gone = await self._ask_gone([(phase, instance) for _, phase, instance in seen if phase is not Phase.FAILED])
         routers, found, _ = await asyncio.gather(
             self._ask_router(asked),
             asyncio.gather(*(self._look_at(m, phase, i, gone.get(i.name)) for m, phase, i in seen)),
@@ -96,7 +99,7 @@ class Observer:
                 events += self._counted(member, phase, counts, routers)
             if member.name in asked:
                 events += self._routed(member, phase, routers)
-        events = [await self._costed(event, fleet) for event in events]
+        events = [await self._costed(one, fleet) if isinstance(one, on.InstanceGone) else one for one in events]
         names = {m.name for m, _, _ in seen}
         self._noted = {name: at for name, at in self._noted.items() if name in names}
         self._lasts = {key: times for key, times in self._lasts.items() if key[0] in names}
@@ -106,20 +109,31 @@ class Observer:
         self._reported = {key for key in self._reported if key[0] in names}
         return events
 
-    async def _costed(self, event: on.Event, fleet: Fleet) -> on.Event:
+    async def ends(self, fleet: Fleet, attempts: int) -> list[on.InstanceGone]:
+        """The instances that no longer exist, and what their end cost. Raises Unknown after so many attempts."""
+        phases = [phase for phase in Phase if phase is not Phase.FAILED]
+        known = [(m.phase, self._instances[m.name]) for m in fleet.where(*phases) if m.name in self._instances]
+        while True:
+            try:
+                gone = await self._ask_gone(known)
+                break
+            except Unknown:
+                if not (attempts := attempts - 1):
+                    raise
+                await asyncio.sleep(self._timing.resting_look)
+        return [await self._costed(on.InstanceGone(self._now(), name, why), fleet) for name, why in gone.items()]
+
+    async def _costed(self, event: on.InstanceGone, fleet: Fleet) -> on.InstanceGone:
         """The end of an instance that may have served, with its cost: before its routers forget it."""
-        member = fleet.get(event.name) if isinstance(event, on.InstanceGone) else None
-        if not isinstance(event, on.InstanceGone) or member is None or not member.may_carry:
+        member = fleet.get(event.name)
+        if member is None or not member.may_carry:
             return event
         return replace(event, cost=await self._deaths.of(event.name))
 
     async def _ask_gone(self, asked: list[tuple[Phase, Instance]]) -> Mapping[str, str]:
-        """Name -> why it no longer exists. Of a platform that does not answer, the next look learns it."""
+        """Name -> why it no longer exists. Raises Unknown."""
         stopped = frozenset(instance.name for phase, instance in asked if phase in _STOPPED)
-        try:
-            return await self._platform.gone([instance for _, instance in asked], stopped) if asked else {}
-        except Unknown:
-            return {}
+        return await self._platform.gone([instance for _, instance in asked], stopped) if asked else {}
 
     async def _look_at(
         self, member: Member, phase: Phase, instance: Instance, gone: str | None

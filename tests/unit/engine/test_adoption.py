@@ -9,14 +9,19 @@ from dataclasses import replace
 import pytest
 from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtime
 
+from changeover.cli import exits
+from changeover.cli.commands.roll import show_rolled
+from changeover.cli.rendering.output import Output
 from changeover.engine.adoption import adopt, read_again
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import INTERRUPTION
-from changeover.engine.release.release import roll
+from changeover.engine.release.outcome import last_released
+from changeover.engine.release.release import carry_on, roll
 from changeover.engine.runtime import ChainRuntime, Progress
 from changeover.engine.timing import EngineTiming
 from changeover.model.chain import Tier
+from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Address, Instance
 from changeover.ports import Unknown
 from changeover.rollout.members.phases import Phase
@@ -31,6 +36,8 @@ class Group(FakePlatform):
         super().__init__()
         self.opened = True
         self.vms: dict[str, str] = {"app-1": "10.0.0.1", "app-2": "10.0.0.2"}
+        self.settles: list[str | Unknown] = []
+        """What its answers are to the next questions whether its own view agrees."""
 
     async def adopt(self, tiers: Collection[Tier], *, again: bool = False) -> Mapping[str, Collection[Instance]]:
         for name in [name for name in self._instances if name not in self.vms]:
@@ -45,7 +52,10 @@ class Group(FakePlatform):
     async def check(self, targets: Mapping[str, str]) -> None: ...
 
     async def settle(self, tier: Tier, template: str) -> str:
-        return ""
+        found = self.settles.pop(0) if self.settles else ""
+        if isinstance(found, Unknown):
+            raise found
+        return found
 
     async def release(self) -> None: ...
 
@@ -155,3 +165,44 @@ def test_a_roll_has_routers_forget_vms_that_left_and_counts_none_of_them_as_a_de
     assert set(scene.router.at) == {"app-1", "app-3"}
     assert scene.phases() == {"app-1": Phase.ADMITTED, "app-3": Phase.ADMITTED}
     assert not [line for line in scene.journal.log(row.id) if line.kind == INTERRUPTION]
+
+
+@pytest.mark.parametrize(
+    ("answers", "words", "code"),
+    [
+        ([Unknown("the API"), ""], "", exits.DONE),
+        (["its group has 3 VMs, and the chain 2 instances"], "its group has 3 VMs", exits.ROLLED_BACK),
+        ([Unknown("the API")] * 5, r"unknown (the API)", exits.ROLLED_BACK),
+    ],
+)
+def test_a_group_that_is_not_as_the_rollout_left_it_is_part_of_the_outcome_and_its_exit_code(
+    scene: Scene, answers: list[str | Unknown], words: str, code: int
+) -> None:
+    scene.group.settles = list(answers)
+    done = asyncio.run(roll(scene.wired, scene.journal, {"app": "v2"}, lambda _: None))
+    assert done.outcome == "completed"
+    (part,) = done.parts
+    assert [words in text for text in part.disagreements] == ([True] if words else [])
+    assert show_rolled(Output(as_json=True), done) == code
+    later = last_released(scene.journal)
+    assert later is not None
+    assert later.parts[0].disagreements == part.disagreements
+
+
+def test_a_roll_that_a_killed_controller_left_before_its_platform_agreed_asks_it_again(scene: Scene) -> None:
+    async def killed() -> None:
+        begun = scene.journal.begin_release(scene.journal.latest(), {"app": "v2"}, {"app": "v1"})
+        assert begun
+        row = scene.journal.begin_rollout(scene.journal.latest(), "app", "v1", "v2")
+        scene.journal.end_rollout(row.id, scene.journal.latest(), "completed", "")
+
+    asyncio.run(killed())
+    scene.group.settles = ["another client is updating the group"]
+    done = asyncio.run(carry_on(scene.wired, scene.journal, lambda _: None))
+    assert "another client is updating the group" in done.parts[0].disagreements[0]
+
+
+def test_a_roll_is_refused_while_another_client_updates_a_group(scene: Scene) -> None:
+    scene.group.settles = ["another client is updating the group"]
+    with pytest.raises(ChangeoverError, match="another client is updating the group"):
+        asyncio.run(read_again(scene.wired, scene.journal))

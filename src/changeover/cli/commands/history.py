@@ -20,7 +20,7 @@ from changeover.cli.options.common import STATE, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import RolloutRow
-from changeover.engine.release.outcome import rolled_before
+from changeover.engine.release.outcome import Rolled, rolled_before
 from changeover.model.errors import fail
 from changeover.model.revision import is_restart, template_of
 from changeover.model.units import human_seconds
@@ -44,7 +44,7 @@ def _history(output: Output, state: Path) -> int:
     with contextlib.closing(stored_journal(state)) as journal:
         rows, requests = journal.rollouts(), journal.requests()
         deaths = _deaths(journal, rows)
-        broke = {row.id: rolled_before(journal, row).broke for row in rows}
+        past = {row.id: rolled_before(journal, row) for row in rows}
     table = Table("id", "tier", "from", "to", "started (UTC)", "duration", "requested by", "outcome")
     for row in rows:
         duration = "-" if row.ended is None else human_seconds(round(row.ended - row.started, 1))
@@ -57,10 +57,12 @@ def _history(output: Output, state: Path) -> int:
             _time(row.started),
             duration,
             requests.get(row.id, "-"),
-            f"{outcome} {row.reason or ''}{_in_words(*deaths[row.id])}" + " (interrupted)" * bool(broke[row.id]),
+            f"{outcome} {row.reason or ''}{_in_words(*deaths[row.id])}"
+            + " (interrupted)" * bool(past[row.id].broke)
+            + " (its platform differs)" * bool(past[row.id].disagreements),
         )
     output.result(
-        {"rollouts": [_rollout_data(row, requests, deaths[row.id], broke[row.id]) for row in rows]},
+        {"rollouts": [_rollout_data(past[row.id], requests, deaths[row.id]) for row in rows]},
         table if rows else "No tier has been rolled.",
     )
     return exits.DONE
@@ -73,15 +75,13 @@ def _show(output: Output, number: int, state: Path) -> int:
             raise fail(f"no rollout {number}", next="`changeover history` lists them.")
         lines, requests = journal.log(number), journal.requests()
         deaths = _deaths(journal, journal.rollouts())[number]
-        broke = rolled_before(journal, row).broke
+        past = rolled_before(journal, row)
     change = f"{row.tier}: {template_of(row.from_template)} -> {template_of(row.to_template)}{_restart(row)}"
     title = f"{change}, started {_time(row.started)} UTC: {row.outcome or 'unfinished'}"
     table = Table("seconds", "instance", "kind", "text", title=title, title_justify="left")
     for line in lines:
         table.add_row(f"{line.at - row.started:.2f}", line.instance, line.kind, line.text.replace("[", r"\["))
-    output.result(
-        {"rollout": _rollout_data(row, requests, deaths, broke), "log": [asdict(line) for line in lines]}, table
-    )
+    output.result({"rollout": _rollout_data(past, requests, deaths), "log": [asdict(line) for line in lines]}, table)
     return exits.DONE
 
 
@@ -106,9 +106,8 @@ def _in_words(during: int, since: int) -> str:
     return f" (instances: {', '.join(counts)})" if counts else ""
 
 
-def _rollout_data(
-    row: RolloutRow, requests: Mapping[int, str], deaths: tuple[int, int], broke: tuple[str, ...]
-) -> dict[str, Any]:
+def _rollout_data(past: Rolled, requests: Mapping[int, str], deaths: tuple[int, int]) -> dict[str, Any]:
+    row = past.row
     return {
         "id": row.id,
         "tier": row.tier,
@@ -123,7 +122,8 @@ def _rollout_data(
         "requested_by": requests.get(row.id),
         "deaths": deaths[0],
         "deaths_since": deaths[1],
-        "interruptions": list(broke),
+        "interruptions": list(past.broke),
+        "disagreements": list(past.disagreements),
     }
 
 

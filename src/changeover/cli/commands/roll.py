@@ -156,4 +156,6 @@ def show_rolled(output: Output, released: Released, audited: ChainAudit | None =
     if audited is not None:
         data |= {"audit": audited.data()}
     output.result(data, Group(*map(rolled_text, parts)) if parts else "The release was undone before any tier moved.")
-    return exits.INTERRUPTED if released.broke else OUTCOMES[released.outcome]
+    if released.broke:
+        return exits.INTERRUPTED
+    return OUTCOMES[released.outcome] if released.is_settled else max(exits.ROLLED_BACK, OUTCOMES[released.outcome])

@@ -46,6 +46,7 @@ def rolled_data(done: Rolled) -> dict[str, Any]:
         "interruptions": list(done.interruptions),
         "long_lived": list(done.long_lived),
         "deaths": list(done.deaths),
+        "disagreements": list(done.disagreements),
         "instances": [
             {
                 "name": member.name,
@@ -76,7 +77,7 @@ def rolled_text(done: Rolled) -> RenderableType:
     before, after = template_of(done.row.from_template), template_of(done.row.to_template)
     restart = is_restart(done.row.from_template, done.row.to_template)
     way = f"{done.row.tier}: restart of {after}" if restart else f"{done.row.tier}: {before} -> {after}"
-    notes = [*done.broke, *done.long_lived, *done.deaths]
+    notes = [*done.broke, *done.long_lived, *done.deaths, *done.disagreements]
     if done.finish.outcome != "completed":
         serves = f"{done.serving} instances of {before} serve all traffic."
         if not done.serving:

@@ -223,6 +223,15 @@ class Journal(JournalReader):
         with self._write():
             self._put_line(at, rollout, tier, line)
 
+    def write_incident(self, at: float, line: LogLine) -> None:
+        """Write a line into the log of the rollout in progress, whichever tier it is about. Between two rollouts of a
+        release it belongs to the first of them."""
+        rows, release = self.rollouts(unfinished=True), self.unfinished_release()
+        if not rows and release is not None:
+            rows = [row for row in self.rollouts() if row.started >= release.started][-1:]
+        for row in rows:
+            self.write_line(at, row.id, row.tier, line)
+
     # -- releases ----------------------------------------------------------------------------------------------------
 
     def begin_release(

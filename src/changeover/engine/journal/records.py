@@ -106,12 +106,15 @@ INTERRUPTION = "interruption"
 DEATH = "death"
 """Kind of the line about an instance that died while a rollout was in progress, and broke no request."""
 
+DISAGREEMENT = "disagreement"
+"""Kind of the line that says how the platform's own view of a tier differs from the rollout that has ended."""
+
 
 @dataclass(frozen=True)
 class LogLine:
     """One line of the log, before it has a time.
 
-    `kind`: event, command, phase, note, hook, request, death, long-lived or interruption.
+    `kind`: event, command, phase, note, hook, request, death, long-lived, disagreement or interruption.
     """
 
     kind: str

@@ -114,7 +114,7 @@ class _Keeper:
         """Under the lease: a controller that removes an instance at this moment must not see it admitted again."""
         self._journal.take_lease(KEEPER, Clock().now())
         try:
-            await restore_members(self._runtime, losing, self._on_progress)
+            await restore_members(self._runtime, losing, self._journal, self._on_progress)
         finally:
             self._journal.release_lease()
 

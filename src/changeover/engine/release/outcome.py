@@ -10,7 +10,7 @@ from math import inf
 from typing import NamedTuple
 
 from changeover.engine.journal.reading import JournalReader
-from changeover.engine.journal.records import DEATH, INTERRUPTION, LONG_LIVED, Outcome, RolloutRow
+from changeover.engine.journal.records import DEATH, DISAGREEMENT, INTERRUPTION, LONG_LIVED, Outcome, RolloutRow
 from changeover.rollout.commands import Finish
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
@@ -31,6 +31,8 @@ class Rolled:
     """Long-lived connections that drains cut by the tier's own policy for them, in sentences. They are no losses."""
     deaths: tuple[str, ...] = ()
     """Instances of the chain that died during the rollout and broke no request, in sentences."""
+    disagreements: tuple[str, ...] = ()
+    """How the platform's own view of the tier differs from this outcome, or may differ, in sentences."""
 
     @property
     def died(self) -> tuple[Member, ...]:
@@ -63,6 +65,11 @@ class Released:
     def broke(self) -> tuple[str, ...]:
         """What broke requests in any of them."""
         return tuple(dict.fromkeys(text for part in self.parts for text in part.broke))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the platform's own view agrees with all of them."""
+        return not any(part.disagreements for part in self.parts)
 
 
 def _cut_by(member: Member) -> str:
@@ -103,6 +110,7 @@ class Incidents(NamedTuple):
     interruptions: tuple[str, ...]
     long_lived: tuple[str, ...]
     deaths: tuple[str, ...]
+    disagreements: tuple[str, ...]
 
 
 def incidents(journal: JournalReader, row: RolloutRow) -> Incidents:
@@ -111,5 +119,6 @@ def incidents(journal: JournalReader, row: RolloutRow) -> Incidents:
         [line.text for line in lines if line.kind == INTERRUPTION],
         [f"{line.instance}: {line.text}." for line in lines if line.kind == LONG_LIVED],
         [line.text for line in lines if line.kind == DEATH],
+        [line.text for line in lines if line.kind == DISAGREEMENT],
     )
     return Incidents(*(tuple(dict.fromkeys(found)) for found in texts))

@@ -226,6 +226,8 @@ class _Releasing:
             self._journal.undo_release(release.id, f"{who} asked to {action}")
         for row in begun:
             if row.ended is not None:
+                if not row.hooks_done:  # the controller may have been killed before the platform agreed
+                    await self._controller.reconcile(row)
                 await self._ended(row, Finish(row.outcome or "failed", row.reason or ""))
             else:
                 await self._ended(row, await self._controller.carry(row, action, who))

@@ -24,7 +24,7 @@ from changeover.kit.http import NoResponse
 from changeover.model.affinity import AffinityRule
 from changeover.model.chain import Tier
 from changeover.model.instance import Address, Instance
-from changeover.ports import Broken, Unknown
+from changeover.ports import Broken, Restored, Unknown
 
 if TYPE_CHECKING:
     import httpx
@@ -69,16 +69,20 @@ class ExternalEnvoyRouter(EnvoyRouter):
     async def lost(self) -> bool:
         return any(self._differences())
 
-    async def restore(self) -> Sequence[str]:
+    async def restore(self) -> Sequence[Restored]:
         """Write each file again that another process changed. One with endpoints of others is reported, once."""
         done = []
-        for text, change in list(self._differences()):
+        for found, change in list(self._differences()):
             change()
-            done.append(text)
+            done.append(found)
         return done
 
-    def _differences(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """What the files have otherwise than the list, in words, and what corrects it. Raises Unknown."""
+    @property
+    def silent(self) -> Sequence[str]:
+        return ()  # no node is asked
+
+    def _differences(self) -> Iterator[tuple[Restored, Callable[[], None]]]:
+        """What the files have otherwise than the list, and what corrects it. Raises Unknown."""
         ours = re.compile(rf"{re.escape(self._tier.name)}-({'|'.join(map(re.escape, self._tier.templates))})-\d+")
         try:
             wanted = self._file.read_text(encoding="utf-8")
@@ -86,12 +90,10 @@ class ExternalEnvoyRouter(EnvoyRouter):
                 if copy.exists() and copy.read_text(encoding="utf-8") == wanted:
                     self._reported.discard(copy)
                 elif not (faults := list(_file_faults(copy, ours.fullmatch))):
-                    yield (
-                        f"{copy} was changed by another process; it has the members again",
-                        partial(self._put, copy, wanted),
-                    )
+                    text = f"{copy} was changed by another process; it has the members again"
+                    yield Restored(text, broke=True), partial(self._put, copy, wanted)
                 elif copy not in self._reported:
-                    yield faults[0], partial(self._reported.add, copy)
+                    yield Restored(faults[0], broke=True), partial(self._reported.add, copy)
         except OSError as error:
             raise Unknown(str(error)) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from signal import Signals
 from typing import Any
@@ -26,6 +26,7 @@ from changeover.model.errors import ChangeoverError
 from changeover.model.guard import Guard
 from changeover.model.instance import Instance
 from changeover.model.stop import StopTo
+from changeover.ports import Unknown
 from changeover.rollout.tier.actions import Action
 
 
@@ -299,6 +300,44 @@ def test_what_ends_in_the_last_moment_of_a_rollout_is_in_its_outcome(held: Journ
     later = last_released(held)
     assert later is not None
     assert later.broke == done.broke
+
+
+class NoAnswer(FakePlatform):
+    """When the last instance that a rollout replaces is stopped, the only gateway ends, and nobody is told for a while.
+
+    `failures`: questions that are not answered from then on."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self._left, self._ending = failures, False
+
+    async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:
+        await super().stop(instance, signal, to)
+        self._ending = True
+        self.die("gateway-v1-1")
+
+    async def gone(self, instances: Collection[Instance], stopped: Collection[str] = ()) -> Mapping[str, str]:
+        if self._ending and self._left and "gateway-v1-1" in {instance.name for instance in instances}:
+            self._left -= 1
+            raise Unknown("the list of the group: 503")
+        return await super().gone(instances, stopped)
+
+
+@pytest.mark.parametrize(
+    ("failures", "words"),
+    [
+        (3, "gateway-v1-1 of tier gateway died while admitted: unknown"),
+        (1000, "Whether an instance of tier gateway ended in the last moments is unknown: the list of the group: 503."),
+    ],
+)
+def test_a_platform_that_does_not_answer_at_the_end_of_a_rollout_is_asked_again_and_then_is_an_interruption(
+    held: Journal, failures: int, words: str
+) -> None:
+    world = runtime(chain("edge", "gateway", "app"), NoAnswer(failures))
+    asyncio.run(bring_up(world, held, ignore, LifecycleTiming(admission_looks=1)))
+    done = rolled(replace(world, timing=EngineTiming(resting_look=0.0)), held, app="v2")
+    assert any(text.startswith(words) for text in done.parts[0].interruptions), done.parts[0].interruptions
+    assert show_rolled(Output(as_json=True), done) == exits.INTERRUPTED
 
 
 class BetweenTwoTiers(FakePlatform):

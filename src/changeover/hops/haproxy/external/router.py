@@ -21,9 +21,13 @@ from changeover.hops.haproxy.external.node import HaproxyNode
 from changeover.hops.haproxy.external.settings import ExternalHaproxy
 from changeover.model.chain import Tier
 from changeover.model.instance import Instance
-from changeover.ports import Broken, Membership, Unknown
+from changeover.ports import Broken, Membership, Restored, Unknown
 
 Value = TypeVar("Value")
+
+_DOWN = 2
+"""Looks in a row without an answer after which a node with another process was restarted, and not just reloaded: the
+process that a reload replaces may close one question unanswered."""
 
 
 class ExternalHaproxyRouter:
@@ -42,6 +46,8 @@ class ExternalHaproxyRouter:
         )
         self._reported: set[tuple[str, str]] = set()
         """Node and member that was reported, because it is in maintenance."""
+        self._silent = Counter[str]()
+        """Node -> looks in a row that it did not answer."""
         self._begun = self._ended = 0
         """Changes of this controller: what was asked before or during one shows nothing that was lost."""
 
@@ -204,54 +210,65 @@ class ExternalHaproxyRouter:
                 continue
         return False
 
-    async def restore(self) -> Sequence[str]:
+    async def restore(self) -> Sequence[Restored]:
         """Give each node back the members that it lost, and delete what could not be deleted when its instance ended.
 
         A member in maintenance is another operator's doing, unless the node was restarted; that is reported once.
         """
-        done: list[str] = []
+        done: list[Restored] = []
         for node in self._nodes:
             before = self._begun
             try:
                 process, servers = await node.process(), await node.servers()
                 if self._ended == self._begun == before:
                     await node.save(servers)
-                    for text, change in list(self._differences(node, process, servers)):
+                    for found, change in list(self._differences(node, process, servers)):
                         await change()
-                        done += [text] if text else []
-            except Unknown:
-                continue  # a rollout that needs the node says so
+                        done += [found] if found.text else []
+                    self._silent.pop(node.name, None)
+            except Unknown as error:
+                self._silent[node.name] += 1
+                if self._silent[node.name] == _DOWN:
+                    done.append(Restored(f"{node.name} does not answer: {error}"))
         for name, member in self._file.read().members.items():
             if member.gone:
                 await _attempt(self.forget(name))
         return done
 
+    @property
+    def silent(self) -> Sequence[str]:
+        return sorted(name for name, looks in self._silent.items() if looks)
+
     def _differences(
         self, node: HaproxyNode, process: str, servers: Mapping[str, Server]
-    ) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
-        """What the node has otherwise than the list, in words, and what corrects it."""
+    ) -> Iterator[tuple[Restored, Callable[[], Awaitable[None]]]]:
+        """What the node has otherwise than the list, and what corrects it."""
         known = self._file.read()
         before = known.processes.get(node.name)
         restarted = before is not None and before != process
-        if before != process:
-            yield f"{node.name} was restarted or reloaded" if restarted else "", partial(self._know, node, process)
+        if restarted and self._silent[node.name] >= _DOWN:
+            text = f"{node.name} was restarted: every connection through it ended"
+            yield Restored(text, broke=True), partial(self._know, node, process)
+        elif before != process:
+            text = f"{node.name} was restarted or reloaded" if restarted else ""
+            yield Restored(text), partial(self._know, node, process)
         for name, member in known.members.items():
             found = node.find(servers, name, member.address)
             out = found is None or bool(servers[found].administrative)
             if member.weight and out and (found is None or restarted):
                 admit = partial(node.admit, name, member, self._tier, self._addresses())
-                yield f"{node.name} had lost {name}; it has it again", admit
+                yield Restored(f"{node.name} had lost {name}; it has it again", broke=True), admit
             elif member.weight and out and (node.name, name) not in self._reported:
                 text = f"{node.name} has {name} in maintenance, by another hand: it gets no requests there"
-                yield text, partial(self._report, node, name)
+                yield Restored(text), partial(self._report, node, name)
             elif not member.weight and not out:
                 remove = partial(node.remove, name, member.address)
-                yield f"{node.name} had {name} in service again; it was removed again", remove
+                yield Restored(f"{node.name} had {name} in service again; it was removed again", broke=True), remove
             if not out:
                 self._reported.discard((node.name, name))
         for slot in node.strays(servers, self._addresses()):
             text = f"{node.name} had slot {slot} in service for no instance; it is in maintenance"
-            yield text, partial(node.disable, slot)
+            yield Restored(text, broke=True), partial(node.disable, slot)
 
     async def _know(self, node: HaproxyNode, process: str) -> None:
         current = self._file.read()
