@@ -66,8 +66,8 @@ class GcpPlatform:
         self._look = chain.platform.look
         self._looks = GroupLooks(groups, machines, self._look)
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._stopped: set[str] = set()
-        """Names of the VMs whose deletion this process has asked for."""
+        self._stopping: set[str] = set()
+        """Names of the VMs whose deletion this process is asking for at this moment."""
         self._backends = Backends(self._tier_record, records, services)
         self._policy = GroupPolicy(chain, templates, records, groups, self._locks)
         self._calls = VmCalls(records, groups, self._looks, self._locks, self._aim)
@@ -162,8 +162,8 @@ class GcpPlatform:
 
     def _why_gone(self, instance: Instance, vm: ManagedVm | None, *, deleting_is_there: bool) -> str:
         record = self._records.vm(instance.name)
-        if record is not None and record.delete is not None and instance.name not in self._stopped:
-            return ""  # `stop` comes again: a controller may have been killed before it recorded that it had asked
+        if instance.name in self._stopping:
+            return ""
         if vm is None:
             return "its group does not have it any more"
         if vm.action in LEAVES:
@@ -187,8 +187,11 @@ class GcpPlatform:
         """Have the group delete the VM: its software then gets the signal that the image's init sends."""
         tier = self._tier(instance.tier)
         record = self._records.vm(instance.name) or VmRecord(instance.name, instance.tier, instance.template)
-        await self._delete(record, tier)
-        self._stopped.add(instance.name)
+        self._stopping.add(instance.name)
+        try:
+            await self._delete(record, tier)
+        finally:
+            self._stopping.discard(instance.name)
 
     async def kill(self, instance: Instance) -> None:
         tier = self._tier(instance.tier)

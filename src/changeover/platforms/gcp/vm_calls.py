@@ -94,6 +94,8 @@ class VmCalls:
         for name in there:  # skipInstancesOnValidationError: DONE, and nothing is deleted
             if name in now and now[name].action not in LEAVES:
                 self._write([name], "delete", None)
+                text = f"to delete {name} of group {group}: the group says that it is done, and keeps the VM"
+                failed[name] = failed.get(name) or Unknown(text)
         return failed
 
     async def _call(self, field: _Field, group: str, names: Sequence[str], ask: Ask) -> Failures:

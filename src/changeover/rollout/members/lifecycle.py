@@ -84,7 +84,7 @@ def _end(context: Context, tier: TierState, member: Member, event: on.InstanceGo
     if was in STARTING and not member.served:
         why = f"{member.name} did not start: {reason}"
         tier = yield from losses.count_failure(context, tier, member, why, event.at)
-    elif was is not Phase.STOPPING:
+    elif was not in (Phase.DRAINED, Phase.STOPPING):  # empty, and a stop is at least on its way
         cost = "" if event.cost is None else f" ({event.cost})"
         yield do.Note(f"died while {was}{cost}: {reason}", member.name, "warning")
         why = f"{member.name} died while {was}: {reason}"

@@ -137,7 +137,7 @@ NEXT = CreateInstance(D, "v2")
         (B, "admitted", (Said("died while admitted", B), Remove(B), NEXT)),
         (A, "leaving", (Said("died while leaving", A), Remove(A), NEXT)),
         (A, "draining", (Said("died while draining", A), NEXT)),
-        (A, "drained", (Said("died while drained", A), NEXT)),
+        (A, "drained", (NEXT,)),
         (A, "stopping", (NEXT,)),
     ],
 )
