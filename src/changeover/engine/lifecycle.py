@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass
 
@@ -118,9 +117,12 @@ async def take_down(
     for tier in runtime.chain.tiers:
         instances = [i for m in journal.fleet(tier.name) if (i := runtime.platform.recorded(m.name)) is not None]
         if tier.router is not None:  # it outlives the chain, and would send to whatever listens at these addresses next
-            with contextlib.suppress(Unknown):
-                for instance in instances:
+            for instance in instances:
+                try:
                     await runtime.routers[tier.name].forget(instance.name)
+                except Unknown as error:
+                    text = f"its router may list it after the end of the chain: {error}"
+                    on_progress(Progress(time.time(), tier.name, text, instance.name, level="warning"))
         for instance in instances:
             on_progress(Progress(time.time(), tier.name, "stop signal sent", instance.name))
             await runtime.platform.stop(instance, *runtime.stop_of(instance))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
@@ -84,15 +83,18 @@ class Observer:
         """
         seen = [(m, m.phase, self._instances[m.name]) for m in fleet.where(*Phase) if m.name in self._instances]
         asked = frozenset(m.name for m, phase, _ in seen if phase in _ASKS_ROUTER or _weight_open(m))
+        events: list[on.Event] = []
         gone: Mapping[str, str] = {}
-        with contextlib.suppress(Unknown):  # the next look learns it
+        try:
             gone = await self._ask_gone([(phase, instance) for _, phase, instance in seen if phase is not Phase.FAILED])
+        except Unknown as error:  # the next look learns it
+            for member in fleet.where(Phase.STOPPING):
+                events += self._unconfirmed(member, str(error), silent=True)
         routers, found, _ = await asyncio.gather(
             self._ask_router(asked),
             asyncio.gather(*(self._look_at(m, phase, i, gone.get(i.name)) for m, phase, i in seen)),
             self._deaths.look(frozenset(m.name for m, phase, _ in seen if phase not in _STOPPED)),
         )
-        events: list[on.Event] = []
         for (member, phase, _), (own, counts) in zip(seen, found, strict=True):
             events += own
             if counts is not None:

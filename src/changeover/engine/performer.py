@@ -13,6 +13,7 @@ from signal import SIGKILL
 
 from changeover.engine.runtime import ChainRuntime
 from changeover.model.errors import ChangeoverError
+from changeover.model.instance import Instance
 from changeover.ports import CannotStart, CanWeigh, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
@@ -32,6 +33,8 @@ class Performer:
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pending: dict[str, list[do.Command]] = defaultdict(list)
         self._gone: dict[str, str] = {}
+        self._not_stopped: dict[str, str] = {}
+        """Instance -> why its last stop failed: nothing else shows that, and each reason is reported once."""
 
     @property
     def busy(self) -> frozenset[str]:
@@ -80,9 +83,18 @@ class Performer:
                 await runtime.platform.lame_duck(instance, command.on)
                 await runtime.hops[tier].lame_duck(instance, command.on)
             case do.Stop():
-                signal, to = runtime.stop_of(instance)
-                await runtime.platform.stop(instance, SIGKILL if command.kill else signal, to)
-                self._feed(tier, on.StopSent(self._now(), command.name))
+                await self._stop(tier, instance, command)
+
+    async def _stop(self, tier: str, instance: Instance, command: do.Stop) -> None:
+        signal, to = self._runtime.stop_of(instance)
+        try:
+            await self._runtime.platform.stop(instance, SIGKILL if command.kill else signal, to)
+        except Unknown as error:
+            if self._not_stopped.get(instance.name) != str(error):
+                self._not_stopped[instance.name] = str(error)
+                self._feed(tier, on.Unconfirmed(self._now(), instance.name, str(error), silent=True))
+            raise
+        self._feed(tier, on.StopSent(self._now(), instance.name))
 
     async def _create(self, tier: str, command: do.CreateInstance) -> None:
         runtime = self._runtime
@@ -117,6 +129,7 @@ class Performer:
             self._gone.pop(name, None)
             self._runtime.instances.pop(name, None)
             self._locks.pop(name, None)
+            self._not_stopped.pop(name, None)
 
     async def drop_last(self) -> None:
         """Drop the instances that went at the very end, except those that a router holds on to."""

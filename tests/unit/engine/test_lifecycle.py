@@ -15,7 +15,7 @@ from changeover.engine.runtime import Progress
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Instance
 from changeover.model.stop import StopTo
-from changeover.ports import Membership
+from changeover.ports import Membership, Unknown
 
 SOON = LifecycleTiming(admission=0.1, admission_looks=2, stop=0.1, stop_look=0.01)
 
@@ -85,6 +85,33 @@ def test_a_chain_goes_down_from_the_edge_inward_and_names_what_it_stopped(
 
 def test_to_take_down_a_chain_that_is_not_up_stops_nothing(held: Journal, platform: FakePlatform) -> None:
     assert asyncio.run(take_down(runtime(chain("app"), platform), held, ignore, SOON)) == ([], [])
+
+
+class HoldsOn(FakeRouter):
+    """Does not forget its first member."""
+
+    async def forget(self, name: str) -> None:
+        if name == "app-v1-1":
+            raise Unknown("it has 1 session left")
+        await super().forget(name)
+
+
+def test_a_router_outside_that_holds_on_to_one_instance_loses_the_others_and_the_one_is_named(
+    held: Journal, platform: FakePlatform
+) -> None:
+    of, router = chain("app", size=3), HoldsOn()
+    behind = of.tiers[0].model_copy(update={"router": {"kind": "fake"}})
+    outside = of.model_copy(update={"tiers": (behind,)})
+    world = runtime(outside, platform, {"app": router})
+    asyncio.run(bring_up(world, held, ignore, SOON))
+    progress: list[Progress] = []
+    asyncio.run(take_down(world, held, progress.append, SOON))
+    assert router.members == {"app-v1-1"}
+    (warning,) = [one for one in progress if one.level == "warning"]
+    assert (warning.instance, warning.text) == (
+        "app-v1-1",
+        "its router may list it after the end of the chain: it has 1 session left",
+    )
 
 
 class Stubborn(FakePlatform):

@@ -148,6 +148,17 @@ def test_a_process_that_ended_is_seen_in_every_phase_with_what_it_left_behind(ph
     assert not any(isinstance(event, on.InFlightSeen | on.InstanceReady | on.InstanceUnready) for event in events)
 
 
+def test_a_platform_that_does_not_answer_is_named_where_an_instance_stops() -> None:
+    class Silent(_Platform):
+        async def gone(self, instances: Collection[Instance], stopped: Collection[str] = ()) -> Mapping[str, str]:
+            raise Unknown("the list of the group: 403")
+
+    around = Around(now=100 + UNCONFIRMED_AFTER)
+    stops = member(Phase.STOPPING)
+    seen = around.look(stops, platform=cast(Platform, Silent(around)))
+    assert seen == [on.Unconfirmed(around.now, NAME, "the list of the group: 403", silent=True)]
+
+
 def test_one_that_is_known_to_have_failed_is_not_missed_again() -> None:
     assert Around(gone="bad flag", said=REMOVED).look(member(Phase.FAILED)) == [
         on.RouterConfirmed(100, NAME, admitted=False)

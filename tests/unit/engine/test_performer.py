@@ -19,7 +19,7 @@ from changeover.model.instance import Instance
 from changeover.model.stop import StopTo
 from changeover.ports import Unknown
 from changeover.rollout.commands import Admit, CreateInstance, LameDuck, Remove, SetWeight, Stop
-from changeover.rollout.events import Event, InstanceGone, RouterConfirmed, StopSent
+from changeover.rollout.events import Event, InstanceGone, RouterConfirmed, StopSent, Unconfirmed
 
 NAME, OTHER = "app-v1-1", "app-v1-2"
 
@@ -51,9 +51,15 @@ class GatedRouter(FakeRouter):
 
 
 class StoppedPlatform(FakePlatform):
-    """Records the signal of each stop."""
+    """Records the signal of each stop. `refusals`: why the next ones fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refusals: list[str] = []
 
     async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:
+        if self.refusals:
+            raise Unknown(self.refusals.pop(0))
         self.events.append(f"{signal.name} {instance.name}")
 
 
@@ -215,5 +221,21 @@ def test_at_the_end_a_router_that_holds_on_to_a_gone_instance_is_given_up_after_
         s.router.silent = True
         await s.performer.drop_last()
         assert s.router.calls == [f"forget {NAME}"] * 3
+
+    play(story)
+
+
+def test_a_stop_that_fails_is_reported_once_for_each_reason_and_given_again() -> None:
+    async def story(s: Scene) -> None:
+        await s.launched(NAME)
+        s.platform.refusals = ["no permission", "no permission", "no answer"]
+        for _ in range(4):
+            s.start(Stop(NAME))
+            await s.idle()
+        assert s.fed == [
+            Unconfirmed(5.0, NAME, "no permission", silent=True),
+            Unconfirmed(5.0, NAME, "no answer", silent=True),
+            StopSent(5.0, NAME),
+        ]
 
     play(story)

@@ -220,10 +220,9 @@ class GcpPlatform:
         serving = self._tier_record(tier.name).group_for(template)
         foreign = await self._policy.settle(tier, serving, template)
         await self._delete_unwanted(tier, await self._vms(tier, fresh=True))
-        unwanted = {record.name for record in self._unwanted(tier)}
         for group in () if foreign else sorted(tier.groups, key=lambda name: name != serving):
             vms = await self._looks.vms(group)
-            there = {name for name, vm in vms.items() if vm.action not in LEAVES and name not in unwanted}
+            there = {name for name, vm in vms.items() if vm.action not in LEAVES}
             wanted = tier.size if group == serving else 0
             if len(there) != wanted:
                 others = sorted(name for name in there if self._records.vm(name) is None)
