@@ -221,10 +221,13 @@ class ExternalHaproxyRouter:
             try:
                 process, servers = await node.process(), await node.servers()
                 if self._ended == self._begun == before:
-                    await node.save(servers)
+                    # Compared at once: a change that begins during an await is no loss, and the next look is for it.
                     for found, change in list(self._differences(node, process, servers)):
+                        if self._begun != before:
+                            break
                         await change()
                         done += [found] if found.text else []
+                    await node.save(servers)
                     self._silent.pop(node.name, None)
             except Unknown as error:
                 self._silent[node.name] += 1
