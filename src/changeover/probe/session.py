@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from changeover.kit.clock import Clock
@@ -20,6 +20,10 @@ from changeover.probe.records.row import LedgerRow, RequestKind, RequestOutcome,
 from changeover.probe.traffic_plan import TrafficPlan
 
 TierStateReader = Callable[[], Mapping[str, object]]
+LEAST = 5.0
+"""Seconds that a request has from when it is sent, or the plan's timeout if that is shorter. With what is left of its
+timeout alone, a probe that a stall put behind its schedule would break off each connect, and never catch up."""
+LATE = "response after the timeout"
 
 
 @dataclass(frozen=True)
@@ -117,17 +121,21 @@ class Session:
         """Send, check and record a request. Its latency and timeout run from `due` (None: from now).
 
         Without `limits`, the plan's timeout bounds the request. When the timeout passes before a connection is free,
-        the request counts as lost and is not sent: its client would have given up.
+        the request counts as lost and is not sent: its client would have given up. One whose response comes later than
+        that, because it was sent late, is lost too.
         """
         started = self.clock.now()
         scheduled = started if due is None else due
-        left = scheduled + self.plan.traffic.timeout - started
+        timeout = self.plan.traffic.timeout
+        left = scheduled + timeout - started
         if left > 0:
-            response = await connection.send(request, limits or TimeLimits(left))
+            response = await connection.send(request, limits or TimeLimits(max(left, min(timeout, LEAST))))
         else:
             response = HttpResponse("timeout before sending", None, {}, 0, 0, reused=None, abandoned=False)
         finished = self.clock.now()
         result = CheckResult("lost", response.reason) if response.reason else check(response)
+        if result.outcome == "ok" and due is not None and finished > scheduled + timeout:
+            result = replace(result, outcome="lost", reason=LATE)
         row = LedgerRow(
             kind=kind,
             path=request.path,

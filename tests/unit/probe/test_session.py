@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from tests.probe_plans import example_plan
@@ -43,3 +44,34 @@ def test_waiting_for_a_time_ends_with_the_run(tmp_path: Path) -> None:
             return [*reached, await session.until(now + 3600), await session.until(now - 1)]
 
     assert asyncio.run(go()) == [True, True, False, False]
+
+
+def test_a_probe_that_is_behind_its_schedule_catches_up_and_counts_each_late_response_as_lost(tmp_path: Path) -> None:
+    async def go() -> list[LedgerRow]:
+        ended = asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.3)  # a connect that takes longer than what is left of the first request's timeout
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                while await reader.readuntil(b"\r\n\r\n"):
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            writer.close()
+            await writer.wait_closed()
+            ended.set()
+
+        async with await asyncio.start_server(answer, "127.0.0.1") as server:
+            port = server.sockets[0].getsockname()[1]
+            plan = example_plan(f"http://127.0.0.1:{port}", timeout=60.0)
+            target = await ProbeTarget.resolve(plan.url, plan.tls)
+            with Ledger(tmp_path / "ledger.jsonl") as ledger, Connection(target) as connection:
+                session = Session(plan, target, ledger, asyncio.Event())
+                request = HttpRequest("GET", "/hello")
+                now = session.clock.now()
+                due = (now - 59.9, now)
+                rows = [await session.send("get", request, connection, lambda _: CheckResult(), due=at) for at in due]
+            await ended.wait()
+            return rows
+
+    late, next_one = asyncio.run(go())
+    assert (late.outcome, late.reason, late.status) == ("lost", "response after the timeout", 200)
+    assert (next_one.outcome, next_one.connection) == ("ok", "keep-alive")
