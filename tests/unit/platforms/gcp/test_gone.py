@@ -13,7 +13,7 @@ from changeover.model.chain import Chain
 from changeover.model.instance import Address, Instance
 from changeover.platforms.gcp.api.groups import ManagedVm
 from changeover.platforms.gcp.platform import GcpPlatform
-from changeover.platforms.gcp.records import Records, Request, VmRecord
+from changeover.platforms.gcp.records import GroupRecord, Records, Request, TierRecord, VmRecord
 from changeover.ports import Unknown
 
 NAME = "web-v1-1"
@@ -62,6 +62,8 @@ class Group:
 
 
 def platform(folder: Path, group: Group) -> GcpPlatform:
+    link = "zones/z/instanceGroups/web"
+    Records(folder).keep_tiers({"web": TierRecord(1, {"web": GroupRecord(link, 80)}, (), "web")})
     return GcpPlatform(CHAIN, {}, {}, Records(folder), cast(Any, group), cast(Any, None), cast(Any, None))
 
 
@@ -72,10 +74,10 @@ def why(of: GcpPlatform) -> str:
 @pytest.mark.parametrize("actions", [[], ["DELETING"]])
 def test_a_vm_that_a_killed_controller_had_deleted_is_gone_for_the_next_one(tmp_path: Path, actions: list[str]) -> None:
     records = Records(tmp_path)
-    records.keep_vm(VmRecord(NAME, "web", "v1", "1", "10.0.0.1", URL, delete=Request("id", (NAME,), "op-1")))
+    records.keep_vm(VmRecord(NAME, "web", "v1", "web", "1", "10.0.0.1", URL, delete=Request("id", (NAME,), "op-1")))
     found = why(platform(tmp_path, Group(*actions)))
     assert bool(found) == (not actions or not CHAIN.tiers[0].update.count_deleting), found
-    records.keep_vm(VmRecord(NAME, "web", "v1", "1", "10.0.0.1", URL, delete=Request("id", (NAME,))))
+    records.keep_vm(VmRecord(NAME, "web", "v1", "web", "1", "10.0.0.1", URL, delete=Request("id", (NAME,))))
     assert why(platform(tmp_path, Group("NONE"))) == "", "it was killed before the call"
 
 
