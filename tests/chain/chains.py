@@ -358,13 +358,13 @@ class SlowUpload:
 
 
 def until(look: Callable[[], Seen | None], what: str, patience: float = PATIENCE) -> Seen:
-    """Look until there is something to see. Looking takes time of its own: no pause is needed between looks."""
+    """Look until there is something to see, with a short pause between looks: what is awaited needs the cores, too."""
     deadline = time.monotonic() + patience
     while True:
         if found := look():
             return found
         assert time.monotonic() < deadline, f"waited {patience:.0f} s in vain for {what}"
-        os.sched_yield()
+        time.sleep(0.02)
 
 
 def running_in(folder: Path) -> dict[int, str]:

@@ -48,7 +48,7 @@ def own_chain(folder: Path, *changes: Callable[[Said], None], example: Path = EX
 
 def nothing_left(folder: Path) -> None:
     """Insist that no process works in that folder. One that was killed a moment ago may still be going."""
-    until(lambda: not running_in(folder), f"nothing running in {folder}, but: {running_in(folder)}", patience=3)
+    until(lambda: not running_in(folder), f"nothing running in {folder}, but: {running_in(folder)}")
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ def test_an_http2_client_loses_nothing_while_the_edge_is_rolled(rolled: Chain) -
     counts = []
 
     def ask() -> None:
-        with http2.Client(rolled.edge_url, trust(rolled.ca_file), timeout=10) as client:
+        with http2.Client(rolled.edge_url, trust(rolled.ca_file), timeout=40) as client:
             try:
                 while not stop.is_set():
                     for answer in client.get(["/hello", "/blob/2000", "/hello"]):
@@ -43,7 +43,7 @@ def test_an_http2_client_loses_nothing_while_the_edge_is_rolled(rolled: Chain) -
     finally:
         stop.set()
         for client in clients:
-            client.join(10)
+            client.join(40)
     assert not wrong
     assert set(versions) == {"v1", "v2"}
     assert len(counts) == len(clients)

@@ -37,7 +37,7 @@ def at_rest(chain: Chain, goal: str) -> None:
     chain.serves("runtime", goal)
     balancer = json.loads((chain.state / "platform.json").read_text())["pid"]
     known = {i["pid"] for i in told["instances"]} | {told["keeper_pid"], balancer}
-    until(lambda: set(running_in(chain.state)) == known, f"nothing but {known}", patience=3)
+    until(lambda: set(running_in(chain.state)) == known, f"nothing but {known}")
 
 
 def unknown(chain: Chain) -> set[str]:

@@ -90,7 +90,7 @@ def test_a_chain_at_rest_is_rolled_healed_and_taken_down(older: Chain) -> None:
     older.until(lambda told: victim["name"] not in seen(told) and len(seen(told)) == 3, "a replacement")
 
     assert len(older.down()["stopped"]) == 3
-    until(lambda: not running_in(older.state), "nothing running", patience=3)
+    until(lambda: not running_in(older.state), "nothing running")
 
 
 def test_a_canary_whose_controller_was_killed_is_promoted_to_its_end(older: Chain) -> None:

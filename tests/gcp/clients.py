@@ -82,7 +82,7 @@ class ZonalGroup:
         return self._operations.wait(**self._here, operation=operation.name)
 
     def wait(self, operation: Any) -> Any:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 40
         while operation.status != compute_v1.Operation.Status.DONE:
             assert time.monotonic() < end
             operation = self.wait_once(operation)
@@ -133,7 +133,7 @@ class RegionalGroup:
         return self._managers.resize_unary(**self._name, size=size)
 
     def wait(self, operation: Any) -> Any:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 40
         while operation.status != compute_v1.Operation.Status.DONE:
             assert time.monotonic() < end
             operation = self._operations.wait(**self._here, operation=operation.name)

@@ -112,7 +112,7 @@ def running(world: Json, folder: Path) -> Iterator[Fake]:
 T = TypeVar("T")
 
 
-def until(question: Callable[[], T], what: str, deadline: float = 30) -> T:
+def until(question: Callable[[], T], what: str, deadline: float = 60) -> T:
     """The first answer that is true."""
     end = time.monotonic() + deadline
     while not (answer := question()):

@@ -34,7 +34,7 @@ class Traffic:
 
     def _get(self) -> None:
         while not self._ends.is_set():
-            line = http.client.HTTPConnection(self._host, self._port, timeout=10)
+            line = http.client.HTTPConnection(self._host, self._port, timeout=40)
             try:
                 line.request("GET", "/")
                 self._note("GET", str(line.getresponse().status))

@@ -26,7 +26,7 @@ import uvicorn
 from tests.kong.double import JSON, OCCURRED, SERVER, Answer, Node, NotRecorded
 
 HOST = "127.0.0.1"
-PATIENCE = 20.0
+PATIENCE = 40.0
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Trusts no authority, and costs nothing: reading what the system trusts takes as long as a whole test."""
 ADMIN = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Credentials": "true", "X-Kong-Admin-Latency": "5"}

@@ -18,7 +18,7 @@ from changeover.hops.kong.document import SPREADING_COOKIE, KongTarget, with_tar
 from changeover.model.instance import Address
 
 CLIENTS = 60
-PATIENCE = 30.0
+PATIENCE = 40.0
 
 
 @pytest.fixture

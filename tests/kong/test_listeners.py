@@ -57,7 +57,7 @@ def test_clients_name_nothing_and_get_no_control_answer(node: Running) -> None:
             at = f"http://{node.instance.address}"
             for path in (*HIDDEN, "//readyz", "/readyz?a=b", "/%72eadyz"):
                 assert (await client.get(f"{at}{path}")).status_code == 404, path
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(40):
                 while (await client.get(f"{at}/", headers={**NAMED, **SMUGGLED, "X-Marked": "yes"})).status_code != 200:
                     await asyncio.sleep(0.02)
 
@@ -101,7 +101,7 @@ http {{ access_log off; server {{
 
     async def story() -> None:
         command = (binary.find().path, "-p", ".", "-c", "nginx.conf", "-e", "stderr")
-        async with started(tmp_path, *command), httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(20):
+        async with started(tmp_path, *command), httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(40):
             url = f"http://127.0.0.1:{port}/status/ready"
             while True:
                 with contextlib.suppress(httpx.TransportError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -71,7 +70,6 @@ class Envoy:
         try:
             return httpx.get(f"http://{self.admin}/ready", **CLIENT).status_code == 200 or None
         except httpx.HTTPError:
-            os.sched_yield()
             return None
 
     def kill(self) -> None:

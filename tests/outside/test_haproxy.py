@@ -40,7 +40,7 @@ def nodes(tmp_path: Path) -> Iterator[list[Haproxy]]:
 def answers(node: Haproxy, times: int = 12) -> Counter[str]:
     found = Counter[str]()
     for _ in range(times):
-        connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=40)
         connection.request("GET", "/")
         response = connection.getresponse()
         found[response.read().decode() if response.status == 200 else str(response.status)] += 1

@@ -178,7 +178,7 @@ def gets(port: int) -> Iterator[Counter[str]]:
         yield found
     finally:
         end.set()
-        thread.join(30)
+        thread.join(40)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from changeover.kit.sockets import free_port
 from changeover.uploads import CompletedUpload, FileStore, Forbidden, Response, Uploads
 
-PATIENCE = 30.0
+PATIENCE = 40.0
 ROOT = Path(__file__).parents[2]
 APP = "tests.process.asgi_servers:app"
 COMMANDS = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,7 @@ from changeover.platforms.local import haproxy
 from changeover.ports import Unknown
 
 HOST = "127.0.0.1"
-PATIENCE = 20.0
+PATIENCE = 40.0
 
 
 # -- instances -------------------------------------------------------------------------------------------------------
@@ -90,7 +89,7 @@ class Client:
 
     async def get(self, at: Address, path: str = "/") -> str:
         """Who answered. Anything but 200 is an error."""
-        async with asyncio.timeout(3 * PATIENCE):
+        async with asyncio.timeout(2 * PATIENCE):
             reader, writer = await asyncio.open_connection(at.host, at.port, local_addr=(self.source, 0))
             try:
                 return await self.get_on(reader, writer, path)
@@ -225,5 +224,5 @@ async def through_envoys(
         async with asyncio.timeout(PATIENCE):
             for node in there:
                 while await hop.not_ready(node):
-                    os.sched_yield()
+                    await asyncio.sleep(0.02)
         yield Balancer(tuple(node.address for node in there), router, tuple(there))

@@ -40,7 +40,7 @@ class App:
         self.address = (match[1], int(match[2]))
         self.shared = shared
         self.lame_duck_file = lame_duck_file
-        self.client = httpx.Client(base_url=f"http://{match[1]}:{match[2]}", trust_env=False, timeout=10)
+        self.client = httpx.Client(base_url=f"http://{match[1]}:{match[2]}", trust_env=False, timeout=40)
 
     def get(self, path: str) -> httpx.Response:
         return self.client.get(path)
@@ -62,7 +62,7 @@ class Raw:
     """A connection written to byte by byte."""
 
     def __init__(self, app: App) -> None:
-        self.socket = socket.create_connection(app.address, timeout=10)
+        self.socket = socket.create_connection(app.address, timeout=40)
 
     def __enter__(self) -> Raw:
         return self
@@ -102,9 +102,10 @@ def running(folder: Path, instance: str = "runtime-1", largest_file: int | None 
 
 def until(done: Callable[[], bool]) -> None:
     """Wait for something another process does. The deadline is for a broken one."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     while not done():
         assert time.monotonic() < deadline, "never happened"
+        time.sleep(0.02)
 
 
 def assert_problem(answer: httpx.Response, status: int) -> None:
@@ -120,7 +121,7 @@ def memory(app: App, field: str) -> int:
 
 def refuses(app: App) -> bool:
     try:
-        socket.create_connection(app.address, timeout=10).close()
+        socket.create_connection(app.address, timeout=40).close()
     except ConnectionRefusedError:
         return True
     except ConnectionResetError:  # it was queued on the listener as that closed

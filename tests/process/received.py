@@ -15,7 +15,7 @@ from changeover.uploads.dialects.public_url import PublicUrl
 from changeover.uploads.server.body import ReceiveTiming
 from changeover.uploads.server.receive import Receiver
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 PARTIAL = "application/partial-upload"
 PART = 4_000_000
 PARTS = 5

@@ -21,7 +21,7 @@ from changeover.uploads import CompletedUpload, FileStore, Response
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.server.receive import Receiver
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 SEGMENTED = (RoutePattern(b"POST", b"/upload"),)
 
 

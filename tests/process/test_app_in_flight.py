@@ -125,7 +125,7 @@ def test_asked_to_stop_it_finishes_the_upload_in_flight_and_takes_nothing_new(ow
         raw.send(bytes(600_000))
         status, _, body = raw.answer("POST")
     assert (status, json.loads(body)["bytes"]) == (201, 1_000_000)
-    assert own.process.wait(10) == 0
+    assert own.process.wait(40) == 0
     assert own.process.stderr is not None
     assert own.process.stderr.read() == "runtime-1 (v1): stopped\n"
 
@@ -133,7 +133,7 @@ def test_asked_to_stop_it_finishes_the_upload_in_flight_and_takes_nothing_new(ow
 def test_an_idle_instance_stops_at_once(own: App) -> None:
     own.get("/hello")
     own.process.send_signal(signal.SIGTERM)
-    assert own.process.wait(10) == 0
+    assert own.process.wait(40) == 0
 
 
 def test_eight_large_uploads_at_once_take_little_memory(own: App) -> None:

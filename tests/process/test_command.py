@@ -44,7 +44,7 @@ def test_only_the_end_of_the_output_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_command_is_killed_at_its_deadline(tmp_path: Path) -> None:
-    result = run("echo started; exec sleep 1000", tmp_path, timeout=0.3)
+    result = run("echo started; exec sleep 1000", tmp_path, timeout=2)
     assert (result.code, result.output) == (None, b"started\n")
 
 
@@ -60,7 +60,7 @@ def test_a_cancelled_caller_leaves_no_process(tmp_path: Path) -> None:
         running = asyncio.create_task(
             run_command(["sh", "-c", script], stdin=b"", cwd=tmp_path, env=dict(os.environ), timeout=60, keep=10)
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not (tmp_path / "pid").exists():
                 await asyncio.sleep(0.01)
         running.cancel()

@@ -72,7 +72,7 @@ def states(chain: Chain) -> list[str]:
 
 def get(chain: Chain) -> None:
     with contextlib.suppress(httpx.HTTPError):
-        httpx.get(chain.edge_url, trust_env=False, timeout=5)
+        httpx.get(chain.edge_url, trust_env=False, timeout=40)
 
 
 def test_a_version_that_dies_at_its_first_request_is_undone_while_old_instances_serve(chain: Chain) -> None:
@@ -131,11 +131,11 @@ def test_a_restart_starts_the_code_that_is_on_disk_now_and_breaks_no_request(cha
     roll = chain.start("roll", "web", "--restart", "--json")
     answers = []
     while roll.process.poll() is None:
-        answers.append(httpx.get(chain.edge_url, trust_env=False, timeout=5).status_code)
+        answers.append(httpx.get(chain.edge_url, trust_env=False, timeout=40).status_code)
     told = roll.end(0).json
     assert (told["from"], told["to"], told["restart"], told["outcome"]) == ("v1", "v1", True, "completed")
     assert set(answers) == {200}
-    assert httpx.get(chain.edge_url, trust_env=False, timeout=5).text == "new code"
+    assert httpx.get(chain.edge_url, trust_env=False, timeout=40).text == "new code"
     after = pids(chain)
     assert len(after) == 2
     assert not after & before
@@ -151,7 +151,7 @@ def test_while_no_instance_is_ready_requests_are_answered_by_those_that_run(chai
     unready.touch()
     try:
         until(lambda: states(chain) == ["0", "0"], "HAProxy to find no instance ready")
-        answers = [httpx.get(chain.edge_url, trust_env=False, timeout=5).status_code for _ in range(20)]
+        answers = [httpx.get(chain.edge_url, trust_env=False, timeout=40).status_code for _ in range(20)]
         assert answers == [200] * 20
     finally:
         unready.unlink()

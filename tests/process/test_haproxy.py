@@ -70,7 +70,7 @@ def run(
             pid, born = process.spawn(launch.argv, home=folder, env=dict(os.environ))
             try:
                 while await hop.not_ready(instance):
-                    os.sched_yield()
+                    await asyncio.sleep(0.02)
                 await story(Tier(hop, replace(instance, pid=pid, born=born), behind))
             finally:
                 process.kill_session(pid, born, folder)
@@ -221,7 +221,7 @@ def test_a_slow_upload_is_in_flight_until_its_response_and_a_soft_stop_waits_for
             assert tier.instance.born is not None
             process.send(tier.instance.pid, tier.instance.born, tier.hop.traits.stop_signal)
             while not await tier.hop.not_ready(tier.instance):
-                os.sched_yield()
+                await asyncio.sleep(0.02)
             writer.write(BODY[size // 2 : size])
             assert b" 200 " in await reader.read()
         while process.is_alive(tier.instance.pid, tier.instance.born):

@@ -34,7 +34,7 @@ from changeover.platforms.local import tls
 from changeover.ports import Hop, RoutesInward
 
 HOST = "127.0.0.1"
-PATIENCE = 30.0
+PATIENCE = 40.0
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:

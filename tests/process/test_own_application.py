@@ -56,7 +56,7 @@ def asking(chain: Chain) -> Iterator[list[str]]:
         yield answers
     finally:
         enough.set()
-        client.join(20)
+        client.join(40)
 
 
 def test_on_a_terminal_init_asks_and_an_empty_answer_takes_the_default(tmp_path: Path) -> None:

@@ -22,12 +22,13 @@ def tier(panic: str | None, affinity: str | dict[str, str] = "none") -> Tier:
 
 
 async def until_admitted(balancer: Balancer, members: list[Instance], *admitted: bool) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         names = [member.name for member in members]
         while True:
             seen = await balancer.router.membership(frozenset(names))
             if [seen[name].admitted for name in names] == list(admitted):
                 return
+            await asyncio.sleep(0.02)
 
 
 async def statuses(balancer: Balancer, count: int) -> set[str]:
@@ -43,9 +44,9 @@ async def statuses(balancer: Balancer, count: int) -> set[str]:
 
 async def until_answered_by(balancer: Balancer, *names: str) -> None:
     """One failed check is not enough for a router, but enough for it not to count as admitted."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while await statuses(balancer, 20) != set(names):
-            pass
+            await asyncio.sleep(0.02)
 
 
 @STARTS

@@ -64,7 +64,7 @@ def serves(port):
     except OSError:
         return False
 def until(look):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 40
     while not look():
         assert time.monotonic() < deadline
         time.sleep(0.02)

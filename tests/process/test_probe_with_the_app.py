@@ -37,7 +37,7 @@ def running(instance: str, version: str, shared: Path) -> Iterator[int]:
             yield int(match[1])
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            process.wait(timeout=40)
 
 
 @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class Spawned:
     def lines(self, number: int) -> list[str]:
         """The first so many lines of output, once they are there."""
         while self.log.read_text().count("\n") < number:
-            os.sched_yield()
+            time.sleep(0.02)
         return self.log.read_text().splitlines()
 
     def ended(self) -> None:
@@ -178,7 +179,7 @@ def test_a_daemon_that_left_session_and_folder_is_found_also_after_its_home_was_
     spawned = Spawned(home, LEAVES)
     spawned.ended()
     while not (home / "left").exists() or not (home / "left").read_text().endswith(" "):
-        os.sched_yield()
+        time.sleep(0.02)
     daemon = int((home / "left").read_text())
     assert not process.is_alive(spawned.pid, spawned.started)
     assert process.session_alive(spawned.pid, spawned.started, home)

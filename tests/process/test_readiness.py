@@ -69,7 +69,7 @@ async def is_asked(balancer: Balancer) -> None:
         for one in bad.values():
             await balancer.router.admit(one, 100)
         await balancer.admits(good)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while not all(len(one.agents) > 2 for one in others.values()):
                 await asyncio.sleep(0.02)
         seen = await balancer.router.membership(frozenset(one.name for one in bad.values()))

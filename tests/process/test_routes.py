@@ -127,7 +127,7 @@ def run(
             (folder / "nginx.conf").write_text(launch.files["nginx.conf"])
             async with started(folder, *launch.argv), asyncio.timeout(PATIENCE):
                 while await hop.not_ready(instance):
-                    os.sched_yield()
+                    await asyncio.sleep(0.02)
                 await story(Edge(instance.address, behind, folder, client))
 
     asyncio.run(go(behind or Behind()))

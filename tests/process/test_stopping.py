@@ -41,7 +41,7 @@ async def started(folder: Path, **template: Any) -> AsyncIterator[tuple[wiring.W
         wired = wiring.wire(file, folder / "state", client)
         instance = await wired.platform.create("runtime-v1-1", wired.chain.tiers[0], "v1")
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(40):
                 while not (Path(instance.directory) / "up").exists():
                     await asyncio.sleep(0.01)
             yield wired, instance
@@ -51,7 +51,7 @@ async def started(folder: Path, **template: Any) -> AsyncIterator[tuple[wiring.W
 
 async def stop(wired: wiring.Wired, instance: Instance) -> None:
     await wired.platform.stop(instance, *wired.runtime.stop_of(instance))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while not await wired.platform.gone([instance], [instance.name]):
             await asyncio.sleep(0.01)
 

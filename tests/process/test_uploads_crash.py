@@ -70,7 +70,7 @@ class Server:
         return self._process.stdout.readline().strip()
 
     def close(self) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=40)
         self.listening.close()
 
 

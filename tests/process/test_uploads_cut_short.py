@@ -21,7 +21,7 @@ from changeover.uploads import CompletedUpload, FileStore, Response
 from changeover.uploads.core.engine import Engine
 from changeover.uploads.core.manifest import Manifest, UploadState
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 TUS = {"Tus-Resumable": "1.0.0"}
 SERVERS = ["receive", "h11", "httptools"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("gunicorn", reason="gunicorn is not installed; make setup installs it")
-PATIENCE = 20.0
+PATIENCE = 40.0
 APPEND = {"Upload-Offset": "0", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
 
 

@@ -18,7 +18,7 @@ import pytest
 from tests.process.test_uploads_crash import Client, Server
 from tests.unit.uploads.buckets import amazon
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 WHOLE = bytes(range(20))
 PARTIAL = "application/partial-upload"
 
