@@ -24,7 +24,6 @@ LONGEST = (
     "gcp/test_roll_faults.py",
     "chain/test_guard.py",
     "gcp/test_kills.py",
-    "gcp/test_demo.py",
     "gcp/test_real_agent.py",
     "chain/test_own_proxies.py",
     "gcp/test_roll.py",

@@ -45,7 +45,9 @@ def chain(tmp_path: Path) -> Iterator[Chain]:
 BEHIND: dict[str, tuple[Said, ...]] = {"haproxy": (), "envoy": (GATEWAY,)}
 
 
-@pytest.mark.parametrize(("behind", "counts"), [("haproxy", True), ("envoy", True), ("envoy", False)])
+@pytest.mark.parametrize(
+    ("behind", "counts"), [("haproxy", True), ("envoy", False), pytest.param("envoy", True, marks=pytest.mark.soak)]
+)
 def test_slow_uploads_to_three_workers_are_all_finished(chain: Chain, behind: str, counts: bool) -> None:
     write(chain, *BEHIND[behind], workers=3, counts=counts)
     chain.up()

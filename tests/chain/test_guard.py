@@ -69,6 +69,7 @@ def test_two_percent_of_500s_are_undone_by_the_shipped_guard_and_the_rollout_bre
     assert told["counts"]["upload"]["ok"] == told["counts"]["upload"]["sent"] > 0
 
 
+@pytest.mark.soak
 def test_a_slow_template_is_found_by_comparison_and_one_that_is_as_fast_passes(chain: Chain) -> None:
     """The condition of the shipped latency-not-worse, asked every second instead of every five."""
     p90 = {"name": "p90", "source": "probe", "measure": "latency", "against_baseline": True, "margin": 5}
@@ -113,6 +114,7 @@ def test_without_data_a_rollout_is_paused_and_goes_back_when_asked(chain: Chain)
     assert roll.end(1).json["outcome"] == "undone"
 
 
+@pytest.mark.soak
 def test_a_canary_step_without_a_request_to_the_new_version_is_paused_and_says_so(chain: Chain) -> None:
     """A probe writes rows, of another server: no request of a client reaches the canary."""
     broken = {"name": "broken", "source": "probe", "measure": "broken_requests", "at_most": 0}

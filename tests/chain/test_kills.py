@@ -76,7 +76,7 @@ def test_a_roll_that_is_stopped_at_any_write_is_carried_to_its_end(
     ("strategy", "what", "number"),
     [
         ("rolling", "before", 5),
-        ("canary", "after", 5),
+        pytest.param("canary", "after", 5, marks=pytest.mark.soak),
         ("blue-green", "before", 6),
         *(pytest.param(strategy, "after", 4, marks=pytest.mark.soak) for strategy in STRATEGIES),
     ],

@@ -100,6 +100,7 @@ def test_a_mistake_is_named_by_file_and_line_before_anything_starts(chain: Chain
     assert not list((chain.folder / "other/instances").glob("*/instance.json"))
 
 
+@pytest.mark.soak
 def test_the_same_restarts_without_a_drain_lose_requests(tmp_path: Path) -> None:
     """The control: the traffic above notices what a rollout would break."""
     with example(tmp_path) as chain:

@@ -85,14 +85,23 @@ def test_a_renewed_certificate_is_served_to_new_connections_without_a_roll(chain
             assert client.get("/hello").status_code == 200  # over the connection from before
 
 
-def test_every_tier_is_rolled_under_traffic_without_a_lost_request(chain: Chain) -> None:
+@pytest.mark.parametrize(
+    "tiers",
+    [
+        ("gateway", "l4", "edge"),
+        pytest.param(("runtime", "gateway", "l7", "l4", "edge"), marks=pytest.mark.soak),
+    ],
+    ids=["one of each kind", "every tier"],
+)
+def test_tiers_are_rolled_under_traffic_without_a_lost_request(chain: Chain, tiers: tuple[str, ...]) -> None:
     probe = chain.start("probe", *TRAFFIC, "--json")
     probe.says(" in flight")
-    for tier in ("runtime", "gateway", "l7", "l4", "edge"):
-        assert chain.roll(tier, "v2")["outcome"] == "completed"
+    goals = {tier: chain.other(tier) for tier in tiers}
+    for tier in tiers:
+        assert chain.roll(tier, goals[tier])["outcome"] == "completed"
     done = probe.signal(signal.SIGTERM).end(code=0)
     assert done.json["lost"] == 0
-    chain.serves("edge", "v2")
+    chain.serves("edge", goals["edge"])
 
 
 @pytest.mark.parametrize(
@@ -111,6 +120,7 @@ def test_a_mistake_is_named_by_file_before_anything_starts(chain: Chain, name: s
     assert not list((chain.folder / "other/instances").glob("*/instance.json"))
 
 
+@pytest.mark.soak
 def test_the_same_restarts_without_a_drain_lose_requests(tmp_path: Path) -> None:
     """The control: the traffic above notices what a rollout would break."""
     with example(tmp_path) as chain:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests.gcp.demo.__main__ import Traffic, roll_by_changeover, roll_by_updater, run
 
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(400)]  # eight VMs, an agent on each: two cores are busy with them
+
 SMALL = Traffic(rate=20, uploads=2, upload_size="2MB", upload_seconds=6.0)
 
 
@@ -21,7 +23,6 @@ def test_the_updater_of_a_group_without_draining_loses_uploads(tmp_path: Path) -
     assert result.code == 3, result.probe["summary"]
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("number", range(1, 6))
 def test_the_whole_demo_loses_nothing(number: int, tmp_path: Path) -> None:
     result = run("ours", roll_by_changeover, drain=300, traffic=Traffic(), folder=tmp_path / "own")

@@ -13,7 +13,10 @@ import pytest
 from tests.gcp.fakes import Fake, running
 from tests.gcp.worlds import ZONE, world
 
-pytestmark = pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed"),
+    pytest.mark.timeout(300),  # gcloud takes seconds to start
+]
 MANAGED = ("compute", "instance-groups", "managed")
 IN_ZONE = f"--zone={ZONE}"
 
@@ -31,7 +34,7 @@ def gcloud(fake: Fake, *words: str) -> str:
         env={**os.environ, **fake.environment()},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -19,7 +19,6 @@ pytestmark = pytest.mark.timeout(300)  # every command imports the client of Goo
 
 GROUPS = "instanceGroupManagers"
 SAMPLE = (
-    (f"{GROUPS}.patch", "after"),
     (f"{GROUPS}.createInstances", "after"),
     (f"{GROUPS}.deleteInstances", "after"),
 )

@@ -57,7 +57,7 @@ def roll(chain: GcpChain, fake: Fake, code: int = 0) -> str:
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        ("stockout", "ZONE_RESOURCE_POOL_EXHAUSTED"),
+        pytest.param("stockout", "ZONE_RESOURCE_POOL_EXHAUSTED", marks=pytest.mark.soak),
         pytest.param("quota", "QUOTA_EXCEEDED", marks=pytest.mark.soak),
     ],
 )
@@ -114,6 +114,7 @@ def test_an_update_of_another_tool_is_never_overwritten(chain: GcpChain, fake: F
     fake.call("PATCH", GROUP, {"versions": [{"instanceTemplate": was[0]}]}).raise_for_status()
 
 
+@pytest.mark.soak
 def test_a_group_that_another_client_resizes_during_a_roll_is_named(
     chain: GcpChain, fake: Fake, group: ZonalGroup
 ) -> None:

@@ -85,16 +85,28 @@ def serving(folder: Path, front: dict[str, Any], templates: dict[str, Any]) -> I
             found.run("down", code=None)
 
 
-def test_each_way_to_listen_is_rolled_into_the_others_without_a_lost_request(chain: Chain) -> None:
+@pytest.mark.parametrize(
+    "goals",
+    [
+        ("node", "unix-gunicorn", "gunicorn"),
+        pytest.param(
+            ("uvicorn", "node", "unix-gunicorn", "unix-uvicorn", "unix-node", "gunicorn"), marks=pytest.mark.soak
+        ),
+    ],
+    ids=["sample", "all"],
+)
+def test_each_way_to_listen_is_rolled_into_the_others_without_a_lost_request(
+    chain: Chain, goals: tuple[str, ...]
+) -> None:
     assert chain.get("/").text == "gunicorn"
     with asking(chain) as answers:
-        for goal in ("uvicorn", "node", "unix-gunicorn", "unix-uvicorn", "unix-node", "gunicorn"):
+        for goal in goals:
             assert chain.roll("app", goal)["outcome"] == "completed"
             server = goal.removeprefix("unix-")
             until(lambda server=server: answers[-1:] == [server], f"an answer of {goal}")  # type: ignore[misc]
             (instance,) = chain.instances("app", phase="admitted")
             assert instance["address"].endswith("/app.sock") is goal.startswith("unix-")
-    assert set(answers) == {"gunicorn", "uvicorn", "node"}
+    assert set(answers) == {goal.removeprefix("unix-") for goal in goals}
 
 
 def test_a_request_at_a_unix_socket_holds_the_drain_until_it_is_answered(chain: Chain) -> None:
@@ -102,6 +114,7 @@ def test_a_request_at_a_unix_socket_holds_the_drain_until_it_is_answered(chain: 
     chain.roll("app", "unix-node")
     with ThreadPoolExecutor() as clients:
         slow = clients.submit(chain.get, "/slow")
+        until((chain.folder / "slow.seen").exists, "the request at its instance")
         rolled = chain.roll("app", "uvicorn")
         assert slow.result().text == "node"
     (left,) = [one for one in rolled["instances"] if one["template"] == "unix-node"]
