@@ -16,10 +16,13 @@ SETTLED = 2.0
 """Seconds until a certificate and a key that do not fit are refused: a renewal writes one after the other."""
 
 
-def read(files: Sequence[Path], now: float) -> tuple[str, str]:
-    """The text of the files, and why no server can use it: one of both is empty. `now`: seconds since 1970."""
+def read(files: Sequence[Path]) -> tuple[str, str]:
+    """The text of the files, and why no server can use it: one of both is empty.
+
+    An expired one can be used: an edge that starts with it is better than none.
+    """
     text, fault = _text(files)
-    fault = fault or fault_of(text, now)
+    fault = fault or fault_of(text)
     return ("", fault) if fault else (text, "")
 
 

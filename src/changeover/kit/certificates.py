@@ -7,10 +7,10 @@ import ssl
 from datetime import UTC, datetime
 
 
-def fault_of(pem: str, at: float) -> str:
+def fault_of(pem: str, at: float | None = None) -> str:
     """Why no server can use them, as OpenSSL reads them; empty: it can.
 
-    `pem`: the certificate, its chain and its key. `at`: seconds since 1970; a certificate is not used after its end.
+    `pem`: the certificate, its chain and its key. `at`: seconds since 1970; an end before that is a fault, too.
     """
     with os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "w") as file:
         file.write(pem)
@@ -24,6 +24,8 @@ def fault_of(pem: str, at: float) -> str:
             if error.reason == "KEY_VALUES_MISMATCH":
                 return "the key does not belong to the certificate"
             return "there is no certificate in PEM with a key without a password"
+    if at is None:
+        return ""
     from cryptography import x509  # here: it is large, and a certificate is read once in weeks
 
     end = x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc

@@ -41,6 +41,7 @@ def test_a_certificate_is_not_used_after_its_end() -> None:
     assert fault_of(pem, datetime(2026, 3, 4, 5, 5, tzinfo=UTC).timestamp()) == ""
     after = fault_of(pem, datetime(2026, 3, 4, 5, 7, tzinfo=UTC).timestamp())
     assert after == "the certificate has expired on 2026-03-04 05:06 UTC"
+    assert fault_of(pem) == ""
 
 
 def test_the_fingerprint_is_the_one_of_the_first_certificate() -> None:

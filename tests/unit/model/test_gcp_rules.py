@@ -75,6 +75,10 @@ def test_a_place_is_named_by_project_and_region_or_zone(platform: dict[str, str]
         ({"templates": {"v1": {"replicas": 3}}}, "templates.v1.instance_template: this key is missing"),
         ({"agent": {"token_env": "A", "token_file": "/b"}}, "not in both"),
         ({"name": "e" * 31, "templates": {"t" * 31: {"instance_template": "x"}}}, "63 characters"),
+        (
+            {"drain": {"long_lived": {"policy": "ask"}}},
+            "it fails because of the lame duck, which asks at the same time",
+        ),
     ],
 )
 def test_what_means_nothing_there_is_refused_with_what_would(keys: dict[str, Any], text: str) -> None:

@@ -8,7 +8,6 @@ for ten seconds, then the other. A renewal replaces only the file that nginx doe
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from changeover.hops.certificate_files import read
@@ -35,7 +34,7 @@ def files(tls: Certificate) -> tuple[Path, Path]:
 
 def first(*files: Path) -> dict[str, str]:
     """Both files of an instance that starts. Raises CannotStart."""
-    pem, fault = read(files, time.time())
+    pem, fault = read(files)
     if fault:
         raise CannotStart(f"the certificate {files[0]} cannot be served: {fault}")
     return dict.fromkeys(FILES, pem)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trustme
 from tests.unit.hops.contexts import launch_context
 
-from changeover.hops.nginx.certificate import FILES, MAP, MARGIN, PERIOD, replace
+from changeover.hops.nginx.certificate import FILES, MAP, MARGIN, PERIOD, first, replace
 from changeover.hops.nginx.hop import NginxHttp
 from changeover.hops.nginx.settings import HttpSettings
 from changeover.model.instance import PRIVATE
@@ -62,6 +63,14 @@ def test_a_renewal_is_done_after_two_periods(home: Path) -> None:
 def test_an_instance_without_such_files_is_left_alone(tmp_path: Path) -> None:
     assert not replace(tmp_path, "new", PERIODS[0] + PERIOD / 2)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_instance_starts_with_a_certificate_that_has_expired(tmp_path: Path) -> None:
+    """Clients can see that. An edge that does not start after a reboot serves none of them."""
+    made = trustme.CA().issue_cert("a.example", not_after=datetime(2020, 1, 1, tzinfo=UTC))
+    made.cert_chain_pems[0].write_to_path(tmp_path / "a.pem")
+    made.private_key_pem.write_to_path(tmp_path / "a.key")
+    assert set(first(tmp_path / "a.pem", tmp_path / "a.key")) == set(FILES)
 
 
 def test_an_instance_does_not_start_with_a_key_of_another_certificate(tmp_path: Path) -> None:
