@@ -25,6 +25,7 @@ from changeover.conf import (
 )
 from changeover.conf.document import Document
 from changeover.conf.nginx import reader as nginx
+from changeover.conf.place import Unreadable
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,17 @@ class Reader:
     name: str
     recognises: Callable[[str, str], bool]
     read: Callable[[str, str], tuple[Document, ...]]
+
+
+def _with_pods(text: str, file: str) -> tuple[Document, ...]:
+    """Resources of Google Cloud. In a file of manifests, pods stand beside those of Config Connector."""
+    pods = kubernetes.read(text, file) if kubernetes.recognises(text, file) else ()
+    try:
+        return (*google.read(text, file), *pods)
+    except Unreadable:
+        if pods:
+            return pods  # it only names an address of the API
+        raise
 
 
 NGINX = Reader("nginx", nginx.recognises, nginx.read)
@@ -52,7 +64,7 @@ READERS: tuple[Reader, ...] = (
     Reader(
         "Google Cloud: gcloud describe and list (JSON, YAML), Config Connector, terraform show -json",
         google.recognises,
-        google.read,
+        _with_pods,
     ),
     Reader("Kubernetes manifests", kubernetes.recognises, kubernetes.read),
     Reader("Kong: kong.conf, KONG_* variables, declarative configuration, decK", kong.recognises, kong.read),

@@ -146,3 +146,25 @@ def test_a_patch_and_a_template_are_refused(text: str, what: str) -> None:
 )
 def test_what_has_no_pods_is_not_recognised(text: str) -> None:
     assert not recognises(text, "a.yaml")
+
+
+SERVICE = """\
+apiVersion: compute.cnrm.cloud.google.com/v1beta1
+kind: ComputeBackendService
+metadata: {name: web}
+spec: {protocol: HTTP, timeoutSec: 60}
+---
+"""
+POD = "apiVersion: v1\nkind: Pod\nspec: {containers: [{name: a, image: b, ports: [{containerPort: 80}], args: [%s]}]}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        (SERVICE + POD % "x", {"K8S01", "GCP06"}),
+        (POD % "--url=https://www.googleapis.com/compute/v1/", {"K8S01"}),
+    ],
+)
+def test_pods_are_read_beside_resources_of_config_connector(text: str, rules: set[str]) -> None:
+    found = {one.rule.id for one in audited({"all.yaml": text}).of(Outcome.VIOLATED)}
+    assert found & {"K8S01", "GCP06"} == rules
