@@ -8,10 +8,13 @@ for ten seconds, then the other. A renewal replaces only the file that nginx doe
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from changeover.hops.certificate_files import read
-from changeover.hops.nginx.settings import Certificate
+from changeover.hops.nginx.own_tree import OwnTree, everything, is_fixed
+from changeover.hops.nginx.settings import Certificate, OwnConfig
 from changeover.kit.files import write_whole
 from changeover.model.instance import PRIVATE
 from changeover.ports import CannotStart
@@ -57,3 +60,17 @@ def replace(folder: Path, pem: str, now: float) -> bool:
     owner = files[idle].stat()
     write_whole(files[idle], pem, mode=0o600, owner=(owner.st_uid, owner.st_gid))
     return old[1 - idle] == pem
+
+
+def named(config: OwnConfig) -> tuple[Path, ...]:
+    """The certificates that a configuration of the user's own has nginx read when it starts, where they are."""
+    values = (one.values[0] for one in everything(OwnTree(config).main) if one.name == "ssl_certificate" and one.values)
+    return tuple(dict.fromkeys(Path(value) for value in values if is_fixed(value) and value.startswith("/")))
+
+
+def renewed_since_start(certificates: Iterable[Path], folder: Path) -> list[Path]:
+    """Those that were written after the instance of that folder was started."""
+    with contextlib.suppress(FileNotFoundError):  # the record goes with the instance, and a file with its renewal
+        started = (folder / "instance.json").stat().st_mtime
+        return [one for one in certificates if one.stat().st_mtime > started]
+    return []

@@ -43,9 +43,33 @@ class _Nginx:
         self._client = client
         self._templates: Mapping[str, Any] = {}
         self._renewed = CertificateFiles()
+        self._named: dict[str, tuple[Path, ...]] = {}
+        """Template -> certificates of a configuration of the user's own."""
+        self._reported: set[tuple[str, Path]] = set()
 
     def learn(self, templates: Mapping[str, Any]) -> None:
         self._templates = templates
+
+    async def renew(self, instance: Instance, now: float) -> Sequence[str]:
+        settings = self._templates.get(instance.template)
+        if settings is None:
+            return ()
+        if settings.config is None:
+            return self._renewed_here(settings, instance, now)
+        if instance.template not in self._named:
+            self._named[instance.template] = certificate.named(settings.config)
+        late = certificate.renewed_since_start(self._named[instance.template], Path(instance.directory))
+        new = [file for file in late if (instance.name, file) not in self._reported]
+        self._reported |= {(instance.name, file) for file in new}
+        return [
+            f"the certificate {file} was renewed, and this instance serves the earlier one: nginx reads it when it "
+            f"starts. `changeover roll {instance.tier} --restart` replaces the instances"
+            for file in new
+        ]
+
+    def _renewed_here(self, settings: Any, instance: Instance, now: float) -> Sequence[str]:
+        """Of a generated configuration."""
+        return ()
 
     async def not_ready(self, instance: Instance, timeout: float = TIMEOUT) -> str:
         return await not_ok(self._client, f"http://{instance.control}{READY_PATH}", timeout)
@@ -137,9 +161,8 @@ class NginxHttp(_Nginx):
     def _generated(self, settings: HttpSettings, context: LaunchContext, nginx: NginxBinary) -> str:
         return http_conf(settings, context, nginx, as_root=os.geteuid() == 0, descriptors=descriptors.hard_limit())
 
-    async def renew(self, instance: Instance, now: float) -> Sequence[str]:
-        settings = self._templates.get(instance.template)
-        if settings is None or not settings.tls:
+    def _renewed_here(self, settings: Any, instance: Instance, now: float) -> Sequence[str]:
+        if not settings.tls:
             return ()
         pem, fault = self._renewed.usable(certificate.files(settings.tls), now)
         if pem and certificate.replace(Path(instance.directory), pem, now):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+from dataclasses import replace as replace_in
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 import trustme
-from tests.unit.hops.contexts import launch_context
+from tests.unit.hops.contexts import instance, launch_context
 
 from changeover.hops.nginx.certificate import FILES, MAP, MARGIN, PERIOD, first, replace
 from changeover.hops.nginx.hop import NginxHttp
@@ -86,3 +90,24 @@ def test_an_instance_does_not_start_with_a_key_of_another_certificate(tmp_path: 
     made.private_key_pem.write_to_path(tmp_path / "a.key")
     assert set(launch.private()) == set(FILES)
     assert "PRIVATE KEY" not in repr(launch) + "".join(launch.files.values())
+
+
+def test_a_configuration_of_ones_own_whose_certificate_was_renewed_is_reported_once(tmp_path: Path) -> None:
+    """nginx has read it already: a restart of the tier is the way."""
+    file, home = tmp_path / "edge.pem", tmp_path / "edge-v1-1"
+    home.mkdir()
+    file.write_text("old")
+    (home / "instance.json").write_text("{}")
+    text = f"http {{ server {{ ssl_certificate {file}; ssl_certificate_key {file}; ssl_certificate own.pem; }} }}"
+    hop = NginxHttp(httpx.AsyncClient())
+    hop.learn({"v1": HttpSettings.model_validate({"config": {"path": "nginx.conf", "files": {"nginx.conf": text}}})})
+    one = replace_in(instance(), directory=str(home))
+    os.utime(file, (1000, 1000))
+    assert not asyncio.run(hop.renew(one, 0))
+    os.utime(file, (4e9, 4e9))
+    (report,) = asyncio.run(hop.renew(one, 0))
+    assert report.startswith(f"the certificate {file} was renewed, and this instance serves the earlier one")
+    assert "`changeover roll edge --restart`" in report
+    assert not asyncio.run(hop.renew(one, 0))
+    file.unlink()
+    assert not asyncio.run(hop.renew(replace_in(one, name="edge-v1-2"), 0))
