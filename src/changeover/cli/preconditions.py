@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
+from changeover.cli.cloud_audit import examined
 from changeover.cli.rendering.output import Output
 from changeover.doctor.diagnosis import Diagnosis
-from changeover.doctor.examine import examine
 from changeover.doctor.facts import UploadLoad
 from changeover.doctor.verdict import refusals, unknown, warnings
 from changeover.model.errors import ChangeoverError
@@ -20,7 +20,7 @@ async def findings(found: Wired, tiers: Collection[str]) -> list[Diagnosis]:
         return []
     here = [tier for tier in found.chain.tiers if tier.name in tiers]
     facts = await asyncio.gather(*(checkup.facts(tier, UploadLoad()) for tier in here))
-    return [one for its in facts for one in examine(its)]
+    return [one for its in facts for one in examined(its)]
 
 
 async def check_preconditions(output: Output, found: Wired, tiers: Collection[str]) -> None:

@@ -13,12 +13,12 @@ from rich.text import Text
 from changeover import chain_files
 from changeover.cli import exits
 from changeover.cli.chains import chain_file
+from changeover.cli.cloud_audit import examined
 from changeover.cli.frame import run, run_synchronous
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.options.values import size
 from changeover.cli.rendering.output import Output
 from changeover.doctor.diagnosis import Diagnosis, Severity
-from changeover.doctor.examine import examine
 from changeover.doctor.facts import UploadLoad
 from changeover.doctor.permissions import custom_role, needed
 from changeover.joining import gcp
@@ -73,7 +73,7 @@ async def _examine(output: Output, file: Path | None, state: Path, load: UploadL
     async with client() as http:
         checkup = gcp.checkup(parsed, http)
         for tier in parsed.chain.tiers:
-            found[tier.name] = examine(await checkup.facts(tier, load))
+            found[tier.name] = examined(await checkup.facts(tier, load))
     every = [one for tier in found.values() for one in tier]
     counts = Counter(one.severity for one in every)
     data = {
