@@ -60,7 +60,7 @@ class Demonstration:
     """Files that the example does not have, and its servers need."""
     bad_files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     good_files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Texts in place of those of the rule's examples: the same fault of another software."""
+    """Files in place of the rule's examples: the same fault of another software."""
     good: tuple[str, ...] = ()
     """Files of the bad example that are taken from the good one, where the rule finds several things in the bad one."""
     counts: str = ""
@@ -104,7 +104,10 @@ _NGINX_TIME = re.compile(r"\b(\w+_time(?:out)?)(\s+)(\d+)(ms|s|m|h|d)?(\s*;)")
 _HAPROXY_TIME = re.compile(r"^(\s*(?:hard-stop-after|timeout\s+\S+)\s+)(\d+)(ms|s|m|h|d)?()\s*$", re.MULTILINE)
 _ENVOY_TIME = re.compile(r"\b(\w+_timeout|timeout|max_stream_duration):(\s*)(\d+)s\b")
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_SECONDS = ("--graceful-timeout", "--timeout-graceful-shutdown", "--timeout", "-t", "--workers-kill-timeout")
+_SECONDS = {
+    *("--graceful-timeout", "--timeout-graceful-shutdown", "--workers-kill-timeout"),
+    *("--timeout", "-t", "--timeout-keep-alive"),
+}
 
 
 def scaled_nginx(text: str, scale: float) -> str:

@@ -49,8 +49,9 @@ class Proof:
 
 async def prove(rule: Rule, shown: Demonstration) -> Proof:
     """One demonstration of a rule. Raises ChangeoverError if its software is not installed or does not start."""
-    files = {**shown.besides, **rule.bad, **{name: rule.good[name] for name in shown.good}, **shown.bad_files}
-    kept = {**shown.besides, **rule.good, **shown.good_files}
+    taken = {name: rule.good[name] for name in shown.good}
+    files = {**shown.besides, **(shown.bad_files or {**rule.bad, **taken})}
+    kept = {**shown.besides, **(shown.good_files or rule.good)}
     runs = [
         asyncio.ensure_future(_run(rule, shown, files, {**rule.assume, **rule.assume_bad})),
         asyncio.ensure_future(_run(rule, shown, kept, rule.assume)),

@@ -17,6 +17,7 @@ from changeover.lab.demonstration import scaled_envoy, scaled_haproxy, scaled_ng
 from changeover.model.errors import fail
 
 _LISTEN = re.compile(r"\b(listen|bind)(\s+)(?:[\d.*]*:)?(\d+)\b")
+_OPTION = re.compile(r"--port (\d+)")
 _ADDRESS = re.compile(r"\b(\d+\.\d+\.\d+\.\d+):(\d+)\b")
 _SOCKET = re.compile(r"\baddress: ([\d.]+), port_value: (\d+)\b")
 """Of Envoy: a listener has the address 0.0.0.0 in every example."""
@@ -44,6 +45,8 @@ class Ports:
     def learn(self, text: str) -> None:
         for found in _LISTEN.finditer(text):
             self.listener(int(found[3]))
+        for found in _OPTION.finditer(text):
+            self.listener(int(found[1]))
         for found in _SOCKET.finditer(text):
             if found[1] == _EVERY:
                 self.listener(int(found[2]))
@@ -115,17 +118,20 @@ def envoy(file: str, text: str, scale: float, ports: Ports, folder: Path) -> tup
 def app(start: Command, arguments: Sequence[str], scale: float, ports: Ports) -> tuple[Sequence[str], int]:
     """The command, and the port at which it listens. Raises ChangeoverError where the server is not installed."""
     name = start.software or ""
-    port = ports.listener(0)
+    given = _OPTION.search(" ".join(arguments))
+    port = ports.listener(int(given[1]) if given else 0)
     if importlib.util.find_spec(name) is None:
         raise fail(f"{name} is not installed, and the example of this rule runs it", next=f"pip install {name}")
     made = "wsgi" if name == "gunicorn" and "asgi" not in arguments else "app"
+    host = next((number for number, word in enumerate(arguments) if word == "--host"), len(arguments))
+    arguments = (*arguments[:host], *arguments[host + 2 :])
     words = [
         f"changeover.lab.application:{made}" if ":" in one else one for one in scaled_words(tuple(arguments), scale)
     ]
     bind = {"gunicorn": ("--no-control-socket", "--bind"), "hypercorn": ("--bind",)}.get(name)
-    given = (*bind, f"127.0.0.1:{port}") if bind else ("--port", str(port))
+    place = (*bind, f"127.0.0.1:{port}") if bind else ("--port", str(port))
     kind = ("--interface", "asgi") if name == "granian" else ()
-    return (sys.executable, "-m", name, *words, *given, *kind), port
+    return (sys.executable, "-m", name, *words, *place, *kind), port
 
 
 def _listen(text: str) -> re.Match[str]:

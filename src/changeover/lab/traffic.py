@@ -85,6 +85,14 @@ async def after_pauses(stage: Stage) -> None:
         await stage.client.request("POST", body=100)
 
 
+async def after_almost_a_second(stage: Stage) -> None:
+    """Pairs of uploads with pauses around a second in between, at which the server gives up idle connections."""
+    for number in range(10):
+        await stage.client.request("POST", body=100)
+        await asyncio.sleep(0.9 + number * 0.015)
+        await stage.client.request("POST", body=100)
+
+
 async def on_every_second(stage: Stage) -> None:
     """GETs to each location, where every second connection to the servers behind is reset before it is read."""
     for origin in stage.origins:
