@@ -29,7 +29,7 @@ from changeover.cli.main import cli
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = REPOSITORY / "examples/01-four-tiers/chain.yaml"
 WITH_RELAY = REPOSITORY / "examples/02-upload-handover/chain.yaml"
-PATIENCE = 40.0
+PATIENCE = 60.0
 """Seconds within which every command and every awaited event must come, on two busy cores."""
 
 ENVIRONMENT = {"COLUMNS": "1000", "NO_COLOR": "1"}
@@ -51,7 +51,7 @@ def chain_file(
     said: Said = yaml.safe_load(example.read_text(encoding="utf-8"))
     for tier in said["tiers"]:
         tier["health"] = {"interval": "100ms", "rise": 1, "fall": 2}
-        tier["update"] = {"min_ready": "100ms", "progress_deadline": "20s"}
+        tier["update"] = {"min_ready": "100ms", "progress_deadline": "60s"}
         tier["drain"] = {"deadline": "60s"}
     for template in tier_of(said, "edge")["templates"].values():
         template["keepalive_time"] = "500ms"

@@ -19,7 +19,7 @@ GATEWAY = {"name": "gateway", "kind": "envoy", "size": 1, "templates": {"v1": {}
 def write(chain: Chain, *outer: Said, workers: int, counts: bool, **more: object) -> None:
     quick = {
         "health": {"interval": "100ms", "rise": 1, "fall": 2},
-        "update": {"min_ready": "100ms", "progress_deadline": "20s"},
+        "update": {"min_ready": "100ms", "progress_deadline": "60s"},
         "drain": {"deadline": "60s"},
     }
     runtime = {

@@ -38,7 +38,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chain]:
         "size": 1,
         "templates": templates,
         "health": {"interval": "100ms"},
-        "update": {"min_ready": "100ms", "progress_deadline": "20s", "watch": "100ms"},
+        "update": {"min_ready": "100ms", "progress_deadline": "60s", "watch": "100ms"},
     }
     (tmp_path / "code").mkdir()
     (tmp_path / "key").write_text("s3cr3t\n")

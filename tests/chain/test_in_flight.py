@@ -83,7 +83,7 @@ def test_a_slow_upload_finishes_on_the_instance_that_drains(rolled: Chain, runti
     member = next(m for m in done["instances"] if m["name"] == holder["name"])
     assert (member["phase"], member["cut"]) == ("gone", None)
     assert member["times"]["draining"] <= member["last_in_flight_at"] <= member["times"]["stopping"]
-    assert member["seconds_from_last_in_flight_to_stop"] < 2
+    assert member["seconds_from_last_in_flight_to_stop"] < 5
     rolled.serves("runtime", runtime_goal)
 
 

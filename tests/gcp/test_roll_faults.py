@@ -25,7 +25,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fake]:
 @pytest.fixture(scope="module")
 def chain(fake: Fake, tmp_path_factory: pytest.TempPathFactory) -> GcpChain:
     ZonalGroup(fake).serving(2)
-    made = GcpChain(fake, tmp_path_factory.mktemp("chain"), tier={"update": {"progress_deadline": "5s"}})
+    made = GcpChain(fake, tmp_path_factory.mktemp("chain"), tier={"update": {"progress_deadline": "15s"}})
     made.run("up")
     return made
 

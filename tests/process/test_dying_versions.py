@@ -39,7 +39,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
             "stubborn": template(server, "stubborn", stop={"grace": "300ms"}),
         },
         "health": {"interval": "100ms"},
-        "update": {"min_ready": "100ms", "watch": "1s", "progress_deadline": "20s"},
+        "update": {"min_ready": "100ms", "watch": "1s", "progress_deadline": "60s"},
     }
     file = folder / "chain.yaml"
     file.write_text(yaml.safe_dump({"tiers": [tier]}, sort_keys=False))

@@ -31,7 +31,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         "size": 1,
         "templates": {**{way: template(way) for way in ways}, "boot": {"command": [sys.executable, *GUNICORN]}},
         "health": {"path": "/healthz", "interval": "100ms", "timeout": "500ms"},
-        "update": {"min_ready": "100ms", "progress_deadline": "2500ms", "guard": ["no-broken-requests"]},
+        "update": {"min_ready": "100ms", "progress_deadline": "5s", "guard": ["no-broken-requests"]},
     }
     file = folder / "chain.yaml"
     file.write_text(yaml.safe_dump({"probe": {"get": [{"path": "/"}]}, "tiers": [tier]}, sort_keys=False))

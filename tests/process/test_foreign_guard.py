@@ -22,7 +22,7 @@ def test_a_slow_version_of_a_foreign_application_is_found_by_comparison(tmp_path
         "health": {"path": "/healthz", "interval": "100ms"},
         "update": {
             "min_ready": "100ms",
-            "progress_deadline": "20s",
+            "progress_deadline": "60s",
             "guard": ["compared"],
             "strategy": "canary",
             "steps": [{"set_weight": 50}, {"analyse": "60s"}],

@@ -72,7 +72,7 @@ def serving(folder: Path, front: dict[str, Any], templates: dict[str, Any]) -> I
         "size": 1,
         "templates": templates,
         "health": {"path": "/", "interval": "100ms"},
-        "update": {"min_ready": "100ms", "progress_deadline": "20s"},
+        "update": {"min_ready": "100ms", "progress_deadline": "60s"},
     }
     file = folder / "chain.yaml"
     file.write_text(yaml.safe_dump({"tiers": [{"size": 1, **front}, app]}, sort_keys=False))

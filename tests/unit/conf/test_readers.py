@@ -72,7 +72,7 @@ def test_a_long_run_of_one_thing_takes_no_long_time(reader: Reader, part: str) -
     reader.recognises(text, "a")
     with suppress(Unreadable):
         reader.read(text, "a")
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 3, "quadratic work takes ten times as long"
 
 
 @pytest.mark.parametrize(
