@@ -2,6 +2,8 @@
 .PHONY: demo demo-naive demo-gcp test unit check setup bench bench-guard bench-uploads bench-relay bench-handover fuzz lab soak lock clean
 .DEFAULT_GOAL := demo
 run := PATH="$$PATH:/usr/sbin:/sbin" .venv/bin/
+# Where it is set, every command of every test would compile the program and the client of Google again.
+export PYTHONDONTWRITEBYTECODE :=
 
 demo: setup            ## the main job: every tier rolled under traffic, with a verdict
 	$(run)changeover demo -f examples/01-four-tiers/chain.yaml
