@@ -24,15 +24,17 @@ from shared import write_results
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.gcp.chains import TOKEN, GcpChain, agent_world
-from tests.gcp.fakes import free_port, running
+from tests.gcp.fakes import free_port, running, until
 
 SIZES = (10, 100)
 LATENCY = 0.15
 """Seconds until an answer."""
 LOOK = "5s"
+STARTS = 600.0
+"""Seconds until the chain must be adopted, and until the roll creates VMs."""
 WINDOW = 20.0
-"""Seconds of one measurement; the first ones are of the start of the roll."""
-ROUNDS = 3
+"""Seconds of one measurement; the first one begins with the first new VMs."""
+ROUNDS = 4
 
 
 def cpu(pid: int) -> float:
@@ -51,11 +53,16 @@ def measure(size: int, folder: Path) -> dict[str, Any]:
         agent = {"port": port, "token_env": "AGENT_TOKEN"}
         chain = GcpChain(fake, folder / "chain", tier={"agent": agent, "update": {"max_surge": "10%"}}, look=LOOK)
         chain.write(agent=agent, update={"max_surge": "10%", "min_ready": "10s"})
-        chain.run("up")
+        began = time.monotonic()
+        adopting = chain.start("up")
+        _, error = adopting.communicate(timeout=STARTS)
+        assert adopting.returncode == 0, error[-1000:]
+        started = time.monotonic() - began
         planned = json.loads(chain.run("plan", "web", "--to", "v2", "--json", code=4))["tiers"][0]
         controller = chain.start("roll", "web", "--to", "v2")
         calls, shares, methods = [], [], Counter[str]()
         try:
+            until(lambda: fake.log("instanceGroupManagers.createInstances"), "the first new VMs", STARTS)
             for _ in range(ROUNDS):
                 before, spent, began = len(fake.log()), cpu(controller.pid), time.monotonic()
                 time.sleep(WINDOW)
@@ -72,6 +79,7 @@ def measure(size: int, folder: Path) -> dict[str, Any]:
     assert calls, "the roll ended within one measurement"
     return {
         "size": size,
+        "up_seconds": round(started, 1),
         "rounds": len(calls),
         "calls_per_minute": round(statistics.median(calls)),
         "planned_per_minute": planned["calls_per_minute"],

@@ -35,7 +35,7 @@ def test_a_tier_on_google_cloud_is_rolled_and_rolled_back(tmp_path: Path) -> Non
         command = [sys.executable, "-m", "changeover", *words, "--state", str(tmp_path / "state")]
         if words[0] == "roll" and URL:
             command = [sys.executable, "-m", "changeover", "probe", URL, "--", *command]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False)
         assert ran.returncode == 0, f"{command}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
         return ran.stdout
 

@@ -35,7 +35,8 @@ def _unreachable(facts: TierFacts, where: str, vm: str, answer: AgentAnswer) -> 
             f"its agent at port {facts.agent_port} does not answer, and every backend service finds the VM unhealthy: "
             f"{answer.status}",
             "ok: it gets none, and a roll replaces it",
-            "cut at the deadline of the drain, if it still has one: what is in flight is unknown",
+            "cut, if it still has one: its count is unknown. The policy `cut` ends its drain at the deadline, and "
+            "`changeover drain` at any time",
             cure,
         )
     return Diagnosis(

@@ -38,6 +38,10 @@ _CURES = {
     Fault.NO_TLS: "Set `tls` in its agent.yaml and restart changeover-agent, or remove `agent.tls` in the chain file.",
     Fault.OTHER: "Compare `tls` in its agent.yaml with `agent.tls` in the chain file.",
 }
+PATIENT = 5.0
+"""Seconds for an answer where the controller looks once."""
+AGAIN = 1.0
+"""Seconds until it asks an agent again that did not answer then."""
 AT_ONCE = 64
 """Agents of a tier that are asked at once; more wait, and their time for an answer begins after that."""
 _TOKEN = "Give the controller the token of the agents: `agent: {token_env: NAME}` or `token_file` in the chain file."
@@ -73,6 +77,16 @@ class Agents:
         if instance.name in self._silent_ducks and found.get("lame_duck") is False:
             await self.lame_duck(instance, True)
         return found
+
+    async def surely(self, instance: Instance) -> Mapping[str, Any]:
+        """Its status where the controller looks once: one late answer makes no agent silent. Raises Unknown."""
+        try:
+            return await self.status(instance, PATIENT)
+        except NoAnswer as error:
+            if error.cure:
+                raise
+            await asyncio.sleep(AGAIN)
+            return await self.status(instance, PATIENT)
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """Raises Unknown where the agent does not confirm it."""

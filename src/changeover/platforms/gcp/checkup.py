@@ -140,7 +140,7 @@ class Checkup:
         assert tier.agent is not None
         address = Address(host, tier.agent.port)
         try:
-            status = await self._agents[tier.name].status(Instance(vm, tier.name, "", address, address))
+            status = await self._agents[tier.name].surely(Instance(vm, tier.name, "", address, address))
         except Unknown as error:
             cure = error.cure if isinstance(error, NoAnswer) else ""
             return AgentAnswer(str(error), time.time(), cure)

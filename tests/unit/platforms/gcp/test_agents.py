@@ -106,6 +106,29 @@ def test_of_a_thousand_agents_that_are_asked_together_none_counts_as_silent() ->
     assert most <= AT_ONCE
 
 
+def test_where_the_controller_looks_once_a_late_answer_is_asked_for_again_and_a_refusal_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("changeover.platforms.gcp.agents.AGAIN", 0.0)
+    vm, failures = Vm(), [httpx.ReadTimeout("")]
+
+    def late(request: httpx.Request) -> httpx.Response:
+        if failures:
+            raise failures.pop()
+        return vm(request)
+
+    settings = AgentSettings.model_validate({"token_env": TOKEN})
+    agents = Agents(httpx.AsyncClient(transport=httpx.MockTransport(late)), settings)
+    assert asyncio.run(agents.surely(VM))["ready"] is True
+    failures += [httpx.ReadTimeout(""), httpx.ReadTimeout("")]
+    with pytest.raises(Unknown, match="ReadTimeout"):
+        asyncio.run(agents.surely(VM))
+    vm.code, vm.asked = 401, []
+    with pytest.raises(Unknown, match="401"):
+        asyncio.run(agents.surely(VM))
+    assert len(vm.asked) == 1
+
+
 def test_a_lame_duck_must_be_confirmed() -> None:
     vm = Vm()
     asyncio.run(vm.agents.lame_duck(VM, True))
