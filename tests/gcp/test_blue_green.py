@@ -61,10 +61,6 @@ def backends(fake: Fake, path: str = "global/backendServices/web") -> set[str]:
     return {one["group"].rpartition("/")[2] for one in service["backends"]}
 
 
-def state(chain: GcpChain) -> str:
-    return str(chain.status()["tiers"][0]["status"])
-
-
 def phases(chain: GcpChain, template: str) -> list[str]:
     return [one["phase"] for one in chain.status()["instances"] if one["template"] == template]
 
@@ -130,13 +126,13 @@ KILLS = (
     ("instanceGroupManagers.createInstances", "after"),
     ("backendServices.patch", "before"),
     ("backendServices.patch", "after"),
-    ("regionBackendServices.patch", "before"),
-    ("regionBackendServices.patch", "after"),
+    ("backendServices.patch", "before"),
+    ("backendServices.patch", "after"),
     ("instanceGroupManagers.deleteInstances", "before"),
     ("backendServices.patch", "before"),
-    ("regionBackendServices.patch", "after"),
+    ("backendServices.patch", "after"),
 )
-"""The last two: when the emptied group is taken out."""
+"""Of both services; the last two: when the emptied group is taken out."""
 
 
 @pytest.mark.soak

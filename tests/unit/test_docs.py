@@ -35,7 +35,7 @@ from changeover.cli.registry import COMMANDS
 from changeover.cli.rendering.audit import rule_section
 from changeover.cli.rendering.lab import reasons
 from changeover.conf import registry as conf_registry
-from changeover.doctor.permissions import PERMISSIONS, SWITCHING
+from changeover.doctor.permissions import PERMISSIONS, SWITCHING, WEIGHING
 from changeover.hops import registry
 from changeover.hops.app.settings import AppSettings
 from changeover.hops.envoy.external_settings import ExternalEnvoy
@@ -125,6 +125,9 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
     ),
     ("doctor.md", "switching"): lambda: table(
         ("permission", "needed to"), ((f"`{name}`", what) for name, what in SWITCHING.items())
+    ),
+    ("doctor.md", "weighing"): lambda: table(
+        ("permission", "needed to"), ((f"`{name}`", what) for name, what in WEIGHING.items())
     ),
     ("app.md", "settings"): lambda: settings(AppSettings),
     ("envoy.md", "router"): lambda: settings(ExternalEnvoy),

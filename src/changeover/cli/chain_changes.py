@@ -50,7 +50,7 @@ def _fixed(chain: Chain) -> dict[str, str]:
     for tier in chain.tiers:
         found[f"the tiers behind {tier.name}"] = ", ".join(inner.name for inner in chain.behind(tier.name)) or "none"
         found[f"the group of tier {tier.name}"] = " and ".join(tier.groups) or "none"
-        found[f"the backend services of tier {tier.name}"] = ", ".join(tier.backend_services) or "none"
+        found[f"the backend services of tier {tier.name}"] = ", ".join(tier.services) or "none"
         found[f"the preview of tier {tier.name}"] = tier.update.preview or "none"
         # Its other settings, such as the nodes to ask, take effect with the next command.
         found[f"the router of tier {tier.name}"] = _kind_of_router(tier)

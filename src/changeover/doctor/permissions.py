@@ -41,13 +41,25 @@ SWITCHING: Mapping[str, str] = MappingProxyType(
     }
 )
 """The same for a tier with a second group: its switch changes backend services."""
+WEIGHING: Mapping[str, str] = MappingProxyType(
+    {
+        "compute.urlMaps.get": "read the weights of a global URL map",
+        "compute.urlMaps.update": "change them",
+        "compute.regionUrlMaps.get": "read the weights of a regional one",
+        "compute.regionUrlMaps.update": "change them",
+        "compute.backendServices.use": "keep the global services that a URL map names",
+        "compute.regionBackendServices.use": "the same of regional ones",
+        "compute.globalOperations.get": "wait for what was asked of a global URL map",
+    }
+)
+"""The same for a tier with `traffic`: it changes a URL map, and no backend service."""
 UNREAD = frozenset({"permission-missing", "unread"})
 """The checks that tell of a resource that nothing is known of."""
 
 
-def needed(*, second_group: bool) -> Mapping[str, str]:
-    """`second_group`: whether a tier of the chain has one."""
-    return {**PERMISSIONS, **SWITCHING} if second_group else PERMISSIONS
+def needed(*, switching: bool = False, weighing: bool = False) -> Mapping[str, str]:
+    """`switching`: a tier of the chain has two groups that take turns; `weighing`: two with weights between them."""
+    return {**PERMISSIONS, **(SWITCHING if switching else {}), **(WEIGHING if weighing else {})}
 
 
 def custom_role(permissions: Mapping[str, str]) -> str:

@@ -23,6 +23,7 @@ from changeover.platforms.gcp.api.machines import Machines
 from changeover.platforms.gcp.api.operations import OperationTiming
 from changeover.platforms.gcp.api.retry import RetryTiming
 from changeover.platforms.gcp.api.services import Services
+from changeover.platforms.gcp.api.url_maps import UrlMaps
 from changeover.platforms.gcp.checkup import Checkup
 from changeover.platforms.gcp.hop import AgentHop, RoutingAgentHop
 from changeover.platforms.gcp.platform import GcpPlatform
@@ -57,6 +58,7 @@ def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
         Groups(calls, settings, OperationTiming()),
         Services(calls, settings.project, region, OperationTiming()),
         Machines(calls, settings.project),
+        UrlMaps(calls, settings.project, region, OperationTiming()),
     )
     routing = routing_tiers(chain, traits)
 

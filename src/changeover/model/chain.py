@@ -20,7 +20,7 @@ from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.health import Health
 from changeover.model.hooks import Hook, Notify
 from changeover.model.instance import Address
-from changeover.model.platform import AgentSettings, PlatformSettings, ResourceName
+from changeover.model.platform import AgentSettings, PlatformSettings, ResourceName, Traffic, WithGroups
 from changeover.model.probe import ProbeSettings
 from changeover.model.units import Count, Seconds, resolve_count
 
@@ -200,7 +200,7 @@ class Update(ConfigModel):
     )
 
 
-class Tier(ConfigModel):
+class Tier(WithGroups, ConfigModel):
     """One hop of the chain: `size` identical instances made from one of the `templates`."""
 
     name: Name = Field(description="Its name in commands, balancers and messages, and in the names of its instances.")
@@ -241,6 +241,11 @@ class Tier(ConfigModel):
         "One of the two has the instances, the other has none and is no backend. The VMs of a new template are created "
         "in the other one, and the switch makes it a backend.",
     )
+    traffic: Traffic | None = Field(
+        None,
+        description="On Google Cloud: the weights of a URL map share the requests between the two groups, each behind "
+        "a backend service of its own. A canary is then a share of the requests.",
+    )
     backend_services: tuple[ResourceName, ...] = Field(
         (),
         description="On Google Cloud: the backend services, global or of the region, that send the group its requests. "
@@ -249,11 +254,6 @@ class Tier(ConfigModel):
     agent: AgentSettings | None = Field(
         None, description="On Google Cloud: how the agent on each VM is asked. Default: port 9180, without a token."
     )
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """Its managed instance groups; none where the chain is not on Google Cloud."""
-        return tuple(name for name in (self.group, self.second_group) if name is not None)
 
     @property
     def first(self) -> str:

@@ -36,7 +36,7 @@ _OF_HEALTH = {
 _OF_UPDATE = {
     "preview": "Create a forwarding rule of its own for the new group.",
 }
-_GCP_KEYS = ("group", "second_group", "backend_services", "agent")
+_GCP_KEYS = ("group", "second_group", "traffic", "backend_services", "agent")
 
 
 def on_platform(chain: Chain, hops: KnownHops) -> KnownHops:
@@ -134,6 +134,7 @@ def _on_google(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[RuleViolat
             "this has no effect without backend services: the router of the tier holds back new instances",
             "Remove it; `strategy: blue-green` needs one group here.",
         )
+    yield from _of_traffic(tier, hops)
     if tier.update.abandoned != "wait":
         yield RuleViolation(
             ("update", "abandoned"),
@@ -145,6 +146,28 @@ def _on_google(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[RuleViolat
         if len(stem) + _SERIAL > LONGEST_NAME:
             what = f"VMs would be named {stem}-1 and so on, and a name has {LONGEST_NAME} characters at most"
             yield RuleViolation(("templates", template), what, "Shorten the name of the tier or of the template.")
+
+
+def _of_traffic(tier: Tier, hops: KnownHops) -> Iterator[RuleViolation]:
+    if tier.traffic is None:
+        return
+    if tier.second_group is None:
+        yield RuleViolation(
+            ("traffic",), "weights share requests between two groups, and the tier has one", "Name a `second_group`."
+        )
+    if len(tier.backend_services) != 1:
+        what = f"the tier has {len(tier.backend_services)} backend services for `group`, and a weight is of one"
+        yield RuleViolation(("backend_services",), what, "Name the one of `group`.")
+    if tier.traffic.second_service in tier.backend_services:
+        yield RuleViolation(
+            ("traffic", "second_service"), "this is the service of `group` too", "Each group has a service of its own."
+        )
+    if hops[tier.kind].takes == "bytes":
+        yield RuleViolation(
+            ("traffic",),
+            f"{tier.kind} takes connections from a proxy or passthrough load balancer, which has no URL map",
+            "Remove it: a canary is a share of the instances here.",
+        )
 
 
 def _without_effect(given: set[str], meaningless: Mapping[str, str], part: str) -> Iterator[RuleViolation]:

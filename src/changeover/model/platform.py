@@ -138,6 +138,42 @@ class AgentSettings(ConfigModel):
         return self
 
 
+class Traffic(ConfigModel):
+    """How requests are shared between the two groups of a tier: each behind a backend service of its own."""
+
+    url_map: ResourceName = Field(
+        description="The URL map, global or of the region, that names both services in `weightedBackendServices`."
+    )
+    second_service: ResourceName = Field(
+        description="The backend service of `second_group`; `backend_services` names the one of `group`."
+    )
+
+
+class WithGroups:
+    """The groups of a tier, and which backend services send them their requests."""
+
+    group: str | None
+    second_group: str | None
+    traffic: Traffic | None
+    backend_services: tuple[str, ...]
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Its managed instance groups; none where the chain is not on Google Cloud."""
+        return tuple(name for name in (self.group, self.second_group) if name is not None)
+
+    def services_of(self, group: str) -> tuple[str, ...]:
+        """The backend services that send one of its groups its requests."""
+        if self.traffic is None or group != self.second_group:
+            return self.backend_services
+        return (self.traffic.second_service,)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The backend services of all its groups."""
+        return tuple(dict.fromkeys(name for group in self.groups for name in self.services_of(group)))
+
+
 class InstanceTemplate(ConfigModel):
     """A template of a tier on Google Cloud: an instance template, which is immutable there as well."""
 

@@ -257,7 +257,7 @@ def schema() -> Discovery:
 
 
 def test_the_custom_role_lists_every_permission_once() -> None:
-    least, most = permissions.needed(second_group=False), permissions.needed(second_group=True)
+    least, most = permissions.needed(), permissions.needed(switching=True, weighing=True)
     role = yaml.safe_load(permissions.custom_role(most))
     assert role["includedPermissions"] == list(most)
     assert all(re.fullmatch(r"compute\.[A-Za-z]+\.[A-Za-z]+", one) for one in most)

@@ -105,6 +105,29 @@ def test_blue_green_behind_backend_services_needs_a_second_group() -> None:
     assert found.groups == ("edge-mig", "edge-green")
 
 
+TRAFFIC = {"url_map": "edge-map", "second_service": "edge-green-bs"}
+
+
+def test_weights_share_requests_between_two_groups_each_behind_a_service_of_its_own() -> None:
+    found = read(tier(second_group="edge-green", traffic=TRAFFIC)).chain.tiers[0]
+    assert found.services_of("edge-mig") == ("edge-bs",)
+    assert found.services_of("edge-green") == ("edge-green-bs",)
+    assert found.services == ("edge-bs", "edge-green-bs")
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({}, "the tier has one Name a `second_group`"),
+        ({"second_group": "g", "backend_services": ["a", "b"]}, "a weight is of one"),
+        ({"second_group": "g", "traffic": {**TRAFFIC, "second_service": "edge-bs"}}, "the service of `group` too"),
+        ({"second_group": "g", "kind": "nginx-stream"}, "which has no URL map"),
+    ],
+)
+def test_weights_that_cannot_share_requests_are_refused(keys: dict[str, Any], text: str) -> None:
+    assert text in " ".join(refused(tier(**{"traffic": TRAFFIC, **keys})).split())
+
+
 def test_a_router_that_holds_a_list_holds_back_new_instances_of_one_group() -> None:
     kong = {"kind": "kong", "admin": ["http://10.0.0.9:8001"], "proxy": "10.0.0.9:8000"}
     inner = tier(name="inner", group="inner-mig", backend_services=[], router=kong, update={"strategy": "blue-green"})
@@ -122,6 +145,7 @@ def test_keys_of_this_machine_are_refused(key: str) -> None:
     [
         {"group": "g"},
         {"second_group": "g"},
+        {"traffic": TRAFFIC},
         {"backend_services": ["b"]},
         {"agent": {"port": 9}},
         {"update": {"count_deleting": True}},

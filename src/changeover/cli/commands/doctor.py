@@ -56,7 +56,10 @@ def doctor(
 
 def _print_role(output: Output, file: Path | None) -> int:
     tiers = chain_files.read_chain(file)[0].chain.tiers if file is not None else ()
-    permissions = needed(second_group=any(tier.second_group is not None for tier in tiers))
+    two = [tier for tier in tiers if tier.second_group is not None]
+    permissions = needed(
+        switching=any(tier.traffic is None for tier in two), weighing=any(tier.traffic is not None for tier in two)
+    )
     role = custom_role(permissions)
     output.result({"permissions": dict(permissions), "role": role}, Text(role.rstrip()))
     return exits.DONE

@@ -14,7 +14,10 @@ SILENCE = 620
 
 
 def front_end(tier: CloudTier) -> str:
-    return "\n\n".join([_check(tier), *(_service(tier, name) + "\n\n" + _entry(tier, name) for name in tier.services)])
+    made = [_service(tier, name, tier.label) + "\n\n" + _entry(tier, name) for name in tier.services]
+    if tier.traffic is not None:
+        made.append(_service(tier, tier.traffic.second_service, f"{tier.label}_second"))
+    return "\n\n".join([_check(tier), *made])
 
 
 def _region(tier: CloudTier) -> str:
@@ -44,7 +47,7 @@ resource "{_kind(tier, "health_check")}" "{tier.label}_ready" {{
 """.strip("\n")
 
 
-def _service(tier: CloudTier, name: str) -> str:
+def _service(tier: CloudTier, name: str, group: str) -> str:
     timeout = "local.silence_seconds" if tier.protocol == "TCP" else "local.timeout_seconds"
     switched = """
 
@@ -63,10 +66,10 @@ resource "{_kind(tier, "backend_service")}" "{hcl.label(name)}" {{
   health_checks = [{_kind(tier, "health_check")}.{tier.label}_ready.id]
 
   backend {{
-    group = {tier.manager}.{tier.label}.instance_group
+    group = {tier.manager}.{group}.instance_group
     balancing_mode = "UTILIZATION"
     capacity_scaler = 1.0
-  }}{switched if tier.second_group is not None else ""}
+  }}{switched if tier.second_group is not None and tier.traffic is None else ""}
 }}
 """.strip("\n")
 
@@ -88,7 +91,7 @@ def _entry(tier: CloudTier, name: str) -> str:
     else:
         proxy, port = ("target_https_proxy", 443) if tier.edge else ("target_http_proxy", tier.agent.port)
         certificates = "\n  ssl_certificates = var.certificates" if tier.edge else ""
-        made = _target(tier, name, "url_map", f"default_service = {_kind(tier, 'backend_service')}.{label}.id")
+        made = _url_map(tier, name)
         made += "\n\n" + _target(tier, name, proxy, f"url_map = {_kind(tier, 'url_map')}.{label}.id{certificates}")
     rule = "google_compute_global_forwarding_rule" if tier.edge else "google_compute_forwarding_rule"
     network = (
@@ -115,6 +118,33 @@ resource "{rule}" "{label}" {{
   ip_address = {address}.{label}.id
   port_range = "{port}"
   target = {_kind(tier, proxy)}.{label}.id{network}
+}}
+""".strip("\n")
+
+
+def _url_map(tier: CloudTier, name: str) -> str:
+    service, label = _kind(tier, "backend_service"), hcl.label(name)
+    if tier.traffic is None:
+        return _target(tier, name, "url_map", f"default_service = {service}.{label}.id")
+    return f"""
+resource "{_kind(tier, "url_map")}" "{label}" {{
+  name = {hcl.quoted(tier.traffic.url_map)}{_region(tier)}
+
+  default_route_action {{
+    weighted_backend_services {{
+      backend_service = {service}.{label}.id
+      weight = 1000
+    }}
+    weighted_backend_services {{
+      backend_service = {service}.{hcl.label(tier.traffic.second_service)}.id
+      weight = 0
+    }}
+  }}
+
+  # A rollout changes the weights: the next apply must not turn them back.
+  lifecycle {{
+    ignore_changes = [default_route_action]
+  }}
 }}
 """.strip("\n")
 

@@ -18,7 +18,7 @@ from changeover.model.chain import Chain, Tier
 from changeover.model.chainfile import ParsedChain
 from changeover.model.errors import fail
 from changeover.model.health import QUESTION
-from changeover.model.platform import InstanceTemplate
+from changeover.model.platform import InstanceTemplate, Traffic
 
 TOKEN_FILE = "/etc/changeover/agent.token"
 AGENT_PORT = 9180
@@ -48,6 +48,8 @@ class CloudTier:
     group: str
     second_group: str | None
     """The group that takes turns with it."""
+    traffic: Traffic | None
+    """The weights between the two."""
     size: int
     surge: int
     services: tuple[str, ...]
@@ -123,6 +125,7 @@ def _cloud_tier(parsed: ParsedChain, tier: Tier, given: Sequence[str], *, zonal:
         kind=tier.kind,
         group=tier.group or hcl.name(tier.name, "-mig"),
         second_group=_second_group(chain, tier) if services else None,
+        traffic=tier.traffic,
         size=tier.size,
         surge=max(tier.surge, 1),
         services=services,

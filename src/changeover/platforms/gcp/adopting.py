@@ -13,7 +13,10 @@ from changeover.platforms.gcp.api.calls import Refused
 from changeover.platforms.gcp.api.groups import Groups
 from changeover.platforms.gcp.api.machines import Machines
 from changeover.platforms.gcp.api.services import Service, Services
+from changeover.platforms.gcp.api.url_maps import UrlMaps
 from changeover.platforms.gcp.records import GroupRecord, Records, TierRecord, VmRecord
+from changeover.platforms.gcp.weights import refusals_of_map
+from changeover.rollout.members.fleet import DEFAULT_WEIGHT
 
 
 class Adopter:
@@ -27,6 +30,7 @@ class Adopter:
         groups: Groups,
         services: Services,
         machines: Machines,
+        url_maps: UrlMaps,
     ) -> None:
         platform = chain.platform
         self._place = f"--zone={platform.zone}" if platform.zone is not None else f"--region={platform.region}"
@@ -35,6 +39,7 @@ class Adopter:
         self._groups = groups
         self._services = services
         self._machines = machines
+        self._url_maps = url_maps
 
     async def adopt(self, tiers: Collection[Tier], *, again: bool = False) -> list[VmRecord]:
         """Their VMs as they are now, each with the template it was made from. Creates nothing.
@@ -55,7 +60,7 @@ class Adopter:
             records[tier.name] = TierRecord(
                 size=here.group.size,
                 groups={one.group.name: _record(one, before) for one in groups},
-                services=here.services,
+                services=tuple({one.name: one for group in (here, *groups) for one in group.services}.values()),
                 serving=here.group.name,
                 template=next(iter(templates.values())),
             )
@@ -69,6 +74,7 @@ class Adopter:
                     vm.number,
                     addresses.get(vm.name, ""),
                     vm.url,
+                    weight=DEFAULT_WEIGHT,
                 )
                 for _, vm in sorted(here.vms.items())
             ]
@@ -98,15 +104,15 @@ class Adopter:
             raise ChangeoverError(*problems)
 
     def _problems(self, tier: Tier, found: Collection[Found | Problem]) -> list[Problem]:
-        unread = [one for one in found if isinstance(one, Problem)]
+        problems = [one for one in found if isinstance(one, Problem)]
         groups = [one for one in found if isinstance(one, Found)]
-        if unread:
-            return unread
+        if not groups:
+            return problems
         here = serving(groups)
         others = [
             problem for one in groups if one is not here for problem in refusals_of_idle(tier, one, here, self._place)
         ]
-        return [*refusals(tier, here, self._paths(tier), self._place), *others]
+        return [*problems, *refusals(tier, here, self._paths(tier), self._place), *others]
 
     def _resized(self, tier: Tier, found: Collection[Found | Problem]) -> Iterator[Problem]:
         known = self._records.tiers().get(tier.name)
@@ -121,10 +127,24 @@ class Adopter:
     async def _read(self, tier: Tier) -> list[Found | Problem]:
         """Each of its groups, in the order of the chain file."""
         try:
-            services = await asyncio.gather(*(self._services.get(name) for name in tier.backend_services))
+            services = {name: await self._services.get(name) for name in tier.services}
+            url_map = await self._url_maps.get(tier.traffic.url_map) if tier.traffic is not None else None
         except Refused as error:
             return [_unread(tier, error)]
-        return list(await asyncio.gather(*(self._read_group(tier, name, tuple(services)) for name in tier.groups)))
+        found = await asyncio.gather(
+            *(
+                self._read_group(tier, group, tuple(services[name] for name in tier.services_of(group)))
+                for group in tier.groups
+            )
+        )
+        groups = [one for one in found if isinstance(one, Found)]
+        if len(groups) < len(found):
+            return [one for one in found if isinstance(one, Problem)]
+        if url_map is None:
+            return list(found)
+        ours = {one.group.name: one.services[0] for one in groups}
+        where = f"tier {tier.name}, URL map {url_map.name}"
+        return [*found, *refusals_of_map(url_map, ours, serving(groups).group.name, where)]
 
     async def _read_group(self, tier: Tier, name: str, services: tuple[Service, ...]) -> Found | Problem:
         try:

@@ -69,6 +69,14 @@ def refusals_of_idle(tier: Tier, idle: Found, serving: Found, place: str) -> Ite
             f"`gcloud compute instance-groups set-named-ports {group.name} --named-ports="
             f"{','.join(f'{name}:{port}' for name, port in serving.group.ports.items())} {place}`.",
         )
+    for service in idle.services if tier.traffic is not None else ():
+        if group.link not in service.groups:
+            yield Problem(
+                f"backend service {service.name} does not have this group among its backends",
+                where,
+                _UNCHANGED,
+                "Correct `traffic.second_service` or `backend_services`.",
+            )
     yield from _of_any(tier, idle, where, place)
 
 

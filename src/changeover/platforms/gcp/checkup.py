@@ -44,9 +44,10 @@ class Checkup:
         reading = _Reading(self._calls, self._project)
         groups, services, templates = await asyncio.gather(
             asyncio.gather(*(self._group(reading, name) for name in tier.groups)),
-            asyncio.gather(*(self._service(reading, name) for name in tier.backend_services)),
+            asyncio.gather(*(self._service(reading, name) for name in tier.services)),
             asyncio.gather(*(_template(reading, one.path) for one in self._templates[tier.name].values())),
         )
+        by_name = dict(zip(tier.services, services, strict=True))
         serving, *idle = sorted(groups, key=lambda one: not one.serves)
         links = [
             link
@@ -72,7 +73,7 @@ class Checkup:
             group=serving.resource,
             autoscaler=serving.autoscaler,
             vms=serving.vms,
-            services=dict(zip(tier.backend_services, services, strict=True)),
+            services={name: by_name[name] for name in tier.services_of(serving.name)},
             checks=dict(zip(paths, checks, strict=True)),
             templates=dict(zip((one.path for one in self._templates[tier.name].values()), templates, strict=True)),
             agents=agents,
@@ -82,7 +83,10 @@ class Checkup:
             out=out,
             unread=reading.unread,
         )
-        return facts if not idle else replace(facts, idle=_with_group(facts, idle[0]))
+        if not idle:
+            return facts
+        others = {name: by_name[name] for name in tier.services_of(idle[0].name)}
+        return replace(facts, idle=_with_group(facts, idle[0], others))
 
     async def _group(self, reading: _Reading, name: str) -> _GroupRead:
         regional = "Region" if self._scope[0] == "region" else ""
@@ -162,8 +166,15 @@ class _GroupRead:
         return any(part(vm, "currentAction") not in LEAVES for vm in self.vms)
 
 
-def _with_group(facts: TierFacts, group: _GroupRead) -> TierFacts:
-    return replace(facts, group_name=group.name, group=group.resource, autoscaler=group.autoscaler, vms=group.vms)
+def _with_group(facts: TierFacts, group: _GroupRead, services: Mapping[str, Resource | None]) -> TierFacts:
+    return replace(
+        facts,
+        group_name=group.name,
+        group=group.resource,
+        autoscaler=group.autoscaler,
+        vms=group.vms,
+        services=services,
+    )
 
 
 class _Reading:

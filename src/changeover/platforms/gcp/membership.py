@@ -67,7 +67,7 @@ def judge(
                 other for other, its in answer.items() if other != name and its and all(s == HEALTHY for s in its)
             ]
             alone = alone or ("" if others else service)
-    if healthy == len(services):
+    if services and healthy == len(services):
         return Membership(admitted=True, removed=False, pending="its backend services, which find it healthy"), False
     out = unhealthy == len(services) and seen.lame is not False
     settled = propagation if seen.lame else max(propagation, SILENT)

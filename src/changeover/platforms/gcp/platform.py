@@ -29,6 +29,7 @@ from changeover.platforms.gcp.api.calls import Refused
 from changeover.platforms.gcp.api.groups import ANEW, LEAVES, STOPS, Groups, ManagedVm
 from changeover.platforms.gcp.api.machines import Machines
 from changeover.platforms.gcp.api.services import Services
+from changeover.platforms.gcp.api.url_maps import UrlMaps
 from changeover.platforms.gcp.backends import Backends
 from changeover.platforms.gcp.looks import GroupLooks
 from changeover.platforms.gcp.policy import GroupPolicy
@@ -36,6 +37,7 @@ from changeover.platforms.gcp.quota import QUOTA, most_calls, slow_enough
 from changeover.platforms.gcp.records import Records, VmRecord, instance_of
 from changeover.platforms.gcp.router import GcpRouter, router_kind
 from changeover.platforms.gcp.vm_calls import VmCalls, Vms
+from changeover.platforms.gcp.weighing_router import WeighingGcpRouter
 from changeover.ports import CallRate, CannotStart, Preview, Router, Unknown
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class GcpPlatform:
         groups: Groups,
         services: Services,
         machines: Machines,
+        url_maps: UrlMaps,
     ) -> None:
         self._chain = chain
         self._templates = templates
@@ -71,7 +74,9 @@ class GcpPlatform:
         self._backends = Backends(self._tier_record, records, services)
         self._policy = GroupPolicy(chain, templates, records, groups, self._locks)
         self._calls = VmCalls(records, groups, self._looks, self._locks, self._aim)
-        self._adopter = Adopter(chain, templates, records, groups, services, machines)
+        self._adopter = Adopter(chain, templates, records, groups, services, machines, url_maps)
+        self._url_maps = url_maps
+        self._weighing: dict[str, WeighingGcpRouter] = {}
 
     # -- the port ------------------------------------------------------------------------------------------------
 
@@ -99,8 +104,7 @@ class GcpPlatform:
             except (Unknown, KeyError):
                 return None
 
-        kind: type[GcpRouter] = router_kind(protocols)
-        return kind(
+        common = (
             tier,
             lambda: self._tier_record(tier.name),
             self._services,
@@ -110,6 +114,12 @@ class GcpPlatform:
             self._backends,
             self._chain.platform.propagation,
         )
+        if tier.traffic is None:
+            kind: type[GcpRouter] = router_kind(protocols)
+            return kind(*common)
+        made = WeighingGcpRouter(*common, tier.traffic.url_map, self._url_maps, self._records)
+        self._weighing[tier.name] = made
+        return made
 
     def preview(self, tier: Tier) -> Preview | None:
         return None
@@ -181,6 +191,8 @@ class GcpPlatform:
             return None  # what is in flight is not known then, either
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
+        if on and (router := self._weighing.get(instance.tier)) is not None:
+            await router.may_leave(instance)
         await self._agents[instance.tier].lame_duck(instance, on)
 
     async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:
@@ -232,14 +244,14 @@ class GcpPlatform:
             if group == serving:
                 known = self._tier_record(tier.name)
                 self._records.keep_tier(tier.name, replace(known, serving=serving, template=template))
-            else:
+            elif tier.traffic is None:
                 await self._backends.leave(tier.name, group)
         return foreign
 
     async def deletion(self, tier: Tier) -> float:
         """deleteInstances: as long as connection draining is set to, and up to 60 s more."""
         known = self._records.tiers().get(tier.name)
-        services = [service.name for service in known.services] if known is not None else tier.backend_services
+        services = [service.name for service in known.services] if known is not None else tier.services
         drains = [(await self._services.get(name)).drain for name in services]
         return max(drains, default=0.0) + AFTER_DRAIN
 
@@ -250,6 +262,7 @@ class GcpPlatform:
             groups=len(tier.groups),
             services=len(tier.backend_services),
             zones=max(1, len(zones)),
+            maps=int(tier.traffic is not None),
             machines=machines,
             others=sum(len(other.groups) for other in self._chain.tiers if other.name != tier.name),
         )
@@ -262,7 +275,8 @@ class GcpPlatform:
     # -- creating and deleting -----------------------------------------------------------------------------------
 
     async def _aim(self, tier: str, group: str, template: str, vms: Vms) -> None:
-        if len(self._tier(tier).groups) > 1 and all(vm.action in LEAVES for vm in vms.values()):
+        takes_turns = len(self._tier(tier).groups) > 1 and self._tier(tier).traffic is None
+        if takes_turns and all(vm.action in LEAVES for vm in vms.values()):
             await self._backends.leave(tier, group)  # its VMs get requests from their admission on
         await self._policy.aim(self._tier(tier), group, template)
 

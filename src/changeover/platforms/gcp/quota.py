@@ -19,16 +19,19 @@ OPERATION = 5
 """Looks at one operation, by the pauses between them: most are done within five seconds."""
 
 
-def most_calls(look: float, *, groups: int, services: int, zones: int, machines: int, others: int) -> int:
+def most_calls(
+    look: float, *, groups: int, services: int, zones: int, machines: int, others: int, maps: int = 0
+) -> int:
     """Calls per minute. `look`: seconds between two; `groups`, `services`, `machines`: of the tier, and VMs of all its
-    groups; `others`: groups of the tiers that rest.
+    groups; `others`: groups of the tiers that rest; `maps`: URL maps with weights of the tier.
     """
     pages = max(1, ceil(machines / PAGE))
     watched = groups * pages + groups * services + others
     created = 2 * pages + 2 + OPERATION  # two lists, the group, the call itself, its operation
     addresses = zones * max(FEW, pages)
     deleted = 2 * pages + 1 + OPERATION
-    return ceil(60 / look * (watched + created + addresses + deleted))
+    weighed = maps * (1 + 3 + OPERATION)  # read in each look; read, changed and read again where it differs
+    return ceil(60 / look * (watched + created + addresses + deleted + weighed))
 
 
 def slow_enough(look: float, calls: int) -> float:

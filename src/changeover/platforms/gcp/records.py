@@ -57,6 +57,8 @@ class VmRecord:
     delete: Request | None = None
     unwanted: bool = False
     """Its creation was given up; whatever its group makes of it is to be deleted."""
+    weight: int = 0
+    """Where weights share the requests between two groups: what it is to get, in proportion to the others."""
 
 
 @dataclass(frozen=True)

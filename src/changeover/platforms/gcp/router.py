@@ -75,7 +75,11 @@ class GcpRouter:
         found, now = {}, time.monotonic()
         for name, ducks in zip(sorted(names), lame, strict=True):
             group = self._group_of(name)
-            services = [(one.name, _of(group, its)) for one, its in zip(record.services, answers, strict=True)]
+            services = [
+                (one.name, _of(group, its))
+                for one, its in zip(record.services, answers, strict=True)
+                if self._has(one, group)
+            ]
             seen = Seen(name in here, ducks, now - self._out.get(name, now))
             found[name], out = judge(name, seen, services, self._propagation)
             if out:
@@ -86,6 +90,10 @@ class GcpRouter:
 
     async def forget(self, name: str) -> None:
         self._out.pop(name, None)
+
+    def _has(self, service: Service, group: str) -> bool:
+        """Whether the service is to send that group requests, once it is a backend of it."""
+        return True
 
     async def _answers(self, service: Service, record: TierRecord) -> Mapping[str, Health | str]:
         """Group -> what the service says of its VMs, of the groups that are its backends."""

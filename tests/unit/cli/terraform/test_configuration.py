@@ -120,7 +120,9 @@ DOCUMENTED = {
     "google_compute_subnetwork": "name region network ip_cidr_range purpose role",
     "google_compute_global_address": "name",
     "google_compute_address": "name region subnetwork address_type",
-    "google_compute_url_map": "name default_service",
+    "google_compute_url_map": (
+        "name default_service default_route_action{weighted_backend_services{backend_service weight}}"
+    ),
     "google_compute_region_url_map": "name region default_service",
     "google_compute_target_https_proxy": "name url_map ssl_certificates",
     "google_compute_target_tcp_proxy": "name backend_service",
@@ -162,11 +164,13 @@ def audited(text: str, folder: Path, load_: Assumptions | None = None) -> Audit:
     return audit(loaded.documents, load_ or Assumptions(), loaded.texts)
 
 
+WEIGHED = {**NAMED[0], "traffic": {"url_map": "edge-map", "second_service": "edge-green-bs"}}
 CHAINS = {
     "regional": lambda: rendered(*NAMED, platform=REGION, given=("edge.port=443",)),
     "zonal": lambda: rendered(*NAMED, platform=ZONE),
     "agents with TLS": lambda: rendered(*OVER_TLS, platform=REGION),
     "members": lambda: rendered(*MEMBERS, platform=REGION),
+    "weights": lambda: rendered(WEIGHED, *NAMED[1:], platform=REGION),
     "this machine": lambda: rendered(*HERE),
 }
 each_chain = pytest.mark.parametrize("chain", CHAINS)
@@ -264,6 +268,18 @@ def test_of_two_groups_one_is_a_backend_and_the_switch_is_left_to_the_rollout() 
     edge = resources(text, "google_compute_backend_service")["edge_bs"]
     assert [one.type for one in edge.blocks] == ["backend", "lifecycle"]
     assert text.count("ignore_changes = [backend]") == 1
+
+
+def test_weights_between_two_groups_are_those_of_a_url_map_and_left_to_the_rollout() -> None:
+    text = CHAINS["weights"]()
+    services = resources(text, "google_compute_backend_service")
+    assert services["edge_bs"].blocks[0].attributes["group"].text.endswith(".edge.instance_group")
+    assert services["edge_green_bs"].blocks[0].attributes["group"].text.endswith(".edge_second.instance_group")
+    url_map = resources(text, "google_compute_url_map")["edge_bs"]
+    assert url_map.attributes["name"].text == "edge-map"
+    assert [one.attributes["weight"].text for one in url_map.blocks[0].blocks] == ["1000", "0"]
+    assert "ignore_changes = [default_route_action]" in text
+    assert "ignore_changes = [backend]" not in text
 
 
 def test_a_tier_of_this_machine_that_switches_gets_two_groups_where_a_backend_service_fronts_it() -> None:

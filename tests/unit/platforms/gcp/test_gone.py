@@ -64,7 +64,8 @@ class Group:
 def platform(folder: Path, group: Group) -> GcpPlatform:
     link = "zones/z/instanceGroups/web"
     Records(folder).keep_tiers({"web": TierRecord(1, {"web": GroupRecord(link, 80)}, (), "web")})
-    return GcpPlatform(CHAIN, {}, {}, Records(folder), cast(Any, group), cast(Any, None), cast(Any, None))
+    unused = cast(Any, None)
+    return GcpPlatform(CHAIN, {}, {}, Records(folder), cast(Any, group), unused, unused, unused)
 
 
 def why(of: GcpPlatform) -> str:

@@ -15,6 +15,7 @@ LARGE = {"groups": 2, "services": 2, "zones": 3, "others": 3}
 @pytest.mark.parametrize("machines", [2, 10, 100, 1_000, 2_000])
 def test_a_regional_group_of_any_size_behind_two_services_is_within_the_quota(machines: int) -> None:
     assert most_calls(LOOK, groups=1, services=2, zones=3, machines=machines, others=3) <= QUOTA / 2
+    assert most_calls(LOOK, groups=2, services=1, zones=3, machines=machines, others=3, maps=1) <= QUOTA
 
 
 def test_calls_follow_the_looks_and_not_the_vms() -> None:

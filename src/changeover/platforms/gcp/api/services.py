@@ -32,6 +32,15 @@ class Service:
     port_name: str
     drain: float
     """Seconds for which its requests go on after a VM is taken out: what deleting a VM waits for."""
+    scheme: str = ""
+    """Of its load balancer."""
+    affinity: str = ""
+    """What keeps a client at one VM."""
+
+    @property
+    def path(self) -> str:
+        """Below the project."""
+        return f"{f'regions/{self.region}' if self.region else 'global'}/backendServices/{self.name}"
 
     @property
     def kind(self) -> str:
@@ -131,6 +140,8 @@ def _service(found: Any, region: str) -> Service:
         protocol=found.protocol or "HTTP",
         port_name=found.port_name or "http",
         drain=float(found.connection_draining.draining_timeout_sec),
+        scheme=found.load_balancing_scheme or "EXTERNAL",
+        affinity=found.session_affinity or "NONE",
     )
 
 

@@ -1,0 +1,190 @@
+"""Two backend services and the weights of a URL map between them as the router of a tier.
+
+Each instance has a weight, in its record; the weight of a service is the sum over the instances of its group. Refuses
+to send a group requests before its instances are healthy, and to let its last one leave before the group gets none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from changeover.model.chain import Tier
+from changeover.model.instance import Instance
+from changeover.platforms.gcp import weights
+from changeover.platforms.gcp.api.services import Service, Services
+from changeover.platforms.gcp.api.url_maps import UrlMaps
+from changeover.platforms.gcp.backends import Backends
+from changeover.platforms.gcp.membership import HEALTHY, Health
+from changeover.platforms.gcp.records import Records, TierRecord
+from changeover.platforms.gcp.router import PoolingGcpRouter
+from changeover.ports import Membership, Unknown
+
+
+class WeighingGcpRouter(PoolingGcpRouter):
+    """Of one tier. `url_map`: its name; `records`: they have the weights of the instances."""
+
+    weighs: ClassVar[Literal["requests"]] = "requests"
+
+    def __init__(
+        self,
+        tier: Tier,
+        record: Callable[[], TierRecord],
+        services: Services,
+        exists: Callable[[frozenset[str]], Awaitable[frozenset[str]]],
+        is_lame: Callable[[str], Awaitable[bool | None]],
+        group_of: Callable[[str], str],
+        backends: Backends,
+        propagation: float,
+        url_map: str,
+        maps: UrlMaps,
+        records: Records,
+    ) -> None:
+        super().__init__(tier, record, services, exists, is_lame, group_of, backends, propagation)
+        self._map = url_map
+        self._maps = maps
+        self._records = records
+        self._lock = asyncio.Lock()
+        self._shares: Mapping[str, int] | None = None
+        """Group -> its share, as the map was read last; None: it is not known."""
+        self._none_since: dict[str, float] = {}
+        """Group -> since when every look found that it gets nothing."""
+        self._healthy_since: dict[str, float] = {}
+        self._sound_since: dict[str, float | None] = {}
+        """Group -> since when it has had a healthy instance; None: it has none. Missing: no look was answered yet."""
+
+    async def admit(self, instance: Instance, weight: int) -> None:
+        if self._weight(instance.name) != weight:
+            since = self._healthy_since.get(instance.name)
+            if since is None or time.monotonic() - since < self._propagation:
+                raise Unknown(f"the backend service of {instance.name}, which must find it healthy first")
+        await self.weigh(instance, weight)
+
+    async def weigh(self, instance: Instance, weight: int) -> None:
+        self._keep(instance.name, weight)
+        await self._apply()
+
+    async def remove(self, instance: Instance) -> None:
+        await self.weigh(instance, 0)
+
+    async def forget(self, name: str) -> None:
+        await super().forget(name)
+        self._healthy_since.pop(name, None)
+
+    async def may_leave(self, instance: Instance) -> None:
+        """Raises Unknown while requests would have no other instance: its group still gets some, and it is the last."""
+        group = self._group_of(instance.name)
+        (service,) = (one for one in self._record().services if self._has(one, group))
+        answers = await self._services.health(service, self._record().groups[group].link)
+        # No await from here on: of two that leave at once, the second must see that the first one does.
+        self._keep(instance.name, 0)
+        others = [
+            name
+            for name, states in answers.items()
+            if states and all(one == HEALTHY for one in states) and self._weight(name)
+        ]
+        if not others and not self._gets_nothing(group):
+            raise Unknown(f"URL map {self._map}, which still sends requests to the group of {instance.name}")
+
+    async def membership(self, names: frozenset[str]) -> Mapping[str, Membership]:
+        """As the health in the service of each group and the weights say.
+
+        Weights that another client has set, or that lead to a group without a healthy instance, are set again.
+        """
+        if not names:
+            return {}
+        await self._look()
+        found = await super().membership(names)
+        if self._shares is not None and self._shares != self._wanted():
+            with suppress(Unknown):
+                await self._apply()
+        now, agreed, judged = time.monotonic(), self._shares == self._wanted(), {}
+        for name, its in found.items():
+            if its.admitted:
+                self._healthy_since.setdefault(name, now)
+            else:
+                self._healthy_since.pop(name, None)
+            group = self._group_of(name)
+            share = None if self._shares is None else self._shares.get(group)
+            weight = self._weight(name) if agreed else None
+            none_for = now - self._none_since.get(group, now)
+            judged[name] = weights.judge_share(its, share, none_for, weight, self._propagation)
+        return judged
+
+    async def _look(self) -> None:
+        """Read the map."""
+        try:
+            self._see(weights.shares(await self._maps.get(self._map), self._paths()))
+        except Unknown:
+            self._see(None)
+
+    def _has(self, service: Service, group: str) -> bool:
+        return service.name in self._tier.services_of(group)
+
+    async def _health(self, service: Service, group: str) -> Health | str:
+        """Also note which group has an instance that can answer."""
+        answer = await super()._health(service, group)
+        name = next(name for name, one in self._record().groups.items() if one.link == group)
+        if not isinstance(answer, str):
+            if any(states and all(one == HEALTHY for one in states) for states in answer.values()):
+                self._sound_since[name] = self._sound_since.get(name) or time.monotonic()
+            else:
+                self._sound_since[name] = None
+        return answer
+
+    async def _apply(self) -> None:
+        async with self._lock:
+            await asyncio.sleep(0)  # weights that are given together change the map together
+            wanted = self._wanted()
+            if wanted and wanted != self._shares:
+                paths = self._paths()
+                found = await self._maps.set_weights(self._map, {paths[group]: one for group, one in wanted.items()})
+                self._see(weights.shares(found, paths))
+
+    def _see(self, shares: Mapping[str, int] | None) -> None:
+        self._shares, now = shares, time.monotonic()
+        for group in self._tier.groups:
+            if shares is not None and shares.get(group) == 0:
+                self._none_since.setdefault(group, now)
+            else:
+                self._none_since.pop(group, None)
+
+    def _gets_nothing(self, group: str) -> bool:
+        since = self._none_since.get(group)
+        return since is not None and time.monotonic() - since >= self._propagation
+
+    def _wanted(self) -> Mapping[str, int]:
+        totals = dict.fromkeys(self._tier.groups, 0)
+        for record in self._records.vms():
+            if record.tier == self._tier.name:
+                totals[self._group_of(record.name)] += record.weight
+        sound = {group: total for group, total in totals.items() if self._is_sound(group)}
+        if any(sound.values()):  # a service without a healthy instance would answer its share with errors
+            totals |= dict.fromkeys(totals.keys() - sound.keys(), 0)
+        return weights.split(totals) or self._shares or {}
+
+    def _is_sound(self, group: str) -> bool:
+        """Whether it has a healthy instance, and every proxy knows it; or nothing is known of it."""
+        if group not in self._sound_since:
+            return True
+        since = self._sound_since[group]
+        return since is not None and time.monotonic() - since >= self._propagation
+
+    def _paths(self) -> Mapping[str, str]:
+        """Group -> the path of its service."""
+        return {group: one.path for group in self._tier.groups for one in self._services_of(group)}
+
+    def _services_of(self, group: str) -> list[Service]:
+        return [one for one in self._record().services if self._has(one, group)]
+
+    def _weight(self, name: str) -> int:
+        record = self._records.vm(name)
+        return record.weight if record is not None else 0
+
+    def _keep(self, name: str, weight: int) -> None:
+        if (record := self._records.vm(name)) is not None and record.weight != weight:
+            self._records.keep_vm(replace(record, weight=weight))
