@@ -78,6 +78,51 @@ def test_a_service_with_a_command_of_its_own_does_not_run_that_of_its_image(
     assert ("APP06" in {one.rule.id for one in found.judged}) is stops
 
 
+@pytest.mark.parametrize(
+    ("image", "command", "stops"),
+    [
+        ("kong:3.6", "", {"kong"}),
+        ("kong:3.6", "command: kong docker-start", {"kong"}),
+        ("kong:3.6", "command: kong migrations bootstrap", set()),
+        ("kong:3.6", 'command: sh -c "kong migrations up && kong migrations finish"', set()),
+        ("nginx:1.27", "command: [nginx, -g, daemon off;]", {"nginx"}),
+        ("nginx:1.27", "command: [-g, daemon off;]", {"nginx"}),
+        ("nginx:1.27", "command: [certbot, renew]", set()),
+    ],
+)
+def test_an_official_image_runs_its_server_unless_the_command_is_another_job(
+    image: str, command: str, stops: set[str]
+) -> None:
+    found = audited({"compose.yml": f"services:\n  one:\n    image: {image}\n    {command}\n"})
+    assert {one.software for one in found.view.stops} == stops
+
+
+LUA = """\
+http {
+    init_by_lua_block {
+        local x = { a = "}", b = '{', c = [[ } ]], d = [==[ }} ]] ]==] }  -- a comment with } and "
+        --[[ a long one
+             with } ]]
+        print("\\"}")
+    }
+    server { listen 80; location / { content_by_lua_block { ngx.say("hi {") } proxy_pass http://10.0.0.1; } }
+}
+"""
+
+
+def test_braces_in_strings_and_comments_of_lua_end_no_block() -> None:
+    found = audited({"nginx.conf": LUA})
+    assert ("nginx.conf", 8, "NGX10") in violations(found)
+
+
+def test_servers_that_lua_chooses_are_unknown() -> None:
+    upstream = "upstream lua { server 0.0.0.1; balancer_by_lua_block { balance() } }"
+    found = audited(
+        {"nginx.conf": f"http {{ {upstream} server {{ listen 80; location / {{ proxy_pass http://lua; }} }} }}"}
+    )
+    assert [one.finding.outcome for one in found.judged if one.rule.id == "NGX10"] == [Outcome.UNKNOWN]
+
+
 def test_a_legacy_health_check_asks_by_http() -> None:
     text = """resource "google_compute_http_health_check" "web" {
   name = "web"

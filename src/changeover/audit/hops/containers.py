@@ -93,6 +93,8 @@ def _service(
 ) -> Iterator[StopPath]:
     software = start.software if start else None
     known = official(service.text("image") or "")
+    if start is not None and known is not None and _does_another_job(start, known[0]):
+        return
     signal_name = known[1] if known else "TERM"
     software = software or (known[0] if known else None)
     text, place = f"stop_signal is not set, so it is SIG{signal_name}", service.place
@@ -119,6 +121,13 @@ def _service(
     )
     missing = "" if limit is not None else "stop_grace_period as a duration"
     yield StopPath(software, f"service {name}", service.keys.get("image", service.place), signals, missing=missing)
+
+
+def _does_another_job(start: Command, image: str) -> bool:
+    """Whether a command is not the server of its official image: `kong migrations up`, or another program."""
+    if start.software == image == "kong":
+        return "start" not in start.arguments and "docker-start" not in start.arguments
+    return start.software is None and not start.words[0].startswith("-")
 
 
 __all__ = ["SERVERS", "image_signal", "stops"]

@@ -161,6 +161,8 @@ def _upstreams(block: Scope) -> dict[str, Upstream]:
     for scope in block.inner("upstream"):
         name = scope.blocks[-1].values[0] if scope.blocks[-1].values else ""
         servers = [one for one in scope.own("server") if one.values and "down" not in one.values]
+        if any(one.name.startswith("balancer_by_lua") for one in scope.blocks[-1].block or ()):
+            servers = []  # Lua names them, and the one in the file is a placeholder
         found[name] = Upstream(scope, name, tuple(servers), explicit=True)
     return found
 

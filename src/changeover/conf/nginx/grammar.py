@@ -20,6 +20,12 @@ _TOKEN = re.compile(
 )
 _DEEPEST = 64
 """Blocks within blocks. nginx's own configurations stay below 10."""
+_LUA = re.compile(
+    r"--\[(?P<note>=*)\[.*?\](?P=note)\]|--[^\n]*|\[(?P<long>=*)\[.*?\](?P=long)\]"
+    r"|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|[{}]",
+    re.DOTALL,
+)
+"""Comments and strings of Lua, whose braces count for nothing, and braces."""
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -121,10 +127,10 @@ class _Reader:
 
     def _skip_lua(self, start: int) -> None:
         depth = 0
-        for position in range(start, len(self._text)):
-            depth += {"{": 1, "}": -1}.get(self._text[position], 0)
+        for found in _LUA.finditer(self._text, start):
+            depth += {"{": 1, "}": -1}.get(found[0], 0)
             if not depth:
-                self._at = position + 1
+                self._at = found.end()
                 return
         raise NotNginx("a { is not closed", self._line(start))
 
