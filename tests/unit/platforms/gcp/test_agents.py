@@ -16,7 +16,7 @@ from changeover.hops import registry
 from changeover.kit import http
 from changeover.model.instance import Address, InFlight, Instance, Upload
 from changeover.model.platform import AgentSettings
-from changeover.platforms.gcp.agents import AT_ONCE, Agents, connections_of, in_flight_of
+from changeover.platforms.gcp.agents import Agents, connections_of, in_flight_of
 from changeover.platforms.gcp.hop import AgentHop, RoutingAgentHop
 from changeover.ports import Unknown
 
@@ -78,8 +78,13 @@ def test_a_refusal_another_vm_and_a_newer_agent_are_no_readiness_and_show_no_tok
     assert f"the variable {TOKEN}" in not_ready(Vm())
 
 
-def test_of_a_thousand_agents_that_are_asked_together_none_counts_as_silent() -> None:
-    """The time of a question begins when it is sent: not while it waits for its turn."""
+def test_of_many_agents_that_are_asked_together_none_counts_as_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a question begins when it is sent: not while it waits for its turn.
+
+    All turns together take 0.6 s at least, more than the time of a question. One takes a small part of it, also on a
+    busy machine.
+    """
+    monkeypatch.setattr("changeover.platforms.gcp.agents.AT_ONCE", 4)
     under_way, most = 0, 0
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -100,10 +105,10 @@ def test_of_a_thousand_agents_that_are_asked_together_none_counts_as_silent() ->
             agents = Agents(client, AgentSettings.model_validate({"token_env": TOKEN}))
             vm = replace(VM, control=at)
             hop = AgentHop(registry.known_hops()["nginx"], agents)
-            return await asyncio.gather(*(hop.not_ready(vm, 0.5) for _ in range(1000)))
+            return await asyncio.gather(*(hop.not_ready(vm, 0.5) for _ in range(120)))
 
     assert set(asyncio.run(run())) == {""}
-    assert most <= AT_ONCE
+    assert most <= 4
 
 
 def test_where_the_controller_looks_once_a_late_answer_is_asked_for_again_and_a_refusal_is_not(
