@@ -5,6 +5,9 @@ The agents speak TLS, to the controller and to the health checks of the balancer
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +19,6 @@ from tests.gcp.clients import ZonalGroup
 from tests.gcp.fakes import Fake, Json, running, until
 from tests.gcp.traffic import Traffic
 from tests.gcp.worlds import APP, PORT, template
-
-pytestmark = pytest.mark.timeout(300)  # every roll imports the client of Google, 2 s of a core each
 
 NAME = "changeover-agent"
 """In the certificate that all agents have, as from an image."""
@@ -88,6 +89,47 @@ def test_a_roll_waits_for_the_uploads_that_the_agents_see(fake: Fake, tls: Path,
     found = chain.run("doctor", "-f", str(chain.file), code=1)
     assert "fatal" not in found, found
     chain.run("down")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(400)
+def test_a_vm_whose_agent_is_dead_is_replaced_and_what_it_had_is_named_as_unknown(
+    fake: Fake, tls: Path, tmp_path: Path
+) -> None:
+    asked = {"ca": str(tls / "ca.crt"), "certificate": str(tls / "controller.pem"), "name": NAME}
+    group = ZonalGroup(fake)
+    drain = {"deadline": "3s", "policy": "cut"}
+    chain = GcpChain(fake, tmp_path, tier={"agent": {"port": AGENT_PORT, "tls": asked}, "drain": drain})
+    group.serving(2)
+    chain.run("up")
+    running = chain.status()["tiers"][0]["template"]
+    victim = min(group.instances())
+    (pid,) = agents_of(victim)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: victim not in group.healthy(), "the balancer to leave it out", 60)
+    found = chain.run("doctor", "-f", str(chain.file), code=1)
+    assert "every backend service finds the VM unhealthy" in found
+    assert "fatal" not in found, found
+    with Traffic(fake.address("web")) as traffic:
+        process = chain.start("roll", "web", "--to", "v1" if running == "v2" else "v2")
+        said, error = process.communicate(timeout=300)  # half a minute of silence is a part of it
+    assert process.returncode == 3, error
+    assert traffic.lost == []
+    assert f"{victim}: cut at the drain deadline: unknown" in said + error
+    assert victim not in {one["name"] for one in chain.status()["instances"]}
+    chain.run("down")
+    until(lambda: len(group.instances()) == 2, "the old VMs to be deleted", 60)
+
+
+def agents_of(vm: str) -> list[int]:
+    """The processes of its agent."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdecimal() and f"/{vm}-" in f"{os.readlink(entry / 'cwd')}-":  # noqa: PTH115
+                command = (entry / "cmdline").read_bytes()
+                found += [int(entry.name)] if b"changeover" in command else []
+    return found
 
 
 def test_a_vm_that_is_preempted_leaves_the_balancer_by_itself(fake: Fake) -> None:
