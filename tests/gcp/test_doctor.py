@@ -12,6 +12,8 @@ from tests.gcp.chains import GcpChain, agent_world
 from tests.gcp.clients import ZonalGroup
 from tests.gcp.fakes import Fake, running
 
+pytestmark = pytest.mark.timeout(300)  # every command imports the client of Google, 2 s of a core each
+
 POLICY = {"type": "PROACTIVE", "maxSurge": {"fixed": 1}, "maxUnavailable": {"fixed": 0}}
 
 

@@ -20,6 +20,8 @@ from tests.gcp.fakes import Fake, Json, running, until
 from tests.gcp.traffic import Traffic
 from tests.gcp.worlds import APP, PORT, template
 
+pytestmark = pytest.mark.timeout(300)  # every command imports the client of Google, 2 s of a core each
+
 NAME = "changeover-agent"
 """In the certificate that all agents have, as from an image."""
 SCRIPT = f"""
