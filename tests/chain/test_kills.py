@@ -12,7 +12,9 @@ from pathlib import Path
 from signal import SIGKILL
 
 import pytest
-from tests.chain.chains import Chain, Command, running_in, until
+from tests.chain.chains import PATIENCE, Chain, Command, running_in, until
+
+pytestmark = pytest.mark.timeout(300)  # a dozen controllers, one after the other
 
 DYING = str(Path(__file__).with_name("dying.py"))
 STRATEGIES = ("rolling", "canary", "blue-green")
@@ -29,7 +31,7 @@ def rolling(chain: Chain, strategy: str) -> tuple[str, ...]:
     return ("roll", "runtime", "--to", chain.other("runtime"), "--strategy", strategy)
 
 
-def at_rest(chain: Chain, goal: str) -> None:
+def at_rest(chain: Chain, goal: str, patience: float = PATIENCE) -> None:
     """Insist that the whole chain serves, the runtime at its goal, and that nothing else of it runs."""
     told = chain.status()
     assert told["active_command"] is None
@@ -37,7 +39,7 @@ def at_rest(chain: Chain, goal: str) -> None:
     chain.serves("runtime", goal)
     balancer = json.loads((chain.state / "platform.json").read_text())["pid"]
     known = {i["pid"] for i in told["instances"]} | {told["keeper_pid"], balancer}
-    until(lambda: set(running_in(chain.state)) == known, f"nothing but {known}")
+    until(lambda: set(running_in(chain.state)) == known, f"nothing but {known}", patience)
 
 
 def unknown(chain: Chain) -> set[str]:
@@ -128,7 +130,7 @@ def test_an_engine_that_performs_before_it_writes_would_be_noticed(two_tiers: Ch
 
 
 def test_a_process_that_nobody_knows_would_be_noticed(two_tiers: Chain) -> None:
-    with subprocess.Popen(("sleep", "60"), cwd=two_tiers.state / "instances") as stray:
+    with subprocess.Popen(("sleep", "1000"), cwd=two_tiers.state / "instances") as stray:
         with pytest.raises(AssertionError, match="in vain for nothing but"):
-            at_rest(two_tiers, two_tiers.template("runtime"))
+            at_rest(two_tiers, two_tiers.template("runtime"), patience=3)
         stray.kill()
