@@ -70,7 +70,7 @@ def measure(size: int, folder: Path) -> dict[str, Any]:
                 if controller.poll() is not None:
                     break
                 made = fake.log()[before:]
-                methods += Counter(call["method"] for call in made)
+                methods += Counter(str(call.get("method")) for call in made)
                 calls.append(len(made) * 60 / seconds)
                 shares.append((cpu(controller.pid) - spent) / seconds)
         finally:
