@@ -108,6 +108,8 @@ class StopPath:
     """Where the configuration says how to reload it."""
     missing: str = ""
     pod: bool = False
+    cut_short: bool = False
+    """Whether a command that cannot be judged follows the signals; else only the time until SIGKILL is missing."""
 
     def wait(self, signal: Signal) -> float:
         """Seconds from the first signal to another."""

@@ -43,13 +43,15 @@ def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
                     after = wait.value if wait else "10"
                     limit = float(after) if after.isdigit() else None
                     kill = f"stopwaitsecs={after}" if wait else "stopwaitsecs is not set, so it is 10"
+                    at = wait.place if wait else program.place
+                    ends = (Signal(limit, "KILL", at, kill),) if limit is not None else ()
                     yield StopPath(
                         software,
                         f"program {program.name}",
                         program.place,
                         (
                             Signal(0.0, name_, signal.place if signal else program.place, text, _whole(program)),
-                            *((Signal(limit, "KILL", wait.place if wait else program.place, kill),) if limit else ()),
+                            *ends,
                         ),
                         missing="" if limit is not None else "stopwaitsecs as a number",
                     )

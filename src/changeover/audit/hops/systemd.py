@@ -94,8 +94,8 @@ def _stop(software: str, name: str, base: UnitFile, merged: dict[str, list[Entry
         stop = merged.get("TimeoutStopSec") or merged.get("TimeoutSec") or []
         text = f"{stop[0].key}={stop[0].value}" if stop else "TimeoutStopSec is not set, so it is 90 s"
         signals.append(Signal(min(at, budget) + budget, "KILL", stop[0].place if stop else where, text))
-    reload = merged.get("ExecReload", [])
-    return StopPath(software, name, _service(base), tuple(signals), reload[0].place if reload else None, missing)
+    place = reload[0].place if (reload := merged.get("ExecReload", [])) else None
+    return StopPath(software, name, _service(base), tuple(signals), place, missing, cut_short=bool(missing))
 
 
 def _service(base: UnitFile) -> Place:

@@ -19,8 +19,12 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         if not stop.signals:
             yield unknown(stop.place, stop.object, f"the signal that stops {stop.software} is not known", stop.missing)
             continue
-        hard = next((one for one in stop.signals if not drains(stop.software, one)), stop.signals[-1])
-        if hard.name == "KILL" and hard is not stop.signals[0]:  # APP06 is about the time until then
+        hard = next((one for one in stop.signals if not drains(stop.software, one)), None)
+        if hard is None and stop.cut_short:
+            text = f"the signals after {stop.signals[-1].text} are not known"
+            yield unknown(stop.place, stop.object, text, stop.missing)
+            continue
+        if hard is None or (hard.name == "KILL" and hard is not stop.signals[0]):  # APP06: the time until SIGKILL
             yield met(stop.signals[0].place, stop.object, stop.signals[0].text)
             continue
         group = hard.name == "TERM"

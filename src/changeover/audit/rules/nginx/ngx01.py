@@ -20,6 +20,9 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             continue
         first = stop.signals[0]
         hard = next((one for one in stop.signals if one.name != "QUIT"), None)
+        if hard is None and stop.cut_short:
+            yield unknown(stop.place, stop.object, f"what follows {first.text} is not known", stop.missing)
+            continue
         if hard is None or (first.name == "QUIT" and stop.wait(hard) >= GIVES_UP):
             yield met(first.place, stop.object, f"{first.text}: nginx gets SIGQUIT and finishes its requests")
             continue
