@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from changeover.conf.document import Document
-from changeover.conf.nginx.assemble import included_paths
+from changeover.conf.nginx.assemble import DEEPEST, circles, included_paths, nested
 from changeover.conf.nginx.reader import NginxFile, everything
 from changeover.conf.place import Place, Unreadable
 from changeover.conf.registry import NGINX, reader_of
@@ -54,6 +54,7 @@ def load(given: Sequence[Path]) -> Loaded:
         replace(one, empty=empty[one.path]) if isinstance(one, NginxFile) and one.path in empty else one
         for one in loaded.documents
     ]
+    loaded.unreadable += circles({one.path: one for one in loaded.documents if isinstance(one, NginxFile)})
     return loaded
 
 
@@ -118,7 +119,7 @@ def _not_read(error: Unreadable, loaded: Loaded, named: bool) -> list[Document]:
     return []
 
 
-def _follow(file: NginxFile, main: str, roots: Sequence[Path], loaded: Loaded) -> Iterator[str]:
+def _follow(file: NginxFile, main: str, roots: Sequence[Path], loaded: Loaded, depth: int = 1) -> Iterator[str]:
     """Reads what a file includes. Yields the patterns that name no file of a folder that is there to be looked at."""
     for one in everything(file.directives):
         if one.name != "include" or not one.values:
@@ -129,10 +130,13 @@ def _follow(file: NginxFile, main: str, roots: Sequence[Path], loaded: Loaded) -
         found = _globbed(pattern)
         if not found and _is_inside(Path(pattern).parent, roots) and any(sign in pattern for sign in _SIGNS):
             yield pattern
+        if found and depth > DEEPEST:
+            loaded.unreadable.append(nested(one))
+            continue
         for path in found:
             for document in _read(path, roots, loaded, named=True, included=True):
                 if isinstance(document, NginxFile):
-                    yield from _follow(document, main, roots, loaded)
+                    yield from _follow(document, main, roots, loaded, depth + 1)
 
 
 def _is_inside(folder: Path, roots: Sequence[Path]) -> bool:

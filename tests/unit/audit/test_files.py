@@ -66,6 +66,53 @@ def test_files_that_include_each_other_are_read_once() -> None:
     assert sorted(load([main]).texts) == ["a.conf", "b.conf"]
 
 
+@pytest.mark.parametrize(
+    ("files", "places"),
+    [
+        ({"nginx.conf": "http { include nginx.conf; }"}, {"nginx.conf:1"}),
+        ({"nginx.conf": "http { include *.conf; }"}, {"nginx.conf:1"}),
+        (
+            {
+                "nginx.conf": "events {}\nhttp { include a.conf; }",
+                "a.conf": "include b.conf;",
+                "b.conf": "include a.conf;",
+            },
+            {"b.conf:1"},
+        ),
+        ({"nginx.conf": "http {\n include a.conf; }", "a.conf": "gzip on;\ninclude nginx.conf;"}, {"a.conf:2"}),
+        ({"x.conf": f"{SITE} include y.conf;", "y.conf": f"{SITE} include x.conf;"}, {"y.conf:1"}),
+    ],
+)
+@pytest.mark.parametrize("whole_folder", [False, True])
+def test_files_that_include_each_other_in_a_circle_are_refused_and_nothing_is_missing(
+    files: dict[str, str], places: set[str], whole_folder: bool
+) -> None:
+    written = [write(f"nginx/{name}", text) for name, text in files.items()]
+    loaded = load([Path("nginx")] if whole_folder else written[:1])
+    assert {str(one.place).removeprefix("nginx/") for one in loaded.unreadable} == places
+    assert all(place in loaded.unreadable[0].what for place in places)
+    confs = assemble({one.path: one for one in loaded.documents if isinstance(one, NginxFile)})
+    assert [one for conf in confs for one in everything(conf.main) if one.name == "include"] == []
+
+
+@pytest.mark.parametrize("whole_folder", [False, True])
+def test_a_file_that_two_others_include_is_no_circle(whole_folder: bool) -> None:
+    main = write("nginx/nginx.conf", "http { include a.conf; include b.conf; include c.conf; include c.conf; }")
+    write("nginx/a.conf", f"{SITE} include c.conf;")
+    write("nginx/b.conf", f"{SITE} include c.conf;")
+    write("nginx/c.conf", "server { listen 81; }")
+    assert load([Path("nginx") if whole_folder else main]).unreadable == []
+
+
+@pytest.mark.parametrize("whole_folder", [False, True])
+def test_includes_that_are_nested_too_deeply_are_refused(whole_folder: bool) -> None:
+    main = write("nginx/nginx.conf", "http { include 0.conf; }")
+    for number in range(1500):
+        write(f"nginx/{number}.conf", f"{SITE}\ninclude {number + 1}.conf;")
+    found = load([Path("nginx") if whole_folder else main]).unreadable
+    assert [str(one) for one in found][:1] == ["nginx/15.conf:2: includes are nested more than 16 deep"]
+
+
 def test_a_large_file_is_refused_before_it_is_read() -> None:
     with Path("nginx.conf").open("wb") as file:
         file.truncate(LARGEST * 50)

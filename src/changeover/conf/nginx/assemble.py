@@ -14,7 +14,8 @@ from pathlib import PurePosixPath
 from posixpath import normpath
 
 from changeover.conf.nginx.grammar import Directive
-from changeover.conf.nginx.reader import NginxFile, everything
+from changeover.conf.nginx.reader import NginxFile, everything, place
+from changeover.conf.place import Place, Unreadable
 
 _INSTALLED = re.compile(r"^/(?:etc/nginx|usr/local/nginx/conf|usr/local/openresty/nginx/conf|opt/nginx/conf)/")
 """Folders that hold nginx.conf once it is installed: what lies beside it there lies beside it in a repository."""
@@ -23,7 +24,7 @@ HARMLESS = re.compile(
     r"|.*(?:ssl|tls|gzip|letsencrypt|security|headers)[^/]*)$"
 )
 """Names of files that set nothing which a rule looks at."""
-_DEEPEST = 16
+DEEPEST = 16
 """Includes within includes."""
 _MAIN = {"events", "http", "stream", "mail"}
 
@@ -57,14 +58,61 @@ def included_paths(pattern: str, main: str) -> str:
 
 def assemble(files: Mapping[str, NginxFile]) -> list[NginxConf]:
     """The configurations that these files make up, by path. A file that another includes is part of that one."""
+    return [_assembled(path, files) for path in _tops(files)]
+
+
+def _tops(files: Mapping[str, NginxFile]) -> list[str]:
     named: set[str] = set()
     for path, file in files.items():
         for one in everything(file.directives):
             if one.name == "include" and one.values:
                 named.update(_named(one, path, files))
                 named.update(other for main in files for other in _named(one, main, files) if _is_main(files[main]))
-    tops = [path for path in files if path not in named] or list(files)[:1]
-    return [_assembled(path, files) for path in tops]
+    return [path for path in files if path not in named] or list(files)[:1]
+
+
+def nested(include: Directive) -> Unreadable:
+    """What is said of an include that is too deep within others."""
+    return Unreadable(f"includes are nested more than {DEEPEST} deep", place(include))
+
+
+def circles(files: Mapping[str, NginxFile]) -> list[Unreadable]:
+    """Each include that leads back to a file around it, or is nested too deeply.
+
+    In a circle nginx opens files until it may open no more, and does not start.
+    """
+    found: dict[Place, Unreadable] = {}
+    seen: set[str] = set()
+    for main in [*_tops(files), *files]:
+        if main not in seen:
+            seen.add(main)
+            _walk_circles(main, main, files, (), seen, found)
+    return list(found.values())
+
+
+def _walk_circles(
+    path: str,
+    main: str,
+    files: Mapping[str, NginxFile],
+    way: tuple[tuple[str, Directive], ...],
+    seen: set[str],
+    found: dict[Place, Unreadable],
+) -> None:
+    """`way`: the files around this one, each with its include that leads here."""
+    for one in everything(files[path].directives):
+        if one.name != "include" or not one.values:
+            continue
+        around = (*way, (path, one))
+        for inner in _named(one, main, files):
+            if back := [include for file, include in around if file == inner]:
+                first = around.index((inner, back[0]))
+                steps = ", ".join(f"{place(include)} includes {include.values[0]}" for _, include in around[first:])
+                found.setdefault(place(one), Unreadable(f"files include each other in a circle: {steps}", place(one)))
+            elif len(around) > DEEPEST:
+                found.setdefault(place(one), nested(one))
+            elif inner not in seen:
+                seen.add(inner)
+                _walk_circles(inner, main, files, around, seen, found)
 
 
 def _named(include: Directive, main: str, files: Mapping[str, NginxFile]) -> list[str]:
@@ -88,12 +136,13 @@ def _expanded(
 ) -> Iterator[Directive]:
     for one in directives:
         if one.name == "include" and one.values:
-            found = [path for path in _named(one, main, files) if path not in way]
+            found = _named(one, main, files)
             known = files[main].dumped or included_paths(one.values[0], main) in files[main].empty
-            if (not found and not known) or len(way) > _DEEPEST:
+            if (not found and not known) or len(way) > DEEPEST:
                 yield one
             for path in found:
-                yield from _expanded(files[path].directives, main, files, (*way, path))
+                if path not in way:  # `circles` reports that
+                    yield from _expanded(files[path].directives, main, files, (*way, path))
         elif one.block:
             yield replace(one, block=tuple(_expanded(one.block, main, files, way)))
         else:
