@@ -1,13 +1,14 @@
-"""The commands that files start: of systemd units, Dockerfiles, compose services and supervisord programs."""
+"""The commands that files start: of systemd units, Dockerfiles, compose services, supervisord programs and pods."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
+from changeover.audit.starts import Start, split, start
 from changeover.conf.compose import ComposeFile
 from changeover.conf.dockerfile import DockerFile, Instruction
 from changeover.conf.document import Document
@@ -15,124 +16,114 @@ from changeover.conf.kubernetes import KubernetesFile
 from changeover.conf.place import Place
 from changeover.conf.supervisord import SupervisorFile
 from changeover.conf.systemd import UnitFile
-from changeover.conf.tree import Items, Map, Word
+from changeover.conf.tree import Items, Map, Node, Word
 
-SERVERS = {"gunicorn", "uvicorn", "hypercorn", "granian"}
-_SOFTWARE = {"nginx": "nginx", "openresty": "nginx", "kong": "kong", "haproxy": "haproxy", "envoy": "envoy"}
-_RUNNERS = {"exec", "env", "poetry", "uv", "pipenv", "run", "-m", "tini", "--", "dumb-init", "opentelemetry-instrument"}
-"""Words before the software that start it and leave it the signals."""
+CONTAINERS = {"Dockerfile", "compose", "Kubernetes"}
 
 
 @dataclass(frozen=True)
 class Command:
-    """`shell`: a shell runs the text; then `words` are those of its last command."""
+    """`manager` starts it: `systemd`, `supervisord` or one of CONTAINERS."""
 
     object: str
     words: tuple[str, ...]
-    text: str
-    shell: bool
     place: Place
     manager: str
+
+    @cached_property
+    def start(self) -> Start:
+        return start(self.words)
 
     @property
     def software(self) -> str | None:
         """The known software that it starts."""
-        for word in self.words[:8]:
-            name = PurePosixPath(word.lstrip("@-:+!")).name
-            if name in SERVERS:
-                return name
-            if name in _SOFTWARE:
-                return _SOFTWARE[name]
-            if name not in _RUNNERS and not re.fullmatch(r"python[\d.]*|\w+=.*|-\w", name):
-                return None
-        return None
+        return self.start.software
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """What follows the name of the software."""
-        for number, word in enumerate(self.words):
-            if PurePosixPath(word.lstrip("@-:+!")).name in {*SERVERS, *_SOFTWARE}:
-                return self.words[number + 1 :]
-        return ()
+        return self.start.arguments
 
 
 def commands(documents: Sequence[Document]) -> Iterator[Command]:
-    """Every command that can be split into words."""
+    """Every command that a file starts."""
+    images = [one for one in documents if isinstance(one, DockerFile)]
     for one in documents:
         match one:
             case UnitFile():
                 name = PurePosixPath(one.file).name
                 for entry in one.entries:
-                    if entry.key == "ExecStart" and entry.value:
-                        yield from _command(name, entry.value, entry.place, "systemd", shell=False)
+                    if entry.key == "ExecStart" and (words := unit_words(entry.value)):
+                        yield Command(name, words, entry.place, "systemd")
             case DockerFile():
                 yield from _of_image(one)
             case ComposeFile():
                 for name, service in one.services.items.items():
                     if isinstance(service, Map):
-                        yield from _of_service(name, service)
+                        built = images[0] if service.get("build") is not None and len(images) == 1 else None
+                        yield from _of_service(name, service, built)
             case KubernetesFile():
                 for pod in one.pods:
                     for container in pod.spec.maps("containers"):
                         yield from _of_container(container)
             case SupervisorFile():
                 for program in one.programs:
-                    if (value := program.values.get("command")) is not None:
-                        yield from _command(program.name, value.value, value.place, "supervisord", shell=False)
+                    if (value := program.values.get("command")) is not None and (words := _words(value.value)):
+                        yield Command(program.name, words, value.place, "supervisord")
+
+
+def unit_words(value: str) -> tuple[str, ...]:
+    """Of a value of ExecStart, without its prefixes; after `@` the second word is the name of the process."""
+    found = re.match(r"[@\-:+!|]*", value)
+    prefix = found[0] if found else ""
+    words = _words(value[len(prefix) :])
+    return (words[:1] + words[2:]) if "@" in prefix else words
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Of a text in which a quote is open, the text as one word."""
+    found = split(text)
+    return tuple(found) if found is not None else (text,)
 
 
 def _of_image(image: DockerFile) -> Iterator[Command]:
     last: dict[str, Instruction] = {one.name: one for one in image.last_stage}
     entry, command = last.get("ENTRYPOINT"), last.get("CMD")
+    if entry is not None and entry.words is None:
+        command = None  # its shell takes no words
     main = command or entry
-    if main is None:
-        return
-    if entry is not None and command is not None and entry.words is not None and command.words is not None:
-        words = (*entry.words, *command.words)
-        yield Command(image.file, words, shlex.join(words), False, command.place, "Dockerfile")
-        return
-    main = entry if entry is not None and entry.words is None else main
-    if main.words is not None:
-        yield Command(image.file, main.words, main.value, False, main.place, "Dockerfile")
-    else:
-        yield from _command(image.file, main.value, main.place, "Dockerfile", shell=True)
+    if main is not None:
+        words = tuple(word for one in (entry, command) if one is not None for word in _of_instruction(one))
+        yield Command(image.file, words, main.place, "Dockerfile")
 
 
-def _of_service(name: str, service: Map) -> Iterator[Command]:
-    for key in ("command", "entrypoint"):
-        found = service.get(key)
-        if isinstance(found, Items):
-            words = tuple(one.word for one in found.values if isinstance(one, Word))
-            if words:
-                yield Command(f"service {name}", words, shlex.join(words), False, service.keys[key], "compose")
-                return
-        elif isinstance(found, Word) and not found.null:
-            yield from _command(f"service {name}", found.word, service.keys[key], "compose", shell=False)
-            return
+def _of_instruction(one: Instruction) -> tuple[str, ...]:
+    return one.words if one.words is not None else ("/bin/sh", "-c", one.value)
+
+
+def _of_service(name: str, service: Map, built: DockerFile | None) -> Iterator[Command]:
+    """`entrypoint` and `command` together. A command of its own leaves the image its entrypoint."""
+    given = {key: _given(service.get(key)) for key in ("entrypoint", "command")}
+    key = next((key for key in ("command", "entrypoint") if given[key]), None)
+    if key is None:
+        return
+    entry = next((one for one in reversed(built.last_stage if built else []) if one.name == "ENTRYPOINT"), None)
+    if given["entrypoint"] is None and entry is not None:
+        given["entrypoint"] = _of_instruction(entry)
+    words = (*(given["entrypoint"] or ()), *(given["command"] or ()))
+    yield Command(f"service {name}", words, service.keys[key], "compose")
+
+
+def _given(node: Node | None) -> tuple[str, ...] | None:
+    if isinstance(node, Items):
+        return tuple(one.word for one in node.values if isinstance(one, Word))
+    return _words(node.word) if isinstance(node, Word) and not node.null else None
 
 
 def _of_container(container: Map) -> Iterator[Command]:
     """`command` and `args` together; without `command` the image's own entrypoint is not known."""
     given = [(key, one) for key in ("command", "args") if isinstance(one := container.get(key), Items)]
-    words = [one.word for _, items in given for one in items.values if isinstance(one, Word)]
+    words = tuple(one.word for _, items in given for one in items.values if isinstance(one, Word))
     if words:
         name = f"container {container.text('name') or ''}".strip()
-        yield from _command(name, shlex.join(words), container.keys[given[0][0]], "Kubernetes", shell=False)
-
-
-def _command(object: str, text: str, place: Place, manager: str, *, shell: bool) -> Iterator[Command]:
-    words = split(text)
-    if words and PurePosixPath(words[0]).name in {"sh", "bash", "dash", "ash"} and "-c" in words[1:-1]:
-        text, shell = words[words.index("-c") + 1], True
-        words = split(text)
-    if words is not None and shell:
-        words = split(re.split(r"&&|;|\|\|?|\n", text)[-1].strip())
-    if words:
-        yield Command(object, tuple(words), text, shell, place, manager)
-
-
-def split(text: str) -> list[str] | None:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return None
+        yield Command(name, words, container.keys[given[0][0]], "Kubernetes")

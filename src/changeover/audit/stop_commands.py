@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from changeover.audit.commands import split
+from changeover.audit.starts import split
 from changeover.audit.view import Signal
 from changeover.conf.place import Place
 from changeover.conf.systemd import seconds

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.commands import SERVERS, Command, commands
+from changeover.audit.commands import Command, commands
 from changeover.audit.setting import Setting, unknown
+from changeover.audit.starts import SERVERS
 from changeover.audit.view import Address, Hop
 from changeover.conf.document import Document
 from changeover.conf.gunicorn import GunicornFile, PythonValue

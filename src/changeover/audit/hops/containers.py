@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from changeover.audit.commands import SERVERS, Command, commands
+from changeover.audit.commands import Command, commands
 from changeover.audit.images import bare_signal, official
 from changeover.audit.view import Signal, StopPath
 from changeover.conf.compose import ComposeFile, seconds
@@ -43,6 +43,7 @@ def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
                     after = wait.value if wait else "10"
                     limit = float(after) if after.isdigit() else None
                     kill = f"stopwaitsecs={after}" if wait else "stopwaitsecs is not set, so it is 10"
+                    whole = _whole(program) or start.start.whole
                     at = wait.place if wait else program.place
                     ends = (Signal(limit, "KILL", at, kill),) if limit is not None else ()
                     yield StopPath(
@@ -50,7 +51,7 @@ def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
                         f"program {program.name}",
                         program.place,
                         (
-                            Signal(0.0, name_, signal.place if signal else program.place, text, _whole(program)),
+                            Signal(0.0, name_, signal.place if signal else program.place, text, whole),
                             *ends,
                         ),
                         missing="" if limit is not None else "stopwaitsecs as a number",
@@ -78,11 +79,12 @@ def image_signal(image: DockerFile, start: Command | None) -> tuple[str, Signal]
     if software is None or base is None:
         return None
     given = next((one for one in reversed(image.last_stage) if one.name == "STOPSIGNAL"), None)
+    whole = start is not None and start.start.whole
     if given is not None:
-        return software, Signal(0.0, bare_signal(given.value), given.place, f"STOPSIGNAL {given.value}")
+        return software, Signal(0.0, bare_signal(given.value), given.place, f"STOPSIGNAL {given.value}", whole)
     name = known[1] if known and known[0] == software else "TERM"
     place = start.place if start else base.place
-    return software, Signal(0.0, name, place, f"STOPSIGNAL is not set, so it is SIG{name}")
+    return software, Signal(0.0, name, place, f"STOPSIGNAL is not set, so it is SIG{name}", whole)
 
 
 def _service(
@@ -97,7 +99,7 @@ def _service(
     known = official(service.text("image") or "")
     if start is not None and known is not None and _does_another_job(start, known[0]):
         return
-    signal_name = known[1] if known else "TERM"
+    signal_name, whole = known[1] if known else "TERM", start is not None and start.start.whole
     software = software or (known[0] if known else None)
     text, place = f"stop_signal is not set, so it is SIG{signal_name}", service.place
     if service.get("build") is not None and len(images) == 1:
@@ -109,6 +111,7 @@ def _service(
             )
             software = software or (None if replaced or service.get("entrypoint") is not None else inner[0])
             signal_name, text, place = inner[1].name, inner[1].text, inner[1].place
+            whole = whole or (start is None and inner[1].whole)
     if software is None:
         return
     if (given := service.text("stop_signal")) is not None:
@@ -118,7 +121,7 @@ def _service(
     kill = "stop_grace_period is not set, so it is 10 s" if grace is None else f"stop_grace_period: {grace}"
     at = service.keys.get("stop_grace_period", service.place)
     signals = (
-        Signal(0.0, signal_name, place, text),
+        Signal(0.0, signal_name, place, text, whole),
         *((Signal(limit, "KILL", at, kill),) if limit is not None else ()),
     )
     missing = "" if limit is not None else "stop_grace_period as a duration"
@@ -129,7 +132,4 @@ def _does_another_job(start: Command, image: str) -> bool:
     """Whether a command is not the server of its official image: `kong migrations up`, or another program."""
     if start.software == image == "kong":
         return "start" not in start.arguments and "docker-start" not in start.arguments
-    return start.software is None and not start.words[0].startswith("-")
-
-
-__all__ = ["SERVERS", "image_signal", "stops"]
+    return start.software is None and not start.start.is_unknown and not start.words[0].startswith("-")

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from changeover.audit.commands import commands
 from changeover.audit.images import bare_signal, official
+from changeover.audit.starts import Start
 from changeover.audit.stop_commands import Stopping, stopping
 from changeover.audit.view import Signal, StopPath
 from changeover.conf.document import Document
@@ -27,7 +28,7 @@ _DRAINS = ("/healthcheck/fail", "/drain_listeners")
 
 def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
     """A stop path for each container that serves, and one for a pod of which that is not known."""
-    started = {one.place: one.software for one in commands(documents) if one.manager == "Kubernetes"}
+    started = {one.place: one.start for one in commands(documents) if one.manager == "Kubernetes"}
     for document in documents:
         for pod in document.pods if isinstance(document, KubernetesFile) else ():
             found = list(_containers(pod, started))
@@ -37,12 +38,12 @@ def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
                 yield StopPath("", pod.workload, pod.place, (), missing=missing, pod=True)
 
 
-def _containers(pod: Pod, started: dict[Place, str | None]) -> Iterator[StopPath]:
+def _containers(pod: Pod, started: dict[Place, Start]) -> Iterator[StopPath]:
     for container in pod.spec.maps("containers"):
         known = official(container.text("image") or "")
         command = container.keys.get("command") or container.keys.get("args")
-        software = started.get(command) if command is not None else None
-        software = software or (known[0] if known else None)
+        start = started.get(command) if command is not None else None
+        software = (start.software if start else None) or (known[0] if known else None)
         if software is None and not any(container.get(key) is not None for key in _PROBES):
             continue
         name = f"container {container.text('name') or ''} of {pod.workload}"
@@ -59,7 +60,11 @@ def _containers(pod: Pod, started: dict[Place, str | None]) -> Iterator[StopPath
             missing = "how long its preStop hook takes" if before is None else "terminationGracePeriodSeconds, a number"
             yield StopPath(software or "", name, place, (), missing=missing, pod=True)
             continue
-        signals = [*before[0], Signal(min(before[1], grace.at), signal, place, text), grace]
+        signals = [
+            *before[0],
+            Signal(min(before[1], grace.at), signal, place, text, start is not None and start.whole),
+            grace,
+        ]
         yield StopPath(software or "", name, place, tuple(signals), pod=True)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from changeover.audit.commands import split
+from changeover.audit.commands import unit_words
+from changeover.audit.starts import start
 from changeover.audit.stop_commands import stopping
 from changeover.audit.view import Signal, StopPath
 from changeover.conf.document import Document
@@ -18,9 +19,6 @@ from changeover.conf.systemd import Entry, UnitFile, seconds
 
 _LISTS = {"ExecStart", "ExecStop", "ExecReload", "ExecStartPre", "ExecStopPost"}
 """Keys that collect values until an empty one clears them."""
-_SOFTWARE = {"nginx": "nginx", "openresty": "nginx", "kong": "kong", "haproxy": "haproxy", "envoy": "envoy"}
-_PYTHON = {"gunicorn", "uvicorn", "hypercorn", "granian"}
-_PREFIXES = "@-:+!"
 DEFAULT_WAIT = 90.0
 """Seconds: DefaultTimeoutStopSec of systemd-system.conf(5)."""
 
@@ -57,12 +55,8 @@ def _software(merged: dict[str, list[Entry]]) -> str | None:
     if any("kong" in entry.value for entry in merged.get("ExecStart", [])):
         return "kong"  # its package starts the nginx within it
     for entry in merged.get("ExecStart", []):
-        words = [PurePosixPath(word.lstrip(_PREFIXES)).name for word in split(entry.value) or ()]
-        for word in words[:8]:
-            if word in _SOFTWARE:
-                return _SOFTWARE[word]
-            if word in _PYTHON:
-                return word
+        if (found := start(unit_words(entry.value)).software) is not None:
+            return found
     return None
 
 

@@ -6,12 +6,17 @@ from collections.abc import Iterator
 
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.commands import SERVERS
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.rule import Rule
 from changeover.audit.setting import Setting
+from changeover.audit.starts import SERVERS
 from changeover.audit.stops import GIVES_UP, drains
 from changeover.audit.view import View
+
+_MAIN_ALONE = (
+    "SIGTERM for the main process alone: KillMode=mixed of systemd, stopasgroup=false of supervisord, `dumb-init "
+    "--single-child`, tini without -g"
+)
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
@@ -40,7 +45,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             consequence=f"a GET survives; a POST in flight is cut {words.span(wait)} after the stop begins"
             if after
             else "a GET and a POST in flight are cut as soon as the server is stopped or restarted",
-            fix="KillMode=mixed, so that only the main process gets SIGTERM" if group else "SIGTERM",
+            fix=_MAIN_ALONE if group else "SIGTERM",
             numbers={"signal": hard.name},
             replacement=None if group or after else Setting(0.0, hard.place, hard.text).replaced("SIGTERM"),
         )

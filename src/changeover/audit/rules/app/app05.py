@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.commands import Command
+from changeover.audit.commands import CONTAINERS, Command
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.rule import Rule
+from changeover.audit.starts import Reaches
 from changeover.audit.view import View
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for command in view.commands:
-        if command.software is None or command.manager not in {"Dockerfile", "compose", "Kubernetes"}:
-            continue
-        first = command.words[0] if command.words else ""
-        if not command.shell or first == "exec":
-            yield met(command.place, command.object, f"{command.software} gets the signal itself")
-        elif not re.search(r"&&|;|\||\n", command.text):
+        found = command.start
+        if found.is_unknown:
+            what = f"`{found.opaque[:60]}` starts {found.named or 'a program that is not known'}"
             missing = (
-                "whether the shell of the image replaces itself by a single command: write `exec` or the JSON form"
+                "whether that leaves the stop signal to the server, and the server's options: name it in the command"
             )
-            yield unknown(command.place, command.object, f"a shell starts {command.software}", missing)
-        else:
-            yield _violation(command)
+            yield unknown(command.place, command.object, what, missing)
+            continue
+        if found.software is None or command.manager not in CONTAINERS:
+            continue
+        match found.reaches:
+            case Reaches.YES:
+                yield met(command.place, command.object, f"{found.software} gets the signal itself")
+            case Reaches.PERHAPS:
+                missing = (
+                    "whether the shell of the image replaces itself by a single command: write `exec` or the JSON form"
+                )
+                yield unknown(command.place, command.object, f"a shell starts {found.software}", missing)
+            case Reaches.UNKNOWN:
+                missing = "what the script does at the signal: its `trap` is not read"
+                yield unknown(command.place, command.object, f"a shell with a trap starts {found.software}", missing)
+            case Reaches.NO:
+                yield _violation(command, found.software)
 
 
-def _violation(command: Command) -> Finding:
+def _violation(command: Command, software: str) -> Finding:
     return violated(
         command.place,
         command.object,
-        f"a shell runs several commands, {command.software} the last, without exec: the shell gets the stop signal",
+        f"a shell runs {software} among other commands, without exec: the shell gets the stop signal",
         get=Effect.CUT,
         post=Effect.CUT,
         consequence="a GET and a POST in flight are cut when the container is killed, at the end of its time to stop",
-        fix=f"exec {command.words[0] if command.words else ''} …",
+        fix=f"exec {software} … as the last command",
     )
 
 

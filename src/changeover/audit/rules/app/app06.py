@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.commands import SERVERS
 from changeover.audit.finding import Finding, Severity, unknown
 from changeover.audit.hops.app import App
 from changeover.audit.limits import occupied, upload_fits
 from changeover.audit.rule import Rule
 from changeover.audit.setting import Setting
+from changeover.audit.starts import SERVERS
 from changeover.audit.view import View
 
 
