@@ -30,8 +30,12 @@ def upload_fits(
     get: Effect = Effect.OK,
     margin: float = 0.0,
     replacement: Replacement | None = None,
+    whole: str = "",
 ) -> Finding:
-    """Whether a request of `need` seconds ends within a limit. `margin`: seconds that the limit must have besides."""
+    """Whether a request of `need` seconds ends within a limit. `margin`: seconds that the limit must have besides.
+
+    `whole`: what takes `need` seconds, unless it is one request.
+    """
     if limit.value is None:
         return unknown(limit.place, object, limit.text, limit.missing)
     numbers: dict[str, float | str | None] = {
@@ -40,12 +44,12 @@ def upload_fits(
         "slowest_client_bits_per_second": rate if (rate := asked.slowest_rate(limit.value)) is None else round(rate),
     }
     if limit.value >= need + margin:
-        return met(limit.place, object, f"{limit.text}: {fits(limit.value, need)}", numbers)
+        return met(limit.place, object, f"{limit.text}: {fits(limit.value, need, whole)}", numbers)
     survives = f"; clients above {words.bit_rate(rate)} survive" if rate is not None else ""
     return violated(
         limit.place,
         object,
-        f"{limit.text}: shorter than {words.upload(asked)} ({words.span(need)})",
+        f"{limit.text}: shorter than {whole or _request(need, asked)} ({words.span(need)})",
         get=get,
         post=Effect.CUT,
         consequence=consequence + survives,
@@ -55,8 +59,15 @@ def upload_fits(
     )
 
 
-def fits(limit: float, need: float) -> str:
-    """The margin in words."""
-    return (
-        "no limit" if limit == float("inf") else f"{words.span(limit - need)} more than a request of {words.span(need)}"
+def _request(need: float, asked: Assumptions) -> str:
+    """A request that occupies a hop for `need` seconds."""
+    return words.upload(asked) if need == asked.request_seconds else "a request that a hop in front of it buffers"
+
+
+def fits(limit: float, need: float, whole: str = "") -> str:
+    """The margin in words. `whole`: what takes `need` seconds, unless it is one request."""
+    if limit == float("inf"):
+        return "no limit"
+    return f"{words.span(limit - need)} more than " + (
+        f"{whole} ({words.span(need)})" if whole else f"a request of {words.span(need)}"
     )

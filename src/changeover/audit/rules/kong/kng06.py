@@ -28,7 +28,8 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 if learn:
                     yield unknown(target.place, what, learn[0].text, learn[0].missing)
                     continue
-                need = (nodes.value or 0) + (database.value or 0) + occupied(view, hop, asked)
+                told, request = (nodes.value or 0) + (database.value or 0), occupied(view, hop, asked)
+                need = told + request
                 wait = asked.weight_wait
                 missing = "the time until the target is stopped: `--assume weight-wait=10m`"
                 text = "its weight is 0" if wait is None else f"stopped {words.span(wait)} after its weight became 0"
@@ -40,6 +41,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     asked,
                     consequence=f"a GET survives; a POST in flight is cut {cut} after the weight became 0",
                     fix=f"wait {words.span(need)} before the target is stopped",
+                    whole=f"{words.span(told)} until each node knows it and a request of {words.span(request)}",
                 )
 
 

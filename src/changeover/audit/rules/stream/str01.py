@@ -32,14 +32,15 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             yield unknown(limit.place, hop.name, f"{limit.text}: enough for one request", missing)
             continue
         cut = words.span(limit.value) if limit.value is not None else ""
-        whole = f"keepalive_time {words.span(longest)} in front and a request of {words.span(need)}"
+        whole = f"keepalive_time {words.span(longest)} in front and a request of {words.span(need)}" if links else ""
         yield upload_fits(
             limit,
             longest + need,
             hop.name,
             asked,
             get=Effect.CUT,
-            consequence=f"a GET and a POST that are in flight {cut} after a reload or a stop are cut ({whole})",
+            consequence=f"a GET and a POST that are in flight {cut} after a reload or a stop are cut",
+            whole=whole,
             fix=f"worker_shutdown_timeout {longest + need + 30:.0f}s;",
             replacement=limit.replaced_by(longest + need + 30),
         )
