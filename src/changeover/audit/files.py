@@ -1,4 +1,5 @@
-"""Reads the files of an audit: the given ones, those in the given folders, and those that an include names.
+"""Reads the files of an audit: the given ones, those in the given folders, those that an include names,
+and the variables beside Terraform.
 
 Refuses to read outside of the given folders, also through symbolic links, and never reads a special file.
 """
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from changeover.conf.document import Document
+from changeover.conf.hcl import VARIABLES, HclFile
 from changeover.conf.nginx.assemble import DEEPEST, circles, included_paths, nested
 from changeover.conf.nginx.reader import NginxFile, everything
 from changeover.conf.place import Place, Unreadable
@@ -48,6 +50,9 @@ def load(given: Sequence[Path]) -> Loaded:
             _read(path, [*roots, path.resolve()], loaded, named=True)
         else:
             loaded.unreadable.append(Unreadable("there is no such file", Place(str(path))))
+    for folder in {Path(one.file).parent for one in loaded.documents if isinstance(one, HclFile) and one.blocks}:
+        for path in sorted(one for ending in VARIABLES for one in folder.glob(f"*{ending}")):
+            _read(path, roots, loaded, named=True)
     mains = [one for one in loaded.documents if isinstance(one, NginxFile) and not one.dumped]
     empty = {main.path: frozenset(_follow(main, main.path, roots, loaded)) for main in mains}
     loaded.documents = [

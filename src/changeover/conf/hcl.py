@@ -1,19 +1,21 @@
 """Reads HCL, the language of Terraform: blocks, attributes and expressions, each with its place.
 
-The grammar is tree-sitter's. Refuses to evaluate: `terraform.py` resolves what is literal.
+Also files of variables: .tfvars, and .tfvars.json. The grammar is tree-sitter's. Refuses to evaluate: `terraform.py`
+resolves what is literal.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from changeover.conf.document import Document
 from changeover.conf.place import Place, Unreadable
+from changeover.conf.tree import Items, Map, Node, Word, parse
 
 if TYPE_CHECKING:
     from tree_sitter import Node as Parsed
@@ -26,6 +28,8 @@ _SIGN = re.compile(
 )
 _REFERENCE = {"variable_expr", "get_attr", "index", "splat", "identifier"}
 _DEEPEST = 60
+VARIABLES = (".tfvars", ".tfvars.json")
+"""Endings of files of variables, which have no sign."""
 Kind = Literal["word", "text", "list", "object", "reference", "template", "conditional", "other"]
 
 
@@ -51,15 +55,23 @@ class Block:
 
 @dataclass(frozen=True)
 class HclFile(Document):
+    """`variables`: what a file of variables sets."""
+
     blocks: tuple[Block, ...]
+    variables: Mapping[str, Expression] = field(default_factory=dict)
 
 
 def recognises(text: str, file: str) -> bool:
-    return _SIGN.search(text) is not None
+    return file.endswith(VARIABLES) or _SIGN.search(text) is not None
 
 
 def read(text: str, file: str) -> tuple[HclFile, ...]:
     """Raises Unreadable."""
+    if file.endswith(VARIABLES[1]):
+        roots = parse(text, file)
+        if len(roots) != 1 or not isinstance(roots[0], Map):
+            raise Unreadable("a file of variables is an object", Place(file))
+        return (HclFile(file, (), {name: _of_json(value) for name, value in roots[0].items.items()}),)
     if find_spec("tree_sitter_hcl") is None:
         raise Unreadable("reading Terraform needs two packages: pip install 'changeover[audit]'", Place(file))
     root = _parser().parse(text.encode()).root_node
@@ -67,7 +79,27 @@ def read(text: str, file: str) -> tuple[HclFile, ...]:
         line = _first_error(root)
         raise Unreadable("this is not HCL", Place(file, line))
     walk = _Walk(file)
-    return (HclFile(file, tuple(one for body in _of(root, "body") for one in walk.blocks(body, 0))),)
+    bodies = list(_of(root, "body"))
+    blocks = tuple(one for body in bodies for one in walk.blocks(body, 0))
+    variables = {
+        _text(one.children[0]): walk.expression(next(_of(one, "expression")), 0)
+        for body in bodies
+        for one in (_of(body, "attribute") if file.endswith(VARIABLES) else ())
+    }
+    return (HclFile(file, blocks, variables),)
+
+
+def _of_json(node: Node) -> Expression:
+    """Of JSON, whose nesting its reader bounds."""
+    match node:
+        case Word():
+            return Expression(node.place, "text" if node.quoted else "word", node.word)
+        case Items():
+            return Expression(node.place, "list", "[…]", tuple(map(_of_json, node.values)))
+        case Map():
+            pairs = ((Expression(node.keys[key], "text", key), _of_json(value)) for key, value in node.items.items())
+            return Expression(node.place, "object", "{…}", tuple(part for pair in pairs for part in pair))
+    return Expression(node.place, "other", "")
 
 
 @cache

@@ -1,7 +1,8 @@
-"""Terraform modules -> resources with values: literals, locals, defaults of variables, and arguments of local modules.
+"""Terraform modules -> resources with values: literals, locals, variables, and arguments of local modules.
 
-Whatever is not literal is Open: a function, a data source, a variable without a default. Refuses to guess a workspace,
-a .tfvars file or a provider's answer.
+A variable has the value that Terraform loads by itself: of terraform.tfvars and *.auto.tfvars of a root module, else
+its default. Whatever is not literal is Open: a function, a data source, a variable without a value, and one that
+another .tfvars sets, which an option of the command may name. Refuses to guess a workspace or a provider's answer.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from posixpath import normpath
 
-from changeover.conf.hcl import Block, Expression, HclFile
+from changeover.conf.hcl import VARIABLES, Block, Expression, HclFile
 from changeover.conf.place import Place
 from changeover.conf.tree import Items, Map, Node, Open, Word
 
@@ -44,15 +45,43 @@ class _Module:
 def resources(files: Sequence[HclFile]) -> list[TerraformResource]:
     """Every resource of every module. A folder that a module call of another names is evaluated with its arguments."""
     folders: dict[str, list[Block]] = {}
+    variables = [one for one in files if one.file.endswith(VARIABLES)]
     for file in files:
-        folders.setdefault(normpath(str(PurePosixPath(file.file).parent)), []).extend(file.blocks)
+        if file not in variables:
+            folders.setdefault(_folder(file), []).extend(file.blocks)
     majors = _majors([block for blocks in folders.values() for block in blocks])
     called = {_source(folder, one) for folder, blocks in folders.items() for one in blocks}
     found: list[TerraformResource] = []
     for folder, blocks in folders.items():
         if folder not in called:
-            found += _evaluated(folder, _Module(blocks), folders, majors, 0)
+            arguments = _arguments(folder, variables, set(folders))
+            found += _evaluated(folder, _Module(blocks, arguments), folders, majors, 0)
     return found
+
+
+def _folder(file: HclFile) -> str:
+    return normpath(str(PurePosixPath(file.file).parent))
+
+
+def _arguments(folder: str, variables: Sequence[HclFile], modules: set[str]) -> dict[str, Node]:
+    """The variables of a root module. A file of variables in a folder without a module may be for any."""
+    loaded = [one for one in variables if _folder(one) == folder and _order(one) is not None]
+    found: dict[str, Node] = {}
+    for file in sorted(loaded, key=lambda one: _order(one) or (0, "")):
+        found |= {name: _node(value, _Module([]), 0) for name, value in file.variables.items()}
+    for file in variables:
+        if file not in loaded and _folder(file) in {folder} | ({_folder(file)} - modules):
+            named = f", if -var-file names {PurePosixPath(file.file).name}"
+            found |= {name: Open(one.place, 1, f"var.{name}{named}") for name, one in file.variables.items()}
+    return found
+
+
+def _order(file: HclFile) -> tuple[int, str] | None:
+    """The order in which Terraform loads files of variables, the last one decides; None: not by itself."""
+    name = PurePosixPath(file.file).name
+    if name in {"terraform.tfvars", "terraform.tfvars.json"}:
+        return 0, name
+    return (1, name) if name.endswith((".auto.tfvars", ".auto.tfvars.json")) else None
 
 
 def _source(folder: str, block: Block) -> str | None:
