@@ -16,6 +16,7 @@ from changeover.audit.commands import Command
 from changeover.audit.google.resources import Google
 from changeover.audit.published import PublishedPort
 from changeover.audit.setting import Setting
+from changeover.audit.stop_keys import StopKeys
 from changeover.conf.chain import ChainFile
 from changeover.conf.place import Place
 
@@ -104,6 +105,7 @@ class StopPath:
     object: str
     place: Place
     signals: tuple[Signal, ...]
+    keys: StopKeys
     reload: Place | None = None
     """Where the configuration says how to reload it."""
     missing: str = ""

@@ -31,9 +31,7 @@ def drain(service: Resource) -> Setting[float]:
         default, shown = 0.0, "0 with a provider before 6.0.0"
         if service.majors[1] is None or service.majors[1] >= 6:
             shown += ", the worse case of the versions that are allowed"
-    found = service.number(DRAINING, default, shown)
-    name = "drainingTimeoutSec" if service.origin == "api" else "connection_draining_timeout_sec"
-    return replace(found, text=found.text.replace(service.key(DRAINING), name))
+    return service.number(DRAINING, default, shown)
 
 
 def is_http(service: Resource) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from changeover.audit.google.shape import kind_of, shaped
+from changeover.audit.google.shape import UNMOVED, kind_of, shaped
 from changeover.audit.setting import Setting, unknown
 from changeover.conf.document import Document
 from changeover.conf.google import GoogleFile
@@ -25,6 +25,11 @@ _SIGNS = {
     "tcpHealthCheck": "TCP",
     "sslHealthCheck": "SSL",
 }
+_FLAGS = {
+    ("connectionDraining", "drainingTimeoutSec"): "--connection-draining-timeout",
+    ("timeoutSec",): "--timeout",
+}
+"""Of `gcloud compute backend-services update`."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,27 @@ class Resource:
 
     def key(self, path: tuple[str, ...]) -> str:
         """The name of a key as its file writes it."""
-        if self.origin not in {"terraform", "plan"}:
-            return ".".join(path[-2:]) if path[-1] in {"fixed", "percent"} else path[-1]
         names = path[-2:] if path[-1] in {"fixed", "percent"} else path[-1:]
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", "_".join(names)).lower()
+        if self.origin == "api":
+            return ".".join(names)
+        name = UNMOVED.get(path[-2:])
+        if self.origin == "connector":
+            return name or ".".join(names)
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", name or "_".join(names)).lower()
+
+    def with_value(self, path: tuple[str, ...], value: str) -> str:
+        """How its operator gives a key another value: in Terraform, in Config Connector's spec, or by gcloud."""
+        if self.origin in {"terraform", "plan"}:
+            quoted = value if re.fullmatch(r"\d+|true|false", value) else f'"{value}"'
+            return f"{self.key(path)} = {quoted}"
+        if self.origin == "connector":
+            around = path[:-2] if path[-2:] in UNMOVED else path[: -len(self.key(path).split("."))]
+            return f"{'.'.join(('spec', *around, self.key(path)))}: {value}"
+        if self.kind != "backendService" or path not in _FLAGS:
+            return f"{'.'.join(path)}: {value}"
+        region = (self.body.text("region") or "").rsplit("/", 1)[-1]
+        where = f"--region={region}" if region else "--global"
+        return f"gcloud compute backend-services update {self.name} {where} {_FLAGS[path]}={value}"
 
 
 def _empty(node: Node | None) -> bool:

@@ -45,6 +45,8 @@ _MOVED: Mapping[str, tuple[str, ...]] = {
     "pathRule": ("pathRules",),
     "pathMatcher": ("pathMatchers",),
 }
+UNMOVED: Mapping[tuple[str, ...], str] = {path: name for name, path in _MOVED.items() if len(path) > 1}
+"""Paths of the API -> the one key of Terraform and of Config Connector, in camelCase."""
 _CONNECTOR = re.compile(r"(?<!^)(?=[A-Z])")
 
 

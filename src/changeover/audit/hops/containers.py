@@ -7,9 +7,11 @@ stopwaitsecs, 10 too (docs.docker.com/reference/cli/docker/container/stop, super
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from changeover.audit.commands import Command, commands
 from changeover.audit.images import bare_signal, official
+from changeover.audit.stop_keys import COMPOSE, DOCKERFILE, SUPERVISORD
 from changeover.audit.view import Signal, StopPath
 from changeover.conf.compose import ComposeFile, seconds
 from changeover.conf.dockerfile import DockerFile
@@ -54,6 +56,7 @@ def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
                             Signal(0.0, name_, signal.place if signal else program.place, text, whole),
                             *ends,
                         ),
+                        SUPERVISORD,
                         missing="" if limit is not None else "stopwaitsecs as a number",
                     )
 
@@ -68,7 +71,7 @@ def _image(image: DockerFile, start: Command | None) -> Iterator[StopPath]:
     if found is not None:
         software, signal = found
         missing = "how long the container has to stop: `docker stop` waits 10 s unless its --time is longer"
-        yield StopPath(software, image.file, signal.place, (signal,), missing=missing)
+        yield StopPath(software, image.file, signal.place, (signal,), DOCKERFILE, missing=missing)
 
 
 def image_signal(image: DockerFile, start: Command | None) -> tuple[str, Signal] | None:
@@ -102,6 +105,7 @@ def _service(
     signal_name, whole = known[1] if known else "TERM", start is not None and start.start.whole
     software = software or (known[0] if known else None)
     text, place = f"stop_signal is not set, so it is SIG{signal_name}", service.place
+    keys = COMPOSE
     if service.get("build") is not None and len(images) == 1:
         inner = image_signal(images[0], starts.get((images[0].file, images[0].file)))
         if inner is not None:
@@ -111,11 +115,13 @@ def _service(
             )
             software = software or (None if replaced or service.get("entrypoint") is not None else inner[0])
             signal_name, text, place = inner[1].name, inner[1].text, inner[1].place
+            keys = replace(COMPOSE, signal=DOCKERFILE.signal)  # it stands in that file
             whole = whole or (start is None and inner[1].whole)
     if software is None:
         return
     if (given := service.text("stop_signal")) is not None:
         signal_name, text, place = bare_signal(given), f"stop_signal: {given}", service.keys["stop_signal"]
+        keys = COMPOSE
     grace = service.text("stop_grace_period")
     limit = WAIT if grace is None else seconds(grace)
     kill = "stop_grace_period is not set, so it is 10 s" if grace is None else f"stop_grace_period: {grace}"
@@ -125,7 +131,9 @@ def _service(
         *((Signal(limit, "KILL", at, kill),) if limit is not None else ()),
     )
     missing = "" if limit is not None else "stop_grace_period as a duration"
-    yield StopPath(software, f"service {name}", service.keys.get("image", service.place), signals, missing=missing)
+    yield StopPath(
+        software, f"service {name}", service.keys.get("image", service.place), signals, keys, missing=missing
+    )
 
 
 def _does_another_job(start: Command, image: str) -> bool:

@@ -14,6 +14,7 @@ from changeover.audit.commands import commands
 from changeover.audit.images import bare_signal, official
 from changeover.audit.starts import Start
 from changeover.audit.stop_commands import Stopping, stopping
+from changeover.audit.stop_keys import KUBERNETES
 from changeover.audit.view import Signal, StopPath
 from changeover.conf.document import Document
 from changeover.conf.kubernetes import KubernetesFile, Pod
@@ -35,7 +36,7 @@ def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
             yield from found
             if not found:
                 missing = "a port or a probe of a container; without one it may serve nothing"
-                yield StopPath("", pod.workload, pod.place, (), missing=missing, pod=True)
+                yield StopPath("", pod.workload, pod.place, (), KUBERNETES, missing=missing, pod=True)
 
 
 def _containers(pod: Pod, started: dict[Place, Start]) -> Iterator[StopPath]:
@@ -58,14 +59,14 @@ def _containers(pod: Pod, started: dict[Place, Start]) -> Iterator[StopPath]:
         grace = _grace(pod)
         if before is None or grace is None:
             missing = "how long its preStop hook takes" if before is None else "terminationGracePeriodSeconds, a number"
-            yield StopPath(software or "", name, place, (), missing=missing, pod=True)
+            yield StopPath(software or "", name, place, (), KUBERNETES, missing=missing, pod=True)
             continue
         signals = [
             *before[0],
             Signal(min(before[1], grace.at), signal, place, text, start is not None and start.whole),
             grace,
         ]
-        yield StopPath(software or "", name, place, tuple(signals), pod=True)
+        yield StopPath(software or "", name, place, tuple(signals), KUBERNETES, pod=True)
 
 
 def _grace(pod: Pod) -> Signal | None:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from changeover.audit.commands import unit_words
 from changeover.audit.starts import start
 from changeover.audit.stop_commands import stopping
+from changeover.audit.stop_keys import SYSTEMD
 from changeover.audit.view import Signal, StopPath
 from changeover.conf.document import Document
 from changeover.conf.place import Place
@@ -89,7 +90,7 @@ def _stop(software: str, name: str, base: UnitFile, merged: dict[str, list[Entry
         text = f"{stop[0].key}={stop[0].value}" if stop else "TimeoutStopSec is not set, so it is 90 s"
         signals.append(Signal(min(at, budget) + budget, "KILL", stop[0].place if stop else where, text))
     place = reload[0].place if (reload := merged.get("ExecReload", [])) else None
-    return StopPath(software, name, _service(base), tuple(signals), place, missing, cut_short=bool(missing))
+    return StopPath(software, name, _service(base), tuple(signals), SYSTEMD, place, missing, cut_short=bool(missing))
 
 
 def _service(base: UnitFile) -> Place:

@@ -45,7 +45,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             consequence=f"a GET survives; a POST in flight is cut {words.span(wait)} after the stop begins"
             if after
             else "a GET and a POST in flight are cut as soon as the server is stopped or restarted",
-            fix=_MAIN_ALONE if group else "SIGTERM",
+            fix=_MAIN_ALONE if group else stop.keys.first("TERM"),
             numbers={"signal": hard.name},
             replacement=None if group or after else Setting(0.0, hard.place, hard.text).replaced("SIGTERM"),
         )

@@ -31,7 +31,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             consequence=f"a GET survives; a POST in flight is cut {words.span(stop.wait(kill))} after the stop begins, "
             "unless the instance was drained first",
             replacement=Setting(kill.at, kill.place, kill.text).replaced_by(need + 20),
-            fix=f"{need + 20:.0f} s until SIGKILL, or drain the instance before it is stopped",
+            fix=f"{stop.keys.until_kill(need + 20)}, or drain the instance before it is stopped",
         )
 
 

@@ -26,7 +26,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.CUT,
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are cut as soon as their instance begins to leave",
-                fix=f"connection_draining_timeout_sec = {min(asked.request_seconds + 30, 3600):.0f}",
+                fix=service.with_value(DRAINING, f"{min(asked.request_seconds + 30, 3600):.0f}"),
                 numbers={"drain_seconds": 0.0, "request_seconds": asked.request_seconds},
                 replacement=found.replaced_by(min(asked.request_seconds + 30, 3600)),
             )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.google.facts import drain
+from changeover.audit.google.facts import DRAINING, drain
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 from changeover.model.units import human_seconds
@@ -45,7 +45,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 post=Effect.CUT,
                 consequence=f"a GET survives; a POST in flight is cut {words.span(found.value)} after its instance "
                 "begins to leave" + (f"; clients above {words.bit_rate(rate)} survive" if rate else ""),
-                fix=f"connection_draining_timeout_sec = {need:.0f}"
+                fix=service.with_value(DRAINING, f"{need:.0f}")
                 if need <= LONGEST
                 else f"no drain is longer than {human_seconds(LONGEST)}: let clients resume uploads",
                 numbers=numbers,

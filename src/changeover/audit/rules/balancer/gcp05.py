@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.google.facts import drain
+from changeover.audit.google.facts import DRAINING, drain
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
@@ -31,7 +31,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     get=Effect.OK,
                     post=Effect.OK,
                     consequence="no request is cut; each replacement takes as long as the longest draining",
-                    fix=f"connection_draining_timeout_sec = {longest:.0f}",
+                    fix=service.with_value(DRAINING, f"{longest:.0f}"),
                     numbers={"drain_seconds": own.value, "effective_seconds": longest},
                 )
 

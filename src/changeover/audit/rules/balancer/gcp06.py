@@ -45,7 +45,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 if long
                 else f"a GET survives; a POST is cut after {words.span(found.value)}, without any rollout"
                 + (f"; clients above {words.bit_rate(rate)} survive" if rate else ""),
-                fix=f"timeout_sec = {min(asked.request_seconds + 30, DAY):.0f}",
+                fix=service.with_value(("timeoutSec",), f"{min(asked.request_seconds + 30, DAY):.0f}"),
                 numbers=numbers,
                 replacement=found.replaced_by(min(asked.request_seconds + 30, DAY)),
             )

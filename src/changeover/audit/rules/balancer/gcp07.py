@@ -43,7 +43,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 post=Effect.ERROR,
                 consequence="a connection is closed while a request is on its way or computed: a GET may be repeated, "
                 "a POST fails",
-                fix="timeout_sec = 620",
+                fix=service.with_value(("timeoutSec",), "620"),
                 numbers={"timeout_seconds": found.value, "silence_seconds": silence, "pool_idle_seconds": pool},
                 replacement=found.replaced_by(max(POOLS, silence * 2)),
             )

@@ -27,7 +27,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.CUT,
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are cut when the backup group takes over",
-                fix="disable_connection_drain_on_failover = false",
+                fix=service.with_value(("failoverPolicy", "disableConnectionDrainOnFailover"), "false"),
                 replacement=found.replaced("false"),
             )
 

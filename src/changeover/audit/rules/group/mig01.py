@@ -26,7 +26,8 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.ERROR,
                 post=Effect.ERROR,
                 consequence="during a rollout fewer instances serve: a GET or a POST may find none with capacity",
-                fix="max_unavailable_fixed = 0 with a max_surge_fixed of the number of zones",
+                fix=f"{manager.with_value(('updatePolicy', 'maxUnavailable', 'fixed'), '0')} with "
+                f"{manager.key(('updatePolicy', 'maxSurge', 'fixed'))} of the number of zones",
                 numbers={"unavailable": found.value},
             )
 

@@ -41,7 +41,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     get=Effect.OK,
                     post=Effect.OK,
                     consequence="no request is cut; the API refuses the update",
-                    fix=f"{manager.key(('updatePolicy', limit, 'fixed'))} = {zones(manager)}, or 0",
+                    fix=f"{manager.with_value(('updatePolicy', limit, 'fixed'), f'{zones(manager)}')}, or 0",
                 )
 
 

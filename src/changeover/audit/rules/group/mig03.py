@@ -25,7 +25,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.ERROR,
                 post=Effect.ERROR,
                 consequence="during a rollout fewer instances serve: a GET or a POST may find none with capacity",
-                fix="replacement_method SUBSTITUTE",
+                fix=manager.with_value(("updatePolicy", "replacementMethod"), "SUBSTITUTE"),
                 replacement=found.replaced("SUBSTITUTE"),
             )
 

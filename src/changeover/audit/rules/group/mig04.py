@@ -25,7 +25,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.CUT,
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are cut by the restart of their instance",
-                fix="minimal_action REPLACE",
+                fix=manager.with_value(("updatePolicy", "minimalAction"), "REPLACE"),
                 replacement=found.replaced("REPLACE"),
             )
 

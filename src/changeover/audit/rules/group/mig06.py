@@ -37,7 +37,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.ERROR,
                 post=Effect.ERROR,
                 consequence="during a rollout the load balancer may know no healthy instance: a GET and a POST get 503",
-                fix=f"min_ready_sec = {need:.0f} and the time of the warm-up",
+                fix=f"{manager.with_value(path, f'{need:.0f}')} and the time of the warm-up",
                 numbers={"min_ready_seconds": found.value, "needed_seconds": need},
                 replacement=found.replaced_by(need),
             )

@@ -31,7 +31,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.ERROR,
                 post=Effect.ERROR,
                 consequence="new instances are replaced before they serve: a GET and a POST find fewer instances",
-                fix=f"initial_delay_sec = {need * 1.5:.0f}",
+                fix=manager.with_value(("autoHealingPolicies", "initialDelaySec"), f"{need * 1.5:.0f}"),
                 numbers={"delay_seconds": found.value, "needed_seconds": need},
                 replacement=found.replaced_by(need * 1.5),
             )

@@ -26,7 +26,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.OK,
                 post=Effect.OK,
                 consequence="a GET survives, and a POST if the drain is long enough",
-                fix="instance_redistribution_type NONE for a group without an autoscaler",
+                fix=manager.with_value(("updatePolicy", "instanceRedistributionType"), "NONE"),
             )
 
 

@@ -30,7 +30,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.CUT,
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are cut as soon as Kong is stopped or restarted",
-                fix=f"kong quit --timeout {need + 30:.0f}, after kong drain",
+                fix=f"{stop.keys.first('QUIT')}, with {stop.keys.until_kill(need + 30)}, after kong drain",
                 numbers={"signal": hard.name},
             )
         elif stop.pod:
@@ -47,7 +47,9 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 stop.object,
                 asked,
                 consequence=f"a GET survives; a POST in flight is cut {words.span(wait)} after the stop begins",
-                fix=f"kong quit --timeout {need + 30:.0f} and a TimeoutStopSec above it",
+                fix=stop.keys.until_kill(need + 30)
+                if hard.name == "KILL"
+                else f"kong quit --timeout {need + 30:.0f}, with {stop.keys.until_kill(need + 60)}",
             )
     if not stops:
         for hop in view.of(Kong):

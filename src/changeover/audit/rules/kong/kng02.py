@@ -23,11 +23,11 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             yield violated(
                 first.place,
                 stop.object,
-                f"{first.text} returns at once, and systemd sends SIG{hard.name} right after it",
+                f"{first.text} returns at once, and SIG{hard.name} follows right after it",
                 get=Effect.CUT,
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are cut as soon as the unit is stopped or restarted",
-                fix="no ExecStop; KillSignal=SIGQUIT, KillMode=mixed",
+                fix=stop.keys.first("QUIT"),
                 numbers={"seconds_between": stop.wait(hard)},
             )
 

@@ -26,7 +26,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.CUT,
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are cut by every stop of the machine",
-                fix="skip_guest_os_shutdown = false",
+                fix=machine.with_value((*scheduling(machine), "skipGuestOsShutdown"), "false"),
                 replacement=found.replaced("false"),
             )
 

@@ -26,7 +26,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         if hard is None or (first.name == "QUIT" and stop.wait(hard) >= GIVES_UP):
             yield met(first.place, stop.object, f"{first.text}: nginx gets SIGQUIT and finishes its requests")
             continue
-        after = "" if first.name != "QUIT" else f": {first.text} returns at once, then systemd acts"
+        after = "" if first.name != "QUIT" else f": {first.text} returns at once, and this one follows"
         yield violated(
             hard.place,
             stop.object,
@@ -34,7 +34,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             get=Effect.CUT,
             post=Effect.CUT,
             consequence="a GET and a POST in flight are cut as soon as nginx is stopped or restarted",
-            fix="KillSignal=SIGQUIT and KillMode=mixed, and no ExecStop",
+            fix=stop.keys.first("QUIT"),
             numbers={"signal": hard.name},
         )
     if not stops:

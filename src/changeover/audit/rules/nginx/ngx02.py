@@ -35,7 +35,9 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 consequence=f"a GET survives; a POST in flight is cut {words.span(wait)} after the stop begins, "
                 "unless the instance was drained first",
                 replacement=longer.replaced_by(need + 15) if hard.name == "KILL" else None,
-                fix=f"TimeoutStopSec={need + 15:.0f} with KillSignal=SIGQUIT, or drain the instance before it stops",
+                fix=stop.keys.until_kill(need + 15)
+                + (f" with {stop.keys.first('QUIT')}" if hard.name != "KILL" else "")
+                + ", or drain the instance before it stops",
             )
 
 

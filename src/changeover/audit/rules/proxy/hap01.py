@@ -54,7 +54,7 @@ def _stopped(stop: StopPath, longest: float, asked: Assumptions) -> Finding:
             get=Effect.CUT,
             post=Effect.CUT,
             consequence="a GET and a POST in flight are cut as soon as HAProxy is stopped or restarted",
-            fix=f"SIGUSR1 as the signal that stops it, and {words.span(longest + 30)} until SIGKILL",
+            fix=f"{stop.keys.first('USR1')}, with {stop.keys.until_kill(longest + 30)}",
             numbers={"signal": first.name},
             replacement=Setting(first.name, first.place, first.text).replaced("SIGUSR1"),
         )
@@ -64,7 +64,7 @@ def _stopped(stop: StopPath, longest: float, asked: Assumptions) -> Finding:
         return unknown(first.place, stop.object, f"{first.text}: a soft stop", missing)
     text = f"{hard.text}: SIG{hard.name} {words.span(stop.wait(hard))} after the soft stop"
     return _judged(
-        Setting(stop.wait(hard), hard.place, text), longest, stop.object, asked, f"{words.span(longest + 30)}"
+        Setting(stop.wait(hard), hard.place, text), longest, stop.object, asked, stop.keys.until_kill(longest + 30)
     )
 
 
