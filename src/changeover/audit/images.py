@@ -8,6 +8,7 @@ _IMAGES = {
     "nginx": ("nginx", "QUIT"),
     "openresty": ("nginx", "QUIT"),
     "kong": ("kong", "QUIT"),
+    "kong-gateway": ("kong", "QUIT"),
     "haproxy": ("haproxy", "USR1"),
     "envoy": ("envoy", "TERM"),
 }

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from changeover.audit.assumptions import Assumptions
+from changeover.audit.hops.kong_environment import environments
 from changeover.audit.setting import Setting, unknown
 from changeover.audit.view import Address, Hop, Target
 from changeover.conf.document import Document
@@ -23,15 +24,19 @@ _LISTEN = re.compile(r"([\d.*]+|\[[\da-f:]+\]|localhost):(\d+)\b")
 
 @dataclass(frozen=True)
 class Kong(Hop):
-    """`given`: its kong.conf or environment is among the files, so that an absent key has its default."""
+    """`given`: its kong.conf or environment is among the files, so that an absent key has its default.
+
+    `missing`: what may set an absent key all the same.
+    """
 
     settings: dict[str, KongValue]
     entities: tuple[KongEntities, ...]
     given: bool
+    missing: str
 
     def setting(self, name: str, read: Callable[[str], Value | None], default: Value, shown: str) -> Setting[Value]:
         """A key of kong.conf. `shown` is its default as Kong writes it."""
-        return _setting(self.settings, self.given, self.place, name, read, default, shown)
+        return _setting(self.settings, self.given, self.missing, self.place, name, read, default, shown)
 
     @property
     def services(self) -> list[Map]:
@@ -48,11 +53,22 @@ class Kong(Hop):
 
 
 def hops(documents: Sequence[Document], asked: Assumptions) -> Iterator[Hop]:
-    """One Kong for each kong.conf, and one for declarative files that stand alone."""
+    """One Kong for each container that runs it, else for each kong.conf, else one for declarative files alone."""
     settings = [one for one in documents if isinstance(one, KongSettings)]
     entities = [one for one in documents if isinstance(one, KongEntities)]
     files = [one for one in settings if not one.variables] or settings[:1]
     variables = [one for one in settings if one.variables and one not in files]
+    containers = list(environments(documents))
+    for one in containers:
+        near = [file for file in files if len(files) == 1 or _folder(file) == _folder(one.place)]
+        near += [file for file in variables if file not in near]
+        mine = [file for file in entities if len(containers) == 1 or _folder(file) == _folder(one.place)]
+        merged = {key: value for file in near for key, value in file.values}
+        missing = "" if any(file.variables for file in near) else one.missing
+        found = {**merged, **one.values}
+        yield _kong(one.place, found, tuple(mine), given=True, missing=missing, name=f"Kong of {one.object}")
+    if containers:
+        return
     for file in files:
         beside = [one for one in variables if len(files) == 1 or _folder(one) == _folder(file)]
         mine = [one for one in entities if len(files) == 1 or _folder(one) == _folder(file)]
@@ -62,15 +78,23 @@ def hops(documents: Sequence[Document], asked: Assumptions) -> Iterator[Hop]:
         yield _kong(Place(entities[0].file), {}, tuple(entities), given=False)
 
 
-def _folder(document: Document) -> PurePosixPath:
+def _folder(document: Document | Place) -> PurePosixPath:
     return PurePosixPath(document.file).parent
 
 
-def _kong(place: Place, settings: dict[str, KongValue], entities: tuple[KongEntities, ...], *, given: bool) -> Kong:
+def _kong(
+    place: Place,
+    settings: dict[str, KongValue],
+    entities: tuple[KongEntities, ...],
+    *,
+    given: bool,
+    missing: str = "",
+    name: str = "",
+) -> Kong:
     def setting(name: str, default: float, shown: str) -> Setting[float]:
-        return _setting(settings, given, place, name, values.seconds, default, shown)
+        return _setting(settings, given, missing, place, name, values.seconds, default, shown)
 
-    size = _setting(settings, given, place, "upstream_keepalive_pool_size", values.size, 512, "512")
+    size = _setting(settings, given, missing, place, "upstream_keepalive_pool_size", values.size, 512, "512")
     idle = setting("upstream_keepalive_idle_timeout", 60.0, "60")
     if size.value == 0:
         idle = Setting(0.0, size.place, size.text)
@@ -78,7 +102,7 @@ def _kong(place: Place, settings: dict[str, KongValue], entities: tuple[KongEnti
     listen = settings.get("proxy_listen")
     addresses = _LISTEN.findall(listen.value if listen else "0.0.0.0:8000 0.0.0.0:8443")
     kong = Kong(
-        f"Kong of {place.file}",
+        name or f"Kong of {place.file}",
         "kong",
         place,
         tuple(Address("*" if host == "0.0.0.0" else host, int(port)) for host, port in addresses) if given else (),
@@ -88,6 +112,7 @@ def _kong(place: Place, settings: dict[str, KongValue], entities: tuple[KongEnti
         settings,
         entities,
         given,
+        missing,
     )
     targets = tuple(_targets(kong, idle, lifetime))
     unbuffered = [one for one in kong.each("routes") if one.flag("request_buffering") is False]
@@ -134,6 +159,7 @@ def target_address(target: Node) -> Address | None:
 def _setting(
     settings: dict[str, KongValue],
     given: bool,
+    missing: str,
     place: Place,
     name: str,
     read: Callable[[str], Value | None],
@@ -147,4 +173,6 @@ def _setting(
         return Setting(value, found.place, found.text)
     if not given:
         return unknown(place, f"{name} is not in the given files", "kong.conf, or the KONG_* variables")
+    if missing:
+        return unknown(place, f"{name} is not in the given files", missing)
     return Setting(default, place, f"{name} is not set, so it is {shown}")
