@@ -63,8 +63,7 @@ def test_an_instance_that_dies_with_an_upload_makes_the_roll_an_interruption_wit
         told = roll.end(3).json
     broke = [text for text in told["interruptions"] if victim["name"] in text]
     assert broke[0].endswith("1 request broken.")
-    (row,) = [row for row in rolled.run("history", "--json").json["rollouts"] if row["interruptions"]]
-    assert row["interruptions"][0] == broke[0]
+    assert [row for row in rolled.run("history", "--json").json["rollouts"] if broke[0] in row["interruptions"]]
 
 
 def test_an_old_instance_and_a_gateway_that_are_killed_do_not_stop_a_roll(rolled: Chain) -> None:

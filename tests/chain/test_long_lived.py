@@ -89,7 +89,9 @@ def test_only_websocket_is_upgraded(chain: Chain) -> None:
 
 def test_a_drain_that_cuts_ends_a_websocket_at_its_deadline_and_says_so(chain: Chain) -> None:
     file = chain.folder / "cuts.yaml"
-    file.write_text(chain.file.read_text().replace("deadline: 60s", "deadline: 500ms\n    policy: cut"))
+    said = yaml.safe_load(chain.file.read_text())
+    tier_of(said, "runtime")["drain"].update(deadline="500ms", policy="cut")
+    file.write_text(yaml.safe_dump(said, sort_keys=False))
     with connected(chain, UPGRADE) as stream:
         until(stream, b"\r\n\r\n")
         roll = chain.start("roll", "runtime", "--to", chain.other("runtime"), "-f", file, "--json")

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from itertools import cycle
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -42,8 +42,9 @@ def running(instance: str, version: str, shared: Path) -> Iterator[int]:
 
 @contextlib.asynccontextmanager
 async def balanced(ports: list[int]) -> AsyncIterator[str]:
-    """A TCP balancer, each connection to the next port; yields its URL."""
-    turns = cycle(ports)
+    """A TCP balancer; yields its URL. Two ports in the order of Thue and Morse: whoever takes every second, fourth or
+    eighth connection, because others take those between, gets both."""
+    turns = (ports[number.bit_count() % 2] for number in count())
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError), contextlib.closing(writer):

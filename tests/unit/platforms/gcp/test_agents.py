@@ -81,7 +81,7 @@ def test_a_refusal_another_vm_and_a_newer_agent_are_no_readiness_and_show_no_tok
 def test_of_many_agents_that_are_asked_together_none_counts_as_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of a question begins when it is sent: not while it waits for its turn.
 
-    All turns together take 0.6 s at least, more than the time of a question. One takes a small part of it, also on a
+    All turns together take 2.5 s at least, more than the time of a question. One takes a small part of it, also on a
     busy machine.
     """
     monkeypatch.setattr("changeover.platforms.gcp.agents.AT_ONCE", 4)
@@ -92,7 +92,7 @@ def test_of_many_agents_that_are_asked_together_none_counts_as_silent(monkeypatc
         under_way += 1
         most = max(most, under_way)
         await reader.readuntil(b"\r\n\r\n")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
         text = json.dumps(STATUS).encode()
         under_way -= 1
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
@@ -100,12 +100,12 @@ def test_of_many_agents_that_are_asked_together_none_counts_as_silent(monkeypatc
 
     async def run() -> list[str]:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        async with server, http.client(timeout=0.5) as client:
+        async with server, http.client(timeout=2.0) as client:
             at = Address(*server.sockets[0].getsockname()[:2])
             agents = Agents(client, AgentSettings.model_validate({"token_env": TOKEN}))
             vm = replace(VM, control=at)
             hop = AgentHop(registry.known_hops()["nginx"], agents)
-            return await asyncio.gather(*(hop.not_ready(vm, 0.5) for _ in range(120)))
+            return await asyncio.gather(*(hop.not_ready(vm, 2.0) for _ in range(100)))
 
     assert set(asyncio.run(run())) == {""}
     assert most <= 4
