@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 from tests.chain.chains import PATIENCE
 
@@ -42,7 +42,7 @@ class SlowLine:
         return server
 
     async def _connected(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        with closing(to_client), suppress(OSError):
             edge, to_edge = await asyncio.open_connection("127.0.0.1", self._edge_port, limit=PIECE)
             out = asyncio.ensure_future(self._pass(client, to_edge, slow=True))
             back = asyncio.ensure_future(self._pass(edge, to_client, slow=False))
@@ -53,7 +53,6 @@ class SlowLine:
                 await asyncio.wait([out])
                 to_edge.close()
                 await asyncio.wait([back])
-        to_client.close()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slow: bool) -> None:
         with suppress(OSError):
