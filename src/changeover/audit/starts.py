@@ -50,7 +50,8 @@ _REWRITES = {"dumb-init": ("-r", "--rewrite"), "tini": ("-p",), "tini-static": (
 """Options by which a wrapper sends another signal than it gets."""
 _KEYWORDS = {"if", "then", "else", "elif", "fi", "while", "until", "for", "do", "done", "case", "esac", "{", "}", "!"}
 _SEPARATORS = set("();&|\n")
-_HELPS = {"-s", "-t", "-T", "-v", "-V", "--version", "--help", "-h", "--check-config", "--print-config"}
+_HELPS = {"nginx": {"-s", "-t", "-T", "-v", "-V"}, "haproxy": {"-c", "-v", "-vv"}, "envoy": {"--version"}}
+_HELPS |= {name: {"--version", "--help", "-h", "--check-config", "--print-config"} for name in SERVERS}
 """Options with which a software serves nothing: a reload, a test."""
 _DEEPEST = 12
 
@@ -177,6 +178,13 @@ def _of_shell(words: Sequence[str], depth: int) -> Start:
     return replace(_opaque(words), opaque=script if script.endswith(".sh") else words[0])
 
 
+def _serves(found: Start) -> bool:
+    arguments = set(found.arguments)
+    if found.software == "kong":
+        return bool(arguments & {"start", "docker-start"})
+    return found.software is not None and not arguments & _HELPS[found.software]
+
+
 @dataclass(frozen=True)
 class _Part:
     """One command of a script. `alone`: it shares its process with no pipe, no subshell and no background."""
@@ -191,7 +199,7 @@ def _of_script(text: str, depth: int) -> Start:
     if tokens is None:
         return _opaque([text])
     parts = [(one, start(one.words, depth + 1)) for one in _parts(tokens)]
-    serving = [(one, found) for one, found in parts if found.software and not _HELPS & set(found.arguments)]
+    serving = [(one, found) for one, found in parts if _serves(found)]
     if not serving:
         unknown = [found for _, found in parts if found.is_unknown]
         return unknown[-1] if unknown else next((found for _, found in parts if found.software), Start())

@@ -134,6 +134,7 @@ def test_other_programs_are_none_of_the_rule(command: str) -> None:
         ("pip install gunicorn; exec uvicorn a:app", Reaches.YES),
         ("set -e\npython migrate.py # gunicorn\nexec uvicorn a:app", Reaches.YES),
         ("python migrate.py && uvicorn a:app", Reaches.NO),
+        ("true && uvicorn a:app -t 6 -s a -v -c b -T -V", Reaches.NO),
         ("uvicorn a:app && echo bye", Reaches.NO),
         ("uvicorn a:app; echo done", Reaches.NO),
         ("uvicorn a:app || exit 1", Reaches.NO),
@@ -222,10 +223,13 @@ def test_a_wrapper_that_signals_every_process_cuts_what_hypercorn_answers(wrappe
         ("nginx -t && exec nginx -g 'daemon off;'", "nginx"),
         ("while :; do sleep 6h; nginx -s reload; done & nginx -g 'daemon off;'", "nginx"),
         ("kong migrations bootstrap && kong start", "kong"),
+        ("kong start && kong migrations finish", "kong"),
+        ("haproxy -c -f a.cfg && haproxy -f a.cfg", "haproxy"),
+        ("gunicorn --check-config a:app && gunicorn -t 60 a:app", "gunicorn"),
     ],
 )
 def test_the_server_of_a_script_is_not_its_helper(script: str, software: str) -> None:
     found = start(["sh", "-c", script])
     assert found.software == software
-    assert "-s" not in found.arguments
-    assert "migrations" not in found.arguments
+    assert not {"-s", "migrations", "-c", "--check-config"} & set(found.arguments)
+    assert found.reaches is (Reaches.YES if "exec" in script else Reaches.NO)

@@ -21,7 +21,8 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for stop in stops:
         hard = next((one for one in stop.signals if one.name != "QUIT"), None)
         if hard is None:
-            yield unknown(stop.place, stop.object, "the signal that stops Kong is not known", stop.missing)
+            text = f"what follows {stop.signals[0].text}" if stop.signals else "the signal that stops Kong"
+            yield unknown(stop.place, stop.object, f"{text} is not known", stop.missing)
         elif stop.signals[0].name != "QUIT":
             yield violated(
                 hard.place,
