@@ -53,6 +53,9 @@ _SEPARATORS = set("();&|\n")
 _HELPS = {"nginx": {"-s", "-t", "-T", "-v", "-V"}, "haproxy": {"-c", "-v", "-vv"}, "envoy": {"--version"}}
 _HELPS |= {name: {"--version", "--help", "-h", "--check-config", "--print-config"} for name in SERVERS}
 """Options with which a software serves nothing: a reload, a test."""
+_SCRIPT = re.compile(r"\.(?:ba)?sh$|^\$|entrypoint$|/(?:start|run|serve)$")
+"""What may start a server, although it names none."""
+_NAMES = {**_SOFTWARE, "fastapi": "uvicorn"}
 _DEEPEST = 12
 
 
@@ -83,7 +86,7 @@ class Start:
     @property
     def is_unknown(self) -> bool:
         """Whether it may start a server that is not seen."""
-        return self.software is None and (self.named is not None or self.opaque.endswith(".sh"))
+        return self.software is None and (self.named is not None or _SCRIPT.search(self.opaque) is not None)
 
 
 def start(words: Sequence[str], depth: int = 0) -> Start:
@@ -108,7 +111,7 @@ def start(words: Sequence[str], depth: int = 0) -> Start:
 
 def _opaque(words: Sequence[str]) -> Start:
     names = (PurePosixPath(part).name for word in words for part in re.split(r"[\s;&|()]+", word))
-    return Start(opaque=words[0], named=next((_SOFTWARE[name] for name in names if name in _SOFTWARE), None))
+    return Start(opaque=words[0], named=next((_NAMES[name] for name in names if name in _NAMES), None))
 
 
 def _of_wrapper(name: str, words: Sequence[str], depth: int) -> Start:
@@ -171,7 +174,7 @@ def _of_shell(words: Sequence[str], depth: int) -> Start:
         if not word.startswith("--") and "c" in word:
             if rest[:1] == ["--"]:
                 rest.pop(0)
-            return _of_script(rest[0], depth + 1) if rest else Start()
+            return _of_script(_filled(rest), depth + 1) if rest else Start()
         if word.endswith(("o", "O")) and rest and not word.startswith("--"):
             rest.pop(0)
     script = rest[0] if rest else ""
@@ -183,6 +186,15 @@ def _serves(found: Start) -> bool:
     if found.software == "kong":
         return bool(arguments & {"start", "docker-start"})
     return found.software is not None and not arguments & _HELPS[found.software]
+
+
+def _filled(words: Sequence[str]) -> str:
+    """The text of `sh -c`, with the words that follow it in place of `$0` and `$@`."""
+    text, given = words[0], words[1:]
+    for name, value in (("$@", shlex.join(given[1:])), ("$*", shlex.join(given[1:])), ("$0", shlex.join(given[:1]))):
+        if given:
+            text = text.replace(f'"{name}"', value).replace(name, value)
+    return text
 
 
 @dataclass(frozen=True)

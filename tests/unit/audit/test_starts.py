@@ -106,6 +106,10 @@ def test_rules_apply_to_a_server_behind_a_wrapper_in_every_file(wrapper: str) ->
         "python manage.py run --server gunicorn",
         "sh -c './start.sh && true'",
         "sudo -u app gunicorn a:app",
+        "fastapi run a.py",
+        "python -m fastapi run a.py",
+        "./start --port 80",
+        "sh -c 'exec $START'",
         "env -S " * 400 + "gunicorn a:app",
     ],
 )
@@ -215,6 +219,35 @@ def test_a_wrapper_that_signals_every_process_cuts_what_hypercorn_answers(wrappe
     given = files(f"{wrapper} hypercorn a:app")
     for file in ("Dockerfile", "compose.yaml", "supervisord.conf", "pod.json"):
         assert outcomes("APP03", file, given[file]) == [outcome], file
+
+
+@pytest.mark.parametrize(
+    ("command", "reaches"),
+    [
+        ("""sh -c 'exec "$@"' -- gunicorn a:app""", Reaches.YES),
+        ("""sh -c 'true; "$0" "$@"' gunicorn a:app""", Reaches.NO),
+    ],
+)
+def test_words_after_the_text_of_a_shell_are_its_arguments(command: str, reaches: Reaches) -> None:
+    found = start(shlex.split(command))
+    assert (found.software, found.arguments, found.reaches) == ("gunicorn", ("a:app",), reaches)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("supervisord.conf", "[program:app]\ncommand=%s\n", [Outcome.UNKNOWN]),
+        ("supervisord.conf", "[program:app]\ncommand=%s\nstopasgroup=true\n", []),
+        ("app.service", "[Service]\nExecStart=%s\n", []),
+        ("app.service", "[Service]\nExecStart=%s\nKillMode=mixed\n", [Outcome.UNKNOWN]),
+        ("app.service", "[Service]\nExecStart=%s\nExecStop=/bin/kill -TERM $MAINPID\n", [Outcome.UNKNOWN]),
+    ],
+)
+def test_a_shell_under_a_manager_that_signals_it_alone_is_unknown(
+    file: str, text: str, expected: list[Outcome]
+) -> None:
+    assert outcomes("APP05", file, text % "sh -c 'true && gunicorn a:app'") == expected
+    assert outcomes("APP05", file, text % "sh -c 'true && exec gunicorn a:app'") == []
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,10 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             )
             yield unknown(command.place, command.object, what, missing)
             continue
-        if found.software is None or command.manager not in CONTAINERS:
+        if found.software is None:
+            continue
+        if command.manager not in CONTAINERS:
+            yield from _outside(view, command, found.software)
             continue
         match found.reaches:
             case Reaches.YES:
@@ -37,6 +40,15 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 yield unknown(command.place, command.object, f"a shell with a trap starts {found.software}", missing)
             case Reaches.NO:
                 yield _violation(command, found.software)
+
+
+def _outside(view: View, command: Command, software: str) -> Iterator[Finding]:
+    """systemd and supervisord signal a shell alone only where they do not signal every process."""
+    for stop in view.stops_of(software):
+        mine = stop.place.file == command.place.file and stop.object.removeprefix("program ") == command.object
+        if mine and command.start.reaches is not Reaches.YES and stop.signals and not stop.signals[0].whole:
+            what = f"a shell starts {software}, and {stop.signals[0].text} is for the shell alone"
+            yield unknown(command.place, command.object, what, "whether the shell is replaced: write `exec`")
 
 
 def _violation(command: Command, software: str) -> Finding:
