@@ -13,16 +13,18 @@ from dataclasses import dataclass
 
 _TOKEN = re.compile(
     r"""(?P<gap>\s+|\#[^\n]*)
-      | "(?P<double>(?:\\.|[^"\\])*)" | '(?P<single>(?:\\.|[^'\\])*)'
+      | "(?P<double>(?:\\.|[^"\\]++){0,4096}+)" | '(?P<single>(?:\\.|[^'\\]++){0,4096}+)'
       | (?P<mark>[{};])
-      | (?P<word>(?:\\.|\$\{[^}]*\}|[^\s{};"'#\\])(?:\\.|\$\{[^}]*\}|[^\s{};\\])*)""",
+      | (?P<word>(?:\\.|\$\{[^}]*\}|[^\s{};"'#\\])(?:\\.|\$\{[^}]*\}|[^\s{};\\$]++|\$){0,4097}+)""",
     re.VERBOSE | re.DOTALL,
 )
+_LONGEST = 4096
+"""Bytes of a word: nginx refuses a longer one as a "too long parameter" (NGX_CONF_BUFFER in ngx_conf_file.c)."""
 _DEEPEST = 64
 """Blocks within blocks. nginx's own configurations stay below 10."""
 _LUA = re.compile(
     r"--\[(?P<note>=*)\[.*?\](?P=note)\]|--[^\n]*|\[(?P<long>=*)\[.*?\](?P=long)\]"
-    r"|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|[{}]",
+    r"|\"(?:\\.|[^\"\\\n]++)*+\"|'(?:\\.|[^'\\\n]++)*+'|[{}]",
     re.DOTALL,
 )
 """Comments and strings of Lua, whose braces count for nothing, and braces."""
@@ -111,7 +113,18 @@ class _Reader:
         while self._at < len(self._text):
             found = _TOKEN.match(self._text, self._at)
             if found is None:
-                raise NotNginx("a quote is not closed", self._line(self._at))
+                far = (
+                    f" within the {_LONGEST} bytes of nginx's longest word"
+                    if len(self._text) - self._at > _LONGEST
+                    else ""
+                )
+                raise NotNginx(f"a quote is not closed{far}", self._line(self._at))
+            if (
+                found.lastgroup != "gap"
+                and found.end() - self._at > _LONGEST // 4
+                and len(found[0].encode()) > _LONGEST
+            ):
+                raise NotNginx(f"a word is longer than the {_LONGEST} bytes that nginx takes", self._line(self._at))
             self._at = found.end()
             match found.lastgroup:
                 case "gap":

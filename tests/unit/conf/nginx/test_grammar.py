@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from contextlib import suppress
 
 import pytest
@@ -41,6 +42,11 @@ def test_words_quotes_comments_and_blocks(text: str, found: list[object]) -> Non
         ("a;\n\n;", "unexpected ';'", 3),
         ("http { a }", "unexpected '}'", 1),
         ('a "b;\n', "a quote is not closed", 1),
+        (f"a;\nb {'x' * 4097};", "a word is longer than the 4096 bytes that nginx takes", 2),
+        (f"a;\nb {'é' * 2049};", "a word is longer than the 4096 bytes that nginx takes", 2),
+        (f"a;\nb '{'x' * 4096}';", "a word is longer than the 4096 bytes that nginx takes", 2),
+        (f"a;\nb ${{{'x' * 4096}}};", "a word is longer than the 4096 bytes that nginx takes", 2),
+        ('a "' + "\\a" * 5000 + '";', "a quote is not closed within the 4096 bytes of nginx's longest word", 1),
     ],
 )
 def test_a_text_that_is_no_configuration_is_refused_with_its_line(text: str, what: str, line: int) -> None:
@@ -78,3 +84,33 @@ def test_a_directive_knows_its_column() -> None:
 def test_blocks_that_are_nested_too_deeply_are_refused() -> None:
     with pytest.raises(NotNginx, match="nested more than"):
         parse("a {" * 100_000, "nginx.conf")
+
+
+@pytest.mark.parametrize("word", ["x" * 4090, "é" * 2045, "\\a" * 2045, "$" * 4090, '"' + "x" * 4090 + '"'])
+def test_a_word_may_be_as_long_as_nginx_takes(word: str) -> None:
+    (found,) = parse(f"a {word};", "nginx.conf")
+    assert found.values[0].strip('"') == word.strip('"')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a {'x' * 1_900_000};",
+        "a " + "\\a" * 950_000 + ";",
+        f'a "{"x" * 1_900_000}";',
+        'a "' + "\\a" * 950_000 + '";',
+        f"a {'$' * 1_900_000};",
+    ],
+    ids=["word", "escapes", "quote", "escapes in a quote", "dollars"],
+)
+def test_a_long_word_is_refused_before_it_takes_memory(text: str) -> None:
+    # A regular expression takes its memory outside of tracemalloc's sight, so the process is asked.
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(NotNginx, match="4096 bytes"):
+        parse(text, "nginx.conf")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+def test_a_long_string_of_lua_is_no_word_of_nginx() -> None:
+    (found,) = parse('content_by_lua_block { ngx.say("' + "\\a}" * 300_000 + '") }', "nginx.conf")
+    assert found.block == ()
