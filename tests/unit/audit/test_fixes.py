@@ -14,7 +14,7 @@ from changeover.conf.place import Place
 
 FIXABLE = [
     *("APP01", "CHN03", "ENV02", "ENV03", "GCP02", "GCP06", "GCP07", "GCP09", "GCP10", "HAP01", "KNG08", "MIG03"),
-    *("MIG04", "MIG07", "NGX03", "NGX06", "NGX07", "NGX08", "STR01", "STR02", "STR03", "VM04"),
+    *("MIG04", "MIG07", "NGX03", "NGX06", "NGX07", "NGX08", "NGX09", "STR01", "STR02", "STR03", "VM04"),
 ]
 SERVICE = 'resource "google_compute_backend_service" "a" {\n'
 NGINX = "events {}\nhttp { server { location / { proxy_pass http://a; } } }\n"

@@ -37,6 +37,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     post=Effect.CUT,
                     consequence="a GET survives; a POST is cut by the shortest drain of the hops behind",
                     fix=f"{route.module}_request_buffering on;",
+                    replacement=setting.replaced("on"),
                     numbers={"seconds": asked.request_seconds, "buffered_seconds": asked.buffered_seconds},
                 )
 
