@@ -10,7 +10,16 @@ import re
 from math import ceil, floor
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ByteSize, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    ByteSize,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from changeover.kit.human import human_bytes, human_seconds
 
@@ -43,8 +52,17 @@ Seconds = Annotated[
 ]
 """A length of time, in seconds; written with its unit."""
 
+
+def _parse_size(value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return parse(value)
+    except ValidationError as error:
+        raise ValueError("a size is needed, such as 50MB, 1GiB or a whole number of bytes") from error
+
+
 Bytes = Annotated[
     ByteSize,
+    WrapValidator(_parse_size),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}], "examples": ["50MB", "1GiB", 0]}),
 ]
 """A size in bytes; `MB` is 10^6, `MiB` is 2^20."""

@@ -151,7 +151,8 @@ def test_affinity_is_a_word_or_has_a_name_and_is_written_as_it_is_read(given: st
         ),
         (
             "kind: web\ntemplates:\n  v1: {body_size: 5XB}",
-            "chain.yaml:5: tiers.0.templates.v1.body_size: could not interpret byte unit: XB",
+            "chain.yaml:5: tiers.0.templates.v1.body_size: a size is needed, such as 50MB, 1GiB or a whole number of "
+            "bytes",
         ),
         ("kind: app\ntemplates: {V1: {}}", "chain.yaml:4: tiers.0.templates.V1"),
         ("kind: app\ntemplates: {}", "chain.yaml:4: tiers.0.templates: "),

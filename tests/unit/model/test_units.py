@@ -68,8 +68,8 @@ def test_a_size_is_decimal_unless_it_says_binary(text: object, size: int) -> Non
 
 
 @pytest.mark.parametrize("text", ["5XB", "many", None, -1])
-def test_what_is_no_size_is_refused(text: object) -> None:
-    with pytest.raises(ValidationError):
+def test_what_is_no_size_is_refused_with_an_example_of_one(text: object) -> None:
+    with pytest.raises(ValidationError, match="a size is needed, such as 50MB, 1GiB or a whole number of bytes"):
         BYTES.validate_python(text)
 
 

@@ -36,7 +36,7 @@ def test_a_spread_is_read_and_written_back(unit: Unit, text: str, spread: Distri
         (TIME, "5s~", "FACTOR a number of at least 1"),
         (TIME, "5s~0.5", "FACTOR a number of at least 1"),
         (TIME, "0s~2", "MEDIAN must be above 0"),
-        (SIZE, "much", "could not parse value and unit"),
+        (SIZE, "much", "a size is needed, such as 50MB"),
         (RATE, "0MB/s", "the rate must be above 0"),
     ],
 )
