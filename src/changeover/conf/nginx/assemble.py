@@ -72,7 +72,7 @@ def _tops(files: Mapping[str, NginxFile]) -> list[str]:
 
 
 def nested(include: Directive) -> Unreadable:
-    """What is said of an include that is too deep within others."""
+    """The error for an include that is too deep within others."""
     return Unreadable(f"includes are nested more than {DEEPEST} deep", place(include))
 
 

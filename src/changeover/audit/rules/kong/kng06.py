@@ -28,8 +28,8 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 if learn:
                     yield unknown(target.place, what, learn[0].text, learn[0].missing)
                     continue
-                told, request = (nodes.value or 0) + (database.value or 0), occupied(view, hop, asked)
-                need = told + request
+                spread, request = (nodes.value or 0) + (database.value or 0), occupied(view, hop, asked)
+                need = spread + request
                 wait = asked.weight_wait
                 missing = "the time until the target is stopped: `--assume weight-wait=10m`"
                 text = "its weight is 0" if wait is None else f"stopped {words.span(wait)} after its weight became 0"
@@ -41,7 +41,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     asked,
                     consequence=f"a GET survives; a POST in flight is cut {cut} after the weight became 0",
                     fix=f"wait {words.span(need)} before the target is stopped",
-                    whole=f"{words.span(told)} until each node knows it and a request of {words.span(request)}",
+                    whole=f"{words.span(spread)} until each node knows it and a request of {words.span(request)}",
                 )
 
 
