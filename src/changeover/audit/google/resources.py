@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from posixpath import dirname
 from typing import TypeVar
 
 from changeover.audit.google.shape import UNMOVED, kind_of, shaped
@@ -135,17 +137,38 @@ class Google:
     resources: tuple[Resource, ...]
 
     def of(self, kind: str) -> list[Resource]:
-        return [one for one in self.resources if one.kind == kind]
+        return self._by_kind.get(kind, [])
+
+    @cached_property
+    def _by_kind(self) -> dict[str, list[Resource]]:
+        found: dict[str, list[Resource]] = {}
+        for one in self.resources:
+            found.setdefault(one.kind, []).append(one)
+        return found
+
+    @cached_property
+    def _named(self) -> dict[tuple[str | None, str, str], tuple[int, Resource]]:
+        """The first resource of a folder, or of all (None), of a kind, by its address and by `/` and its name."""
+        found: dict[tuple[str | None, str, str], tuple[int, Resource]] = {}
+        for order, one in enumerate(self.resources):
+            for name in (one.address, f"/{one.name}" if one.name else ""):
+                for folder in (dirname(one.place.file), None) if name else ():
+                    found.setdefault((folder, one.kind, name), (order, one))
+        return found
 
     def referred(self, node: Node | None, *kinds: str) -> Resource | None:
-        """The resource that a link, a name or a reference of Terraform names."""
+        """The resource that a link, a name or a reference of Terraform names.
+
+        Those of the same folder come first: each root of Terraform has addresses of its own.
+        """
         text = node.word if isinstance(node, Word) else ""
         last = text.rsplit("/", 1)[-1]
-        if not last:
+        if node is None or not last:
             return None
-        for one in self.resources:
-            if one.kind in kinds and (one.address == text or (one.name == last and one.name)):
-                return one
+        for folder in (dirname(node.place.file), None):
+            keys = [(folder, kind, name) for kind in kinds for name in (text, f"/{last}")]
+            if found := [self._named[key] for key in keys if key in self._named]:
+                return min(found, key=lambda one: one[0])[1]
         return None
 
     def managers(self, service: Resource) -> list[Resource]:
@@ -157,7 +180,15 @@ class Google:
 
     def services(self, manager: Resource) -> list[Resource]:
         """The backend services that a manager's group stands behind."""
-        return [one for one in self.of("backendService") if manager in self.managers(one)]
+        return list(self._services.get(id(manager), {}).values())
+
+    @cached_property
+    def _services(self) -> dict[int, dict[int, Resource]]:
+        found: dict[int, dict[int, Resource]] = {}
+        for service in self.of("backendService"):
+            for manager in self.managers(service):
+                found.setdefault(id(manager), {})[id(service)] = service
+        return found
 
     def checks(self, holder: Resource, *path: str) -> list[Resource]:
         """The health checks that a key names: one, or a list."""
