@@ -18,7 +18,7 @@ demo-gcp: setup        ## four tiers on a fake of Google Cloud, rolled under tra
 test: check            ## static checks and every test
 	@scripts/setup-npm tests/clients curl
 	@{ command -v wrk && command -v ab; } >/dev/null || scripts/install-packages wrk apache2-utils || echo "setup: load by wrk and ab is left out"
-	$(run)pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(run)pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 unit: setup            ## the tests without processes
 	$(run)pytest tests/unit
