@@ -20,7 +20,11 @@ def test_a_default_is_passed_through() -> None:
 
 @pytest.mark.parametrize(
     ("parse", "text", "message"),
-    [(seconds, "10", "a time with its unit"), (size, "much", "could not parse"), (count, "some", "a percentage")],
+    [
+        (seconds, "10", "a time with its unit"),
+        (size, "much", "a size is needed, such as 50MB"),
+        (count, "some", "a percentage"),
+    ],
 )
 def test_a_value_that_cannot_be_read_is_refused_with_the_reason(
     parse: Callable[[str], object], text: str, message: str
