@@ -15,7 +15,7 @@ from tests.chain.chains import REPOSITORY, Chain, Said, here, tier_of
 from tests.chain.conftest import own_chain
 
 TRAFFIC = ("--rate", 50, "--connections", 8, "--uploads", 2, "--upload-size", "3MB", "--upload-time", "1s")
-EXAMPLE = REPOSITORY / "examples/03-own-nginx"
+EXAMPLE = REPOSITORY / "examples/05-own-nginx"
 
 
 def quick(said: Said) -> None:

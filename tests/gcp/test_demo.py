@@ -1,4 +1,4 @@
-"""The four tiers of examples/05-google-cloud, rolled on the fake under traffic; and its control, which loses."""
+"""The four tiers of examples/03-google-cloud, rolled on the fake under traffic; and its control, which loses."""
 
 from __future__ import annotations
 

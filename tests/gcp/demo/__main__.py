@@ -1,4 +1,4 @@
-"""`make demo-gcp`: every tier of examples/05-google-cloud rolled on a fake of Google Cloud, under traffic.
+"""`make demo-gcp`: every tier of examples/03-google-cloud rolled on a fake of Google Cloud, under traffic.
 
 The VMs are real processes: nginx, Envoy, the example application, and an agent on each. What Google does goes `SPEED`
 times as fast as documented. Two controls follow, which must lose uploads: the same groups, updated by the fake's own
@@ -26,7 +26,7 @@ from tests.gcp.fakes import ROOT, Fake, Json, running, until
 from tests.gcp.worlds import REGION
 
 SPEED = 50
-EXAMPLE = ROOT / "examples/05-google-cloud/chain.yaml"
+EXAMPLE = ROOT / "examples/03-google-cloud/chain.yaml"
 PATIENCE = 240.0
 """Seconds for the rollout of every tier."""
 

@@ -1,4 +1,4 @@
-"""The four tiers of examples/05-google-cloud as a world of the fake: what its VMs run, and what stands before them.
+"""The four tiers of examples/03-google-cloud as a world of the fake: what its VMs run, and what stands before them.
 
 The startup scripts are what an image and a unit would be on a real VM: the software, and the agent beside it.
 """

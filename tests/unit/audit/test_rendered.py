@@ -28,7 +28,7 @@ def renders() -> Iterator[tuple[str, str]]:
     """Each example with each kind that `render` has of it."""
     for file in sorted(EXAMPLES.glob("*/chain.yaml")):
         tiers = parse(file.read_text(encoding="utf-8"), str(file))[0].maps("tiers")
-        local = file.parent.name != "05-google-cloud"
+        local = file.parent.name != "03-google-cloud"
         kinds = sorted({tier.text("kind") or "" for tier in tiers} & set(wiring.configurable())) if local else []
         yield from ((file.parent.name, kind) for kind in [*kinds, "systemd"])
         yield file.parent.name, "gcp"
