@@ -1,0 +1,125 @@
+"""The server of `changeover serve`: uvicorn, with the bounds that it does not have by itself.
+
+A client that is slow to send its head, or to read its response, loses its connection. A head has at most HEAD_LIMIT
+bytes, and there are at most CONNECTIONS connections: one more gets 503. Refuses WebSockets. SIGTERM and SIGINT end it
+with exit code 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from changeover.model.errors import fail
+from changeover.web.app import create_app
+from changeover.web.site import Site
+
+HEAD_LIMIT = 16 * 1024
+"""Bytes of a request's head."""
+HEAD_TIME = 10.0
+"""Seconds from the first byte of a head, or from the connection, to the head's end."""
+READ_TIME = 30.0
+"""Seconds that a client may leave a full buffer unread."""
+KEEP_ALIVE = 75
+"""Seconds a connection may idle: longer than the pools of proxies (60 s is common), so that they close first."""
+CONNECTIONS = 512
+"""Connections at a time. A page holds one for its events, and a scraper one."""
+GRACE = 3
+"""Seconds for the responses in progress at the end: event streams never end by themselves."""
+
+
+async def serve(site: Site, host: str, port: int, ready: Callable[[str, int], None]) -> None:
+    """Serve until SIGTERM or SIGINT. `ready` gets the address once it listens. Raises ChangeoverError."""
+    settings = uvicorn.Config(
+        create_app(site),
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        h11_max_incomplete_event_size=HEAD_LIMIT,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACE,
+    )
+    await _Server(settings, ready).serve(sockets=[_listener(host, port)])
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that announces its address, and at a signal ends with exit code 0."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[str, int], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for each in sockets or ():
+            self._ready(*each.getsockname()[:2])
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Uvicorn's own version raises the signal again at the end, which would kill the process."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+class BoundedProtocol(H11Protocol):
+    """A connection that ends when its client is slow: uvicorn bounds idle time alone."""
+
+    _head: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head = self.loop.call_later(HEAD_TIME, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head is None and self.conn.their_state is h11.IDLE:
+            self._head = self.loop.call_later(HEAD_TIME, self.transport.abort)
+        super().data_received(data)
+        if self._head is not None and self.conn.their_state is not h11.IDLE:
+            self._head.cancel()
+            self._head = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(READ_TIME, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self.transport.abort()  # a close would wait for as long as the client leaves the last response unread
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for timer in (self._head, self._unread):
+            if timer is not None:
+                timer.cancel()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise fail(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            state="Nothing was started.",
+            next="Free that address, or give another one with --listen.",
+        ) from error

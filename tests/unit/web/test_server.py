@@ -1,0 +1,121 @@
+"""The server of `changeover serve` over real sockets: slow clients lose their connection, a signal ends it cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.types import Receive, Scope, Send
+from tests.unit.in_loop import in_loop
+
+from changeover.model.errors import ChangeoverError
+from changeover.web import server
+from changeover.web.site import Site
+
+REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+PATIENCE = 40
+"""Seconds that a test waits for what must happen."""
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A server, and a connection to it. It must end by itself at SIGTERM."""
+    address: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(
+        server.serve(Site(()), "127.0.0.1", 0, lambda host, port: address.set_result((host, port)))
+    )
+    reader, writer = await asyncio.open_connection(*await asyncio.wait_for(address, PATIENCE))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.wait_for(task, PATIENCE)
+
+
+async def closed(reader: asyncio.StreamReader) -> bool:
+    """Whether the server ends the connection, in either way."""
+    try:
+        return not await asyncio.wait_for(reader.read(), PATIENCE)
+    except ConnectionResetError:
+        return True
+
+
+@in_loop
+async def test_it_answers_and_a_signal_ends_it_with_an_idle_connection_open() -> None:
+    async with serving() as (reader, writer):
+        writer.write(REQUEST)
+        assert (await asyncio.wait_for(reader.readline(), PATIENCE)) == b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", REQUEST[:-4]], ids=["nothing", "half a head"])
+def test_a_client_that_does_not_finish_its_head_is_cut(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEAD_TIME", 0.1)
+
+    @in_loop
+    async def run() -> None:
+        async with serving() as (reader, writer):
+            writer.write(sent)
+            assert await closed(reader)
+
+    run()
+
+
+def test_a_head_that_trickles_on_a_used_connection_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_loop
+    async def run() -> None:
+        async with serving() as (reader, writer):
+            writer.write(REQUEST)
+            await asyncio.wait_for(reader.readuntil(b"ok\n"), PATIENCE)
+            monkeypatch.setattr(server, "HEAD_TIME", 0.1)
+            writer.write(REQUEST[:20])
+            assert await closed(reader)
+
+    run()
+
+
+def test_a_head_over_the_limit_is_refused() -> None:
+    @in_loop
+    async def run() -> None:
+        async with serving() as (reader, writer):
+            writer.write(REQUEST[:-2] + b"X: " + b"x" * server.HEAD_LIMIT + b"\r\n")
+            assert (await asyncio.wait_for(reader.readline(), PATIENCE)).startswith(b"HTTP/1.1 400 ")
+
+    run()
+
+
+def test_a_client_that_reads_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = asyncio.Event()
+
+    async def endless(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        gone = asyncio.ensure_future(receive())  # uvicorn reports the client's end here, and sends into the void after
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not gone.done():
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+        ended.set()
+
+    monkeypatch.setattr(server, "READ_TIME", 0.1)
+    monkeypatch.setattr(server, "create_app", lambda _: endless)
+
+    @in_loop
+    async def run() -> None:
+        async with serving() as (_, writer):
+            writer.write(REQUEST)
+            await asyncio.wait_for(ended.wait(), PATIENCE)
+
+    run()
+
+
+def test_an_address_in_use_is_an_error_with_the_next_step() -> None:
+    @in_loop
+    async def run() -> None:
+        async with serving() as (_, writer):
+            host, port = writer.get_extra_info("peername")
+            with pytest.raises(ChangeoverError, match="--listen"):
+                await server.serve(Site(()), host, port, lambda *_: None)
+
+    run()
