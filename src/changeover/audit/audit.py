@@ -21,7 +21,7 @@ from changeover.conf.document import Document
 _ORDER = [Severity.NOTE, Severity.WARNING, Severity.ERROR]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Judged:
     """A finding of a rule. `suppressed` holds the reason of the operator who accepts it.
 
@@ -62,6 +62,11 @@ class Audit:
         return [one for one in self.of(Outcome.VIOLATED) if _ORDER.index(one.rule.severity) >= _ORDER.index(severity)]
 
 
+def _order(one: Judged) -> tuple[str, int, int, str]:
+    at = one.finding.place
+    return at.file, at.line, at.column, one.rule.id
+
+
 def audit(
     documents: Sequence[Document],
     asked: Assumptions,
@@ -80,7 +85,7 @@ def audit(
         chains=tuple(one for one in documents if isinstance(one, ChainFile)),
     )
     found = [Judged(rule, one) for rule in checked for one in rule.check(view, asked)]
-    found.sort(key=lambda one: (one.finding.place, one.rule.id))
+    found.sort(key=_order)
     given = [one for file, text in sorted(texts.items()) for one in suppressions(text, file)]
     used: set[Suppression] = set()
     judged: list[Judged] = []

@@ -38,7 +38,7 @@ class Outcome(StrEnum):
     MET = "met"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """`what` is one sentence without its full stop."""
 

@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 _LITERAL = re.compile(r"([\w.-]+)(?:\s*[=:]\s*|\s+)[\"']?([\w.:/-]+)[\"']?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Replacement:
     """One literal value of one key, and what takes its place."""
 
@@ -23,7 +23,7 @@ class Replacement:
     new: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Setting(Generic[Value]):
     """`value` is None where it is unknown; then `missing` says what would have to be given."""
 

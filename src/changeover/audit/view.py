@@ -28,7 +28,7 @@ _COMMON_PORTS = {80, 443}
 """Too many hops listen there for a port to identify one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Address:
     """`port` is None for a Unix socket, whose path is `host`, and where no port is given."""
 
@@ -43,7 +43,7 @@ class Address:
         return self.host in _LOCAL or self.host.startswith("unix:")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Target:
     """Where a hop sends requests. `pool_idle`: how long it keeps an idle connection there; 0 if it keeps none."""
 

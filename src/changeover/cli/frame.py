@@ -5,7 +5,6 @@ What it does not expect is a fault of the program and passes through to main.py.
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -23,9 +22,15 @@ def run(as_json: bool, work: Callable[[Output], Coroutine[Any, Any, int]], *, ac
 
     `acts`: the command changes a chain. Then neither a closed terminal nor a lost reader of its output ends it.
     """
+    import asyncio  # here: `--help`, and a command that awaits nothing, start without it
+
     output = Output(as_json=as_json, acts=acts)
     with errors_as_exit_codes(output):
-        raise typer.Exit(asyncio.run(_with_signals(work(output), acts)))
+        try:
+            code = asyncio.run(_with_signals(work(output), acts))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        raise typer.Exit(code)
 
 
 def run_synchronous(as_json: bool, work: Callable[[Output], int]) -> None:
@@ -71,7 +76,7 @@ def errors_as_exit_codes(output: Output) -> Iterator[None]:
                 next="Make room on the disk, restore the file or its permissions, or name another folder with --state.",
             ),
         )
-    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):  # Typer raises the last at its prompts
+    except (KeyboardInterrupt, typer.Abort):  # Typer raises the last at its prompts
         _fail(
             output,
             fail(
@@ -88,6 +93,8 @@ def _fail(output: Output, error: ChangeoverError) -> NoReturn:
 
 
 async def _with_signals(work: Coroutine[Any, Any, int], acts: bool) -> int:
+    import asyncio
+
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, task.cancel)

@@ -11,6 +11,8 @@ import pytest
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.audit import audit
 from changeover.audit.files import load
+from changeover.conf.nginx.assemble import assemble
+from changeover.conf.nginx.reader import NginxFile
 from changeover.conf.registry import NGINX
 
 TF = 'resource "google_compute_backend_service" "a" {\n'
@@ -63,6 +65,15 @@ CASES: dict[str, tuple[str, str]] = {
         )
         + "}",
     ),
+    "many servers": (
+        "a.conf",
+        "http {\n"
+        + "".join(
+            f"server {{ listen {n}; location / {{ proxy_pass http://10.0.{n // 250}.{n % 250}; }} }}\n"
+            for n in range(1, 6_000)
+        )
+        + "}",
+    ),
     "many upstreams": (
         "a.conf",
         "http {\n"
@@ -84,6 +95,15 @@ def test_hostile_input_has_an_answer_in_a_short_time(name: str, tmp_path: Path) 
     loaded = load([tmp_path / file])
     audit(loaded.documents, Assumptions(), loaded.texts)
     assert loaded.unreadable or loaded.documents
+    assert time.process_time() - start < 5
+
+
+def test_parts_that_include_others_are_followed_in_a_short_time() -> None:
+    files = {f"{n}/nginx.conf": "http { include conf.d/*.conf; }" for n in range(500)}
+    files |= {f"{n}/conf.d/a.conf": "include params; server { listen 80; }" for n in range(500)}
+    read = {file: one for file, text in files.items() for one in NGINX.read(text, file)}
+    start = time.process_time()
+    assert len(assemble({file: one for file, one in read.items() if isinstance(one, NginxFile)})) == 500
     assert time.process_time() - start < 5
 
 

@@ -12,6 +12,7 @@ import os.path
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath
 
 from changeover.audit.audit import Audit, Judged
@@ -26,8 +27,13 @@ Known = tuple[str, ...]
 
 def line_of(texts: Mapping[str, str], place: Place) -> str:
     """The line of a place, without its end; empty for a file as a whole."""
-    lines = texts.get(place.file, "").split("\n")
+    lines = _lines(texts.get(place.file, ""))
     return lines[place.line - 1].rstrip("\r") if 0 < place.line <= len(lines) else ""
+
+
+@lru_cache(maxsize=16)
+def _lines(text: str) -> list[str]:
+    return text.split("\n")
 
 
 @dataclass

@@ -55,6 +55,8 @@ class Configuration:
 
     def accepts(self, one: Judged) -> str | None:
         """Why a finding is accepted; None if it is not."""
+        if not self.ignores:
+            return None
         path = self.relative(one.finding.place.file)
         found = next((each for each in self.ignores if one.rule.id in each.rules and each.matches(path)), None)
         return f"ignored in {found.place}" if found is not None else None

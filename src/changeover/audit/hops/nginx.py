@@ -31,7 +31,7 @@ POOLS_BY_DEFAULT = (1, 29, 7)
 """From this version on, `keepalive 32 local` and `proxy_http_version 1.1` are defaults (nginx CHANGES, 1.29.7)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """`servers` are those that get requests; an upstream of one is also what a `proxy_pass` without one names."""
 
@@ -45,7 +45,7 @@ class Upstream:
         return tuple(found for one in self.servers if (found := address(one.values[0])) is not None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Route:
     """A block that passes requests on. `upstream` is None where a variable names it."""
 

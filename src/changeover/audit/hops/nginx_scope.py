@@ -15,7 +15,7 @@ from changeover.conf.place import Place
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scope:
     """`blocks` from the outermost inward; the main context is not one of them."""
 
@@ -29,10 +29,7 @@ class Scope:
     @property
     def belongs(self) -> Place:
         """Where a directive that is missing would stand: in the server, not in each of its locations."""
-        for depth, block in enumerate(self.blocks, 1):
-            if block.name == "server":
-                return Scope(self.conf, self.blocks[:depth]).place
-        return self.place
+        return next((place(block) for block in self.blocks if block.name == "server"), self.place)
 
     @property
     def name(self) -> str:
@@ -44,23 +41,22 @@ class Scope:
 
     def own(self, name: str) -> list[Directive]:
         """Directives of that name in this very block."""
-        block = self.blocks[-1].block if self.blocks else self.conf.main
-        return self.conf.named(block or (), name)
+        return self.conf.named(self.blocks[-1].block or () if self.blocks else self.conf.main, name)
+
+    def _outward(self, name: str) -> Iterator[list[Directive]]:
+        """Directives of that name in each block, from this one to the main context."""
+        for block in reversed(self.blocks):
+            yield self.conf.named(block.block or (), name)
+        yield self.conf.named(self.conf.main, name)
 
     def find(self, name: str) -> Directive | None:
         """The directive that takes effect here: the innermost block's."""
-        for depth in range(len(self.blocks), -1, -1):
-            if found := Scope(self.conf, self.blocks[:depth]).own(name):
-                return found[-1]
-        return None
+        return next((found[-1] for found in self._outward(name) if found), None)
 
     def hidden(self) -> Directive | None:
         """An include that is not among the given files and could set anything here."""
-        for depth in range(len(self.blocks), -1, -1):
-            for one in Scope(self.conf, self.blocks[:depth]).own("include"):
-                if one.values and not HARMLESS.search(one.values[0]):
-                    return one
-        return None
+        includes = (one for found in self._outward("include") for one in found)
+        return next((one for one in includes if one.values and not HARMLESS.search(one.values[0])), None)
 
     def setting(self, name: str, read: Callable[[str], Value | None], default: Value, shown: str) -> Setting[Value]:
         """The value of a directive. `shown` is its default as nginx writes it."""

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from changeover.audit.assumptions import rate
 from changeover.audit.finding import Severity
 from changeover.cli.frame import run, run_synchronous
 from changeover.cli.options.common import JsonOption
@@ -15,6 +14,8 @@ from changeover.cli.options.values import size
 
 
 def _rate(text: str | float) -> float:
+    from changeover.audit.assumptions import rate  # here: `--help` needs no model
+
     try:
         return rate(text) if isinstance(text, str) else text
     except ValueError as error:

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
 from changeover.model.units import Bytes, Count, Seconds
 
-_BYTES: TypeAdapter[int] = TypeAdapter(Bytes)
-_SECONDS: TypeAdapter[float] = TypeAdapter(Seconds)
-_COUNT: TypeAdapter[int | str] = TypeAdapter(Count)
+_adapter = cache(TypeAdapter)
+"""Of a type: it takes milliseconds to build, which `--help` need not spend."""
 
 
-def parsed(adapter: TypeAdapter[float] | TypeAdapter[int]) -> Callable[[str | float], float]:
+def parsed(type: Any) -> Callable[[str | float], float]:
     """A parser for `50MB` or `30s`. It passes a default, which is a number, through."""
 
     def parse(text: str | float) -> float:
         if not isinstance(text, str):
             return text
         try:
-            return adapter.validate_python(int(text) if text.isdigit() else text)
+            found: float = _adapter(type).validate_python(int(text) if text.isdigit() else text)
         except ValidationError as error:
             raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+        return found
 
     return parse
 
 
-size, seconds = parsed(_BYTES), parsed(_SECONDS)
+size, seconds = parsed(Bytes), parsed(Seconds)
 
 
 def address(text: str) -> tuple[str, int]:
@@ -42,6 +44,7 @@ def address(text: str) -> tuple[str, int]:
 def count(text: str) -> int | str:
     """`1` or `25%`. Raises typer.BadParameter."""
     try:
-        return _COUNT.validate_python(int(text) if text.isdigit() else text)
+        found: int | str = _adapter(Count).validate_python(int(text) if text.isdigit() else text)
     except ValidationError as error:
         raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +19,8 @@ from changeover.audit.handling.suppressions import Suppression
 from changeover.audit.rule import Rule
 
 _COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
+MOST = 1_000
+"""Findings of a rule, with the same outcome, that the text shows of one file. Its sums count all."""
 _MARK = re.compile(r"^\s*# expect: .*\n", re.MULTILINE)
 """In an example of a rule: what its test expects of the next line."""
 
@@ -95,28 +98,36 @@ def text(found: Audit, loaded: Loaded, every: bool, remarks: Sequence[str] = ())
         if every or (one.suppressed is None and one.finding.outcome != Outcome.MET):
             by_file.setdefault(one.finding.place.file, []).append(one)
     order = list(Outcome)
-    parts = [
-        Text("\n").join(map(_lines, sorted(here, key=lambda one: order.index(one.finding.outcome))))
-        for here in by_file.values()
-    ]
-    notes = Text("\n").join([*map(Text, remarks), *_notes(found, loaded)])
-    return Text("\n\n").join([*parts, notes])
+    # One text of many pieces: a text for each finding costs ten times as much.
+    report = Text()
+    for file, here in by_file.items():
+        shown: Counter[tuple[str, Outcome]] = Counter()
+        for one in sorted(here, key=lambda one: order.index(one.finding.outcome)):
+            kind = one.rule.id, one.finding.outcome
+            shown[kind] += 1
+            if shown[kind] <= MOST:
+                _append(report, one)
+        for (rule, outcome), count in shown.items():
+            if count > MOST:
+                report.append(f"{file}  {count - MOST} more of {rule}, {outcome.value}: --json has each\n")
+        report.append("\n")
+    return report.append(Text("\n").join([*map(Text, remarks), *_notes(found, loaded)]))
 
 
-def _lines(one: Judged) -> Text:
+def _append(report: Text, one: Judged) -> None:
     finding, rule = one.finding, one.rule
-    line = Text(f"{finding.place}  ")
+    report.append(f"{finding.place}  ")
     if finding.outcome is Outcome.VIOLATED:
         word = "suppressed" if one.suppressed else rule.severity.value
-        line.append(f"{rule.id} {word}", "dim" if one.suppressed else _COLOURS[rule.severity])
-        line.append(f"  {finding.what}")
+        report.append(f"{rule.id} {word}", "dim" if one.suppressed else _COLOURS[rule.severity])
         if one.suppressed:
-            return line.append(f" ({one.suppressed})")
-        line.append(f"\n    {finding.consequence}")
-        return line.append(f"\n    fix: {finding.fix}        explain: changeover audit --explain {rule.id}")
-    line.append(f"{rule.id} {finding.outcome.value}", "green" if finding.outcome is Outcome.MET else "magenta")
-    line.append(f"  {finding.what}")
-    return line.append(f"\n    missing: {finding.missing}") if finding.missing else line
+            report.append(f"  {finding.what} ({one.suppressed})\n")
+        else:
+            fix = f"fix: {finding.fix}        explain: changeover audit --explain {rule.id}"
+            report.append(f"  {finding.what}\n    {finding.consequence}\n    {fix}\n")
+        return
+    report.append(f"{rule.id} {finding.outcome.value}", "green" if finding.outcome is Outcome.MET else "magenta")
+    report.append(f"  {finding.what}\n" + (f"    missing: {finding.missing}\n" if finding.missing else ""))
 
 
 def _notes(found: Audit, loaded: Loaded) -> Iterator[Text]:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
-from posixpath import normpath
+from operator import is_
+from posixpath import dirname, normpath
 
 from changeover.conf.nginx.grammar import Directive
 from changeover.conf.nginx.reader import NginxFile, everything, place
@@ -24,6 +24,7 @@ HARMLESS = re.compile(
     r"|.*(?:ssl|tls|gzip|letsencrypt|security|headers)[^/]*)$"
 )
 """Names of files that set nothing which a rule looks at."""
+_SIGNS = re.compile(r"[*?\[]")
 DEEPEST = 16
 """Includes within includes."""
 _MAIN = {"events", "http", "stream", "mail"}
@@ -53,7 +54,7 @@ class NginxConf:
 def included_paths(pattern: str, main: str) -> str:
     """The path, or pattern of paths, that an include of the configuration whose main file is `main` names."""
     inside = _INSTALLED.sub("", pattern)
-    return inside if inside.startswith("/") else normpath(str(PurePosixPath(main).parent / inside))
+    return inside if inside.startswith("/") else normpath(f"{dirname(main) or '.'}/{inside}")
 
 
 def assemble(files: Mapping[str, NginxFile]) -> list[NginxConf]:
@@ -63,11 +64,13 @@ def assemble(files: Mapping[str, NginxFile]) -> list[NginxConf]:
 
 def _tops(files: Mapping[str, NginxFile]) -> list[str]:
     named: set[str] = set()
+    mains = [path for path, file in files.items() if _is_main(file)]
     for path, file in files.items():
         for one in everything(file.directives):
             if one.name == "include" and one.values:
-                named.update(_named(one, path, files))
-                named.update(other for main in files for other in _named(one, main, files) if _is_main(files[main]))
+                # A main file's own folder counts; that of any main file, for a part of one.
+                for main in (path,) if _is_main(file) else (path, *mains):
+                    named.update(_named(one, main, files))
     return [path for path in files if path not in named] or list(files)[:1]
 
 
@@ -117,10 +120,12 @@ def _walk_circles(
 
 def _named(include: Directive, main: str, files: Mapping[str, NginxFile]) -> list[str]:
     wanted = include.values[0] if files[main].dumped else included_paths(include.values[0], main)
-    if "*" not in wanted and "?" not in wanted and "[" not in wanted:
+    if not _SIGNS.search(wanted):
         return [wanted] if wanted in files else []
+    literal = _SIGNS.split(wanted, maxsplit=1)[0]
     depth = wanted.count("/")  # of a pattern, too, a star matches no slash
-    return [path for path in files if path.count("/") == depth and fnmatchcase(path, wanted)]
+    near = (path for path in files if path.startswith(literal) and path.count("/") == depth)
+    return [path for path in near if fnmatchcase(path, wanted)]
 
 
 def _assembled(path: str, files: Mapping[str, NginxFile]) -> NginxConf:
@@ -144,7 +149,8 @@ def _expanded(
                 if path not in way:  # `circles` reports that
                     yield from _expanded(files[path].directives, main, files, (*way, path))
         elif one.block:
-            yield replace(one, block=tuple(_expanded(one.block, main, files, way)))
+            block = tuple(_expanded(one.block, main, files, way))
+            yield one if all(map(is_, block, one.block)) and len(block) == len(one.block) else replace(one, block=block)
         else:
             yield one
 

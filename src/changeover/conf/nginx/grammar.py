@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _TOKEN = re.compile(
-    r"""(?P<gap>\s+|\#[^\n]*)
-      | "(?P<double>(?:\\.|[^"\\]++){0,4096}+)" | '(?P<single>(?:\\.|[^'\\]++){0,4096}+)'
+    r"""(?:\s++|\#[^\n]*+)*+
+      (?: "(?P<double>(?:\\.|[^"\\]++){0,4096}+)" | '(?P<single>(?:\\.|[^'\\]++){0,4096}+)'
       | (?P<mark>[{};])
-      | (?P<word>(?:\\.|\$\{[^}]*\}|[^\s{};"'#\\])(?:\\.|\$\{[^}]*\}|[^\s{};\\$]++|\$){0,4097}+)""",
+      | (?P<word>(?:\\.|\$\{[^}]*\}|[^\s{};"'#\\])(?:\\.|\$\{[^}]*\}|[^\s{};\\$]++|\$){0,4097}+)
+      | (?P<end>\Z))""",
     re.VERBOSE | re.DOTALL,
 )
+_GAP = re.compile(r"(?:\s++|#[^\n]*+)*+")
 _LONGEST = 4096
 """Bytes of a word: nginx refuses a longer one as a "too long parameter" (NGX_CONF_BUFFER in ngx_conf_file.c)."""
 _DEEPEST = 64
@@ -110,33 +112,28 @@ class _Reader:
             raise NotNginx("a { is not closed", self._line(len(self._text)))
 
     def _next(self) -> tuple[Word, bool] | None:
-        while self._at < len(self._text):
-            found = _TOKEN.match(self._text, self._at)
-            if found is None:
-                far = (
-                    f" within the {_LONGEST} bytes of nginx's longest word"
-                    if len(self._text) - self._at > _LONGEST
-                    else ""
-                )
-                raise NotNginx(f"a quote is not closed{far}", self._line(self._at))
-            if (
-                found.lastgroup != "gap"
-                and found.end() - self._at > _LONGEST // 4
-                and len(found[0].encode()) > _LONGEST
-            ):
-                raise NotNginx(f"a word is longer than the {_LONGEST} bytes that nginx takes", self._line(self._at))
-            self._at = found.end()
-            match found.lastgroup:
-                case "gap":
-                    continue
-                case "word":
-                    text = found[0]
-                case "mark":
-                    return Word(found[0], found.start(), found.end()), True
-                case kind:
-                    text = found[kind or 0]
-            return Word(_ESCAPE.sub(_unescaped, text), found.start(), found.end()), False
-        return None
+        found = _TOKEN.match(self._text, self._at)
+        kind = found.lastgroup if found is not None else None
+        if found is None or kind is None:
+            raise self._no_token()
+        start, end = found.span(kind)
+        self._at = found.end()
+        text = found[kind]
+        if kind == "mark":
+            return Word(text, start, end), True
+        if kind == "end":
+            return None
+        if kind != "word":
+            start, end = start - 1, end + 1  # its quotes
+        if end - start > _LONGEST // 4 and len(self._text[start:end].encode()) > _LONGEST:
+            raise NotNginx(f"a word is longer than the {_LONGEST} bytes that nginx takes", self._line(start))
+        return Word(_ESCAPE.sub(_unescaped, text) if "\\" in text else text, start, end), False
+
+    def _no_token(self) -> NotNginx:
+        gap = _GAP.match(self._text, self._at)
+        start = gap.end() if gap is not None else self._at
+        far = f" within the {_LONGEST} bytes of nginx's longest word" if len(self._text) - start > _LONGEST else ""
+        return NotNginx(f"a quote is not closed{far}", self._line(start))
 
     def _skip_lua(self, start: int) -> None:
         depth = 0

@@ -61,6 +61,16 @@ def test_a_finding_has_its_line_its_arithmetic_and_its_fix(conf: Path) -> None:
     )
 
 
+def test_a_text_shows_the_first_thousand_findings_of_a_rule_in_a_file_and_counts_all(conf: Path) -> None:
+    body = "client_max_body_size 8m; location / { proxy_pass http://10.0.0.5; }"
+    servers = "".join(f"server {{ listen {n}; {body} }}\n" for n in range(1, 1_006))
+    conf.write_text(f"events {{}}\nhttp {{\n{servers}}}\n", encoding="utf-8")
+    output = run(conf, code=1).stdout
+    assert output.count("  NGX07 error  ") == 1_000
+    assert "nginx.conf  5 more of NGX07, violated: --json has each\n" in output
+    assert [one["rule"] for one in printed(conf, code=1)["findings"]].count("NGX07") == 1_005
+
+
 def test_the_numbers_follow_the_upload_and_the_rate(conf: Path) -> None:
     assert (
         "NGX03"
