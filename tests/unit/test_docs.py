@@ -60,6 +60,7 @@ from changeover.rollout.guard.evaluate import VERDICTS
 from changeover.rollout.members import drain_now, phases
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier import actions, transitions
+from changeover.web.metrics.definitions import METRICS, PREFIX
 
 ROOT = Path(__file__).parents[2]
 README, CHINESE = (ROOT / "README.md").read_text(), (ROOT / "README.zh.md").read_text()
@@ -173,6 +174,13 @@ PAGES: dict[tuple[str, str], Callable[[], str]] = {
                 one.metadata["help"],
             )
             for one in fields(Assumptions)
+        ),
+    ),
+    ("metrics.md", "metrics"): lambda: table(
+        ("metric", "kind", "labels", "meaning"),
+        (
+            (f"`{PREFIX}{name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels), one.help)
+            for name, one in METRICS.items()
         ),
     ),
     ("rules.md", "rules"): lambda: "\n".join(map(rule_section, all_rules())),

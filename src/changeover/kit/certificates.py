@@ -26,10 +26,15 @@ def fault_of(pem: str, at: float | None = None) -> str:
             return "there is no certificate in PEM with a key without a password"
     if at is None:
         return ""
+    end = end_of(pem)
+    return f"the certificate has expired on {datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M} UTC" if end < at else ""
+
+
+def end_of(pem: str) -> float:
+    """When the first certificate expires, in seconds since 1970. Raises ValueError where there is none."""
     from cryptography import x509  # here: it is large, and a certificate is read once in weeks
 
-    end = x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
-    return f"the certificate has expired on {end:%Y-%m-%d %H:%M} UTC" if end < datetime.fromtimestamp(at, UTC) else ""
+    return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc.timestamp()
 
 
 def sha1_of(pem: str) -> str:

@@ -15,12 +15,13 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route
 
 from changeover.web.access import Access
+from changeover.web.metrics import routes as metrics
 from changeover.web.site import Site
 
 
 def create_app(site: Site) -> Starlette:
     """The application of one site. It opens nothing until a request needs it."""
-    routes = _routes()
+    routes = _routes(site)
     app = Starlette(
         routes=[Mount(site.prefix, routes=routes)] if site.prefix else routes,
         middleware=[Middleware(Access, site=site)],
@@ -29,8 +30,8 @@ def create_app(site: Site) -> Starlette:
     return app
 
 
-def _routes() -> Sequence[BaseRoute]:
-    return [Route("/healthz", _healthz)]
+def _routes(site: Site) -> Sequence[BaseRoute]:
+    return [Route("/healthz", _healthz), *metrics.routes(site)]
 
 
 async def _healthz(_: Request) -> PlainTextResponse:

@@ -51,6 +51,7 @@ from changeover.cli.options.traffic import (
     applied,
 )
 from changeover.cli.options.values import seconds
+from changeover.cli.probe_figures import counting
 from changeover.cli.probed_command import ProbedCommand
 from changeover.cli.rendering.output import Output
 from changeover.cli.survey import edge_url
@@ -62,6 +63,7 @@ from changeover.model.probe import ProbeFile, ProbeSettings, Tls
 from changeover.model.units import human_bytes
 from changeover.probe import report
 from changeover.probe.records.ledger import Ledger
+from changeover.probe.records.row import LedgerRow
 from changeover.probe.steady import SteadyWatch
 from changeover.probe.traffic import ProbeProgress
 from changeover.probe.traffic import run as send
@@ -77,6 +79,8 @@ class TrafficTarget:
     """The traffic unless options change it."""
     tls: Tls
     tier_state: Callable[[], Mapping[str, object]] | None
+    state: Path | None = None
+    """The state folder of the chain."""
 
 
 class ProbeCommand(TyperCommand):
@@ -202,7 +206,7 @@ async def _target(
         with contextlib.closing(found.journal()) as journal:
             trusted = tls_of({**tls, "ca": tls["ca"] or ("" if tls["insecure"] else str(found.ca_file or ""))})
             yield TrafficTarget(
-                edge_url(found), traffic_of(found, paths_given=paths_given), trusted, lambda: tier_state(journal)
+                edge_url(found), traffic_of(found, paths_given=paths_given), trusted, lambda: tier_state(journal), state
             )
 
 
@@ -238,13 +242,15 @@ async def _probe(output: Output, load: TrafficPlan, target: TrafficTarget, ledge
         loop.call_later(duration, stop.set)
     ledger.parent.mkdir(parents=True, exist_ok=True)
     with Ledger(ledger) as book:
-        verdict = await send(
-            load,
-            ledger=book,
-            stop=stop,
-            tier_state=target.tier_state,
-            progress=lambda now: output.err.print(progress_line(now), soft_wrap=True),
-        )
+        async with counting(target.state, output.note) as (saw, tick):
+
+            def progress(now: ProbeProgress) -> None:
+                output.err.print(progress_line(now), soft_wrap=True)
+                tick()
+
+            verdict = await send(
+                load, ledger=book, stop=stop, tier_state=target.tier_state, progress=progress, on_row=saw
+            )
     output.result({**verdict.to_dict(), "command": {}, "ledger": str(ledger)}, report.render(verdict))
     return exits.DONE if verdict.clean else exits.INTERRUPTED
 
@@ -257,8 +263,21 @@ async def _probe_command(
     probed = ProbedCommand(argv, watch, output.note, as_json=output.as_json)
     stop = asyncio.Event()
     with Ledger(ledger) as book:
-        sending = send(load, ledger=book, stop=stop, tier_state=target.tier_state, on_row=probed.saw)
-        verdict = await probed.under(asyncio.create_task(sending), stop)
+        async with counting(target.state, output.note) as (saw, tick):
+
+            def on_row(row: LedgerRow) -> None:
+                probed.saw(row)
+                saw(row)
+
+            sending = send(
+                load,
+                ledger=book,
+                stop=stop,
+                tier_state=target.tier_state,
+                progress=lambda _: tick(),
+                on_row=on_row,
+            )
+            verdict = await probed.under(asyncio.create_task(sending), stop)
     ran = probed.run
     late = [f"The traffic was not steady again: {watch.why()}."] if ran.steady_again is None else []
     text = Group(report.render(verdict), *map(Text, [ran.text, *late, f"ledger: {ledger}"]))

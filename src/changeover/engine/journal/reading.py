@@ -12,10 +12,12 @@ from changeover.engine.journal.records import (
     ActionRequest,
     Holder,
     KeeperProcess,
+    LogEntry,
     LogRow,
     Release,
     RolloutRow,
 )
+from changeover.kit import process
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.tier.actions import Action, Answer
 from changeover.rollout.tier.state import TierState
@@ -55,6 +57,11 @@ class JournalReader:
         """The keeper that was left behind; it may have ended since."""
         stored = self._fact("keeper")
         return None if stored is None else self._db.parse(serialise.load_keeper, stored)
+
+    def sees_processes(self) -> bool:
+        """Whether this process can tell if the chain's processes live: those of another PID namespace all seem dead."""
+        namespace = (self._fact("namespace") or "").partition(" ")[2]
+        return not namespace or namespace == process.pid_namespace()
 
     def _fact(self, name: str) -> str | None:
         row = self._db.one("select value from facts where name = ?", name)
@@ -182,6 +189,15 @@ class JournalReader:
         """What happened in a rollout, oldest first."""
         rows = self._db.rows("select at, instance, kind, text from log where rollout = ? order by seq", rollout)
         return [LogRow(row["at"], row["instance"], row["kind"], row["text"]) for row in rows]
+
+    def log_after(self, seq: int) -> list[LogEntry]:
+        """Every line of the log after that one, of all rollouts and between them."""
+        rows = self._db.rows(
+            "select seq, at, rollout, ifnull(tier, '') as tier, ifnull(instance, '') as instance, kind, text from log "
+            "where seq > ? order by seq",
+            seq,
+        )
+        return [LogEntry(**dict(row)) for row in rows]
 
     def requests(self) -> dict[int, str]:
         """Number of a rollout -> the user and the command that asked for it. An older version wrote none."""

@@ -130,3 +130,16 @@ class LogRow:
     instance: str
     kind: str
     text: str
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One line of the log with all that is stored of it. `seq` grows with every line of the journal."""
+
+    seq: int
+    at: float
+    rollout: int | None
+    tier: str
+    instance: str
+    kind: str
+    text: str

@@ -1,0 +1,1 @@
+"""`/metrics`: the figures of chains for Prometheus, from their state folders."""
