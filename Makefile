@@ -18,6 +18,7 @@ demo-gcp: setup        ## four tiers on a fake of Google Cloud, rolled under tra
 test: check            ## static checks and every test
 	@scripts/setup-npm tests/clients curl
 	@{ command -v wrk && command -v ab; } >/dev/null || scripts/install-packages wrk apache2-utils || echo "setup: load by wrk and ab is left out"
+	@command -v promtool >/dev/null || scripts/install-packages prometheus || echo "setup: tests of metrics and alerts by Prometheus are left out"
 	@scripts/run-tests
 
 unit: setup            ## the tests without processes

@@ -179,8 +179,9 @@ def _take_counts(out: Samples, chain: str, counts: LogCounts, tiers: set[str]) -
         out.add("instance_admissions_total", counts.admissions[tier], chain, tier)
         out.add("instance_failures_total", counts.failures[tier], chain, tier)
         out.add("interruptions_total", counts.interruptions[tier], chain, tier)
-    for (tier, end), durations in sorted(counts.drains.items()):
-        out.add_times("drain_duration_seconds", durations, chain, tier, end)
+    ended = {*counts.drains, *((tier, end) for tier in tiers for end in ("emptied", "deadline"))}
+    for tier, end in sorted(ended):
+        out.add_times("drain_duration_seconds", counts.drains.get((tier, end), ()), chain, tier, end)
     for tier, durations in sorted(counts.ready.items()):
         out.add_times("time_to_ready_seconds", durations, chain, tier)
 
