@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from changeover.doctor.diagnosis import Diagnosis, Severity
-from changeover.doctor.facts import Resource, TierFacts, below_project, check_flag, part, short
+from changeover.doctor.facts import GroupFacts, Resource, TierFacts, below_project, check_flag, part, short
 from changeover.doctor.healing import READY, asked_path
 
 _REFUSED = "none: the roll is refused"
@@ -15,41 +15,61 @@ LONGEST_DRAIN = 3600
 
 
 def check(facts: TierFacts) -> Iterator[Diagnosis]:
+    for name, service in facts.present():
+        yield from _service(facts, name, service)
+
+
+def check_backends(facts: GroupFacts) -> Iterator[Diagnosis]:
+    """Whether the services exist, and the group is a backend of each."""
     for name, service in facts.services.items():
-        if service is None and f"backend service {name}" in facts.unread:
-            continue
         if service is None:
+            if f"backend service {name}" not in facts.unread:
+                yield Diagnosis(
+                    "service-missing",
+                    Severity.FATAL,
+                    _where(facts, name),
+                    f"there is no backend service {name}",
+                    _REFUSED,
+                    _REFUSED,
+                    f"gcloud compute backend-services list --filter=name={name}",
+                )
+        elif facts.group is not None and not _backends(facts, service):
             yield Diagnosis(
-                "service-missing",
+                "group-not-behind-service",
                 Severity.FATAL,
-                f"tier {facts.tier}, backend service {name}",
-                f"there is no backend service {name}",
+                _where(facts, name),
+                f"group {facts.group_name} is not among its backends",
                 _REFUSED,
                 _REFUSED,
-                f"gcloud compute backend-services list --filter=name={name}",
+                f"gcloud compute backend-services add-backend {_backend(facts, name, service)}",
             )
-        else:
-            yield from _service(facts, name, service)
+
+
+def _where(facts: GroupFacts, service: str) -> str:
+    return f"tier {facts.tier}, backend service {service}"
+
+
+def _scope(service: Resource) -> str:
+    """For gcloud."""
+    return f"--region={short(region)}" if (region := part(service, "region")) else "--global"
+
+
+def _backends(facts: GroupFacts, service: Resource) -> list[Resource]:
+    """Those of the group."""
+    group = below_project(part(facts.group, "instanceGroup", ""))
+    return [one for one in part(service, "backends", ()) if below_project(part(one, "group", "")) == group]
+
+
+def _backend(facts: GroupFacts, name: str, service: Resource) -> str:
+    """For gcloud."""
+    group = f"--instance-group={facts.group_name} --instance-group-{facts.place.removeprefix('--')}"
+    return f"{name} {_scope(service)} {group}"
 
 
 def _service(facts: TierFacts, name: str, service: Resource) -> Iterator[Diagnosis]:
-    where = f"tier {facts.tier}, backend service {name}"
-    scope = f"--region={short(region)}" if (region := part(service, "region")) else "--global"
+    where, scope = _where(facts, name), _scope(service)
     update = f"gcloud compute backend-services update {name} {scope}"
-    group = below_project(part(facts.group, "instanceGroup", ""))
-    backends = [one for one in part(service, "backends", ()) if below_project(part(one, "group", "")) == group]
-    if facts.group is not None and not backends:
-        yield Diagnosis(
-            "group-not-behind-service",
-            Severity.FATAL,
-            where,
-            f"group {facts.group_name} is not among its backends",
-            _REFUSED,
-            _REFUSED,
-            f"gcloud compute backend-services add-backend {name} {scope} --instance-group={facts.group_name} "
-            f"--instance-group-{facts.place.removeprefix('--')}",
-        )
-    if any(float(part(one, "capacityScaler", 1.0)) == 0 for one in backends):
+    if any(float(part(one, "capacityScaler", 1.0)) == 0 for one in _backends(facts, service)):
         yield Diagnosis(
             "capacity-zero",
             Severity.FATAL,
@@ -57,8 +77,7 @@ def _service(facts: TierFacts, name: str, service: Resource) -> Iterator[Diagnos
             f"capacityScaler of group {facts.group_name} is 0: it gets no traffic, whatever its VMs answer",
             "error, if no other backend serves",
             "error, if no other backend serves",
-            f"gcloud compute backend-services update-backend {name} {scope} --instance-group={facts.group_name} "
-            f"--instance-group-{facts.place.removeprefix('--')} --capacity-scaler=1",
+            f"gcloud compute backend-services update-backend {_backend(facts, name, service)} --capacity-scaler=1",
         )
     yield from _drain(facts, service, where, update)
     yield from _health_check(facts, name, service, where, scope)
@@ -171,7 +190,7 @@ def _health_check(facts: TierFacts, name: str, service: Resource, where: str, sc
             )
 
 
-def _named(facts: TierFacts, name: str | None) -> int | None:
+def _named(facts: GroupFacts, name: str | None) -> int | None:
     """The port that the group gives that name."""
     ports = {part(one, "name"): part(one, "port") for one in part(facts.group, "namedPorts", ())}
     return ports.get(name)

@@ -43,8 +43,19 @@ class UploadLoad:
 
 
 @dataclass(frozen=True)
-class TierFacts:
-    """Links to resources are paths below the project, such as `global/healthChecks/ready`."""
+class UrlMap:
+    """What a URL map says of weights. Paths of services are below the project."""
+
+    name: str
+    weighted: tuple[Mapping[str, int], ...]
+    """Of each `weightedBackendServices`: service -> weight."""
+    direct: frozenset[str]
+    """Services that a rule leads to without a weight."""
+
+
+@dataclass(frozen=True)
+class GroupFacts:
+    """What adopting a tier needs. Links to resources are paths below the project, as `global/healthChecks/ready`."""
 
     tier: str
     kind: str
@@ -56,22 +67,22 @@ class TierFacts:
     vms: Sequence[Resource]
     """As `listManagedInstances` lists them."""
     services: Mapping[str, Resource | None]
-    """By name, as the chain file names them."""
-    checks: Mapping[str, Resource | None]
-    """Health checks of the services and of autohealing, by path."""
-    templates: Mapping[str, Resource | None]
-    """Instance templates of the chain file, by path."""
-    agents: Mapping[str, AgentAnswer]
-    """By VM."""
+    """By name, as the chain file names them: those that the group is to be behind."""
+    paths: Mapping[str, str]
+    """Template of the chain file -> the path of its instance template."""
     agent_port: int
     agent_tls: bool
     """Whether the controller asks the agents over TLS."""
-    load: UploadLoad
-    out: frozenset[str] = frozenset()
-    """VMs whose agent does not answer and that every backend service finds unhealthy."""
+    size: int | None = None
+    """How many instances the chain file wants, if it says so."""
+    has_router: bool = False
+    """Whether a router with a list of members needs the port at which the VMs serve."""
+    url_map_name: str = ""
+    """Of the URL map whose weights share the requests between two groups; empty: the tier has none."""
+    url_map: UrlMap | None = None
     unread: Mapping[str, str] = field(default_factory=dict)
     """What could not be read, and why."""
-    idle: TierFacts | None = None
+    idle: GroupFacts | None = None
     """Of a tier with two groups: the same tier with the other group, which has no VM while the tier is at rest."""
 
     @property
@@ -88,6 +99,15 @@ class TierFacts:
         return [vm for vm in self.vms if part(vm, "currentAction", "NONE") not in LEAVES]
 
     @property
+    def port(self) -> int:
+        """Where the VMs serve: the named port of the services, or the only one; 0: it is not known."""
+        named = {part(one, "name"): int(part(one, "port", 0)) for one in part(self.group, "namedPorts", ())}
+        wanted = {part(service, "portName", "http") for _, service in self.present()}
+        ports = {named[name] for name in wanted if name in named}
+        ports = ports or (set() if self.services else set(named.values()))
+        return ports.pop() if len(ports) == 1 else 0
+
+    @property
     def agent_scheme(self) -> str:
         """`http` or `https`: also the kind of a health check that asks an agent, for gcloud."""
         return "https" if self.agent_tls else "http"
@@ -95,6 +115,22 @@ class TierFacts:
     def present(self) -> Iterator[tuple[str, Resource]]:
         """The backend services that exist."""
         return ((name, service) for name, service in self.services.items() if service is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TierFacts(GroupFacts):
+    """What a roll of the tier needs beside: what health checks and templates have, and what the agents answer."""
+
+    checks: Mapping[str, Resource | None]
+    """Health checks of the services and of autohealing, by path."""
+    templates: Mapping[str, Resource | None]
+    """Instance templates of the chain file, by path."""
+    agents: Mapping[str, AgentAnswer]
+    """By VM."""
+    load: UploadLoad
+    out: frozenset[str] = frozenset()
+    """VMs whose agent does not answer and that every backend service finds unhealthy."""
+    idle: TierFacts | None = None
 
 
 def part(resource: Resource | None, path: str, default: Any = None) -> Any:

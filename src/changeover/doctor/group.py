@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from changeover.doctor.diagnosis import Diagnosis, Severity
-from changeover.doctor.facts import TierFacts, part, short
+from changeover.doctor.facts import GroupFacts, part, short
 
 _LEFT_ALONE = "none: the roll is refused"
 
 
-def check(facts: TierFacts) -> Iterator[Diagnosis]:
+def check(facts: GroupFacts) -> Iterator[Diagnosis]:
     managed = f"gcloud compute instance-groups managed {{}} {facts.group_name} {facts.place}"
     if facts.group is None and f"group {facts.group_name}" in facts.unread:
         return
@@ -60,7 +60,44 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
         )
 
 
-def _changing(facts: TierFacts, managed: str) -> Iterator[Diagnosis]:
+def check_size(facts: GroupFacts) -> Iterator[Diagnosis]:
+    """The group that has the instances: that it has some, as many as the chain file wants, at a port that is known."""
+    if facts.group is None or f"the VMs of group {facts.group_name}" in facts.unread:
+        return
+    size = int(part(facts.group, "targetSize", 0))
+    if not facts.staying:
+        yield Diagnosis(
+            "group-empty",
+            Severity.FATAL,
+            facts.where,
+            "it has no VM",
+            _LEFT_ALONE,
+            _LEFT_ALONE,
+            f"gcloud compute instance-groups managed resize {facts.group_name} --size={facts.size or 2} {facts.place}",
+        )
+    elif facts.size is not None and facts.size != size:
+        yield Diagnosis(
+            "size-differs",
+            Severity.FATAL,
+            facts.where,
+            f"the chain file sets its size to {facts.size}, and the group has {size} VMs",
+            _LEFT_ALONE,
+            _LEFT_ALONE,
+            f"Write `size: {size}` in the chain file, or remove the key.",
+        )
+    if facts.has_router and not facts.port:
+        yield Diagnosis(
+            "port-unknown",
+            Severity.FATAL,
+            facts.where,
+            "its router needs the port at which the VMs serve, and the group does not name one",
+            _LEFT_ALONE,
+            _LEFT_ALONE,
+            f"gcloud compute instance-groups set-named-ports {facts.group_name} --named-ports=http:PORT {facts.place}",
+        )
+
+
+def _changing(facts: GroupFacts, managed: str) -> Iterator[Diagnosis]:
     group = facts.group
     versions = [short(part(one, "instanceTemplate", "")) for one in part(group, "versions", ())]
     busy = [
@@ -91,7 +128,7 @@ def _changing(facts: TierFacts, managed: str) -> Iterator[Diagnosis]:
     )
 
 
-def _policy(facts: TierFacts, managed: str) -> Iterator[Diagnosis]:
+def _policy(facts: GroupFacts, managed: str) -> Iterator[Diagnosis]:
     """Rules of the API for maxSurge and maxUnavailable, and what Google's own updater would do with them."""
     group = facts.group
     size = int(part(group, "targetSize", 0))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from changeover.doctor.diagnosis import Diagnosis, Severity
-from changeover.doctor.facts import TierFacts, below_project, check_flag, part, short
+from changeover.doctor.facts import GroupFacts, TierFacts, below_project, check_flag, part, short
 
 READY = "/readyz"
 ALIVE = "/livez"
@@ -15,9 +15,9 @@ HTTP_CHECKS = ("httpHealthCheck", "httpsHealthCheck", "http2HealthCheck")
 def check(facts: TierFacts) -> Iterator[Diagnosis]:
     if facts.group is None:
         return
-    update = _update(facts.group_name, facts.place)
+    update = _update(facts)
     policies = part(facts.group, "autoHealingPolicies", ())
-    paths = [below_project(link) for one in policies if (link := part(one, "healthCheck"))]
+    paths = _paths(facts)
     if not paths:
         yield Diagnosis(
             "healing-missing",
@@ -31,17 +31,14 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
         return
     if not _repairs(facts):
         return
-    shared = {
-        path: name
-        for name, service in facts.present()
-        for link in part(service, "healthChecks", ())
-        if (path := below_project(link)) in paths
-    }
+    shared = _shared(facts)
     for path in paths:
+        if path in shared:
+            continue
         found = facts.checks.get(path)
-        asked, kind = asked_path(found), part(found, "type")
+        kind = part(found, "type")
         at_agent = any(part(found, f"{key}.port") == facts.agent_port for key in HTTP_CHECKS)
-        if at_agent and path not in shared and kind != facts.agent_scheme.upper():
+        if at_agent and kind != facts.agent_scheme.upper():
             yield Diagnosis(
                 "check-never-passes",
                 Severity.FATAL,
@@ -50,24 +47,10 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
                 f"{facts.agent_scheme.upper()}",
                 "error: the group creates every VM anew, again and again",
                 "cut: every upload on the VMs",
-                cure(facts.group_name, facts.place, path, facts.agent_port, facts.agent_scheme),
+                _cure(facts, path),
             )
-            continue
-        if path in shared:
-            read = f"autohealing and backend service {shared[path]} have the same health check, {short(path)}"
-        elif asked == READY:
-            read = f"the health check of autohealing, {short(path)}, asks {READY}"
-        else:
-            continue
-        yield Diagnosis(
-            "healing-shares-check",
-            Severity.FATAL,
-            facts.where,
-            f"{read}: a lame duck fails it, and the group creates the VM anew without a drain",
-            "error: requests on the VM end with it",
-            "cut: every upload on the VM",
-            cure(facts.group_name, facts.place, path, facts.agent_port, facts.agent_scheme),
-        )
+        elif asked_path(found) == READY:
+            yield _shares(facts, path, f"the health check of autohealing, {short(path)}, asks {READY}")
     if any(int(part(one, "initialDelaySec", 0)) == 0 for one in policies):
         yield Diagnosis(
             "healing-without-delay",
@@ -80,19 +63,55 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
         )
 
 
-def cure(group: str, place: str, check: str, agent_port: int, scheme: str) -> str:
-    """The commands that give autohealing a health check of its own. `check`: the path of the one that it shares."""
-    return (
-        f"gcloud compute health-checks create {scheme} {group}-alive {check_flag(check)} --port={agent_port} "
-        f"--request-path={ALIVE} && {_update(group, place)} --health-check={group}-alive"
+def check_shared(facts: GroupFacts) -> Iterator[Diagnosis]:
+    """Whether a backend service has the very health check of autohealing."""
+    for path, service in _shared(facts).items() if _repairs(facts) else ():
+        read = f"autohealing and backend service {service} have the same health check, {short(path)}"
+        yield _shares(facts, path, read)
+
+
+def _shares(facts: GroupFacts, path: str, read: str) -> Diagnosis:
+    return Diagnosis(
+        "healing-shares-check",
+        Severity.FATAL,
+        facts.where,
+        f"{read}: a lame duck fails it, and the group creates the VM anew without a drain",
+        "error: requests on the VM end with it",
+        "cut: every upload on the VM",
+        _cure(facts, path),
     )
 
 
-def _update(group: str, place: str) -> str:
-    return f"gcloud compute instance-groups managed update {group} {place}"
+def _paths(facts: GroupFacts) -> list[str]:
+    policies = part(facts.group, "autoHealingPolicies", ())
+    return [below_project(link) for one in policies if (link := part(one, "healthCheck"))]
 
 
-def _repairs(facts: TierFacts) -> bool:
+def _shared(facts: GroupFacts) -> Mapping[str, str]:
+    """Health checks of autohealing -> the backend service that has the same one."""
+    paths = _paths(facts)
+    return {
+        path: name
+        for name, service in facts.present()
+        for link in part(service, "healthChecks", ())
+        if (path := below_project(link)) in paths
+    }
+
+
+def _cure(facts: GroupFacts, path: str) -> str:
+    """The commands that give autohealing a health check of its own. `path`: of the one that it has."""
+    group = facts.group_name
+    return (
+        f"gcloud compute health-checks create {facts.agent_scheme} {group}-alive {check_flag(path)} "
+        f"--port={facts.agent_port} --request-path={ALIVE} && {_update(facts)} --health-check={group}-alive"
+    )
+
+
+def _update(facts: GroupFacts) -> str:
+    return f"gcloud compute instance-groups managed update {facts.group_name} {facts.place}"
+
+
+def _repairs(facts: GroupFacts) -> bool:
     """Whether the group creates a VM anew whose health check fails."""
     policy = "instanceLifecyclePolicy"
     on_failure = part(facts.group, f"{policy}.onFailedHealthCheck", "DEFAULT_ACTION")

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import yaml
 
 from changeover.doctor.diagnosis import Diagnosis, Severity
-from changeover.doctor.facts import TierFacts
+from changeover.doctor.facts import GroupFacts
 
 PERMISSIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -77,7 +77,7 @@ def custom_role(permissions: Mapping[str, str]) -> str:
     return text
 
 
-def check(facts: TierFacts) -> Iterator[Diagnosis]:
+def check(facts: GroupFacts) -> Iterator[Diagnosis]:
     """What could not be read is unknown, and unknown is never fine."""
     for what, why in facts.unread.items():
         refused = "403" in why or "ermission" in why

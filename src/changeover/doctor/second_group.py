@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from changeover.doctor.diagnosis import Diagnosis, Severity
-from changeover.doctor.facts import TierFacts, part
+from changeover.doctor.facts import GroupFacts, part
 
 _LEAKS = "error: the new instances would get requests before the switch, untested and not all of them"
 _WAITS = "ok: the old instances go on, because the switch is never confirmed"
 
 
-def check(facts: TierFacts) -> Iterator[Diagnosis]:
+def check(facts: GroupFacts) -> Iterator[Diagnosis]:
     idle = facts.idle
     if idle is None or idle.group is None:
         return
@@ -25,19 +25,15 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
             _LEAKS,
             f"gcloud compute instance-groups managed resize {idle.group_name} --size=0 {idle.place}",
         )
-    wanted = _ports(facts)
-    if _ports(idle) != wanted:
-        named = ",".join(f"{name}:{port}" for name, port in sorted(wanted.items()))
+    if idle.port != facts.port:
+        named = ",".join(f"{part(one, 'name')}:{part(one, 'port')}" for one in part(facts.group, "namedPorts", ()))
         yield Diagnosis(
             "second-group-without-port",
             Severity.FATAL,
             idle.where,
-            f"it has other named ports than group {facts.group_name}, which has {named or 'none'}",
+            f"its VMs would serve at port {idle.port or 'none'}, those of group {facts.group_name} at "
+            f"{facts.port or 'none'}",
             _WAITS,
             _WAITS,
             f"gcloud compute instance-groups set-named-ports {idle.group_name} --named-ports={named} {idle.place}",
         )
-
-
-def _ports(facts: TierFacts) -> Mapping[str, int]:
-    return {part(one, "name"): part(one, "port") for one in part(facts.group, "namedPorts", ())}

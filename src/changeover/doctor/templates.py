@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from changeover.doctor.diagnosis import Diagnosis, Severity
-from changeover.doctor.facts import TierFacts, below_project, part, short
+from changeover.doctor.facts import GroupFacts, TierFacts, below_project, part, short
+
+_REFUSED = "none: the roll is refused"
 
 
 def check(facts: TierFacts) -> Iterator[Diagnosis]:
@@ -26,7 +28,6 @@ def check(facts: TierFacts) -> Iterator[Diagnosis]:
                 )
             continue
         yield from _scheduling(where, path, part(template, "properties.scheduling", {}))
-    yield from _unknown(facts)
 
 
 def _scheduling(where: str, path: str, scheduling: dict[str, object]) -> Iterator[Diagnosis]:
@@ -74,21 +75,33 @@ def _scheduling(where: str, path: str, scheduling: dict[str, object]) -> Iterato
         )
 
 
-def _unknown(facts: TierFacts) -> Iterator[Diagnosis]:
-    """VMs whose template the chain file does not name: `up` cannot adopt them."""
-    strangers: dict[str, list[str]] = {}
+def check_known(facts: GroupFacts) -> Iterator[Diagnosis]:
+    """VMs whose template the chain file does not name, or of several templates: `up` cannot adopt them."""
+    by_path = {path: name for name, path in facts.paths.items()}
+    vms: dict[str, list[str]] = {}
     for vm in facts.staying:
         path = below_project(part(vm, "version.instanceTemplate", ""))
-        if path not in facts.templates:
-            strangers.setdefault(path, []).append(short(part(vm, "instance", "")))
-    for path, names in strangers.items():
+        vms.setdefault(path, []).append(short(part(vm, "instance", "")))
+    for path in vms.keys() - by_path.keys():
+        names = vms[path]
         yield Diagnosis(
             "template-unknown",
             Severity.FATAL,
             facts.where,
             f"{', '.join(names[:3])}{' and more' if len(names) > 3 else ''} have instance template "
             f"{short(path) or 'none'}, which the chain file does not have",
-            "none: the roll is refused",
-            "none: the roll is refused",
+            _REFUSED,
+            _REFUSED,
             f"Add a template with `instance_template: {short(path)}` to the tier in the chain file.",
+        )
+    if len(kinds := sorted(by_path[path] for path in vms.keys() & by_path.keys())) > 1:
+        yield Diagnosis(
+            "templates-differ",
+            Severity.FATAL,
+            facts.where,
+            f"its VMs run several templates: {', '.join(kinds)}",
+            _REFUSED,
+            _REFUSED,
+            f"gcloud compute instance-groups managed rolling-action start-update {facts.group_name} {facts.place} "
+            f"--version=template={short(facts.paths[kinds[0]])}",
         )

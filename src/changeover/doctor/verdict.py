@@ -9,8 +9,11 @@ from changeover.doctor.permissions import UNREAD
 from changeover.model.errors import Problem
 
 
-def refusals(found: Collection[Diagnosis]) -> list[Problem]:
-    """What stands in the way, each with its reason and its cure; empty: the rollout may begin."""
+def refusals(found: Collection[Diagnosis], *, unread: bool = False) -> list[Problem]:
+    """What stands in the way, each with its reason and its cure; empty: the rollout may begin.
+
+    `unread`: what could not be read stands in the way, too.
+    """
     return [
         Problem(
             f"{one.read}  [{one.check}]",
@@ -19,7 +22,7 @@ def refusals(found: Collection[Diagnosis]) -> list[Problem]:
             f"Cure: {one.cure}",
         )
         for one in found
-        if one.severity is Severity.FATAL and one.check not in UNREAD
+        if one.severity is Severity.FATAL and (unread or one.check not in UNREAD)
     ]
 
 

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import LogLine
@@ -24,11 +25,14 @@ from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Resting, TierState
 
 
-async def adopt(runtime: ChainRuntime, journal: Journal) -> None:
-    """Take every tier as it is; all or nothing. The lease must be held. Raises ChangeoverError, and Unknown."""
+async def adopt(runtime: ChainRuntime, journal: Journal, read: Mapping[str, Any] | None = None) -> None:
+    """Take every tier as it is; all or nothing. The lease must be held. Raises ChangeoverError, and Unknown.
+
+    `read`: tier -> what the platform's checks have just read of it.
+    """
     platform = runtime.platform
     assert isinstance(platform, Adopts)
-    found = await platform.adopt(runtime.chain.tiers)
+    found = await platform.adopt(runtime.chain.tiers, read=read)
     await _list_members(runtime, journal, found)
     journal.clear_tiers(journal.latest())
     _write(journal, runtime.chain.tiers, found)

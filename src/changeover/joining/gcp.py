@@ -27,6 +27,7 @@ from changeover.platforms.gcp.api.url_maps import UrlMaps
 from changeover.platforms.gcp.checkup import Checkup
 from changeover.platforms.gcp.hop import AgentHop, RoutingAgentHop
 from changeover.platforms.gcp.platform import GcpPlatform
+from changeover.platforms.gcp.reading import Reader
 from changeover.platforms.gcp.records import Records
 from changeover.ports import Nodes, Router, RoutesByAgents
 
@@ -50,6 +51,7 @@ def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
     region = settings.region or (settings.zone or "").rpartition("-")[0]
     traits = on_platform(chain, registry.known_hops())
     agents = {tier.name: Agents(client, tier.agent) for tier in chain.tiers if tier.agent is not None}
+    reader = Reader(chain, _templates(parsed), calls)
     platform = GcpPlatform(
         chain,
         _templates(parsed),
@@ -59,6 +61,7 @@ def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
         Services(calls, settings.project, region, OperationTiming()),
         Machines(calls, settings.project),
         UrlMaps(calls, settings.project, region, OperationTiming()),
+        reader,
     )
     routing = routing_tiers(chain, traits)
 
@@ -86,7 +89,7 @@ def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
             tier.name: dict.fromkeys(tier.templates, Stop.model_validate({"grace": DELETION})) for tier in chain.tiers
         },
         timing=_timing(settings.look, sum(tier.size for tier in chain.tiers)),
-        checkup=Checkup(chain, _templates(parsed), agents, calls),
+        checkup=Checkup(settings.project, reader, agents, calls),
     )
 
 
@@ -95,7 +98,8 @@ def checkup(parsed: ParsedChain, client: httpx.AsyncClient) -> Checkup:
     settings = parsed.chain.platform
     agents = {tier.name: Agents(client, tier.agent) for tier in parsed.chain.tiers if tier.agent is not None}
     calls = Calls(endpoint_of(settings), settings.impersonate, RetryTiming())
-    return Checkup(parsed.chain, _templates(parsed), agents, calls)
+    assert settings.project is not None
+    return Checkup(settings.project, Reader(parsed.chain, _templates(parsed), calls), agents, calls)
 
 
 def _timing(look: float, instances: int) -> EngineTiming:

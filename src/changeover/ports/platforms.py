@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from signal import Signals
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from changeover.model.chain import Tier
@@ -117,11 +117,14 @@ class CountsCalls(Protocol):
 class Adopts(Protocol):
     """A platform whose instances and load balancers are there before the chain, and stay after it."""
 
-    async def adopt(self, tiers: Collection[Tier], *, again: bool = False) -> Mapping[str, Collection[Instance]]:
+    async def adopt(
+        self, tiers: Collection[Tier], *, again: bool = False, read: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Collection[Instance]]:
         """Tier -> its instances as they are now, each with the template it was made from. Creates nothing.
 
         Raises ChangeoverError with every reason why one cannot be adopted, and Unknown. `again`: a size other than that
-        of the last adoption is one.
+        of the last adoption is one. `read`: tier -> what the checks of this platform have just read of it, so that it
+        is not asked again.
         """
 
     def size(self, tier: str) -> int | None:

@@ -92,6 +92,7 @@ def facts(**given: Any) -> TierFacts:
             READY: deepcopy(CHECK),
             ALIVE: {**deepcopy(CHECK), "httpHealthCheck": {"port": 9180, "requestPath": "/livez"}},
         },
+        "paths": {"v1": TEMPLATE_1, "v2": TEMPLATE_2},
         "templates": {TEMPLATE_1: deepcopy(TEMPLATE), TEMPLATE_2: deepcopy(TEMPLATE)},
         "agents": {"edge-1a2b": AgentAnswer(dict(STATUS), NOW)},
         "agent_port": 9180,

@@ -35,7 +35,7 @@ from tests.unit.doctor.healthy import (
     facts,
 )
 
-from changeover.doctor import agents, balancer, examine, group, healing, permissions, templates
+from changeover.doctor import agents, balancer, examine, group, healing, permissions, second_group, templates, traffic
 from changeover.doctor.diagnosis import Diagnosis
 from changeover.doctor.facts import AgentAnswer, TierFacts, UploadLoad
 
@@ -85,6 +85,10 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("updater-takes-vms-down", "note", group_with("updatePolicy.maxUnavailable", {"fixed": 3})),
     ("updater-takes-vms-down", "note", group_with("updatePolicy.maxUnavailable", None)),
     ("stateful", "fatal", group_with("statefulPolicy", {"preservedState": {"disks": {"data": {}}}})),
+    ("group-empty", "fatal", {"vms": []}),
+    ("size-differs", "fatal", {"size": 4}),
+    ("port-unknown", "fatal", {"has_router": True, "services": {}}),
+    ("templates-differ", "fatal", {"vms": [VM, {**VM, "version": {"instanceTemplate": f"{ROOT}/{TEMPLATE_2}"}}]}),
     ("healing-missing", "note", group_with("autoHealingPolicies", None)),
     (
         "healing-shares-check",
@@ -189,6 +193,14 @@ def test_every_check_has_a_case() -> None:
     sources = "".join(map(inspect.getsource, (agents, balancer, group, healing, permissions, templates)))
     names = set(re.findall(r'Diagnosis\(\s*"([a-z-]+)"(?: if refused else "([a-z-]+)")?', sources))
     assert {name for found in names for name in found if name} == {name for name, _, _ in CASES}
+
+
+def test_every_check_is_in_the_documentation() -> None:
+    rooms = (agents, balancer, group, healing, permissions, second_group, templates, traffic)
+    table = (Path(__file__).parents[3] / "docs/doctor.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`([a-z-]+)`", table.partition("## Checks")[2].partition("## Permissions")[0]))
+    assert {name for name, _, _ in CASES} <= documented
+    assert set(re.findall(r'Diagnosis\(\s*"([a-z-]+)"', "".join(map(inspect.getsource, rooms)))) <= documented
 
 
 def test_autohealing_that_repairs_nothing_may_ask_what_the_balancer_asks() -> None:

@@ -39,7 +39,7 @@ def test_a_fatal_finding_refuses_with_what_was_read_the_consequences_and_the_cur
 
 def test_every_fatal_finding_is_named_at_once() -> None:
     found = refusals(examine(facts(services={"edge-bs": None}, templates={TEMPLATE_1: None, TEMPLATE_2: TEMPLATE})))
-    assert [one.what.rpartition("[")[2] for one in found] == ["template-missing]", "service-missing]"]
+    assert [one.what.rpartition("[")[2] for one in found] == ["service-missing]", "template-missing]"]
 
 
 def test_what_could_not_be_read_is_unknown_and_not_taken_for_missing() -> None:

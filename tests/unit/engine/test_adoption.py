@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtime
@@ -39,7 +40,9 @@ class Group(FakePlatform):
         self.settles: list[str | Unknown] = []
         """What its answers are to the next questions whether its own view agrees."""
 
-    async def adopt(self, tiers: Collection[Tier], *, again: bool = False) -> Mapping[str, Collection[Instance]]:
+    async def adopt(
+        self, tiers: Collection[Tier], *, again: bool = False, read: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Collection[Instance]]:
         for name in [name for name in self._instances if name not in self.vms]:
             del self._instances[name]
         for name, host in self.vms.items():

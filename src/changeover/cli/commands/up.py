@@ -84,8 +84,8 @@ async def _adopt(output: Output, source: Path, state: Path) -> int:
                     state="Nothing was changed.",
                     next="Finish it with `changeover resume`, or take it back with `changeover abort`.",
                 )
-            await check_preconditions(output, found, [tier.name for tier in found.chain.tiers])
-            await adopt(found.runtime, journal)
+            read = await check_preconditions(output, found, [tier.name for tier in found.chain.tiers])
+            await adopt(found.runtime, journal, read)
             found.keep_copy(journal, {}, fresh=True)
             journal.set_chain_file(source.resolve())
     async with wired(state / chain_files.COPY, state) as found:  # with the sizes that the groups have

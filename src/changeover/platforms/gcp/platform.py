@@ -41,6 +41,7 @@ from changeover.platforms.gcp.weighing_router import WeighingGcpRouter
 from changeover.ports import CallRate, CannotStart, Preview, Router, Unknown
 
 if TYPE_CHECKING:
+    from changeover.platforms.gcp.reading import Reader, TierRead
     from changeover.platforms.gcp.records import TierRecord
 
 AFTER_DRAIN = 60.0
@@ -60,6 +61,7 @@ class GcpPlatform:
         services: Services,
         machines: Machines,
         url_maps: UrlMaps,
+        reader: Reader,
     ) -> None:
         self._chain = chain
         self._templates = templates
@@ -74,7 +76,7 @@ class GcpPlatform:
         self._backends = Backends(self._tier_record, records, services)
         self._policy = GroupPolicy(chain, templates, records, groups, self._locks)
         self._calls = VmCalls(records, groups, self._looks, self._locks, self._aim)
-        self._adopter = Adopter(chain, templates, records, groups, services, machines, url_maps)
+        self._adopter = Adopter(templates, records, reader, machines)
         self._url_maps = url_maps
         self._weighing: dict[str, WeighingGcpRouter] = {}
 
@@ -213,9 +215,11 @@ class GcpPlatform:
 
     # -- adopting and releasing: ports.Adopts --------------------------------------------------------------------
 
-    async def adopt(self, tiers: Collection[Tier], *, again: bool = False) -> Mapping[str, Collection[Instance]]:
+    async def adopt(
+        self, tiers: Collection[Tier], *, again: bool = False, read: Mapping[str, TierRead] | None = None
+    ) -> Mapping[str, Collection[Instance]]:
         adopted: dict[str, list[Instance]] = {tier.name: [] for tier in tiers}
-        for record in await self._adopter.adopt(tiers, again=again):
+        for record in await self._adopter.adopt(tiers, again=again, read=read):
             found = self._instance(record)
             assert found is not None
             adopted[record.tier].append(found)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+from changeover.doctor.traffic import shares
 from changeover.model.chain import Tier
 from changeover.model.instance import Instance
 from changeover.platforms.gcp import weights
@@ -118,7 +119,7 @@ class WeighingGcpRouter(PoolingGcpRouter):
     async def _look(self) -> None:
         """Read the map."""
         try:
-            self._see(weights.shares(await self._maps.get(self._map), self._paths()))
+            self._see(shares(await self._maps.get(self._map), self._paths()))
         except Unknown:
             self._see(None)
 
@@ -143,7 +144,7 @@ class WeighingGcpRouter(PoolingGcpRouter):
             if wanted and wanted != self._shares:
                 paths = self._paths()
                 found = await self._maps.set_weights(self._map, {paths[group]: one for group, one in wanted.items()})
-                self._see(weights.shares(found, paths))
+                self._see(shares(found, paths))
 
     def _see(self, shares: Mapping[str, int] | None) -> None:
         self._shares, now = shares, time.monotonic()

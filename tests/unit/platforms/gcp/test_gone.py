@@ -65,7 +65,7 @@ def platform(folder: Path, group: Group) -> GcpPlatform:
     link = "zones/z/instanceGroups/web"
     Records(folder).keep_tiers({"web": TierRecord(1, {"web": GroupRecord(link, 80)}, (), "web")})
     unused = cast(Any, None)
-    return GcpPlatform(CHAIN, {}, {}, Records(folder), cast(Any, group), unused, unused, unused)
+    return GcpPlatform(CHAIN, {}, {}, Records(folder), cast(Any, group), unused, unused, unused, unused)
 
 
 def why(of: GcpPlatform) -> str:

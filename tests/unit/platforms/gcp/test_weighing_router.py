@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from changeover.doctor.facts import UrlMap
 from changeover.model.chain import Tier
 from changeover.model.instance import Address, Instance
 from changeover.platforms.gcp.api.services import Service
-from changeover.platforms.gcp.api.url_maps import UrlMap
 from changeover.platforms.gcp.records import GroupRecord, Records, TierRecord, VmRecord
 from changeover.platforms.gcp.weighing_router import WeighingGcpRouter
 from changeover.ports import Unknown

@@ -6,18 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from changeover.platforms.gcp.api.services import Service
-from changeover.platforms.gcp.api.url_maps import UrlMap
-from changeover.platforms.gcp.weights import judge_share, refusals_of_map, shares, split
+from changeover.doctor.facts import UrlMap
+from changeover.doctor.traffic import shares
+from changeover.platforms.gcp.weights import judge_share, split
 from changeover.ports import Membership
 
 BLUE, GREEN, OTHER = (f"global/backendServices/{name}" for name in ("blue", "green", "other"))
 PATHS = {"b": BLUE, "g": GREEN}
 ALL_TO_BLUE = UrlMap("web", ({BLUE: 1000, GREEN: 0}, {BLUE: 1, GREEN: 0}), frozenset({OTHER}))
-SERVICES = {
-    name: Service(path.rpartition("/")[2], "", (), (), "HTTP", "http", 300, "EXTERNAL_MANAGED", "NONE")
-    for name, path in PATHS.items()
-}
 
 
 @pytest.mark.parametrize(
@@ -69,43 +65,3 @@ def test_weights_that_are_not_known_confirm_nothing() -> None:
     for found in (ADMITTED, PENDING):
         unknown = judge_share(found, None, 60.0, 100, 10.0)
         assert (unknown.admitted, unknown.removed, unknown.silent) == (False, False, True)
-
-
-def said(found: UrlMap, serving: str = "b", **changed: str) -> list[str]:
-    services = {name: replace(one, **changed) for name, one in SERVICES.items()}  # type: ignore[arg-type]
-    return [str(problem) for problem in refusals_of_map(found, services, serving, "tier web")]
-
-
-def test_a_map_that_weighs_both_services_wherever_it_names_one_is_fine() -> None:
-    assert said(ALL_TO_BLUE) == []
-    assert said(replace(ALL_TO_BLUE, weighted=(*ALL_TO_BLUE.weighted, {OTHER: 5}))) == []
-
-
-@pytest.mark.parametrize(
-    ("found", "text"),
-    [
-        (replace(ALL_TO_BLUE, direct=frozenset({BLUE})), "leads to blue without a weight"),
-        (replace(ALL_TO_BLUE, weighted=({BLUE: 1000},)), "does not have blue and green"),
-        (replace(ALL_TO_BLUE, weighted=({BLUE: 900, GREEN: 0, OTHER: 100},)), "and no other service"),
-        (replace(ALL_TO_BLUE, weighted=()), "does not have blue and green"),
-        (
-            replace(ALL_TO_BLUE, weighted=({BLUE: 900, GREEN: 100},)),
-            "does not send all requests of the tier to group b",
-        ),
-    ],
-)
-def test_a_map_that_would_leave_requests_where_no_instance_is_is_refused(found: UrlMap, text: str) -> None:
-    assert text in said(found)[0]
-
-
-def test_the_map_must_lead_to_the_group_that_has_the_instances() -> None:
-    assert "to group g, which has its VMs" in said(ALL_TO_BLUE, serving="g")[0]
-
-
-@pytest.mark.parametrize("scheme", ["EXTERNAL", "INTERNAL"])
-def test_a_scheme_whose_url_maps_take_no_weights_is_refused(scheme: str) -> None:
-    assert f"the scheme {scheme}, whose URL maps take no weights" in said(ALL_TO_BLUE, scheme=scheme)[0]
-
-
-def test_session_affinity_is_refused_since_weights_override_it() -> None:
-    assert "session affinity GENERATED_COOKIE" in said(ALL_TO_BLUE, affinity="GENERATED_COOKIE")[0]

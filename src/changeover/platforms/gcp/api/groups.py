@@ -55,15 +55,6 @@ class Group:
     """The paths of the instance templates."""
     update_type: str
     redistribution: str
-    stable: bool
-    at_version: bool
-    """Whether every VM has the group's version."""
-    autoscaler: str
-    healing_checks: tuple[str, ...]
-    ports: Mapping[str, int]
-    """Its named ports."""
-    heals_unhealthy: bool
-    """Whether the group creates a VM anew whose health check fails."""
 
 
 def path_below_project(link: str) -> str:
@@ -89,7 +80,9 @@ class Groups:
     async def get(self, name: str) -> Group:
         """Raises Refused, and Unknown."""
         what = f"group {name} in {self._place}"
-        return await self._calls.ask(what, self._client, "get", {"instance_group_manager": name, **self._where}, _group)
+        return await self._calls.ask(
+            what, self._client, "get", {"instance_group_manager": name, **self._where}, group_of
+        )
 
     async def vms(self, name: str) -> Mapping[str, ManagedVm]:
         """Its VMs by name. Raises Refused, and Unknown."""
@@ -151,10 +144,9 @@ class Groups:
         return await self._calls.ask(what, self._client, f"{small}_unary", {"request": asked}, read)
 
 
-def _group(answer: Any) -> Group:
-    policy, status, life = answer.update_policy, answer.status, answer.instance_lifecycle_policy
-    repairs = life.on_failed_health_check or "DEFAULT_ACTION"
-    default = life.default_action_on_failure or "REPAIR"
+def group_of(answer: Any) -> Group:
+    """What an answer of the API says."""
+    policy = answer.update_policy
     versions = [version.instance_template for version in answer.versions] or [answer.instance_template]
     return Group(
         name=answer.name,
@@ -164,27 +156,23 @@ def _group(answer: Any) -> Group:
         versions=tuple(path_below_project(link) for link in versions),
         update_type=policy.type_ or "OPPORTUNISTIC",
         redistribution=policy.instance_redistribution_type or "",
-        stable=bool(status.is_stable),
-        at_version=bool(status.version_target.is_reached),
-        autoscaler=path_below_project(status.autoscaler),
-        healing_checks=tuple(path_below_project(one.health_check) for one in answer.auto_healing_policies),
-        ports={port.name: int(port.port) for port in answer.named_ports},
-        heals_unhealthy=(default if repairs == "DEFAULT_ACTION" else repairs) == "REPAIR",
     )
 
 
 def _vms(pages: Any) -> list[ManagedVm]:
     """All pages; a group that does not paginate answers with one, whatever was asked for."""
-    return [
-        ManagedVm(
-            name=one.name or one.instance.rpartition("/")[2],
-            url=path_below_project(one.instance),
-            number=str(one.id or ""),
-            action=one.current_action,
-            status=one.instance_status,
-            template=path_below_project(one.version.instance_template),
-            errors=tuple(f"{error.code}: {error.message}" for error in one.last_attempt.errors.errors),
-            version=one.version.name,
-        )
-        for one in pages
-    ]
+    return [vm_of(one) for one in pages]
+
+
+def vm_of(one: Any) -> ManagedVm:
+    """What an answer of the API says."""
+    return ManagedVm(
+        name=one.name or one.instance.rpartition("/")[2],
+        url=path_below_project(one.instance),
+        number=str(one.id or ""),
+        action=one.current_action,
+        status=one.instance_status,
+        template=path_below_project(one.version.instance_template),
+        errors=tuple(f"{error.code}: {error.message}" for error in one.last_attempt.errors.errors),
+        version=one.version.name,
+    )

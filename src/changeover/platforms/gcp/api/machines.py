@@ -1,4 +1,4 @@
-"""The addresses of VMs, what an autoscaler does, and whether an instance template exists."""
+"""The addresses of VMs, and whether an instance template exists."""
 
 from __future__ import annotations
 
@@ -53,18 +53,6 @@ class Machines:
             if error.code == 404:  # the group has listed it before Compute Engine knows it
                 return ""
             raise
-
-    async def scales(self, autoscaler: str) -> bool:
-        """Whether an autoscaler changes the size of its group. `autoscaler`: its path below the project."""
-        scope, place, _, name = autoscaler.split("/")
-        client = "AutoscalersClient" if scope == "zones" else "RegionAutoscalersClient"
-        return await self._calls.ask(
-            f"autoscaler {name}",
-            client,
-            "get",
-            {"project": self._project, "autoscaler": name, scope.removesuffix("s"): place},
-            lambda found: bool(found.autoscaling_policy.mode != "OFF"),
-        )
 
     async def has_template(self, path: str) -> bool:
         """Whether the instance template exists. `path`: below the project."""

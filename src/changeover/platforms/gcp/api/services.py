@@ -66,7 +66,7 @@ class Services:
         return await self._get(name, "")
 
     async def _get(self, name: str, region: str) -> Service:
-        found: Service = await self._ask(name, region, "get", {}, lambda answer: _service(answer, region))
+        found: Service = await self._ask(name, region, "get", {}, lambda answer: service_of(answer, region))
         return found
 
     async def change_backends(self, service: Service, *, add: str = "", like: str = "", remove: str = "") -> Service:
@@ -82,7 +82,7 @@ class Services:
             found = await self._ask(service.name, service.region, "get", {}, lambda answer: answer)
             body = self._changed(found, add, like, remove)
             if body is None:
-                return _service(found, service.region)
+                return service_of(found, service.region)
             change = {"backend_service_resource": body, "request_id": str(uuid4())}
             try:
                 await operations.finish(what, await self._ask(service.name, service.region, "patch", change, read))
@@ -131,7 +131,8 @@ class Services:
         )
 
 
-def _service(found: Any, region: str) -> Service:
+def service_of(found: Any, region: str) -> Service:
+    """What an answer of the API says. `region`: empty for a global one."""
     return Service(
         name=found.name,
         region=region,

@@ -6,30 +6,17 @@ Nothing but weights is changed. A map that leads to one of the services without 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from changeover.doctor.facts import UrlMap
 from changeover.platforms.gcp.api.calls import Calls, Refused
 from changeover.platforms.gcp.api.groups import path_below_project
 from changeover.platforms.gcp.api.operations import Operations, OperationTiming, read
 from changeover.ports import Unknown
 
-WHOLE = 1000
-"""The largest weight of a service: two weights add up to it."""
 _ATTEMPTS = 5
 """At a map that other clients keep changing."""
-
-
-@dataclass(frozen=True)
-class UrlMap:
-    """Paths of services are below the project."""
-
-    name: str
-    weighted: tuple[Mapping[str, int], ...]
-    """Of each `weightedBackendServices`: service -> weight."""
-    direct: frozenset[str]
-    """Services that a rule leads to without a weight."""
 
 
 class UrlMaps:
@@ -43,7 +30,7 @@ class UrlMaps:
 
     async def get(self, name: str) -> UrlMap:
         """The map of that name: the region's, else the global one. Raises Refused, and Unknown."""
-        return _read(await self._find(name))
+        return url_map_of(await self._find(name))
 
     async def set_weights(self, name: str, weights: Mapping[str, int]) -> UrlMap:
         """Have these services, which are together wherever one of them is, have these weights; the map as it is then.
@@ -54,7 +41,7 @@ class UrlMaps:
         for _ in range(_ATTEMPTS):
             found = await self._find(name)
             if (body := self._changed(found, weights)) is None:
-                return _read(found)
+                return url_map_of(found)
             region = found.region.rpartition("/")[2]
             change = {"url_map_resource": body, "request_id": str(uuid4())}
             operations = Operations(self._calls, self._project, ("region", region) if region else None, self._timing)
@@ -99,7 +86,8 @@ class UrlMaps:
         return await self._calls.ask(f"URL map {name}", f"{scope}UrlMapsClient", method, {"request": asked}, read)
 
 
-def _read(found: Any) -> UrlMap:
+def url_map_of(found: Any) -> UrlMap:
+    """What an answer of the API says."""
     weighted = tuple(
         {path_below_project(one.backend_service): int(one.weight) for one in action.weighted_backend_services}
         for action in _actions(found)
