@@ -134,6 +134,8 @@ class Fleet:
         self._joined: list[Member] = []
         self._weights_unseen: set[str] = set()
         self._at: dict[tuple[Phase, str], dict[str, Member]] = defaultdict(dict)
+        self._in_phase = dict.fromkeys(Phase, 0)
+        """How many there are, of all templates: a rollout asks several times at every event."""
         self._templates: dict[str, None] = {}
         # Heaps that are cleaned when they are read: an entry whose member has moved on since is passed over.
         self._by_age: dict[str, _Queue] = defaultdict(list)
@@ -178,6 +180,7 @@ class Fleet:
     def _file(self, member: Member) -> None:
         self._templates[member.template] = None
         self._at[member.phase, member.template][member.name] = member
+        self._in_phase[member.phase] += 1
         self._untimed[member.name] = member
         if member.phase is Phase.ADMITTED:
             heappush(self._by_age[member.template], (0, member.serial, member.name))
@@ -264,6 +267,7 @@ class Fleet:
         self._moved.append(Moved(member, member.phase, to, cause))
         group = self._at[member.phase, member.template]
         del group[member.name]
+        self._in_phase[member.phase] -= 1
         if not group:  # looking through an emptied dict costs as much as when it was full
             del self._at[member.phase, member.template]
         member.phase = to
@@ -293,6 +297,8 @@ class Fleet:
         self, limit: int, *, by_load: bool = False, template: str | None = None, other_than: str | None = None
     ) -> list[Member]:
         """Of those admitted the oldest, or those with least in flight. Costs what it returns, not what there is."""
+        if limit <= 0:
+            return []
         queues = [
             queue
             for version, queue in (self._loads() if by_load else self._by_age).items()
@@ -338,15 +344,15 @@ class Fleet:
 
     def count(self, phases: Iterable[Phase], template: str | None = None, other_than: str | None = None) -> int:
         """How many there are, without touching them."""
-        at = self._at
-        if template is not None:
-            found = 0
-            for phase in phases:
-                if (group := at.get((phase, template))) is not None:
-                    found += len(group)
-            return found
-        versions = [version for version in self._templates if version != other_than]
-        return sum([len(at[key]) for phase in phases for version in versions if (key := (phase, version)) in at])
+        at, found = self._at, 0
+        for phase in phases:
+            if template is None:
+                found += self._in_phase[phase]
+                if other_than is not None and (others := at.get((phase, other_than))) is not None:
+                    found -= len(others)
+            elif (group := at.get((phase, template))) is not None:
+                found += len(group)
+        return found
 
     @property
     def existing(self) -> int:

@@ -136,7 +136,9 @@ class Machine:
         if isinstance(event, on.TrafficSeen):
             self._traffic = (step, event.missing)
         known = self._traffic[1] if self._traffic[0] == step else UNKNOWN_TRAFFIC
-        self._context = replace(self._context, untouched=known if self.settings.needs_traffic else "")
+        untouched = known if self.settings.needs_traffic else ""
+        if untouched != self._context.untouched:
+            self._context = replace(self._context, untouched=untouched)
 
     def _go_on(self, tier: TierState, at: float) -> Transition:
         """Take the steps that are reached, and the next actions of the strategy."""
