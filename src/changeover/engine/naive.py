@@ -12,6 +12,7 @@ from signal import SIGTERM
 from typing import Protocol
 
 from changeover.engine.journal.journal import Journal
+from changeover.engine.journal.records import LogLine
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener
 from changeover.kit.clock import Clock
 from changeover.model.chain import Tier
@@ -55,6 +56,7 @@ async def restart_tier(
         if instance is None:
             continue
         on_progress(Progress(clock.now(), tier.name, "stopped and started again", instance.name))
+        journal.write_line(clock.now(), row.id, tier.name, _step("admitted -> stopping", member.name))
         await _stop(runtime, instance, timing)
         instance = await platform.start(replace(instance, template=goal), tier)
         async with asyncio.timeout(timing.start):
@@ -62,11 +64,17 @@ async def restart_tier(
                 if (reason := (await runtime.platform.gone([instance])).get(instance.name)) is not None:
                     raise fail(f"{instance.name} did not start again: {reason}")
                 await asyncio.sleep(timing.look)
+        journal.write_line(clock.now(), row.id, tier.name, _step("stopping -> admitted", member.name))
         member.template = goal
         journal.write_member(tier.name, member)
     if state is not None:
         journal.write_step(clock.now(), tier.name, replace(state, goal=goal), (), ())
     journal.end_rollout(row.id, clock.now(), "completed", "restarted in place")
+
+
+def _step(phases: str, name: str) -> LogLine:
+    """No steps of the phase table: a plain restart takes none of them."""
+    return LogLine("phase", f"{phases}: restarted in place", name)
 
 
 async def _stop(runtime: ChainRuntime, instance: Instance, timing: RestartTiming) -> None:

@@ -17,6 +17,7 @@ from changeover.cli import exits
 from changeover.cli.chains import stored_journal
 from changeover.cli.frame import run_synchronous
 from changeover.cli.options.common import STATE, JsonOption, StateOption
+from changeover.cli.options.reports import LedgerOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import RolloutRow
@@ -33,11 +34,16 @@ def history(state: StateOption = STATE, json: JsonOption = False) -> None:
 
 def show(
     number: Annotated[int, typer.Argument(metavar="ID", help="Number of the rollout, from `history`.")],
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a report with pictures: one page that needs no network."),
+    ] = None,
+    ledger: LedgerOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
     """Show the log of one rollout: observations, decisions and phases, with their times."""
-    run_synchronous(json, lambda output: _show(output, number, state))
+    run_synchronous(json, lambda output: _show(output, number, state, html, ledger))
 
 
 def _history(output: Output, state: Path) -> int:
@@ -68,7 +74,9 @@ def _history(output: Output, state: Path) -> int:
     return exits.DONE
 
 
-def _show(output: Output, number: int, state: Path) -> int:
+def _show(output: Output, number: int, state: Path, html: Path | None, ledgers: list[Path] | None) -> int:
+    if ledgers and html is None:
+        raise fail("--ledger needs --html: the log has no requests")
     with contextlib.closing(stored_journal(state)) as journal:
         row = next((row for row in journal.rollouts() if row.id == number), None)
         if row is None:
@@ -76,12 +84,21 @@ def _show(output: Output, number: int, state: Path) -> int:
         lines, requests = journal.log(number), journal.requests()
         deaths = _deaths(journal, journal.rollouts())[number]
         past = rolled_before(journal, row)
+        if html is not None:
+            from changeover.cli import reports  # here: nothing else of this command needs the readers of chain files
+
+            report = reports.rollouts_report(journal, [row], ledgers)
+    data = {"rollout": _rollout_data(past, requests, deaths), "log": [asdict(line) for line in lines]}
+    if html is not None:
+        reports.write_page(report, html)
+        output.result({**data, "report": str(html)}, reports.in_words(report, html))
+        return exits.DONE
     change = f"{row.tier}: {template_of(row.from_template)} -> {template_of(row.to_template)}{_restart(row)}"
     title = f"{change}, started {_time(row.started)} UTC: {row.outcome or 'unfinished'}"
     table = Table("seconds", "instance", "kind", "text", title=title, title_justify="left")
     for line in lines:
         table.add_row(f"{line.at - row.started:.2f}", line.instance, line.kind, line.text.replace("[", r"\["))
-    output.result({"rollout": _rollout_data(past, requests, deaths), "log": [asdict(line) for line in lines]}, table)
+    output.result(data, table)
     return exits.DONE
 
 

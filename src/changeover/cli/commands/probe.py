@@ -241,7 +241,7 @@ async def _probe(output: Output, load: TrafficPlan, target: TrafficTarget, ledge
     if duration:
         loop.call_later(duration, stop.set)
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    with Ledger(ledger) as book:
+    with Ledger(ledger, load.planned) as book:
         async with counting(target.state, output.note) as (saw, tick):
 
             def progress(now: ProbeProgress) -> None:
@@ -262,7 +262,7 @@ async def _probe_command(
     watch = SteadyWatch(load, hold, Clock().now())
     probed = ProbedCommand(argv, watch, output.note, as_json=output.as_json)
     stop = asyncio.Event()
-    with Ledger(ledger) as book:
+    with Ledger(ledger, load.planned) as book:
         async with counting(target.state, output.note) as (saw, tick):
 
             def on_row(row: LedgerRow) -> None:

@@ -12,7 +12,8 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,23 +22,25 @@ from pydantic import TypeAdapter, ValidationError
 
 from changeover.model.errors import ChangeoverError, fail
 from changeover.probe.bodies import json_object
-from changeover.probe.records.row import LedgerRow
+from changeover.probe.records.row import LedgerRow, RequestKind
 from changeover.probe.records.tally import Tally
 
 FORMAT = 1
 """Version of the rows' layout, in the header line. Raise it when a reader of the old rows would misread the new."""
 _FLUSH_INTERVAL = 1.0  # seconds a row may wait: one write per request would cost more than the row itself
 _ROW = TypeAdapter(LedgerRow)
+_KINDS: TypeAdapter[tuple[RequestKind, ...]] = TypeAdapter(tuple[RequestKind, ...])
 _JSON = json.JSONEncoder(separators=(",", ":"), default=str)
 
 
 class Ledger:
     """Writes rows to the file and adds each to the tally."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, planned: Collection[RequestKind] = ()) -> None:
+        """`planned`: the kinds of request that need a success, for the header; none: the header does not say."""
         self.path = path
         self.tally = Tally()
-        self._lines = [_JSON.encode({"format": FORMAT})]
+        self._lines = [_JSON.encode({"format": FORMAT} | ({"planned": list(planned)} if planned else {}))]
         self._flushed = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,11 +98,17 @@ class Ledger:
         self.close()
 
 
-def read_ledger(path: Path) -> Iterator[LedgerRow]:
-    """The rows of a ledger, one at a time. Raises ChangeoverError at the first line that is not a row."""
+def read_ledger(path: Path, size: float = inf) -> Iterator[LedgerRow]:
+    """The rows within the first `size` bytes of a ledger, one at a time.
+
+    Raises ChangeoverError at the first line that is not a row.
+    """
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
+                size -= len(line)
+                if size < 0:
+                    return
                 if number == 1 and _is_header(line, path):
                     continue
                 try:
@@ -115,9 +124,24 @@ def read_ledger(path: Path) -> Iterator[LedgerRow]:
         raise fail(f"the ledger cannot be read: {error.strerror}", where=str(path)) from error
 
 
-def _is_header(line: str, path: Path) -> bool:
+def planned_kinds(path: Path) -> tuple[RequestKind, ...] | None:
+    """The kinds of request that the probe planned; None where the ledger does not say. Raises ChangeoverError."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline()
+    except OSError as error:
+        raise fail(f"the ledger cannot be read: {error.strerror}", where=str(path)) from error
+    if not _is_header(line, path) or (planned := json_object(line).get("planned")) is None:
+        return None
+    try:
+        return _KINDS.validate_python(planned)
+    except ValidationError as error:
+        raise fail("the header of the ledger names a kind of request that is not known", where=f"{path}:1") from error
+
+
+def _is_header(line: bytes, path: Path) -> bool:
     """Whether the line is the header. Raises ChangeoverError for a version that this program does not know."""
-    version = json_object(line.encode()).get("format")
+    version = json_object(line).get("format")
     if version not in (None, FORMAT):
         raise fail(
             f"the ledger has format {version}, and this version of changeover reads format {FORMAT}",

@@ -80,7 +80,7 @@ class Tally:
 
     def _add_failure(self, row: LedgerRow) -> None:
         self.reasons[row.reason or "unknown"] += 1
-        self.moving[_moving(row)] += 1
+        self.moving[moving_tier(row)] += 1
         if len(self.first_failures) < SHOWN:
             self.first_failures.append(row)
 
@@ -89,5 +89,5 @@ class Tally:
         return sum(n for (k, o), n in self.outcomes.items() if kind in (None, k) and outcome in (None, o))
 
 
-def _moving(row: LedgerRow) -> str:
+def moving_tier(row: LedgerRow) -> str:
     return "unknown" if row.tier_state is None else str(row.tier_state.get("moving") or "none")

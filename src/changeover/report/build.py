@@ -1,0 +1,86 @@
+"""Build a report from a journal, ledgers and facts. Reads files; refuses to choose what the report is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from changeover.engine.journal.reading import JournalReader
+from changeover.engine.journal.records import RolloutRow
+from changeover.probe.records.ledger import read_ledger
+from changeover.report.content import FORMAT, CommandPart, Report
+from changeover.report.requests import Window, from_ledgers, ledger_file
+from changeover.report.rollouts import rollout_part
+
+_LEAST_MARGIN = 5.0
+"""Seconds before and after the rollouts that the pictures show, where traffic flowed then."""
+
+
+def report_of_rollouts(
+    journal: JournalReader,
+    rows: Sequence[RolloutRow],
+    ledgers: Sequence[Path],
+    *,
+    made: float,
+    subject: str,
+    floors: Mapping[str, int],
+    chain_sha256: str | None,
+    software: Mapping[str, str],
+) -> Report:
+    """The report of one rollout or more. `floors`: tier -> instances that must serve. Raises ChangeoverError."""
+    start = min(row.started for row in rows)
+    end = max(made if row.ended is None else row.ended for row in rows)
+    margin = max(_LEAST_MARGIN, 0.1 * (end - start))
+    window = start - margin, end + margin
+    return Report(
+        format=FORMAT,
+        made=made,
+        version=metadata.version("changeover"),
+        subject=subject,
+        start=window[0],
+        end=window[1],
+        requests=from_ledgers([(path, ledger_file(path)) for path in ledgers], window),
+        rollouts=tuple(rollout_part(journal, row, floors.get(row.tier)) for row in rows),
+        command=None,
+        chain_sha256=chain_sha256,
+        software=software,
+    )
+
+
+def report_of_traffic(
+    ledger: Path,
+    *,
+    made: float,
+    subject: str,
+    command: CommandPart | None,
+    software: Mapping[str, str],
+) -> Report | None:
+    """The report of a probe alone; None for a ledger without a row. Raises ChangeoverError."""
+    requests = from_ledgers([(ledger, ledger_file(ledger))], None)
+    if requests is None:
+        return None
+    return Report(
+        format=FORMAT,
+        made=made,
+        version=metadata.version("changeover"),
+        subject=subject,
+        start=requests.first,
+        end=requests.last,
+        requests=requests,
+        rollouts=(),
+        command=command,
+        chain_sha256=None,
+        software=software,
+    )
+
+
+def ledgers_during(folder: Path, window: Window) -> list[Path]:
+    """The ledgers of a folder that have a row in that time, the oldest first. Raises ChangeoverError."""
+    found = []
+    for path in sorted(folder.glob("*.jsonl")):
+        if path.stat().st_mtime >= window[0]:
+            file = ledger_file(path)
+            if any(row.scheduled <= window[1] and row.finished >= window[0] for row in read_ledger(path, file.size)):
+                found.append(path)
+    return found
