@@ -60,4 +60,5 @@ def test_the_journal_is_printed_as_documented(rolled: Chain) -> None:
     rolled.roll("l4", rolled.other("l4"))
     history = rolled.run("history", "--json").json
     insist("history", history)
-    insist("show", rolled.run("show", history["rollouts"][-1]["id"], "--json").json)
+    last = history["rollouts"][-1]["id"]
+    insist("show", rolled.run("show", last, "--html", rolled.folder / "report.html", "--json").json)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.unit.cli.standing import StandingChain
@@ -7,6 +8,7 @@ from tests.unit.cli.standing import StandingChain
 from changeover.cli.exits import COULD_NOT, DONE
 from changeover.engine.journal.records import LogLine
 from changeover.kit.user import current_user
+from changeover.report.page import DATA_END, DATA_START
 
 
 def rolled(chain: StandingChain) -> int:
@@ -63,3 +65,27 @@ def test_a_rollout_that_does_not_exist_is_refused(chain: StandingChain) -> None:
     refused = chain.run("show", 7)
     assert refused.code == COULD_NOT
     assert "no rollout 7" in refused.err
+
+
+def test_a_report_of_a_rollout_says_the_numbers_of_show_and_that_it_is_unproved(chain: StandingChain) -> None:
+    number = rolled(chain)
+    page = chain.folder / "report.html"
+    shown = chain.run("show", number, "--html", page, "--json").json
+    data = json.loads(page.read_text().partition(DATA_START)[2].partition(DATA_END)[0])
+    (part,) = data["rollouts"]
+    theirs = shown["rollout"]
+    assert shown["report"] == str(page)
+    assert (part["started"], part["ended"], part["outcome"], part["reason"], part["requested_by"]) == (
+        theirs["started"],
+        theirs["ended"],
+        theirs["outcome"],
+        theirs["reason"],
+        theirs["requested_by"],
+    )
+    assert "Not proved" in chain.run("show", number, "--html", page).out
+
+
+def test_a_ledger_without_a_report_is_refused(chain: StandingChain) -> None:
+    number = rolled(chain)
+    refused = chain.run("show", number, "--ledger", "ledger.jsonl")
+    assert (refused.code, "--ledger needs --html" in refused.err) == (COULD_NOT, True)
