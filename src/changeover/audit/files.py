@@ -1,5 +1,5 @@
 """Reads the files of an audit: the given ones, those in the given folders, those that an include names,
-and the variables beside Terraform.
+and the variables and overrides beside Terraform.
 
 Refuses to read outside of the given folders, also through symbolic links, and never reads a special file.
 """
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from changeover.conf.document import Document
-from changeover.conf.hcl import VARIABLES, HclFile
 from changeover.conf.nginx.assemble import DEEPEST, circles, included_paths, nested
 from changeover.conf.nginx.reader import NginxFile, everything
 from changeover.conf.place import Place, Unreadable
 from changeover.conf.registry import NGINX, reader_of
 from changeover.conf.source import LARGEST, decode, too_large
+from changeover.conf.terraform.hcl import BESIDE, VARIABLES, HclFile
 
 _PASSED_OVER = {".git", ".hg", ".svn", "node_modules", "__pycache__", ".terraform", ".venv"}
 _SIGNS = "*?["
@@ -51,8 +51,8 @@ def load(given: Sequence[Path]) -> Loaded:
         else:
             loaded.unreadable.append(Unreadable("there is no such file", Place(str(path))))
     for folder in {Path(one.file).parent for one in loaded.documents if isinstance(one, HclFile) and one.blocks}:
-        for path in sorted(one for ending in VARIABLES for one in folder.glob(f"*{ending}")):
-            _read(path, roots, loaded, named=True)
+        for path in sorted({one for pattern in BESIDE for one in folder.glob(pattern)}):
+            _read(path, roots, loaded, named=path.name.endswith(VARIABLES))
     mains = [one for one in loaded.documents if isinstance(one, NginxFile) and not one.dumped]
     empty = {main.path: frozenset(_follow(main, main.path, roots, loaded)) for main in mains}
     loaded.documents = [

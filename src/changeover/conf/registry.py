@@ -17,7 +17,6 @@ from changeover.conf import (
     google,
     gunicorn,
     haproxy,
-    hcl,
     kong,
     kubernetes,
     supervisord,
@@ -26,6 +25,7 @@ from changeover.conf import (
 from changeover.conf.document import Document
 from changeover.conf.nginx import reader as nginx
 from changeover.conf.place import Unreadable
+from changeover.conf.terraform import hcl
 
 
 @dataclass(frozen=True)

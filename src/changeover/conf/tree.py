@@ -93,9 +93,14 @@ class Word(Node):
 
 @dataclass(frozen=True)
 class Open(Node):
-    """A value that only the program knows which fills it in: an expression that is not literal."""
+    """A value that only the program knows which fills it in: an expression that is not literal.
+
+    `missing`: what would have to be given. `wrong`: the program refuses the expression.
+    """
 
     expression: str
+    missing: str = ""
+    wrong: bool = False
 
 
 @dataclass(frozen=True)

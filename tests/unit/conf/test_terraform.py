@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from changeover.conf.hcl import HclFile, read
 from changeover.conf.place import Unreadable
-from changeover.conf.terraform import TerraformResource, resources
+from changeover.conf.terraform.hcl import HclFile, read
+from changeover.conf.terraform.resources import TerraformResource, resources
 from changeover.conf.tree import Open
 
 HEAD = 'resource "google_compute_backend_service" "a" {\n'
@@ -36,10 +36,10 @@ def value(expression: str, more: str = "") -> str | None:
         ("var.off ? 1 : 2", "2"),
         ("local.o.inner", "9"),
         ("google_compute_health_check.h[0].id", "google_compute_health_check.h"),
-        ("max(1, 2)", None),
+        ("pow(1, 2)", None),
         ("var.unset", None),
         ("local.loop", None),
-        ("-1", None),
+        ("-1", "-1"),
         ("each.value.x", None),
         ("module.m.out", None),
     ],
@@ -53,10 +53,10 @@ def test_literal_values_are_resolved(expression: str, found: str | None) -> None
 
 
 def test_what_is_not_literal_is_open_with_its_expression() -> None:
-    (found,) = evaluated(main=f"{HEAD}x = max(1, 2)\n}}\n")
+    (found,) = evaluated(main=f"{HEAD}x = pow(1, 2)\n}}\n")
     inner = found.body.get("x")
     assert isinstance(inner, Open)
-    assert (inner.expression, inner.place.line) == ("max(1, 2)", 2)
+    assert (inner.expression, inner.place.line, inner.missing) == ("pow(1, 2)", 2, "the result of pow(…)")
 
 
 def test_blocks_repeated_blocks_and_dynamic_ones_are_found() -> None:

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from changeover.audit.files import load
-from changeover.conf.hcl import HclFile
 from changeover.conf.place import Unreadable
 from changeover.conf.registry import reader_of
-from changeover.conf.terraform import resources
+from changeover.conf.terraform.hcl import HclFile
+from changeover.conf.terraform.resources import resources
 from changeover.conf.tree import Open
 
 MAIN = 'variable "drain" {\n  default = 60\n}\nresource "google_compute_backend_service" "a" {\n  x = var.drain\n}\n'
 
 
 def value(files: dict[str, str]) -> str | None:
-    """The value of x; the expression where it is open."""
+    """The value of x; what is missing where it is open."""
     read: list[HclFile] = []
     for name, text in files.items():
         reader = reader_of(text, name)
@@ -25,7 +25,7 @@ def value(files: dict[str, str]) -> str | None:
         read += [one for one in reader.read(text, name) if isinstance(one, HclFile)]
     (found,) = resources(read)
     node = found.body.get("x")
-    return f"open: {node.expression}" if isinstance(node, Open) else found.body.text("x")
+    return f"open: {node.missing}" if isinstance(node, Open) else found.body.text("x")
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,17 @@ def value(files: dict[str, str]) -> str | None:
         ({"b.auto.tfvars": "drain = 4\n", "a.auto.tfvars": "drain = 3\n"}, "4"),
         ({"b.auto.tfvars.json": '{"drain": 5}', "a.auto.tfvars": "drain = 3\n"}, "5"),
         ({"elsewhere/main.tf": "locals {}\n", "elsewhere/terraform.tfvars": "drain = 1\n"}, "60"),
-        ({"prod.tfvars": "drain = 5\n"}, "open: var.drain, if -var-file names prod.tfvars"),
+        ({"prod.tfvars": "drain = 5\n"}, "open: whether -var-file names prod.tfvars, which sets var.drain"),
         ({"prod.tfvars": "other = 5\n"}, "60"),
         (
             {"terraform.tfvars": "drain = 1\n", "env/prod.tfvars": "drain = 5\n"},
-            "open: var.drain, if -var-file names prod.tfvars",
+            "open: whether -var-file names prod.tfvars, which sets var.drain",
         ),
-        ({"env/terraform.tfvars": "drain = 5\n"}, "open: var.drain, if -var-file names terraform.tfvars"),
-        ({"terraform.tfvars": "drain = max(1, 2)\n"}, "open: max(1, 2)"),
+        (
+            {"env/terraform.tfvars": "drain = 5\n"},
+            "open: whether -var-file names terraform.tfvars, which sets var.drain",
+        ),
+        ({"terraform.tfvars": "drain = max(1, 2)\n"}, "open: a plain value instead of max(1, 2)"),
     ],
 )
 def test_files_of_variables_are_taken_in_the_order_of_terraform(files: dict[str, str], found: str) -> None:
@@ -92,3 +95,14 @@ def test_variables_beside_a_file_that_is_given_alone_are_read(tmp_path: Path) ->
     assert found.body.text("x") == "900"
     (tmp_path / "x.auto.tfvars").write_text("drain = {\n")
     assert [one.place.file for one in load([main]).unreadable] == [str(tmp_path / "x.auto.tfvars")]
+
+
+def test_overrides_beside_a_file_that_is_given_alone_are_read(tmp_path: Path) -> None:
+    main = tmp_path / "main.tf"
+    main.write_text(MAIN)
+    (tmp_path / "a_override.tf").write_text('variable "drain" {\n  default = 70\n}\n')
+    (tmp_path / "override.tf").write_text("# nothing\n")
+    loaded = load([main])
+    assert not loaded.unreadable
+    (found,) = resources([one for one in loaded.documents if isinstance(one, HclFile)])
+    assert found.body.text("x") == "70"

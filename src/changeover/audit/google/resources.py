@@ -13,9 +13,9 @@ from changeover.audit.google.shape import UNMOVED, kind_of, shaped
 from changeover.audit.setting import Setting, unknown
 from changeover.conf.document import Document
 from changeover.conf.google import GoogleFile
-from changeover.conf.hcl import HclFile
 from changeover.conf.place import Place
-from changeover.conf.terraform import resources as terraform_resources
+from changeover.conf.terraform.hcl import HclFile
+from changeover.conf.terraform.resources import resources as terraform_resources
 from changeover.conf.tree import Map, Node, Open, Word
 
 Value = TypeVar("Value")
@@ -92,9 +92,8 @@ class Resource:
         place = self.at(*path)
         if (expression := self.is_open(*path)) is not None:
             text = f"{self.key(path)} = {expression.expression[:60]}"
-            return unknown(
-                expression.place, text, "the value of this expression: `terraform show -json` of a plan has it"
-            )
+            missing = expression.missing or "the value of this expression"
+            return unknown(expression.place, text, f"{missing}: `terraform show -json` of a plan has it")
         if self.body.get(*path) is not None and not _empty(self.body.get(*path)):
             return unknown(place, f"{self.key(path)} cannot be read", f"a plain value of {self.key(path)}")
         if default is None:
@@ -167,6 +166,8 @@ class Google:
             return None
         for folder in (dirname(node.place.file), None):
             keys = [(folder, kind, name) for kind in kinds for name in (text, f"/{last}")]
+            if not any(key in self._named for key in keys):
+                keys = [(folder, kind, text.partition("[")[0]) for kind in kinds]  # one stands for all that are alike
             if found := [self._named[key] for key in keys if key in self._named]:
                 return min(found, key=lambda one: one[0])[1]
         return None
@@ -206,7 +207,7 @@ def _resources(documents: Sequence[Document]) -> Iterator[Resource]:
     for one in terraform_resources([document for document in documents if isinstance(document, HclFile)]):
         if (kind := kind_of(one.type)) is not None:
             body = shaped(one.body)
-            address = f"{one.type}.{one.name}"
+            address = f"{one.type}.{one.name}{one.index}"
             yield Resource(kind[0], body.text("name") or "", kind[1], "terraform", address, body, one.majors)
     for file in documents:
         for node in file.resources if isinstance(file, GoogleFile) else ():
