@@ -19,7 +19,7 @@ from changeover.engine.release import kept_templates
 from changeover.engine.release.pooled import ShortStep, short_steps
 from changeover.engine.runtime import ChainRuntime, Guarding
 from changeover.hops import registry
-from changeover.joining import gcp, local
+from changeover.joining import local
 from changeover.kit import http
 from changeover.kit.files import write_whole
 from changeover.model.chain import Chain, Tier
@@ -194,8 +194,12 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
     state = state.resolve()
     parsed = with_kept(given, kept_templates.read(state))
     settings = parsed.settings
-    join = gcp.join if parsed.chain.platform.kind == "gcp" else local.join
-    joined = join(parsed, state, client)
+    if parsed.chain.platform.kind == "gcp":
+        from changeover.joining import gcp  # commands of a chain on this machine start without it
+
+        joined = gcp.join(parsed, state, client)
+    else:
+        joined = local.join(parsed, state, client)
     chain, platform, hops, routing = joined.chain, joined.platform, joined.hops, joined.routing
     instances: dict[str, Instance] = {}
     carrying: dict[str, frozenset[str]] = {}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from changeover.engine.timing import EngineTiming
 from changeover.model.chain import Chain, Tier
 from changeover.model.stop import Stop
-from changeover.platforms.gcp.checkup import Checkup
 from changeover.platforms.local.platform import LocalPlatform
 from changeover.ports import Platform, RunningHop
+
+if TYPE_CHECKING:
+    from changeover.platforms.gcp.checkup import Checkup
 
 
 @dataclass(frozen=True)
