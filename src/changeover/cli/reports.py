@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from changeover.chain_files import COPY, read_chain
+from changeover.cli.options.reports import ReportFiles
+from changeover.cli.rendering.output import Output
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.journal.records import RolloutRow
 from changeover.kit.files import write_whole
-from changeover.model.errors import ChangeoverError
-from changeover.report.build import ledgers_during, report_of_rollouts
-from changeover.report.content import Report
+from changeover.model.errors import ChangeoverError, fail
+from changeover.report.build import ledgers_during, report_of_rollouts, report_of_traffic
+from changeover.report.content import CommandPart, Report
+from changeover.report.markdown import summary
 from changeover.report.page import HEADLINES, render
 from changeover.report.software import versions
 
 LEDGERS = "ledgers"
 """Folder of a chain's ledgers, in its state folder."""
+
+
+_WRITING = 5.0
+"""Seconds since its last row within which a probe counts as running."""
+_FLUSHED = 2.0
+"""Seconds after which a running probe has written the rows of the rollout's end: it writes once a second."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +64,57 @@ def write_page(report: Report, file: Path) -> None:
     write_whole(file, render(report))
 
 
+def write_files(report: Report, page: Path | None, markdown: Path | None) -> None:
+    """Write what was asked for. Raises OSError."""
+    if page is not None:
+        write_page(report, page)
+    if markdown is not None:
+        write_whole(markdown, summary(report, "" if page is None else str(page)))
+
+
+async def report_rolled(
+    output: Output, journal: JournalReader, numbers: Collection[int], page: Path | None, markdown: Path | None
+) -> bool:
+    """Write the files about rollouts that have just ended; whether that succeeded. A failure changes no rollout."""
+    rows = [row for row in journal.rollouts() if row.id in numbers]
+    if not rows:
+        output.note("No report was written: no tier was rolled.")
+        return True
+    newest = max((path.stat().st_mtime for path in (journal.folder / LEDGERS).glob("*.jsonl")), default=0.0)
+    if time.time() - newest < _WRITING:
+        await asyncio.sleep(_FLUSHED)
+        output.note("A probe still sends. `changeover show ID --html FILE` after its end includes its last requests.")
+    try:
+        report = rollouts_report(journal, rows)
+        write_files(report, page, markdown)
+    except (ChangeoverError, OSError) as error:
+        output.note(f"The report was not written: {error}. The rollout is not affected.")
+        return False
+    output.note(in_words(report, page or markdown or Path()))
+    return True
+
+
 def in_words(report: Report, file: Path) -> str:
     """The verdict, why it is none where it is none, and where the report is."""
     return "\n".join(
         [f"{HEADLINES[report.conclusion]}: {report.summary}.", *report.broke, *report.gaps, f"report: {file}"]
     )
+
+
+def report_traffic(
+    output: Output, ledger: Path, subject: str, ran: Mapping[str, object] | None, files: ReportFiles
+) -> bool:
+    """Write the files about a probe that has ended; whether that succeeded. `ran`: its command, and what broke."""
+    try:
+        command = None if ran is None else CommandPart.model_validate(ran)
+        report = report_of_traffic(ledger, made=time.time(), subject=subject, command=command, software=versions(()))
+        if report is None:
+            raise fail("the probe sent no request", where=str(ledger))
+        write_files(report, files.page, files.markdown)
+    except (ChangeoverError, OSError) as error:
+        output.note(f"The report was not written: {error}.")
+        return False
+    return True
 
 
 def _facts(state: Path, until: float) -> _ChainFacts:

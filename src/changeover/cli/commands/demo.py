@@ -40,6 +40,7 @@ from changeover.cli.options.traffic import (
 from changeover.cli.probe_process import probing
 from changeover.cli.rendering.demo import data, picture
 from changeover.cli.rendering.output import Output
+from changeover.cli.reports import rollouts_report, write_page
 from changeover.engine.journal.lease import patient_lease
 from changeover.engine.naive import restart_tier
 from changeover.engine.release.outcome import Rolled
@@ -120,13 +121,20 @@ async def _demo(output: Output, source: Path, state: Path, options: TrafficOptio
                 async with probing(state, words, in_flight, lambda line: watch(line)) as prober:
                     rolls = await _roll_all(found, on_progress, naive)
                     verdict = await prober.verdict()
+                with contextlib.closing(found.journal()) as journal:
+                    rows = [row for row in journal.rollouts() if row.started >= since and row.from_template]
+                    page = rollouts_report(journal, rows, [Path(verdict["ledger"])])
             finally:
                 watch("taking the chain down")
                 await stop_chain(found, on_progress)
     report = data(verdict, rolls, Path(verdict["ledger"]), since)
     path = state / ("report-naive.json" if naive else "report.json")
     write_whole(path, jsonlib.dumps(report, indent=1))
-    output.result({**report, "report": str(path)}, Group(picture(report, naive), Text(f"report: {path}", style="dim")))
+    write_page(page, path.with_suffix(".html"))
+    where = Text(f"report: {path.with_suffix('.html')}", style="dim")
+    output.result(
+        {**report, "report": str(path), "page": str(path.with_suffix(".html"))}, Group(picture(report, naive), where)
+    )
     return exits.DONE if report["verdict"]["clean"] else exits.INTERRUPTED
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Group
@@ -23,6 +24,7 @@ from changeover.cli.chain_traffic import traffic_of
 from changeover.cli.chains import running
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption
+from changeover.cli.options.reports import ReportFiles, ReportOption, SummaryOption
 from changeover.cli.options.tls import (
     CaOption,
     CertificateOption,
@@ -54,6 +56,7 @@ from changeover.cli.options.values import seconds
 from changeover.cli.probe_figures import counting
 from changeover.cli.probed_command import ProbedCommand
 from changeover.cli.rendering.output import Output
+from changeover.cli.reports import report_traffic
 from changeover.cli.survey import edge_url
 from changeover.engine.journal.journal import Journal
 from changeover.kit.clock import Clock
@@ -135,6 +138,8 @@ def probe(
         typer.Option(parser=seconds, metavar="TIME", help="COMMAND runs after this long without a broken request."),
     ] = 3,
     ledger: Annotated[Path | None, typer.Option(help="File that gets one JSON line per request.")] = None,
+    report_file: ReportOption = None,
+    summary: SummaryOption = None,
     file: FileOption = None,
     state: Annotated[
         Path | None,
@@ -183,9 +188,10 @@ def probe(
             traffic, base = applied(options, target.traffic, target.url if outside else "")
             load = TrafficPlan(base or target.url, traffic, target.tls)
             path = ledger or (Path(_ledger_name()) if outside and state is None else new_ledger(state or STATE))
+            files = ReportFiles(report_file, summary)
             if command:
-                return await _probe_command(output, load, target, path, (command, steady))
-            return await _probe(output, load, target, path, duration)
+                return await _probe_command(output, load, target, path, (command, steady), files)
+            return await _probe(output, load, target, path, duration, files)
 
     run(json, work)
 
@@ -233,7 +239,9 @@ def tier_state(journal: Journal) -> Mapping[str, object]:
         return {"unknown": str(error)}
 
 
-async def _probe(output: Output, load: TrafficPlan, target: TrafficTarget, ledger: Path, duration: float) -> int:
+async def _probe(
+    output: Output, load: TrafficPlan, target: TrafficTarget, ledger: Path, duration: float, files: ReportFiles
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -251,12 +259,20 @@ async def _probe(output: Output, load: TrafficPlan, target: TrafficTarget, ledge
             verdict = await send(
                 load, ledger=book, stop=stop, tier_state=target.tier_state, progress=progress, on_row=saw
             )
+    written = not files.are_wanted or report_traffic(output, ledger, _without_user(load.url), None, files)
     output.result({**verdict.to_dict(), "command": {}, "ledger": str(ledger)}, report.render(verdict))
-    return exits.DONE if verdict.clean else exits.INTERRUPTED
+    if not verdict.clean:
+        return exits.INTERRUPTED
+    return exits.DONE if written else exits.COULD_NOT
 
 
 async def _probe_command(
-    output: Output, load: TrafficPlan, target: TrafficTarget, ledger: Path, wanted: tuple[list[str], float]
+    output: Output,
+    load: TrafficPlan,
+    target: TrafficTarget,
+    ledger: Path,
+    wanted: tuple[list[str], float],
+    files: ReportFiles,
 ) -> int:
     argv, hold = wanted
     watch = SteadyWatch(load, hold, Clock().now())
@@ -280,12 +296,19 @@ async def _probe_command(
             verdict = await probed.under(asyncio.create_task(sending), stop)
     ran = probed.run
     late = [f"The traffic was not steady again: {watch.why()}."] if ran.steady_again is None else []
+    written = not files.are_wanted or report_traffic(output, ledger, _without_user(load.url), ran.to_dict(), files)
     text = Group(report.render(verdict), *map(Text, [ran.text, *late, f"ledger: {ledger}"]))
     output.result({**verdict.to_dict(), "command": ran.to_dict(), "ledger": str(ledger)}, text)
     if not verdict.clean:
         return exits.INTERRUPTED
     assert ran.exit_code is not None
-    return ran.exit_code or (exits.COULD_NOT if late else exits.DONE)
+    return ran.exit_code or (exits.COULD_NOT if late or not written else exits.DONE)
+
+
+def _without_user(url: str) -> str:
+    """The URL without a user and a password: reports are passed on."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def new_ledger(state: Path) -> Path:

@@ -21,6 +21,7 @@ from changeover.cli.detached import in_background
 from changeover.cli.frame import run
 from changeover.cli.keeper_process import start_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
+from changeover.cli.options.reports import NO_FILES, ReportFiles, ReportOption, SummaryOption
 from changeover.cli.options.targets import (
     AllOption,
     ReleaseOption,
@@ -33,6 +34,7 @@ from changeover.cli.options.targets import (
 from changeover.cli.preconditions import check_preconditions
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.rolled import nothing_data, one_or_all, rolled_data, rolled_text
+from changeover.cli.reports import report_rolled
 from changeover.engine.adoption import read_again
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import patient_lease
@@ -65,6 +67,8 @@ def roll(
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when the rollout has begun; `changeover wait` waits for its end.")
     ] = False,
+    report: ReportOption = None,
+    summary: SummaryOption = None,
     file: FileOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
@@ -85,6 +89,7 @@ def roll(
                 output, [word for word in sys.argv[1:] if word not in ("--detach", "--json")], state
             )
         stays = partial(stay, timeout=timeout, exit_when_paused=exit_when_paused)
+        files = ReportFiles(report, summary)
         async with running(file, state) as found:
             with contextlib.closing(found.journal()) as journal:
                 if not plan:
@@ -92,14 +97,14 @@ def roll(
                     chosen: Strategy | None = strategy.value if strategy else None
                     if journal.unfinished_release() is None:
                         await check_preconditions(output, found, asked)
-                    return await roll_targets(output, found, journal, asked, chosen, stays=stays)
+                    return await roll_targets(output, found, journal, asked, chosen, stays=stays, files=files)
                 if tier or to or everything or release or strategy or restart:
                     alone = "--plan cannot be combined with TIER, --to, --all, --release or --strategy"
                     raise fail(f"{alone}, nor with --restart")
                 saved = find_plan(found.state, plan)
                 if journal.unfinished_release() is None:
                     await check_preconditions(output, found, saved.targets)
-                return await roll_targets(output, found, journal, saved.targets, saved.strategy, saved, stays)
+                return await roll_targets(output, found, journal, saved.targets, saved.strategy, saved, stays, files)
 
     run(json, work, acts=True)
 
@@ -116,6 +121,7 @@ async def roll_targets(
     strategy: Strategy | None,
     plan: SavedPlan | None = None,
     stays: Stay = stay,
+    files: ReportFiles = NO_FILES,
 ) -> int:
     """Roll, print the outcome, and return the exit code. Refused if the chain has changed since `plan` was made."""
     async with patient_lease(journal, f"roll {in_words(targets)}", time.time()):
@@ -131,6 +137,8 @@ async def roll_targets(
             asked = {tier: template_of(goal) for tier, goal in targets.items()}
             parts = [nothing_data(tier, template) for tier, template in asked.items()]
             runs = ", ".join(f"{tier} already runs {template}" for tier, template in asked.items())
+            if files.are_wanted:
+                output.note("No report was written: nothing was rolled.")
             hint = f"`changeover roll {next(iter(asked))} --restart` replaces its instances all the same."
             output.result(one_or_all(parts, "nothing to do"), f"{runs}. Nothing to do. {hint}")
             return exits.DONE
@@ -146,7 +154,12 @@ async def roll_targets(
         start_keeper(found.state, journal)
         on_progress = output.progress_since(time.time())
         released = await stays(roll_tiers(found.runtime, journal, targets, on_progress, strategy), journal)
-    return show_rolled(output, released, audited)
+    code = show_rolled(output, released, audited)
+    if files.are_wanted and not await report_rolled(
+        output, journal, {part.row.id for part in released.parts}, files.page, files.markdown
+    ):
+        return code or exits.COULD_NOT
+    return code
 
 
 def show_rolled(output: Output, released: Released, audited: ChainAudit | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,3 +16,26 @@ LedgerOption = Annotated[
         "requests from the time of the rollout.",
     ),
 ]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="Write a report with pictures: one HTML page that needs no network."),
+]
+SummaryOption = Annotated[
+    Path | None,
+    typer.Option("--summary", metavar="FILE", help="Write the verdict as Markdown, for the log of a CI job."),
+]
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """The files about a rollout that a command is to write."""
+
+    page: Path | None = None
+    markdown: Path | None = None
+
+    @property
+    def are_wanted(self) -> bool:
+        return self.page is not None or self.markdown is not None
+
+
+NO_FILES = ReportFiles()
