@@ -25,6 +25,17 @@ variable "on" { default = true }
 variable "nothing" { default = null }
 variable "unset" {}
 """
+CHECKS = """
+resource "google_compute_health_check" "h" {}
+resource "google_compute_health_check" "none" {
+  count = var.on ? 0 : 1
+}
+resource "google_compute_health_check" "two" {
+  count = 2
+  port  = 80 + count.index
+}
+"""
+HELD = "? what an attribute of google_compute_health_check.h holds"
 UNSET = "? a value of var.unset, which no given file sets"
 REFUSED = "? the value of this expression, which Terraform refuses"
 
@@ -119,12 +130,25 @@ def shown(one: TerraformResource) -> str | None:
         ("local.ports.none", REFUSED),
         ("max()", REFUSED),
         ("range(100000000)", REFUSED),
+        ("google_compute_health_check.h.port + 1", HELD),
+        (
+            'google_compute_health_check.h.name == "h" ? 1 : 2',
+            HELD,
+        ),
+        ("length(data.google_compute_zones.z.names)", "? what an attribute of data.google_compute_zones.z holds"),
+        ("max(google_compute_health_check.h[*].port...)", HELD),
+        ("coalesce(google_compute_health_check.h.id, 1)", "google_compute_health_check.h"),
+        ("concat(google_compute_health_check.h[*].id, [1])[0]", "google_compute_health_check.h"),
+        ("try(google_compute_health_check.none[0].id, 4)", "4"),
+        ("length(google_compute_health_check.none.*.id)", "0"),
+        ("google_compute_health_check.two[1].id", "google_compute_health_check.two[1]"),
+        ("one(google_compute_health_check.two.*.id)", REFUSED),
         ('"%{ if true }a%{ endif }"', "? "),
         ('replace("a", "/a/", "b")', "? the result of replace(…)"),
     ],
 )
 def test_an_expression_has_its_value_or_says_what_is_missing(expression: str, found: str | None) -> None:
-    (one,) = evaluated(main=MORE + block(f"x = {expression}"))
+    (one,) = [one for one in evaluated(main=MORE + CHECKS + block(f"x = {expression}")) if one.name == "a"]
     assert shown(one) == found
 
 

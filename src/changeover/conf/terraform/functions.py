@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from changeover.conf.place import Place
@@ -16,6 +17,11 @@ from changeover.conf.tree import Items, Map, Node, Open, Word
 
 MOST = 10_000
 """Values of one list or map, and characters of a text, that an expression may build."""
+
+
+@dataclass(frozen=True)
+class Reference(Word):
+    """A resource or a data source that an expression names. What its attributes hold is not known."""
 
 
 class NotKnown(Exception):
@@ -33,6 +39,8 @@ class Wrong(Exception):
 def plain(node: Node) -> Any:
     """The value of a node. Null is None."""
     match node:
+        case Reference():
+            return node
         case Word(word=word, quoted=True):
             return word
         case Word(word=word):
@@ -71,7 +79,7 @@ def _number_or_text(word: str) -> float | str:
 
 def number(value: Any) -> float:
     """Terraform also takes a text that is a number."""
-    known(value)
+    settled(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise Wrong
     try:
@@ -84,7 +92,7 @@ def number(value: Any) -> float:
 
 
 def text(value: Any) -> str:
-    known(value)
+    settled(value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -94,7 +102,7 @@ def text(value: Any) -> str:
 
 
 def truth(value: Any) -> bool:
-    known(value)
+    settled(value)
     found = {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
     if not isinstance(found, bool):
         raise Wrong
@@ -105,14 +113,22 @@ def same(left: Any, right: Any) -> bool:
     """A number never equals a text."""
     for one in (left, right):
         for inner in _inside(one):
-            known(inner)
+            settled(inner)
     return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 
 
 def known(value: Any) -> Any:
+    """A value that may be passed on. Raises NotKnown."""
     if isinstance(value, Open):
         raise NotKnown(value)
     return value
+
+
+def settled(value: Any) -> Any:
+    """A value that may be computed with. Raises NotKnown."""
+    if isinstance(value, Reference):
+        raise NotKnown(Open(value.place, 1, value.word, f"what an attribute of {value.word} holds"))
+    return known(value)
 
 
 def _inside(value: Any) -> Iterable[Any]:
@@ -124,13 +140,13 @@ def _inside(value: Any) -> Iterable[Any]:
 
 
 def _list(value: Any) -> list[Any]:
-    if not isinstance(known(value), list):
+    if not isinstance(settled(value), list):
         raise Wrong
     return list(value)
 
 
 def _dict(value: Any) -> dict[str, Any]:
-    if not isinstance(known(value), dict):
+    if not isinstance(settled(value), dict):
         raise Wrong
     return dict(value)
 
@@ -184,7 +200,7 @@ def _set(values: Any) -> list[Any]:
 
 
 def _length(value: Any) -> int:
-    if not isinstance(known(value), str | list | dict):
+    if not isinstance(settled(value), str | list | dict):
         raise Wrong
     return len(value)
 
@@ -245,7 +261,14 @@ def _join(separator: Any, *lists: Any) -> str:
 
 
 def _compact(values: Any) -> list[Any]:
-    return [one for one in _list(values) if known(one) not in {None, ""}]
+    return [one for one in _list(values) if known(one) is not None and one != ""]
+
+
+def _coalescelist(*lists: Any) -> list[Any]:
+    for one in lists:
+        if found := _list(one):
+            return found
+    raise Wrong
 
 
 def _contains(values: Any, value: Any) -> bool:
@@ -263,6 +286,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "can": _can,
     "ceil": lambda value: math.ceil(number(value)),
     "coalesce": _coalesce,
+    "coalescelist": _coalescelist,
     "compact": _compact,
     "concat": lambda *lists: [one for values in lists for one in _list(values)],
     "contains": _contains,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from changeover.conf.place import Place
-from changeover.conf.terraform.functions import Wrong, known
-from changeover.conf.tree import Items, Map, Node, Word
+from changeover.conf.terraform.functions import MOST, NotKnown, Wrong, settled
+from changeover.conf.tree import Items, Map, Node, Open, Word
 
 
 def pairs(among: Node) -> list[tuple[Node, Node]]:
     """Keys and values of a map or a list. Raises NotKnown and Wrong."""
-    known(among)
+    settled(among)
     if isinstance(among, Map):
         return [(Word(among.keys[key], 1, key, True), among.items[key]) for key in sorted(among.items)]
     if not isinstance(among, Items):
@@ -31,3 +31,17 @@ def instance_name(at: Node, one: Node) -> str:
 def words(place: Place, **words: str) -> Map:
     """A map of plain words."""
     return Map(place, 2, {key: Word(place, 1, word, False) for key, word in words.items()}, {})
+
+
+def bounded(node: Node) -> Node:
+    """Raises NotKnown for a value with too many parts."""
+    if node.size > MOST:
+        raise NotKnown(Open(node.place, 1, "", f"the value of this expression, which has more than {MOST} parts"))
+    return node
+
+
+def position(word: str) -> int:
+    """Of a value in a list. Raises Wrong."""
+    if not word.isdigit():
+        raise Wrong
+    return int(word)

@@ -17,9 +17,9 @@ from changeover.conf.place import Place
 from changeover.conf.terraform.functions import (
     BINARY,
     FUNCTIONS,
-    MOST,
     UNARY,
     NotKnown,
+    Reference,
     Wrong,
     known,
     node_of,
@@ -28,7 +28,7 @@ from changeover.conf.terraform.functions import (
     truth,
 )
 from changeover.conf.terraform.hcl import Block, Expression
-from changeover.conf.terraform.pairs import each, instance_name, pairs, words
+from changeover.conf.terraform.pairs import bounded, each, instance_name, pairs, position, words
 from changeover.conf.tree import Items, Map, Node, Open, Word
 
 Names = Mapping[str, Node]
@@ -61,6 +61,7 @@ class Module:
     budget: Budget
     level: int = 0
     _known: dict[str, Node] = field(default_factory=dict)
+    _made: dict[int, Instances] = field(default_factory=dict)
     _called: dict[str, list[tuple[str, Module]] | Open] = field(default_factory=dict)
 
     def each(self, type: str) -> Iterator[Block]:
@@ -89,7 +90,7 @@ class Module:
                 return Word(value.place, 1, value.text, value.kind != "word")
             case "list":
                 values = tuple(self.node(one, names) for one in parts)
-                return _bounded(Items(value.place, 1 + sum(one.size for one in values), values))
+                return bounded(Items(value.place, 1 + sum(one.size for one in values), values))
             case "object":
                 return self._object(value, names)
             case "conditional":
@@ -119,7 +120,7 @@ class Module:
         for key, inner in zip(value.parts[::2], value.parts[1::2], strict=True):
             name = text(self._plain(key, names))
             items[name], keys[name] = self.node(inner, names), key.place
-        return _bounded(Map(value.place, 1 + sum(one.size for one in items.values()), items, keys))
+        return bounded(Map(value.place, 1 + sum(one.size for one in items.values()), items, keys))
 
     def _operation(self, value: Expression, names: Names) -> Node:
         sign, left, right = value.parts
@@ -145,7 +146,7 @@ class Module:
             else:
                 given.append(self._plain(one, names))
         try:
-            return _bounded(node_of(FUNCTIONS[name](*given), value.place))
+            return bounded(node_of(FUNCTIONS[name](*given), value.place))
         except LookupError:
             raise NotKnown(Open(value.place, 1, value.text, f"the result of {name}(…)")) from None
 
@@ -163,8 +164,8 @@ class Module:
             if key.kind != "absent":
                 keys.append(text(self._plain(key, inner)))
         if key.kind == "absent":
-            return _bounded(node_of(found, value.place))
-        return _bounded(node_of(dict(zip(keys, found, strict=True)), value.place))
+            return bounded(node_of(found, value.place))
+        return bounded(node_of(dict(zip(keys, found, strict=True)), value.place))
 
     def _got(self, value: Expression, names: Names) -> Node:
         base, keys = (value.parts[0], list(value.parts[1:])) if value.kind == "get" else (value, [])
@@ -181,25 +182,40 @@ class Module:
         elif base.text == "module" and len(keys) > 1:
             return self._output(value, keys, names)
         elif base.text.startswith("google_") and keys:
-            return Word(value.place, 1, f"{base.text}.{plainly[0]}{self._index(keys[1:], names)}", True)
+            return self._resource(value, base.text, keys, names)
         elif base.text == "data" and len(keys) > 1:
-            return Word(value.place, 1, f"data.{plainly[0]}.{plainly[1]}", True)
+            return Reference(value.place, 1, f"data.{plainly[0]}.{plainly[1]}", True)
         else:
             raise NotKnown(Open(value.place, 1, value.text, f"the value of {value.text[:60]}"))
         return self._stepped(value, found, keys, names)
 
     def _stepped(self, value: Expression, found: Node, keys: Sequence[Expression], names: Names) -> Node:
         for key in keys:
-            known(found)
+            if isinstance(known(found), Reference):
+                break
             if key.kind == "splat":
                 raise NotKnown(Open(value.place, 1, value.text))
             step = text(self._plain(key, names))
-            inner = found.get(step if isinstance(found, Map) else _position(step))
+            inner = found.get(step if isinstance(found, Map) else position(step))
             if inner is None:
                 raise Wrong
             found = inner
         # Where it takes effect, not where it was defined.
         return replace(found, place=value.place) if isinstance(found, Word) else known(found)
+
+    def _resource(self, value: Expression, type: str, keys: Sequence[Expression], names: Names) -> Node:
+        """What names a resource, or with a splat each of its instances."""
+        name = f"{type}.{keys[0].text}"
+        index = self._index(keys[1:], names)
+        block = next((one for one in self.each("resource") if one.labels == (type, keys[0].text)), None)
+        made = self.instances(block) if block is not None else [("", {})]
+        is_open = any(isinstance(one, Open) for _, bound in made for one in bound.values())
+        if len(keys) > 1 and keys[1].kind == "splat":
+            every = tuple(Reference(value.place, 1, f"{name}{at}", True) for at, _ in made)
+            return Items(value.place, 1 + len(every), every)
+        if block is not None and not is_open and (not made or (index and index not in {at for at, _ in made})):
+            raise Wrong
+        return Reference(value.place, 1, f"{name}{index}", True)
 
     def _index(self, keys: Sequence[Expression], names: Names) -> str:
         """Of a resource with several instances. The first of a `count` is its resource's own."""
@@ -267,6 +283,11 @@ class Module:
 
         Where `count` or `for_each` is open, one stands for all of them.
         """
+        if id(block) not in self._made:
+            self._made[id(block)] = self._instances(block)
+        return self._made[id(block)]
+
+    def _instances(self, block: Block) -> Instances:
         if (count := block.attributes.get("count")) is not None:
             number = self.node(count, {})
             if isinstance(number, Open):
@@ -369,15 +390,3 @@ def source(folder: str, block: Block) -> str | None:
     if block.type != "module" or found is None or not found.text.startswith("."):
         return None
     return normpath(f"{folder}/{found.text}")
-
-
-def _bounded(node: Node) -> Node:
-    if node.size > MOST:
-        raise NotKnown(Open(node.place, 1, "", f"the value of this expression, which has more than {MOST} parts"))
-    return node
-
-
-def _position(word: str) -> int:
-    if not word.isdigit():
-        raise Wrong
-    return int(word)
