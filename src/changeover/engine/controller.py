@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from changeover.engine.adoption import settled
+from changeover.engine.figures import FiguresStore
 from changeover.engine.guardian import guard
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import DEATH, DISAGREEMENT, INTERRUPTION, ActionRequest, LogLine, RolloutRow
 from changeover.engine.log_lines import log_lines
+from changeover.engine.measured import Measured
 from changeover.engine.observe import Observer
 from changeover.engine.performer import Performer
 from changeover.engine.preview import show, until_shown
@@ -57,6 +59,7 @@ class Controller:
         self._tasks = asyncio.TaskGroup()
         self._loops: list[asyncio.Task[None]] = []
         self._performer = Performer(runtime, self._tasks, self._feed, self._clock.now)
+        self._measured = Measured(FiguresStore(journal.folder), self.machines, self._clock.now, self._warn)
 
     def _load(self, tier: Tier) -> Machine:
         runtime = self._runtime
@@ -106,7 +109,7 @@ class Controller:
                 self._take_up()
                 for tier in filter(self._started, self.machines):
                     self._begin_tending(tier)
-                for loop in (self._answer_requests(), self._watch_platform(), self._keep_up()):
+                for loop in (self._answer_requests(), self._watch_platform(), self._keep_up(), self._measured.run()):
                     self._loops.append(self._tasks.create_task(loop))
                 try:
                     yield self
@@ -177,7 +180,7 @@ class Controller:
             return Answer(False, f"there is no tier {tier}")
         answer = ANSWERS[machine.status, action]
         decision = self._feed(tier, on.ActionRequested(self.now, action, requester))
-        return _refusal(decision) or answer
+        return decision.refusal or answer
 
     # -- the loops -----------------------------------------------------------------------------------------------
 
@@ -214,23 +217,22 @@ class Controller:
         machine = self.machines.get(tier)
         if machine is None or machine.fleet.get(name) is None:
             return Answer(False, drain_now.REFUSED[Phase.GONE])
-        return _refusal(self._feed(tier, on.DrainEndRequested(self.now, name, requester))) or Answer(
-            True, drain_now.DONE
-        )
+        decision = self._feed(tier, on.DrainEndRequested(self.now, name, requester))
+        return decision.refusal or Answer(True, drain_now.DONE)
 
     async def _watch_platform(self) -> None:
         """Start a load balancer that died again, with the members it had."""
-        platform, chain = self._runtime.platform, self._runtime.chain.name
+        platform = self._runtime.platform
         while isinstance(platform, Launches):
             if not self._runtime.platform.is_open():
-                self._on_progress(Progress(self.now, chain, "load balancer gone; started again", level="warning"))
+                self._warn("load balancer gone; started again")
                 self._note_balancer()
                 try:
                     await platform.open(fresh=False)
                     await self.readmit()
                     platform.mark_whole()
                 except (ChangeoverError, CannotStart, Unknown) as error:
-                    self._on_progress(Progress(self.now, chain, str(error), level="warning"))
+                    self._warn(str(error))
             await asyncio.sleep(self._timing.resting_look)
 
     async def _keep_up(self) -> None:
@@ -256,7 +258,8 @@ class Controller:
         runtime, machine = self._runtime, self.machines[tier]
         self._loops.append(self._tasks.create_task(self._tend(tier)))
         if (guarding := runtime.guarding.get(tier)) is not None:
-            watching = guard(machine, guarding, partial(self._feed, tier), lambda: self.now, self._timing)
+            seen = partial(self._measured.sampled, tier)
+            watching = guard(machine, guarding, partial(self._feed, tier), seen, self._clock.now, self._timing)
             self._loops.append(self._tasks.create_task(watching))
         if (preview := runtime.previews.get(tier)) is not None:
             showing = show(machine, preview, runtime.instances, self._timing)
@@ -333,6 +336,9 @@ class Controller:
         text = f"{event.name} of tier {tier} died while {member.phase}: {cost}."
         self._journal.write_incident(self.now, LogLine(DEATH if cost.is_nothing else INTERRUPTION, text, event.name))
 
+    def _warn(self, text: str) -> None:
+        self._on_progress(Progress(self.now, self._runtime.chain.name, text, level="warning"))
+
     def _note_balancer(self) -> None:
         self._note_interruption("The load balancer ended, and every connection through it.")
 
@@ -382,10 +388,6 @@ class Controller:
             await until_shown(self.machines[tier], preview, self._runtime.instances, self._timing)
         objection = await self.before_step(tier, reached)
         self._feed(tier, on.StepAllowed(self.now, objection))
-
-
-def _refusal(decision: Decision) -> Answer | None:
-    return next((Answer(False, one.reason) for one in decision.commands if isinstance(one, do.Refuse)), None)
 
 
 def _is_settled(machine: Machine) -> bool:

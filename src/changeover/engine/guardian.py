@@ -22,14 +22,23 @@ from changeover.rollout.tier.machine import Machine
 from changeover.rollout.tier.state import Rollout
 
 TierFeed = Callable[[on.Event], object]
+GuardListener = Callable[[GuardRun], None]
+"""Gets the run after each of its samples, for metrics."""
 
 
-async def guard(machine: Machine, by: Guarding, feed: TierFeed, now: Callable[[], float], timing: EngineTiming) -> None:
+async def guard(
+    machine: Machine,
+    by: Guarding,
+    feed: TierFeed,
+    on_sample: GuardListener,
+    now: Callable[[], float],
+    timing: EngineTiming,
+) -> None:
     """Guard one tier until cancelled."""
     while True:
         await asyncio.sleep(timing.guard_look)
         if (rollout := _guarded(machine)) is not None:
-            await _guard_step(machine, rollout, by, feed, now, timing)
+            await _guard_step(machine, rollout, by, feed, on_sample, now, timing)
 
 
 def _guarded(machine: Machine) -> Rollout | None:
@@ -45,6 +54,7 @@ async def _guard_step(
     rollout: Rollout,
     by: Guarding,
     feed: TierFeed,
+    on_sample: GuardListener,
     now: Callable[[], float],
     timing: EngineTiming,
 ) -> None:
@@ -72,6 +82,7 @@ async def _guard_step(
         comparing = machine.fleet.count((Phase.ADMITTED,), other_than=goal) > 0
         for sample in await look(run, sources, cohorts, now(), comparing=comparing):
             verdict = run.take(sample)
+            on_sample(run)
             if verdict.state == "passed" and missing:
                 # The old instances alone were measured. The next round begins at once; time ends the step.
                 run = GuardRun(by.guards, now(), watch=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from changeover.rollout import commands as do
 from changeover.rollout.members.fleet import Member, Moved
+from changeover.rollout.tier.actions import Answer
 from changeover.rollout.tier.state import TierState
 
 
@@ -25,3 +26,8 @@ class Decision:
     def is_empty(self) -> bool:
         """Nothing changed and nothing is to be done."""
         return not (self.commands or self.moved or self.touched or self.state_changed)
+
+    @property
+    def refusal(self) -> Answer | None:
+        """The answer to the request that the event was, where it is refused."""
+        return next((Answer(False, one.reason) for one in self.commands if isinstance(one, do.Refuse)), None)

@@ -66,8 +66,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "tier_consecutive_failures": Metric(
             "gauge", _TIER, "Failed starts and early deaths of the present template, less admissions since."
         ),
-        "requests_in_flight": Metric("gauge", (*_TIER, "version"), "Requests in flight, as the instances count them."),
-        "uploads_in_flight": Metric("gauge", (*_TIER, "version"), "Uploads among them that the instances know."),
+        "requests_in_flight": Metric(
+            "gauge",
+            (*_TIER, "version"),
+            "Requests in flight on the instances that a controller counts: those that leave or drain.",
+        ),
+        "uploads_in_flight": Metric("gauge", (*_TIER, "version"), "Uploads among them that report their bytes."),
         "upload_left_bytes": Metric("gauge", (*_TIER, "version"), "Bytes that these uploads still have to send."),
         "draining_instances": Metric("gauge", _TIER, "Instances that drain."),
         "drain_remaining_seconds": Metric(
