@@ -1,0 +1,157 @@
+"""A real Prometheus watches a chain by `changeover serve` while it is rolled: every panel of the dashboard has data,
+and a lost request and a dead keeper make their alerts fire.
+
+The alerts are those of monitoring/alerts.yaml with a shorter `for`: promtool has proved the whole times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from tests.chain.chains import REPOSITORY, Chain, Command, Said, small, tier_of, until
+from tests.chain.conftest import own_chain
+
+from changeover.kit.sockets import free_port
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="Prometheus is not installed: Debian's package prometheus"
+)
+
+PANELS = [
+    panel
+    for panel in json.loads((REPOSITORY / "monitoring/grafana/changeover.json").read_text())["panels"]
+    if panel["type"] != "row"
+]
+
+
+def guarded(said: Said) -> None:
+    """A change: the runtime is rolled as a canary, which a guard judges by the probe."""
+    condition = {"name": "broken", "source": "probe", "measure": "error_ratio", "at_most": 0.5}
+    said["guards"] = [{"name": "few", "conditions": [condition | {"interval": "2s", "count": 2}]}]
+    tier_of(said, "runtime")["update"] |= {
+        "guard": ["few"],
+        "strategy": "canary",
+        "steps": [{"set_weight": 50}, {"analyse": "30s"}],
+    }
+
+
+class Prometheus:
+    """A Prometheus that scrapes one address."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, trust_env=False, timeout=20)
+        self.began = time.time()
+
+    def ask(self, path: str, **parameters: object) -> Any:
+        return self._client.get(f"/api/v1/{path}", params=parameters).raise_for_status().json()["data"]  # type: ignore[arg-type]
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return self._client.get("/-/ready").is_success
+        return False
+
+    def since_it_began(self, query: str) -> list[Any]:
+        """The series that the query had at any second."""
+        return self.ask("query_range", query=query, start=self.began, end=time.time(), step=1)["result"]  # type: ignore[no-any-return]
+
+    def firing(self) -> set[str]:
+        return {one["labels"]["alertname"] for one in self.ask("alerts")["alerts"] if one["state"] == "firing"}
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
+    rules = re.sub(r"for: \w+", "for: 1s", (REPOSITORY / "monitoring/alerts.yaml").read_text())
+    (folder / "alerts.yaml").write_text(rules)
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["alerts.yaml"],
+        "scrape_configs": [{"job_name": "changeover", "static_configs": [{"targets": [target]}]}],
+    }
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port('127.0.0.1')}"
+    words = ["--config.file=prometheus.yaml", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(["prometheus", *words], cwd=folder, stdout=log, stderr=log)
+        try:
+            found = Prometheus(f"http://{address}")
+            until(lambda: found.is_ready() or None, "Prometheus to be ready")
+            yield found
+        finally:
+            process.kill()
+            process.wait()
+            found._client.close()
+
+
+@pytest.mark.timeout(240)
+def test_a_rollout_fills_every_panel_and_faults_make_their_alerts_fire(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("chain", "prometheus")]
+    for folder in folders:
+        folder.mkdir()
+    with contextlib.ExitStack() as stack:
+        chain = stack.enter_context(own_chain(folders[0], small, guarded))
+        chain.up()
+        serve = started(stack, chain, "serve", "--listen", "127.0.0.1:0")
+        target = re.sub(r".*http://|/metrics\s*$", "", serve.says("Serving http://"))
+        prom = stack.enter_context(prometheus(folders[1], target))
+        uploads = ("--uploads", 2, "--upload-size", "2MB", "--upload-time", "4s")
+        probe = started(stack, chain, "probe", "--rate", 60, *uploads)
+        probe.says("GET")
+        until(lambda: prom.since_it_began("changeover_probe_requests_total") or None, "the first scrape of a probe")
+        chain.roll("runtime", "v2")
+        until(lambda: prom.since_it_began('changeover_rollout_info{phase="completed"}') or None, "the outcome")
+        assert empty_panels(prom) == []
+        assert prom.firing() == set()
+
+        lose_a_request(chain)
+        until(lambda: "ChangeoverRequestLost" in prom.firing() or None, "the alert of a lost request")
+        end_keeper(chain)
+        until(lambda: "ChangeoverKeeperGone" in prom.firing() or None, "the alert of a dead keeper")
+        probe.signal(SIGTERM).end(3)
+        serve.signal(SIGTERM).end(0)
+
+
+def started(stack: contextlib.ExitStack, chain: Chain, *words: object) -> Command:
+    """A command that has ended when the stack has, so that a failure leaves none."""
+    command = chain.start(*words)
+
+    def end() -> None:
+        if command in Command.running:
+            command.signal(SIGKILL).end()
+
+    stack.callback(end)
+    return command
+
+
+def empty_panels(prom: Prometheus) -> list[str]:
+    """The queries of panels that never had data."""
+    found = []
+    for panel in PANELS:
+        for target in panel["targets"]:
+            query = target["expr"].replace('chain="$chain"', 'chain!=""').replace("$tier", "runtime")
+            if not prom.since_it_began(query):
+                found.append(f"{panel['title']}: {query}")
+    return found
+
+
+def lose_a_request(chain: Chain) -> None:
+    """The control: every instance of the runtime dies at once, under traffic."""
+    for instance in chain.instances("runtime"):
+        os.kill(instance["pid"], SIGKILL)
+
+
+def end_keeper(chain: Chain) -> None:
+    until(lambda: chain.status()["keeper_pid"], "a keeper")
+    os.kill(chain.status()["keeper_pid"], SIGKILL)
