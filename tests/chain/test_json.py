@@ -57,7 +57,10 @@ def all_tiers(chain: Chain) -> Said:
 
 
 def test_the_journal_is_printed_as_documented(rolled: Chain) -> None:
-    rolled.roll("l4", rolled.other("l4"))
+    page, markdown = rolled.folder / "roll.html", rolled.folder / "roll.md"
+    done = rolled.roll("l4", rolled.other("l4"), "--report", page, "--summary", markdown)
+    assert f"| l4 | {done['from']} → {done['to']} | completed |" in markdown.read_text(encoding="utf-8")
+    assert "No probe sent traffic in that time" in page.read_text(encoding="utf-8")
     history = rolled.run("history", "--json").json
     insist("history", history)
     last = history["rollouts"][-1]["id"]

@@ -188,13 +188,11 @@ def serving(steps: Sequence[Serving], floor: int | None, axis: Axis, end: float)
     line = []
     for one, until in zip(steps, [*(step.at for step in steps[1:]), end], strict=True):
         line += [f"{axis.x(one.at):.1f},{y(one.count):.1f}", f"{axis.x(until):.1f},{y(one.count):.1f}"]
+    labels = sorted({top, floor or 0, min(one.count for one in steps)})
     parts = [
         tag("line", class_="base", x1=LEFT, x2=WIDTH - RIGHT, y1=height, y2=height),
         tag("polyline", class_="count", points=" ".join(line)),
-        *(
-            text(str(count), class_="dim", x=LEFT - 8, y=y(count) + 4, text_anchor="end")
-            for count in sorted({top, floor or 0})
-        ),
+        *(text(str(count), class_="dim", x=LEFT - 8, y=y(count) + 4, text_anchor="end") for count in labels),
     ]
     if floor is not None:
         ends: dict[str, object] = {"x1": axis.x(steps[0].at), "x2": axis.x(end), "y1": y(floor), "y2": y(floor)}
