@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.gcp.chains import GcpChain, agent_world
 from tests.gcp.clients import ZonalGroup
-from tests.gcp.fakes import Fake, running
+from tests.gcp.fakes import Fake, running, until
 from tests.gcp.worlds import ZONE
 
 pytestmark = pytest.mark.timeout(300)  # every command imports the client of Google, 2 s of a core each
@@ -26,9 +26,14 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fake]:
 
 
 def heal(fake: Fake, check: str) -> None:
-    """Have the group heal by that health check."""
+    """Have the group heal by that health check, and wait until it does: the change is an operation that takes time."""
     policies = [{"healthCheck": f"global/healthChecks/{check}", "initialDelaySec": 300}]
     fake.call("PATCH", GROUP, {"autoHealingPolicies": policies}).raise_for_status()
+
+    def healed_by() -> str:
+        return str(fake.call("GET", GROUP).json().get("autoHealingPolicies"))
+
+    until(lambda: f"healthChecks/{check}'" in healed_by(), f"autohealing by {check}")
 
 
 def changes(fake: Fake, since: int) -> list[str]:
