@@ -1,6 +1,7 @@
 """`changeover` as it is, in a process to which something happens at its N-th write: `dying.py WHAT N WORDS...`
 
-A write is a commit: what a journal has committed is what it knows. WHAT is one of
+A write is a commit of the journal: what it has committed is what it knows. The figures beside it count for nothing
+here, since no decision needs them. WHAT is one of
 
     before     killed when it is about to be written
     after      killed when it has just been written, and nothing of it was performed
@@ -16,7 +17,7 @@ import os
 import signal
 import sqlite3
 import sys
-from functools import partial
+from pathlib import Path
 from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 from typing import Any
 
@@ -51,6 +52,14 @@ class Mortal(sqlite3.Connection):
             setrlimit(RLIMIT_FSIZE, (soft, hard))  # for what is started later, and writes files of its own
 
 
-sqlite3.connect = partial(sqlite3.connect, factory=Mortal)  # type: ignore[assignment]
+_connect = sqlite3.connect
+
+
+def connect(database: str | Path, **options: Any) -> sqlite3.Connection:
+    factory = Mortal if Path(database).name == "journal.db" else sqlite3.Connection
+    return _connect(database, factory=factory, **options)
+
+
+sqlite3.connect = connect  # type: ignore[assignment]
 sys.argv[1:] = sys.argv[3:]
 main()

@@ -16,6 +16,7 @@ from changeover.engine.journal.reading import JournalReader
 from changeover.engine.journal.records import RolloutRow
 from changeover.kit.files import write_whole
 from changeover.model.errors import ChangeoverError, fail
+from changeover.probe.records.ledger import is_growing
 from changeover.report.build import ledgers_during, report_of_rollouts, report_of_traffic
 from changeover.report.content import CommandPart, Report
 from changeover.report.markdown import summary
@@ -26,8 +27,6 @@ LEDGERS = "ledgers"
 """Folder of a chain's ledgers, in its state folder."""
 
 
-_WRITING = 5.0
-"""Seconds since its last row within which a probe counts as running."""
 _FLUSHED = 2.0
 """Seconds after which a running probe has written the rows of the rollout's end: it writes once a second."""
 
@@ -80,8 +79,7 @@ async def report_rolled(
     if not rows:
         output.note("No report was written: no tier was rolled.")
         return True
-    newest = max((path.stat().st_mtime for path in (journal.folder / LEDGERS).glob("*.jsonl")), default=0.0)
-    if time.time() - newest < _WRITING:
+    if any(is_growing(path) for path in (journal.folder / LEDGERS).glob("*.jsonl")):
         await asyncio.sleep(_FLUSHED)
         output.note("A probe still sends. `changeover show ID --html FILE` after its end includes its last requests.")
     try:

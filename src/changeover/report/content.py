@@ -34,6 +34,8 @@ class LedgerFile(_Part):
     """Bytes."""
     planned: tuple[RequestKind, ...] | None
     """Kinds of request that the probe planned; None in a ledger of an older version, which does not say."""
+    growing: bool
+    """Whether a probe still wrote it: the outcome of its requests in flight was not known."""
 
 
 class Moment(_Part):
@@ -213,6 +215,8 @@ class Report(_Part):
             found.append(f"No {' or '.join(missing)} succeeded.")
         if any(one.planned is None for one in self.requests.ledgers):
             found.append("The ledger does not say which kinds of request were planned.")
+        if any(one.growing for one in self.requests.ledgers):
+            found.append("The probe was still sending: the outcome of its requests in flight was not known yet.")
         found += [f"Rollout {one.id} of tier {one.tier} is unfinished." for one in self.rollouts if one.ended is None]
         return tuple(found)
 

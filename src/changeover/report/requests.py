@@ -14,7 +14,7 @@ from pathlib import Path
 
 from changeover.model.errors import fail
 from changeover.probe.records.histogram import Histogram
-from changeover.probe.records.ledger import planned_kinds, read_ledger
+from changeover.probe.records.ledger import is_growing, planned_kinds, read_ledger
 from changeover.probe.records.row import LedgerRow, RequestKind
 from changeover.probe.records.tally import Tally, moving_tier
 from changeover.probe.verdict import KINDS, judge
@@ -47,7 +47,13 @@ def ledger_file(path: Path, size: int | None = None) -> LedgerFile:
                 left -= len(piece)
     except OSError as error:
         raise fail(f"the ledger cannot be read: {error.strerror}", where=str(path)) from error
-    return LedgerFile(name=path.name, sha256=digest.hexdigest(), size=end - left, planned=planned_kinds(path))
+    return LedgerFile(
+        name=path.name,
+        sha256=digest.hexdigest(),
+        size=end - left,
+        planned=planned_kinds(path),
+        growing=is_growing(path),
+    )
 
 
 def _last_line_end(path: Path) -> int:

@@ -10,6 +10,7 @@ from tests.unit.report.reports import END, START, journal_of_a_roll, ledger_of, 
 
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import INTERRUPTION, LogLine
+from changeover.probe.records.ledger import Ledger
 from changeover.probe.verdict import judge_rows
 from changeover.report.build import ledgers_during, report_of_traffic
 from changeover.report.content import Serving
@@ -73,6 +74,17 @@ def test_a_planned_kind_without_success_proves_nothing(journal: Journal, tmp_pat
 def test_a_ledger_that_names_no_planned_kinds_proves_nothing(journal: Journal, tmp_path: Path) -> None:
     report = report_of(journal, [ledger_of(tmp_path, rows_around(), planned=())])
     assert report.gaps == ("The ledger does not say which kinds of request were planned.",)
+
+
+def test_a_probe_that_still_sends_proves_nothing_until_it_has_ended(journal: Journal, tmp_path: Path) -> None:
+    with Ledger(tmp_path / "sending.jsonl", planned=["get", "upload"]) as ledger:
+        for one in rows_around():
+            ledger.record(one)
+        ledger.flush()
+        report = report_of(journal, [ledger.path])
+        gap = "The probe was still sending: the outcome of its requests in flight was not known yet."
+        assert (report.conclusion, report.gaps) == ("unproved", (gap,))
+    assert report_of(journal, [ledger.path]).conclusion == "clean"
 
 
 def test_an_unfinished_rollout_proves_nothing(journal: Journal, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ a gap in the proof. A failed request reaches the kernel at once, other rows with
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import time
@@ -45,6 +46,7 @@ class Ledger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("xb", buffering=0)  # one flush is one write: a killed probe leaves no partial line
+            fcntl.flock(self._file, fcntl.LOCK_SH)  # until its end: see `is_growing`
         except FileExistsError:
             raise fail(
                 "the ledger file exists already",
@@ -96,6 +98,21 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def is_growing(path: Path) -> bool:
+    """Whether a probe of this machine still writes this ledger: its requests in flight have no row yet.
+
+    Raises ChangeoverError where it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise fail(f"the ledger cannot be read: {error.strerror}", where=str(path)) from error
+    return False
 
 
 def read_ledger(path: Path, size: float = inf) -> Iterator[LedgerRow]:
