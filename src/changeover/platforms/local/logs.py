@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Collection, Iterator
@@ -15,6 +16,7 @@ and a hundred instances take 2 GB at most."""
 LOOK = 30.0
 """Seconds between two looks at the logs: a process that writes 10 MB/s fills 300 MB in between."""
 _RECORD = "instance.json"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 async def keep_bounded(state: Path, limit: int = LOG_LIMIT, look: float = LOOK) -> None:
@@ -35,13 +37,19 @@ def bound(log: Path, limit: int) -> None:
     """Keep the last `limit` bytes of a larger log as `log.1`, and empty the log. Raises OSError.
 
     Every process opens its log for appending, so it goes on at the new end. Lines that it writes between the copy and
-    the cut are lost.
+    the cut are lost. On a full disk the log is emptied without a copy: it may be what fills the disk.
     """
     if not log.exists() or (size := log.stat().st_size) <= limit:
         return
-    with log.open("rb") as source, log.with_name("log.1").open("wb") as target:
-        source.seek(size - limit)
-        shutil.copyfileobj(source, target)
+    copy = log.with_name("log.1")
+    try:
+        with log.open("rb") as source, copy.open("wb") as target:
+            source.seek(size - limit)
+            shutil.copyfileobj(source, target)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        copy.unlink(missing_ok=True)
     os.truncate(log, 0)
 
 

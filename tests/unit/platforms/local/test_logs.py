@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 
 from changeover.platforms.local.logs import bound, keep_bounded, prune
 
@@ -18,6 +19,18 @@ def test_a_log_over_the_limit_is_emptied_and_its_end_is_kept(tmp_path: Path) -> 
         writer.write(b"goes on\n")
     assert log.read_bytes() == b"goes on\n"
     assert (tmp_path / "log.1").read_bytes() == b"the end\n"
+
+
+def test_a_log_that_fills_the_disk_is_emptied_without_a_copy(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * 100)
+    soft, hard = getrlimit(RLIMIT_FSIZE)
+    setrlimit(RLIMIT_FSIZE, (4, hard))  # no file of this process can be larger
+    try:
+        bound(log, 8)
+    finally:
+        setrlimit(RLIMIT_FSIZE, (soft, hard))
+    assert [(file.name, file.stat().st_size) for file in tmp_path.iterdir()] == [("log", 0)]
 
 
 def test_a_log_within_the_limit_is_left_alone(tmp_path: Path) -> None:
