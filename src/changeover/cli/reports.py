@@ -79,10 +79,10 @@ async def report_rolled(
     if not rows:
         output.note("No report was written: no tier was rolled.")
         return True
-    if any(is_growing(path) for path in (journal.folder / LEDGERS).glob("*.jsonl")):
-        await asyncio.sleep(_FLUSHED)
-        output.note("A probe still sends. `changeover show ID --html FILE` after its end includes its last requests.")
     try:
+        if any(is_growing(path) for path in (journal.folder / LEDGERS).glob("*.jsonl")):
+            await asyncio.sleep(_FLUSHED)
+            output.note("A probe still sends. After its end, `changeover show ID --html FILE` includes all requests.")
         report = rollouts_report(journal, rows)
         write_files(report, page, markdown)
     except (ChangeoverError, OSError) as error:
