@@ -55,7 +55,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
             "doctor", "Find what would break requests in a roll on Google Cloud, with the command that cures each."
         ),
         "audit": Entry("audit", "Find from configuration alone where a rollout would cut a request."),
-        "serve": Entry("serve", "Serve the metrics of chains over HTTP, for Prometheus: /metrics."),
+        "serve": Entry("serve", "Serve the page of chains over HTTP, and their metrics for Prometheus: /metrics."),
         "receive": Entry("receive", "Receive uploads: IETF resumable, tus, in parts, by Content-Range and plain."),
         "relay": Entry("relay", "Relay requests to the upstream."),
         "agent": Entry("agent", "Answer for the software of a tier on this machine: readiness, lame duck, counts."),

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from changeover.web.access import Access
 from changeover.web.metrics import routes as metrics
+from changeover.web.page import routes as pages
 from changeover.web.site import Site
 
 
@@ -31,7 +32,8 @@ def create_app(site: Site) -> Starlette:
 
 
 def _routes(site: Site) -> Sequence[BaseRoute]:
-    return [Route("/healthz", _healthz), *metrics.routes(site)]
+    page = [] if site.sources is None else pages.routes(site, site.sources)
+    return [Route("/healthz", _healthz), *metrics.routes(site), *page]
 
 
 async def _healthz(_: Request) -> PlainTextResponse:

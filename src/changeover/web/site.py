@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from changeover.web.sources import Sources
+
 
 @dataclass(frozen=True)
 class Site:
@@ -22,3 +24,5 @@ class Site:
     token: str | None = None
     prefix: str = ""
     hosts: frozenset[str] = frozenset()
+    sources: Sources | None = None
+    """What the page reads and acts by; None: the site has no page."""

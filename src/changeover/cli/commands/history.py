@@ -46,6 +46,35 @@ def show(
     run_synchronous(json, lambda output: _show(output, number, state, html, ledger))
 
 
+def history_data(state: Path) -> dict[str, Any]:
+    """The object of `history --json`. Raises ChangeoverError."""
+    with contextlib.closing(stored_journal(state)) as journal:
+        rows, requests = journal.rollouts(), journal.requests()
+        deaths = _deaths(journal, rows)
+        return {"rollouts": [_rollout_data(rolled_before(journal, row), requests, deaths[row.id]) for row in rows]}
+
+
+def show_data(state: Path, number: int) -> dict[str, Any]:
+    """The object of `show --json`. Raises ChangeoverError."""
+    with contextlib.closing(stored_journal(state)) as journal:
+        return _shown(journal, _row(journal, number))
+
+
+def _row(journal: Journal, number: int) -> RolloutRow:
+    row = next((row for row in journal.rollouts() if row.id == number), None)
+    if row is None:
+        raise fail(f"no rollout {number}", next="`changeover history` lists them.")
+    return row
+
+
+def _shown(journal: Journal, row: RolloutRow) -> dict[str, Any]:
+    deaths = _deaths(journal, journal.rollouts())[row.id]
+    return {
+        "rollout": _rollout_data(rolled_before(journal, row), journal.requests(), deaths),
+        "log": [asdict(line) for line in journal.log(row.id)],
+    }
+
+
 def _history(output: Output, state: Path) -> int:
     with contextlib.closing(stored_journal(state)) as journal:
         rows, requests = journal.rollouts(), journal.requests()
@@ -78,17 +107,12 @@ def _show(output: Output, number: int, state: Path, html: Path | None, ledgers: 
     if ledgers and html is None:
         raise fail("--ledger needs --html: the log has no requests")
     with contextlib.closing(stored_journal(state)) as journal:
-        row = next((row for row in journal.rollouts() if row.id == number), None)
-        if row is None:
-            raise fail(f"no rollout {number}", next="`changeover history` lists them.")
-        lines, requests = journal.log(number), journal.requests()
-        deaths = _deaths(journal, journal.rollouts())[number]
-        past = rolled_before(journal, row)
+        row = _row(journal, number)
+        data, lines = _shown(journal, row), journal.log(number)
         if html is not None:
             from changeover.cli import reports  # here: nothing else of this command needs the readers of chain files
 
             report = reports.rollouts_report(journal, [row], ledgers)
-    data = {"rollout": _rollout_data(past, requests, deaths), "log": [asdict(line) for line in lines]}
     if html is not None:
         reports.write_page(report, html)
         output.result({**data, "report": str(html)}, reports.in_words(report, html))

@@ -1,6 +1,7 @@
-"""`changeover serve`: metrics of chains for Prometheus, over HTTP.
+"""`changeover serve`: the page of chains, and their metrics for Prometheus, over HTTP.
 
-It works beside any controller and changes no chain by itself. Refuses a token that others can read, or that is short.
+It works beside any controller and changes no chain by itself: an action of the page is a command of its own. Refuses a
+token that others can read, or that is short.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def serve(
         typer.Option(help="File with the token that actions need. Without it, nothing can be changed."),
     ] = None,
 ) -> None:
-    """Serve the metrics of chains over HTTP, for Prometheus: /metrics.
+    """Serve the page of chains over HTTP, and their metrics for Prometheus: /metrics.
 
     It reads state folders, whichever process works on a chain, and also before `up` and after `down`. A request by
     another Host than an IP address, localhost or a --host is refused. SIGTERM ends it.
@@ -55,11 +56,12 @@ def serve(
 
     async def work(output: Output) -> int:
         require("uvicorn", "`changeover serve`")
-        from changeover.web import server  # here: it needs an extra
+        from changeover.cli.page_sources import SOURCES  # here: they need an extra, and most of the start
+        from changeover.web import server
 
         states = list(dict.fromkeys(one.absolute() for one in state or [STATE]))
         token = None if token_file is None else read_token(token_file)
-        site = Site(states, token, path_prefix.rstrip("/"), frozenset(name.lower() for name in host or ()))
+        site = Site(states, token, path_prefix.rstrip("/"), frozenset(name.lower() for name in host or ()), SOURCES)
         for one in states:
             if not (one / "journal.db").exists():
                 output.note(f"{one} has no journal yet: its chain is served once it has one.")
@@ -72,7 +74,7 @@ def serve(
 def _announce(output: Output, site: Site) -> Callable[[str, int], None]:
     def announce(host: str, port: int) -> None:
         name = f"[{host}]" if ":" in host else host
-        output.note(f"Serving http://{name}:{port}{site.prefix}/metrics")
+        output.note(f"Serving http://{name}:{port}{site.prefix}/ and {site.prefix}/metrics")
 
     return announce
 

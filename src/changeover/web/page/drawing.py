@@ -1,0 +1,117 @@
+"""Geometry of the page's pictures, in units of their viewBox: the timeline of a rollout, the chart of a guard.
+
+Pure: a template writes the SVG. Refuses to tell anything by colour alone: each kind of phase has its own shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from changeover.web.page.snapshot import GuardSamples
+from changeover.web.page.view import Mark, RolloutView
+
+WIDTH = 1000
+LEFT, RIGHT, TOP, BOTTOM = 150, 10, 18, 26
+"""Margins: of the names, and of the numbers of the axis."""
+_TALL, _SHORT, _ROWS_HEIGHT = 22, 4, 880
+"""Heights of a row: most, least, and of all rows together, as long as none is below the least."""
+NAMED = 11
+"""Height from which a row has the room for its name."""
+KINDS = {
+    "creating": "starts",
+    "warming": "starts",
+    "ready": "starts",
+    "admitted": "serves",
+    "leaving": "leaves",
+    "draining": "leaves",
+    "drained": "stops",
+    "stopping": "stops",
+    "failed": "fails",
+}
+"""Phase -> how its bar is drawn."""
+_TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
+
+
+@dataclass(frozen=True)
+class Bar:
+    x: float
+    width: float
+    phase: str
+    kind: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """The bars of one instance. `fresh`: the rollout created it."""
+
+    name: str
+    fresh: bool
+    y: float
+    bars: Sequence[Bar]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """`ticks`: x and seconds. `marks`: x and what happened there. `named`: a row has the room for its name."""
+
+    height: float
+    row: float
+    named: bool
+    lines: Sequence[Line]
+    ticks: Sequence[tuple[float, int]]
+    marks: Sequence[tuple[float, Mark]]
+
+
+def timeline(rollout: RolloutView) -> Timeline:
+    seconds = max(rollout.seconds, 0.001)
+    row = max(_SHORT, min(_TALL, _ROWS_HEIGHT / max(1, len(rollout.rows))))
+
+    def x(at: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * min(max(at / seconds, 0.0), 1.0), 1)
+
+    lines = []
+    for number, one in enumerate(rollout.rows):
+        bars = [
+            Bar(
+                x(s.start),
+                max(1.0, round(x(s.end) - x(s.start), 1)),
+                s.phase,
+                KINDS.get(s.phase, "stops"),
+                s.end - s.start,
+            )
+            for s in one.spans
+        ]
+        lines.append(Line(one.name, one.side == "new", TOP + number * row, bars))
+    step = next((tick for tick in _TICKS if seconds / tick <= 8), _TICKS[-1])
+    ticks = [(x(at), at) for at in range(0, int(seconds) + 1, step)][:60]
+    height = TOP + len(rollout.rows) * row + BOTTOM
+    return Timeline(height, row, row >= NAMED, lines, ticks, [(x(mark.at), mark) for mark in rollout.marks])
+
+
+@dataclass(frozen=True)
+class Chart:
+    """`points`: of the line, as SVG has them. `limit`: y of the threshold; None: it is unknown."""
+
+    points: str
+    limit: float | None
+    last: float
+
+
+CHART_WIDTH, CHART_HEIGHT = 300, 80
+
+
+def chart(guard: GuardSamples) -> Chart:
+    """The newest sample is at the right edge."""
+    times, values = [at for at, _ in guard.samples], [value for _, value in guard.samples]
+    top = max([*values, guard.threshold or 0.0]) * 1.15 or 1.0
+    span = max(times[-1] - times[0], 1.0)
+
+    def y(value: float) -> float:
+        return round(CHART_HEIGHT * (1 - max(value, 0.0) / top), 1)
+
+    points = [f"{round(CHART_WIDTH * (1 - (times[-1] - at) / span), 1)},{y(value)}" for at, value in guard.samples]
+    if len(points) == 1:
+        points.insert(0, f"0,{y(values[0])}")
+    return Chart(" ".join(points), None if guard.threshold is None else y(guard.threshold), values[-1])

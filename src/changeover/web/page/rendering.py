@@ -1,0 +1,113 @@
+"""The page as HTML: regions, which the script replaces one by one as they change, and the frame around them.
+
+Jinja2 with escaping on and strict names. Refuses inline script and inline style: the site's CSP has neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from changeover.model.units import human_bytes, human_seconds
+from changeover.web.page import drawing
+from changeover.web.page.view import ChainView, RolloutView, Sentence
+from changeover.web.page.words import LANGUAGES
+
+REGIONS = ("head", "chain", "rollout", "actions", "history")
+"""In the order of the page. Each is a template."""
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def span(seconds: float | None) -> str:
+    """A duration that changes while it is looked at: whole seconds from 10 s on."""
+    if seconds is None:
+        return "-"
+    return human_seconds(round(seconds) if seconds >= 10 else round(seconds, 1))
+
+
+def utc(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+_ENVIRONMENT.filters.update(span=span, utc=utc, size=human_bytes)
+
+
+def text(lang: str, key: str, **facts: Any) -> str:
+    """A text of `words`. Durations among the facts are in seconds."""
+    shown = {name: span(value) if name in ("left", "time", "least") else value for name, value in facts.items()}
+    return LANGUAGES[lang][key].format(**shown)
+
+
+def regions(view: ChainView, rollout: RolloutView | None, lang: str, root: str, *, acts: bool) -> Mapping[str, str]:
+    """The HTML of each region. `acts`: the site has a token. `root`: the path of the site."""
+    facts = {
+        "view": view,
+        "rollout": rollout,
+        "timeline": None if rollout is None else drawing.timeline(rollout),
+        "charts": [(guard, drawing.chart(guard)) for guard in view.guards],
+        "drawing": drawing,
+        "acts": acts,
+        "root": root,
+        "lang": lang,
+        "t": lambda key, **more: text(lang, key, **more),
+        "sentence": lambda one: _sentence(lang, one),
+    }
+    return {name: _ENVIRONMENT.get_template(f"{name}.html").render(facts) for name in REGIONS}
+
+
+def page(
+    view: ChainView,
+    parts: Mapping[str, str],
+    chains: Sequence[tuple[int, str]],
+    lang: str,
+    root: str,
+    rollout: int | None,
+) -> str:
+    """The whole page of one chain. `chains`: number and name of each one of the site. `rollout`: a past one to show."""
+    return _ENVIRONMENT.get_template("page.html").render(
+        view=view,
+        parts=parts,
+        chains=chains,
+        lang=lang,
+        root=root,
+        rollout=rollout,
+        t=lambda key, **more: text(lang, key, **more),
+    )
+
+
+def plan_sentences(plan: Mapping[str, Any], to: str, lang: str) -> Sequence[str]:
+    """What a roll would do, from the object of `plan --json`."""
+    if not plan["tiers"]:
+        return [text(lang, "plan_nothing", to=to)]
+    found = []
+    for one in plan["tiers"]:
+        facts = {"tier": one["tier"], "source": one["from"], "to": one["to"], "strategy": one["strategy"]}
+        found.append(text(lang, "plan_tier", instances=one["max_instances"], **facts))
+        found += one["waits_for"]
+    if plan["seconds"] is None:
+        found.append(text(lang, "plan_open", least=plan["lower_bound_seconds"]))
+    else:
+        found.append(text(lang, "plan_time", time=plan["seconds"], least=plan["lower_bound_seconds"]))
+    cut = plan["uploads_cut"]
+    found.append(text(lang, "plan_cut", number=cut) if cut else text(lang, "plan_no_cut"))
+    if unknown := plan["instances_without_counts"]:
+        found.append(text(lang, "plan_unknown", names=", ".join(map(str, unknown))))
+    return found
+
+
+def _sentence(lang: str, one: Sentence) -> str:
+    unknown = LANGUAGES[lang]["unknown"]
+    return text(
+        lang, one.key, **{name: unknown if v is None and name != "left" else v for name, v in one.facts.items()}
+    )

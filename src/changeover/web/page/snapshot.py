@@ -1,0 +1,162 @@
+"""What is read of one chain for one look at it, at most once a second however many clients look.
+
+A chain that cannot be read gives a snapshot with a fault: the page shows the fault, and never old numbers as new ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+
+from changeover import chain_files
+from changeover.engine.figures import Figures, read_figures
+from changeover.engine.journal.reading import JournalReader
+from changeover.engine.runtime import rollout_settings
+from changeover.kit.clock import Clock
+from changeover.model.chain import Tier
+from changeover.model.errors import ChangeoverError
+from changeover.rollout.tier import context
+from changeover.rollout.tier.actions import TierStatus, status_of
+from changeover.rollout.tier.state import Failed, Holding, Paused, Stepping, TierState, Undoing
+from changeover.web.sources import Data, Sources
+
+JOURNAL = "journal.db"
+"""In the state folder. A snapshot of a folder without one opens nothing: to open a journal creates it."""
+AGE = 1.0
+"""Seconds for which one snapshot answers every client."""
+SAMPLES = 600
+"""Samples of a guard's condition that are kept: ten minutes while a client looks."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """Where a tier's rollout is. `reason`: why it is paused, goes back or failed, or the step that hooks allow.
+
+    `steps`: those of a canary, in words. `step`: the one that it is at. `left`: seconds until time alone ends it.
+    """
+
+    status: TierStatus
+    reason: str = ""
+    awaits_hooks: bool = False
+    steps: Sequence[str] = ()
+    step: int | None = None
+    left: float | None = None
+
+
+@dataclass(frozen=True)
+class GuardSamples:
+    """Values of one condition of a guard, in its unit, with their times; and what it allows at most."""
+
+    tier: str
+    condition: str
+    samples: Sequence[tuple[float, float]]
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One chain at one moment. `status`, `rollouts`: as `status --json` and `history --json` have them."""
+
+    at: float
+    status: Data
+    rollouts: Sequence[Data] = ()
+    courses: Mapping[str, Course] = field(default_factory=dict)
+    """By tier."""
+    templates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By tier, as the chain file names them."""
+    guards: Sequence[GuardSamples] = ()
+    probed: Mapping[str, float] = field(default_factory=dict)
+    """Requests of probes by outcome, since the journal's beginning; empty where none ran."""
+    fault: str = ""
+    """Why the chain could not be read; everything else is then empty."""
+
+
+class ChainReader:
+    """Reads one state folder."""
+
+    def __init__(self, folder: Path, sources: Sources) -> None:
+        self.folder = folder
+        self._sources = sources
+        self._last: tuple[float, Snapshot] | None = None
+        self._reading = asyncio.Lock()
+        self._guards: dict[tuple[str, str], deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=SAMPLES))
+
+    async def take(self) -> Snapshot:
+        """The chain as it is, AGE old at most."""
+        async with self._reading:
+            if self._last is None or time.monotonic() - self._last[0] >= AGE:
+                self._last = (time.monotonic(), await self._read())
+            return self._last[1]
+
+    async def show(self, rollout: int) -> Data:
+        """One rollout and its log, as `show --json` prints them. Raises ChangeoverError."""
+        return await asyncio.to_thread(self._sources.show, self.folder, rollout)
+
+    async def _read(self) -> Snapshot:
+        try:
+            status = await self._sources.status(self.folder)
+            if not (self.folder / JOURNAL).exists():
+                return Snapshot(time.time(), status)
+            return await asyncio.to_thread(self._snapshot, status)
+        except (ChangeoverError, OSError, sqlite3.Error) as error:
+            return Snapshot(time.time(), {}, fault=str(error))
+
+    def _snapshot(self, status: Data) -> Snapshot:
+        rollouts = self._sources.history(self.folder)["rollouts"]
+        copy = self.folder / chain_files.COPY
+        tiers = chain_files.read_chain(copy, stored=True)[0].chain.tiers if copy.exists() else ()
+        with contextlib.closing(JournalReader(self.folder / JOURNAL)) as journal:
+            now = Clock(not_before=journal.latest()).now()  # the controllers' clock, which never goes back
+            found = {tier.name: journal.tier(tier.name) for tier in tiers}
+        figures = read_figures(self.folder, now)
+        return Snapshot(
+            now,
+            status,
+            rollouts,
+            {tier.name: course(tier, state, now) for tier in tiers if (state := found[tier.name]) is not None},
+            {tier.name: list(tier.templates) for tier in tiers},
+            self._guard_samples(figures, now),
+            _probed(figures),
+        )
+
+    def _guard_samples(self, figures: Figures, now: float) -> Sequence[GuardSamples]:
+        found = []
+        for (name, labels), value in sorted(figures.measured.items()):
+            if name == "guard_value" and len(labels) == 2:
+                tier, condition = labels
+                samples = self._guards[tier, condition]
+                samples.append((now, value))
+                limit = figures.measured.get(("guard_threshold", labels))
+                found.append(GuardSamples(tier, condition, tuple(samples), limit))
+        return found
+
+
+def course(tier: Tier, state: TierState, now: float) -> Course:
+    """Where a rollout is, by the journal's state of its tier."""
+    settings = rollout_settings(tier, weighed=False)
+    position, awaits = state.position, state.awaiting
+    reason = state.state.reason if isinstance(state.state, Paused | Undoing | Failed) else ""
+    left = context.step_ends(settings, state) - now
+    return Course(
+        status_of(state.state),
+        reason or (awaits.step if awaits else ""),
+        awaits is not None,
+        [str(step) for step in settings.steps] if context.canary_step(settings, state) else (),
+        position.step if isinstance(position, Stepping | Holding) else None,
+        max(0.0, left) if isfinite(left) and not state.stopped else None,
+    )
+
+
+def _probed(figures: Figures) -> Mapping[str, float]:
+    found: dict[str, float] = defaultdict(float)
+    for (name, labels), value in figures.counts.items():
+        if name == "probe_requests_total" and len(labels) == 2:
+            found[labels[1]] += value
+    return dict(found)

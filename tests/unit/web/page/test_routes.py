@@ -1,0 +1,206 @@
+"""The page's API and its actions: what is refused runs no command, and what is done is a command in its own words."""
+
+from __future__ import annotations
+
+import asyncio
+import string
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+from starlette.applications import Starlette
+from starlette.routing import Route
+from tests.unit.cli.standing import StandingChain, standing_chain
+from tests.unit.web.asked import ask
+
+from changeover.cli import page_sources
+from changeover.engine.figures import FiguresStore
+from changeover.engine.journal.records import LogLine
+from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.phases import Phase
+from changeover.rollout.tier.state import Paused, Rolling, Rollout, TierState
+from changeover.web.app import create_app
+from changeover.web.page import openapi
+from changeover.web.page.routes import routes
+from changeover.web.page.words import CHINESE, ENGLISH, language
+from changeover.web.site import Site
+from changeover.web.sources import Data, Done, Sources
+
+TOKEN = "0123456789abcdef"
+BEARER = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+
+ran: list[Sequence[str]] = []
+
+
+async def run(_: Path, words: Sequence[str]) -> Done:
+    ran.append(words)
+    return Done(0, 7, {"tier": "runtime", "action": words[0], "answer": "yes"})
+
+
+async def status(state: Path) -> Data:
+    return await page_sources.status(state)
+
+
+SOURCES = Sources(status, page_sources.SOURCES.history, page_sources.SOURCES.show, run)
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> StandingChain:
+    """The runtime is being rolled, and is paused; a request broke."""
+    ran.clear()
+    standing = standing_chain(tmp_path)
+    with standing.controlled("roll") as journal:
+        now = time.time()
+        row = journal.begin_rollout(now - 100, "runtime", "v1", "v2")
+        state = TierState("v2", Paused("an operator asked for it", Rolling(Rollout("v1"))))
+        lines = [
+            LogLine("command", "create instance: template v2", "runtime-v2-3"),
+            LogLine("phase", "creating -> warming: became ready", "runtime-v2-3"),
+            LogLine("interruption", "2 requests <broke>", ""),
+        ]
+        member = Member("runtime-v2-3", "v2", 3, Phase.WARMING, {Phase.WARMING: now})
+        journal.write_step(now - 40, "runtime", state, [member], lines)
+        assert row.id == 1
+    return standing
+
+
+def site(chain: StandingChain, token: str | None = TOKEN, prefix: str = "") -> Starlette:
+    return create_app(Site([chain.state], token, prefix, sources=SOURCES))
+
+
+def test_the_api_says_what_status_says_and_what_happened(chain: StandingChain) -> None:
+    data: Any = ask(site(chain), "GET", "/api/chains/1").json()
+    said = chain.run("status", "--json").json
+    assert (data["name"], data["state"]) == (said["chain"], said["state"])
+    assert [(tier["name"], tier["serving"], tier["size"]) for tier in data["tiers"]] == [
+        (tier["name"], tier["serving"], tier["size"]) for tier in said["tiers"]
+    ]
+    assert data["history"] == list(reversed(chain.run("history", "--json").json["rollouts"]))
+    rollout: Any = ask(site(chain), "GET", "/api/chains/1/rollouts/1").json()
+    (row,) = rollout["rows"]
+    assert (row["name"], row["side"], [span["phase"] for span in row["spans"]]) == (
+        "runtime-v2-3",
+        "new",
+        ["creating", "warming"],
+    )
+    assert rollout["marks"][0]["at"] == pytest.approx(60, abs=1)
+
+
+def test_without_a_controller_the_page_says_so_and_what_continues_the_rollout(chain: StandingChain) -> None:
+    page = ask(site(chain), "GET", "/chains/1").text
+    assert "No controller works on the rollout of runtime" in page
+    assert "2 requests &lt;broke&gt;" in page
+    assert "<broke>" not in page
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_page_has_no_inline_script_or_style_and_stays_below_its_prefix(chain: StandingChain, lang: str) -> None:
+    page = ask(site(chain, prefix="/co"), "GET", f"/co/chains/1?lang={lang}").text
+    assert f'<html lang="{lang}">' in page
+    assert "style=" not in page
+    assert "<script>" not in page
+    assert 'href="/co/static/page.css"' in page
+    assert 'src="/co/static/page.js"' in page
+    assert 'href="/chains' not in page
+
+
+def test_a_lost_request_of_a_probe_is_shown(chain: StandingChain) -> None:
+    FiguresStore(chain.state).add(
+        {("probe_requests_total", ("get", "ok")): 10, ("probe_requests_total", ("get", "lost")): 1}
+    )
+    assert "1 of 11 requests broke: 1 lost" in ask(site(chain), "GET", "/chains/1").text
+
+
+def test_an_action_runs_its_command(chain: StandingChain) -> None:
+    assert ask(site(chain), "POST", "/api/chains/1/actions/promote-full", BEARER, b'{"tier": "runtime"}').is_success
+    assert ask(site(chain), "POST", "/api/chains/1/actions/resume", BEARER, b"{}").is_success
+    assert ran == [["promote", "--full", "runtime"], ["resume"]]
+
+
+REFUSED: dict[str, tuple[str, dict[str, str], bytes, int]] = {
+    "no token": ("actions/pause", {"Content-Type": "application/json"}, b'{"tier": "runtime"}', 401),
+    "a wrong token": ("actions/pause", {**BEARER, "Authorization": "Bearer no"}, b'{"tier": "runtime"}', 401),
+    "a foreign origin": ("actions/pause", {**BEARER, "Origin": "https://evil.example"}, b'{"tier": "runtime"}', 403),
+    "a form": ("actions/pause", {**BEARER, "Content-Type": "text/plain"}, b'{"tier": "runtime"}', 415),
+    "a long body": ("actions/pause", BEARER, b" " * 70_000, 413),
+    "no JSON": ("actions/pause", BEARER, b"{", 400),
+    "deep JSON": ("actions/pause", BEARER, b"[" * 60_000, 400),
+    "no object": ("actions/pause", BEARER, b"[]", 422),
+    "an option for a tier": ("actions/pause", BEARER, b'{"tier": "--file=/etc/passwd"}', 422),
+    "an unknown tier": ("actions/abort", BEARER, b'{"tier": "../runtime"}', 422),
+    "an unknown action": ("actions/down", BEARER, b'{"tier": "runtime"}', 404),
+    "an unknown template": ("plan", BEARER, b'{"tier": "runtime", "to": "--all"}', 422),
+    "a roll without a plan": ("actions/roll", BEARER, b'{"tier": "runtime"}', 422),
+    "an option for a plan": ("actions/roll", BEARER, b'{"plan": "--all"}', 422),
+    "a path for a plan": ("actions/roll", BEARER, b'{"plan": "../x"}', 422),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_runs_nothing(chain: StandingChain, case: str) -> None:
+    path, headers, body, status_code = REFUSED[case]
+    assert ask(site(chain), "POST", f"/api/chains/1/{path}", headers, body).status_code == status_code
+    assert ran == []
+
+
+def test_a_site_without_a_token_refuses_every_action(chain: StandingChain) -> None:
+    read_only = site(chain, token=None)
+    assert ask(read_only, "POST", "/api/chains/1/actions/pause", BEARER, b'{"tier": "runtime"}').status_code == 403
+    assert "This page is read-only" in ask(read_only, "GET", "/chains/1").text
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/chains/0", "/api/chains/2", "/chains/2", "/static/../routes.py", "/static/%2e%2e/routes.py"]
+)
+def test_there_is_nothing_beside_the_site(chain: StandingChain, path: str) -> None:
+    assert ask(site(chain), "GET", path).status_code == 404
+
+
+def test_the_description_is_valid_and_has_every_route_of_the_api() -> None:
+    validate(dict(openapi.DOCUMENT))
+    had = {
+        (route.path.replace(":int", "").replace(":str", ""), method.lower())
+        for route in routes(Site([]), SOURCES)
+        if isinstance(route, Route) and route.path.startswith("/api")
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    assert had == {(path, method) for path, methods in openapi.DOCUMENT["paths"].items() for method in methods}
+
+
+def test_both_languages_say_the_same() -> None:
+    def facts(text: str) -> set[str]:
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+    assert {key: facts(text) for key, text in ENGLISH.items()} == {key: facts(text) for key, text in CHINESE.items()}
+
+
+@pytest.mark.parametrize(
+    ("asked", "accepted", "is_"), [("zh", "en", "zh"), (None, "fr, zh-CN;q=0.8, en", "zh"), ("xx", "", "en")]
+)
+def test_the_language_is_that_of_the_url_or_of_the_browser(asked: str | None, accepted: str, is_: str) -> None:
+    assert language(asked, accepted) == is_
+
+
+def test_an_event_has_the_regions_and_an_id(chain: StandingChain) -> None:
+    async def first() -> str:
+        found = b""
+        endpoint = next(r for r in routes(Site([chain.state]), SOURCES) if getattr(r, "path", "").endswith("/events"))
+        assert isinstance(endpoint, Route)
+        from starlette.requests import Request
+
+        scope = {"type": "http", "path_params": {"chain": 1}, "query_string": b"", "headers": []}
+        response: Any = await endpoint.endpoint(Request(scope))
+        async for part in response.body_iterator:
+            found += part
+            if b"event:" in found:
+                break
+        return found.decode()
+
+    text = asyncio.run(first())
+    assert text.startswith("retry: ")
+    assert "\nid: " in f"\n{text}"
+    assert "event: regions\n" in text
