@@ -45,11 +45,11 @@ async def run(state: Path, words: Sequence[str]) -> Done:
             return Done(None, process.pid, {})
         out.seek(0)
         progress.seek(0)
-        written, said = out.read(), progress.read().decode(errors="replace").strip()
+        written, printed = out.read(), progress.read().decode(errors="replace").strip()
     try:
         data = json.loads(written)
     except ValueError:  # such as the usage of a command, which is no object
-        what = said.splitlines()[-1] if said else f"the command has ended with exit code {code}"
+        what = printed.splitlines()[-1] if printed else f"the command has ended with exit code {code}"
         data = {"error": [{"what": what, "where": "", "state": "", "next": ""}], "exit_code": code}
     return Done(code, process.pid, data)
 

@@ -16,7 +16,7 @@ Data = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a command. `exit_code` None: it still works, as process `pid`."""
+    """The outcome of a command. `exit_code` None: it still works, as process `pid`."""
 
     exit_code: int | None
     pid: int
