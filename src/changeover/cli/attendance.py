@@ -18,6 +18,7 @@ from changeover.engine.keeper.health import unfinished
 from changeover.engine.release.outcome import Released
 from changeover.kit.user import current_user
 from changeover.model.errors import ChangeoverError, fail
+from changeover.platforms.local.logs import bounded
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Action, TierStatus, status_of
 
@@ -52,7 +53,13 @@ async def stay(
     work: Coroutine[Any, Any, Released], journal: Journal, timeout: float | None = None, exit_when_paused: bool = False
 ) -> Released:
     """The outcome of `work`, which controls the rollout. Raises ChangeoverError with code 5 if the command leaves."""
-    task = asyncio.ensure_future(work)
+    async with bounded(journal.folder):
+        return await _outcome(asyncio.ensure_future(work), journal, timeout, exit_when_paused)
+
+
+async def _outcome(
+    task: asyncio.Future[Released], journal: Journal, timeout: float | None, exit_when_paused: bool
+) -> Released:
     started = time.monotonic()
     try:
         while not (await asyncio.wait({task}, timeout=_LOOK))[0]:

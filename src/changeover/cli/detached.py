@@ -15,16 +15,15 @@ from changeover.cli import exits
 from changeover.cli.chains import not_up
 from changeover.cli.rendering.output import Output
 from changeover.model.errors import fail
+from changeover.platforms.local.logs import DETACHED
 
-LOG = "roll.log"
-"""Output of the last detached command, in the state folder."""
 _LOOK = 0.05
 """Seconds between two looks whether the rollout has begun: the operator waits for it."""
 
 
 async def in_background(output: Output, words: Sequence[str], state: Path) -> int:
     """Start `changeover WORDS`, and return when it controls a rollout. If it ends before, so does this command."""
-    log = state / LOG
+    log = state / DETACHED
     if not (state / "journal.db").exists():
         raise not_up(state)
     process = _spawn(words, log)
@@ -50,7 +49,8 @@ async def in_background(output: Output, words: Sequence[str], state: Path) -> in
 
 
 def _spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target:
+    log.with_name(f"{log.name}.1").unlink(missing_ok=True)
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "wb") as target:
         return subprocess.Popen(
             [sys.executable, "-m", "changeover", *words],
             stdin=subprocess.DEVNULL,

@@ -83,3 +83,18 @@ def test_at_the_timeout_the_controller_is_asked_to_pause(chain: StandingChain, m
     assert "did not end within 0.01 s" in str(left.value)
     assert (request.tier, request.action) == ("runtime", "pause")
     assert request.requested_by.endswith("(--timeout)")
+
+
+def test_a_command_bounds_the_logs_while_it_stays(chain: StandingChain) -> None:
+    log = chain.state / "roll.log"
+    log.write_bytes(b"x" * 20_000_000)
+
+    async def work() -> Released:
+        async with asyncio.timeout(40):
+            while log.stat().st_size:
+                await asyncio.sleep(0.01)
+        return Released("completed", ())
+
+    with chain.controlled("roll") as journal:
+        roll(journal, ROLLING)
+        assert asyncio.run(stay(work(), journal)).outcome == "completed"

@@ -16,6 +16,7 @@ import typer
 
 from changeover import wiring
 from changeover.cli import exits
+from changeover.cli.attendance import stay
 from changeover.cli.chains import running
 from changeover.cli.commands.roll import roll_targets, show_rolled
 from changeover.cli.frame import run
@@ -150,7 +151,7 @@ async def _take_over(
         state = journal.tier(tier)
         if action is Action.RETRY and state is not None and state.retry_to is not None:
             _check_retry(found, tier, state.retry_to)
-        return show_rolled(output, await carry_on(found.runtime, journal, on_progress, action, user))
+        return show_rolled(output, await stay(carry_on(found.runtime, journal, on_progress, action, user), journal))
 
 
 async def _at_rest(output: Output, found: wiring.Wired, journal: Journal, tier: str, action: Action) -> int:

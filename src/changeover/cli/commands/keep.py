@@ -17,7 +17,7 @@ from changeover.cli.options.common import STATE, StateOption
 from changeover.cli.rendering.output import Output
 from changeover.engine.keeper.keeper import keep as keep_chain
 from changeover.model.errors import ChangeoverError
-from changeover.platforms.local.logs import keep_bounded
+from changeover.platforms.local.logs import bounded
 from changeover.ports import CannotStart, Unknown
 
 RETRY_AFTER = 1.0
@@ -31,11 +31,8 @@ def keep(state: StateOption = STATE) -> None:
 
 async def _keep(output: Output, state: Path) -> int:
     since = time.time()
-    bounding = asyncio.create_task(keep_bounded(state))
-    try:
+    async with bounded(state):
         return await _until_down(output, state, since)
-    finally:
-        bounding.cancel()
 
 
 async def _until_down(output: Output, state: Path, since: float) -> int:
