@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from changeover.audit.starts import Start, split, start
+from changeover.audit.starts import GUNICORN_OPTIONS, Start, split, start
 from changeover.conf.compose import ComposeFile
 from changeover.conf.dockerfile import DockerFile, Instruction
 from changeover.conf.document import Document
@@ -23,16 +23,20 @@ CONTAINERS = {"Dockerfile", "compose", "Kubernetes"}
 
 @dataclass(frozen=True)
 class Command:
-    """`manager` starts it: `systemd`, `supervisord` or one of CONTAINERS."""
+    """`manager` starts it: `systemd`, `supervisord` or one of CONTAINERS.
+
+    `options`: what its environment holds in GUNICORN_CMD_ARGS.
+    """
 
     object: str
     words: tuple[str, ...]
     place: Place
     manager: str
+    options: str | None = None
 
     @cached_property
     def start(self) -> Start:
-        return start(self.words)
+        return start(self.words if self.options is None else (f"{GUNICORN_OPTIONS}={self.options}", *self.words))
 
     @property
     def software(self) -> str | None:
@@ -54,7 +58,7 @@ def commands(documents: Sequence[Document]) -> Iterator[Command]:
                 name = PurePosixPath(one.file).name
                 for entry in one.entries:
                     if entry.key == "ExecStart" and (words := unit_words(entry.value)):
-                        yield Command(name, words, entry.place, "systemd")
+                        yield Command(name, words, entry.place, "systemd", _of_unit(one))
             case DockerFile():
                 yield from _of_image(one)
             case ComposeFile():
@@ -94,7 +98,40 @@ def _of_image(image: DockerFile) -> Iterator[Command]:
     main = command or entry
     if main is not None:
         words = tuple(word for one in (entry, command) if one is not None for word in _of_instruction(one))
-        yield Command(image.file, words, main.place, "Dockerfile")
+        yield Command(image.file, words, main.place, "Dockerfile", _image_options(image))
+
+
+def _image_options(image: DockerFile) -> str | None:
+    """`ENV NAME=VALUE …`, or the older `ENV NAME VALUE`."""
+    found = None
+    for one in image.last_stage:
+        if one.name == "ENV":
+            if old := re.fullmatch(rf"{GUNICORN_OPTIONS}[ \t]+(.*)", one.value, re.DOTALL):
+                found = old[1]
+            found = _assigned(_words(one.value)) or found
+    return found
+
+
+def _of_unit(unit: UnitFile) -> str | None:
+    given = [_assigned(_words(one.value)) for one in unit.entries if one.key == "Environment"]
+    return next((one for one in reversed(given) if one is not None), None)
+
+
+def _assigned(words: Sequence[str]) -> str | None:
+    """The value of the last `GUNICORN_CMD_ARGS=…`."""
+    name = f"{GUNICORN_OPTIONS}="
+    return next((one.removeprefix(name) for one in reversed(words) if one.startswith(name)), None)
+
+
+def _service_options(service: Map, built: DockerFile | None) -> str | None:
+    """A variable of a service overrides that of its image."""
+    given = service.get("environment")
+    found = None
+    if isinstance(given, Map):
+        found = given.text(GUNICORN_OPTIONS)
+    elif isinstance(given, Items):
+        found = _assigned([one.word for one in given.values if isinstance(one, Word)])
+    return found if found is not None or built is None else _image_options(built)
 
 
 def _of_instruction(one: Instruction) -> tuple[str, ...]:
@@ -111,7 +148,7 @@ def _of_service(name: str, service: Map, built: DockerFile | None) -> Iterator[C
     if given["entrypoint"] is None and entry is not None:
         given["entrypoint"] = _of_instruction(entry)
     words = (*(given["entrypoint"] or ()), *(given["command"] or ()))
-    yield Command(f"service {name}", words, service.keys[key], "compose")
+    yield Command(f"service {name}", words, service.keys[key], "compose", _service_options(service, built))
 
 
 def _given(node: Node | None) -> tuple[str, ...] | None:

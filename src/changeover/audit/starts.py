@@ -56,6 +56,8 @@ _HELPS |= {name: {"--version", "--help", "-h", "--check-config", "--print-config
 _SCRIPT = re.compile(r"\.(?:ba)?sh$|^\$|entrypoint$|/(?:start|run|serve)$")
 """What may start a server, although it names none."""
 _NAMES = {**_SOFTWARE, "fastapi": "uvicorn"}
+GUNICORN_OPTIONS = "GUNICORN_CMD_ARGS"
+"""The variable that holds more options of gunicorn (docs.gunicorn.org/en/stable/configure.html)."""
 _DEEPEST = 12
 
 
@@ -97,7 +99,7 @@ def start(words: Sequence[str], depth: int = 0) -> Start:
         return _opaque(words)
     name, rest = PurePosixPath(words[0]).name, tuple(words[1:])
     if re.fullmatch(r"\w+=.*", words[0], re.DOTALL):
-        return start(rest, depth + 1)
+        return _with_variable(words[0], start(rest, depth + 1))
     if name in _SOFTWARE:
         return Start(_SOFTWARE[name], rest)
     if name in _SHELLS:
@@ -107,6 +109,14 @@ def start(words: Sequence[str], depth: int = 0) -> Start:
     if name not in _WRAPPERS:
         return _opaque(words)
     return _of_wrapper(name, words, depth)
+
+
+def _with_variable(assignment: str, found: Start) -> Start:
+    """Options in GUNICORN_CMD_ARGS override the settings file, and the command line overrides them."""
+    name, _, value = assignment.partition("=")
+    if name != GUNICORN_OPTIONS or found.software != "gunicorn":
+        return found
+    return replace(found, arguments=(*(split(value) or (value,)), *found.arguments))
 
 
 def _opaque(words: Sequence[str]) -> Start:

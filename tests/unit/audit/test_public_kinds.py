@@ -134,3 +134,27 @@ resource "google_compute_backend_service" "web" {
 """
     found = audited({"main.tf": text})
     assert {one.finding.outcome for one in found.judged if one.rule.id == "HC01"} <= {Outcome.MET}
+
+
+OPTIONS = "--threads 10 --graceful-timeout 500"
+GUNICORN = 'CMD ["gunicorn", "app:app"]'
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"Dockerfile": f'FROM python:3.12\nENV A=1 GUNICORN_CMD_ARGS="{OPTIONS}"\n{GUNICORN}\n'},
+        {"Dockerfile": f"FROM python:3.12\nENV GUNICORN_CMD_ARGS {OPTIONS}\n{GUNICORN}\n"},
+        {"Dockerfile": f"FROM python:3.12\nCMD GUNICORN_CMD_ARGS='{OPTIONS}' gunicorn app:app\n"},
+        {"app.service": f'[Service]\nEnvironment="GUNICORN_CMD_ARGS={OPTIONS}"\nExecStart=/bin/gunicorn app:app\n'},
+        {"c.yml": f"services:\n  a:\n    command: gunicorn a:a\n    environment: {{GUNICORN_CMD_ARGS: '{OPTIONS}'}}\n"},
+        {"c.yml": f"services:\n  a:\n    command: gunicorn a:a\n    environment: ['GUNICORN_CMD_ARGS={OPTIONS}']\n"},
+    ],
+)
+def test_options_of_gunicorn_in_its_environment_are_read(files: dict[str, str]) -> None:
+    assert not {"APP01", "APP02"} & {name for _, _, name in violations(audited(files))}
+
+
+def test_an_option_of_the_command_line_overrides_that_of_the_environment() -> None:
+    text = f'FROM python:3.12\nENV GUNICORN_CMD_ARGS="{OPTIONS}"\nCMD ["gunicorn", "--graceful-timeout", "5", "a:a"]\n'
+    assert "APP01" in {name for _, _, name in violations(audited({"Dockerfile": text}))}
