@@ -76,11 +76,18 @@ def report_of_traffic(
 
 
 def ledgers_during(folder: Path, window: Window) -> list[Path]:
-    """The ledgers of a folder that have a row in that time, the oldest first. Raises ChangeoverError."""
-    found = []
-    for path in sorted(folder.glob("*.jsonl")):
-        if path.stat().st_mtime >= window[0]:
-            file = ledger_file(path)
-            if any(row.scheduled <= window[1] and row.finished >= window[0] for row in read_ledger(path, file.size)):
-                found.append(path)
-    return found
+    """The ledgers of a folder whose probes sent in that time, the oldest first. Raises ChangeoverError."""
+    return [path for path in sorted(folder.glob("*.jsonl")) if _sent_during(path, window)]
+
+
+def _sent_during(path: Path, window: Window) -> bool:
+    """Whether it has a row in that time; without an end, also whether its probe lived then, which may have sent."""
+    alive = path.stat().st_mtime
+    if alive < window[0]:
+        return False
+    file, began = ledger_file(path), alive
+    for row in read_ledger(path, file.size):
+        if row.scheduled <= window[1] and row.finished >= window[0]:
+            return True
+        began = min(began, row.scheduled)
+    return not file.ended and began <= window[1]

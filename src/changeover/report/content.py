@@ -36,6 +36,8 @@ class LedgerFile(_Part):
     """Kinds of request that the probe planned; None in a ledger of an older version, which does not say."""
     growing: bool
     """Whether a probe still wrote it: the outcome of its requests in flight was not known."""
+    ended: bool
+    """Whether the probe wrote its end. False with `growing` false: it was killed, and never knew that outcome."""
 
 
 class Moment(_Part):
@@ -217,6 +219,11 @@ class Report(_Part):
             found.append("The ledger does not say which kinds of request were planned.")
         if any(one.growing for one in self.requests.ledgers):
             found.append("The probe was still sending: the outcome of its requests in flight was not known yet.")
+        found += [
+            f"The probe was killed: ledger {one.name} has no end; the outcome of its requests in flight is not known."
+            for one in self.requests.ledgers
+            if not (one.ended or one.growing)
+        ]
         found += [f"Rollout {one.id} of tier {one.tier} is unfinished." for one in self.rollouts if one.ended is None]
         return tuple(found)
 

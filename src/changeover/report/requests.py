@@ -14,7 +14,7 @@ from pathlib import Path
 
 from changeover.model.errors import fail
 from changeover.probe.records.histogram import Histogram
-from changeover.probe.records.ledger import is_growing, planned_kinds, read_ledger
+from changeover.probe.records.ledger import has_ended, is_growing, planned_kinds, read_ledger
 from changeover.probe.records.row import LedgerRow, RequestKind
 from changeover.probe.records.tally import Tally, moving_tier
 from changeover.probe.verdict import KINDS, judge
@@ -38,6 +38,7 @@ def ledger_file(path: Path, size: int | None = None) -> LedgerFile:
 
     Without a `size` it ends after its last whole line, since a probe may be writing the next one.
     """
+    growing = is_growing(path)  # before its bytes are read: a probe that ends meanwhile was not killed
     try:
         with path.open("rb") as file:
             end = _last_line_end(path) if size is None else size
@@ -47,12 +48,14 @@ def ledger_file(path: Path, size: int | None = None) -> LedgerFile:
                 left -= len(piece)
     except OSError as error:
         raise fail(f"the ledger cannot be read: {error.strerror}", where=str(path)) from error
+    ended = has_ended(path, end - left)
     return LedgerFile(
         name=path.name,
         sha256=digest.hexdigest(),
         size=end - left,
         planned=planned_kinds(path),
-        growing=is_growing(path),
+        growing=growing and not ended,
+        ended=ended,
     )
 
 

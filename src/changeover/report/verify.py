@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from changeover.model.errors import fail
+from changeover.model.errors import ChangeoverError, fail
 from changeover.probe.records.ledger import read_ledger
 from changeover.report.content import FORMAT, CommandPart, LedgerFile, Report, Requests
 from changeover.report.page import DATA_END, DATA_START, render
@@ -45,8 +45,14 @@ def untrue(page: str, report: Report, ledgers: Sequence[Path]) -> list[str]:
     if report.requests is None:
         raise fail("the report has no requests, so no ledger can show whether it is true")
     found = list(_ledgers(report.requests, ledgers))
-    files = [(path, ledger_file(path, _size(report.requests, path))) for path in _in_order(report.requests, ledgers)]
-    counted = from_ledgers(files, (report.start, report.end))
+    try:
+        ordered = _in_order(report.requests, ledgers)
+        files = [(path, ledger_file(path, _size(report.requests, path))) for path in ordered]
+        counted = from_ledgers(files, (report.start, report.end))
+    except ChangeoverError as error:
+        if not found:
+            raise
+        return [*found, str(error)]  # a ledger that was changed, and cannot be counted
     if counted is None:
         return [*found, "The ledgers have no row."]
     found += _requests(report.requests, counted)
@@ -88,6 +94,9 @@ def _requests(mine: Requests, counted: Requests) -> Iterator[str]:
             yield f"The report's {name.replace('_', ' ')} are not those of the ledgers."
     if [one.planned for one in mine.ledgers] != [one.planned for one in counted.ledgers]:
         yield "The planned kinds of request are not those in the headers of the ledgers."
+    for one, other in zip(mine.ledgers, counted.ledgers, strict=False):
+        if one.ended != other.ended:
+            yield f"Ledger {other.name} {'has an' if other.ended else 'has no'} end, and the report says otherwise."
 
 
 def _command(command: CommandPart, files: Sequence[tuple[Path, LedgerFile]]) -> Iterator[str]:

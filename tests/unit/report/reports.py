@@ -69,6 +69,12 @@ def lost(at: float = 1010.0, **facts: object) -> LedgerRow:
     return row(**{**plain, "tier_state": {"moving": "runtime"}, **facts})
 
 
+def without_end(ledger: Path) -> Path:
+    """The ledger as a killed probe leaves it."""
+    ledger.write_text("".join(ledger.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
+    return ledger
+
+
 def ledger_of(folder: Path, rows: Iterable[LedgerRow], planned: Sequence[RequestKind] = ("get", "upload")) -> Path:
     path = folder / "ledger.jsonl"
     with Ledger(path, planned) as ledger:

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from tests.unit.probe.rows import row
-from tests.unit.report.reports import END, START, journal_of_a_roll, ledger_of, lost, report_of, rows_around
+from tests.unit.report.reports import (
+    END,
+    START,
+    journal_of_a_roll,
+    ledger_of,
+    lost,
+    report_of,
+    rows_around,
+    without_end,
+)
 
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import INTERRUPTION, LogLine
@@ -85,6 +95,34 @@ def test_a_probe_that_still_sends_proves_nothing_until_it_has_ended(journal: Jou
         gap = "The probe was still sending: the outcome of its requests in flight was not known yet."
         assert (report.conclusion, report.gaps) == ("unproved", (gap,))
     assert report_of(journal, [ledger.path]).conclusion == "clean"
+
+
+def test_a_probe_that_was_killed_proves_nothing(journal: Journal, tmp_path: Path) -> None:
+    report = report_of(journal, [without_end(ledger_of(tmp_path, rows_around()))])
+    gap = "The probe was killed: ledger ledger.jsonl has no end; the outcome of its requests in flight is not known."
+    assert (report.conclusion, report.gaps) == ("unproved", (gap,))
+
+
+def test_one_killed_probe_of_two_proves_nothing_although_it_left_no_row(journal: Journal, tmp_path: Path) -> None:
+    whole, killed = ledger_of(tmp_path / "ledgers", rows_around()), tmp_path / "ledgers" / "killed.jsonl"
+    killed.write_text("")
+    os.utime(killed, (START + 1, START + 1))  # when it last lived
+    found = ledgers_during(killed.parent, (START, END))
+    assert found == [killed, whole]
+    assert report_of(journal, found).conclusion == "unproved"
+
+
+@pytest.mark.parametrize(("lived_until", "taken"), [(START - 1, False), (START + 1, True), (END + 9, True)])
+def test_a_killed_probe_counts_if_it_lived_during_the_rollout(tmp_path: Path, lived_until: float, taken: bool) -> None:
+    rows = [one for one in rows_around() if one.finished < START]
+    ledger = without_end(ledger_of(tmp_path, rows))
+    os.utime(ledger, (lived_until, lived_until))
+    assert ledgers_during(tmp_path, (START, END)) == [ledger] * taken
+
+
+def test_a_probe_that_ended_before_the_rollout_does_not_count(tmp_path: Path) -> None:
+    ledger_of(tmp_path, [one for one in rows_around() if one.finished < START])
+    assert ledgers_during(tmp_path, (START, END)) == []
 
 
 def test_an_unfinished_rollout_proves_nothing(journal: Journal, tmp_path: Path) -> None:

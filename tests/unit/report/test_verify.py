@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.unit.report.reports import journal_of_a_roll, ledger_of, lost, report_of, rows_around
+from tests.unit.report.reports import journal_of_a_roll, ledger_of, lost, report_of, rows_around, without_end
 from typer.testing import CliRunner
 
 from changeover.cli.exits import COULD_NOT, DONE, ROLLED_BACK
@@ -81,6 +81,22 @@ def test_a_row_that_was_removed_is_found(report: Report, ledger: Path) -> None:
         encoding="utf-8",
     )
     assert verify(render(report), ledger)[0] == ROLLED_BACK
+
+
+def test_a_true_report_of_a_killed_probe_says_that_it_proves_nothing(journal: Journal, tmp_path: Path) -> None:
+    ledger = without_end(ledger_of(tmp_path, rows_around()))
+    report = report_of(journal, [ledger])
+    code, printed = verify(render(report), ledger)
+    assert (code, "Not proved: The probe was killed" in printed) == (DONE, True)
+    assert "⚠️ Not proved" in summary(report)
+    assert "The probe was killed" in summary(report)
+
+
+def test_a_report_that_gives_a_killed_probe_an_end_is_not_true(journal: Journal, tmp_path: Path) -> None:
+    ledger = without_end(ledger_of(tmp_path, rows_around()))
+    forged = report_of(journal, [ledger]).model_dump_json().replace('"ended":false', '"ended":true')
+    code, printed = verify(render(Report.model_validate_json(forged)), ledger)
+    assert (code, "has no end, and the report says otherwise" in printed) == (ROLLED_BACK, True)
 
 
 def test_a_file_that_is_no_report_cannot_be_judged(ledger: Path) -> None:

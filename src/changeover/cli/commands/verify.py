@@ -36,7 +36,16 @@ def _verify(output: Output, path: Path, ledgers: list[Path]) -> int:
         raise fail(f"the report cannot be read: {reason}", where=str(path)) from error
     report = read_report(page, str(path))
     problems = untrue(page, report, ledgers)
-    data = {"true": not problems, "problems": problems, "conclusion": report.conclusion, "summary": report.summary}
-    text = "\n".join(["The report is not true.", *problems]) if problems else f"The report is true: {report.summary}."
+    data = {
+        "true": not problems,
+        "problems": problems,
+        "conclusion": report.conclusion,
+        "gaps": list(report.gaps),
+        "summary": report.summary,
+    }
+    true = [f"The report is true: {report.summary}."]
+    if report.conclusion == "unproved":
+        true += [f"Not proved: {gap}" for gap in report.gaps]
+    text = "\n".join(["The report is not true.", *problems] if problems else true)
     output.result(data, text)
     return exits.ROLLED_BACK if problems else exits.DONE

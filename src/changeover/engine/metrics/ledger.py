@@ -127,7 +127,7 @@ class LedgerReader:
             self._line += 1
             try:
                 row = json.loads(line)
-                if self._line > 1 or not _is_header(row):
+                if (self._line > 1 or not _is_header(row)) and not _is_end(row):
                     self._add(row)
             except (ValueError, KeyError, TypeError) as error:
                 self._spoilt = f"line {self._line} is not a row ({type(error).__name__}: {error})"
@@ -143,6 +143,11 @@ class LedgerReader:
         self.newest = max(self.newest, ended)
         if broken and len(self._breakages) < _REMEMBERED:
             self._breakages.append(Breakage(ended, str(row.get("reason", row["outcome"])), instance))
+
+
+def _is_end(row: Any) -> bool:
+    """Whether the line is the end line of a probe that was not killed."""
+    return isinstance(row, dict) and row.keys() == {"ended", "rows"}
 
 
 def _is_header(row: Any) -> bool:

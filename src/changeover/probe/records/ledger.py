@@ -1,6 +1,8 @@
-"""The ledger file: a header line with the format's version, then one JSON line for every request of a run.
+"""The ledger file: a header line with the format's version, one JSON line for every request of a run, and an end line.
 
-Ledgers written before the header existed are read as well. A version that this program does not know is an error.
+The end line says when the run ended and how many rows it has. A probe that was killed writes none: its requests in
+flight have no row, so its ledger alone proves nothing. Ledgers written before the header existed are read as well. A
+version that this program does not know is an error.
 
 Refuses to overwrite a file: a ledger is evidence. Refuses to continue after a failed write: a request without a row is
 a gap in the proof. A failed request reaches the kernel at once, other rows within a second, and never half a line.
@@ -28,6 +30,8 @@ from changeover.probe.records.tally import Tally
 
 FORMAT = 1
 """Version of the rows' layout, in the header line. Raise it when a reader of the old rows would misread the new."""
+_END = b'{"ended":'
+_END_SIZE = 128  # bytes that an end line has at most
 _FLUSH_INTERVAL = 1.0  # seconds a row may wait: one write per request would cost more than the row itself
 _ROW = TypeAdapter(LedgerRow)
 _KINDS: TypeAdapter[tuple[RequestKind, ...]] = TypeAdapter(tuple[RequestKind, ...])
@@ -42,6 +46,7 @@ class Ledger:
         self.path = path
         self.tally = Tally()
         self._lines = [_JSON.encode({"format": FORMAT} | ({"planned": list(planned)} if planned else {}))]
+        self._rows = 0
         self._flushed = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +65,7 @@ class Ledger:
     def record(self, row: LedgerRow) -> None:
         """Add one row. Raises ChangeoverError when the file cannot be written."""
         self.tally.add(row)
+        self._rows += 1
         self._lines.append(_JSON.encode(row.to_dict()))
         if row.outcome != "ok" or time.monotonic() - self._flushed > _FLUSH_INTERVAL:
             self.flush()
@@ -68,6 +74,7 @@ class Ledger:
         """Write every waiting row to the kernel, where it survives the end of this process."""
         self._flushed = time.monotonic()
         if not self._lines:
+            os.utime(self._file.fileno())  # the file shows until when the probe lived, also between slow uploads
             return
         lines, self._lines = self._lines, []
         text = ("\n".join(lines) + "\n").encode()
@@ -78,6 +85,7 @@ class Ledger:
             raise self._failed(error) from error
 
     def close(self) -> None:
+        """Close the file without an end line. Leaving the context without an exception writes the end line."""
         try:
             self.flush()
         finally:
@@ -97,6 +105,8 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            self._lines.append(_JSON.encode({"ended": round(time.time(), 6), "rows": self._rows}))
         self.close()
 
 
@@ -118,8 +128,9 @@ def is_growing(path: Path) -> bool:
 def read_ledger(path: Path, size: float = inf) -> Iterator[LedgerRow]:
     """The rows within the first `size` bytes of a ledger, one at a time.
 
-    Raises ChangeoverError at the first line that is not a row.
+    Raises ChangeoverError at the first line that is not a row, and at an end line that counts other rows.
     """
+    rows = 0
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -128,6 +139,11 @@ def read_ledger(path: Path, size: float = inf) -> Iterator[LedgerRow]:
                     return
                 if number == 1 and _is_header(line, path):
                     continue
+                if line.startswith(_END):
+                    if (counted := json_object(line).get("rows")) != rows:
+                        raise fail(f"the probe wrote {counted} rows, and the ledger has {rows}", where=str(path))
+                    continue
+                rows += 1
                 try:
                     yield _ROW.validate_json(line)
                 except ValidationError as error:
@@ -139,6 +155,20 @@ def read_ledger(path: Path, size: float = inf) -> Iterator[LedgerRow]:
                     ) from error
     except OSError as error:
         raise fail(f"the ledger cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def has_ended(path: Path, size: int) -> bool:
+    """Whether the last of the first `size` bytes are an end line: every request before has a row.
+
+    Raises ChangeoverError where it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, size - _END_SIZE))
+            tail = file.read(min(size, _END_SIZE))
+    except OSError as error:
+        raise fail(f"the ledger cannot be read: {error.strerror}", where=str(path)) from error
+    return tail.endswith(b"\n") and tail[:-1].rpartition(b"\n")[2].startswith(_END)
 
 
 def planned_kinds(path: Path) -> tuple[RequestKind, ...] | None:

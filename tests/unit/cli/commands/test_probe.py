@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from changeover.cli.exits import COULD_NOT, INTERRUPTED
 from changeover.cli.main import cli
 from changeover.probe.records.ledger import read_ledger
 from changeover.probe.traffic import ProbeProgress
+from changeover.report.requests import ledger_file
 
 
 def test_a_server_that_does_not_answer_is_an_interruption_and_the_ledger_stays(tmp_path: Path) -> None:
@@ -115,3 +119,24 @@ def test_the_progress_line_counts_what_is_in_flight_and_what_broke() -> None:
         "  12 s  3,600 GET (p99 8.1 ms)  6 uploads done, 4 in flight (310.2 MB)  1 lost, 0 duplicated, 2 corrupted"
     )
     assert "p99" not in progress_line(ProbeProgress(0.0, 0, 0, 0, 0, 0, 0, 0, None))
+
+
+def test_a_probe_that_is_killed_leaves_a_ledger_without_an_end(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # so that requests are in flight, and have no row
+        url, ledger = f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path / "ledger.jsonl"
+        probe = subprocess.Popen([sys.executable, "-m", "changeover", "probe", url, "--ledger", str(ledger)])
+        try:
+            silent.settimeout(40)
+            silent.accept()[0].close()
+            assert ledger_file(ledger).growing
+        finally:
+            probe.kill()
+            probe.wait()
+    found = ledger_file(ledger)
+    assert (found.growing, found.ended) == (False, False)
+
+
+def test_a_probe_that_ends_leaves_a_ledger_with_an_end(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    CliRunner().invoke(cli, ["probe", "http://127.0.0.1:9", "--duration", "100ms", "--ledger", str(ledger)])
+    assert ledger_file(ledger).ended

@@ -42,6 +42,13 @@ def test_a_ledger_is_read_while_it_grows(path: Path) -> None:
         assert seen.value == 1
 
 
+def test_the_end_line_of_a_probe_is_no_row(path: Path) -> None:
+    source = ProbeSource(LedgerReader(path))
+    write(path, [get(1001.0), get(1002.0)])
+    assert '"ended"' in path.read_text(encoding="utf-8")
+    assert probed(source, at=1003.0, **BROKEN) == Sample(1003.0, "g/a", 0, of="of 2 requests")
+
+
 def test_half_a_line_waits_for_its_other_half(path: Path) -> None:
     source = ProbeSource(LedgerReader(path))
     whole = "".join(json.dumps(each.to_dict()) + "\n" for each in (get(1001), lost(1002)))
@@ -61,7 +68,7 @@ def test_a_whole_line_that_is_no_row_is_not_passed_over(path: Path, line: str) -
         file.write(line + "\n")
     source = ProbeSource(LedgerReader(path))
     for _ in range(2):
-        assert "is not to be trusted: line 52 is not a row" in why(probed(source, **BROKEN))
+        assert "is not to be trusted: line 53 is not a row" in why(probed(source, **BROKEN))
 
 
 def test_a_ledger_of_a_later_format_is_not_trusted(path: Path) -> None:

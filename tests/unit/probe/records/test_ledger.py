@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from tests.unit.probe.rows import row
 
 from changeover.model.errors import ChangeoverError
-from changeover.probe.records.ledger import Ledger, read_ledger
+from changeover.probe.records.ledger import Ledger, has_ended, read_ledger
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_a_line_that_is_no_row_is_named(path: Path) -> None:
         file.write('{"kind":"get","pa')
     rows = read_ledger(path)
     assert next(rows) == row()
-    with pytest.raises(ChangeoverError, match=r"ledger\.jsonl:3: this line is not a row"):
+    with pytest.raises(ChangeoverError, match=r"ledger\.jsonl:4: this line is not a row"):
         next(rows)
 
 
@@ -92,3 +93,32 @@ def test_a_ledger_of_a_later_format_is_refused(path: Path) -> None:
     path.write_text('{"format":2}\n', encoding="utf-8")
     with pytest.raises(ChangeoverError, match="the ledger has format 2, and this version of changeover reads format 1"):
         next(read_ledger(path))
+
+
+def test_a_run_that_ended_has_an_end_line_that_counts_its_rows(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.record(row())
+        ledger.record(row())
+        ledger.flush()
+        assert not has_ended(path, path.stat().st_size)
+    assert has_ended(path, path.stat().st_size)
+    assert not has_ended(path, path.stat().st_size - 1)
+    assert json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["rows"] == 2
+
+
+def test_a_run_that_an_error_ended_has_no_end_line(path: Path) -> None:
+    with contextlib.suppress(RuntimeError), Ledger(path) as ledger:
+        ledger.record(row())
+        raise RuntimeError
+    assert list(read_ledger(path)) == [row()]
+    assert not has_ended(path, path.stat().st_size)
+
+
+def test_a_row_that_is_missing_before_the_end_line_is_an_error(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.record(row())
+        ledger.record(row())
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([lines[0], *lines[2:]]), encoding="utf-8")
+    with pytest.raises(ChangeoverError, match="the probe wrote 2 rows, and the ledger has 1"):
+        list(read_ledger(path))
