@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from typing import ClassVar, Literal
 
 from changeover.doctor.traffic import shares
@@ -132,7 +133,8 @@ class WeighingGcpRouter(PoolingGcpRouter):
         name = next(name for name, one in self._record().groups.items() if one.link == group)
         if not isinstance(answer, str):
             if any(states and all(one == HEALTHY for one in states) for states in answer.values()):
-                self._sound_since[name] = self._sound_since.get(name) or time.monotonic()
+                # Before the first answer of its service, a group keeps the share that it had: so it does after it.
+                self._sound_since[name] = self._sound_since.get(name, -inf) or time.monotonic()
             else:
                 self._sound_since[name] = None
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,17 @@ class StubApi:
         }
         self.changes: list[Mapping[str, int]] = []
         self.answers = True
+        self.silent = set[str]()
+        """Groups whose health is not known."""
 
     async def health(self, one: Service, group: str) -> Mapping[str, tuple[str, ...]]:
         assert group in one.groups
+        if group in self.silent:
+            raise Unknown(f"{group}: no answer")
         return self.states[group]
+
+    async def read(self, tier: str, service: Service) -> Service:
+        return service
 
     async def get(self, name: str) -> UrlMap:
         if not self.answers:
@@ -81,7 +89,6 @@ class Joined:
             return "green" if name.startswith("new") else "blue"
 
         api: Any = self.api
-        unused: Any = None
         self.router = WeighingGcpRouter(
             Tier.model_validate(tier),
             lambda: self.records.tiers()["web"],
@@ -89,7 +96,7 @@ class Joined:
             exists,
             is_lame,
             group_of,
-            unused,
+            api,
             propagation,
             "web",
             api,
@@ -187,6 +194,24 @@ def test_a_canary_that_is_not_healthy_any_more_loses_its_share_until_it_is(joine
     joined.api.states[GREEN]["new"] = HEALTHY
     assert joined.does("new") == "admitted"
     assert joined.api.weights["green"] == 333
+
+
+def test_a_group_whose_service_answers_late_keeps_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A controller that has just started sees the group of the canary first."""
+    joined = Joined(tmp_path, propagation=60.0)
+    joined.records.keep_vm(VmRecord("new", "web", "v", "green", weight=100))
+    joined.api.weights = {"blue": 667, "green": 333}
+    joined.api.silent.add(BLUE)
+    joined.does("new")
+    clock = time.monotonic
+    monkeypatch.setattr("changeover.platforms.gcp.weighing_router.time.monotonic", lambda: clock() + 61)
+    joined.api.silent.clear()
+    joined.does("new")
+    assert joined.does("old") == "admitted"
+    assert joined.api.changes == []
+    joined.api.states[BLUE] = {"old": UNHEALTHY, "older": UNHEALTHY}
+    joined.does("old")
+    assert joined.api.weights == {"blue": 0, "green": 1000}, "it is judged from then on"
 
 
 def test_weights_that_another_client_sets_are_set_again(joined: Joined) -> None:
