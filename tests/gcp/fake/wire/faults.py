@@ -5,7 +5,7 @@
 | `error` | `on`, `error`, `when` | the call is answered with an error, before or `after` its effect |
 | `drop` | `on`, `when` | the connection is closed without an answer, before or `after` the effect |
 | `operation` | `on`, `code`, `bare`? | the operation has that error, `bare`: without a status, and no effect |
-| `kill_client` | `on`, `when`, `pid` | SIGKILL to that process, before or `after` the effect, and no answer |
+| `kill_client` | `on`, `when`, `pid`, `spare`? | SIGKILL to that process, before or `after` the effect, and no answer |
 | `act` | `on`, `verb`, `path`, `body` | somebody else's call is made right before this one |
 | `slow` | `on`, `seconds` | the operation takes that long, at speed 1 |
 | `hold` | `action`, `instance` | an instance stays in `CREATING`, `RECREATING` or `DELETING` until faults are cleared |
@@ -18,7 +18,8 @@
 | `preempt` | `instance` | at once: the VM is told that it is preempted, and stopped after the documented notice |
 
 `on` is a pattern of a method, such as `instanceGroupManagers.delete*`, without `region` or `zone`; `skip` lets that
-many calls pass first. `error` is `rateLimitExceeded`, `tooManyRequests` or a status from 500 on.
+many calls pass first, `spare` all calls of the methods that it lists. `error` is `rateLimitExceeded`,
+`tooManyRequests` or a status from 500 on.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ CREATION = {
 KINDS = {
     "error": "on error when?",
     "drop": "on when?",
-    "kill_client": "on pid when?",
+    "kill_client": "on pid when? spare?",
     "operation": "on code bare?",
     "slow": "on seconds",
     "act": "on verb path body?",
@@ -162,6 +163,8 @@ class Faults:
             if spec["do"] != kind or not all(
                 fnmatch.fnmatchcase(value, spec.get(key, defaults.get(key, "*"))) for key, value in matching.items()
             ):
+                continue
+            if matching.get("on") in spec.get("spare", ()):
                 continue
             if fault.skip:
                 fault.skip -= 1
