@@ -1,7 +1,8 @@
 """The time of the fake: every delay of Google's is divided by one factor, so that a test takes seconds.
 
 Only what Google does goes faster: operations, boots, drains, shutdowns, intervals between checks. Traffic, the
-programs on the VMs and the answers to checks take the time that they take.
+programs on the VMs and the answers to checks take the time that they take, and so a group gives them all of its
+initialDelaySec.
 """
 
 from __future__ import annotations
