@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -91,9 +92,37 @@ def _reached(fake: Fake, tier: str) -> bool:
 def run(
     way: str, roll: Callable[[Fake, Path], None], *, drain: int, traffic: Traffic, folder: Path, speed: float = SPEED
 ) -> Result:
-    """One world, rolled under traffic. `drain`: seconds of connection draining at speed 1."""
-    own = roll is roll_by_changeover
+    """One world, rolled under traffic. `drain`: seconds of connection draining at speed 1.
+
+    A run that should not have lost anything, or did not end, leaves a copy of its folder, and says where.
+    """
     folder.mkdir(parents=True)
+    try:
+        result = _run(way, roll, drain=drain, traffic=traffic, folder=folder, speed=speed)
+    except BaseException:
+        _keep(folder)
+        raise
+    if roll is roll_by_changeover and result.code:
+        _keep(folder)
+    return result
+
+
+def _keep(folder: Path) -> None:
+    """Ledger, journal and logs: pytest and the demo delete their own folders. Uploads and sockets are left out."""
+
+    def left_out(place: str, names: list[str]) -> list[str]:
+        found = [Path(place) / name for name in names]
+        return [one.name for one in found if one.name == "shared" or not (one.is_file() or one.is_dir())]
+
+    kept = Path(tempfile.mkdtemp(prefix="demo-gcp-failed-"))
+    shutil.copytree(folder, kept, ignore=left_out, dirs_exist_ok=True)
+    print(f"the ledger, the journal and the logs of this run are in {kept}", file=sys.stderr)
+
+
+def _run(
+    way: str, roll: Callable[[Fake, Path], None], *, drain: int, traffic: Traffic, folder: Path, speed: float
+) -> Result:
+    own = roll is roll_by_changeover
     ca = certificates(folder)
     with running(world(folder, speed=speed, drain=drain, by_agents=own), folder / "fake") as fake:
         # A gateway is ready once the controller has told it of its members.
@@ -103,7 +132,7 @@ def run(
         if own:
             _up(fake, folder)
         started = time.monotonic()
-        with _probe(fake, ca, folder, traffic) as probe:
+        with _calls(fake, folder), _probe(fake, ca, folder, traffic) as probe:
             roll(fake, folder)
             seconds = time.monotonic() - started
             probe.terminate()
@@ -112,6 +141,15 @@ def run(
         if own:
             _changeover(folder, "down")
         return Result(way, seconds, json.loads(out), probe.returncode)
+
+
+@contextmanager
+def _calls(fake: Fake, folder: Path) -> Iterator[None]:
+    """Write down every call that the fake was asked, at the end."""
+    try:
+        yield
+    finally:
+        (folder / "calls.json").write_text(json.dumps(fake.log(), indent=1), encoding="utf-8")
 
 
 def _healthy(fake: Fake, tier: str) -> bool:
