@@ -9,25 +9,21 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from changeover.kit import http
+from changeover.kit.http import TIMEOUT
 from changeover.kit.tls import Fault, FollowingContext, TlsFiles, fault
-from changeover.model.connections import Connection, Connections
-from changeover.model.instance import InFlight, Instance, Upload
+from changeover.model.instance import Instance
 from changeover.model.platform import AgentSettings
+from changeover.platforms.gcp.answers import FORMAT, MOST_BYTES, document
 from changeover.ports import Unknown
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx
-
-FORMAT = 1
-"""Of the status, the newest that this version reads."""
-
 
 _CURES = {
     Fault.SERVER_CERTIFICATE: "Correct `tls.certificate` in its agent.yaml and restart changeover-agent, or correct "
@@ -38,6 +34,8 @@ _CURES = {
     Fault.NO_TLS: "Set `tls` in its agent.yaml and restart changeover-agent, or remove `agent.tls` in the chain file.",
     Fault.OTHER: "Compare `tls` in its agent.yaml with `agent.tls` in the chain file.",
 }
+WHOLE = 3
+"""Limits of one step (connecting, the head, a part of the body) that a whole answer may take."""
 PATIENT = 5.0
 """Seconds for an answer where the controller looks once."""
 AGAIN = 1.0
@@ -45,6 +43,16 @@ AGAIN = 1.0
 AT_ONCE = 64
 """Agents of a tier that are asked at once; more wait, and their time for an answer begins after that."""
 _TOKEN = "Give the controller the token of the agents: `agent: {token_env: NAME}` or `token_file` in the chain file."
+
+
+async def _body(answer: httpx.Response) -> bytes:
+    """As much of it as an answer of an agent can have, and a little more of a longer one. Raises HTTPError."""
+    content = bytearray()
+    async for part in answer.aiter_bytes():
+        content += part
+        if len(content) > MOST_BYTES:
+            break
+    return bytes(content)
 
 
 class NoAnswer(Unknown):
@@ -110,7 +118,7 @@ class Agents:
                 name: (one["gets_traffic"] is True, int(one["weight"])) for name, one in found["members"].items()
             }
             return str(found["sha256"]), members
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise Unknown(f"the agent of {node.name} answered with another form of the members: {error!r}") from error
 
     async def _ask(
@@ -120,23 +128,28 @@ class Agents:
 
         client, tls = self._client_now(), self._settings.tls
         url = f"http{'s' if tls else ''}://{instance.control}{path}"
-        limit = client.timeout if timeout is None else timeout
+        step = TIMEOUT if timeout is None else timeout
         name = {"sni_hostname": tls.name or instance.name} if tls else {}
         try:  # the body as it is: the agent answers with its hash
-            async with self._turns:
-                answer = await client.request(
-                    method, url, headers=self._headers(), content=body, timeout=limit, extensions=name
-                )
+            async with (
+                self._turns,
+                asyncio.timeout(WHOLE * step),
+                client.stream(
+                    method, url, headers=self._headers(), content=body, timeout=step, extensions=name
+                ) as answer,
+            ):
+                content = await _body(answer)
+        except TimeoutError as error:
+            raise NoAnswer(f"the agent of {instance.name}: {method} {url}: its answer does not end") from error
         except HTTPError as error:
-            what, cure = self._why_none(error)
+            what, cure = self._why_none(error, step)
             raise NoAnswer(f"the agent of {instance.name}: {method} {url}: {what}", cure) from error
         try:
-            found = answer.json()
-            why, version = found.get("error"), found.get("format", 0)
-        except (ValueError, AttributeError):
-            raise Unknown(
-                f"the agent of {instance.name}: {method} {path} was answered with {answer.status_code}"
-            ) from None
+            found = document(content)
+        except ValueError as error:
+            code, what = answer.status_code, f"the agent of {instance.name}: {method} {path} was answered with"
+            raise Unknown(f"{what} {code if code != 200 else error}") from None
+        why, version = found.get("error"), found.get("format", FORMAT)
         if answer.status_code != 200:
             cure = _TOKEN if answer.status_code == 401 else ""
             raise NoAnswer(f"the agent of {instance.name}: {answer.status_code} {why or ''}".rstrip(), cure)
@@ -156,11 +169,13 @@ class Agents:
             self._secure = context, http.client(context)
         return self._secure[1]
 
-    def _why_none(self, error: httpx.HTTPError) -> tuple[str, str]:
-        """What happened, and what corrects it."""
-        from httpx import ReadError, RemoteProtocolError
+    def _why_none(self, error: httpx.HTTPError, step: float) -> tuple[str, str]:
+        """What happened, and what corrects it. `step`: seconds that each step could take."""
+        from httpx import ConnectTimeout, ReadError, RemoteProtocolError, TimeoutException
 
         tls, what = self._settings.tls, str(error) or type(error).__name__
+        if isinstance(error, TimeoutException):
+            what = f"no {'connection' if isinstance(error, ConnectTimeout) else 'answer'} within {step:g} s"
         if tls is None:
             if isinstance(error, RemoteProtocolError | ReadError):
                 hint = "it closed the connection without a response, as an agent with `tls` does"
@@ -179,9 +194,9 @@ class Agents:
             raise Unknown(f"{instance.control} is answered by the agent of {name}, not of {instance.name}")
         return status
 
-    def _headers(self) -> Mapping[str, str]:
+    def _headers(self) -> Mapping[bytes, bytes]:
         token = self._token()
-        return {"Authorization": f"Bearer {token}"} if token else {}
+        return {b"Authorization": b"Bearer " + token.encode()} if token else {}
 
     def _token(self) -> str:
         settings = self._settings
@@ -198,31 +213,3 @@ class Agents:
         except (OSError, UnicodeDecodeError) as error:
             what = f"the token of the agents cannot be read from {settings.token_file}: {error}"
             raise NoAnswer(what, _TOKEN) from error
-
-
-def connections_of(status: Mapping[str, Any]) -> Connections | None:
-    """The connections that the kernel of the VM shows; None where it shows none, or the form is another one."""
-    found = (status.get("witnesses") or {}).get("kernel")
-    if found is None:
-        return None
-    try:
-        routed = tuple(
-            Connection(one["quiet"], one["answered"], inf if one["age"] is None else one["age"])
-            for one in found["connections"]
-        )
-        return Connections(routed, dict(found["others"]), found["waiting"], found["one_process"])
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def in_flight_of(name: str, status: Mapping[str, Any]) -> InFlight | None:
-    """What the agent counted; None where nothing counts it. Raises Unknown."""
-    if (why := status.get("unknown")) is not None:
-        raise Unknown(f"the agent of {name}: {why}")
-    if (found := status.get("in_flight")) is None:
-        return None
-    try:
-        uploads = tuple(Upload(one["received"], one["expected"], one["seconds"]) for one in found.get("uploads", ()))
-        return InFlight(found["requests"], found["connections"], uploads)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise Unknown(f"the agent of {name} answered with another form of what is in flight: {error!r}") from error

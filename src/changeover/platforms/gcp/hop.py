@@ -9,7 +9,8 @@ from pathlib import Path
 from changeover.model.chain import Tier
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance
-from changeover.platforms.gcp.agents import Agents, in_flight_of
+from changeover.platforms.gcp.agents import Agents
+from changeover.platforms.gcp.answers import in_flight_of
 from changeover.ports import Nodes, Router, Unknown
 
 Route = Callable[[Tier, str, Nodes], Router]

@@ -24,7 +24,8 @@ from changeover.model.instance import Address, Instance
 from changeover.model.platform import InstanceTemplate
 from changeover.model.stop import StopTo
 from changeover.platforms.gcp.adopting import Adopter
-from changeover.platforms.gcp.agents import Agents, connections_of
+from changeover.platforms.gcp.agents import Agents
+from changeover.platforms.gcp.answers import connections_of
 from changeover.platforms.gcp.api.calls import Refused
 from changeover.platforms.gcp.api.groups import ANEW, LEAVES, STOPS, Groups, ManagedVm
 from changeover.platforms.gcp.api.machines import Machines
