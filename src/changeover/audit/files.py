@@ -17,7 +17,7 @@ from changeover.conf.nginx.reader import NginxFile, everything
 from changeover.conf.place import Place, Unreadable
 from changeover.conf.registry import NGINX, reader_of
 from changeover.conf.source import LARGEST, decode, too_large
-from changeover.conf.terraform.hcl import BESIDE, VARIABLES, HclFile
+from changeover.conf.terraform.syntax import BESIDE, VARIABLES, HclFile
 
 _PASSED_OVER = {".git", ".hg", ".svn", "node_modules", "__pycache__", ".terraform", ".venv"}
 _SIGNS = "*?["

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from changeover.conf.place import Unreadable
-from changeover.conf.terraform.hcl import HclFile, read
+from changeover.conf.terraform.hcl import read
 from changeover.conf.terraform.resources import TerraformResource, resources
+from changeover.conf.terraform.syntax import HclFile
 from changeover.conf.tree import Open
 
 HEAD = 'resource "google_compute_backend_service" "a" {\n'

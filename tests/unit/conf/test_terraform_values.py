@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from changeover.conf.terraform.hcl import HclFile, read
+from changeover.conf.terraform.hcl import read
 from changeover.conf.terraform.resources import TerraformResource, resources
+from changeover.conf.terraform.syntax import HclFile
 from changeover.conf.tree import Open
 
 MORE = """
@@ -122,7 +123,7 @@ def shown(one: TerraformResource) -> str | None:
         ("var.unset && true ? 1 : 2", UNSET),
         ('"${var.unset}s"', UNSET),
         ("max(1, var.unset)", UNSET),
-        ('file("a")', "? the result of file(…)"),
+        ('file("a")', "? the text of a, which file(…) reads"),
         ("terraform.workspace", "? the value of terraform.workspace"),
         ("module.none.out", "? the files of module.none"),
         ("1 / 0", REFUSED),
@@ -143,7 +144,7 @@ def shown(one: TerraformResource) -> str | None:
         ("length(google_compute_health_check.none.*.id)", "0"),
         ("google_compute_health_check.two[1].id", "google_compute_health_check.two[1]"),
         ("one(google_compute_health_check.two.*.id)", REFUSED),
-        ('"%{ if true }a%{ endif }"', "? "),
+        ('"%{ if true }a%{ endif }"', "a"),
         ('replace("a", "/a/", "b")', "? the result of replace(…)"),
     ],
 )
@@ -256,7 +257,7 @@ def test_a_reference_through_an_output_names_the_resource() -> None:
     root = 'module "m" {\n source = "./m"\n}\n' + block("x = module.m.group")
     inner = 'output "group" { value = google_compute_region_instance_group_manager.web.instance_group }\n'
     (one,) = evaluated(main=root, m__main=inner)
-    assert shown(one) == "google_compute_region_instance_group_manager.web"
+    assert shown(one) == "module.m.google_compute_region_instance_group_manager.web"
 
 
 def test_override_files_are_merged_as_terraform_does() -> None:

@@ -9,8 +9,8 @@ import pytest
 from changeover.audit.files import load
 from changeover.conf.place import Unreadable
 from changeover.conf.registry import reader_of
-from changeover.conf.terraform.hcl import HclFile
 from changeover.conf.terraform.resources import resources
+from changeover.conf.terraform.syntax import HclFile
 from changeover.conf.tree import Open
 
 MAIN = 'variable "drain" {\n  default = 60\n}\nresource "google_compute_backend_service" "a" {\n  x = var.drain\n}\n'

@@ -14,8 +14,8 @@ from changeover.audit.setting import Setting, unknown
 from changeover.conf.document import Document
 from changeover.conf.google import GoogleFile
 from changeover.conf.place import Place
-from changeover.conf.terraform.hcl import HclFile
 from changeover.conf.terraform.resources import resources as terraform_resources
+from changeover.conf.terraform.syntax import HclFile
 from changeover.conf.tree import Map, Node, Open, Word
 
 Value = TypeVar("Value")
@@ -27,6 +27,8 @@ _SIGNS = {
     "tcpHealthCheck": "TCP",
     "sslHealthCheck": "SSL",
 }
+_INDEX = re.compile(r"\[[^\[\]]*\]$")
+"""At the end of an address."""
 _FLAGS = {
     ("connectionDraining", "drainingTimeoutSec"): "--connection-draining-timeout",
     ("timeoutSec",): "--timeout",
@@ -167,7 +169,7 @@ class Google:
         for folder in (dirname(node.place.file), None):
             keys = [(folder, kind, name) for kind in kinds for name in (text, f"/{last}")]
             if not any(key in self._named for key in keys):
-                keys = [(folder, kind, text.partition("[")[0]) for kind in kinds]  # one stands for all that are alike
+                keys = [(folder, kind, _INDEX.sub("", text)) for kind in kinds]  # one stands for all that are alike
             if found := [self._named[key] for key in keys if key in self._named]:
                 return min(found, key=lambda one: one[0])[1]
         return None
@@ -207,7 +209,7 @@ def _resources(documents: Sequence[Document]) -> Iterator[Resource]:
     for one in terraform_resources([document for document in documents if isinstance(document, HclFile)]):
         if (kind := kind_of(one.type)) is not None:
             body = shaped(one.body)
-            address = f"{one.type}.{one.name}{one.index}"
+            address = f"{one.module}{one.type}.{one.name}{one.index}"
             yield Resource(kind[0], body.text("name") or "", kind[1], "terraform", address, body, one.majors)
     for file in documents:
         for node in file.resources if isinstance(file, GoogleFile) else ():
@@ -224,6 +226,6 @@ def check_type(check: Resource) -> str | None:
     """HTTP, TCP, …; None if it cannot be read."""
     if (found := check.body.text("type")) is not None:
         return found.upper()
-    if legacy := re.match(r"google_compute_(https?)_health_check\b", check.address):
+    if legacy := re.search(r"\bgoogle_compute_(https?)_health_check\b", check.address):
         return legacy[1].upper()
     return next((type for key, type in _SIGNS.items() if key in check.body.items), None)

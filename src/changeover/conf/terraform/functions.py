@@ -1,19 +1,19 @@
 """Functions of Terraform that compute, over plain values: None, truth values, numbers, text, lists and dicts.
 
-An Open among them is a value that is not known. Refuses whatever looks outside of the configuration: files, the clock,
-encodings, templates.
+An Open among them is a value that is not known. Refuses whatever looks outside of the configuration: files, the clock.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from changeover.conf.place import Place
-from changeover.conf.tree import Items, Map, Node, Open, Word
+from changeover.conf.place import Place, Unreadable
+from changeover.conf.tree import Items, Map, Node, Open, Word, parse
 
 MOST = 10_000
 """Values of one list or map, and characters of a text, that an expression may build."""
@@ -65,6 +65,8 @@ def node_of(value: Any, place: Place) -> Node:
             return Map(place, 1 + sum(one.size for one in items.values()), items, dict.fromkeys(items, place))
         case str() if len(value) <= MOST:
             return Word(place, 1, value, True)
+        case str():
+            raise NotKnown(Open(place, 1, "", f"the value of this expression, which is longer than {MOST} characters"))
         case None | bool() | int() | float():
             return Word(place, 1, "null" if value is None else text(value), False)
     raise Wrong
@@ -279,12 +281,49 @@ def _zipmap(keys: Any, values: Any) -> dict[str, Any]:
     return dict(zip(map(text, _list(keys)), _list(values), strict=True))
 
 
+def _encoded(value: Any) -> str:
+    """As Terraform writes JSON: keys in order, no spaces, and what HTML would read as its own escaped."""
+    for one in _inside(value):
+        settled(one)
+    found = json.dumps(_whole(value), separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return found.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _whole(value: Any) -> Any:
+    """With numbers as Terraform writes them: 5, not 5.0."""
+    if isinstance(value, dict):
+        return {key: _whole(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _decoded(value: Any) -> Any:
+    """Of JSON or of YAML with one document, which has JSON in it."""
+    try:
+        found = parse(text(value), "")
+    except Unreadable:
+        raise Wrong from None
+    if len(found) != 1:
+        raise Wrong
+    return plain(found[0])
+
+
+def _substr(value: Any, offset: Any, length: Any) -> str:
+    at, many = int(number(offset)), int(number(length))
+    found = text(value)[at:]
+    return found if many == -1 else found[: max(many, 0)]
+
+
+FILES = frozenset(("file", "templatefile", "filebase64", "fileexists", "fileset", "filesha256", "filemd5"))
+"""Functions that read the disk."""
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "abs": lambda value: abs(number(value)),
     "alltrue": lambda values: all([truth(one) for one in _list(values)]),
     "anytrue": lambda values: any([truth(one) for one in _list(values)]),
     "can": _can,
     "ceil": lambda value: math.ceil(number(value)),
+    "chomp": lambda value: text(value).rstrip("\r\n"),
     "coalesce": _coalesce,
     "coalescelist": _coalescelist,
     "compact": _compact,
@@ -297,6 +336,8 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "floor": lambda value: math.floor(number(value)),
     "format": _format,
     "join": _join,
+    "jsondecode": _decoded,
+    "jsonencode": _encoded,
     "keys": lambda among: sorted(_dict(among)),
     "length": _length,
     "lookup": _lookup,
@@ -313,6 +354,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "slice": lambda values, start, end: _list(values)[int(number(start)) : int(number(end))],
     "split": lambda separator, value: text(value).split(text(separator)),
     "startswith": lambda value, start: text(value).startswith(text(start)),
+    "substr": _substr,
     "sum": lambda values: sum(number(one) for one in _list(values)),
     "tobool": lambda value: None if value is None else truth(value),
     "tolist": _list,
@@ -323,9 +365,11 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "trimprefix": lambda value, start: text(value).removeprefix(text(start)),
     "trimspace": lambda value: text(value).strip(),
     "trimsuffix": lambda value, end: text(value).removesuffix(text(end)),
+    "trim": lambda value, of: text(value).strip(text(of)),
     "try": _try,
     "upper": lambda value: text(value).upper(),
     "values": lambda among: [value for _, value in sorted(_dict(among).items(), key=lambda one: one[0])],
+    "yamldecode": _decoded,
     "zipmap": _zipmap,
 }
 BINARY: Mapping[str, Callable[[Any, Any], Any]] = {

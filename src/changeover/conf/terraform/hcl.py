@@ -1,103 +1,53 @@
 """Reads HCL, the language of Terraform: blocks, attributes and expressions, each with its place.
 
-Also files of variables: .tfvars, and .tfvars.json. The grammar is tree-sitter's. Refuses to evaluate: `values.py` does.
+Also its JSON: files of variables, and `*.tf.json`. The grammar is tree-sitter's. Refuses to evaluate: `values.py` does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from changeover.conf.document import Document
 from changeover.conf.place import Place, Unreadable
-from changeover.conf.tree import Items, Map, Node, Word, parse
+from changeover.conf.terraform import json_syntax
+from changeover.conf.terraform.syntax import VARIABLES, Block, Expression, HclFile
+from changeover.conf.terraform.templates import template, unquoted
 
 if TYPE_CHECKING:
     from tree_sitter import Node as Parsed
     from tree_sitter import Parser
 
 _SIGN = re.compile(
-    r'^(?:(?:resource|data)[ \t]+"[\w-]+"[ \t]+"[\w-]+"|(?:variable|module|output|provider)[ \t]+"[\w-]+"'
-    r"|locals|terraform)[ \t]*\{",
+    r'^(?:(?:resource|data)[ \t]+(?:"[\w-]+"|\w+)[ \t]+(?:"[\w-]+"|[\w-]+)'
+    r'|(?:variable|module|output|provider)[ \t]+"[\w-]+"|locals|terraform)[ \t]*\{',
     re.MULTILINE,
 )
-_ESCAPE = re.compile(r"\\([nrt\"\\])|\$\$(?=\{)|%%(?=\{)")
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
+_BARE_SIGN = re.compile(r"^(?:variable|module|output|provider)[ \t]+[\w-]+[ \t]*\{", re.MULTILINE)
+"""Labels without quotes, which other languages have too."""
+_JSON = ".tf.json"
+_END = "CHANGEOVER_END"
 _DEEPEST = 60
 _SIGNS = {"+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">=", "&&", "||"}
-VARIABLES = (".tfvars", ".tfvars.json")
-"""Endings of files of variables, which have no sign."""
-BESIDE = ("*.tfvars", "*.tfvars.json", "override.tf", "*_override.tf")
-"""Files that change what others of their folder say, or may."""
-Kind = Literal[
-    "word",
-    "text",
-    "list",
-    "object",
-    "name",
-    "get",
-    "attribute",
-    "splat",
-    "template",
-    "conditional",
-    "call",
-    "spread",
-    "operation",
-    "for",
-    "absent",
-    "other",
-]
-
-
-@dataclass(frozen=True)
-class Expression:
-    """`parts`: of a list its values, of an object keys and values by turns, of a conditional its three.
-
-    Of `get` what it reads from, and the keys; of a call the name and the arguments, the last may be `spread`; of an
-    operation its sign and its operands; of a `for` its names, what it goes through, the key, the value, the condition.
-    """
-
-    place: Place
-    kind: Kind
-    text: str
-    parts: tuple[Expression, ...] = ()
-
-
-@dataclass(frozen=True)
-class Block:
-    place: Place
-    type: str
-    labels: tuple[str, ...]
-    attributes: Mapping[str, Expression]
-    keys: Mapping[str, Place]
-    blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True)
-class HclFile(Document):
-    """`variables`: what a file of variables sets."""
-
-    blocks: tuple[Block, ...]
-    variables: Mapping[str, Expression] = field(default_factory=dict)
 
 
 def recognises(text: str, file: str) -> bool:
-    return file.endswith(VARIABLES) or _SIGN.search(text) is not None
+    if file.endswith((*VARIABLES, _JSON)) or _SIGN.search(text) is not None:
+        return True
+    return file.endswith(".tf") and _BARE_SIGN.search(text) is not None
 
 
 def read(text: str, file: str) -> tuple[HclFile, ...]:
     """Raises Unreadable."""
     if file.endswith(VARIABLES[1]):
-        roots = parse(text, file)
-        if len(roots) != 1 or not isinstance(roots[0], Map):
-            raise Unreadable("a file of variables is an object", Place(file))
-        return (HclFile(file, (), {name: _of_json(value) for name, value in roots[0].items.items()}),)
+        return (json_syntax.variables(text, file),)
     if find_spec("tree_sitter_hcl") is None:
         raise Unreadable("reading Terraform needs two packages: pip install 'changeover[audit]'", Place(file))
+    if file.endswith(_JSON):
+        return (json_syntax.configuration(text, file, _template_at, _expression_at),)
     root = _parser().parse(text.encode()).root_node
     if root.has_error:
         line = _first_error(root)
@@ -113,21 +63,24 @@ def read(text: str, file: str) -> tuple[HclFile, ...]:
     return (HclFile(file, blocks, variables),)
 
 
-def _of_json(node: Node) -> Expression:
-    """Of JSON, whose nesting its reader bounds."""
-    match node:
-        case Word():
-            return Expression(node.place, "text" if node.quoted else "word", node.word)
-        case Items():
-            return Expression(node.place, "list", "[…]", tuple(map(_of_json, node.values)))
-        case Map():
-            pairs = ((Expression(node.keys[key], "text", key), _of_json(value)) for key, value in node.items.items())
-            return Expression(node.place, "object", "{…}", tuple(part for pair in pairs for part in pair))
-    return Expression(node.place, "other", "")
+def _template_at(text: str, place: Place) -> Expression:
+    """Of a text of JSON, whose escapes are those of JSON. Raises Unreadable."""
+    if _END in text:
+        return Expression(place, "other", text)
+    found = replace(_expression_at(f"<<{_END}\n{text}\n{_END}\n", place), text=text)
+    if found.kind != "template":
+        return replace(found, text=found.text.removesuffix("\n"))
+    last = found.parts[-1]
+    parts = (*found.parts[:-1], replace(last, text=last.text.removesuffix("\n")))
+    return replace(found, parts=parts if parts[-1].text else parts[:-1])
 
 
-def _unescaped(node: Parsed) -> str:
-    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1] or found[0][0]), _text(node))
+def _expression_at(text: str, place: Place) -> Expression:
+    root = _parser().parse(f"x = {text}\n".encode()).root_node
+    attribute = next((one for body in _of(root, "body") for one in _of(body, "attribute")), None)
+    if root.has_error or attribute is None:
+        raise Unreadable("this is no expression of Terraform", place)
+    return _Walk(place.file, place).expression(next(_of(attribute, "expression")), 0)
 
 
 @cache
@@ -158,10 +111,13 @@ def _text(node: Parsed) -> str:
 
 @dataclass(frozen=True)
 class _Walk:
+    """`at`: where the text stands that holds it all, of which the nodes' own lines do not count."""
+
     file: str
+    at: Place | None = None
 
     def place(self, node: Parsed) -> Place:
-        return Place(self.file, node.start_point[0] + 1, node.start_point[1] + 1)
+        return self.at or Place(self.file, node.start_point[0] + 1, node.start_point[1] + 1)
 
     def blocks(self, body: Parsed, depth: int) -> Iterator[Block]:
         if depth > _DEEPEST:
@@ -219,9 +175,9 @@ class _Walk:
             case "variable_expr":
                 return Expression(place, "name", text)
             case "string_lit":
-                return Expression(place, "text", "".join(_unescaped(one) for one in _of(node, "template_literal")))
-            case "quoted_template":
-                return self._template(node, children, depth)
+                return Expression(place, "text", unquoted(text[1:-1]))
+            case "quoted_template" | "heredoc_template":
+                return template(node, self.place, lambda inner: self.expression(inner, depth + 1))
             case "tuple":
                 return Expression(place, "list", text, self._parts(node, depth))
             case "object":
@@ -265,17 +221,6 @@ class _Walk:
         key, *values = self._parts(node, depth)
         plain = key.kind == "name" and not _text(node).startswith("(")
         return (replace(key, kind="text") if plain else key, *values)
-
-    def _template(self, node: Parsed, children: Sequence[Parsed], depth: int) -> Expression:
-        parts: list[Expression] = []
-        for one in children:
-            if one.type == "template_literal":
-                parts.append(Expression(self.place(one), "text", _unescaped(one)))
-            elif one.type == "template_interpolation" and (inner := next(_of(one, "expression"), None)) is not None:
-                parts.append(self.expression(inner, depth + 1))
-            elif one.type not in {"quoted_template_start", "quoted_template_end"}:
-                return Expression(self.place(node), "other", _text(node))  # a directive: %{ if … }
-        return Expression(self.place(node), "template", _text(node), tuple(parts))
 
     def _called(self, node: Parsed, depth: int) -> tuple[Expression, ...]:
         given = next(_of(node, "function_arguments"), None)

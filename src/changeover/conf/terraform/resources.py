@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from posixpath import normpath
 
 from changeover.conf.place import Place
-from changeover.conf.terraform.hcl import VARIABLES, Block, Expression, HclFile
+from changeover.conf.terraform.syntax import VARIABLES, Block, Expression, HclFile
 from changeover.conf.terraform.values import Budget, Module, source
 from changeover.conf.terraform.versions import majors
 from changeover.conf.tree import Items, Map, Node, Open, Word
@@ -27,7 +27,8 @@ _NAMES = {"name", "name_prefix", "description", "labels"}
 class TerraformResource:
     """`majors`: the lowest and highest major version of the Google provider that is allowed; None is open.
 
-    `index`: of one of several instances that differ, as its address has it: `["blue"]`, `[1]`.
+    `index`: of one of several instances that differ, as its address has it: `["blue"]`, `[1]`. `module`: what its
+    address begins with, in a module that another calls.
     """
 
     type: str
@@ -36,6 +37,7 @@ class TerraformResource:
     body: Map
     majors: tuple[int | None, int | None]
     index: str = ""
+    module: str = ""
 
 
 def resources(files: Sequence[HclFile]) -> list[TerraformResource]:
@@ -62,7 +64,7 @@ def _folder(file: HclFile) -> str:
 
 
 def _overrides(file: HclFile) -> bool:
-    name = PurePosixPath(file.file).name
+    name = PurePosixPath(file.file).name.removesuffix(".json")
     return name == "override.tf" or name.endswith("_override.tf")
 
 
@@ -142,7 +144,7 @@ def _evaluated(module: Module, allowed: tuple[int | None, int | None]) -> Iterat
         if len(block.labels) == 2:
             type, name = block.labels
             for index, body in _distinct([(at, module.map(block, names)) for at, names in module.instances(block)]):
-                yield TerraformResource(type, name, block.place, body, allowed, index)
+                yield TerraformResource(type, name, block.place, body, allowed, index, module.address)
     for block in module.each("module"):
         called = module.called(block)
         for _, inner in called if not isinstance(called, Open) else ():

@@ -16,6 +16,7 @@ from typing import Any
 from changeover.conf.place import Place
 from changeover.conf.terraform.functions import (
     BINARY,
+    FILES,
     FUNCTIONS,
     UNARY,
     NotKnown,
@@ -27,8 +28,8 @@ from changeover.conf.terraform.functions import (
     text,
     truth,
 )
-from changeover.conf.terraform.hcl import Block, Expression
 from changeover.conf.terraform.pairs import bounded, each, instance_name, pairs, position, words
+from changeover.conf.terraform.syntax import Block, Expression
 from changeover.conf.tree import Items, Map, Node, Open, Word
 
 Names = Mapping[str, Node]
@@ -60,6 +61,8 @@ class Module:
     given: Mapping[str, Callable[[], Node]]
     budget: Budget
     level: int = 0
+    address: str = ""
+    """What stands before the addresses of its resources: `module.lb["blue"].`."""
     _known: dict[str, Node] = field(default_factory=dict)
     _made: dict[int, Instances] = field(default_factory=dict)
     _called: dict[str, list[tuple[str, Module]] | Open] = field(default_factory=dict)
@@ -137,7 +140,11 @@ class Module:
     def _call(self, value: Expression, names: Names) -> Node:
         name = value.parts[0].text
         if name not in FUNCTIONS:
-            raise NotKnown(Open(value.place, 1, value.text, f"the result of {name}(…)"))
+            what = f"the result of {name}(…)"
+            if name in FILES and len(value.parts) > 1:
+                named = value.parts[1].text.strip('"')[:60]
+                what = f"the text of {named}, which {name}(…) reads"
+            raise NotKnown(Open(value.place, 1, value.text, what))
         given: list[Any] = []
         for one in value.parts[1:]:
             if one.kind == "spread":
@@ -184,7 +191,7 @@ class Module:
         elif base.text.startswith("google_") and keys:
             return self._resource(value, base.text, keys, names)
         elif base.text == "data" and len(keys) > 1:
-            return Reference(value.place, 1, f"data.{plainly[0]}.{plainly[1]}", True)
+            return Reference(value.place, 1, f"{self.address}data.{plainly[0]}.{plainly[1]}", True)
         else:
             raise NotKnown(Open(value.place, 1, value.text, f"the value of {value.text[:60]}"))
         return self._stepped(value, found, keys, names)
@@ -205,7 +212,7 @@ class Module:
 
     def _resource(self, value: Expression, type: str, keys: Sequence[Expression], names: Names) -> Node:
         """What names a resource, or with a splat each of its instances."""
-        name = f"{type}.{keys[0].text}"
+        name = f"{self.address}{type}.{keys[0].text}"
         index = self._index(keys[1:], names)
         block = next((one for one in self.each("resource") if one.labels == (type, keys[0].text)), None)
         made = self.instances(block) if block is not None else [("", {})]
@@ -353,15 +360,16 @@ class Module:
             folder = source(self.folder, block)
             if folder in self.folders and folder is not None and self.level < _MODULES:
                 self._called[name] = [
-                    (index, self._inner(folder, block, bound)) for index, bound in self.instances(block)
+                    (index, self._inner(folder, block, f"{self.address}module.{name}{index}.", bound))
+                    for index, bound in self.instances(block)
                 ]
         return self._called[name]
 
-    def _inner(self, folder: str, block: Block, names: Names) -> Module:
+    def _inner(self, folder: str, block: Block, address: str, names: Names) -> Module:
         self.budget.left -= _MODULE_COST
         level = self.level + 1 if self.budget.left > 0 else _MODULES
         given = {name: partial(self.node, value, names) for name, value in block.attributes.items()}
-        return Module(folder, self.folders, given, self.budget, level)
+        return Module(folder, self.folders, given, self.budget, level, address)
 
     def _output(self, value: Expression, keys: Sequence[Expression], names: Names) -> Node:
         name = keys[0].text

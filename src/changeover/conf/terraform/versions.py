@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from changeover.conf.terraform.hcl import Block
+from changeover.conf.terraform.syntax import Block
 
 _BOUND = re.compile(r"(~>|>=|<=|>|<|=|!=)?\s*(\d+)(?:\.(\d+))?(?:\.\d+)?")
 

@@ -19,7 +19,8 @@ from changeover.audit.google.facts import drain
 from changeover.cli.terraform import hcl
 from changeover.cli.terraform.configuration import Place, configuration
 from changeover.cli.terraform.tiers import cloud_tiers
-from changeover.conf.terraform.hcl import Block, HclFile, read
+from changeover.conf.terraform.hcl import read
+from changeover.conf.terraform.syntax import Block, HclFile
 from changeover.hops import registry
 from changeover.model import chainfile
 from changeover.model.errors import ChangeoverError
