@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from changeover.chain_files import COPY, read_chain
@@ -18,6 +19,7 @@ from changeover.kit.files import write_whole
 from changeover.model.errors import ChangeoverError, fail
 from changeover.probe.records.ledger import is_growing
 from changeover.report.build import ledgers_during, report_of_rollouts, report_of_traffic
+from changeover.report.compare import Comparison
 from changeover.report.content import CommandPart, Report
 from changeover.report.markdown import summary
 from changeover.report.page import HEADLINES, render
@@ -113,6 +115,22 @@ def report_traffic(
         output.note(f"The report was not written: {error}.")
         return False
     return True
+
+
+def compare_chain(found: Comparison, report: Report, state: Path) -> None:
+    """Compare what a report takes from the chain file with the copy in the state folder, if that is still the same."""
+    facts = _facts(state, inf)
+    if report.chain_sha256 not in (None, facts.sha256):
+        found.unknown.append("The chain file is not that of the report any more: its name and the floors.")
+        return
+    floors = facts.floors if report.chain_sha256 else {}
+    for one in report.rollouts:
+        if one.floor != (here := floors.get(one.tier)):
+            found.untrue.append(
+                f"Rollout {one.id}: the floor is {one.floor} in the report, and {here} by the chain file."
+            )
+    if report.chain_sha256 and report.subject != facts.subject:
+        found.untrue.append(f"The report is about {report.subject}, and the state folder is of {facts.subject}.")
 
 
 def _facts(state: Path, until: float) -> _ChainFacts:

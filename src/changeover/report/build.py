@@ -9,7 +9,7 @@ from pathlib import Path
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.journal.records import RolloutRow
 from changeover.probe.records.ledger import read_ledger
-from changeover.report.content import FORMAT, CommandPart, Report
+from changeover.report.content import FORMAT, CommandPart, Report, RolloutPart
 from changeover.report.requests import Window, from_ledgers, ledger_file
 from changeover.report.rollouts import rollout_part
 
@@ -29,10 +29,7 @@ def report_of_rollouts(
     software: Mapping[str, str],
 ) -> Report:
     """The report of one rollout or more. `floors`: tier -> instances that must serve. Raises ChangeoverError."""
-    start = min(row.started for row in rows)
-    end = max(made if row.ended is None else row.ended for row in rows)
-    margin = max(_LEAST_MARGIN, 0.1 * (end - start))
-    window = start - margin, end + margin
+    window = window_of(rows, made)
     return Report(
         format=FORMAT,
         made=made,
@@ -46,6 +43,14 @@ def report_of_rollouts(
         chain_sha256=chain_sha256,
         software=software,
     )
+
+
+def window_of(rows: Sequence[RolloutRow | RolloutPart], made: float) -> Window:
+    """The time that the pictures show: that of the rollouts, and a margin."""
+    start = min(row.started for row in rows)
+    end = max(made if row.ended is None else row.ended for row in rows)
+    margin = max(_LEAST_MARGIN, 0.1 * (end - start))
+    return start - margin, end + margin
 
 
 def report_of_traffic(

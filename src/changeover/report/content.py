@@ -159,6 +159,8 @@ class RolloutPart(_Part):
     floor: int | None
     """Instances that had to serve at any time: size - max_unavailable. None: not known."""
     broke: tuple[str, ...]
+    forgotten: bool
+    """The journal no longer has an instance that moved: what was cut in it or killed is not in `broke`."""
     long_lived: tuple[str, ...]
     deaths: tuple[str, ...]
     disagreements: tuple[str, ...]
@@ -223,6 +225,12 @@ class Report(_Part):
             f"The probe was killed: ledger {one.name} has no end; the outcome of its requests in flight is not known."
             for one in self.requests.ledgers
             if not (one.ended or one.growing)
+        ]
+        found += [
+            f"Rollout {one.id} of tier {one.tier}: the chain was taken down since, so the journal no longer says which "
+            "requests the controller cut."
+            for one in self.rollouts
+            if one.forgotten
         ]
         found += [f"Rollout {one.id} of tier {one.tier} is unfinished." for one in self.rollouts if one.ended is None]
         return tuple(found)

@@ -62,9 +62,10 @@ def rollout_part(journal: JournalReader, row: RolloutRow, floor: int | None) -> 
         requested_by=journal.requests().get(row.id, ""),
         instances=tuple(lines[:INSTANCES]),
         instances_in_all=len(lines),
-        serving=_serving(spans.values(), row) if spans.keys() <= members.keys() else (),
+        serving=serving_of(lines, row) if spans.keys() <= members.keys() else (),
         floor=floor,
         broke=past.broke,
+        forgotten=not moved_in(log) <= members.keys(),
         long_lived=past.long_lived,
         deaths=past.deaths,
         disagreements=past.disagreements,
@@ -77,9 +78,14 @@ def _took_part(member: Member, row: RolloutRow) -> bool:
     return began <= end and member.times.get(Phase.GONE, inf) >= row.started
 
 
+def moved_in(log: Iterable[LogRow]) -> set[str]:
+    """The instances that changed their phase, or were created, in a rollout."""
+    return {line.instance for line in log if line.kind == "phase" or _CREATED.match(line.text)}
+
+
 def _names(log: Iterable[LogRow], members: Mapping[str, Member]) -> list[str]:
-    moved = (line.instance for line in log if line.kind == "phase" or _CREATED.match(line.text))
-    return list(dict.fromkeys((*members, *moved)))
+    moved = moved_in(log)
+    return list(dict.fromkeys((*members, *(line.instance for line in log if line.instance in moved))))
 
 
 def _spans(name: str, log: Iterable[LogRow], member: Member | None, row: RolloutRow) -> tuple[Span, ...]:
@@ -115,10 +121,10 @@ def _drained_in(spans: tuple[Span, ...]) -> float | None:
     return None if left is None or not ends or not drained else round(max(ends) - left, 3)
 
 
-def _serving(spans: Iterable[tuple[Span, ...]], row: RolloutRow) -> tuple[Serving, ...]:
+def serving_of(lines: Iterable[InstanceLine], row: RolloutRow) -> tuple[Serving, ...]:
     """How many instances served, from the rollout's start to its end. Changes of one instant count as one."""
     changes: dict[float, int] = {row.started: 0}
-    for one in (span for found in spans for span in found if span.phase == Phase.ADMITTED):
+    for one in (span for line in lines for span in line.spans if span.phase == Phase.ADMITTED):
         changes[one.start] = changes.get(one.start, 0) + 1
         if one.end is not None and one.end != row.ended:
             changes[one.end] = changes.get(one.end, 0) - 1

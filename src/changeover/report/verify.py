@@ -1,6 +1,6 @@
 """Check a report against its ledgers: count them again, and draw the page again. Trusts no number in the page.
 
-What a report takes from the journal has no second source in a ledger, and is compared with nothing.
+`compare` checks what a report takes from the journal.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from changeover.model.errors import ChangeoverError, fail
 from changeover.probe.records.ledger import read_ledger
+from changeover.report.build import window_of
 from changeover.report.content import FORMAT, CommandPart, LedgerFile, Report, Requests
 from changeover.report.page import DATA_END, DATA_START, render
 from changeover.report.requests import from_ledgers, ledger_file
@@ -58,6 +59,8 @@ def untrue(page: str, report: Report, ledgers: Sequence[Path]) -> list[str]:
     found += _requests(report.requests, counted)
     if not report.rollouts and (report.start, report.end) != (counted.first, counted.last):
         found.append("The pictures do not show the whole time of the traffic.")
+    if report.rollouts and (report.start, report.end) != window_of(report.rollouts, report.made):
+        found.append("The pictures do not show the time of the rollouts.")
     if report.command is not None:
         found += _command(report.command, files)
     return found + ([] if found else list(_page(page, report)))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -46,3 +47,18 @@ def test_a_rollout_is_reported_with_the_ledger_of_its_time(tmp_path: Path) -> No
     report = read_report((tmp_path / "page.html").read_text(), "page")
     assert report.summary == "0 lost, 0 duplicated, 0 corrupted of 72 GET and 1 POST (50.0 MB)"
     assert [one.tier for one in report.rollouts] == ["runtime"]
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda path: path.mkdir(), lambda path: path.write_text('{"format":1}\n{"kind":"g\n')]
+)
+def test_a_ledger_that_cannot_be_read_leaves_the_report_unwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], object]
+) -> None:
+    ledger_of(tmp_path / "ledgers", rows_around())
+    spoil(tmp_path / "ledgers" / "other.jsonl")
+    with closing(journal_of_a_roll(tmp_path)) as journal:
+        assert not asyncio.run(report_rolled(OUTPUT, journal, {1}, tmp_path / "page.html", tmp_path / "page.md"))
+    assert "The report was not written: " in (told := capsys.readouterr().err)
+    assert "other.jsonl" in told
+    assert not list(tmp_path.glob("page.*"))

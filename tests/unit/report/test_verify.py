@@ -40,10 +40,9 @@ def verify(page: str, *ledgers: Path) -> tuple[int, str]:
 
 
 def test_a_report_with_the_ledger_that_it_was_made_from_is_true(report: Report, ledger: Path) -> None:
-    assert verify(render(report), ledger) == (
-        DONE,
-        "The report is true: 2 lost, 0 duplicated, 0 corrupted of 74 GET and 1 POST (50.0 MB).\n",
-    )
+    code, printed = verify(render(report), ledger)
+    assert code == DONE
+    assert printed.startswith("The report is true: 2 lost, 0 duplicated, 0 corrupted of 74 GET and 1 POST (50.0 MB).\n")
 
 
 def test_a_ledger_that_has_grown_since_is_no_fault(report: Report, ledger: Path) -> None:
