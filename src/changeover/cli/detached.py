@@ -13,6 +13,8 @@ from pathlib import Path
 from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.chains import not_up
+from changeover.cli.options.log_format import of_log_file
+from changeover.cli.rendering.log_lines import message_of
 from changeover.cli.rendering.output import Output
 from changeover.model.errors import fail
 from changeover.platforms.local.logs import DETACHED
@@ -39,7 +41,7 @@ async def in_background(output: Output, words: Sequence[str], state: Path) -> in
     text = log.read_text(encoding="utf-8", errors="replace").strip()
     if process.returncode != exits.DONE:
         raise fail(
-            f"the command has ended: {' '.join(line.strip() for line in text.splitlines()[-4:])}",
+            f"the command has ended: {' '.join(message_of(line).strip() for line in text.splitlines()[-4:])}",
             where=str(log),
             next="The file has all of its output.",
             exit_code=process.returncode,
@@ -57,4 +59,5 @@ def _spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
             stdout=target,
             stderr=target,
             start_new_session=True,
+            env={**os.environ, **of_log_file()},
         )

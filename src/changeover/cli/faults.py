@@ -1,6 +1,6 @@
 """Errors outside of every command: a wrong command line, and a fault of this program (exit code 70, a report file).
 
-Imports the standard library, `kit.redact` and the error type alone, because the fault may be in anything else.
+Imports little: the standard library, `kit`, the form of lines and the error type. The fault may be in anything else.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from changeover.cli.exits import FAULT
+from changeover.cli.options.log_format import asks_for_json
+from changeover.cli.rendering.log_lines import as_object
 from changeover.kit.redact import SHOWN, hide_credentials
 from changeover.model.errors import Problem
 
@@ -66,7 +68,10 @@ def usage_error(error: TyperException, words: Sequence[str]) -> int:
 
 
 def _print(problem: Problem, code: int, words: Sequence[str]) -> None:
-    print(f"error: {problem}", file=sys.stderr, flush=True)
+    if asks_for_json(words):
+        print(as_object(str(problem), level="error", event="error"), end="", file=sys.stderr, flush=True)
+    else:
+        print(f"error: {problem}", file=sys.stderr, flush=True)
     if "--json" in words[: words.index("--") if "--" in words else None]:
         about = {"what": problem.what, "where": problem.where, "state": problem.state, "next": problem.next}
         print(json.dumps({"error": [about], "exit_code": code}, indent=2), flush=True)

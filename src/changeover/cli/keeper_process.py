@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from changeover import chain_files
+from changeover.cli.options.log_format import of_log_file
 from changeover.engine.journal.journal import Journal, LeaseHeld
 from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.journal.schema import FORMAT
@@ -43,7 +44,7 @@ def start_keeper(state: Path, journal: Journal) -> None:
     folder.mkdir(exist_ok=True)
     command = (sys.executable, "-m", "changeover", "keep", "--state", str(state))
     text = (state / chain_files.COPY).read_text(encoding="utf-8")
-    pid, born = process.spawn(command, home=folder, env=Environments(state).of_keeper(text))
+    pid, born = process.spawn(command, home=folder, env={**Environments(state).of_keeper(text), **of_log_file()})
     journal.set_keeper(pid, born)
 
 

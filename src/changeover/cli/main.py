@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -15,6 +16,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
 
+from changeover.cli.options.log_format import OPTION, VARIABLE, LogFormat
 from changeover.cli.registry import COMMANDS
 from changeover.kit import process
 
@@ -85,8 +87,19 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(OPTION, envvar=VARIABLE, help="Form of the lines on standard error: text, dated text, or JSON."),
+    ] = LogFormat.TEXT,
 ) -> None:
-    """Every option before the command; each prints its result and exits."""
+    """Every option before the command."""
+    os.environ[VARIABLE] = log_format  # for Output, the keeper and a detached command
+    if log_format is LogFormat.JSON:
+        import logging  # here, as `--help` needs neither
+
+        from changeover.cli.rendering.log_lines import ObjectHandler
+
+        logging.lastResort = ObjectHandler()
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from changeover.cli.options.log_format import VARIABLE, LogFormat
 from changeover.model.errors import fail
 
 TRAFFIC_TIMEOUT = 60.0
@@ -81,6 +83,7 @@ async def probing(
         *(sys.executable, "-m", "changeover", "probe", "--json", "--state", str(state), *words),
         stdout=PIPE,
         stderr=PIPE,
+        env={**os.environ, VARIABLE: LogFormat.TEXT},  # its lines are read here
         start_new_session=True,  # Ctrl-C reaches this command alone, which then ends the probe
     )
     prober = ProbeProcess(process, show)

@@ -14,19 +14,19 @@ from changeover.engine.adoption import settled
 from changeover.engine.figures import FiguresStore
 from changeover.engine.guardian import guard
 from changeover.engine.journal.journal import Journal
-from changeover.engine.journal.records import DEATH, DISAGREEMENT, INTERRUPTION, ActionRequest, LogLine, RolloutRow
+from changeover.engine.journal.records import DISAGREEMENT, ActionRequest, LogLine, RolloutRow
 from changeover.engine.log_lines import log_lines
 from changeover.engine.measured import Measured
 from changeover.engine.observe import Observer
 from changeover.engine.performer import Performer
 from changeover.engine.preview import show, until_shown
+from changeover.engine.reports import Reports
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener, rollout_settings
 from changeover.engine.upkeep import renew_certificates, restore_members, silent_nodes
 from changeover.kit.clock import Clock
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
-from changeover.model.instance import DeathCost
 from changeover.model.revision import template_of
 from changeover.ports import Adopts, CannotStart, CanWeigh, FollowsHealth, Launches, Unknown
 from changeover.rollout import commands as do
@@ -49,8 +49,8 @@ class Controller:
         self._runtime = runtime
         self._timing = runtime.timing
         self._journal = journal
-        self._on_progress = on_progress
         self._clock = Clock(not_before=journal.latest())
+        self.reports = Reports(journal, on_progress, runtime.chain.name, self._clock.now)
         self.machines = {tier.name: self._load(tier) for tier in runtime.chain.tiers}
         self._observers = {tier.name: self._observer(tier) for tier in runtime.chain.tiers}
         self._finished: dict[str, asyncio.Future[do.Finish]] = {}
@@ -59,7 +59,7 @@ class Controller:
         self._tasks = asyncio.TaskGroup()
         self._loops: list[asyncio.Task[None]] = []
         self._performer = Performer(runtime, self._tasks, self._feed, self._clock.now)
-        self._measured = Measured(FiguresStore(journal.folder), self.machines, self._clock.now, self._warn)
+        self._measured = Measured(FiguresStore(journal.folder), self.machines, self._clock.now, self.reports.warn)
 
     def _load(self, tier: Tier) -> Machine:
         runtime = self._runtime
@@ -157,21 +157,21 @@ class Controller:
     async def look_once_more(self) -> None:
         """Note what of all that serves ended since the last looks. The outcome that is written next must have it."""
         if not self._runtime.platform.is_open():
-            self._note_balancer()
+            self.reports.balancer_ended()
         for _ in range(_ATTEMPTS):
             await self._restore_members()
             if not silent_nodes(self._runtime):
                 break
             await asyncio.sleep(self._timing.resting_look)
         for tier, node in silent_nodes(self._runtime):
-            self._note_interruption(f"Router of tier {tier}: whether {node} serves is unknown, it does not answer.")
+            self.reports.interruption(f"Router of tier {tier}: whether {node} serves is unknown, it does not answer.")
         for tier in filter(self._started, self.machines):
             try:
                 for event in await self._observers[tier].ends(self.machines[tier].fleet, _ATTEMPTS):
                     self._feed(tier, event)
             except Unknown as error:
                 text = f"Whether an instance of tier {tier} ended in the last moments is unknown: {error}."
-                self._note_interruption(text)
+                self.reports.interruption(text)
 
     def request(self, tier: str, action: Action, requester: str) -> Answer:
         """Ask an action of a tier."""
@@ -225,14 +225,14 @@ class Controller:
         platform = self._runtime.platform
         while isinstance(platform, Launches):
             if not self._runtime.platform.is_open():
-                self._warn("load balancer gone; started again")
-                self._note_balancer()
+                self.reports.warn("load balancer gone; started again")
+                self.reports.balancer_ended()
                 try:
                     await platform.open(fresh=False)
                     await self.readmit()
                     platform.mark_whole()
                 except (ChangeoverError, CannotStart, Unknown) as error:
-                    self._warn(str(error))
+                    self.reports.warn(str(error))
             await asyncio.sleep(self._timing.resting_look)
 
     async def _keep_up(self) -> None:
@@ -240,11 +240,11 @@ class Controller:
         runtime = self._runtime
         while True:
             await self._restore_members()
-            await renew_certificates(runtime, list(runtime.instances.values()), self._on_progress)
+            await renew_certificates(runtime, list(runtime.instances.values()), self.reports.listener)
             await asyncio.sleep(self._timing.resting_look)
 
     async def _restore_members(self) -> None:
-        await restore_members(self._runtime, self._runtime.routers, self._journal, self._on_progress)
+        await restore_members(self._runtime, self._runtime.routers, self._journal, self.reports.listener)
 
     async def readmit(self, names: Container[str] | None = None) -> None:
         """Have the routers list these members, or all, that are to serve. Raises Unknown."""
@@ -306,60 +306,35 @@ class Controller:
         """Have the machine decide, write the decision down, then begin to perform it."""
         machine = self.machines[tier]
         if isinstance(event, on.InstanceGone):
-            self._note_death(tier, event)
+            self.reports.death(tier, machine.fleet.get(event.name), event)
         decision = machine.handle(event)
         if decision.is_empty:
             return decision
         finish = next((command for command in decision.commands if isinstance(command, do.Finish)), None)
         ended = None if finish is None else (finish.outcome, finish.reason)
         changed = [*(move.member for move in decision.moved), *decision.touched]
-        self._journal.write_step(event.at, tier, decision.state, changed, log_lines(event, decision), ended)
+        rollout = self._journal.write_step(event.at, tier, decision.state, changed, log_lines(event, decision), ended)
         self._runtime.carry(tier, machine.fleet)
         lost = any(move.before is Phase.ADMITTED for move in decision.moved)
         if isinstance(event, on.InstanceGone) and lost and not machine.fleet.serving:
-            self._note_interruption(f"{event.name} ended, and no other instance of tier {tier} was in service.")
-        for move in decision.moved:
-            text = f"{move.before} -> {move.after}"
-            self._on_progress(Progress(event.at, tier, text, move.member.name, moved=move))
+            self.reports.interruption(f"{event.name} ended, and no other instance of tier {tier} was in service.")
+        self.reports.step(event.at, tier, decision, rollout)
         self._start(tier, decision)
         for move in decision.moved:
             if move.after is Phase.GONE:
                 self._performer.forget(tier, move.member.name)
         return decision
 
-    def _note_death(self, tier: str, event: on.InstanceGone) -> None:
-        """Write what the death of an instance cost, before the step that follows: a killed controller loses neither."""
-        member = self.machines[tier].fleet.get(event.name)
-        if member is None or not member.may_carry:
-            return
-        cost = event.cost or DeathCost(unknown="its routers were not asked")
-        text = f"{event.name} of tier {tier} died while {member.phase}: {cost}."
-        self._journal.write_incident(self.now, LogLine(DEATH if cost.is_nothing else INTERRUPTION, text, event.name))
-
-    def _warn(self, text: str) -> None:
-        self._on_progress(Progress(self.now, self._runtime.chain.name, text, level="warning"))
-
-    def _note_balancer(self) -> None:
-        self._note_interruption("The load balancer ended, and every connection through it.")
-
-    def _note_interruption(self, text: str) -> None:
-        """Write that requests of any tier were broken meanwhile."""
-        self._journal.write_incident(self.now, LogLine(INTERRUPTION, text))
-
     def _start(self, tier: str, decision: Decision) -> None:
         acts = []
         for command in decision.commands:
             match command:
-                case do.Note():
-                    self._on_progress(Progress(self.now, tier, command.text, command.name, command.level))
-                case do.Refuse():
-                    self._on_progress(Progress(self.now, tier, command.reason, level="warning"))
                 case do.Finish():
                     self._tasks.create_task(self._finish(tier, command))
                 case do.StepReached():
                     self._tasks.create_task(self._ask_hooks(tier, command))
-                case do.WakeAt():
-                    pass  # a tick comes with every look
+                case do.WakeAt() | do.Note() | do.Refuse():
+                    pass  # a tick comes with every look; the others are reported
                 case _:
                     acts.append(command)
         self._performer.start(tier, acts)
@@ -378,7 +353,7 @@ class Controller:
         goal = template_of(self.machines[row.tier].tier.goal)
         if differs := await settled(self._runtime, row.tier, goal, _ATTEMPTS, self._timing.resting_look):
             self._journal.write_line(self.now, row.id, row.tier, LogLine(DISAGREEMENT, differs))
-            self._on_progress(Progress(self.now, row.tier, differs, level="warning"))
+            self.reports.listener(Progress(self.now, row.tier, differs, level="warning", rollout=row.id))
 
     async def _ask_hooks(self, tier: str, reached: do.StepReached) -> None:
         """Have the hooks allow the step, or object to it."""

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """One thing that happened in a chain. `moved` is set for a step along the phase table."""
+    """One thing that happened in a chain. `moved` is set for a step along the phase table.
+
+    `about`: what it is about where that is no tier, such as the chain; `tier` is empty then. `rollout`: the number of
+    the rollout that it belongs to, if there is one.
+    """
 
     at: float
     tier: str
@@ -42,6 +46,8 @@ class Progress:
     instance: str = ""
     level: str = "info"
     moved: Moved | None = None
+    about: str = ""
+    rollout: int | None = None
 
 
 _CARRYING = frozenset({Phase.WARMING, Phase.READY, Phase.ADMITTED, Phase.LEAVING, Phase.DRAINING})

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+
+
+def utc(at: float) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC, with milliseconds: `2026-11-29T06:44:19.123Z`."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Clock:

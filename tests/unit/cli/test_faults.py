@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from typer.exceptions import TyperException
 
 from changeover.cli import faults
 from changeover.cli.exits import FAULT
@@ -50,6 +51,18 @@ def test_with_json_the_fault_is_an_object_too(capsys: pytest.CaptureFixture[str]
     printed = json.loads(capsys.readouterr().out)
     assert printed["exit_code"] == FAULT
     assert printed["error"][0]["what"] == "fault of this program: KeyError: 'edge'"
+
+
+@pytest.mark.parametrize("words", [["--log-format", "json", "rol"], ["--log-format=json", "rol"]])
+def test_with_lines_as_json_so_are_a_fault_and_a_wrong_command_line(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert faults.report(raised(), words) == FAULT
+    assert faults.usage_error(TyperException("no such command"), words)
+    fault, usage = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert fault["message"].partition(": ")[2].startswith("fault of this program: KeyError: 'edge'\n  ")
+    assert usage["message"].startswith("no such command\n  `changeover --help`")
+    assert [one["level"] for one in (fault, usage)] == ["error", "error"]
 
 
 def test_a_report_that_cannot_be_written_is_admitted(

@@ -164,3 +164,32 @@ def test_a_fault_whose_message_nobody_reads_keeps_its_exit_code(tmp_path: Path) 
     os.close(writing)
     assert done.returncode == FAULT
     assert len(list(tmp_path.glob("changeover-fault-*"))) == 1
+
+
+LOGS = """
+import logging, typer
+from typer.main import get_command
+from changeover.cli import main
+
+def load(name):
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(lambda: logging.getLogger("library").warning("it is %s", "late"))
+    return get_command(alone)
+
+main.load = load
+main.main()
+"""
+
+
+def test_lines_are_objects_on_request_those_of_libraries_too() -> None:
+    command = [sys.executable, "-c", LOGS, "--log-format", "json", "status"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    line = json.loads(done.stderr)
+    assert (line["level"], line["event"], line["message"]) == ("warning", "log", "it is late")
+
+
+def test_a_wrong_form_of_lines_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHANGEOVER_LOG_FORMAT", "xml")
+    result = CliRunner().invoke(cli, ["status"])
+    assert result.exit_code == COULD_NOT
+    assert "xml" in result.stderr

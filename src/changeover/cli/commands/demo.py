@@ -176,7 +176,7 @@ async def _roll_all(found: wiring.Wired, on_progress: ProgressListener, naive: b
 @contextlib.contextmanager
 def _watching(output: Output) -> Any:
     """A function that shows the current activity: a changing line on a terminal, elsewhere a line every 5 s."""
-    if output.err.is_terminal:
+    if output.is_live:
         with Status("", console=output.err) as status:
             yield status.update
         return

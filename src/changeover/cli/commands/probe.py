@@ -253,7 +253,7 @@ async def _probe(
         async with counting(target.state, output.note) as (saw, tick):
 
             def progress(now: ProbeProgress) -> None:
-                output.err.print(progress_line(now), soft_wrap=True)
+                output.note(progress_line(now), "probe")
                 tick()
 
             verdict = await send(

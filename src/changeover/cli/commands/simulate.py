@@ -211,7 +211,7 @@ async def _rollouts(
             simulation = _start(fleet, simulated, seed, number)
             while not simulation.finished:
                 _go_on(simulation, fleet, seed)
-                if status is None and output.err.is_terminal and time.monotonic() - began > PROGRESS_AFTER:
+                if status is None and output.is_live and time.monotonic() - began > PROGRESS_AFTER:
                     status = shown.enter_context(output.err.status(""))
                 if status is not None:
                     status.update(_progress(simulation, fleet, number, runs))

@@ -260,7 +260,7 @@ class HookRunner:
     # -- messages ----------------------------------------------------------------------------------------------------
 
     def _report(self, tier: str, text: str, level: str = "info") -> None:
-        self._on_progress(Progress(self._now(), tier or "hooks", text, level=level))
+        self._on_progress(Progress(self._now(), tier, text, level=level, about="" if tier else "hooks"))
 
     def _sanitise(self, text: str) -> str:
         """A text of others, without secrets and without effect on a terminal."""

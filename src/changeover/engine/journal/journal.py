@@ -142,10 +142,11 @@ class Journal(JournalReader):
         changed: Iterable[Member],
         lines: Iterable[LogLine],
         ended: tuple[str, str] | None = None,
-    ) -> None:
+    ) -> int | None:
         """One step of one tier, whole: the tier's state, the members that changed, the commands about to be performed.
 
-        `ended`: outcome and reason, when the step ends the tier's rollout.
+        `ended`: outcome and reason, when the step ends the tier's rollout. Returns the number of that rollout, if the
+        step belongs to one.
         """
         with self._write():
             row = self._db.one("select max(id) as id from rollouts where ended is null and tier = ?", tier)
@@ -160,6 +161,7 @@ class Journal(JournalReader):
                 self._db.execute(
                     "update rollouts set ended = ?, outcome = ?, reason = ? where id = ?", at, outcome, reason, rollout
                 )
+        return None if rollout is None else int(rollout)
 
     def write_member(self, tier: str, member: Member) -> None:
         """One member, outside of a step."""
@@ -226,10 +228,7 @@ class Journal(JournalReader):
     def write_incident(self, at: float, line: LogLine) -> None:
         """Write a line into the log of the rollout in progress, whichever tier it is about. Between two rollouts of a
         release it belongs to the first of them."""
-        rows, release = self.rollouts(unfinished=True), self.unfinished_release()
-        if not rows and release is not None:
-            rows = [row for row in self.rollouts() if row.started >= release.started][-1:]
-        for row in rows:
+        for row in self.in_progress():
             self.write_line(at, row.id, row.tier, line)
 
     # -- releases ----------------------------------------------------------------------------------------------------

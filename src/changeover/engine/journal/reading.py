@@ -138,6 +138,13 @@ class JournalReader:
             for row in self._db.rows(query)
         ]
 
+    def in_progress(self) -> list[RolloutRow]:
+        """The unfinished rollouts: one, or one for each tier of an `up`. Between two of a release: the first."""
+        rows, release = self.rollouts(unfinished=True), self.unfinished_release()
+        if not rows and release is not None:
+            rows = [row for row in self.rollouts() if row.started >= release.started][-1:]
+        return rows
+
     def unfinished_release(self) -> Release | None:
         """The release that is under way, or was when its controller ended."""
         return self._release("select * from releases where ended is null order by id desc limit 1")

@@ -18,6 +18,7 @@ from changeover.engine.journal.journal import Journal, LeaseHeld
 from changeover.engine.journal.lease import KEEPER
 from changeover.engine.keeper.health import inspect, wanted_now
 from changeover.engine.release.release import carry_on
+from changeover.engine.reports import in_rollout
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener
 from changeover.engine.upkeep import renew_certificates, restore_members
 from changeover.kit.clock import Clock
@@ -68,7 +69,7 @@ class _Keeper:
     ) -> None:
         self._runtime = runtime
         self._journal = journal
-        self._on_progress = on_progress
+        self._on_progress = in_rollout(journal, on_progress)
         self._timing = timing
         self._asked_routers = -timing.router_look
         self._refused = False
@@ -100,7 +101,7 @@ class _Keeper:
         except (ChangeoverError, CannotStart, Unknown) as error:
             self._refused = True
             text = f"the abandoned rollout waits for an operator, because it could not be carried on: {error}"
-            self._on_progress(Progress(Clock().now(), self._runtime.chain.name, text, level="warning"))
+            self._on_progress(Progress(Clock().now(), "", text, level="warning", about=self._runtime.chain.name))
         finally:
             journal.release_lease()
 
@@ -169,7 +170,8 @@ async def heal(
         await asyncio.sleep(timing.look)  # one look at every tier, so that the controller sees which instances died
         for name in missing:
             text = "its routers did not list it; it is admitted again"
-            on_progress(Progress(controller.now, runtime.chain.name, text, name, level="warning"))
+            tier = next((tier for tier, machine in controller.machines.items() if machine.fleet.get(name)), "")
+            controller.reports.listener(Progress(controller.now, tier, text, name, level="warning"))
         with contextlib.suppress(Unknown):
             await controller.readmit(missing)
         with contextlib.suppress(TimeoutError):

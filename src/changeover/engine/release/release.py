@@ -147,7 +147,7 @@ async def roll(
     controller = Controller(runtime, journal, on_progress)
     came_from = {tier: controller.machines[tier].tier.goal for tier in targets}
     journal.begin_release(controller.now, targets, came_from, strategy)
-    return await _Releasing(runtime, journal, controller, on_progress).run()
+    return await _Releasing(runtime, journal, controller).run()
 
 
 async def carry_on(
@@ -155,7 +155,7 @@ async def carry_on(
 ) -> Released:
     """Finish an unfinished release, after an action that the operator asks for. The lease must be held."""
     check_templates(runtime, journal)
-    return await _Releasing(runtime, journal, Controller(runtime, journal, on_progress), on_progress).run(action, who)
+    return await _Releasing(runtime, journal, Controller(runtime, journal, on_progress)).run(action, who)
 
 
 async def pause_unattended(
@@ -170,9 +170,7 @@ async def pause_unattended(
 class _Releasing:
     """Carries the unfinished release to its end."""
 
-    def __init__(
-        self, runtime: ChainRuntime, journal: Journal, controller: Controller, on_progress: ProgressListener
-    ) -> None:
+    def __init__(self, runtime: ChainRuntime, journal: Journal, controller: Controller) -> None:
         self._runtime = runtime
         self._journal = journal
         self._controller = controller
@@ -181,7 +179,7 @@ class _Releasing:
         self._hooks = HookRunner(
             runtime.chain.hooks,
             runtime.chain.notify,
-            on_progress,
+            controller.reports.listener,
             self._record,
             now=lambda: controller.now,
             folder=runtime.folder,

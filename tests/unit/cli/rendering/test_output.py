@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from changeover.cli.options.log_format import VARIABLE
+from changeover.cli.rendering.log_lines import as_object, message_of
 from changeover.cli.rendering.output import Output, progress_line
 from changeover.engine.runtime import Progress
 from changeover.model.errors import fail
+from changeover.rollout.members.fleet import Member, Moved
+from changeover.rollout.members.phases import Cause, Phase
 
 DATA = {"outcome": "completed", "name": "runtime-v1-[2]"}
 
@@ -45,8 +49,60 @@ def test_progress_goes_to_standard_error_with_seconds_from_the_start(capsys: pyt
     assert printed.err == "   12.3s  runtime-v1-2     step 1 of 2\n"
 
 
+def objects(printed: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def test_as_json_each_line_is_one_object_that_names_rollout_tier_and_instance(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "json")
+    output = Output(as_json=False)
+    show = output.progress_since(0.0)
+    member = Member("runtime-v2-1", "v2", 1, Phase.ADMITTED)
+    moved = Moved(member, Phase.READY, Phase.ADMITTED, Cause.ADMISSION_CONFIRMED)
+    show(Progress(1.5, "runtime", "ready -> admitted", "runtime-v2-1", moved=moved, rollout=3))
+    show(Progress(2.0, "", "load balancer gone", level="warning", about="shop"))
+    output.note("two\nlines \x1b[31m")
+    output.note("1 s  3 GET", "probe")
+    output.problem(fail("no tier edge", state="Unchanged."))
+    step, warning, note, probe, problem = objects(capsys.readouterr().err)
+    assert step == {
+        "time": "1970-01-01T00:00:01.500Z",
+        "level": "info",
+        "rollout": 3,
+        "tier": "runtime",
+        "instance": "runtime-v2-1",
+        "event": "phase",
+        "message": "ready -> admitted: every router admits it",
+    }
+    assert (warning["level"], warning["tier"], warning["rollout"]) == ("warning", None, None)
+    assert note["message"] == "two\nlines \x1b[31m"
+    assert probe["event"] == "probe"
+    assert (problem["level"], problem["event"]) == ("error", "error")
+    assert problem["message"] == "no tier edge\n  Unchanged."
+
+
+def test_dated_lines_begin_with_their_time(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "dated")
+    output = Output(as_json=False)
+    output.progress_since(0.0)(Progress(1.5, "runtime", "step 1 of 2"))
+    output.note("waiting")
+    output.problem(fail("no tier edge"))
+    progress, note, problem = capsys.readouterr().err.splitlines()
+    assert progress == "1970-01-01T00:00:01.500Z  runtime          step 1 of 2"
+    assert [message_of(line) for line in (note, problem)] == ["waiting", "error: no tier edge"]
+    assert note != "waiting"
+
+
+def test_the_message_of_a_line_is_found_in_each_form() -> None:
+    assert message_of(as_object("no tier edge", 1.0)) == "no tier edge"
+    for line in ("error: no tier edge", "{not an object", '{"outcome": "completed"}'):
+        assert message_of(line) == line
+
+
 def test_progress_of_a_tier_names_the_tier_and_a_warning_has_a_colour() -> None:
-    assert progress_line(Progress(1.0, "edge", "no answer", level="warning"), 0.0).endswith(
+    assert progress_line(Progress(1.0, "edge", "no answer", level="warning"), "1.0s").endswith(
         "edge             [yellow]no answer[/]"
     )
 
