@@ -68,7 +68,7 @@ def commands(documents: Sequence[Document]) -> Iterator[Command]:
                         yield from _of_service(name, service, built)
             case KubernetesFile():
                 for pod in one.pods:
-                    for container in pod.spec.maps("containers"):
+                    for container in (*pod.spec.maps("containers"), *pod.sidecars):
                         yield from _of_container(container)
             case SupervisorFile():
                 for program in one.programs:

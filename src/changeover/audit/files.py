@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from changeover.conf.document import Document
+from changeover.conf.document import Document, UnreadPart
 from changeover.conf.nginx.assemble import DEEPEST, circles, included_paths, nested
 from changeover.conf.nginx.reader import NginxFile, everything
 from changeover.conf.place import Place, Unreadable
@@ -97,6 +97,8 @@ def _read(path: Path, roots: Sequence[Path], loaded: Loaded, *, named: bool, inc
     except (OSError, RuntimeError) as error:  # RuntimeError: symbolic links in a circle
         reason = getattr(error, "strerror", None) or "its symbolic links lead in a circle"
         return _not_read(Unreadable(reason, Place(file)), loaded, named)
+    loaded.unreadable += [one.error for one in found if isinstance(one, UnreadPart)]
+    found = [one for one in found if not isinstance(one, UnreadPart)]
     loaded.texts[file] = text
     loaded.skipped = [one for one in loaded.skipped if one != file]
     loaded.documents += found

@@ -7,7 +7,7 @@ a file reads it, so those with the narrower sign come first.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from changeover.conf import (
     chain,
@@ -22,9 +22,10 @@ from changeover.conf import (
     supervisord,
     systemd,
 )
-from changeover.conf.document import Document
+from changeover.conf.document import Document, UnreadPart
 from changeover.conf.nginx import reader as nginx
-from changeover.conf.place import Unreadable
+from changeover.conf.nginx.reader import NginxFile
+from changeover.conf.place import Place, Unreadable
 from changeover.conf.terraform import hcl
 
 
@@ -39,7 +40,7 @@ class Reader:
 
 def _with_pods(text: str, file: str) -> tuple[Document, ...]:
     """Resources of Google Cloud. In a file of manifests, pods stand beside those of Config Connector."""
-    pods = kubernetes.read(text, file) if kubernetes.recognises(text, file) else ()
+    pods = _manifests(text, file) if kubernetes.recognises(text, file) else ()
     try:
         return (*google.read(text, file), *pods)
     except Unreadable:
@@ -48,15 +49,50 @@ def _with_pods(text: str, file: str) -> tuple[Document, ...]:
         raise
 
 
+def _manifests(text: str, file: str) -> tuple[Document, ...]:
+    """Pods, and the files that ConfigMaps hold. Raises Unreadable for manifests with neither."""
+    read = kubernetes.read(text, file)
+    held = [part for one in read for part in one.held]
+    readers = {part.path: next((one for one in _HELD if one.recognises(part.text, part.key)), None) for part in held}
+    of_nginx = {part.holder for part in held if readers[part.path] is NGINX}
+    found: list[Document] = []
+    for part in held:
+        if (reader := readers[part.path]) is not None:
+            found += _of_held(part, reader, file)
+        elif part.holder in of_nginx and part.key.endswith(".conf"):
+            found += [
+                one for one in _of_held(part, NGINX, file) if isinstance(one, NginxFile)
+            ]  # an include may name it
+    if not found and not any(one.pods for one in read):
+        raise Unreadable("it has no pod, and no configuration that a reader recognises", Place(file))
+    return (*read, *found)
+
+
+def _of_held(held: kubernetes.Held, reader: Reader, file: str) -> tuple[Document, ...]:
+    try:
+        if not held.lined:
+            raise Unreadable(f"{held.key} stands in quotes: write it as a block (`|`), which has lines", held.place)
+        found = reader.read(held.text, file)
+    except Unreadable as error:
+        return (UnreadPart(file, error),)
+    return tuple(replace(one, path=held.path) if isinstance(one, NginxFile) else one for one in found)
+
+
 NGINX = Reader("nginx", nginx.recognises, nginx.read)
 GUNICORN = Reader("settings of gunicorn", gunicorn.recognises, gunicorn.read)
+SUPERVISORD = Reader("supervisord", supervisord.recognises, supervisord.read)
+HAPROXY = Reader("HAProxy", haproxy.recognises, haproxy.read)
+ENVOY = Reader("Envoy: bootstraps and files of its discovery (YAML, JSON)", envoy.recognises, envoy.read)
+KONG = Reader("Kong: kong.conf, KONG_* variables, declarative configuration, decK", kong.recognises, kong.read)
+_HELD = (SUPERVISORD, HAPROXY, ENVOY, KONG, NGINX)
+"""Readers of what a ConfigMap holds."""
 READERS: tuple[Reader, ...] = (
     # Before the others: a startup script in a heredoc holds whole files of theirs.
     Reader("Terraform", hcl.recognises, hcl.read),
     Reader("systemd unit", systemd.recognises, systemd.read),
-    Reader("supervisord", supervisord.recognises, supervisord.read),
-    Reader("HAProxy", haproxy.recognises, haproxy.read),
-    Reader("Envoy: bootstraps and files of its discovery (YAML, JSON)", envoy.recognises, envoy.read),
+    SUPERVISORD,
+    HAPROXY,
+    ENVOY,
     Reader("Dockerfile", dockerfile.recognises, dockerfile.read),
     Reader("chain file of changeover", chain.recognises, chain.read),
     Reader("docker-compose", compose.recognises, compose.read),
@@ -66,8 +102,8 @@ READERS: tuple[Reader, ...] = (
         google.recognises,
         _with_pods,
     ),
-    Reader("Kubernetes manifests", kubernetes.recognises, kubernetes.read),
-    Reader("Kong: kong.conf, KONG_* variables, declarative configuration, decK", kong.recognises, kong.read),
+    Reader("Kubernetes manifests", kubernetes.recognises, _manifests),
+    KONG,
     NGINX,
 )
 

@@ -81,10 +81,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Word(Node):
-    """A scalar. `quoted`: it stands in quotes, so it is text whatever it looks like."""
+    """A scalar. `quoted`: it stands in quotes, so it is text whatever it looks like.
+
+    `block`: it is a literal block of YAML (`|`), whose lines are those of its file, from the next one on.
+    """
 
     word: str
     quoted: bool
+    block: bool = False
 
     @property
     def null(self) -> bool:
@@ -169,7 +173,7 @@ class _Builder:
                 case yaml.ScalarEvent():
                     if _TEMPLATE.search(event.value):
                         raise Unreadable("the file is a template: render it first", place)
-                    node: Node = Word(place, 1, event.value, event.style in _QUOTES)
+                    node: Node = Word(place, 1, event.value, event.style in _QUOTES, event.style == "|")
                     anchor = event.anchor
                 case yaml.AliasEvent():
                     if event.anchor not in self._anchors:

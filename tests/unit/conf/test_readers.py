@@ -87,7 +87,7 @@ def test_a_long_run_of_one_thing_takes_no_long_time(reader: Reader, part: str) -
         ("frontend a\n  bind :80 # b\n", "HAProxy"),
         ("static_resources: {}\n", "Envoy: bootstraps and files of its discovery (YAML, JSON)"),
         ('{"staticResources": {}}', "Envoy: bootstraps and files of its discovery (YAML, JSON)"),
-        ("apiVersion: v1\nkind: ConfigMap\ndata:\n  envoy.yaml: |\n    static_resources: {}\n", None),
+        ("apiVersion: v1\nkind: ConfigMap\ndata:\n  envoy.yaml: |\n    static_resources: {}\n", "Kubernetes manifests"),
         ("hello", None),
         ("# http {", None),
         ("{'server': 1}", None),

@@ -2,7 +2,8 @@
 
 The kubelet runs the preStop hook and waits for it, sends the image's STOPSIGNAL, and sends SIGKILL
 terminationGracePeriodSeconds after the begin, 30 unless set
-(kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination).
+(kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination). A sidecar, which is an init container that
+restarts always, gets its signal once the others have ended (…/workloads/pods/sidecar-containers).
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
 
 
 def _containers(pod: Pod, started: dict[Place, Start]) -> Iterator[StopPath]:
-    for container in pod.spec.maps("containers"):
+    containers = [(one, False) for one in pod.spec.maps("containers")] + [(one, True) for one in pod.sidecars]
+    for container, sidecar in containers:
         known = official(container.text("image") or "")
         command = container.keys.get("command") or container.keys.get("args")
         start = started.get(command) if command is not None else None
@@ -57,8 +59,13 @@ def _containers(pod: Pod, started: dict[Place, Start]) -> Iterator[StopPath]:
             text = f"the image sets no other signal, so it is SIG{signal}"
         before = _pre_stop(container)
         grace = _grace(pod)
-        if before is None or grace is None:
-            missing = "how long its preStop hook takes" if before is None else "terminationGracePeriodSeconds, a number"
+        if sidecar or before is None or grace is None:
+            if sidecar:
+                missing = "when the other containers have ended: only then a sidecar gets its signal"
+            elif before is None:
+                missing = "how long its preStop hook takes"
+            else:
+                missing = "terminationGracePeriodSeconds, a number"
             yield StopPath(software or "", name, place, (), KUBERNETES, missing=missing, pod=True)
             continue
         signals = [
