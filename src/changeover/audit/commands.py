@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 
+from changeover.audit.builds import image_of
 from changeover.audit.starts import GUNICORN_OPTIONS, Start, split, start
 from changeover.conf.compose import ComposeFile
 from changeover.conf.dockerfile import DockerFile, Instruction
@@ -25,7 +26,7 @@ CONTAINERS = {"Dockerfile", "compose", "Kubernetes"}
 class Command:
     """`manager` starts it: `systemd`, `supervisord` or one of CONTAINERS.
 
-    `options`: what its environment holds in GUNICORN_CMD_ARGS.
+    `options`: what its environment holds in GUNICORN_CMD_ARGS. `hosts`: the names by which other services reach it.
     """
 
     object: str
@@ -33,6 +34,7 @@ class Command:
     place: Place
     manager: str
     options: str | None = None
+    hosts: tuple[str, ...] = ()
 
     @cached_property
     def start(self) -> Start:
@@ -60,12 +62,12 @@ def commands(documents: Sequence[Document]) -> Iterator[Command]:
                     if entry.key == "ExecStart" and (words := unit_words(entry.value)):
                         yield Command(name, words, entry.place, "systemd", _of_unit(one))
             case DockerFile():
-                yield from _of_image(one)
+                for command in image_command(one):
+                    yield replace(command, hosts=tuple(_hosts_of_image(one, documents)))
             case ComposeFile():
                 for name, service in one.services.items.items():
                     if isinstance(service, Map):
-                        built = images[0] if service.get("build") is not None and len(images) == 1 else None
-                        yield from _of_service(name, service, built)
+                        yield from _of_service(name, service, image_of(service, one, images))
             case KubernetesFile():
                 for pod in one.pods:
                     for container in (*pod.spec.maps("containers"), *pod.sidecars):
@@ -73,7 +75,9 @@ def commands(documents: Sequence[Document]) -> Iterator[Command]:
             case SupervisorFile():
                 for program in one.programs:
                     if (value := program.values.get("command")) is not None and (words := _words(value.value)):
-                        yield Command(program.name, words, value.place, "supervisord")
+                        given = program.values.get("environment")
+                        options = _assigned(_words(given.value.replace(",", " "))) if given is not None else None
+                        yield Command(program.name, words, value.place, "supervisord", options)
 
 
 def unit_words(value: str) -> tuple[str, ...]:
@@ -90,7 +94,24 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(found) if found is not None else (text,)
 
 
-def _of_image(image: DockerFile) -> Iterator[Command]:
+def _hosts_of_image(image: DockerFile, documents: Sequence[Document]) -> Iterator[str]:
+    """The services that run the command of an image."""
+    images = [one for one in documents if isinstance(one, DockerFile)]
+    for file in [one for one in documents if isinstance(one, ComposeFile)]:
+        for name, service in file.services.items.items():
+            if isinstance(service, Map) and not any(service.get(key) for key in ("command", "entrypoint")):
+                built = image_of(service, file, images)
+                if built is not None and built.file == image.file:
+                    yield from _hosts(name, service)
+
+
+def _hosts(name: str, service: Map) -> tuple[str, ...]:
+    own = service.text("container_name")
+    return (name, own) if own and own != name else (name,)
+
+
+def image_command(image: DockerFile) -> Iterator[Command]:
+    """What a container of an image starts unless it is given another command."""
     last: dict[str, Instruction] = {one.name: one for one in image.last_stage}
     entry, command = last.get("ENTRYPOINT"), last.get("CMD")
     if entry is not None and entry.words is None:
@@ -148,7 +169,8 @@ def _of_service(name: str, service: Map, built: DockerFile | None) -> Iterator[C
     if given["entrypoint"] is None and entry is not None:
         given["entrypoint"] = _of_instruction(entry)
     words = (*(given["entrypoint"] or ()), *(given["command"] or ()))
-    yield Command(f"service {name}", words, service.keys[key], "compose", _service_options(service, built))
+    place, options = service.keys[key], _service_options(service, built)
+    yield Command(f"service {name}", words, place, "compose", options, _hosts(name, service))
 
 
 def _given(node: Node | None) -> tuple[str, ...] | None:
@@ -163,4 +185,7 @@ def _of_container(container: Map) -> Iterator[Command]:
     words = tuple(one.word for _, items in given for one in items.values if isinstance(one, Word))
     if words:
         name = f"container {container.text('name') or ''}".strip()
-        yield Command(name, words, container.keys[given[0][0]], "Kubernetes")
+        options = next(
+            (one.text("value") for one in container.maps("env") if one.text("name") == GUNICORN_OPTIONS), None
+        )
+        yield Command(name, words, container.keys[given[0][0]], "Kubernetes", options)

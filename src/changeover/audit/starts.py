@@ -53,7 +53,7 @@ _SEPARATORS = set("();&|\n")
 _HELPS = {"nginx": {"-s", "-t", "-T", "-v", "-V"}, "haproxy": {"-c", "-v", "-vv"}, "envoy": {"--version"}}
 _HELPS |= {name: {"--version", "--help", "-h", "--check-config", "--print-config"} for name in SERVERS}
 """Options with which a software serves nothing: a reload, a test."""
-_SCRIPT = re.compile(r"\.(?:ba)?sh$|^\$|entrypoint$|/(?:start|run|serve)$")
+_SCRIPT = re.compile(r"\.(?:ba)?sh$|^\$|^%\(|entrypoint$|/(?:start|run|serve)$")
 """What may start a server, although it names none."""
 _NAMES = {**_SOFTWARE, "fastapi": "uvicorn"}
 GUNICORN_OPTIONS = "GUNICORN_CMD_ARGS"
@@ -187,8 +187,7 @@ def _of_shell(words: Sequence[str], depth: int) -> Start:
             return _of_script(_filled(rest), depth + 1) if rest else Start()
         if word.endswith(("o", "O")) and rest and not word.startswith("--"):
             rest.pop(0)
-    script = rest[0] if rest else ""
-    return replace(_opaque(words), opaque=script if script.endswith(".sh") else words[0])
+    return replace(_opaque(words), opaque=rest[0] if rest else words[0])
 
 
 def _serves(found: Start) -> bool:

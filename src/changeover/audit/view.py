@@ -216,8 +216,8 @@ def joined(
         for target in hop.targets:
             if id(target) in given:
                 continue
-            keys = (key for address in target.addresses for key in _leads_to(address))
-            near = {id(one): one for key in keys for one in listening.get(key, ())}
+            found = (next(filter(None, map(listening.get, _leads_to(one))), ()) for one in target.addresses)
+            near = {id(one): one for several in found for one in several}
             near.pop(id(hop), None)
             if len(near) == 1 and not _reaches(inward, inner := next(iter(near.values())), hop):
                 links.append(Link(hop, inner, target, f"address {target.addresses[0]}"))

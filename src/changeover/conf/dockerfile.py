@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from changeover.conf.document import Document
 from changeover.conf.place import Place, Unreadable
@@ -20,6 +20,7 @@ _SIGN = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _HEREDOC = re.compile(r"<<-?[ \t]*[\"']?(\w+)[\"']?")
+_FROM = re.compile(r"(?:--\S+[ \t]+)*(\S+)(?:[ \t]+AS[ \t]+(\S+))?", re.IGNORECASE)
 _TEMPLATE = re.compile(r"\{\{|\{%|<%")
 
 
@@ -40,9 +41,34 @@ class DockerFile(Document):
 
     @property
     def last_stage(self) -> list[Instruction]:
-        """What an image of it has; stages before are for building."""
+        """What an image of it has: the last stage behind the stages that it builds on; others are for building."""
+        found: list[Instruction] = []
+        stage: int | None = max((one.stage for one in self.instructions), default=0)
+        while stage is not None:
+            own = [one for one in self.instructions if one.stage == stage]
+            found = [*own, *found]
+            base = next((_FROM.match(one.value) for one in own if one.name == "FROM"), None)
+            stage = self._stage(base[1], stage) if base else None
+        return found
+
+    def of_target(self, target: str | None) -> DockerFile:
+        """The file as `docker build --target` uses it; as it is if no stage has that name."""
         last = max((one.stage for one in self.instructions), default=0)
-        return [one for one in self.instructions if one.stage == last]
+        stage = self._stage(target or "", last + 1)
+        return self if stage is None else replace(self, instructions=self._until(stage))
+
+    def _until(self, stage: int) -> tuple[Instruction, ...]:
+        return tuple(one for one in self.instructions if one.stage <= stage)
+
+    def _stage(self, name: str, before: int) -> int | None:
+        """The last stage of that name before another."""
+        named = [
+            one.stage
+            for one in self.instructions
+            if one.name == "FROM" and one.stage < before and (found := _FROM.match(one.value)) and found[2]
+            if found[2].lower() == name.lower()
+        ]
+        return named[-1] if named else None
 
 
 def recognises(text: str, file: str) -> bool:

@@ -95,6 +95,10 @@ def _literal(node: ast.expr, known: Mapping[str, PythonValue], depth: int) -> st
                 return None
         case ast.Call(func=ast.Attribute(attr="getenv" | "get"), args=[_, default]):
             return _literal(default, known, depth + 1)
+        case ast.JoinedStr(values=parts):
+            filled = [one.value if isinstance(one, ast.FormattedValue) else one for one in parts]
+            words = [_literal(one, known, depth + 1) for one in filled]
+            return None if None in words else "".join(map(str, words))
         case ast.BoolOp(op=ast.Or(), values=[*_, last]):
             return _literal(last, known, depth + 1)
         case ast.BinOp(left=left, op=op, right=right):

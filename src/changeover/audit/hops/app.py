@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.commands import Command, commands
@@ -17,6 +18,7 @@ from changeover.conf.document import Document
 from changeover.conf.gunicorn import GunicornFile, PythonValue
 from changeover.conf.place import Place
 
+Value = TypeVar("Value")
 OPTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "gunicorn": {
         "graceful": ("--graceful-timeout",),
@@ -32,6 +34,7 @@ OPTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "idle": ("--timeout-keep-alive",),
         "workers": ("--workers",),
         "port": ("--port",),
+        "socket": ("--uds",),
     },
     "hypercorn": {
         "graceful": ("--graceful-timeout",),
@@ -44,6 +47,7 @@ OPTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 _GRACEFUL = {"gunicorn": 30.0, "uvicorn": float("inf"), "hypercorn": 3.0, "granian": float("inf")}
 _IDLE = {"gunicorn": 2.0, "uvicorn": 5.0, "hypercorn": 5.0, "granian": 30.0}
 _PORTS = {"gunicorn": 8000, "uvicorn": 8000, "hypercorn": 8000, "granian": 8000}
+_CONFIG = ("-c", "--config")
 _KEYS = {
     "graceful": "graceful_timeout",
     "timeout": "timeout",
@@ -74,22 +78,24 @@ def hops(documents: Sequence[Document], asked: Assumptions) -> Iterator[Hop]:
     for start in starts:
         named = [one for one in files if start.software == "gunicorn" and _names(start, one)]
         used.update(one.file for one in named)
-        yield _app(start.software or "", start, named[0].values if named else {}, start.place)
+        given = _option(start.arguments, _CONFIG) if start.software == "gunicorn" and not named else None
+        missing = f"its settings file {given}" if given is not None else ""
+        yield _app(start.software or "", start, named[0].values if named else {}, start.place, missing)
     for file in files:
         if file.file not in used:
-            yield _app("gunicorn", None, file.values, Place(file.file))
+            yield _app("gunicorn", None, file.values, Place(file.file, 1))
 
 
 def _names(start: Command, file: GunicornFile) -> bool:
     name = file.file.rsplit("/", 1)[-1]
-    given = _option(start.arguments, ("-c", "--config"))
+    given = _option(start.arguments, _CONFIG)
     return (
         given is not None and given.rsplit("/", 1)[-1].removeprefix("python:") in {name, name.removesuffix(".py")}
     ) or (given is None and name == "gunicorn.conf.py")
 
 
-def _app(server: str, start: Command | None, values: Mapping[str, PythonValue], place: Place) -> App:
-    reading = _Reading(server, start, values, place)
+def _app(server: str, start: Command | None, values: Mapping[str, PythonValue], place: Place, missing: str = "") -> App:
+    reading = _Reading(server, start, values, place, missing)
     kind = reading.word("class", "sync", "sync")
     threads = reading.number("threads", 1.0, "1")
     if kind.value == "sync" and (threads.value or 1) > 1:
@@ -121,11 +127,13 @@ class _Reading:
     start: Command | None
     values: Mapping[str, PythonValue]
     place: Place
+    missing: str
+    """What may set a key that the given files do not set."""
 
     def word(self, key: str, default: str, shown: str) -> Setting[str]:
         found = self._given(key)
         if found is None:
-            return Setting(default, self.place, f"{self._name(key)} is not set, so it is {shown}")
+            return self._absent(key, default, shown)
         value, text, place = found
         if value is None:
             return unknown(place, text, f"the value of {self._name(key)}")
@@ -134,23 +142,33 @@ class _Reading:
     def number(self, key: str, default: float, shown: str) -> Setting[float]:
         found = self._given(key)
         if found is None:
-            return Setting(default, self.place, f"{self._name(key)} is not set, so it is {shown}")
+            return self._absent(key, default, shown)
         value, text, place = found
         try:
             return Setting(float(value if value is not None else "no"), place, text)
         except ValueError:
             return unknown(place, text, f"the value of {self._name(key)} as a number")
 
+    def _absent(self, key: str, default: Value, shown: str) -> Setting[Value]:
+        if self.missing:
+            return unknown(self.place, f"{self._name(key)} is not in the given files", self.missing)
+        return Setting(default, self.place, f"{self._name(key)} is not set, so it is {shown}")
+
     def listens(self) -> Iterator[Address]:
-        bind = self._given("bind")
-        port = self._given("port")
-        text = str(bind[0]) if bind and bind[0] is not None else ""
+        bind, port, socket = (self._given(key) for key in ("bind", "port", "socket"))
+        if socket is not None:
+            yield Address(f"unix:{socket[0]}", None)
+            return
+        if bind is not None and bind[0] is None:
+            return
+        text = str(bind[0]) if bind else ""
         if text.startswith("unix:"):
             yield Address(text, None)
             return
         number = text.rpartition(":")[2] if text else str(port[0]) if port else str(_PORTS[self.server])
         if number.isdigit():
             yield Address("*", int(number))
+            yield from (Address(host, int(number)) for host in (self.start.hosts if self.start else ()))
 
     def _given(self, key: str) -> tuple[str | float | None, str, Place] | None:
         """The command line overrides the settings file."""

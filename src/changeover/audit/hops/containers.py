@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from changeover.audit.commands import Command, commands
+from changeover.audit.builds import image_of
+from changeover.audit.commands import Command, commands, image_command
 from changeover.audit.images import bare_signal, official
 from changeover.audit.stop_keys import COMPOSE, DOCKERFILE, SUPERVISORD
 from changeover.audit.view import Signal, StopPath
@@ -26,15 +27,22 @@ WAIT = 10.0
 def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
     """A stop path for each image, service and program that runs a known software."""
     starts = {(one.place.file, one.object): one for one in commands(documents)}
-    services = [one for one in documents if isinstance(one, ComposeFile)]
+    images = [one for one in documents if isinstance(one, DockerFile)]
+    built = {
+        image.file
+        for one in documents
+        if isinstance(one, ComposeFile)
+        for service in one.services.items.values()
+        if isinstance(service, Map) and (image := image_of(service, one, images)) is not None
+    }
     for one in documents:
-        if isinstance(one, DockerFile) and not services:  # a service says how its container is stopped
+        if isinstance(one, DockerFile) and one.file not in built:  # a service says how its container is stopped
             yield from _image(one, starts.get((one.file, one.file)))
         elif isinstance(one, ComposeFile):
             for name, service in one.services.items.items():
                 if isinstance(service, Map):
-                    images = [image for image in documents if isinstance(image, DockerFile)]
-                    yield from _service(one, name, service, starts.get((one.file, f"service {name}")), images, starts)
+                    start = starts.get((one.file, f"service {name}"))
+                    yield from _service(name, service, start, image_of(service, one, images))
         elif isinstance(one, SupervisorFile):
             for program in one.programs:
                 start = starts.get((one.file, program.name))
@@ -76,7 +84,7 @@ def _image(image: DockerFile, start: Command | None) -> Iterator[StopPath]:
 
 def image_signal(image: DockerFile, start: Command | None) -> tuple[str, Signal] | None:
     """The software of an image, and the signal that stops it."""
-    base = next((one for one in reversed(image.instructions) if one.name == "FROM"), None)
+    base = next((one for one in image.last_stage if one.name == "FROM"), None)
     known = official(base.value) if base else None
     software = (start.software if start else None) or (known[0] if known else None)
     if software is None or base is None:
@@ -90,14 +98,7 @@ def image_signal(image: DockerFile, start: Command | None) -> tuple[str, Signal]
     return software, Signal(0.0, name, place, f"STOPSIGNAL is not set, so it is SIG{name}", whole)
 
 
-def _service(
-    file: ComposeFile,
-    name: str,
-    service: Map,
-    start: Command | None,
-    images: Sequence[DockerFile],
-    starts: dict[tuple[str, str], Command],
-) -> Iterator[StopPath]:
+def _service(name: str, service: Map, start: Command | None, built: DockerFile | None) -> Iterator[StopPath]:
     software = start.software if start else None
     known = official(service.text("image") or "")
     if start is not None and known is not None and _does_another_job(start, known[0]):
@@ -106,13 +107,11 @@ def _service(
     software = software or (known[0] if known else None)
     text, place = f"stop_signal is not set, so it is SIG{signal_name}", service.place
     keys = COMPOSE
-    if service.get("build") is not None and len(images) == 1:
-        inner = image_signal(images[0], starts.get((images[0].file, images[0].file)))
+    if built is not None:
+        inner = image_signal(built, next(image_command(built), None))
         if inner is not None:
             # A command of its own replaces that of the image, unless the image has an entrypoint that takes it.
-            replaced = service.get("command") is not None and not any(
-                o.name == "ENTRYPOINT" for o in images[0].last_stage
-            )
+            replaced = service.get("command") is not None and not any(o.name == "ENTRYPOINT" for o in built.last_stage)
             software = software or (None if replaced or service.get("entrypoint") is not None else inner[0])
             signal_name, text, place = inner[1].name, inner[1].text, inner[1].place
             keys = replace(COMPOSE, signal=DOCKERFILE.signal)  # it stands in that file

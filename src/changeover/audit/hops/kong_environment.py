@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from changeover.audit.builds import image_of
 from changeover.audit.commands import Command, commands
 from changeover.audit.images import official
 from changeover.conf.compose import ComposeFile
@@ -44,11 +45,12 @@ def environments(documents: Sequence[Document]) -> Iterator[Environment]:
             case DockerFile() if not services:
                 values = _of_image(document)
                 if _serves(_base(document), [one for one in starts if one.place.file == document.file], values):
-                    yield Environment(Place(document.file), document.file, values, "")
+                    place = next(one.place for one in document.last_stage if one.name == "FROM")
+                    yield Environment(place, document.file, values, "")
             case ComposeFile():
                 for name, service in document.services.items.items():
                     if isinstance(service, Map):
-                        built = images[0] if service.get("build") is not None and len(images) == 1 else None
+                        built = image_of(service, document, images)
                         yield from _of_service(document.file, name, service, built, starts)
             case KubernetesFile():
                 for pod in document.pods:
@@ -75,7 +77,7 @@ def _serves(image: str, starts: Sequence[Command], values: Iterable[str]) -> boo
 
 
 def _base(image: DockerFile) -> str:
-    return next((one.value for one in reversed(image.instructions) if one.name == "FROM"), "")
+    return next((one.value for one in image.last_stage if one.name == "FROM"), "")
 
 
 def _of_image(image: DockerFile) -> dict[str, KongValue]:

@@ -80,6 +80,15 @@ class Nginx(Hop):
 class NginxHttp(Nginx):
     """Speaks HTTP with its clients."""
 
+    @property
+    def unseen(self) -> Setting[bool] | None:
+        """Whether it passes requests on, where the given files have no route and an include that may hold them."""
+        include = None if self.routes else self.block.hidden()
+        if include is None:
+            return None
+        missing = f"the file that `{include}` in {place(include)} names: it may pass requests on"
+        return unknown(self.block.place, "no route is in the given files", missing)
+
 
 class NginxStream(Nginx):
     """Forwards TCP."""

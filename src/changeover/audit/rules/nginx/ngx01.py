@@ -19,7 +19,9 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             yield unknown(stop.place, stop.object, "the signal that stops nginx is not known", stop.missing)
             continue
         first = stop.signals[0]
-        hard = next((one for one in stop.signals if one.name != "QUIT"), None)
+        hard = next((one for one in stop.signals if one.name not in {"QUIT", "KILL"}), None)
+        if first.name == "KILL":
+            hard = first
         if hard is None and stop.cut_short:
             yield unknown(stop.place, stop.object, f"what follows {first.text} is not known", stop.missing)
             continue

@@ -17,6 +17,8 @@ from changeover.conf.place import Place
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for hop in view.of(NginxHttp):
+        if (unseen := hop.unseen) is not None:
+            yield unknown(unseen.place, hop.name, unseen.text, unseen.missing)
         enough = f"{-(-asked.upload * 5 // 4 // 2**20)}m"
         servers: dict[Place, list[tuple[Route, Setting[int]]]] = {}
         for route in hop.routes:

@@ -15,6 +15,8 @@ from changeover.conf.place import Place
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for hop in view.of(NginxHttp):
+        if (unseen := hop.unseen) is not None:
+            yield unknown(unseen.place, hop.name, unseen.text, unseen.missing)
         seen: set[Place] = set()
         for route in hop.routes:
             if route.module == "grpc":

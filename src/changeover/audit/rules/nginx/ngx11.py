@@ -16,6 +16,8 @@ from changeover.conf.place import Place
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for hop in view.of(NginxHttp):
+        if (unseen := hop.unseen) is not None:
+            yield unknown(unseen.place, hop.name, unseen.text, unseen.missing)
         keyed = asked.idempotency_key or any(
             "idempotency" in word.lower() for one in everything(hop.main.conf.main) for word in one.values
         )

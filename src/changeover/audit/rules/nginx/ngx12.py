@@ -14,6 +14,8 @@ from changeover.conf.nginx.reader import place
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for hop in view.of(NginxHttp):
+        if (unseen := hop.unseen) is not None:
+            yield unknown(unseen.place, hop.name, unseen.text, unseen.missing)
         seen: set[str] = set()
         for route in hop.routes:
             up = route.upstream
