@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -28,7 +29,7 @@ PERMISSIONS: Mapping[str, str] = MappingProxyType(
         "compute.regionOperations.get": "wait for what was asked of a regional group",
     }
 )
-"""Permission -> what it is needed for. The API documents those of each method; the group itself creates the VMs, by the
+"""Permission -> what it is needed for: docs/doctor.md says where each is from. The group itself creates the VMs, by the
 service agent of the project."""
 SWITCHING: Mapping[str, str] = MappingProxyType(
     {
@@ -53,6 +54,8 @@ WEIGHING: Mapping[str, str] = MappingProxyType(
     }
 )
 """The same for a tier with `traffic`: it changes a URL map, and no backend service."""
+_LIMITED = re.compile(r"quota|rate ?limit", re.IGNORECASE)
+"""Of a 403 that a permission would not cure."""
 UNREAD = frozenset({"permission-missing", "unread"})
 """The checks that tell of a resource that nothing is known of."""
 
@@ -80,7 +83,7 @@ def custom_role(permissions: Mapping[str, str]) -> str:
 def check(facts: GroupFacts) -> Iterator[Diagnosis]:
     """What could not be read is unknown, and unknown is never fine."""
     for what, why in facts.unread.items():
-        refused = "403" in why or "ermission" in why
+        refused = "ermission" in why or (": 403: " in why and not _LIMITED.search(why))
         yield Diagnosis(
             "permission-missing" if refused else "unread",
             Severity.FATAL,

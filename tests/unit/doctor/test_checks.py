@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import inspect
+import json
 import os
 import re
 import shlex
@@ -152,7 +154,14 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("notices-not-watched", "warning", agent_with("metadata", "not watched: x has not answered yet")),
     ("notices-not-watched", "warning", agent_with("metadata", "not asked")),
     ("permission-missing", "fatal", {"unread": {"group edge-mig": "403: Required compute.x permission"}}),
+    ("permission-missing", "fatal", {"unread": {"group edge-mig": "group edge-mig: 403: Forbidden"}}),
     ("unread", "fatal", {"unread": {"group edge-mig": "no answer: timed out"}}),
+    (
+        "unread",
+        "fatal",
+        {"unread": {"group edge-mig": "group edge-mig: 403: Quota exceeded for quota metric 'Queries'"}},
+    ),
+    ("unread", "fatal", {"unread": {"group edge-mig": "no answer: connection to port 14035 refused"}}),
 ]
 case = pytest.mark.parametrize(("name", "severity", "given"), CASES)
 
@@ -274,6 +283,17 @@ def test_the_custom_role_lists_every_permission_once() -> None:
     assert role["includedPermissions"] == list(most)
     assert all(re.fullmatch(r"compute\.[A-Za-z]+\.[A-Za-z]+", one) for one in most)
     assert {"compute.backendServices.update", "compute.instanceGroups.use"} <= most.keys() - least.keys()
+
+
+def test_the_custom_role_has_the_form_of_a_role_of_iam() -> None:
+    path = "discovery_cache/documents/iam.v1.json"
+    iam = json.loads(importlib.resources.files("googleapiclient").joinpath(path).read_text(encoding="utf-8"))
+    form = iam["schemas"]["Role"]["properties"]
+    role = yaml.safe_load(permissions.custom_role(permissions.needed()))
+    assert {"title", "stage", "includedPermissions"} <= role.keys() <= form.keys() - {"name", "etag", "deleted"}
+    assert role["stage"] in form["stage"]["enum"]
+    assert (form["includedPermissions"]["type"], form["includedPermissions"]["items"]) == ("array", {"type": "string"})
+    assert len(role["title"]) <= 100
 
 
 # -- cures -------------------------------------------------------------------------------------------------------------

@@ -67,7 +67,9 @@ def test_a_map_that_does_not_exist_is_named_and_one_that_could_not_be_read_is_no
     ((check, said),) = found(weighed(None))
     assert check == "url-map-missing"
     assert "there is no URL map edge-map" in said
-    assert [name for name, _ in found(weighed(None, unread={"URL map edge-map": "403"}))] == ["permission-missing"]
+    assert [
+        name for name, _ in found(weighed(None, unread={"URL map edge-map": "URL map edge-map: 403: Forbidden"}))
+    ] == ["permission-missing"]
 
 
 @pytest.mark.parametrize("scheme", ["EXTERNAL", "INTERNAL"])

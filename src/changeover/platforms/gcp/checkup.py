@@ -17,6 +17,8 @@ from changeover.platforms.gcp.api.machines import Machines
 from changeover.platforms.gcp.reading import Questions, Reader, TierRead
 from changeover.ports import Unknown
 
+_NO_ADDRESS = "Run `changeover doctor` again when the VM runs: gcloud compute instances list --filter=name=VM"
+
 
 class Checkup:
     """Of one chain."""
@@ -97,7 +99,8 @@ class Checkup:
             asked.unread["the addresses of the VMs"] = str(error)
             return {}
         answers = await asyncio.gather(*(self._status(tier, name, host) for name, host in addresses.items()))
-        return dict(zip(addresses, answers, strict=True))
+        missing = AgentAnswer("the VM has no address", time.time(), _NO_ADDRESS)
+        return {vm.name: missing for vm in vms if vm.url} | dict(zip(addresses, answers, strict=True))
 
     async def _status(self, tier: Tier, vm: str, host: str) -> AgentAnswer:
         assert tier.agent is not None

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from google.auth import impersonated_credentials
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import DefaultCredentialsError, RefreshError
+from google.oauth2.credentials import Credentials
 
 from changeover.model.errors import ChangeoverError
 from changeover.model.platform import PlatformSettings
-from changeover.platforms.gcp.api.endpoint import GOOGLE, OVERRIDE, Endpoint, endpoint_of
+from changeover.platforms.gcp.api.calls import Calls
+from changeover.platforms.gcp.api.endpoint import GOOGLE, OVERRIDE, Endpoint, credentials_for, endpoint_of
 from changeover.platforms.gcp.api.groups import path_below_project
 from changeover.platforms.gcp.api.retry import Failure, RetryTiming, pause
+from changeover.ports import Unknown
 
 
 def settings(endpoint: str | None = None) -> PlatformSettings:
@@ -39,6 +47,63 @@ def test_plain_http_to_anything_else_is_refused(host: str) -> None:
 def test_an_override_that_is_no_address_of_version_1_is_refused(value: str) -> None:
     with pytest.raises(ChangeoverError, match=OVERRIDE):
         endpoint_of(settings(), {OVERRIDE: value})
+
+
+ACCOUNT = "roller@shop.iam.gserviceaccount.com"
+
+
+def test_an_endpoint_of_plain_http_looks_for_no_credentials_whatever_the_chain_file_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("google.auth.default", lambda **_: pytest.fail("looked for credentials"))
+    found = endpoint_of(settings("http://127.0.0.1:8080"), {})
+    for impersonate in (None, ACCOUNT):
+        assert isinstance(credentials_for(found, impersonate), AnonymousCredentials)
+
+
+def test_another_account_is_acted_as_with_the_own_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Credentials(token="own")  # type: ignore[no-untyped-call]
+    monkeypatch.setattr("google.auth.default", lambda scopes: (own, "shop"))
+    google = Endpoint(GOOGLE, with_credentials=True)
+    assert credentials_for(google, None) is own
+    acting = credentials_for(google, ACCOUNT)
+    assert isinstance(acting, impersonated_credentials.Credentials)
+    assert (acting.service_account_email, acting._source_credentials.token) == (ACCOUNT, "own")
+
+
+def test_without_credentials_the_operator_learns_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(scopes: object) -> None:
+        raise DefaultCredentialsError("Your default credentials were not found. To set up")  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr("google.auth.default", none)
+    with pytest.raises(ChangeoverError, match="application-default login"):
+        credentials_for(Endpoint(GOOGLE, with_credentials=True), None)
+
+
+DENIED = RefreshError(  # type: ignore[no-untyped-call]
+    "Unable to acquire impersonated credentials",
+    '{"error": {"code": 403, "message": "Permission \'iam.serviceAccounts.getAccessToken\' denied"}}',
+)
+
+
+def test_credentials_that_are_refused_are_named_at_once_and_not_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    class Groups:
+        def __init__(self, **_: object) -> None: ...
+
+        def get(self, **_: object) -> None:
+            asked.append(1)
+            raise DENIED
+
+    monkeypatch.setattr("google.cloud.compute_v1.InstanceGroupManagersClient", Groups)
+    calls = Calls(Endpoint("http://127.0.0.1:1", with_credentials=False), None, RetryTiming())
+    with pytest.raises(Unknown, match="getAccessToken' denied") as error:
+        asyncio.run(calls.ask("group web", "InstanceGroupManagersClient", "get", {}, str))
+    assert "the credentials were refused: Unable to acquire impersonated credentials" in str(error.value)
+    assert len(asked) == 1
 
 
 TIMING = RetryTiming()

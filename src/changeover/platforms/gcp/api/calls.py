@@ -7,9 +7,11 @@ too little, and the second asks Google's address whatever the endpoint is.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from changeover.platforms.gcp.api.endpoint import Endpoint, credentials_for
@@ -103,7 +105,10 @@ class Calls:
             return read(getattr(client, method)(retry=None, timeout=self._timing.answer, **arguments))
         except GoogleAPICallError as error:
             raise _Failed(_failure_of(error)) from error
-        except (RequestException, RetryError, GoogleAuthError) as error:
+        except GoogleAuthError as error:
+            words = f"the credentials were refused: {_words(error)}"
+            raise _Failed(Failure(None, "", words, final=not error.retryable)) from error
+        except (RequestException, RetryError) as error:
             raise _Failed(Failure(None, "", f"no answer: {error}")) from error
 
 
@@ -111,6 +116,15 @@ class _Failed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
         self.failure = failure
+
+
+def _words(error: Exception) -> str:
+    """Of an error of Google's credentials: its message, and that of the server in the JSON behind it."""
+    what, *rest = map(str, error.args or (type(error).__name__,))
+    for text in rest:
+        with suppress(ValueError, LookupError, TypeError):
+            return f"{what}: {json.loads(text)['error']['message']}"
+    return what
 
 
 def _failure_of(error: Any) -> Failure:

@@ -35,6 +35,8 @@ class Failure:
     code: int | None
     reason: str
     message: str
+    final: bool = False
+    """Whether there was no answer, and will be none to the same call: its credentials were refused."""
 
     @property
     def limited(self) -> bool:
@@ -44,7 +46,7 @@ class Failure:
     @property
     def transient(self) -> bool:
         """Whether the same call may succeed a little later."""
-        return self.code is None or self.limited or self.code in _TRANSIENT
+        return (self.code is None and not self.final) or self.limited or self.code in _TRANSIENT
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}" if self.code is not None else self.message
