@@ -6,7 +6,9 @@ import pytest
 from tests.unit.audit.expectations import audited, violations
 
 from changeover.audit.audit import Audit
+from changeover.audit.files import Loaded
 from changeover.audit.finding import Outcome
+from changeover.cli.rendering.audit import text
 
 PYTHON = "FROM python:3.12\n"
 
@@ -167,3 +169,54 @@ def test_a_script_that_a_variable_names_is_unknown(command: str) -> None:
 )
 def test_supervisord_and_pods_set_options_of_gunicorn_too(files: dict[str, str]) -> None:
     assert "APP01" not in {name for _, _, name in violations(audited(files))}
+
+
+@pytest.mark.parametrize(
+    ("image", "signal"),
+    [
+        ("nginx:1.27", "QUIT"),
+        ("docker.io/library/nginx", "QUIT"),
+        ("registry.example.com:5000/nginx:1.27@sha256:0", "QUIT"),
+        ("nginxinc/nginx-unprivileged:stable", "QUIT"),
+        ("envoyproxy/envoy-dev:latest", "TERM"),
+        ("kong/kong-gateway:3.9", "QUIT"),
+        ("haproxytech/haproxy-alpine:3.0", "USR1"),
+        ("bitnami/nginx:1.27", None),
+        ("example/kong", None),
+    ],
+)
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"compose.yml": "services:\n  web:\n    image: {}\n"},
+        {"Dockerfile": "FROM {}\nCOPY . .\n"},
+        {"pod.yml": "kind: Pod\napiVersion: v1\nspec:\n  containers:\n  - image: {}\n    ports: [{{hostPort: 1}}]\n"},
+    ],
+)
+def test_the_signal_of_an_image_is_known_if_the_makers_of_its_software_built_it(
+    image: str, signal: str | None, files: dict[str, str]
+) -> None:
+    found = audited({name: body.format(image) for name, body in files.items()})
+    (stop,) = [one for one in found.view.stops if one.software]
+    assert "pod.yml" not in files or "K8S01" in {name for _, _, name in violations(found)}
+    assert [one.name for one in stop.signals[:1]] == ([signal] if signal else [])
+    assert bool(stop.signals) or "STOPSIGNAL" in stop.missing
+
+
+def test_an_exec_stop_that_returns_at_once_is_reported_where_it_stands() -> None:
+    unit = "[Service]\nExecStart=/usr/sbin/nginx\nExecStop=/bin/kill -s QUIT $MAINPID\n"
+    assert ("nginx.service", 3, "NGX01") in violations(audited({"nginx.service": unit}))
+
+
+def test_the_text_names_once_what_several_rules_lack() -> None:
+    found = audited({"nginx.conf": "http {\n    include sites/*;\n}\n"})
+    shown = text(found, Loaded(), every=False).plain
+    assert "nginx.conf:1  NGX06, NGX07" not in shown
+    assert shown.count("names: it may pass requests on") == 2
+    assert "NGX07, NGX08, NGX09, NGX10, NGX11, NGX12, NGX13 unknown  no route is in the given files" in shown
+
+
+def test_the_text_names_every_line_that_lacks_a_fact() -> None:
+    routes = "".join(f"location /{n} {{\nproxy_pass http://10.0.0.{n};\n}}\n" for n in (1, 2, 3))
+    found = audited({"nginx.conf": f"http {{ server {{\n{routes}}} }}\n"})
+    assert "nginx.conf:2, 5, 8  CHN01, STR02 unknown  keepalive" in text(found, Loaded(), every=False).plain

@@ -17,9 +17,11 @@ from changeover.audit.view import Signal, StopPath
 from changeover.conf.compose import ComposeFile, seconds
 from changeover.conf.dockerfile import DockerFile
 from changeover.conf.document import Document
+from changeover.conf.place import Place
 from changeover.conf.supervisord import Program, SupervisorFile
 from changeover.conf.tree import Map
 
+_STOPSIGNAL = "the STOPSIGNAL of its image, which somebody else than the makers of the software built: set it"
 WAIT = 10.0
 """Seconds, of Docker and of supervisord."""
 
@@ -77,13 +79,16 @@ def _whole(program: Program) -> bool:
 def _image(image: DockerFile, start: Command | None) -> Iterator[StopPath]:
     found = image_signal(image, start)
     if found is not None:
-        software, signal = found
+        software, signal, base = found
+        if signal is None:
+            yield StopPath(software, image.file, base, (), DOCKERFILE, missing=_STOPSIGNAL)
+            return
         missing = "how long the container has to stop: `docker stop` waits 10 s unless its --time is longer"
         yield StopPath(software, image.file, signal.place, (signal,), DOCKERFILE, missing=missing)
 
 
-def image_signal(image: DockerFile, start: Command | None) -> tuple[str, Signal] | None:
-    """The software of an image, and the signal that stops it."""
+def image_signal(image: DockerFile, start: Command | None) -> tuple[str, Signal | None, Place] | None:
+    """The software of an image, the signal that stops it, None if that is not known, and the place of its base."""
     base = next((one for one in image.last_stage if one.name == "FROM"), None)
     known = official(base.value) if base else None
     software = (start.software if start else None) or (known[0] if known else None)
@@ -92,10 +97,13 @@ def image_signal(image: DockerFile, start: Command | None) -> tuple[str, Signal]
     given = next((one for one in reversed(image.last_stage) if one.name == "STOPSIGNAL"), None)
     whole = start is not None and start.start.whole
     if given is not None:
-        return software, Signal(0.0, bare_signal(given.value), given.place, f"STOPSIGNAL {given.value}", whole)
+        text = f"STOPSIGNAL {given.value}"
+        return software, Signal(0.0, bare_signal(given.value), given.place, text, whole), base.place
     name = known[1] if known and known[0] == software else "TERM"
+    if name is None:
+        return software, None, base.place
     place = start.place if start else base.place
-    return software, Signal(0.0, name, place, f"STOPSIGNAL is not set, so it is SIG{name}", whole)
+    return software, Signal(0.0, name, place, f"STOPSIGNAL is not set, so it is SIG{name}", whole), base.place
 
 
 def _service(name: str, service: Map, start: Command | None, built: DockerFile | None) -> Iterator[StopPath]:
@@ -113,14 +121,20 @@ def _service(name: str, service: Map, start: Command | None, built: DockerFile |
             # A command of its own replaces that of the image, unless the image has an entrypoint that takes it.
             replaced = service.get("command") is not None and not any(o.name == "ENTRYPOINT" for o in built.last_stage)
             software = software or (None if replaced or service.get("entrypoint") is not None else inner[0])
-            signal_name, text, place = inner[1].name, inner[1].text, inner[1].place
+            signal_name = None if inner[1] is None else inner[1].name
+            if inner[1] is not None:
+                text, place = inner[1].text, inner[1].place
+                whole = whole or (start is None and inner[1].whole)
             keys = replace(COMPOSE, signal=DOCKERFILE.signal)  # it stands in that file
-            whole = whole or (start is None and inner[1].whole)
     if software is None:
         return
     if (given := service.text("stop_signal")) is not None:
         signal_name, text, place = bare_signal(given), f"stop_signal: {given}", service.keys["stop_signal"]
         keys = COMPOSE
+    where = service.keys.get("image", service.place)
+    if signal_name is None:
+        yield StopPath(software, f"service {name}", where, (), keys, missing=_STOPSIGNAL)
+        return
     grace = service.text("stop_grace_period")
     limit = WAIT if grace is None else seconds(grace)
     kill = "stop_grace_period is not set, so it is 10 s" if grace is None else f"stop_grace_period: {grace}"
@@ -130,9 +144,7 @@ def _service(name: str, service: Map, start: Command | None, built: DockerFile |
         *((Signal(limit, "KILL", at, kill),) if limit is not None else ()),
     )
     missing = "" if limit is not None else "stop_grace_period as a duration"
-    yield StopPath(
-        software, f"service {name}", service.keys.get("image", service.place), signals, keys, missing=missing
-    )
+    yield StopPath(software, f"service {name}", where, signals, keys, missing=missing)
 
 
 def _does_another_job(start: Command, image: str) -> bool:

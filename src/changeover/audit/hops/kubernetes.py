@@ -53,10 +53,15 @@ def _containers(pod: Pod, started: dict[Place, Start]) -> Iterator[StopPath]:
         place = container.keys.get("name", container.place)
         given = container.text("lifecycle", "stopSignal")
         if given is not None:
-            signal, text = bare_signal(given), f"stopSignal: {given}"
+            signal: str | None = bare_signal(given)
+            text = f"stopSignal: {given}"
         else:
             signal = known[1] if known and known[0] == software else "TERM"
             text = f"the image sets no other signal, so it is SIG{signal}"
+        if signal is None:
+            missing = "the STOPSIGNAL of its image, which somebody else than the makers of the software built"
+            yield StopPath(software or "", name, place, (), KUBERNETES, missing=missing)
+            software, signal = "", "TERM"  # K8S01 is about any signal
         before = _pre_stop(container)
         grace = _grace(pod)
         if sidecar or before is None or grace is None:

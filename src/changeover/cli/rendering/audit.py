@@ -102,11 +102,18 @@ def text(found: Audit, loaded: Loaded, every: bool, remarks: Sequence[str] = ())
     report = Text()
     for file, here in by_file.items():
         shown: Counter[tuple[str, Outcome]] = Counter()
+        unknown: dict[tuple[str, str], list[Judged]] = {}
         for one in sorted(here, key=lambda one: order.index(one.finding.outcome)):
             kind = one.rule.id, one.finding.outcome
             shown[kind] += 1
-            if shown[kind] <= MOST:
+            if shown[kind] > MOST:
+                continue
+            if one.finding.outcome is Outcome.UNKNOWN and one.suppressed is None:
+                unknown.setdefault((one.finding.what, one.finding.missing), []).append(one)
+            else:
                 _append(report, one)
+        for several in unknown.values():
+            _append_unknown(report, several)
         for (rule, outcome), count in shown.items():
             if count > MOST:
                 report.append(f"{file}  {count - MOST} more of {rule}, {outcome.value}: --json has each\n")
@@ -127,6 +134,16 @@ def _append(report: Text, one: Judged) -> None:
             report.append(f"  {finding.what}\n    {finding.consequence}\n    {fix}\n")
         return
     report.append(f"{rule.id} {finding.outcome.value}", "green" if finding.outcome is Outcome.MET else "magenta")
+    report.append(f"  {finding.what}\n" + (f"    missing: {finding.missing}\n" if finding.missing else ""))
+
+
+def _append_unknown(report: Text, several: Sequence[Judged]) -> None:
+    """What lacks the same fact for the same reason: once, with each rule and each line."""
+    finding = several[0].finding
+    lines = dict.fromkeys(one.finding.place.line for one in several)
+    places = ", ".join([str(finding.place), *(str(line) for line in lines if line not in {0, finding.place.line})])
+    rules = ", ".join(dict.fromkeys(one.rule.id for one in several))
+    report.append(f"{places}  ").append(f"{rules} {finding.outcome.value}", "magenta")
     report.append(f"  {finding.what}\n" + (f"    missing: {finding.missing}\n" if finding.missing else ""))
 
 

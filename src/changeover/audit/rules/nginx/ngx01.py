@@ -30,7 +30,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             continue
         after = "" if first.name != "QUIT" else f": {first.text} returns at once, and this one follows"
         yield violated(
-            hard.place,
+            first.place if first.name == "QUIT" else hard.place,
             stop.object,
             f"{hard.text}: SIG{hard.name} stops nginx{after}",
             get=Effect.CUT,

@@ -21,6 +21,8 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         if google is False:
             continue
         seen: set[Place] = set()
+        if hop.unseen is not None and not any(hop.block.inner("server")):
+            yield unknown(hop.unseen.place, hop.name, "no server is in the given files", hop.unseen.missing)
         for server in hop.block.inner("server"):
             idle = server.setting("keepalive_timeout", values.seconds, 75.0, "75s")
             if idle.place in seen:
