@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -268,6 +268,7 @@ def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
         stops=joined.stops,
         previews={tier.name: shown for tier in chain.tiers if (shown := platform.preview(tier)) is not None},
         folder=_folder(file.resolve(), state),
+        verdict=partial(_verdict, state),
         timing=joined.timing,
     )
     disk = {
@@ -295,6 +296,13 @@ def _folder(file: Path, state: Path) -> Path:
     with contextlib.closing(open_journal(state)) as journal:
         original = journal.chain_file()
     return file.parent if original is None else original.parent
+
+
+def _verdict(state: Path, numbers: Collection[int]) -> str:
+    """The verdict of the probes over these rollouts."""
+    from changeover.report.in_short import verdict_of
+
+    return verdict_of(state / "journal.db", state / "ledgers", numbers)
 
 
 def _versions(templates: Mapping[str, Any]) -> Versions:

@@ -11,18 +11,20 @@ from math import inf
 from pathlib import Path
 
 from changeover.chain_files import COPY, read_chain
+from changeover.cli import exits
 from changeover.cli.options.reports import ReportFiles
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.journal.records import RolloutRow
+from changeover.engine.release.outcome import Released
 from changeover.kit.files import write_whole
 from changeover.model.errors import ChangeoverError, fail
 from changeover.probe.records.ledger import is_growing
 from changeover.report.build import ledgers_during, report_of_rollouts, report_of_traffic
 from changeover.report.compare import Comparison
-from changeover.report.content import CommandPart, Report
+from changeover.report.content import HEADLINES, CommandPart, Report
 from changeover.report.markdown import summary
-from changeover.report.page import HEADLINES, render
+from changeover.report.page import render
 from changeover.report.software import versions
 
 LEDGERS = "ledgers"
@@ -92,6 +94,14 @@ async def report_rolled(
         return False
     output.note(in_words(report, page or markdown or Path()))
     return True
+
+
+async def with_report(output: Output, journal: JournalReader, released: Released, files: ReportFiles, code: int) -> int:
+    """Write what was asked for about a release that has ended. `code`: of the command if that succeeds."""
+    numbers = {part.row.id for part in released.parts}
+    if files.are_wanted and not await report_rolled(output, journal, numbers, files.page, files.markdown):
+        return code or exits.COULD_NOT
+    return code
 
 
 def in_words(report: Report, file: Path) -> str:

@@ -99,6 +99,8 @@ class ChainRuntime:
     """Tiers whose new instances can be looked at before the switch."""
     carrying: dict[str, frozenset[str]]
     """Tier -> names of the instances that may carry traffic now; the controller keeps it up to date."""
+    verdict: Callable[[Collection[int]], str] = field(default=lambda _: "")
+    """The verdict of the probes over these rollouts, in one line. It reads ledgers, so it takes time."""
     timing: EngineTiming = field(default=EngineTiming())
 
     def stop_of(self, instance: Instance) -> tuple[Signals, StopTo]:

@@ -195,6 +195,20 @@ class HookPayload:
             "with 3, whatever the outcome."
         ),
     ] = ""
+    verdict: Annotated[
+        str,
+        Field(
+            description="The verdict of the probes in one line, with absolute counts, at `on_failure` and "
+            "`on_completion`. `Not proved` and why: no probe ran, or one still sends."
+        ),
+    ] = ""
+    report: Annotated[
+        str,
+        Field(
+            description="At the same points: the file that the command writes as the report, or the command that "
+            "writes one."
+        ),
+    ] = ""
     counts: Annotated[
         Mapping[str, int],
         Field(

@@ -7,6 +7,7 @@ page again and compare.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,9 @@ FORMAT = 1
 """Version of this layout. Raise it when a reader of the old layout would misread the new one."""
 
 Conclusion = Literal["clean", "broken", "unproved"]
+HEADLINES: Mapping[Conclusion, str] = MappingProxyType(
+    {"clean": "No request broke", "broken": "Requests broke", "unproved": "Not proved"}
+)
 
 
 class _Part(BaseModel):
@@ -212,14 +216,15 @@ class Report(_Part):
         ended = max((one.ended or self.made for one in self.rollouts), default=self.requests.last)
         if self.requests.first > began:
             found.append(f"The traffic began {self.requests.first - began:.1f} s after the rollout.")
-        if self.requests.last < ended:
+        growing = any(one.growing for one in self.requests.ledgers)
+        if self.requests.last < ended and not growing:
             found.append(f"The traffic ended {ended - self.requests.last:.1f} s before the rollout.")
         missing = self.requests.verdict.kinds_without_success
         if missing:
             found.append(f"No {' or '.join(missing)} succeeded.")
         if any(one.planned is None for one in self.requests.ledgers):
             found.append("The ledger does not say which kinds of request were planned.")
-        if any(one.growing for one in self.requests.ledgers):
+        if growing:
             found.append("The probe was still sending: the outcome of its requests in flight was not known yet.")
         found += [
             f"The probe was killed: ledger {one.name} has no end; the outcome of its requests in flight is not known."

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from changeover.model.units import human_seconds
-from changeover.report.content import Report
-from changeover.report.page import HEADLINES
+from changeover.report.content import HEADLINES, Report
 
 _MARKS = {"clean": "✅", "broken": "❌", "unproved": "⚠️"}
 

@@ -13,16 +13,11 @@ from markupsafe import Markup
 
 from changeover.model.units import human_bytes, human_seconds
 from changeover.report import pictures
-from changeover.report.content import Report
+from changeover.report.content import HEADLINES, Report
 from changeover.report.svg import Axis
 
 DATA_START = '<script type="application/json" id="report">'
 DATA_END = "</script>"
-HEADLINES = {
-    "clean": "No request broke",
-    "broken": "Requests broke",
-    "unproved": "Not proved",
-}
 
 
 def render(report: Report) -> str:

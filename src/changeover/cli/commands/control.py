@@ -22,12 +22,15 @@ from changeover.cli.commands.roll import roll_targets, show_rolled
 from changeover.cli.frame import run
 from changeover.cli.keeper_process import start_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
+from changeover.cli.options.reports import NO_FILES, ReportFiles, ReportOption, SummaryOption
 from changeover.cli.rendering.output import Output
+from changeover.cli.reports import with_report
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.release.release import carry_on, pause_unattended
 from changeover.engine.runtime import check_templates
 from changeover.kit.user import current_user
+from changeover.model.chain import Strategy
 from changeover.model.errors import fail
 from changeover.model.revision import is_restart, template_of
 from changeover.rollout.tier.actions import ANSWERS, Action, Answer, TierStatus
@@ -48,37 +51,55 @@ def pause(
 def promote(
     tier: RolledTierArgument = "",
     full: Annotated[bool, typer.Option("--full", help="Skip all remaining steps.")] = False,
+    report: ReportOption = None,
+    summary: SummaryOption = None,
     file: FileOption = None,
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
     """Skip the current step and continue."""
-    _run(json, tier, file, state, Action.PROMOTE_FULL if full else Action.PROMOTE)
+    action = Action.PROMOTE_FULL if full else Action.PROMOTE
+    _run(json, tier, file, state, action, ReportFiles(report, summary))
 
 
 def abort(
-    tier: RolledTierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
+    tier: RolledTierArgument = "",
+    report: ReportOption = None,
+    summary: SummaryOption = None,
+    file: FileOption = None,
+    state: StateOption = STATE,
+    json: JsonOption = False,
 ) -> None:
     """Undo the rollout in progress: re-admit the old instances, drain the new ones."""
-    _run(json, tier, file, state, Action.ABORT)
+    _run(json, tier, file, state, Action.ABORT, ReportFiles(report, summary))
 
 
 def undo(
-    tier: RolledTierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
+    tier: RolledTierArgument = "",
+    report: ReportOption = None,
+    summary: SummaryOption = None,
+    file: FileOption = None,
+    state: StateOption = STATE,
+    json: JsonOption = False,
 ) -> None:
     """Undo the rollout in progress, or the tier's last completed one."""
-    _run(json, tier, file, state, Action.UNDO)
+    _run(json, tier, file, state, Action.UNDO, ReportFiles(report, summary))
 
 
 def retry(
-    tier: RolledTierArgument = "", file: FileOption = None, state: StateOption = STATE, json: JsonOption = False
+    tier: RolledTierArgument = "",
+    report: ReportOption = None,
+    summary: SummaryOption = None,
+    file: FileOption = None,
+    state: StateOption = STATE,
+    json: JsonOption = False,
 ) -> None:
     """Roll again to the template whose rollout was undone."""
-    _run(json, tier, file, state, Action.RETRY)
+    _run(json, tier, file, state, Action.RETRY, ReportFiles(report, summary))
 
 
-def _run(json: bool, tier: str, file: Path | None, state: Path, action: Action) -> None:
-    run(json, lambda output: control(output, tier, file, state, action), acts=True)
+def _run(json: bool, tier: str, file: Path | None, state: Path, action: Action, files: ReportFiles = NO_FILES) -> None:
+    run(json, lambda output: control(output, tier, file, state, action, files), acts=True)
 
 
 async def control(
@@ -87,6 +108,7 @@ async def control(
     file: Path | None,
     state: Path,
     action: Action,
+    files: ReportFiles = NO_FILES,
     answer_timeout: float = ANSWER_TIMEOUT,
 ) -> int:
     """Ask the running controller, or carry the action out here if none runs."""
@@ -98,12 +120,19 @@ async def control(
                 raise fail(f"there is no tier {name}", next=f"Tiers: {', '.join(t.name for t in found.chain.tiers)}.")
             holder = journal.holder()
             if holder is not None and holder.is_alive() and holder.purpose != KEEPER:
+                if files.are_wanted:
+                    raise fail(
+                        f"{action} writes no report: the command with process {holder.pid} carries the rollout on",
+                        state="Nothing was changed.",
+                        next=f"Run `changeover {action.value}` without --report and --summary, then `changeover wait` "
+                        "with them.",
+                    )
                 answer = await answer_of_controller(journal, holder.pid, name, action.value, user, answer_timeout)
                 return _print_answer(output, name, action, answer)
             moving = {row.tier for row in journal.rollouts(unfinished=True)}
             if name in moving or (journal.unfinished_release() is not None and not moving):
-                return await _take_over(output, found, journal, name, action, user)
-            return await _at_rest(output, found, journal, name, action)
+                return await _take_over(output, found, journal, name, action, user, files)
+            return await _at_rest(output, found, journal, name, action, files)
 
 
 def _tier_in_question(journal: Journal, action: Action) -> str:
@@ -138,7 +167,13 @@ def _print_answer(output: Output, tier: str, action: Action, answer: Answer) -> 
 
 
 async def _take_over(
-    output: Output, found: wiring.Wired, journal: Journal, tier: str, action: Action, user: str
+    output: Output,
+    found: wiring.Wired,
+    journal: Journal,
+    tier: str,
+    action: Action,
+    user: str,
+    files: ReportFiles,
 ) -> int:
     """Act on an unfinished rollout whose controller has ended."""
     on_progress = output.progress_since(time.time())
@@ -151,10 +186,14 @@ async def _take_over(
         state = journal.tier(tier)
         if action is Action.RETRY and state is not None and state.retry_to is not None:
             _check_retry(found, tier, state.retry_to)
-        return show_rolled(output, await stay(carry_on(found.runtime, journal, on_progress, action, user), journal))
+        work = carry_on(found.runtime, journal, on_progress, action, user, files.named)
+        released = await stay(work, journal)
+    return await with_report(output, journal, released, files, show_rolled(output, released))
 
 
-async def _at_rest(output: Output, found: wiring.Wired, journal: Journal, tier: str, action: Action) -> int:
+async def _at_rest(
+    output: Output, found: wiring.Wired, journal: Journal, tier: str, action: Action, files: ReportFiles
+) -> int:
     rested = journal.tier(tier)
     goal = None if rested is None else {Action.UNDO: rested.undo_to, Action.RETRY: rested.retry_to}.get(action)
     answer = ANSWERS[TierStatus.RESTING, action]
@@ -173,7 +212,8 @@ async def _at_rest(output: Output, found: wiring.Wired, journal: Journal, tier: 
         output.note(
             "They start from the code that is on disk now; restore earlier code first if that is what you want."
         )
-    return await roll_targets(output, found, journal, {tier: goal}, "rolling" if action is Action.UNDO else None)
+    by: Strategy | None = "rolling" if action is Action.UNDO else None
+    return await roll_targets(output, found, journal, {tier: goal}, by, files=files)
 
 
 def _check_retry(found: wiring.Wired, tier: str, goal: str) -> None:

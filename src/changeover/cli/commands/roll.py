@@ -34,7 +34,7 @@ from changeover.cli.options.targets import (
 from changeover.cli.preconditions import check_preconditions
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.rolled import nothing_data, one_or_all, rolled_data, rolled_text
-from changeover.cli.reports import report_rolled
+from changeover.cli.reports import with_report
 from changeover.engine.adoption import read_again
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import patient_lease
@@ -153,13 +153,9 @@ async def roll_targets(
         found.keep_copy(journal, targets)  # after the checks: the keeper starts replacements from this copy
         start_keeper(found.state, journal)
         on_progress = output.progress_since(time.time())
-        released = await stays(roll_tiers(found.runtime, journal, targets, on_progress, strategy), journal)
-    code = show_rolled(output, released, audited)
-    if files.are_wanted and not await report_rolled(
-        output, journal, {part.row.id for part in released.parts}, files.page, files.markdown
-    ):
-        return code or exits.COULD_NOT
-    return code
+        rolling = roll_tiers(found.runtime, journal, targets, on_progress, strategy, files.named)
+        released = await stays(rolling, journal)
+    return await with_report(output, journal, released, files, show_rolled(output, released, audited))
 
 
 def show_rolled(output: Output, released: Released, audited: ChainAudit | None = None) -> int:

@@ -37,5 +37,10 @@ class ReportFiles:
     def are_wanted(self) -> bool:
         return self.page is not None or self.markdown is not None
 
+    @property
+    def named(self) -> str:
+        """The page, for messages that are sent before it is written; empty without one."""
+        return "" if self.page is None else str(self.page.absolute())
+
 
 NO_FILES = ReportFiles()

@@ -55,6 +55,8 @@ def message(payload: HookPayload) -> dict[str, str]:
     lines = [
         payload.reason,
         payload.interrupted,
+        payload.verdict,
+        payload.report and f"Report: {payload.report}",
         f"Rollout {payload.rollout} of chain {payload.chain}, {point}.",
         ", ".join(f"{number} {name}" for name, number in payload.counts.items()),
     ]

@@ -6,6 +6,8 @@ each fact to the journal before the next act, in an order from which `resume` go
 
 from __future__ import annotations
 
+import asyncio
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -137,25 +139,32 @@ async def roll(
     targets: Mapping[str, str],
     on_progress: ProgressListener,
     strategy: Strategy | None = None,
+    report: str = "",
 ) -> Released:
     """Move tiers to templates as one release, from the inside out, one at a time. The lease must be held.
 
-    When one tier does not reach its template, the tiers that did are taken back, the last one first. Raises
-    ChangeoverError when the release cannot begin.
+    `report`: the file that the command writes after it, for messages. When one tier does not reach its template, the
+    tiers that did are taken back, the last one first. Raises ChangeoverError when the release cannot begin.
     """
     check_roll(runtime, journal, targets, strategy)
     controller = Controller(runtime, journal, on_progress)
     came_from = {tier: controller.machines[tier].tier.goal for tier in targets}
     journal.begin_release(controller.now, targets, came_from, strategy)
-    return await _Releasing(runtime, journal, controller).run()
+    return await _Releasing(runtime, journal, controller, report).run()
 
 
 async def carry_on(
-    runtime: ChainRuntime, journal: Journal, on_progress: ProgressListener, action: Action | None = None, who: str = ""
+    runtime: ChainRuntime,
+    journal: Journal,
+    on_progress: ProgressListener,
+    action: Action | None = None,
+    who: str = "",
+    report: str = "",
 ) -> Released:
     """Finish an unfinished release, after an action that the operator asks for. The lease must be held."""
     check_templates(runtime, journal)
-    return await _Releasing(runtime, journal, Controller(runtime, journal, on_progress)).run(action, who)
+    controller = Controller(runtime, journal, on_progress)
+    return await _Releasing(runtime, journal, controller, report).run(action, who)
 
 
 async def pause_unattended(
@@ -170,10 +179,11 @@ async def pause_unattended(
 class _Releasing:
     """Carries the unfinished release to its end."""
 
-    def __init__(self, runtime: ChainRuntime, journal: Journal, controller: Controller) -> None:
+    def __init__(self, runtime: ChainRuntime, journal: Journal, controller: Controller, report: str) -> None:
         self._runtime = runtime
         self._journal = journal
         self._controller = controller
+        self._report = report
         self._done: list[Rolled] = []
         self._outward = [tier.name for tier in runtime.chain.inside_out]
         self._hooks = HookRunner(
@@ -203,6 +213,7 @@ class _Releasing:
                 counts = Counter(member.phase.value for one in self._done for member in one.members)
                 broke = " ".join(Released(outcome, tuple(self._done)).broke)
                 about = self._payload(self._done[-1].row, outcome=outcome, counts=counts, interrupted=broke)
+                about = await self._with_verdict(about, *(one.row.id for one in self._done))
                 await self._hooks.run(Point.ON_COMPLETION, about)
                 await self._look_once_more()
             self._journal.end_release(release.id, self._controller.now, outcome, why)
@@ -284,6 +295,8 @@ class _Releasing:
         about = self._payload(
             row, outcome=finish.outcome, reason=finish.reason, counts=counts, interrupted=" ".join(done.broke)
         )
+        if point is Point.ON_FAILURE:
+            about = await self._with_verdict(about, row.id)
         await self._hooks.run(point, about)
         self._journal.mark_hooks_done(row.id)
 
@@ -304,6 +317,15 @@ class _Releasing:
         name, now = self._runtime.chain.name, self._controller.now
         before, after = template_of(row.from_template), template_of(row.to_template)
         return HookPayload(name, row.id, row.tier, before, after, now, **more)
+
+    async def _with_verdict(self, about: HookPayload, *rollouts: int) -> HookPayload:
+        """The payload at the end, with what the probes counted, and where the report is."""
+        if not (self._runtime.chain.hooks or self._runtime.chain.notify):
+            return about
+        folder = shlex.quote(str(self._journal.folder.absolute()))
+        make = f"changeover show {about.rollout} --html FILE --state {folder}"
+        verdict = await asyncio.to_thread(self._runtime.verdict, rollouts)
+        return replace(about, verdict=verdict, report=self._report or make)
 
     def _record(self, about: HookPayload, text: str) -> None:
         self._journal.write_line(self._controller.now, about.rollout, about.tier, LogLine("hook", text))

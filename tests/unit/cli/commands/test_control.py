@@ -47,3 +47,14 @@ def test_a_controller_that_does_not_respond_is_named_and_the_request_stays_queue
     assert f"the controller (pid {os.getpid()}) did not respond within 0 s" in str(refused.value)
     assert "The request stays queued." in str(refused.value)
     assert (request.tier, request.action) == ("runtime", "pause")
+
+
+@pytest.mark.parametrize("action", ["promote", "abort", "undo", "retry", "resume"])
+def test_a_report_is_refused_where_another_command_carries_the_rollout_on(chain: StandingChain, action: str) -> None:
+    with chain.controlled("roll runtime to v2") as journal:
+        journal.begin_rollout(1.0, "runtime", "v1", "v2")
+        refused = chain.run(action, "--report", chain.folder / "page.html")
+        assert journal.action_requests() == []
+    assert refused.code == COULD_NOT
+    assert f"{action} writes no report: the command with process {os.getpid()} carries the rollout on" in refused.err
+    assert "then `changeover wait` with them." in refused.err

@@ -61,3 +61,25 @@ def test_a_rollout_during_which_requests_broke_ends_with_3(chain: StandingChain)
         journal.end_release(number, 9.0, "completed", "")
     waited = chain.run("wait", "--json")
     assert (waited.code, waited.json["outcome"]) == (INTERRUPTED, "completed")
+
+
+def test_the_rollout_that_ended_is_reported(chain: StandingChain) -> None:
+    page, markdown = chain.folder / "page.html", chain.folder / "summary.md"
+    with chain.controlled("roll") as journal:
+        number = begin(journal)
+        journal.end_rollout(1, 9.0, "undone", "guard: errors")
+        journal.end_release(number, 9.0, "undone", "guard: errors")
+    waited = chain.run("wait", "--report", page, "--summary", markdown)
+    assert waited.code == ROLLED_BACK
+    assert "guard: errors" in page.read_text()
+    assert "Not proved" in markdown.read_text()
+    assert chain.run("wait", "--report", chain.folder / "no" / "folder" / "x").code == ROLLED_BACK
+
+
+def test_a_report_that_cannot_be_written_after_a_completed_rollout_is_exit_code_2(chain: StandingChain) -> None:
+    with chain.controlled("roll") as journal:
+        number = begin(journal)
+        journal.end_rollout(1, 9.0, "completed", "")
+        journal.end_release(number, 9.0, "completed", "")
+    refused = chain.run("wait", "--report", "/proc/page.html")
+    assert (refused.code, "The report was not written" in refused.err) == (COULD_NOT, True)

@@ -24,6 +24,8 @@ EXAMPLE = HookPayload(
     point=Point.ON_FAILURE,
     outcome="undone",
     reason="no instance got ready for 1m",
+    verdict="No request broke: 0 lost, 0 duplicated, 0 corrupted of 9,812 GET and 24 POST (1.2 GB).",
+    report="/var/lib/ci/report.html",
     counts={"admitted": 3, "draining": 1},
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,5 +30,7 @@ def test_the_title_of_a_notification(payload: dict[str, Any], title: str, kind: 
 def test_the_body_of_a_notification_names_the_reason_the_rollout_and_the_counts() -> None:
     payload = HookPayload(**{**vars(PAYLOAD), "point": Point.ON_FAILURE, "reason": "no instance got ready"})
     assert message(payload)["body"] == "no instance got ready\nRollout 7 of chain shop, on failure."
+    ended = replace(payload, verdict="Requests broke: 2 lost of 9 GET.", report="/ci/page.html")
+    assert message(ended)["body"].splitlines()[1:3] == ["Requests broke: 2 lost of 9 GET.", "Report: /ci/page.html"]
     counted = HookPayload(**{**vars(PAYLOAD), "point": Point.ON_COMPLETION, "counts": {"admitted": 2, "gone": 1}})
     assert message(counted)["body"] == "Rollout 7 of chain shop, on completion.\n2 admitted, 1 gone"

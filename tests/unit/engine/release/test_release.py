@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from signal import Signals
 from typing import Any
 
@@ -105,6 +107,37 @@ def test_a_hook_before_a_tier_that_fails_stops_the_release(held: Journal, platfo
     assert done.outcome == "failed"
     assert done.parts[0].finish.reason == "before_tier hook freeze ended with exit code 1"
     assert platform.running == ["app-v1-1"]
+
+
+def told(folder: Path, point: str) -> dict[str, str]:
+    return dict(json.loads((folder / point).read_text()))
+
+
+def test_the_end_of_a_rollout_tells_the_verdict_and_where_the_report_is(
+    held: Journal, platform: FakePlatform, tmp_path: Path
+) -> None:
+    points = ("after_tier", "on_failure", "on_completion")
+    hooks = [{"point": point, "command": ["sh", "-c", f"cat > {tmp_path}/{point}"]} for point in points]
+    counted: list[tuple[int, ...]] = []
+
+    def verdict(rollouts: Collection[int]) -> str:
+        counted.append(tuple(rollouts))
+        return "No request broke: 0 lost"
+
+    world = replace(runtime(chain("edge", "app", hooks=hooks), platform), verdict=verdict)
+    asyncio.run(bring_up(world, held, ignore, LifecycleTiming(admission_looks=1)))
+    asyncio.run(roll(world, held, {"edge": "v2", "app": "v2"}, ignore, report="/tmp/page.html"))
+    ended = told(tmp_path, "on_completion")
+    assert (ended["verdict"], ended["report"]) == ("No request broke: 0 lost", "/tmp/page.html")
+    first, second = (row.id for row in held.rollouts()[-2:])
+    assert counted == [(first, second)]
+    assert told(tmp_path, "after_tier")["verdict"] == ""
+    platform.broken.add(("app", "v1"))
+    assert rolled(world, held, app="v1").outcome == "undone"
+    assert told(tmp_path, "on_failure")["report"] == (
+        f"changeover show {second + 1} --html FILE --state {held.folder.absolute()}"
+    )
+    assert counted[1:] == [(second + 1,)]
 
 
 def interrupted(world: ChainRuntime, journal: Journal, **targets: str) -> None:
