@@ -43,7 +43,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "history": Entry("history", "List all rollouts: tier, templates, start, duration, outcome."),
         "show": Entry("history", "Show the log of one rollout: observations, decisions and phases, with their times."),
         "probe": Entry("probe", "Send requests without retries, and count broken ones."),
-        "verify": Entry("verify", "Check a report against the ledgers that it was made from."),
+        "verify": Entry("verify", "Check a report against the ledgers and the journal that it was made from."),
         "down": Entry("down", "Stop every instance, edge first, and the load balancer."),
         "demo": Entry("demo", "Start a chain, send traffic, roll every tier, print the verdict, stop the chain."),
         "simulate": Entry("simulate", "Simulate a rollout in virtual time: duration, instances, uploads that it cuts."),
