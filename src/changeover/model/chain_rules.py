@@ -39,7 +39,7 @@ def violations(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
             *_order(chain, tier, hops),
             *_affinity(chain, tier, outer, hops),
             *_affinity_name(chain, tier, routed.get(tier.name), hops),
-            *_readiness(tier, hops),
+            *(_readiness(tier, hops) if chain.platform.kind == "local" else ()),
             *_inherited(tier),
             *_unix_socket(tier, routed.get(tier.name), hops),
             *_checks(tier, routed.get(tier.name), hops),
@@ -107,6 +107,9 @@ def _checks(tier: Tier, outer: Tier | None, hops: KnownHops) -> Iterator[RuleVio
     """Some routers cannot ask all that the controller can."""
     kind = outer.kind if outer is not None else str((tier.router or {}).get("kind"))
     unchecked = hops[kind].unchecked if kind in hops else frozenset()
+    if "rise" in tier.health.model_fields_set and "control" in unchecked and hops[tier.kind].own_control:
+        what = f"{kind}, the router of {tier.name}, asks no instance whose readiness is at a control address"
+        yield RuleViolation(("health", "rise"), what, "Remove it: an instance gets traffic after `update.min_ready`.")
     if tier.health.body and "body" in unchecked:
         what = f"{kind}, the router of {tier.name}, does not read the body of the answer to a health check"
         yield RuleViolation(

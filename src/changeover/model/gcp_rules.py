@@ -23,16 +23,12 @@ _OF_CHAIN = {
     "trusted_peers": "Set it in the configuration of the first tier, in its image.",
     "keep": "Logs of VMs are in Cloud Logging, or wherever their image sends them.",
 }
-_OF_TIER = {
-    "affinity": "Set `sessionAffinity` of the backend service.",
-    "router": "",
-}
-_OF_HEALTH = {
+_BEHIND_SERVICES = {
     "interval": "Set `checkIntervalSec` of the health check.",
     "rise": "Set `healthyThreshold` of the health check.",
-    **dict.fromkeys(QUESTION, "The health check asks the agent, at /readyz."),
     "panic": "Google's balancers have rules of their own.",
 }
+_OF_HEALTH = dict.fromkeys(QUESTION, "Set `health` in the agent.yaml of its VMs: the agent asks the software.")
 _OF_UPDATE = {
     "preview": "Create a forwarding rule of its own for the new group.",
 }
@@ -111,9 +107,15 @@ def _on_google(chain: Chain, tier: Tier, hops: KnownHops) -> Iterator[RuleViolat
         )
     if tier.backend_services and tier.router is not None:
         yield RuleViolation(("router",), "the tier has backend services and a router", "Remove one of them.")
-    if tier.router is None and tier.affinity.by != "none":
-        yield RuleViolation(("affinity",), "this has no effect on Google Cloud", _OF_TIER["affinity"])
-    yield from _without_effect(tier.health.model_fields_set, _OF_HEALTH if tier.router is None else {}, "health")
+    if tier.router is None:
+        in_image = f"Set it in the configuration of {front.name}, in its image." if front is not None else ""
+        services = bool(tier.backend_services)
+        if tier.affinity.by != "none":
+            instead = "Set `sessionAffinity` of the backend service." if services else in_image
+            yield RuleViolation(("affinity",), "this has no effect on Google Cloud", instead)
+        others = _BEHIND_SERVICES if services else dict.fromkeys(_BEHIND_SERVICES, in_image)
+        yield from _without_effect(tier.health.model_fields_set, others, "health")
+    yield from _without_effect(tier.health.model_fields_set, _OF_HEALTH, "health")
     yield from _without_effect(tier.update.model_fields_set, _OF_UPDATE, "update")
     if tier.drain.long_lived.policy == "ask" and tier.backend_services:
         yield RuleViolation(

@@ -66,7 +66,8 @@ class HopTraits:
     passes_headers: str = r"[A-Za-z0-9_.-]+"
     """Headers of a request that it passes on: a pattern of their names."""
     unchecked: frozenset[str] = frozenset()
-    """What a health check of its own cannot have, as a router: `body`, or `Host` among the headers."""
+    """What a health check of its own cannot have, as a router: `body`, `Host` among the headers, or an instance that
+    answers at its `control`: it asks at the address that serves requests alone."""
     external_router: type[RouterSettings] | None = None
     """The schema of `router`, where this software can route a tier of a chain that it is not part of:
     `ports.RoutesFromOutside`."""

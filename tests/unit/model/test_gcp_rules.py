@@ -9,8 +9,11 @@ import yaml
 
 from changeover.hops import registry
 from changeover.model import chainfile
+from changeover.model.chain import Chain, Drain, Tier, Update
 from changeover.model.chainfile import ParsedChain
+from changeover.model.config_model import ConfigModel
 from changeover.model.errors import ChangeoverError
+from changeover.model.health import Health
 from changeover.model.platform import GCP_PROGRESS_DEADLINE, InstanceTemplate
 
 GCP = {"kind": "gcp", "project": "shop-prod", "region": "europe-west1"}
@@ -93,6 +96,32 @@ def test_a_tier_without_backend_services_has_an_envoy_in_front_whose_agents_keep
     assert "edge (kong) in front of it does not get its members" in refused(tier(kind="kong"), inner)
 
 
+def test_what_a_tier_behind_an_envoy_cannot_have_is_set_in_the_image_of_the_envoy() -> None:
+    inner = tier(name="inner", kind="app", group="inner-mig", backend_services=[])
+    for keys in ({"affinity": "client-ip"}, {"health": {"interval": "1s"}}, {"health": {"rise": 2}}):
+        said = refused(tier(kind="envoy"), {**inner, **keys})
+        assert "Set it in the configuration of edge, in its image." in said
+        assert "backend service" not in said
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_what_an_application_is_asked_is_set_at_its_agent(routed: bool) -> None:
+    kong = {"kind": "kong", "admin": ["http://10.0.0.9:8001"], "proxy": "10.0.0.9:8000"}
+    more = {"router": kong, "backend_services": []} if routed else {}
+    inner = tier(name="inner", kind="app", group="inner-mig", health={"path": "/up"}, **more)
+    said = refused(tier(), inner)
+    assert "Set `health` in the agent.yaml of its VMs" in said
+    assert "Only a tier of kind app" not in said
+
+
+def test_kong_asks_no_vm_so_it_counts_no_successes() -> None:
+    kong = {"kind": "kong", "admin": ["http://10.0.0.9:8001"], "proxy": "10.0.0.9:8000"}
+    inner = tier(name="inner", kind="app", group="inner-mig", backend_services=[], router=kong, health={"rise": 2})
+    assert "kong, the router of inner, asks no instance whose readiness is at a control address" in refused(
+        tier(), inner
+    )
+
+
 def test_two_tiers_cannot_share_a_group() -> None:
     assert "the group edge-mig is named twice" in refused(tier(), tier(name="inner"))
     assert "second_group: the group edge-mig is named twice" in refused(tier(second_group="edge-mig"))
@@ -154,3 +183,46 @@ def test_keys_of_this_machine_are_refused(key: str) -> None:
 def test_keys_of_google_cloud_are_refused_on_this_machine(keys: dict[str, Any]) -> None:
     local = {"name": "run", "kind": "app", "templates": {"v1": {}}, **keys}
     assert "Google Cloud alone" in refused(local, platform=None)
+
+
+HONOURED: dict[type[ConfigModel], set[str]] = {
+    Chain: {"name", "platform", "listen", "tiers", "hooks", "notify", "guards", "prometheus", "probe"},
+    Tier: {
+        *("name", "kind", "size", "templates", "health", "drain", "update", "to", "router"),
+        *("group", "second_group", "traffic", "backend_services", "agent"),
+    },
+    Health: {"timeout", "fall"},
+    Drain: {"deadline", "policy", "idle_after", "long_lived"},
+    Update: {
+        *("strategy", "steps", "baseline", "bake", "switch", "guard", "order", "max_surge", "max_unavailable"),
+        *("min_ready", "watch", "progress_deadline", "count_deleting"),
+    },
+}
+"""Keys that hold on Google Cloud as elsewhere, behind backend services."""
+REFUSED: dict[type[ConfigModel], dict[str, Any]] = {
+    Chain: {"trusted_peers": ["10.0.0.0/8"], "keep": 3},
+    Tier: {"affinity": "client-ip"},
+    Health: {
+        "path": "/x",
+        "status": 201,
+        "headers": {"a": "b"},
+        "body": "x",
+        "tcp": True,
+        "interval": "1s",
+        "rise": 2,
+        "panic": "10%",
+    },
+    Drain: {},
+    Update: {"preview": "127.0.0.1:9999", "abandoned": "undo"},
+}
+
+
+@pytest.mark.parametrize("schema", HONOURED)
+def test_every_key_holds_or_is_refused(schema: type[ConfigModel]) -> None:
+    """A new key must be thought of here, too: none may be without effect in silence."""
+    assert HONOURED[schema] | REFUSED[schema].keys() == set(schema.model_fields)
+    part = {Health: "health", Drain: "drain", Update: "update"}.get(schema)
+    for key, value in REFUSED[schema].items():
+        given = {key: value} if part is None else {part: {key: value}}
+        said = refused(**given) if schema is Chain else refused(tier(**given))
+        assert f"{key}: " in said, said

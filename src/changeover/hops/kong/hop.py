@@ -69,7 +69,7 @@ class Kong:
         routes_inward=True,
         panics=False,
         # It reads no body, and sends a Host of its own beside any other.
-        unchecked=frozenset({"body", "Host"}),
+        unchecked=frozenset({"body", "Host", "control"}),
         affinity_names=r"[A-Za-z0-9_-]+",
         passes_headers=r"[A-Za-z0-9_-]+",
         external_router=ExternalKong,
