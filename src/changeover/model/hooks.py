@@ -34,6 +34,7 @@ class Point(StrEnum):
     AFTER_STEP = "after_step"
     ON_FAILURE = "on_failure"
     ON_COMPLETION = "on_completion"
+    ON_CRASH_LOOP = "on_crash_loop"
 
     @property
     def can_stop(self) -> bool:
@@ -50,6 +51,8 @@ POINTS: Mapping[Point, str] = MappingProxyType(
         Point.AFTER_STEP: "A step is complete, and the controller has observed its effect.",
         Point.ON_FAILURE: "The rollout ended without reaching its target: undone, failed, or stopped by a hook.",
         Point.ON_COMPLETION: "The rollout ended, and every tier of it reached its target.",
+        Point.ON_CRASH_LOOP: "Outside of a rollout, instances of a tier die or do not start, again and again. Reached "
+        "once, until an instance stays. The keeper runs its hooks, so there are none on Google Cloud.",
     }
 )
 """When each point is reached."""
@@ -149,9 +152,10 @@ class Notify(ConfigModel):
         "variable, so that the file contains no token.",
     )
     at: tuple[Point, ...] = Field(
-        (Point.ON_FAILURE, Point.ON_COMPLETION),
+        (Point.ON_FAILURE, Point.ON_COMPLETION, Point.ON_CRASH_LOOP),
         min_length=1,
-        description="Points with a message. Default: the end of a rollout, because people soon ignore more messages.",
+        description="Points with a message. Default: the end of a rollout and a crash loop, because people soon ignore "
+        "more messages.",
     )
     timeout: Seconds = Field(
         30.0,
@@ -165,7 +169,9 @@ class HookPayload:
     """The payload of a hook. The hook runner sets `point`, so that one payload serves several points."""
 
     chain: Annotated[str, Field(description="The chain's name.")]
-    rollout: Annotated[int, Field(description="The rollout's number in the journal.")]
+    rollout: Annotated[
+        int, Field(description="The rollout's number in the journal. In a crash loop: of the tier's last one, or 0.")
+    ]
     tier: Annotated[str, Field(description="The tier that is rolled.")]
     from_template: Annotated[
         str, Field(serialization_alias="from", description="The template that the tier ran before; empty if none.")

@@ -24,7 +24,7 @@ def hook(**given: Any) -> Hook:
 
 def test_defaults() -> None:
     assert hook(command=["true"]).timeout == 30
-    assert Notify(url="env:X").at == (Point.ON_FAILURE, Point.ON_COMPLETION)
+    assert Notify(url="env:X").at == (Point.ON_FAILURE, Point.ON_COMPLETION, Point.ON_CRASH_LOOP)
 
 
 @pytest.mark.parametrize("given", [{}, {"command": ["true"], "webhook": "http://host"}])

@@ -57,7 +57,7 @@ def message(payload: HookPayload) -> dict[str, str]:
         payload.interrupted,
         payload.verdict,
         payload.report and f"Report: {payload.report}",
-        f"Rollout {payload.rollout} of chain {payload.chain}, {point}.",
+        f"{f'Rollout {payload.rollout} of chain' if payload.rollout else 'Chain'} {payload.chain}, {point}.",
         ", ".join(f"{number} {name}" for name, number in payload.counts.items()),
     ]
     return {
@@ -69,5 +69,6 @@ def message(payload: HookPayload) -> dict[str, str]:
 
 _TYPES: Mapping[Point | None, Literal["failure", "success"]] = {
     Point.ON_FAILURE: "failure",
+    Point.ON_CRASH_LOOP: "failure",
     Point.ON_COMPLETION: "success",
 }

@@ -16,6 +16,7 @@ from typing import Literal
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal, LeaseHeld
 from changeover.engine.journal.lease import KEEPER
+from changeover.engine.keeper.crash_loops import CrashLoops
 from changeover.engine.keeper.health import inspect, wanted_now
 from changeover.engine.release.release import carry_on
 from changeover.engine.reports import in_rollout
@@ -55,12 +56,14 @@ async def keep(
 ) -> None:
     """Heal until the chain is down, or `changed` reports that its file is another one than `runtime` was made from."""
     keeper = _Keeper(runtime, journal, on_progress, timing)
-    while journal.is_up() and not changed():
-        holder = journal.holder()
-        if holder is None or not holder.is_alive():
-            with contextlib.suppress(LeaseHeld):
-                await keeper.look()
-        await asyncio.sleep(timing.look)
+    async with CrashLoops(runtime, journal, on_progress) as loops:
+        while journal.is_up() and not changed():
+            holder = journal.holder()
+            if holder is None or not holder.is_alive():
+                with contextlib.suppress(LeaseHeld):
+                    await keeper.look()
+                loops.look(Clock(not_before=journal.latest()).now())
+            await asyncio.sleep(timing.look)
 
 
 class _Keeper:

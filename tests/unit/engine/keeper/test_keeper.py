@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import closing
 from dataclasses import replace
+from math import inf
+from pathlib import Path
 
 import pytest
 from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtime
@@ -225,3 +228,31 @@ def test_an_instance_that_an_abandoned_rollout_left_ready_is_admitted(up: Journa
     kept(up, platform, looks=1)
     assert [one.phase for one in up.fleet("app")] == [Phase.ADMITTED] * 2
     assert platform.running == ["app-v1-1", "app-v1-2"]
+
+
+def test_a_crash_loop_runs_its_hook_once_until_an_instance_stays(
+    up: Journal, platform: FakePlatform, tmp_path: Path
+) -> None:
+    def failing(failures: int) -> None:
+        up.take_lease("test", up.latest())
+        state = up.tier("app")
+        assert state is not None
+        up.write_step(up.latest(), "app", replace(state, failures=failures, not_before=inf), (), ())
+        up.release_lease()
+
+    hook = {"point": "on_crash_loop", "command": ["sh", "-c", f"cat >> {tmp_path}/told"]}
+    looks = iter([1, 9, 9, 9, 0, 9])  # failures before each look
+
+    def changed() -> bool:
+        if (failures := next(looks, None)) is not None:
+            failing(failures)
+        return failures is None
+
+    with closing(Journal(up.folder / "journal.db")) as own:
+        world = runtime(chain("app", size=2, hooks=[hook]), platform, {"app": everywhere(platform)})
+        asyncio.run(keep(world, own, ignore, changed, SOON))
+    first, second = map(json.loads, (tmp_path / "told").read_text().splitlines())
+    assert (first["point"], first["tier"], first["to"]) == ("on_crash_loop", "app", "v1")
+    assert first["reason"].startswith("instances of v1 keep failing: 9 in a row")
+    assert first["counts"] == {"admitted": 2}
+    assert second["reason"] == first["reason"]

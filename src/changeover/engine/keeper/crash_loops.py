@@ -1,0 +1,71 @@
+"""Runs the hooks and sends the notifications of a crash loop: a template at rest whose instances keep failing.
+
+Refuses to hold up the keeper: the hooks run beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+from changeover.engine.hooks.run import HookRunner
+from changeover.engine.journal.reading import JournalReader
+from changeover.engine.runtime import ChainRuntime, ProgressListener, rollout_settings
+from changeover.kit.clock import Clock
+from changeover.model.hooks import HookPayload, Point
+from changeover.model.revision import template_of
+from changeover.rollout.tier.context import degraded
+
+
+class CrashLoops:
+    """Each crash loop is reported once, until an instance of its tier stays."""
+
+    def __init__(self, runtime: ChainRuntime, journal: JournalReader, on_progress: ProgressListener) -> None:
+        self._runtime, self._journal, self._on_progress = runtime, journal, on_progress
+        self._known: frozenset[str] = frozenset()
+        self._running: set[asyncio.Task[None]] = set()
+
+    def look(self, now: float) -> None:
+        """Begin to report the crash loops that are new. `now`: seconds since the epoch, by the journal's clock."""
+        found: dict[str, HookPayload] = {}
+        for tier in self._runtime.chain.tiers:
+            state, settings = self._journal.tier(tier.name), rollout_settings(tier, weighed=False)
+            if state is not None and (why := degraded(settings, state, settings.size, now)):
+                found[tier.name] = self._payload(tier.name, template_of(state.goal), why, now)
+        for name in found.keys() - self._known:
+            task = asyncio.create_task(self._report(found[name]))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        self._known = frozenset(found)
+
+    async def _report(self, payload: HookPayload) -> None:
+        chain = self._runtime.chain
+        runner = HookRunner(
+            chain.hooks,
+            chain.notify,
+            self._on_progress,
+            lambda _, __: None,  # the journal needs the lease, and the listener has the outcome
+            now=Clock().now,
+            folder=self._runtime.folder,
+        )
+        async with runner:
+            await runner.run(Point.ON_CRASH_LOOP, payload)
+
+    def _payload(self, tier: str, template: str, why: str, now: float) -> HookPayload:
+        last = max((row.id for row in self._journal.rollouts() if row.tier == tier), default=0)
+        counts = Counter(member.phase.value for member in self._journal.fleet(tier))
+        return HookPayload(self._runtime.chain.name, last, tier, "", template, now, reason=why, counts=counts)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let what is being reported end, unless the keeper is stopped: a hook and a message have their timeouts."""
+        if kind is not None:
+            for task in self._running:
+                task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
