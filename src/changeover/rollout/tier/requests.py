@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout.tier.actions import ANSWERS, Action, status_of
+from changeover.rollout.tier.actions import ANSWERS, Action, Answer, status_of
 from changeover.rollout.tier.context import Context, Transition, canary_step
 from changeover.rollout.tier.state import (
     AwaitingPermission,
@@ -26,12 +26,31 @@ from changeover.rollout.tier.steps import go_to_step, pause, restarted, start, u
 from changeover.rollout.tier.transitions import StateCause as Cause
 from changeover.rollout.tier.transitions import enter
 
+NO_STEP = Answer(False, "there is no step to promote: it goes on by itself")
+NO_WAY = Answer(False, "there is no earlier rollout to go by")
+
+
+def answered(tier: TierState, action: Action) -> Answer:
+    """What the tier answers in this very state: the row of its status, unless there is nothing to promote or go by."""
+    row = ANSWERS[status_of(tier.state), action]
+    if not row.done:
+        return row
+    if action in (Action.PROMOTE, Action.PROMOTE_FULL):
+        position = tier.position
+        waits = tier.stopped or isinstance(position, (Stepping, Holding, Prepared, Baking))
+        return row if waits and not isinstance(position, (Rolling, Finishing)) else NO_STEP
+    if action is Action.UNDO and tier.forward is None and tier.undo_to is None:
+        return NO_WAY
+    if action is Action.RETRY and not isinstance(tier.state, Failed) and tier.retry_to is None:
+        return NO_WAY
+    return row
+
 
 def answer(context: Context, tier: TierState, event: on.ActionRequested) -> Transition:
     """Do what the operator asks, or refuse with the reason."""
-    answered = ANSWERS[status_of(tier.state), event.action]
-    if not answered.done:
-        yield do.Refuse(answered.text)
+    found = answered(tier, event.action)
+    if not found.done:
+        yield do.Refuse(found.text)
         return tier
     noted = False
     transition = _carry_out(context, tier, event)
@@ -40,7 +59,7 @@ def answer(context: Context, tier: TierState, event: on.ActionRequested) -> Tran
             command = next(transition)
         except StopIteration as end:
             if not noted:
-                yield do.Note(f"{event.action}, requested by {event.requester}: {answered.text}")
+                yield do.Note(f"{event.action}, requested by {event.requester}: {found.text}")
             return end.value  # type: ignore[no-any-return]
         noted = noted or isinstance(command, do.Note | do.Refuse | do.Finish)
         yield command
@@ -62,7 +81,6 @@ def _carry_out(context: Context, tier: TierState, event: on.ActionRequested) -> 
             return (yield from start(context, tier, on.Started(event.at, tier.goal)))
         case Action.RETRY if tier.retry_to is not None:
             return (yield from start(context, tier, on.Started(event.at, tier.retry_to)))
-    yield do.Refuse("there is no earlier rollout to go by")
     return tier
 
 
@@ -77,10 +95,6 @@ def _resume(context: Context, tier: TierState, at: float) -> Transition:
 
 def _promote(context: Context, tier: TierState, event: on.ActionRequested) -> Transition:
     position = tier.position
-    waits = tier.stopped or isinstance(position, (Stepping, Holding, Prepared, Baking))
-    if position is None or not waits or isinstance(position, (Rolling, Finishing)):
-        yield do.Refuse("there is no step to promote: it goes on by itself")
-        return tier
     full = event.action is Action.PROMOTE_FULL
     cause = Cause.FULLY_PROMOTED if full else Cause.PROMOTED
     while isinstance(tier.state, (Paused, AwaitingPermission)):

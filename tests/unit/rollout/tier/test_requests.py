@@ -22,6 +22,8 @@ from changeover.rollout.events import (
     Started,
 )
 from changeover.rollout.tier.actions import ANSWERS, Action, TierStatus
+from changeover.rollout.tier.requests import NO_STEP, NO_WAY, answered
+from changeover.rollout.tier.state import Failed, Holding, Paused, Preparing, Rolling, Rollout, TierState
 
 
 def test_neither_a_tier_at_rest_nor_an_undo_can_be_aborted() -> None:
@@ -51,3 +53,16 @@ def test_a_rollout_stays_paused_when_another_controller_takes_over() -> None:
         s.restart()
         s.serve(C, at=2)  # it is admitted, but no old instance leaves for it
         s.event(ActionRequested(9, Action.RESUME)).expect(Said("resume, requested by an operator"), *leaving(A))
+
+
+def test_what_is_offered_is_what_is_done_in_that_very_state() -> None:
+    rollout = Rollout("v1")
+    assert answered(TierState("v2", Rolling(rollout)), Action.PROMOTE) == NO_STEP
+    assert answered(TierState("v2", Paused("why", Rolling(rollout))), Action.PROMOTE_FULL) == NO_STEP
+    assert answered(TierState("v2", Holding(rollout, 0, 0.0)), Action.PROMOTE).done
+    assert answered(TierState("v2", Paused("why", Preparing(rollout))), Action.PROMOTE).done
+    assert answered(TierState("v2"), Action.UNDO) == NO_WAY
+    assert answered(TierState("v2", undo_to="v1"), Action.UNDO).done
+    assert answered(TierState("v2"), Action.RETRY) == NO_WAY
+    assert answered(TierState("v2", retry_to="v3"), Action.RETRY).done
+    assert answered(TierState("v2", Failed("why")), Action.RETRY).done
