@@ -19,6 +19,7 @@ test: check            ## static checks and every test
 	@scripts/setup-npm tests/clients curl
 	@{ command -v wrk && command -v ab; } >/dev/null || scripts/install-packages wrk apache2-utils || echo "setup: load by wrk and ab is left out"
 	@command -v promtool >/dev/null || scripts/install-packages prometheus || echo "setup: tests of metrics and alerts by Prometheus are left out"
+	@command -v chromium >/dev/null || scripts/install-packages chromium || echo "setup: tests of the page in a browser are left out"
 	@scripts/run-tests
 
 unit: setup            ## the tests without processes

@@ -23,6 +23,7 @@ LONGEST = (
     *(f"chain/test_{name}.py" for name in (*SHARED["rolled"], *SHARED["two tiers"])),
     "gcp/test_roll_faults.py",
     "chain/test_guard.py",
+    "chain/test_page.py",
     "chain/test_watched.py",
     "gcp/test_blue_green.py",
     "gcp/test_weights.py",

@@ -13,10 +13,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from changeover.cli.chains import as_it_runs
-from changeover.cli.commands.history import history_data, show_data
+from changeover.cli.chains import as_it_runs, stored_journal
+from changeover.cli.commands.history import history_data, rollout_row, show_data
 from changeover.cli.commands.status import NOTHING_STARTED
+from changeover.cli.reports import rollouts_report
 from changeover.cli.survey import survey
+from changeover.report.page import render
 from changeover.web.sources import Data, Done, Sources
 
 PATIENCE = 15.0
@@ -30,6 +32,12 @@ async def status(state: Path) -> Data:
             return NOTHING_STARTED
         with contextlib.closing(found.journal()) as journal:
             return await survey(found, journal)
+
+
+def report(state: Path, number: int) -> str:
+    """The page of `show NUMBER --html`. Raises ChangeoverError."""
+    with contextlib.closing(stored_journal(state)) as journal:
+        return render(rollouts_report(journal, [rollout_row(journal, number)]))
 
 
 async def run(state: Path, words: Sequence[str]) -> Done:
@@ -54,4 +62,4 @@ async def run(state: Path, words: Sequence[str]) -> Done:
     return Done(code, process.pid, data)
 
 
-SOURCES = Sources(status, history_data, show_data, run)
+SOURCES = Sources(status, history_data, show_data, report, run)

@@ -40,7 +40,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-"""Set on every response. `Cache-Control: no-store` too, where a route says nothing else."""
+"""Set on every response, unless its route sets another one. `Cache-Control: no-store` too."""
 
 _SAFE = frozenset({"GET", "HEAD"})
 _LOG = logging.getLogger(__name__)
@@ -61,8 +61,8 @@ class Access:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 sent = MutableHeaders(scope=message)
-                sent.update(HEADERS)
-                sent.setdefault("Cache-Control", "no-store")
+                for name, value in (*HEADERS.items(), ("Cache-Control", "no-store")):
+                    sent.setdefault(name, value)
             await send(message)
 
         if refusal := self._refusal(scope["method"], headers):

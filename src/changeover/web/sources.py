@@ -25,7 +25,9 @@ class Done:
 
 @dataclass(frozen=True)
 class Sources:
-    """`status`, `history` and `show` print the same with --json. Each raises ChangeoverError where the command fails.
+    """`status`, `history` and `show` print the same with --json, `report` is the page of `show --html`.
+
+    Each raises ChangeoverError where the command fails.
 
     `run` runs a command of this program on a state folder, in a process of its own that outlives the server.
     """
@@ -33,4 +35,5 @@ class Sources:
     status: Callable[[Path], Awaitable[Data]]
     history: Callable[[Path], Data]
     show: Callable[[Path, int], Data]
+    report: Callable[[Path, int], str]
     run: Callable[[Path, Sequence[str]], Awaitable[Done]]

@@ -57,10 +57,11 @@ def history_data(state: Path) -> dict[str, Any]:
 def show_data(state: Path, number: int) -> dict[str, Any]:
     """The object of `show --json`. Raises ChangeoverError."""
     with contextlib.closing(stored_journal(state)) as journal:
-        return _shown(journal, _row(journal, number))
+        return _shown(journal, rollout_row(journal, number))
 
 
-def _row(journal: Journal, number: int) -> RolloutRow:
+def rollout_row(journal: Journal, number: int) -> RolloutRow:
+    """The rollout of that number. Raises ChangeoverError."""
     row = next((row for row in journal.rollouts() if row.id == number), None)
     if row is None:
         raise fail(f"no rollout {number}", next="`changeover history` lists them.")
@@ -107,7 +108,7 @@ def _show(output: Output, number: int, state: Path, html: Path | None, ledgers: 
     if ledgers and html is None:
         raise fail("--ledger needs --html: the log has no requests")
     with contextlib.closing(stored_journal(state)) as journal:
-        row = _row(journal, number)
+        row = rollout_row(journal, number)
         data, lines = _shown(journal, row), journal.log(number)
         if html is not None:
             from changeover.cli import reports  # here: nothing else of this command needs the readers of chain files

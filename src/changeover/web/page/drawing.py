@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from changeover.web.page.rollouts import Mark, RolloutView
 from changeover.web.page.snapshot import GuardSamples
-from changeover.web.page.view import Mark, RolloutView
 
 WIDTH = 1000
 LEFT, RIGHT, TOP, BOTTOM = 150, 10, 18, 26
 """Margins: of the names, and of the numbers of the axis."""
 _TALL, _SHORT, _ROWS_HEIGHT = 22, 4, 880
 """Heights of a row: most, least, and of all rows together, as long as none is below the least."""
+CROSS = 14
+"""Width of a mark."""
 NAMED = 11
 """Height from which a row has the room for its name."""
 KINDS = {
@@ -54,14 +56,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Timeline:
-    """`ticks`: x and seconds. `marks`: x and what happened there. `named`: a row has the room for its name."""
+    """`ticks`: x and seconds. `marks`: x and what happened about there. `named`: a row has the room for its name."""
 
     height: float
     row: float
     named: bool
     lines: Sequence[Line]
     ticks: Sequence[tuple[float, int]]
-    marks: Sequence[tuple[float, Mark]]
+    marks: Sequence[tuple[float, Sequence[Mark]]]
 
 
 def timeline(rollout: RolloutView) -> Timeline:
@@ -87,19 +89,31 @@ def timeline(rollout: RolloutView) -> Timeline:
     step = next((tick for tick in _TICKS if seconds / tick <= 8), _TICKS[-1])
     ticks = [(x(at), at) for at in range(0, int(seconds) + 1, step)][:60]
     height = TOP + len(rollout.rows) * row + BOTTOM
-    return Timeline(height, row, row >= NAMED, lines, ticks, [(x(mark.at), mark) for mark in rollout.marks])
+    return Timeline(height, row, row >= NAMED, lines, ticks, _apart([(x(mark.at), mark) for mark in rollout.marks]))
+
+
+def _apart(marks: Sequence[tuple[float, Mark]]) -> Sequence[tuple[float, Sequence[Mark]]]:
+    """Marks whose crosses would overlap are one cross, at the first of them."""
+    found: list[tuple[float, list[Mark]]] = []
+    for x, mark in marks:
+        if found and x - found[-1][0] < CROSS:
+            found[-1][1].append(mark)
+        else:
+            found.append((x, [mark]))
+    return found
 
 
 @dataclass(frozen=True)
 class Chart:
-    """`points`: of the line, as SVG has them. `limit`: y of the threshold; None: it is unknown."""
+    """`points`: of the line, as SVG has them. `limit`: y of the threshold; None: unknown. `seconds`: the width."""
 
     points: str
     limit: float | None
     last: float
+    seconds: float
 
 
-CHART_WIDTH, CHART_HEIGHT = 300, 80
+CHART_WIDTH, CHART_HEIGHT = 320, 72
 
 
 def chart(guard: GuardSamples) -> Chart:
@@ -114,4 +128,4 @@ def chart(guard: GuardSamples) -> Chart:
     points = [f"{round(CHART_WIDTH * (1 - (times[-1] - at) / span), 1)},{y(value)}" for at, value in guard.samples]
     if len(points) == 1:
         points.insert(0, f"0,{y(values[0])}")
-    return Chart(" ".join(points), None if guard.threshold is None else y(guard.threshold), values[-1])
+    return Chart(" ".join(points), None if guard.threshold is None else y(guard.threshold), values[-1], span)

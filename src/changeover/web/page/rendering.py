@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from changeover.model.units import human_bytes, human_seconds
 from changeover.web.page import drawing
-from changeover.web.page.view import ChainView, RolloutView, Sentence
+from changeover.web.page.rollouts import RolloutView
+from changeover.web.page.view import ChainView, Sentence
 from changeover.web.page.words import LANGUAGES
 
-REGIONS = ("head", "chain", "rollout", "actions", "history")
-"""In the order of the page. Each is a template."""
+REGIONS = ("chains", "head", "now", "actions", "chain", "rollout", "history")
+"""In the order of the page. Each is a template. Buttons are in regions that change with the state alone: a region that
+counts seconds would be replaced under the pointer."""
 
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -40,7 +43,17 @@ def utc(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-_ENVIRONMENT.filters.update(span=span, utc=utc, size=human_bytes)
+def code(words: str) -> Markup:
+    """A sentence of the program, with its `words` as code."""
+    parts = words.split("`")
+    if len(parts) % 2 == 0:
+        return escape(words)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(one) if n % 2 else escape(one) for n, one in enumerate(parts)
+    )
+
+
+_ENVIRONMENT.filters.update(span=span, utc=utc, size=human_bytes, code=code)
 
 
 def text(lang: str, key: str, **facts: Any) -> str:
@@ -49,11 +62,20 @@ def text(lang: str, key: str, **facts: Any) -> str:
     return LANGUAGES[lang][key].format(**shown)
 
 
-def regions(view: ChainView, rollout: RolloutView | None, lang: str, root: str, *, acts: bool) -> Mapping[str, str]:
-    """The HTML of each region. `acts`: the site has a token. `root`: the path of the site."""
+def regions(
+    view: ChainView,
+    rollout: RolloutView | None,
+    chains: Sequence[tuple[int, str, str]],
+    lang: str,
+    root: str,
+    *,
+    acts: bool,
+) -> Mapping[str, str]:
+    """The HTML of each region. `chains`: number, name and state of each one of the site. `acts`: it has a token."""
     facts = {
         "view": view,
         "rollout": rollout,
+        "chains": chains,
         "timeline": None if rollout is None else drawing.timeline(rollout),
         "charts": [(guard, drawing.chart(guard)) for guard in view.guards],
         "drawing": drawing,
@@ -66,23 +88,10 @@ def regions(view: ChainView, rollout: RolloutView | None, lang: str, root: str, 
     return {name: _ENVIRONMENT.get_template(f"{name}.html").render(facts) for name in REGIONS}
 
 
-def page(
-    view: ChainView,
-    parts: Mapping[str, str],
-    chains: Sequence[tuple[int, str]],
-    lang: str,
-    root: str,
-    rollout: int | None,
-) -> str:
-    """The whole page of one chain. `chains`: number and name of each one of the site. `rollout`: a past one to show."""
+def page(view: ChainView, parts: Mapping[str, str], lang: str, root: str, rollout: int | None) -> str:
+    """The whole page of one chain. `root`: the path of the site. `rollout`: a past one to show."""
     return _ENVIRONMENT.get_template("page.html").render(
-        view=view,
-        parts=parts,
-        chains=chains,
-        lang=lang,
-        root=root,
-        rollout=rollout,
-        t=lambda key, **more: text(lang, key, **more),
+        view=view, parts=parts, lang=lang, root=root, rollout=rollout, t=lambda key, **more: text(lang, key, **more)
     )
 
 

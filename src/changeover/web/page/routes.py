@@ -24,8 +24,9 @@ from starlette.staticfiles import StaticFiles
 from changeover.model.errors import ChangeoverError
 from changeover.web.page import rendering
 from changeover.web.page.openapi import DOCUMENT
+from changeover.web.page.rollouts import RolloutView, rollout_view
 from changeover.web.page.snapshot import AGE, ChainReader, Snapshot
-from changeover.web.page.view import ChainView, RolloutView, chain_view, rollout_view
+from changeover.web.page.view import ChainView, chain_view
 from changeover.web.page.words import language
 from changeover.web.site import Site
 from changeover.web.sources import Done, Sources
@@ -45,6 +46,8 @@ STILL = 10.0
 """Seconds without a change after which a stream sends a comment: proxies end silent connections."""
 RECONNECT = 2000
 """Milliseconds after which a browser connects again."""
+REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+"""Of a report: one file with its own styles, in which no script runs and which loads nothing."""
 _PLAN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _LOG = logging.getLogger(__name__)
 
@@ -64,6 +67,7 @@ def routes(site: Site, sources: Sources) -> Sequence[Route | Mount]:
     return [
         Route("/", page.first),
         Route("/chains/{chain:int}", _answered(page.chain)),
+        Route("/chains/{chain:int}/rollouts/{rollout:int}/report", _answered(page.report)),
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         Route("/api/openapi.json", page.openapi),
         Route("/api/chains", _answered(page.chains)),
@@ -95,6 +99,7 @@ class _Page:
     def __init__(self, site: Site, sources: Sources) -> None:
         self._site, self._sources = site, sources
         self._readers = [ChainReader(folder, sources) for folder in site.states]
+        self._reporting = asyncio.Lock()
         self._rendered: dict[tuple[int, int | None, str], tuple[Snapshot, Regions]] = {}
 
     # -- what every endpoint needs -------------------------------------------------------------------------------------
@@ -117,11 +122,23 @@ class _Page:
         """The wanted rollout, otherwise the last one."""
         if wanted is None and not seen.rollouts:
             return None
-        return rollout_view(await self._readers[number - 1].show(wanted or seen.rollouts[-1]["id"]), seen.at)
+        read = await self._readers[number - 1].rollout(wanted or seen.rollouts[-1]["id"], seen.at)
+        return rollout_view(read.shown, read.part, read.losses, seen.at)
+
+    async def _chains(self) -> Sequence[tuple[int, str, str]]:
+        """Number, name and state of each chain; the state of one that is being rolled is `moving`."""
+        seen = await asyncio.gather(*(reader.take() for reader in self._readers))
+        views = [chain_view(number, self._name(number), one) for number, one in enumerate(seen, start=1)]
+        moving = [any(one["ended"] is None for one in view.history) for view in views]
+        return [
+            (v.number, v.name, "moving" if m and v.state == "serving" else v.state)
+            for v, m in zip(views, moving, strict=True)
+        ]
 
     async def _regions(self, number: int, wanted: int | None, lang: str) -> Regions:
         """The page's regions. One rendering serves all clients of a snapshot."""
         key = number, wanted, lang
+        chains = await self._chains()
         seen = await self._readers[number - 1].take()
         known = self._rendered.get(key)
         if known is None or known[0] is not seen:
@@ -132,7 +149,7 @@ class _Page:
                 self._rendered.clear()
             self._rendered[key] = known = (
                 seen,
-                rendering.regions(view, rollout, lang, self._site.prefix, acts=acts),
+                rendering.regions(view, rollout, chains, lang, self._site.prefix, acts=acts),
             )
         return known[1]
 
@@ -145,8 +162,15 @@ class _Page:
         number, lang, wanted = self._number(request), _language(request), _wanted(request)
         _, view = await self._view(number)
         parts = await self._regions(number, wanted, lang)
-        chains = [(other, self._name(other)) for other in range(1, len(self._readers) + 1)]
-        return HTMLResponse(rendering.page(view, parts, chains, lang, self._site.prefix, wanted))
+        return HTMLResponse(rendering.page(view, parts, lang, self._site.prefix, wanted))
+
+    async def report(self, request: Request) -> Response:
+        """The report of `show --html`. One is made at a time: it reads whole ledgers."""
+        number = self._number(request)
+        async with self._reporting:
+            folder, rollout = self._site.states[number - 1], int(request.path_params["rollout"])
+            html = await asyncio.to_thread(self._sources.report, folder, rollout)
+        return HTMLResponse(html, headers={"Content-Security-Policy": REPORT_POLICY})
 
     # -- the API: reading ----------------------------------------------------------------------------------------------
 

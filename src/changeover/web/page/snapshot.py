@@ -16,15 +16,19 @@ from math import isfinite
 from pathlib import Path
 
 from changeover import chain_files
-from changeover.engine.figures import Figures, read_figures
+from changeover.engine.figures import FRESH, Figures, read_figures
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.runtime import rollout_settings
 from changeover.kit.clock import Clock
 from changeover.model.chain import Tier
-from changeover.model.errors import ChangeoverError
+from changeover.model.errors import ChangeoverError, fail
+from changeover.report.content import RolloutPart
+from changeover.report.rollouts import rollout_part
 from changeover.rollout.tier import context
-from changeover.rollout.tier.actions import TierStatus, status_of
+from changeover.rollout.tier.actions import Action, Answer, TierStatus, status_of
+from changeover.rollout.tier.requests import answered
 from changeover.rollout.tier.state import Failed, Holding, Paused, Stepping, TierState, Undoing
+from changeover.web.page.losses import Losses, LossReader
 from changeover.web.sources import Data, Sources
 
 JOURNAL = "journal.db"
@@ -48,6 +52,8 @@ class Course:
     steps: Sequence[str] = ()
     step: int | None = None
     left: float | None = None
+    answers: Mapping[Action, Answer] = field(default_factory=dict)
+    """What the tier answers to each action now."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +77,22 @@ class Snapshot:
     """By tier."""
     templates: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By tier, as the chain file names them."""
+    restarted: frozenset[str] = frozenset()
+    """Names of instances that a restart in progress created: the template does not tell them from the others."""
     guards: Sequence[GuardSamples] = ()
     probed: Mapping[str, float] = field(default_factory=dict)
     """Requests of probes by outcome, since the journal's beginning; empty where none ran."""
     fault: str = ""
     """Why the chain could not be read; everything else is then empty."""
+
+
+@dataclass(frozen=True)
+class RolloutRead:
+    """One rollout. `shown`: as `show --json` has it. `part`: as the report has it. `losses`: of its time."""
+
+    shown: Data
+    part: RolloutPart
+    losses: Losses
 
 
 class ChainReader:
@@ -86,6 +103,7 @@ class ChainReader:
         self._sources = sources
         self._last: tuple[float, Snapshot] | None = None
         self._reading = asyncio.Lock()
+        self._losses = LossReader(folder)
         self._guards: dict[tuple[str, str], deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=SAMPLES))
 
     async def take(self) -> Snapshot:
@@ -95,9 +113,28 @@ class ChainReader:
                 self._last = (time.monotonic(), await self._read())
             return self._last[1]
 
-    async def show(self, rollout: int) -> Data:
-        """One rollout and its log, as `show --json` prints them. Raises ChangeoverError."""
-        return await asyncio.to_thread(self._sources.show, self.folder, rollout)
+    async def rollout(self, number: int, now: float) -> RolloutRead:
+        """One rollout as it is at `now`. Raises ChangeoverError."""
+        async with self._reading:
+            return await asyncio.to_thread(self._rollout, number, now)
+
+    def _rollout(self, number: int, now: float) -> RolloutRead:
+        shown = self._sources.show(self.folder, number)
+        with contextlib.closing(JournalReader(self.folder / JOURNAL)) as journal:
+            row = next((row for row in journal.rollouts() if row.id == number), None)
+            if row is None:
+                raise fail(f"no rollout {number}", where=str(self.folder))
+            end = now if row.ended is None else row.ended
+            part = rollout_part(journal, row, self._floor(row.tier, end))
+        return RolloutRead(shown, part, self._losses.between(row.started, end))
+
+    def _floor(self, tier: str, until: float) -> int | None:
+        """Instances of a tier that have to serve. The chain file says nothing of a time before it was last written."""
+        copy = self.folder / chain_files.COPY
+        if not copy.exists() or copy.stat().st_mtime > until:
+            return None
+        chain = chain_files.read_chain(copy, stored=True)[0].chain
+        return next((one.size - one.unavailable for one in chain.tiers if one.name == tier), None)
 
     async def _read(self) -> Snapshot:
         try:
@@ -115,6 +152,13 @@ class ChainReader:
         with contextlib.closing(JournalReader(self.folder / JOURNAL)) as journal:
             now = Clock(not_before=journal.latest()).now()  # the controllers' clock, which never goes back
             found = {tier.name: journal.tier(tier.name) for tier in tiers}
+            restarted = [
+                member.name
+                for row in rollouts
+                if row["ended"] is None and row["restart"]
+                for member in journal.members_since(row["tier"], row["started"])
+                if min(member.times.values(), default=now) >= row["started"]
+            ]
         figures = read_figures(self.folder, now)
         return Snapshot(
             now,
@@ -122,6 +166,7 @@ class ChainReader:
             rollouts,
             {tier.name: course(tier, state, now) for tier in tiers if (state := found[tier.name]) is not None},
             {tier.name: list(tier.templates) for tier in tiers},
+            frozenset(restarted),
             self._guard_samples(figures, now),
             _probed(figures),
         )
@@ -132,6 +177,8 @@ class ChainReader:
             if name == "guard_value" and len(labels) == 2:
                 tier, condition = labels
                 samples = self._guards[tier, condition]
+                if samples and now - samples[-1][0] > FRESH:
+                    samples.clear()  # the line would bridge a time of which nothing is known
                 samples.append((now, value))
                 limit = figures.measured.get(("guard_threshold", labels))
                 found.append(GuardSamples(tier, condition, tuple(samples), limit))
@@ -151,6 +198,7 @@ def course(tier: Tier, state: TierState, now: float) -> Course:
         [str(step) for step in settings.steps] if context.canary_step(settings, state) else (),
         position.step if isinstance(position, Stepping | Holding) else None,
         max(0.0, left) if isfinite(left) and not state.stopped else None,
+        {action: answered(state, action) for action in Action},
     )
 
 

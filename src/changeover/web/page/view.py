@@ -5,17 +5,18 @@ Refuses to word anything: a sentence is a key of `words` and its facts, so that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from changeover.rollout.tier.actions import ANSWERS, Action, TierStatus
+from changeover.engine.journal.lease import KEEPER
+from changeover.rollout.tier.actions import Action, Answer, TierStatus
 from changeover.web.page.snapshot import Course, GuardSamples, Snapshot
 from changeover.web.sources import Data
 
+_MOVING = {TierStatus.ROLLING, TierStatus.HOLDING, TierStatus.PAUSED, TierStatus.UNDOING}
 MANY = 24
 """Instances of a tier from which its blocks are small, without their figures."""
-KEEPER_GONE = "keeper_gone"
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,25 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Group:
+    """The instances of one template in a tier, counted by themselves. None: an instance of it has no count."""
+
+    side: str
+    template: str
+    serving: int
+    requests: int | None
+    connections: int | None
+    uploads: int | None
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
 class TierView:
-    """One tier, in the order of the chain. `share`: the canary's, in percent, as it is set; None at no canary step."""
+    """One tier, in the order of the chain. `share`: the canary's, in percent, as it is set; None at no canary step.
+
+    `flow`: requests in flight, or connections where it counts no requests; None: unknown.
+    `groups`: one for each template, the old one first.
+    """
 
     name: str
     kind: str
@@ -62,51 +80,9 @@ class TierView:
     serving: int
     size: int
     share: float | None
-    blocks: Sequence[Block]
+    flow: int | None
+    groups: Sequence[Group]
     small: bool
-
-
-@dataclass(frozen=True)
-class Span:
-    """A phase of an instance: seconds since the rollout began. The last one of a rollout in progress ends now."""
-
-    phase: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """The phases of one instance. `side`: `new` if the rollout created it."""
-
-    name: str
-    side: str
-    spans: Sequence[Span]
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Something that broke requests, or may have, at a time in seconds since the rollout began."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
-class RolloutView:
-    """One rollout, in progress or past. `seconds`: its duration so far."""
-
-    id: int
-    tier: str
-    source: str
-    goal: str
-    outcome: str | None
-    reason: str
-    seconds: float
-    requested_by: str | None
-    rows: Sequence[Row]
-    marks: Sequence[Mark]
-    interruptions: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -156,17 +132,23 @@ def chain_view(number: int, name: str, seen: Snapshot) -> ChainView:
         status.get("findings", ()),
         status.get("edge_url"),
         active["command"] if active else None,
-        [_tier(one, status["instances"], history) for one in status.get("tiers", ())],
+        [_tier(one, status["instances"], history, seen.restarted) for one in status.get("tiers", ())],
         tier,
         course,
         waits(seen, history) if up else (),
-        _actions(tier, course) if up and tier and course else (),
+        _actions(tier, course, _controlled(status)) if up and tier and course else (),
         history,
         seen.templates if up else {},
         seen.guards,
         seen.probed,
         seen.fault,
     )
+
+
+def _controlled(status: Data) -> bool:
+    """Whether a controller works on the chain that continues a rollout: a keeper only repairs."""
+    active = status["active_command"]
+    return active is not None and active["command"] != KEEPER
 
 
 def tier_in_question(history: Sequence[Data]) -> str | None:
@@ -177,10 +159,14 @@ def tier_in_question(history: Sequence[Data]) -> str | None:
     return str(history[0]["tier"]) if history else None
 
 
-def _tier(tier: Data, instances: Sequence[Data], history: Sequence[Data]) -> TierView:
+def _tier(tier: Data, instances: Sequence[Data], history: Sequence[Data], restarted: Collection[str]) -> TierView:
     row = next((row for row in history if row["tier"] == tier["name"] and row["ended"] is None), None)
     own = [one for one in instances if one["tier"] == tier["name"]]
     share = tier["canary_share"]
+    blocks = [_block(one, row, restarted) for one in own]
+    keys = sorted({(one.side == "new", one.side, one.template) for one in blocks})
+    groups = [_group([one for one in blocks if (one.side, one.template) == key[1:]]) for key in keys]
+    requests, connections = _sum(one.requests for one in groups), _sum(one.connections for one in groups)
     return TierView(
         tier["name"],
         tier["kind"],
@@ -189,18 +175,42 @@ def _tier(tier: Data, instances: Sequence[Data], history: Sequence[Data]) -> Tie
         tier["serving"],
         tier["size"],
         share["target_percent"] if share else None,
-        [_block(one, row) for one in own],
+        connections if requests is None else requests,
+        groups,
         len(own) > MANY,
     )
 
 
-def _block(one: Data, row: Data | None) -> Block:
+def _group(blocks: Sequence[Block]) -> Group:
+    counted = all(one.requests is not None for one in blocks)
+    return Group(
+        blocks[0].side,
+        blocks[0].template,
+        sum(one.serving for one in blocks),
+        _sum(one.requests for one in blocks),
+        _sum(one.connections for one in blocks),
+        sum(len(one.uploads) for one in blocks) if counted else None,
+        blocks,
+    )
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    found = list(values)
+    known = [one for one in found if one is not None]
+    return sum(known) if len(known) == len(found) else None
+
+
+def _block(one: Data, row: Data | None, restarted: Collection[str]) -> Block:
     flight = one["in_flight"] or {}
+    side = "only"
+    if row is not None:
+        fresh = one["template"] == row["to"] and (not row["restart"] or one["name"] in restarted)
+        side = "new" if fresh else "old"
     return Block(
         one["name"],
         one["template"],
         one["phase"],
-        "only" if row is None or row["from"] == row["to"] else "new" if one["template"] == row["to"] else "old",
+        side,
         one["serving"],
         one["reason"],
         flight.get("requests"),
@@ -222,7 +232,7 @@ def waits(seen: Snapshot, history: Sequence[Data]) -> Sequence[Sentence]:
     if row is None:
         return ()
     tier, course = row["tier"], seen.courses.get(row["tier"])
-    if not seen.status["active_command"]:
+    if not _controlled(seen.status):
         return (Sentence("wait_controller", {"tier": tier}),)
     found = []
     if course is not None and course.status is TierStatus.UNDOING:
@@ -257,57 +267,15 @@ def _draining(instances: Sequence[Data]) -> dict[str, Any]:
     }
 
 
-def _actions(tier: str, course: Course) -> Sequence[ActionView]:
-    return [
+def _actions(tier: str, course: Course, controlled: bool) -> Sequence[ActionView]:
+    """`undo` of a rollout in progress is `abort`, and is left out. Without a controller, `resume` brings one."""
+    found = []
+    for action, answer in course.answers.items():
+        if action is Action.ROLL or (action is Action.UNDO and answer == course.answers[Action.ABORT]):
+            continue
+        if action is Action.RESUME and not controlled and course.status in _MOVING and not answer.done:
+            answer = Answer(True, "is rolled on by a new controller, from where it stands")
         # `resume` acts on whatever is unfinished, and names no tier.
-        ActionView(
-            action.value,
-            f"changeover {action}" + f" {tier}" * (action is not Action.RESUME),
-            ANSWERS[course.status, action].done,
-            ANSWERS[course.status, action].text,
-        )
-        for action in Action
-        if action is not Action.ROLL
-    ]
-
-
-def rollout_view(shown: Data, now: float) -> RolloutView:
-    """`shown`: as `show --json` prints it. `now`: by the controllers' clock."""
-    row, log = shown["rollout"], shown["log"]
-    start, end = row["started"], now if row["ended"] is None else row["ended"]
-    return RolloutView(
-        row["id"],
-        row["tier"],
-        row["from"],
-        row["to"],
-        row["outcome"],
-        row["reason"] or "",
-        max(0.0, end - start),
-        row["requested_by"],
-        _rows(log, start, end),
-        [Mark(line["at"] - start, line["text"]) for line in log if line["kind"] == "interruption"],
-        row["interruptions"],
-    )
-
-
-def _rows(log: Sequence[Data], start: float, end: float) -> Sequence[Row]:
-    created: dict[str, float] = {}
-    changes: dict[str, list[tuple[float, str, str]]] = {}
-    for line in log:
-        name, text = line["instance"], line["text"]
-        if line["kind"] == "command" and text.startswith("create instance"):
-            created[name] = line["at"]
-            changes.setdefault(name, [])
-        elif line["kind"] == "phase":
-            before, _, after = text.partition(":")[0].partition(" -> ")
-            changes.setdefault(name, []).append((line["at"], before, after))
-    rows = []
-    for name, moves in changes.items():
-        since, phase, spans = created.get(name, start), "creating", []
-        for at, before, after in moves:
-            spans.append(Span(before, since - start, at - start))
-            since, phase = at, after
-        if phase != "gone":
-            spans.append(Span(phase, since - start, end - start))
-        rows.append(Row(name, "new" if name in created else "old", spans))
-    return sorted(rows, key=lambda row: (row.side == "new", row.spans[0].start if row.spans else 0.0))
+        command = f"changeover {action}" + f" {tier}" * (action is not Action.RESUME)
+        found.append(ActionView(action.value, command, answer.done, answer.text))
+    return sorted(found, key=lambda one: not one.possible)

@@ -44,7 +44,8 @@ async def status(state: Path) -> Data:
     return await page_sources.status(state)
 
 
-SOURCES = Sources(status, page_sources.SOURCES.history, page_sources.SOURCES.show, run)
+READ = page_sources.SOURCES
+SOURCES = Sources(status, READ.history, READ.show, READ.report, run)
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_lost_request_of_a_probe_is_shown(chain: StandingChain) -> None:
     FiguresStore(chain.state).add(
         {("probe_requests_total", ("get", "ok")): 10, ("probe_requests_total", ("get", "lost")): 1}
     )
-    assert "1 of 11 requests broke: 1 lost" in ask(site(chain), "GET", "/chains/1").text
+    assert "1 of 11 requests broke (1 lost" in ask(site(chain), "GET", "/chains/1").text
 
 
 def test_an_action_runs_its_command(chain: StandingChain) -> None:
