@@ -44,6 +44,13 @@ class Setting(Generic[Value]):
         return replace(found, new=f"{found.new}s") if found is not None and not found.old.isdigit() else found
 
 
+def shorter(one: Setting[float] | None, other: Setting[float]) -> Setting[float]:
+    """The shorter of two times; one that is unknown may be the shortest."""
+    if one is None or (one.value is not None and (other.value is None or other.value < one.value)):
+        return other
+    return one
+
+
 def unknown(place: Place, text: str, missing: str) -> Setting[Value]:
     """A setting that the given files leave open."""
     return Setting(None, place, text, missing)

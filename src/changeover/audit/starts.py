@@ -53,8 +53,10 @@ _SEPARATORS = set("();&|\n")
 _HELPS = {"nginx": {"-s", "-t", "-T", "-v", "-V"}, "haproxy": {"-c", "-v", "-vv"}, "envoy": {"--version"}}
 _HELPS |= {name: {"--version", "--help", "-h", "--check-config", "--print-config"} for name in SERVERS}
 """Options with which a software serves nothing: a reload, a test."""
-_SCRIPT = re.compile(r"\.(?:ba)?sh$|^\$|^%\(|entrypoint$|/(?:start|run|serve)$")
+_SCRIPT = re.compile(r"\.(?:ba)?sh$|^\$|^%\(|entrypoint$|/(?:start|run|serve)$|^(?:python|pypy)[\d.]* \S")
 """What may start a server, although it names none."""
+_NO_SERVERS = {"celery", "pip", "pytest", "unittest", "compileall", "venv", "alembic", "rq", "dramatiq", "huey"}
+"""Modules that serve no requests."""
 _NAMES = {**_SOFTWARE, "fastapi": "uvicorn"}
 GUNICORN_OPTIONS = "GUNICORN_CMD_ARGS"
 """The variable that holds more options of gunicorn (docs.gunicorn.org/en/stable/configure.html)."""
@@ -169,12 +171,25 @@ def _of_python(words: Sequence[str], depth: int) -> Start:
             return _opaque(words)
     if rest and PurePosixPath(rest[0]).name in SERVERS:
         return start(rest, depth + 1)
+    if rest and rest[0].endswith(".py") and not _is_task(rest):
+        return _program(words, rest[0])  # it may run any server, and uvicorn.run() is one
     return _opaque(words)
+
+
+def _is_task(rest: Sequence[str]) -> bool:
+    """A command of Django that ends, such as `manage.py migrate`."""
+    return PurePosixPath(rest[0]).name == "manage.py" and rest[1:2] != ["runserver"]
+
+
+def _program(words: Sequence[str], name: str) -> Start:
+    return replace(_opaque(words), opaque=f"{PurePosixPath(words[0]).name} {name}")
 
 
 def _wrapped_module(module: str, rest: Sequence[str], words: Sequence[str], depth: int) -> Start:
     """`python -m poetry run gunicorn`."""
-    return start([module, *rest[1:]], depth + 1) if module in _RUNS else _opaque(words)
+    if module in _RUNS:
+        return start([module, *rest[1:]], depth + 1)
+    return _opaque(words) if module in _NO_SERVERS else _program(words, f"-m {rest[0]}")
 
 
 def _of_shell(words: Sequence[str], depth: int) -> Start:

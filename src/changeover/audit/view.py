@@ -45,7 +45,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a hop sends requests. `pool_idle`: how long it keeps an idle connection there; 0 if it keeps none."""
+    """Where a hop sends requests. `pool_idle`: how long it keeps an idle connection there; 0 if it keeps none.
+
+    `waits`: how long it waits for a response; None where it sees no requests.
+    """
 
     name: str
     addresses: tuple[Address, ...]
@@ -53,6 +56,7 @@ class Target:
     pool_idle: Setting[float]
     pool_lifetime: Setting[float]
     """How long a connection there serves requests, from its first one."""
+    waits: Setting[float] | None = None
 
 
 @dataclass(frozen=True)

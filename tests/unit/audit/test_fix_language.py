@@ -162,3 +162,67 @@ spec:
 def test_a_fix_of_a_group_keeps_the_way_to_its_key(file: str, action: str, surge: str) -> None:
     assert fixes("MIG04", file, GROUP[file]) == [action]
     assert fixes("MIG01", file, GROUP[file]) == [f"{surge} of the number of zones"]
+
+
+MACHINE = 'resource "google_compute_instance_template" "app" {\n  scheduling {\n    %s\n  }\n}\n'
+CHECK = """\
+resource "google_compute_backend_service" "web" {
+  protocol      = "HTTP"
+  health_checks = [google_compute_health_check.ready.id]
+}
+resource "google_compute_health_check" "ready" {
+  tcp_health_check {
+    port = 8080
+  }
+}
+"""
+CANARY = """\
+resource "google_compute_instance_group_manager" "app" {
+  target_size = 12
+  version {
+    instance_template = "v1"
+    %s
+  }
+  version {
+    instance_template = "v2"
+    target_size {
+      %s
+    }
+  }
+}
+"""
+TRACKED = """\
+resource "google_compute_region_backend_service" "l4" {
+  load_balancing_scheme = "INTERNAL"
+  connection_tracking_policy {
+    connection_persistence_on_unhealthy_backends = "NEVER_PERSIST"
+  }
+}
+"""
+ENVOY = "envoy -c /etc/envoy.yaml"
+DRAINED = "curl -sX POST http://127.0.0.1:9901/healthcheck/fail && sleep 460"
+ENVOY_POD = POD % ("envoyproxy/envoy:v1.36", "SIGTERM")
+
+
+@pytest.mark.parametrize(
+    ("rule", "file", "text", "fix"),
+    [
+        ("APP01", "a.service", "[Service]\nExecStart=gunicorn a:app\n", "--graceful-timeout 440"),
+        ("APP01", "gunicorn.conf.py", 'bind = ":8000"\ngraceful_timeout = 30\n', "graceful_timeout = 440"),
+        ("APP01", "a.service", "[Service]\nExecStart=uvicorn a:app --timeout-graceful-shutdown 9\n", None),
+        ("VM01", "a.tf", MACHINE % 'provisioning_model = "SPOT"', 'provisioning_model = "STANDARD"'),
+        ("VM01", "a.tf", MACHINE % "preemptible = true", "preemptible = false"),
+        ("VM01", "a.tf", MACHINE % 'on_host_maintenance = "TERMINATE"', 'on_host_maintenance = "MIGRATE"'),
+        ("VM01", "a.tf", MACHINE % 'termination_time = "x"', "no termination_time"),
+        ("HC01", "a.tf", CHECK, "http_health_check { port = 8080 } instead of tcp_health_check"),
+        ("MIG12", "a.tf", CANARY % ("", "percent = 4"), "fixed = 1"),
+        ("MIG12", "a.tf", CANARY % ("target_size { fixed = 3 }", "fixed = 3"), "no target_size for one of them"),
+        ("GCP09", "a.tf", TRACKED, 'connection_persistence_on_unhealthy_backends = "DEFAULT_FOR_PROTOCOL"'),
+        ("ENV01", "a.service", f"[Service]\nExecStart={ENVOY}\n", f"ExecStop=/bin/sh -c '{DRAINED}', with TimeoutStop"),
+        ("ENV01", "supervisord.conf", SUPERVISOR % (ENVOY, ""), f"{DRAINED} && supervisorctl stop"),
+        ("ENV01", "pod.yml", ENVOY_POD, f'lifecycle: {{preStop: {{exec: {{command: ["sh", "-c", "{DRAINED}"]'),
+    ],
+)
+def test_a_fix_is_text_for_its_line(rule: str, file: str, text: str, fix: str | None) -> None:
+    (found,) = fixes(rule, file, text)
+    assert found.startswith(fix or "--timeout-graceful-shutdown 440")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.google.resources import Google, Resource
-from changeover.audit.setting import Setting, unknown
+from changeover.audit.setting import Setting, shorter, unknown
 from changeover.audit.view import Hop, View
 
 DRAINING = ("connectionDraining", "drainingTimeoutSec")
@@ -85,7 +85,16 @@ def behind_google(view: View, hop: Hop, asked: Assumptions) -> tuple[bool | None
 
 
 def edge_timeout(view: View, hop: Hop, asked: Assumptions) -> Setting[float]:
-    """Seconds that what stands in front of a hop waits for a response: as assumed, else that of its backend service."""
+    """Seconds that what stands in front of a hop waits for a response.
+
+    That of the hops in front where the files describe them; else as assumed, or that of its backend service.
+    """
+    fronts = [(link.front, link.target.waits) for link in view.in_front(hop) if link.target.waits is not None]
+    if fronts:
+        front, waits = fronts[0]
+        for one, found in fronts[1:]:
+            front, waits = (one, found) if shorter(waits, found) is found else (front, waits)
+        return replace(waits, text=f"{front.name} in front: {waits.text} ({waits.place})")
     if asked.edge_timeout is not None:
         text = f"what stands in front waits {words.span(asked.edge_timeout)} (--assume edge-timeout)"
         return Setting(asked.edge_timeout, hop.place, text)

@@ -61,9 +61,13 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class App(Hop):
-    """`timeout` is gunicorn's, within which a sync worker must finish a request."""
+    """`timeout` is gunicorn's, within which a sync worker must finish a request. `object` is what starts it.
+
+    `graceful_key`: how its command or its settings file writes the graceful timeout, with `{}` for the seconds.
+    """
 
     graceful: Setting[float]
+    graceful_key: str
     timeout: Setting[float]
     worker_class: Setting[str]
     workers: Setting[float]
@@ -114,6 +118,7 @@ def _app(server: str, start: Command | None, values: Mapping[str, PythonValue], 
         idle,
         Setting(False, place, "an application server receives what arrives"),
         graceful,
+        reading.written("graceful"),
         reading.number("timeout", 30.0, "30"),
         kind,
         reading.number("workers", 1.0, "1"),
@@ -177,6 +182,13 @@ class _Reading:
             return (None if "$" in value else value), f"{names[-1]} {value}", self.start.place
         found = self.values.get(_KEYS.get(key, "")) if self.server == "gunicorn" else None
         return (found.value, found.text, found.place) if found is not None else None
+
+    def written(self, key: str) -> str:
+        """How the file that decides writes a value, with `{}` in its place."""
+        option = OPTIONS[self.server][key][-1]
+        given = self.start is not None and _option(self.start.arguments, (option,)) is not None
+        of_file = self.start is None or (_KEYS[key] in self.values and not given)
+        return f"{_KEYS[key]} = {{}}" if of_file else f"{option} {{}}"
 
     def _name(self, key: str) -> str:
         names = OPTIONS[self.server].get(key, (key,))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.setting import Setting, unknown
+from changeover.audit.setting import Setting, shorter, unknown
 from changeover.audit.view import Address, Hop, Target
 from changeover.conf.document import Document
 from changeover.conf.envoy import EnvoyFile, seconds
@@ -158,15 +158,15 @@ def _actions(routes: Map) -> Iterator[_Action]:
 def _targets(
     managers: Sequence[Map], proxies: Sequence[Map], actions: Sequence[Map], known: _Files
 ) -> Iterator[Target]:
-    seen: set[tuple[str, bool]] = set()
+    users: dict[tuple[str, bool], list[Map]] = {}
     for one, http in (*((one, True) for one in actions), *((one, False) for one in proxies)):
         names = [one.text("cluster"), *(each.text("name") for each in one.maps("weighted_clusters", "clusters"))]
         for name in filter(None, names):
-            if (name, http) not in seen:
-                seen.add((name, http))
-                yield _target(name, known, http, one)
+            users.setdefault((name, http), []).append(one)
         if not any(names):
             yield _unnamed(one, "which cluster it is: a header of the request names it")
+    for (name, http), actions_there in users.items():
+        yield _target(name, known, http, actions_there)
     for manager in managers:
         if _routes(manager, known) is None:
             yield _unnamed(manager, "its routes: the file that holds them, or the output of a discovery server")
@@ -180,7 +180,8 @@ def _endless(node: Node) -> Setting[float]:
     return Setting(_NO_LIMIT, node.place, "max_connection_duration is not set, so no connection ends by its age")
 
 
-def _target(name: str, known: _Files, http: bool, user: Map) -> Target:
+def _target(name: str, known: _Files, http: bool, users: Sequence[Map]) -> Target:
+    user = users[0]
     cluster = known.clusters.get(name)
     if cluster is None:
         missing = f"the definition of cluster {name}"
@@ -204,7 +205,10 @@ def _target(name: str, known: _Files, http: bool, user: Map) -> Target:
     options = common if common is not None else cluster.get("common_http_protocol_options")
     pool = _pool(cluster, options) if http else Setting(0.0, cluster.place, "a TCP proxy keeps no pool")
     lifetime = _time(options, "max_connection_duration", None, cluster)
-    return Target(f"cluster {name}", addresses, cluster.place, pool, lifetime)
+    waits: Setting[float] | None = None
+    for one in users if http else ():
+        waits = shorter(waits, _time(one, "timeout", 15.0, one, "15 s"))
+    return Target(f"cluster {name}", addresses, cluster.place, pool, lifetime, waits)
 
 
 def _pool(cluster: Map, options: Node | None) -> Setting[float]:

@@ -83,7 +83,9 @@ def _target(section: Section, http: bool) -> Iterator[Target]:
     servers += [line.words[3] for line in section.each("server-template") if len(line.words) > 3]
     found = tuple(one for server in servers if (one := address(server)) is not None)
     if servers:
-        yield Target(f"{section.kind} {section.name}", found, section.place, _pool(section, http), _lifetime(section))
+        waits = _timeout(section, ("server",)) if http else None
+        name = f"{section.kind} {section.name}"
+        yield Target(name, found, section.place, _pool(section, http), _lifetime(section), waits)
 
 
 def _pool(section: Section, http: bool) -> Setting[float]:
@@ -102,10 +104,15 @@ def _lifetime(section: Section) -> Setting[float]:
 
 def _idle(section: Section, http: bool) -> Setting[float]:
     """`timeout http-keep-alive`, else http-request, else client: configuration manual, timeout http-keep-alive."""
-    for name in ("http-keep-alive", "http-request", "client") if http else ("client",):
+    return _timeout(section, ("http-keep-alive", "http-request", "client") if http else ("client",))
+
+
+def _timeout(section: Section, names: Sequence[str]) -> Setting[float]:
+    """The first of these that is set."""
+    for name in names:
         if (line := section.find("timeout", name)) is not None:
             return _time(line.words[2] if len(line.words) > 2 else "", line.place, line.text)
-    return Setting(float("inf"), section.place, "timeout client is not set, so it has no limit")
+    return Setting(float("inf"), section.place, f"timeout {names[-1]} is not set, so it has no limit")
 
 
 def _hard_stop(document: HaproxyFile) -> Setting[float]:

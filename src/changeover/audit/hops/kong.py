@@ -125,7 +125,16 @@ def _kong(
 def _targets(kong: Kong, idle: Setting[float], lifetime: Setting[float]) -> Iterator[Target]:
     for service in kong.services:
         name = f"service {service.text('name') or service.text('host') or service.text('url') or ''}".strip()
-        yield Target(name, tuple(addresses(kong, service)), service.place, idle, lifetime)
+        yield Target(name, tuple(addresses(kong, service)), service.place, idle, lifetime, _waits(service))
+
+
+def _waits(service: Map) -> Setting[float]:
+    place = service.keys.get("read_timeout", service.place)
+    if service.get("read_timeout") is None:
+        return Setting(60.0, place, "read_timeout is not set, so it is 60000")
+    if (found := service.number("read_timeout")) is None:
+        return unknown(place, "read_timeout cannot be read", "read_timeout as a number")
+    return Setting(found / 1000, place, f"read_timeout {found:g}")
 
 
 def addresses(kong: Kong, service: Map) -> Iterator[Address]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.hops.nginx_scope import Scope
-from changeover.audit.setting import Setting, unknown
+from changeover.audit.setting import Setting, shorter, unknown
 from changeover.audit.view import Address, Hop, Target
 from changeover.conf.document import Document
 from changeover.conf.nginx import values
@@ -226,9 +226,13 @@ def _each(routes: Sequence[Route]) -> list[Upstream]:
 
 def _targets(routes: Sequence[Route], version: tuple[int, ...] | None) -> Iterator[Target]:
     first: dict[str, tuple[Route, Upstream]] = {}
+    waits: dict[str, Setting[float]] = {}
     for one in routes:
         if one.upstream is not None:
-            first.setdefault(one.upstream.name, (one, one.upstream))
+            name = one.upstream.name
+            first.setdefault(name, (one, one.upstream))
+            own = one.scope.setting(f"{one.module}_read_timeout", values.seconds, 60.0, "60s")
+            waits[name] = shorter(waits.get(name), own)
     for route, upstream in first.values():
         pools = pooled(route, version)
         if pools.value is False:
@@ -245,7 +249,8 @@ def _targets(routes: Sequence[Route], version: tuple[int, ...] | None) -> Iterat
             else:
                 idle = Setting(60.0, upstream.scope.place, "keepalive_timeout of the implicit upstream is 60s")
                 life = Setting(3600.0, upstream.scope.place, "keepalive_time of the implicit upstream is 1h")
-        yield Target(f"upstream {upstream.name}", upstream.addresses, upstream.scope.place, idle, life)
+        where_to = upstream.addresses
+        yield Target(f"upstream {upstream.name}", where_to, upstream.scope.place, idle, life, waits[upstream.name])
 
 
 def _own(scope: Scope, name: str, default: float, shown: str) -> Setting[float]:

@@ -158,7 +158,7 @@ def test_the_order_of_a_chain_can_be_given(conf: Path) -> None:
     )
     assert "CHN01 error" not in run(conf, "inner.conf", code=1).stdout
     output = run(conf, "inner.conf", "--chain", "nginx.conf,inner.conf", code=1).stdout
-    assert "inner.conf:1  CHN01 error  keepalive_timeout 10s, and the pool of nginx of nginx.conf" in output
+    assert "inner.conf:1  CHN01 error  keepalive_timeout 10s, and the pool of upstream inner keeps" in output
 
 
 def test_what_it_prints_is_on_the_page_of_json(conf: Path) -> None:

@@ -24,7 +24,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             asked,
             consequence=f"a GET survives; a POST in flight is cut {cut} after {hop.software} is stopped",
             replacement=hop.graceful.replaced_by(need + 10),
-            fix=f"a graceful timeout of {need + 10:.0f} s, and a longer time until SIGKILL",
+            fix=hop.graceful_key.replace("{}", f"{need + 10:.0f}"),
         )
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
+from changeover.audit.hops.app import App
 from changeover.audit.rule import Rule
 from changeover.audit.setting import Setting
 from changeover.audit.starts import SERVERS
 from changeover.audit.stops import GIVES_UP, drains
-from changeover.audit.view import View
+from changeover.audit.view import StopPath, View
 
 _MAIN_ALONE = (
     "SIGTERM for the main process alone: KillMode=mixed of systemd, stopasgroup=false of supervisord, `dumb-init "
@@ -19,12 +20,24 @@ _MAIN_ALONE = (
 )
 
 
+_SOFT_FOR_THREADS = {"QUIT", "INT"}
+"""Signals at which workers of the class gthread finish their requests, within the graceful timeout: measured with
+gunicorn 27, whose Python joins the threads of a pool before it exits."""
+
+
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for stop in [one for software in sorted(SERVERS) for one in view.stops_of(software)]:
         if not stop.signals:
             yield unknown(stop.place, stop.object, f"the signal that stops {stop.software} is not known", stop.missing)
             continue
+        kinds = _worker_classes(view, stop)
         hard = next((one for one in stop.signals if not drains(stop.software, one)), None)
+        if hard is not None and hard.name in _SOFT_FOR_THREADS and None in kinds:
+            missing = "the class of the workers: gthread finishes its requests, and the others end at once"
+            yield unknown(hard.place, stop.object, f"{hard.text} stops {stop.software}", missing)
+            continue
+        if hard is not None and hard.name in _SOFT_FOR_THREADS and kinds == {"gthread"}:
+            hard = next((one for one in stop.signals if one.name not in {*_SOFT_FOR_THREADS, "TERM"}), None)
         if hard is None and stop.cut_short:
             text = f"the signals after {stop.signals[-1].text} are not known"
             yield unknown(stop.place, stop.object, text, stop.missing)
@@ -51,14 +64,21 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         )
 
 
+def _worker_classes(view: View, stop: StopPath) -> set[str | None]:
+    """Of the gunicorn that a file stops: of the one that it starts, else of every one."""
+    apps = [one for one in view.of(App) if one.software == stop.software == "gunicorn"]
+    near = [one for one in apps if one.place.file == stop.place.file] or apps
+    return {one.worker_class.value for one in near}
+
+
 RULE = Rule(
     id="APP03",
     name="app-stop-signal",
     severity=Severity.ERROR,
     what="An application server in Python is stopped by another signal than SIGTERM.",
-    why="gunicorn, uvicorn, hypercorn and granian drain at SIGTERM. At SIGQUIT gunicorn and uvicorn end at once, "
-    "and the parents of hypercorn and granian leave their workers behind. nginx and Kong need the opposite, so"
-    " one signal for all containers is wrong. systemd sends the signal to every process unless KillMode is "
+    why="gunicorn, uvicorn, hypercorn and granian drain at SIGTERM. At SIGQUIT gunicorn, except with threads, and "
+    "uvicorn end at once, and the parents of hypercorn and granian leave their workers behind. nginx and Kong need the "
+    "opposite, so one signal for all containers is wrong. systemd sends the signal to every process unless KillMode is "
     "`mixed`, and the workers of hypercorn end at once at a SIGTERM of their own.",
     sources=("https://docs.gunicorn.org/en/stable/signals.html", "https://www.uvicorn.org/deployment/"),
     bad={

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.google.facts import drain, is_http, services_in_front
+from changeover.audit.google.facts import drain, first_hops, is_http, services_in_front
 from changeover.audit.hops.nginx import NginxHttp
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
-from changeover.audit.view import View
+from changeover.audit.view import Hop, View
 from changeover.conf.nginx import values
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
+    for other in first_hops(view):
+        if not isinstance(other, NginxHttp) and services_in_front(view, other):
+            yield _without_age(other)
     for hop in view.of(NginxHttp):
         services = services_in_front(view, hop)
         if not services and not view.in_front(hop) and any(is_http(one) for one in view.google.of("backendService")):
@@ -48,6 +51,16 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     "request, below the drain",
                     numbers=numbers,
                 )
+
+
+def _without_age(hop: Hop) -> Finding:
+    if hop.idle.value == 0:
+        return met(hop.idle.place, hop.name, f"{hop.idle.text}: a connection serves one request")
+    missing = (
+        f"how long {hop.software} uses a connection for new requests: `keepalive_time` in Kong's nginx, "
+        "`max_connection_duration` of Envoy; other servers have no such limit"
+    )
+    return unknown(hop.idle.place, hop.name, "the age at which it ends a connection is not known", missing)
 
 
 RULE = Rule(

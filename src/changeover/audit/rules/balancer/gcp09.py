@@ -29,7 +29,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.CUT,
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are reset as soon as their instance reports itself unready",
-                fix="DEFAULT_FOR_PROTOCOL",
+                fix=service.with_value(path, "DEFAULT_FOR_PROTOCOL"),
                 replacement=found.replaced("DEFAULT_FOR_PROTOCOL"),
             )
 

@@ -11,6 +11,7 @@ from changeover.audit.google.facts import POOL_IDLE, behind_google, first_hops
 from changeover.audit.limits import APART
 from changeover.audit.rule import Rule
 from changeover.audit.view import Hop, View
+from changeover.conf.place import Place
 
 _ANNOUNCE = {"nginx", "gunicorn"}
 """Servers that, without keep-alive, send `Connection: close` with each response, so that no pool keeps it."""
@@ -20,8 +21,12 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     first = first_hops(view)
     if len(first) == 1 and first[0].software != "nginx" and first[0].idle.value != 0:  # NGX06
         yield from _behind_google(view, first[0], asked)
+    seen: set[tuple[Place, str]] = set()
     for hop in view.hops:
         for target in hop.targets:
+            if (target.place, target.name) in seen:
+                continue  # a pool of several listeners
+            seen.add((target.place, target.name))
             pool = target.pool_idle
             inner = view.server_of(target)
             if pool.value == 0 or hop.software == "kong":  # KNG03
@@ -42,7 +47,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 yield violated(
                     inner.idle.place,
                     target.name,
-                    f"{inner.idle.text}, and the pool of {hop.name} keeps connections for {words.span(pool.value)} "
+                    f"{inner.idle.text}, and the pool of {target.name} keeps connections for {words.span(pool.value)} "
                     f"({pool.place})",
                     get=Effect.RETRIED if hop.repeats_gets else Effect.ERROR,
                     post=Effect.ERROR,

@@ -17,9 +17,11 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         versions = manager.body.maps("versions")
         if len(versions) < 2:
             continue  # no canary
+        size_key = manager.key(("versions", "targetSize"))
         size = manager.body.number("targetSize")
         if all(one.get("targetSize") is not None for one in versions):
-            yield _wrong(manager.at("versions"), manager.object, "every version has a target size: none takes the rest")
+            what = "every version has a target size: none takes the rest"
+            yield _wrong(manager.at("versions"), manager.object, what, f"no {size_key} for one of them")
             continue
         for version in versions:
             if not isinstance(target := version.get("targetSize"), Map):
@@ -33,10 +35,11 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 yield met(where, manager.object, f"the canary has {count:g} instances")
             else:
                 of = f"{percent:g} % of {size:g}" if fixed is None else f"{fixed:g}"
-                yield _wrong(where, manager.object, f"{of} is a canary of no instance")
+                fix = "fixed = 1" if manager.origin in {"terraform", "plan"} else "fixed: 1"
+                yield _wrong(where, manager.object, f"{of} is a canary of no instance", fix)
 
 
-def _wrong(place: Place, object: str, what: str) -> Finding:
+def _wrong(place: Place, object: str, what: str, fix: str) -> Finding:
     return violated(
         place,
         object,
@@ -44,7 +47,7 @@ def _wrong(place: Place, object: str, what: str) -> Finding:
         get=Effect.OK,
         post=Effect.OK,
         consequence="no request is cut; the canary proves nothing",
-        fix="target_size { fixed = 1 } for the canary, and none for the other version",
+        fix=fix,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
@@ -9,6 +10,9 @@ from changeover.audit.finding import Effect, Finding, Severity, met, unknown, vi
 from changeover.audit.hops.kong import Kong, target_address
 from changeover.audit.rule import KONG, Rule
 from changeover.audit.view import View
+from changeover.conf.nginx import values
+
+_NUMBERS = re.compile(r"[\d.]+|\[[\da-fA-F:]+\]")
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
@@ -29,7 +33,11 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 yield unknown(where, f"upstream {name}", "only passive health checks are on", missing)
             elif len(found) == 1:
                 missing = f"whether {found[0]} is the address of a load balancer, which stays"
-                yield unknown(where, f"upstream {name}", "it has one target and no health check", missing)
+                text = "it has one target and no health check"
+                if not _NUMBERS.fullmatch(found[0].host):
+                    stale = hop.setting("dns_stale_ttl", values.seconds, 3600.0, "3600")
+                    text += f"; {stale.text}: Kong may use an old address of the name so long"
+                yield unknown(where, f"upstream {name}", text, missing)
             elif not found:
                 yield unknown(where, f"upstream {name}", "its targets are not in the given files", "its targets")
             else:

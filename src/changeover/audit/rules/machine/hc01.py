@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import is_http
-from changeover.audit.google.resources import check_type
+from changeover.audit.google.resources import Resource, check_type
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
@@ -31,8 +31,16 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     get=Effect.ERROR,
                     post=Effect.ERROR,
                     consequence="a GET and a POST are sent to a server that accepts and never answers, and are reset",
-                    fix="http_health_check with the path of a readiness check",
+                    fix=_asks(health, kind),
                 )
+
+
+def _asks(health: Resource, kind: str) -> str:
+    """A check of the same port by HTTP, as the file writes it."""
+    port = health.body.text(f"{kind.lower()}HealthCheck", "port") or "80"
+    if health.origin in {"terraform", "plan"}:
+        return f"http_health_check {{ port = {port} }} instead of {kind.lower()}_health_check"
+    return f"httpHealthCheck: {{port: {port}, requestPath: /}} instead of {kind.lower()}HealthCheck"
 
 
 RULE = Rule(

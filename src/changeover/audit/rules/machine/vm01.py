@@ -10,20 +10,20 @@ from changeover.audit.google.machines import machines, scheduling
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
+_WELL = (("provisioningModel", "STANDARD"), ("onHostMaintenance", "MIGRATE"))
+
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for machine in machines(view.google):
         path = scheduling(machine)
-        found = [
-            machine.word((*path, "provisioningModel"), "STANDARD", "STANDARD"),
-            machine.word((*path, "onHostMaintenance"), "MIGRATE", "MIGRATE"),
-        ]
+        found = [machine.word((*path, key), well, well) for key, well in _WELL]
         preempted = machine.flag((*path, "preemptible"), False, "false")
         ends = [key for key in ("maxRunDuration", "terminationTime") if machine.body.get(*path, key) is not None]
-        bad = [one for one in found if one.value in {"SPOT", "TERMINATE"}]
-        places = [(one.place, one.text) for one in bad]
-        places += [(preempted.place, preempted.text)] if preempted.value else []
-        places += [(machine.at(*path, key), key) for key in ends]
+        bad = [(one, well) for one, well in zip(found, _WELL, strict=True) if one.value in {"SPOT", "TERMINATE"}]
+        places = [(one.place, one.text, machine.with_value((*path, key), well)) for one, (key, well) in bad]
+        if preempted.value:
+            places.append((preempted.place, preempted.text, machine.with_value((*path, "preemptible"), "false")))
+        places += [(machine.at(*path, key), key, f"no {machine.key((*path, key))}") for key in ends]
         lacking = [(one.place, one.text, one.missing) for one in found if one.value is None]
         lacking += [(preempted.place, preempted.text, preempted.missing)] if preempted.value is None else []
         if lacking:
@@ -31,7 +31,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             yield unknown(where, machine.object, what, missing)
         elif not places:
             yield met(machine.place, machine.object, "a standard machine that migrates at maintenance")
-        for place, text in places:
+        for place, text, fix in places:
             yield violated(
                 place,
                 machine.object,
@@ -39,7 +39,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.CUT,
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are cut when the machine is stopped",
-                fix='provisioning_model = "STANDARD" and on_host_maintenance = "MIGRATE"',
+                fix=fix,
             )
 
 

@@ -46,7 +46,8 @@ def _stopped(stop: StopPath, longest: float, asked: Assumptions) -> Finding:
     if not stop.signals:
         return unknown(stop.place, stop.object, "what stops Envoy is not known", stop.missing)
     first = stop.signals[0]
-    fix = f"POST /healthcheck/fail of its admin interface, then {longest + 30:.0f} s, then SIGTERM"
+    drained = f"curl -sX POST http://127.0.0.1:9901/healthcheck/fail && sleep {longest + 30:.0f}"
+    fix = f"{stop.keys.after(drained)}, with {stop.keys.until_kill(longest + 60)}"
     if first.name != "DRAIN":
         early = first.at < longest
         return violated(
