@@ -6,6 +6,7 @@ errors in tests/unit/test_docs.py. `up` prints what `status` does.
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,25 @@ def test_a_rollout_that_is_asked_for_things_prints_what_is_documented(rolled: Ch
     for answer in asked:
         insist(answer["action"], answer)
     insist("roll", undone, nothing(rolled), all_tiers(rolled))
+    insist("logs", *logged_in_order(rolled, "gateway"))
     insist("resume", *asked, rolled.run("resume", "--json").json, also="roll")
+
+
+def logged_in_order(chain: Chain, tier: str) -> list[Said]:
+    """Every line of the chain. Each Envoy that was stopped says so after its drain and before its end."""
+    lines = [json.loads(line) for line in chain.run("logs", "--json").out.splitlines()]
+    assert {"controller", "haproxy", *(one["name"] for one in chain.instances(tier))} <= {
+        one["source"] for one in lines
+    }
+    stopped = {one["instance"] for one in lines if "caught ENVOY_SIGTERM" in one["message"]}
+    assert stopped
+    for instance in stopped:
+        own = [one["message"] for one in lines if one["instance"] == instance]
+        order = [
+            next(at for at, text in enumerate(own) if part in text) for part in ("-> drained", "SIGTERM", "-> gone")
+        ]
+        assert order == sorted(order), own
+    return lines
 
 
 @contextmanager

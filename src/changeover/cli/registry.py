@@ -42,6 +42,9 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "drain": Entry("drain", "End the drain of an instance now: what is in flight on it is cut and named."),
         "history": Entry("history", "List all rollouts: tier, templates, start, duration, outcome."),
         "show": Entry("history", "Show the log of one rollout: observations, decisions and phases, with their times."),
+        "logs": Entry(
+            "logs", "Print the logs of instances, load balancer, keeper and controller in one order of time."
+        ),
         "probe": Entry("probe", "Send requests without retries, and count broken ones."),
         "verify": Entry("verify", "Check a report against the ledgers and the journal that it was made from."),
         "down": Entry("down", "Stop every instance, edge first, and the load balancer."),

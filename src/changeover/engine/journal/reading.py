@@ -197,14 +197,25 @@ class JournalReader:
         rows = self._db.rows("select at, instance, kind, text from log where rollout = ? order by seq", rollout)
         return [LogRow(row["at"], row["instance"], row["kind"], row["text"]) for row in rows]
 
-    def log_after(self, seq: int) -> list[LogEntry]:
-        """Every line of the log after that one, of all rollouts and between them."""
+    def log_after(self, seq: int, since: float = 0.0, most: int = -1) -> list[LogEntry]:
+        """Every line of the log after that one, of all rollouts and between them. `since`: those of that time or later.
+        `most`: no more of them; -1: all."""
         rows = self._db.rows(
             "select seq, at, rollout, ifnull(tier, '') as tier, ifnull(instance, '') as instance, kind, text from log "
-            "where seq > ? order by seq",
+            "where seq > ? and at >= ? order by seq limit ?",
             seq,
+            since,
+            most,
         )
         return [LogEntry(**dict(row)) for row in rows]
+
+    def created(self) -> dict[str, tuple[str, float]]:
+        """Instance -> its tier, and when the controller last decided to create it; gone ones included."""
+        rows = self._db.rows(
+            "select instance, tier, max(at) as at from log where kind = 'command' and text like 'create instance%' "
+            "group by instance"
+        )
+        return {row["instance"]: (row["tier"], row["at"]) for row in rows}
 
     def requests(self) -> dict[int, str]:
         """Number of a rollout -> the user and the command that asked for it. An older version wrote none."""
