@@ -61,7 +61,9 @@ def upload_fits(
 
 def _request(need: float, asked: Assumptions) -> str:
     """A request that occupies a hop for `need` seconds."""
-    return words.upload(asked) if need == asked.request_seconds else "a request that a hop in front of it buffers"
+    if need == asked.request_seconds:
+        return words.upload(asked)
+    return f"a request that a hop in front of it buffers, with {words.span(asked.app_time)} of the application"
 
 
 def fits(limit: float, need: float, whole: str = "") -> str:

@@ -216,17 +216,34 @@ def joined(
     for hop in hops:
         for listen in dict.fromkeys(map(_listens_at, hop.listens)):
             listening.setdefault(listen, []).append(hop)
+    near: list[Link] = []
     for hop in hops:
         for target in hop.targets:
             if id(target) in given:
                 continue
             found = (next(filter(None, map(listening.get, _leads_to(one))), ()) for one in target.addresses)
-            near = {id(one): one for several in found for one in several}
-            near.pop(id(hop), None)
-            if len(near) == 1 and not _reaches(inward, inner := next(iter(near.values())), hop):
-                links.append(Link(hop, inner, target, f"address {target.addresses[0]}"))
-                inward.setdefault(id(hop), []).append(inner)
+            inners = {id(one): one for several in found for one in several}
+            inners.pop(id(hop), None)
+            if len(inners) == 1:
+                near.append(Link(hop, next(iter(inners.values())), target, f"address {target.addresses[0]}"))
+    for link in near:
+        if not _reaches(inward, link.inner, link.front) and not _by_port_of_several(link, near):
+            links.append(link)
+            inward.setdefault(id(link.front), []).append(link.inner)
     return View(hops, stops, tuple(links), google)
+
+
+def _by_port_of_several(link: Link, near: Sequence[Link]) -> bool:
+    """Whether machines of different names have the port alone in common with the hop: it is at most one of them."""
+    if set(link.target.addresses) & set(link.inner.listens):
+        return False
+    hosts = _hosts(link)
+    others = [_hosts(one) for one in near if one.inner is link.inner and one.target is not link.target]
+    return any(not hosts & one for one in others)
+
+
+def _hosts(link: Link) -> set[str]:
+    return {"localhost" if one.is_local else one.host for one in link.target.addresses}
 
 
 def _ordered(hops: tuple[Hop, ...], order: tuple[str, ...]) -> Iterator[Link]:

@@ -56,7 +56,7 @@ def test_a_tcp_proxy_has_to_wait_for_a_pooled_connection_and_its_last_request(
 @pytest.mark.parametrize(
     ("buffering", "text"),
     [
-        ("on", "a request that a hop in front of it buffers (30.4 s)"),
+        ("on", "a request that a hop in front of it buffers, with 30 s of the application (30.4 s)"),
         ("off", "a 50 MB upload at 1 Mb/s (430 s)"),
     ],
 )

@@ -220,3 +220,20 @@ def test_the_text_names_every_line_that_lacks_a_fact() -> None:
     routes = "".join(f"location /{n} {{\nproxy_pass http://10.0.0.{n};\n}}\n" for n in (1, 2, 3))
     found = audited({"nginx.conf": f"http {{ server {{\n{routes}}} }}\n"})
     assert "nginx.conf:2, 5, 8  CHN01, STR02 unknown  keepalive" in text(found, Loaded(), every=False).plain
+
+
+def test_a_port_that_two_names_have_in_common_joins_neither() -> None:
+    files = {
+        "a/nginx.conf": "http { server { listen 80; location /1 { proxy_pass http://one:5000; }"
+        " location /2 { proxy_pass http://two:5000; } } }\n",
+        "b/nginx.conf": "http { server { listen 5000; location / { proxy_pass http://three:9000; } } }\n",
+    }
+    assert audited(files).view.links == ()
+    same = {**files, "a/nginx.conf": files["a/nginx.conf"].replace("two", "one")}
+    assert {one.inner.place.file for one in audited(same).view.links} == {"b/nginx.conf"}
+
+
+@pytest.mark.parametrize(("name", "outcome"), [("web-1", Outcome.VIOLATED), ("registryv2", Outcome.UNKNOWN)])
+def test_a_version_in_a_name_is_no_number_of_a_machine(name: str, outcome: Outcome) -> None:
+    found = audited({"nginx.conf": NGINX.format(f"{name}:5000")})
+    assert outcomes(found, "NGX14") == [("nginx.conf", outcome)]

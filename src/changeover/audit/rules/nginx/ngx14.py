@@ -13,8 +13,11 @@ from changeover.audit.view import View
 from changeover.conf.nginx.reader import place
 
 _ADDRESS = re.compile(r"[\d.]+|\[.*\]")
-_MACHINE = re.compile(r"\.c\.[\w.:-]+\.internal$|\.internal$|^[a-z][\w-]*?-?\d+(\.|$)|^ip-\d")
-"""Names that clouds and operators give to single machines: `app-1`, `web02.example.org`, `ip-10-0-0-1.ec2.internal`."""
+_MACHINE = re.compile(r"\.c\.[\w.:-]+\.internal$|\.internal$|^[a-z][\w-]*?(?<!v)-?\d+(\.|$)|^ip-\d")
+"""Names that clouds and operators give to single machines: `app-1`, `web02.example.org`, `ip-10-0-0-1.ec2.internal`.
+
+A version is none of them: `registryv2`.
+"""
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
