@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from changeover.audit.assumptions import Assumptions
+from changeover.audit.hops.haproxy_files import BACKENDS, configurations, named
 from changeover.audit.setting import Setting, unknown
 from changeover.audit.view import Address, Hop, Target
 from changeover.conf.document import Document
@@ -31,11 +32,9 @@ class Haproxy(Hop):
 
 def hops(documents: Sequence[Document], asked: Assumptions) -> Iterator[Hop]:
     """A hop for each section that listens."""
-    for document in documents:
-        if not isinstance(document, HaproxyFile):
-            continue
+    for document in configurations(documents):
         limit = _hard_stop(document)
-        backends = {one.name: one for one in document.sections if one.kind in {"backend", "listen"}}
+        backends = {one.name: one for one in document.sections if one.kind in BACKENDS}
         for section in document.sections:
             if section.kind in {"frontend", "listen"}:
                 yield _hop(section, backends, limit)
@@ -44,8 +43,9 @@ def hops(documents: Sequence[Document], asked: Assumptions) -> Iterator[Hop]:
 def _hop(section: Section, backends: dict[str, Section], limit: Setting[float]) -> Haproxy:
     mode = section.find("mode")
     http = mode is not None and mode.words[1:2] == ("http",)
-    names = {name for key in ("use_backend", "default_backend") for name in _named(section, key)}
+    names = named(section)
     reached = [one for name, one in backends.items() if name in names]
+    lost = [_lost(section, name) for name in dict.fromkeys(names) if name not in backends]
     if section.kind == "listen":
         reached = [section, *(one for one in reached if one is not section)]
     if http:
@@ -57,7 +57,7 @@ def _hop(section: Section, backends: dict[str, Section], limit: Setting[float]) 
         "haproxy",
         section.place,
         tuple(_listens(section)),
-        tuple(target for one in reached for target in _target(one, http)),
+        (*(target for one in reached for target in _target(one, http)), *lost),
         _idle(section, http),
         Setting(False, section.place, buffers),
         http,
@@ -65,10 +65,11 @@ def _hop(section: Section, backends: dict[str, Section], limit: Setting[float]) 
     )
 
 
-def _named(section: Section, key: str) -> Iterator[str]:
-    own = [line.words[1] for line in section.each(key)]
-    inherited = section.find(key)
-    yield from own or ([inherited.words[1]] if inherited and len(inherited.words) > 1 else [])
+def _lost(section: Section, name: str) -> Target:
+    """A backend that no given file has, or whose name each request decides."""
+    missing = f"the file that has `backend {name}`" if "%[" not in name else f"which backends {name} names"
+    pool: Setting[float] = unknown(section.place, f"backend {name} is in no given file", missing)
+    return Target(f"backend {name}", (), section.place, pool, pool)
 
 
 def _listens(section: Section) -> Iterator[Address]:
