@@ -2,7 +2,7 @@
 
 With INWARD, an address, it is a proxy of that kind: it sends each request on, the body as it arrives. Otherwise it is
 the application of `vm_app`. It ends at once on SIGTERM. The agent follows the contract of docs/agent.md as far as the
-controller uses it; the agent itself has tests of its own.
+controller uses it; the agent itself has tests of its own. The file `agent-fault` in its folder has it do otherwise.
 """
 
 import asyncio
@@ -52,8 +52,20 @@ async def send_on(verb: str, path: str, length: int, client: asyncio.StreamReade
 
 
 async def agent(verb: str, path: str, head: dict[str, str], body: bytes) -> Answer:
+    fault = ""
+    if os.path.exists("agent-fault"):  # noqa: PTH110
+        with open("agent-fault", encoding="utf-8") as file:  # noqa: ASYNC230, PTH123
+            fault = file.read()
+    if fault == "hangs":
+        await asyncio.Event().wait()
+    if fault == "refuses":
+        raise ConnectionError
     if path == "/readyz":
         return (503, {"reason": "lame duck"}) if State.lame else (200, {})
+    if fault == "garbage":
+        return 200, {"format": "x", "name": NAME, "in_flight": {"requests": "0", "connections": -1}}
+    if fault == "token":
+        return 401, {"error": "another token", "next": "Send it."}
     if head.get("authorization") != f"Bearer {TOKEN}":
         return 401, {"error": "no token", "next": "Send it."}
     if path == "/v1/lame-duck":
