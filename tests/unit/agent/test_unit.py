@@ -135,6 +135,7 @@ def test_the_command_takes_a_file_and_single_keys_over_it(tmp_path: Path) -> Non
         ([], "the file is empty"),
         (["--set", "port"], "KEY=VALUE is needed"),
         (["--set", "kind=nginx", "--set", "port=80"], "control is missing"),
+        (["--set", "port=["], "the value is no YAML"),
         (["--config", "no.yaml"], "the configuration cannot be read"),
     ],
 )

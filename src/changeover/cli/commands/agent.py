@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,13 +67,16 @@ def agent(
     with errors_as_exit_codes(Output(as_json=False)):
         if config is not None and options:
             raise fail(f"--config cannot be combined with {_option(next(iter(options)))}")
-        settings = _of_options(options) if config is None else read_settings(config)
+        settings = _of_options(options, _option) if config is None else read_settings(config)
     environment = {**os.environ, CONFIG: json.dumps(settings.options())}
     os.execve(sys.executable, [sys.executable, "-m", "changeover.agent"], environment)
 
 
-def read_settings(file: Path | None, given: Sequence[str] = ()) -> AgentFile:
-    """`given`: `KEY=VALUE`, over what the file has. Raises ChangeoverError with every mistake."""
+def read_settings(file: Path | None, given: Sequence[str] = (), tier: str = "") -> AgentFile:
+    """`given`: `KEY=VALUE` of `--set`, over what the file has; `tier`: as `edge.`, where each key was given with that.
+
+    Raises ChangeoverError with every mistake.
+    """
     text = "" if file is None else _text_of(file)
     if not given:
         return read_as(text, str(file or "agent.yaml"), AgentFile)
@@ -81,9 +84,12 @@ def read_settings(file: Path | None, given: Sequence[str] = ()) -> AgentFile:
     for word in given:
         key, equals, value = word.partition("=")
         if not equals:
-            raise fail(f"--set {word}: KEY=VALUE is needed, such as port=80")
-        found[key] = yaml.safe_load(value)
-    return _of_options(found)
+            raise fail(f"--set {tier}{word}: {tier and 'TIER.'}KEY=VALUE is needed, such as {tier}port=80")
+        try:
+            found[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
+            raise fail(f"--set {tier}{word}: the value is no YAML", next="Quote it.") from error
+    return _of_options(found, lambda key: f"--set {tier}{key}")
 
 
 def _text_of(file: Path) -> str:
@@ -95,17 +101,18 @@ def _text_of(file: Path) -> str:
         raise fail("the configuration is not UTF-8", where=str(file)) from error
 
 
-def _of_options(options: dict[str, Any]) -> AgentFile:
+def _of_options(options: dict[str, Any], option: Callable[[str], str]) -> AgentFile:
     try:
         return AgentFile.model_validate(options)
     except ValidationError as error:
-        raise ChangeoverError(*(_problem(found["loc"], found["msg"]) for found in error.errors())) from error
+        raise ChangeoverError(*(_problem(found["loc"], found["msg"], option) for found in error.errors())) from error
 
 
-def _problem(place: tuple[int | str, ...], message: str) -> Problem:
-    option = f"--{str(place[0]).replace('_', '-')}" if place else ""
+def _problem(place: tuple[int | str, ...], message: str, option: Callable[[str], str]) -> Problem:
     return Problem(
-        message.removeprefix("Value error, "), option, next="docs/agent.md shows a configuration of each kind."
+        message.removeprefix("Value error, "),
+        option(str(place[0])) if place else "",
+        next="docs/agent.md shows a configuration of each kind.",
     )
 
 

@@ -38,7 +38,7 @@ def drain_seconds(load: Assumptions) -> int:
         raise fail(
             f"an upload of {human_bytes(load.upload)} at {load.client_rate / 1e6:g} Mbps takes "
             f"{human_seconds(ceil(load.request_seconds))}, and no backend service drains longer than an hour",
-            next="Let clients send it in parts (docs/uploads.md), and give the size of a part as --upload.",
+            next="Let clients send it in parts (docs/uploads.md), and give the size of a part as --upload-size.",
         )
     return found
 

@@ -131,7 +131,7 @@ def _cloud_tier(parsed: ParsedChain, tier: Tier, given: Sequence[str], *, zonal:
         services=services,
         templates=dict(templates),
         first=templates[0][0],
-        agent=read_settings(None, [*_usual(chain, tier), *given]),
+        agent=read_settings(None, [*_usual(chain, tier), *given], f"{tier.name}."),
         edge=front is None,
         front=front.name if front is not None and not services and tier.name not in parsed.routers else None,
         zonal=zonal,

@@ -334,9 +334,11 @@ def test_a_chain_of_this_machine_gets_names_from_its_tiers_and_the_readiness_of_
     assert "path: /up" in text
 
 
-@pytest.mark.parametrize("given", ["port=443", "edg.port=443", "edge.port", "edge.prot=443", "edge.port=0"])
-def test_a_setting_that_no_agent_of_the_chain_has_is_refused(given: str) -> None:
-    with pytest.raises(ChangeoverError):
+@pytest.mark.parametrize(
+    "given", ["port=443", "edg.port=443", "edge.port", "edge.prot=443", "edge.port=0", "edge.port=x", "edge.port=["]
+)
+def test_a_setting_that_no_agent_of_the_chain_has_is_refused_by_its_name(given: str) -> None:
+    with pytest.raises(ChangeoverError, match=f"--set {given.partition('=')[0]}"):
         rendered(*NAMED, platform=REGION, given=(given,))
 
 
