@@ -59,6 +59,7 @@ bench: setup           ## measurements, printed and written to bench/results/*.j
 	$(run)python bench/guard.py --sample
 	$(run)python bench/relay.py --quick
 	$(run)python bench/gcp_calls.py
+	$(run)python bench/watching.py
 
 bench-uploads: setup   ## what it costs to take uploads, beside other servers, for a quarter of an hour
 	@scripts/setup-npm bench/peers

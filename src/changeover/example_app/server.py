@@ -130,7 +130,7 @@ def _uploads(config: AppConfig) -> tuple[Catalog, Uploads]:
 def _listener(config: AppConfig) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
-        return socket.create_server((config.host, config.port), family=family, backlog=_BACKLOG)
+        found = socket.create_server((config.host, config.port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise fail(
             f"cannot listen on {config.host}:{config.port}: {error.strerror}",
@@ -138,3 +138,5 @@ def _listener(config: AppConfig) -> socket.socket:
             state="The instance was not started.",
             next="Free that address, or give the instance another one.",
         ) from error
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sets it only where the protocol is named
+    return found

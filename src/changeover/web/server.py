@@ -116,10 +116,14 @@ class BoundedProtocol(H11Protocol):
 def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        found = socket.create_server((host, port), family=family)
     except OSError as error:
         raise fail(
             f"cannot listen on {host}:{port}: {error.strerror}",
             state="Nothing was started.",
             next="Free that address, or give another one with --listen.",
         ) from error
+    # Every connection inherits it. asyncio sets it only on sockets of a named protocol, and this one has none: a body
+    # after its head would wait for the client's delayed acknowledgement, 40 ms.
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return found

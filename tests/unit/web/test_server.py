@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -119,3 +120,10 @@ def test_an_address_in_use_is_an_error_with_the_next_step() -> None:
                 await server.serve(Site(()), host, port, lambda *_: None)
 
     run()
+
+
+def test_a_body_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    with server._listener("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
