@@ -54,7 +54,7 @@ class Stream:
 
 def memory(pid: int, name: str) -> float:
     """MB of a process. `name`: VmRSS, or VmHWM for the most so far."""
-    text = Path(f"/proc/{pid}/status").read_text()
+    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     found = re.search(rf"{name}:\s+(\d+) kB", text)
     assert found is not None
     return round(int(found[1]) / 1024, 1)

@@ -12,7 +12,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +95,21 @@ def _answered(endpoint: Endpoint) -> Endpoint:
     return answer
 
 
+@dataclass(frozen=True)
+class _Rendered:
+    """The regions of a page, and the snapshots of all chains that they show."""
+
+    seen: Sequence[Snapshot]
+    regions: Regions
+
+
 class _Page:
     def __init__(self, site: Site, sources: Sources) -> None:
         self._site, self._sources = site, sources
         self._readers = [ChainReader(folder, sources) for folder in site.states]
         self._reporting = asyncio.Lock()
-        self._rendered: dict[tuple[int, int | None, str], tuple[Snapshot, Regions]] = {}
+        self._rendered: dict[tuple[int, int | None, str], _Rendered] = {}
+        self._rendering = asyncio.Lock()
 
     # -- what every endpoint needs -------------------------------------------------------------------------------------
 
@@ -125,9 +134,8 @@ class _Page:
         read = await self._readers[number - 1].rollout(wanted or seen.rollouts[-1]["id"], seen.at)
         return rollout_view(read.shown, read.part, read.losses, seen.at)
 
-    async def _chains(self) -> Sequence[tuple[int, str, str]]:
+    def _chains(self, seen: Sequence[Snapshot]) -> Sequence[tuple[int, str, str]]:
         """Number, name and state of each chain; the state of one that is being rolled is `moving`."""
-        seen = await asyncio.gather(*(reader.take() for reader in self._readers))
         views = [chain_view(number, self._name(number), one) for number, one in enumerate(seen, start=1)]
         moving = [any(one["ended"] is None for one in view.history) for view in views]
         return [
@@ -136,22 +144,24 @@ class _Page:
         ]
 
     async def _regions(self, number: int, wanted: int | None, lang: str) -> Regions:
-        """The page's regions. One rendering serves all clients of a snapshot."""
+        """The page's regions. One rendering serves all clients of a snapshot, and the others wait for it."""
+        async with self._rendering:
+            return await self._render(number, wanted, lang)
+
+    async def _render(self, number: int, wanted: int | None, lang: str) -> Regions:
         key = number, wanted, lang
-        chains = await self._chains()
-        seen = await self._readers[number - 1].take()
+        every = await asyncio.gather(*(reader.take() for reader in self._readers))
         known = self._rendered.get(key)
-        if known is None or known[0] is not seen:
+        if known is None or any(one is not other for one, other in zip(known.seen, every, strict=True)):
+            seen = every[number - 1]
             view = chain_view(number, self._name(number), seen)
             rollout = await self._rollout(number, seen, wanted)
             acts = self._site.token is not None
             if len(self._rendered) > 100:
                 self._rendered.clear()
-            self._rendered[key] = known = (
-                seen,
-                rendering.regions(view, rollout, chains, lang, self._site.prefix, acts=acts),
-            )
-        return known[1]
+            regions = rendering.regions(view, rollout, self._chains(every), lang, self._site.prefix, acts=acts)
+            self._rendered[key] = known = _Rendered(every, regions)
+        return known.regions
 
     # -- the page ------------------------------------------------------------------------------------------------------
 

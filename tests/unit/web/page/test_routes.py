@@ -6,6 +6,7 @@ import asyncio
 import string
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Paused, Rolling, Rollout, TierState
 from changeover.web.app import create_app
 from changeover.web.page import openapi
-from changeover.web.page.routes import routes
+from changeover.web.page.routes import _Page, routes
 from changeover.web.page.words import CHINESE, ENGLISH, language
 from changeover.web.site import Site
 from changeover.web.sources import Data, Done, Sources
@@ -205,3 +206,21 @@ def test_an_event_has_the_regions_and_an_id(chain: StandingChain) -> None:
     assert text.startswith("retry: ")
     assert "\nid: " in f"\n{text}"
     assert "event: regions\n" in text
+
+
+def test_clients_that_ask_at_once_share_one_rendering(chain: StandingChain) -> None:
+    shown: list[int] = []
+
+    def show(state: Path, number: int) -> Data:
+        shown.append(number)
+        time.sleep(0.05)  # all of them ask before the first one has its answer
+        return READ.show(state, number)
+
+    page = _Page(Site([chain.state], TOKEN), replace(SOURCES, show=show))
+
+    async def twenty() -> list[object]:
+        return list(await asyncio.gather(*(page._regions(1, None, "en") for _ in range(20))))
+
+    regions = asyncio.run(twenty())
+    assert all(one is regions[0] for one in regions)
+    assert shown == [1]
