@@ -145,7 +145,7 @@ def test_a_request_that_is_lost_during_a_rollout_is_shown_and_an_abort_by_clicki
     for instance in dashboard.chain.run("status", "--json").json["instances"]:  # `here` runs a loop: so does Playwright
         if instance["tier"] == "runtime":
             os.kill(instance["pid"], SIGKILL)
-    dashboard.shows("now", "requests of probes broke during this rollout", "get lost")
+    dashboard.shows("now", "broke during this rollout", "get lost")
     expect(dashboard.page.locator("#rollout .mark").first).to_be_visible()
     dashboard.press("abort")
     dashboard.shows("now", "undone after")

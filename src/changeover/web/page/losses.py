@@ -6,6 +6,7 @@ of requests that are ok.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,9 +66,15 @@ class LossReader:
     def __init__(self, state: Path) -> None:
         self._folder = state / LEDGERS
         self._ledgers: dict[Path, _Read] = {}
+        # The thread of a cancelled request goes on, so that two may read at once.
+        self._reading = threading.Lock()
 
     def between(self, start: float, end: float) -> Losses:
         """The requests that broke in that time, the first one first."""
+        with self._reading:
+            return self._between(start, end)
+
+    def _between(self, start: float, end: float) -> Losses:
         left, more, behind = AT_ONCE, 0, False
         found, unread = list[Loss](), list[str]()
         for path in sorted(self._folder.glob("*.jsonl")):

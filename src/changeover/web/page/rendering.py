@@ -116,7 +116,11 @@ def plan_sentences(plan: Mapping[str, Any], to: str, lang: str) -> Sequence[str]
 
 
 def _sentence(lang: str, one: Sentence) -> str:
+    """Facts `name` and `number` are the first instance of so many: `who` names them in words."""
     unknown = LANGUAGES[lang]["unknown"]
-    return text(
-        lang, one.key, **{name: unknown if v is None and name != "left" else v for name, v in one.facts.items()}
-    )
+    facts: dict[str, Any] = {
+        name: unknown if value is None and name != "left" else value for name, value in one.facts.items()
+    }
+    if others := facts.get("number", 1) - 1:
+        facts["who"] = text(lang, "and_more", name=facts["name"], number=others)
+    return text(lang, one.key, who=facts.pop("who", facts.get("name")), **facts)

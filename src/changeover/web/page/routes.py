@@ -86,6 +86,8 @@ def _answered(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except _Refused as refused:
+            if request.method == "POST":
+                _LOG.warning("refused %r: %d, %r", request.url.path[:200], refused.status, refused.what[:200])
             error = {"what": refused.what, "where": "", "state": "Nothing was changed.", "next": ""}
             return JSONResponse({"error": [error], "exit_code": 2}, refused.status)
         except ChangeoverError as failed:

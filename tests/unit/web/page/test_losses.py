@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,12 @@ def test_a_ledger_that_was_replaced_is_read_anew(tmp_path: Path, ledger: Ledger)
     with Ledger(ledger.path) as other:
         other.record(row(13))
     assert [one.at for one in reader.between(10, 20).found] == [13]
+
+
+def test_looks_at_one_time_read_each_line_once(tmp_path: Path, ledger: Ledger) -> None:
+    for at in range(1000):
+        ledger.record(row(10 + at / 1000))
+    reader = LossReader(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: reader.between(10, 20), range(16)))
+    assert [(len(one.found), list(one.unread)) for one in found] == [(1000, [])] * 16

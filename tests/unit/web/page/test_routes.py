@@ -20,9 +20,12 @@ from tests.unit.web.asked import ask
 from changeover.cli import page_sources
 from changeover.engine.figures import FiguresStore
 from changeover.engine.journal.records import LogLine
+from changeover.probe.records.ledger import Ledger
+from changeover.probe.records.row import LedgerRow, RequestOutcome
+from changeover.report.verify import read_report
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
-from changeover.rollout.tier.state import Paused, Rolling, Rollout, TierState
+from changeover.rollout.tier.state import Holding, Paused, Rolling, Rollout, State, TierState, Undoing
 from changeover.web.app import create_app
 from changeover.web.page import openapi
 from changeover.web.page.routes import _Page, routes
@@ -224,3 +227,76 @@ def test_clients_that_ask_at_once_share_one_rendering(chain: StandingChain) -> N
     regions = asyncio.run(twenty())
     assert all(one is regions[0] for one in regions)
     assert shown == [1]
+
+
+def test_page_report_and_show_have_the_same_numbers_of_a_rollout(chain: StandingChain) -> None:
+    now = time.time()
+    sent: list[tuple[float, RequestOutcome]] = [(90, "ok"), (80, "lost"), (70, "lost"), (60, "duplicated")]
+    with Ledger(chain.state / "ledgers/probe.jsonl", ["get"]) as ledger:
+        for ago, outcome in sent:
+            at = now - ago
+            ledger.record(LedgerRow("get", "/", at, at, at, "fresh", outcome, reason="reset"))
+    with chain.controlled("roll") as journal:
+        journal.end_rollout(1, now, "undone", "an operator asked for it")
+    page: Any = ask(site(chain), "GET", "/api/chains/1/rollouts/1").json()
+    shown = chain.run("show", 1, "--json").json["rollout"]
+    file = chain.folder / "report.html"
+    chain.run("show", 1, "--html", file)
+    report = read_report(file.read_text(), str(file))
+    (part,) = report.rollouts
+    assert part.ended is not None
+    assert report.requests is not None
+    assert (page["source"], page["goal"]) == (shown["from"], shown["to"]) == (part.from_template, part.to_template)
+    assert (page["outcome"], page["reason"]) == (shown["outcome"], shown["reason"]) == (part.outcome, part.reason)
+    assert page["seconds"] == pytest.approx(shown["ended"] - shown["started"])
+    assert page["seconds"] == pytest.approx(part.ended - part.started)
+    assert page["interruptions"] == shown["interruptions"] == list(part.broke)
+    assert page["deaths"] == shown["deaths"] == len(part.deaths)
+    verdict, broken = report.requests.verdict, {one["outcome"]: one["number"] for one in page["broken"]}
+    assert broken == {"lost": 2, "duplicated": 1} == {"lost": verdict.lost, "duplicated": verdict.duplicated}
+    assert [one["name"] for one in page["rows"]] == [one.name for one in part.instances]
+    served = ask(site(chain), "GET", "/chains/1/rollouts/1/report")
+    assert read_report(served.text, "the page").rollouts == report.rollouts
+    assert served.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    assert ask(site(chain), "GET", "/chains/1/rollouts/9/report").status_code == 409
+
+
+def test_the_history_links_the_report_of_each_rollout(chain: StandingChain) -> None:
+    assert 'href="/co/chains/1/rollouts/1/report"' in ask(site(chain, prefix="/co"), "GET", "/co/chains/1").text
+
+
+def test_a_refused_action_is_logged_in_one_line(chain: StandingChain, caplog: pytest.LogCaptureFixture) -> None:
+    ask(site(chain), "POST", "/api/chains/1/actions/pause", BEARER, b'{"tier": "a\\nb"}')
+    assert "refused" in caplog.text
+    assert len(caplog.text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("query", ["lang=zh%0d%0aX-Evil:%201", "rollout=1%0d%0aX-Evil:%201"])
+def test_a_query_adds_no_header(chain: StandingChain, query: str) -> None:
+    for path in ("/chains/1", "/api/chains/1", "/"):
+        assert "x-evil" not in ask(site(chain), "GET", f"{path}?{query}").headers
+
+
+HOLDING = Holding(Rollout("v1"), 1, 0.0)
+OFFERED: list[tuple[State, bool, set[str]]] = [
+    (Rolling(Rollout("v1")), True, {"pause", "abort"}),
+    (Rolling(Rollout("v1")), False, {"pause", "abort", "resume"}),
+    (HOLDING, True, {"pause", "promote", "promote --full", "abort"}),
+    (Paused("why", HOLDING), True, {"pause", "resume", "promote", "promote --full", "abort"}),
+    (Undoing("why"), True, set()),
+]
+
+
+@pytest.mark.parametrize(("course", "controlled", "offered"), OFFERED)
+def test_only_what_does_something_is_offered_and_the_rest_has_its_reason(
+    chain: StandingChain, course: State, controlled: bool, offered: set[str]
+) -> None:
+    def actions() -> Any:
+        return ask(site(chain), "GET", "/api/chains/1").json()["actions"]
+
+    with chain.controlled("roll") as journal:
+        journal.write_step(time.time(), "runtime", TierState("v2", course), [], [])
+        found = actions() if controlled else None
+    found = found or actions()
+    assert {one["name"] for one in found if one["possible"]} == offered
+    assert all(one["text"] for one in found)
