@@ -19,6 +19,7 @@ _PREFIXES = "@-:+!"
 _WAIT = re.compile(r"(?:SIG)?(TERM|QUIT|HUP|INT|KILL|USR1|USR2|WINCH)/(\d+)")
 _SHELLS = {"sh", "bash", "dash", "ash"}
 _DRAINS = re.compile(r"/(?:healthcheck/fail|drain_listeners)\b")
+_RUN_THE_REST = {"busybox", "exec", "env", "sudo"}
 _NOTHING = {"true", "echo", ":", "test", "["}
 Stopping = tuple[list[Signal], float]
 """Signals, and the seconds until the command returns."""
@@ -34,6 +35,8 @@ def stopping(command: str, place: Place, text: str) -> Stopping | None:
 
 def _of_words(words: list[str], place: Place, text: str) -> Stopping | None:
     name, rest = PurePosixPath(words[0]).name, words[1:]
+    if name in _RUN_THE_REST and rest:
+        return _of_words(rest, place, text)
 
     def sent(signal: str, at: float = 0.0) -> Signal:
         return Signal(at, signal.upper().removeprefix("SIG"), place, text)

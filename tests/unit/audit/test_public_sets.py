@@ -237,3 +237,8 @@ def test_a_port_that_two_names_have_in_common_joins_neither() -> None:
 def test_a_version_in_a_name_is_no_number_of_a_machine(name: str, outcome: Outcome) -> None:
     found = audited({"nginx.conf": NGINX.format(f"{name}:5000")})
     assert outcomes(found, "NGX14") == [("nginx.conf", outcome)]
+
+
+@pytest.mark.parametrize("hook", ["[/bin/busybox, sleep, '60']", "[sh, -c, exec sleep 60]"])
+def test_a_hook_that_runs_another_command_takes_the_time_of_that(hook: str) -> None:
+    assert "K8S01" in {name for _, _, name in violations(audited({"pod.yml": POD.replace('[sleep, "60"]', hook)}))}
