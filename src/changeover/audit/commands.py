@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -15,6 +15,7 @@ from changeover.conf.dockerfile import DockerFile, Instruction
 from changeover.conf.document import Document
 from changeover.conf.kubernetes import KubernetesFile
 from changeover.conf.place import Place
+from changeover.conf.shell import ShellFile
 from changeover.conf.supervisord import SupervisorFile
 from changeover.conf.systemd import UnitFile
 from changeover.conf.tree import Items, Map, Node, Word
@@ -27,6 +28,7 @@ class Command:
     """`manager` starts it: `systemd`, `supervisord` or one of CONTAINERS.
 
     `options`: what its environment holds in GUNICORN_CMD_ARGS. `hosts`: the names by which other services reach it.
+    `scripts`: those that it may run, by the names of their files.
     """
 
     object: str
@@ -35,10 +37,18 @@ class Command:
     manager: str
     options: str | None = None
     hosts: tuple[str, ...] = ()
+    scripts: Mapping[str, ShellFile] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def start(self) -> Start:
-        return start(self.words if self.options is None else (f"{GUNICORN_OPTIONS}={self.options}", *self.words))
+        words = self.words if self.options is None else (f"{GUNICORN_OPTIONS}={self.options}", *self.words)
+        return start(words, scripts={name: one.text for name, one in self.scripts.items()})
+
+    @property
+    def at(self) -> Place:
+        """Where the options of its server stand: its own place, or that in the script which starts it."""
+        script = self.scripts.get(self.start.script or "")
+        return script.starts(self.software) if script is not None and self.software else self.place
 
     @property
     def software(self) -> str | None:
@@ -52,7 +62,27 @@ class Command:
 
 
 def commands(documents: Sequence[Document]) -> Iterator[Command]:
-    """Every command that a file starts."""
+    """Every command that a file starts, with the given scripts that it may run."""
+    scripts = [one for one in documents if isinstance(one, ShellFile)]
+    for one in _commands(documents):
+        yield replace(one, scripts=_near(one.place.file, scripts)) if scripts else one
+
+
+def _near(file: str, scripts: Sequence[ShellFile]) -> dict[str, ShellFile]:
+    """Of scripts with the same name, the one in the folder of the file or below it; none if that leaves several."""
+    folder = PurePosixPath(file).parent
+    named: dict[str, list[ShellFile]] = {}
+    for one in scripts:
+        named.setdefault(PurePosixPath(one.file).name, []).append(one)
+    found: dict[str, ShellFile] = {}
+    for name, several in named.items():
+        near = [one for one in several if folder in PurePosixPath(one.file).parents] if len(several) > 1 else several
+        if len(near) == 1:
+            found[name] = near[0]
+    return found
+
+
+def _commands(documents: Sequence[Document]) -> Iterator[Command]:
     images = [one for one in documents if isinstance(one, DockerFile)]
     for one in documents:
         match one:

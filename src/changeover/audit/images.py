@@ -31,7 +31,7 @@ _NUMBERS = {"1": "HUP", "2": "INT", "3": "QUIT", "9": "KILL", "10": "USR1", "12"
 def official(image: str) -> tuple[str, str | None] | None:
     """Software and signal of `docker.io/library/nginx:1.27 AS x`; None for an image that is not known.
 
-    The signal is None for an image that somebody else made: it may set none, and the software gets SIGTERM.
+    The signal is None for an image of another maker: it may set none, and the software gets SIGTERM.
     """
     words = image.split()
     if not words:

@@ -61,6 +61,10 @@ _NAMES = {**_SOFTWARE, "fastapi": "uvicorn"}
 GUNICORN_OPTIONS = "GUNICORN_CMD_ARGS"
 """The variable that holds more options of gunicorn (docs.gunicorn.org/en/stable/configure.html)."""
 _DEEPEST = 12
+_HEREDOC = re.compile(r"<<-?[ \t]*[\"']?(\w+)[\"']?[^\n]*\n.*?^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL)
+Scripts = Mapping[str, str]
+"""The texts of given shell scripts, by the names of their files."""
+NO_SCRIPTS: Scripts = {}
 
 
 class Reaches(Enum):
@@ -76,6 +80,7 @@ class Reaches(Enum):
 class Start:
     """`opaque`: a program that cannot be seen through; then `named` is the server that its words name.
 
+    `script`: the file, of those that are given, that starts it.
     `whole`: the signal is sent to every process, as by `dumb-init` without `--single-child`.
     """
 
@@ -86,6 +91,7 @@ class Start:
     executed: bool = False
     opaque: str = ""
     named: str | None = None
+    script: str | None = None
 
     @property
     def is_unknown(self) -> bool:
@@ -93,7 +99,7 @@ class Start:
         return self.software is None and (self.named is not None or _SCRIPT.search(self.opaque) is not None)
 
 
-def start(words: Sequence[str], depth: int = 0) -> Start:
+def start(words: Sequence[str], depth: int = 0, scripts: Scripts = NO_SCRIPTS) -> Start:
     """The server that the words of one command start, not those of a shell's text."""
     if not words:
         return Start()
@@ -101,16 +107,18 @@ def start(words: Sequence[str], depth: int = 0) -> Start:
         return _opaque(words)
     name, rest = PurePosixPath(words[0]).name, tuple(words[1:])
     if re.fullmatch(r"\w+=.*", words[0], re.DOTALL):
-        return _with_variable(words[0], start(rest, depth + 1))
+        return _with_variable(words[0], start(rest, depth + 1, scripts))
     if name in _SOFTWARE:
         return Start(_SOFTWARE[name], rest)
+    if name in scripts:
+        return _of_file(name, rest, depth, scripts)
     if name in _SHELLS:
-        return _of_shell(words, depth)
+        return _of_shell(words, depth, scripts)
     if re.fullmatch(r"(?:python|pypy)[\d.]*", name):
         return _of_python(words, depth)
     if name not in _WRAPPERS:
         return _opaque(words)
-    return _of_wrapper(name, words, depth)
+    return _of_wrapper(name, words, depth, scripts)
 
 
 def _with_variable(assignment: str, found: Start) -> Start:
@@ -126,7 +134,7 @@ def _opaque(words: Sequence[str]) -> Start:
     return Start(opaque=words[0], named=next((_NAMES[name] for name in names if name in _NAMES), None))
 
 
-def _of_wrapper(name: str, words: Sequence[str], depth: int) -> Start:
+def _of_wrapper(name: str, words: Sequence[str], depth: int, scripts: Scripts) -> Start:
     rest = list(words[1:])
     options: list[str] = []
     values = _WRAPPERS[name].split()
@@ -142,7 +150,7 @@ def _of_wrapper(name: str, words: Sequence[str], depth: int) -> Start:
         elif name == "env" and (word.startswith(("-S", "--split-string"))):
             given = re.sub(r"^(?:-S|--split-string=?)", "", word)
             given = given or (rest.pop(0) if rest else "")
-            return start([*(split(given) or ()), *rest], depth + 1)
+            return start([*(split(given) or ()), *rest], depth + 1, scripts)
         options.append(word)
         if word in values and rest:
             rest.pop(0)
@@ -152,7 +160,7 @@ def _of_wrapper(name: str, words: Sequence[str], depth: int) -> Start:
         return _opaque(words)
     if name in {"gosu", "su-exec"}:
         rest = rest[1:]
-    found = start(rest, depth + 1)
+    found = start(rest, depth + 1, scripts)
     single = {"-c", "--single-child"} & set(options)
     group = (name == "dumb-init" and not single) or (name.startswith(("tini", "docker-init")) and "-g" in options)
     return replace(found, whole=found.whole or group, executed=found.executed or name == "exec")
@@ -192,17 +200,29 @@ def _wrapped_module(module: str, rest: Sequence[str], words: Sequence[str], dept
     return _opaque(words) if module in _NO_SERVERS else _program(words, f"-m {rest[0]}")
 
 
-def _of_shell(words: Sequence[str], depth: int) -> Start:
+def _of_shell(words: Sequence[str], depth: int, scripts: Scripts) -> Start:
     rest = list(words[1:])
     while rest and rest[0].startswith(("-", "+")):
         word = rest.pop(0)
         if not word.startswith("--") and "c" in word:
             if rest[:1] == ["--"]:
                 rest.pop(0)
-            return _of_script(_filled(rest), depth + 1) if rest else Start()
+            return _of_script(_filled(rest), depth + 1, scripts) if rest else Start()
         if word.endswith(("o", "O")) and rest and not word.startswith("--"):
             rest.pop(0)
+    if rest and (name := PurePosixPath(rest[0]).name) in scripts:
+        return _of_file(name, rest[1:], depth, scripts)
     return replace(_opaque(words), opaque=rest[0] if rest else words[0])
+
+
+def _of_file(name: str, arguments: Sequence[str], depth: int, scripts: Scripts) -> Start:
+    """The server that a given script starts. A shell that runs a file never replaces itself by its only command."""
+    code = "\n".join(line for line in scripts[name].split("\n") if not line.lstrip().startswith("#"))
+    code = _HEREDOC.sub("", code)
+    others = {one: text for one, text in scripts.items() if one != name}
+    found = _of_script(_filled([code, name, *arguments]), depth + 1, others)
+    reaches = Reaches.NO if found.reaches is Reaches.PERHAPS else found.reaches
+    return replace(found, reaches=reaches, script=found.script or name)
 
 
 def _serves(found: Start) -> bool:
@@ -229,12 +249,12 @@ class _Part:
     alone: bool
 
 
-def _of_script(text: str, depth: int) -> Start:
+def _of_script(text: str, depth: int, scripts: Scripts) -> Start:
     """Of the text that a shell runs: the server that it execs, else the last that it starts."""
     tokens = _tokens(text)
     if tokens is None:
         return _opaque([text])
-    parts = [(one, start(one.words, depth + 1)) for one in _parts(tokens)]
+    parts = [(one, start(one.words, depth + 1, scripts)) for one in _parts(tokens)]
     serving = [(one, found) for one, found in parts if _serves(found)]
     if not serving:
         unknown = [found for _, found in parts if found.is_unknown]
@@ -285,7 +305,7 @@ def _parts(tokens: Sequence[str]) -> Iterator[_Part]:
         if words:
             yield _Part(tuple(words), not (open_brackets or piped or token in {"|", "&"}))
         words = []
-        open_brackets += (token == "(") - (token == ")")
+        open_brackets = max(0, open_brackets + (token == "(") - (token == ")"))  # `)` also ends a pattern of `case`
         piped = token == "|"
 
 

@@ -19,6 +19,7 @@ from changeover.conf import (
     haproxy,
     kong,
     kubernetes,
+    shell,
     supervisord,
     systemd,
 )
@@ -84,9 +85,11 @@ SUPERVISORD = Reader("supervisord", supervisord.recognises, supervisord.read)
 HAPROXY = Reader("HAProxy", haproxy.recognises, haproxy.read)
 ENVOY = Reader("Envoy: bootstraps and files of its discovery (YAML, JSON)", envoy.recognises, envoy.read)
 KONG = Reader("Kong: kong.conf, KONG_* variables, declarative configuration, decK", kong.recognises, kong.read)
+SHELL = Reader("shell scripts that a command of the other files runs", shell.recognises, shell.read)
 _HELD = (SUPERVISORD, HAPROXY, ENVOY, KONG, NGINX)
 """Readers of what a ConfigMap holds."""
 READERS: tuple[Reader, ...] = (
+    SHELL,
     # Before the others: a startup script in a heredoc holds whole files of theirs.
     Reader("Terraform", hcl.recognises, hcl.read),
     Reader("systemd unit", systemd.recognises, systemd.read),
@@ -110,7 +113,7 @@ READERS: tuple[Reader, ...] = (
 
 _PROSE = frozenset((".md", ".markdown", ".rst", ".adoc", ".html", ".htm"))
 _NOTES = frozenset(("readme", "changelog", "changes", "news", "license", "pkg-info", "metadata"))
-_CODE = frozenset((".c", ".cc", ".cpp", ".go", ".h", ".java", ".js", ".lua", ".php", ".pl", ".rb", ".rs", ".sh", ".ts"))
+_CODE = frozenset((".c", ".cc", ".cpp", ".go", ".h", ".java", ".js", ".lua", ".php", ".pl", ".rb", ".rs", ".ts"))
 """Endings of files that hold configuration in quotes at most, in examples, tests and heredocs."""
 
 
@@ -121,6 +124,8 @@ def reader_of(text: str, file: str) -> Reader | None:
     """
     ending = file[file.rfind(".") :].lower() if "." in file else ""
     name = file.replace("\\", "/").rpartition("/")[2].lower()
+    if SHELL.recognises(text, file):
+        return SHELL
     if ending in _PROSE or ending in _CODE or name in _NOTES:
         return None
     readers = (GUNICORN,) if text.startswith("#!") or ending == ".py" else READERS

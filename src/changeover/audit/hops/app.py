@@ -84,7 +84,7 @@ def hops(documents: Sequence[Document], asked: Assumptions) -> Iterator[Hop]:
         used.update(one.file for one in named)
         given = _option(start.arguments, _CONFIG) if start.software == "gunicorn" and not named else None
         missing = f"its settings file {given}" if given is not None else ""
-        yield _app(start.software or "", start, named[0].values if named else {}, start.place, missing)
+        yield _app(start.software or "", start, named[0].values if named else {}, start.at, missing)
     for file in files:
         if file.file not in used:
             yield _app("gunicorn", None, file.values, Place(file.file, 1))
@@ -179,7 +179,7 @@ class _Reading:
         """The command line overrides the settings file."""
         names = OPTIONS[self.server].get(key, ())
         if self.start is not None and (value := _option(self.start.arguments, names)) is not None:
-            return (None if "$" in value else value), f"{names[-1]} {value}", self.start.place
+            return (None if "$" in value else value), f"{names[-1]} {value}", self.start.at
         found = self.values.get(_KEYS.get(key, "")) if self.server == "gunicorn" else None
         return (found.value, found.text, found.place) if found is not None else None
 

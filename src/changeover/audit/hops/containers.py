@@ -21,7 +21,7 @@ from changeover.conf.place import Place
 from changeover.conf.supervisord import Program, SupervisorFile
 from changeover.conf.tree import Map
 
-_STOPSIGNAL = "the STOPSIGNAL of its image, which somebody else than the makers of the software built: set it"
+_STOPSIGNAL = "the STOPSIGNAL of its image, which is not that of the software's makers: set it"
 WAIT = 10.0
 """Seconds, of Docker and of supervisord."""
 

@@ -59,7 +59,7 @@ def _containers(pod: Pod, started: dict[Place, Start]) -> Iterator[StopPath]:
             signal = known[1] if known and known[0] == software else "TERM"
             text = f"the image sets no other signal, so it is SIG{signal}"
         if signal is None:
-            missing = "the STOPSIGNAL of its image, which somebody else than the makers of the software built"
+            missing = "the STOPSIGNAL of its image, which is not that of the software's makers"
             yield StopPath(software or "", name, place, (), KUBERNETES, missing=missing)
             software, signal = "", "TERM"  # K8S01 is about any signal
         before = _pre_stop(container)
