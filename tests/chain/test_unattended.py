@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from tests.chain.chains import Chain, Said, chain_file, small, tier_of
+from tests.unit.traces.collector import attributes, collecting
 
 
 def test_a_detached_rollout_goes_on_without_its_command_and_wait_prints_its_outcome(two_tiers: Chain) -> None:
@@ -20,6 +24,24 @@ def test_a_detached_rollout_goes_on_without_its_command_and_wait_prints_its_outc
 def test_a_detached_command_that_cannot_begin_ends_with_the_cause(two_tiers: Chain) -> None:
     refused = two_tiers.run("roll", "runtime", "--to", "v9", "--detach", "--json", code=2).json
     assert "Its templates are: v1, v2." in refused["error"][0]["what"]
+
+
+def test_a_rollout_can_be_followed_by_programs_its_lines_as_objects_and_its_spans_at_a_collector(
+    two_tiers: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHANGEOVER_LOG_FORMAT", "json")
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        done = two_tiers.run("roll", "runtime", "--to", two_tiers.other("runtime"), "--json")
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    rollout = two_tiers.here("history", "--json").json["rollouts"][-1]["id"]
+    phases = [line for line in lines if line["event"] == "phase"]
+    assert {line["rollout"] for line in phases} == {rollout}
+    spans = {one.name: attributes(one.attributes) for one in collector.spans}
+    assert spans["tier runtime"]["changeover.rollout"] == rollout
+    assert {line["instance"] for line in phases} == {one["name"] for one in done.json["instances"]} <= spans.keys()
+    assert {"creating", "admitted", "leaving", "draining", "stopping"} <= spans.keys()
+    assert f"was sent to {collector.url}." in lines[-1]["message"]
 
 
 def test_a_rollout_that_waits_for_an_operator_ends_its_command_with_5_and_the_ways_on(two_tiers: Chain) -> None:

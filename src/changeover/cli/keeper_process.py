@@ -44,8 +44,15 @@ def start_keeper(state: Path, journal: Journal) -> None:
     folder.mkdir(exist_ok=True)
     command = (sys.executable, "-m", "changeover", "keep", "--state", str(state))
     text = (state / chain_files.COPY).read_text(encoding="utf-8")
-    pid, born = process.spawn(command, home=folder, env={**Environments(state).of_keeper(text), **of_log_file()})
+    pid, born = process.spawn(
+        command, home=folder, env={**Environments(state).of_keeper(text), **of_log_file(), **_of_traces()}
+    )
     journal.set_keeper(pid, born)
+
+
+def _of_traces() -> dict[str, str]:
+    """The variables of OpenTelemetry: the keeper sends the trace of a rollout that it carries to its end."""
+    return {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
 
 
 async def claim(journal: Journal) -> None:

@@ -20,6 +20,7 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "obstore": "objects",
         "uvicorn": "example",
         "google.cloud.compute_v1": "gcp",
+        "opentelemetry.exporter.otlp.proto.http": "otel",
     }
 )
 """Package, as Python imports it -> the extra in pyproject.toml that brings it."""

@@ -25,6 +25,7 @@ from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOp
 from changeover.cli.options.reports import NO_FILES, ReportFiles, ReportOption, SummaryOption
 from changeover.cli.rendering.output import Output
 from changeover.cli.reports import with_report
+from changeover.cli.traces import send_last_trace
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.release.release import carry_on, pause_unattended
@@ -188,7 +189,9 @@ async def _take_over(
             _check_retry(found, tier, state.retry_to)
         work = carry_on(found.runtime, journal, on_progress, action, user, files.named)
         released = await stay(work, journal)
-    return await with_report(output, journal, released, files, show_rolled(output, released))
+    code = show_rolled(output, released)
+    await send_last_trace(journal, output.note)
+    return await with_report(output, journal, released, files, code)
 
 
 async def _at_rest(

@@ -41,6 +41,7 @@ from changeover.cli.probe_process import probing
 from changeover.cli.rendering.demo import data, picture
 from changeover.cli.rendering.output import Output
 from changeover.cli.reports import rollouts_report, write_page
+from changeover.cli.traces import send_trace
 from changeover.engine.journal.lease import patient_lease
 from changeover.engine.naive import restart_tier
 from changeover.engine.release.outcome import Rolled
@@ -127,6 +128,9 @@ async def _demo(output: Output, source: Path, state: Path, options: TrafficOptio
             finally:
                 watch("taking the chain down")
                 await stop_chain(found, on_progress)
+            with contextlib.closing(found.journal()) as journal:
+                for row in rows:
+                    await send_trace(journal, journal.release_of(row), output.note)
     report = data(verdict, rolls, Path(verdict["ledger"]), since)
     path = state / ("report-naive.json" if naive else "report.json")
     write_whole(path, jsonlib.dumps(report, indent=1))

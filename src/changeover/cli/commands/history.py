@@ -39,11 +39,14 @@ def show(
         typer.Option("--html", metavar="FILE", help="Write a report with pictures: one page that needs no network."),
     ] = None,
     ledger: LedgerOption = None,
+    otlp: Annotated[
+        bool, typer.Option("--otlp", help="Send the trace of its release to the collector that OTEL_* names.")
+    ] = False,
     state: StateOption = STATE,
     json: JsonOption = False,
 ) -> None:
     """Show the log of one rollout: observations, decisions and phases, with their times."""
-    run_synchronous(json, lambda output: _show(output, number, state, html, ledger))
+    run_synchronous(json, lambda output: _show(output, number, state, html, ledger, otlp))
 
 
 def history_data(state: Path) -> dict[str, Any]:
@@ -104,12 +107,16 @@ def _history(output: Output, state: Path) -> int:
     return exits.DONE
 
 
-def _show(output: Output, number: int, state: Path, html: Path | None, ledgers: list[Path] | None) -> int:
+def _show(output: Output, number: int, state: Path, html: Path | None, ledgers: list[Path] | None, otlp: bool) -> int:
     if ledgers and html is None:
         raise fail("--ledger needs --html: the log has no requests")
     with contextlib.closing(stored_journal(state)) as journal:
         row = rollout_row(journal, number)
         data, lines = _shown(journal, row), journal.log(number)
+        if otlp:
+            from changeover.cli.traces import send_again  # here: nothing else of this command needs asyncio
+
+            send_again(journal, row, output.note)
         if html is not None:
             from changeover.cli import reports  # here: nothing else of this command needs the readers of chain files
 

@@ -15,6 +15,7 @@ from changeover.cli.frame import run
 from changeover.cli.keeper_process import claim
 from changeover.cli.options.common import STATE, StateOption
 from changeover.cli.rendering.output import Output
+from changeover.cli.traces import send_last_trace
 from changeover.engine.keeper.keeper import keep as keep_chain
 from changeover.model.errors import ChangeoverError
 from changeover.platforms.local.logs import bounded
@@ -49,7 +50,11 @@ async def _until_down(output: Output, state: Path, since: float) -> int:
                         return exits.DONE
                     await claim(journal)
                     await keep_chain(
-                        found.runtime, journal, output.progress_since(since), partial(_changed, state, stamp)
+                        found.runtime,
+                        journal,
+                        output.progress_since(since),
+                        partial(_changed, state, stamp),
+                        carried=partial(send_last_trace, journal, output.note),
                     )
         except (ChangeoverError, CannotStart, Unknown, OSError, sqlite3.Error) as error:
             # A full disk is temporary, and a keeper that exits is not replaced.

@@ -18,6 +18,7 @@ from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOp
 from changeover.cli.options.reports import ReportFiles, ReportOption, SummaryOption
 from changeover.cli.rendering.output import Output
 from changeover.cli.reports import with_report
+from changeover.cli.traces import send_last_trace
 from changeover.engine.journal.lease import KEEPER, patient_lease
 from changeover.engine.release.release import carry_on
 from changeover.rollout.tier.actions import Action
@@ -56,4 +57,6 @@ async def _resume(output: Output, file: Path | None, state: Path, stays: Stay, f
                 on_progress = output.progress_since(time.time())
                 work = carry_on(found.runtime, journal, on_progress, action, "resume", files.named)
                 released = await stays(work, journal)
-            return await with_report(output, journal, released, files, show_rolled(output, released))
+            code = show_rolled(output, released)
+            await send_last_trace(journal, output.note)
+            return await with_report(output, journal, released, files, code)

@@ -35,6 +35,7 @@ from changeover.cli.preconditions import check_preconditions
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.rolled import nothing_data, one_or_all, rolled_data, rolled_text
 from changeover.cli.reports import with_report
+from changeover.cli.traces import send_last_trace
 from changeover.engine.adoption import read_again
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.lease import patient_lease
@@ -155,7 +156,9 @@ async def roll_targets(
         on_progress = output.progress_since(time.time())
         rolling = roll_tiers(found.runtime, journal, targets, on_progress, strategy, files.named)
         released = await stays(rolling, journal)
-    return await with_report(output, journal, released, files, show_rolled(output, released, audited))
+    code = show_rolled(output, released, audited)
+    await send_last_trace(journal, output.note)
+    return await with_report(output, journal, released, files, code)
 
 
 def show_rolled(output: Output, released: Released, audited: ChainAudit | None = None) -> int:

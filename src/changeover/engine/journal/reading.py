@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 from changeover.engine.journal import serialise, tier_state
@@ -153,8 +154,18 @@ class JournalReader:
         """The last one that has ended."""
         return self._release("select * from releases where ended is not null order by id desc limit 1")
 
-    def _release(self, query: str) -> Release | None:
-        row = self._db.one(query)
+    def release_of(self, rollout: RolloutRow) -> Release | None:
+        """The release that a rollout is part of; None for the first start of a tier by `up`."""
+        query = "select * from releases where started <= ? and (ended is null or ended >= ?) order by id desc limit 1"
+        return self._release(query, rollout.started, rollout.started)
+
+    def rollouts_of(self, release: Release) -> list[RolloutRow]:
+        """The rollouts of a release in order, those that took one back included."""
+        end = inf if release.ended is None else release.ended
+        return [row for row in self.rollouts() if release.started <= row.started <= end]
+
+    def _release(self, query: str, *values: float) -> Release | None:
+        row = self._db.one(query, *values)
         if row is None:
             return None
         return Release(
@@ -165,6 +176,7 @@ class JournalReader:
             started=row["started"],
             undo_reason=row["undo_reason"],
             outcome=row["outcome"],
+            ended=row["ended"],
         )
 
     # -- requests and the log ----------------------------------------------------------------------------------------

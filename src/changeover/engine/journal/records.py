@@ -79,6 +79,7 @@ class Release:
     undo_reason: str | None
     outcome: Outcome | None = None
     """None while it is unfinished."""
+    ended: float | None = None
 
 
 @dataclass(frozen=True)

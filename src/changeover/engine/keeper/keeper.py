@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,9 +53,14 @@ async def keep(
     on_progress: ProgressListener,
     changed: Callable[[], bool],
     timing: KeeperTiming = KeeperTiming(),
+    carried: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
-    """Heal until the chain is down, or `changed` reports that its file is another one than `runtime` was made from."""
+    """Heal until the chain is down, or `changed` reports that its file is another one than `runtime` was made from.
+
+    `carried`: called when the keeper has carried an abandoned rollout to its end, without the lease.
+    """
     keeper = _Keeper(runtime, journal, on_progress, timing)
+    keeper.carried = carried
     async with CrashLoops(runtime, journal, on_progress) as loops:
         while journal.is_up() and not changed():
             holder = journal.holder()
@@ -77,6 +82,7 @@ class _Keeper:
         self._asked_routers = -timing.router_look
         self._refused = False
         """Whether an abandoned rollout could not be carried on. It then waits for an operator."""
+        self.carried: Callable[[], Awaitable[object]] | None = None
 
     async def look(self) -> None:
         """One look, and what follows from it. Raises LeaseHeld."""
@@ -107,6 +113,8 @@ class _Keeper:
             self._on_progress(Progress(Clock().now(), "", text, level="warning", about=self._runtime.chain.name))
         finally:
             journal.release_lease()
+        if self.carried is not None and not self._refused:
+            await self.carried()
 
     def _goes_back(self) -> bool:
         release = self._journal.unfinished_release()

@@ -1,0 +1,1 @@
+"""Traces of rollouts: spans from the journal, and OTLP over HTTP."""
