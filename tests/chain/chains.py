@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import httpx
 import yaml
+from tests.forked import PROGRAM, Forked
 from typer.testing import CliRunner
 
 from changeover.cli.main import cli
@@ -119,17 +120,23 @@ class Command:
     running: ClassVar[set[Command]] = set()
     """Those whose end nobody has waited for."""
 
-    def __init__(self, words: Sequence[object], folder: Path, program: Sequence[str] = ("-m", "changeover")) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, *program, *map(str, words)],
-            cwd=folder,
-            env={**os.environ, **ENVIRONMENT},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    def __init__(self, words: Sequence[object], folder: Path, program: Path | Sequence[str] = PROGRAM) -> None:
+        """`program`: a script to run in its place; or what an own Python is started with."""
+        said, env = list(map(str, words)), {**os.environ, **ENVIRONMENT}
+        self.process: Forked | subprocess.Popen[str]
+        if isinstance(program, Path):
+            self.process = Forked(said, cwd=folder, env=env, program=program)
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, *program, *said],
+                cwd=folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
         self._out, self._err = self.process.stdout, self.process.stderr
         self._lines: list[str] = []
         self._read: list[str] = []
@@ -191,7 +198,7 @@ class Command:
             for stream in (self._out, self._err):
                 assert stream is not None
                 stream.close()
-        done = Done(self.process.returncode, "".join(self._read), "".join(self._lines))
+        done = Done(self.process.wait(), "".join(self._read), "".join(self._lines))
         assert ended, f"did not end within {patience:.0f} s: {done}"
         assert code is None or done.code == code, done
         return done

@@ -16,7 +16,7 @@ from tests.chain.chains import PATIENCE, Chain, Command, running_in, until
 
 pytestmark = pytest.mark.timeout(300)  # a dozen controllers, one after the other
 
-DYING = str(Path(__file__).with_name("dying.py"))
+DYING = Path(__file__).with_name("dying.py")
 STRATEGIES = ("rolling", "canary", "blue-green")
 LOST_NOTHING = " 0 lost, 0 duplicated, 0 corrupted"
 ENDS = {"before": -SIGKILL, "after": -SIGKILL, "full": 2, "unwritten": -SIGKILL}
@@ -24,7 +24,7 @@ ENDS = {"before": -SIGKILL, "after": -SIGKILL, "full": 2, "unwritten": -SIGKILL}
 
 
 def dying(chain: Chain, what: str, number: int, *words: object) -> Command:
-    return Command((what, number, *words, "--state", chain.state), chain.folder, program=(DYING,))
+    return Command((what, number, *words, "--state", chain.state), chain.folder, program=DYING)
 
 
 def rolling(chain: Chain, strategy: str) -> tuple[str, ...]:

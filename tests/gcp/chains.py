@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.forked import GOOGLE, Forked
 from tests.gcp.fakes import Fake, Json
 from tests.gcp.worlds import PORT, REGION, ZONE, template, world
 from typer.testing import CliRunner
@@ -87,10 +87,8 @@ class GcpChain:
         chain = {"name": "shop", "platform": platform, "listen": self.fake.address("web"), "tiers": [tier]}
         self.file.write_text(yaml.safe_dump(chain), encoding="utf-8")
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "changeover", *self._words(*words)]
-        env = {**os.environ, **ENVIRONMENT}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    def start(self, *words: str) -> Forked:
+        return Forked(self._words(*words), env={**os.environ, **ENVIRONMENT}, needs=GOOGLE)
 
     def _words(self, *words: str) -> list[str]:
         file = ["-f", str(self.file)] if words[0] in ("up", "plan", "roll") else []

@@ -294,9 +294,10 @@ def command_line(pid: int) -> str:
 
 def session_of(leaders: Collection[int]) -> Iterator[int]:
     """The processes of the sessions that these lead, or led."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (fields := _stat(int(entry.name))) and int(fields[3]) in leaders:
-            yield int(entry.name)
+    for name in os.listdir("/proc"):  # noqa: PTH208 (asked for each instance at each look, and pathlib is slow)
+        with contextlib.suppress(OSError):
+            if name.isdigit() and os.getsid(int(name)) in leaders:
+                yield int(name)
 
 
 def _session(leader: int, start: int) -> Iterator[int]:

@@ -11,6 +11,7 @@ import pwd
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -160,6 +161,17 @@ def inodes_of(pids: Iterable[int]) -> set[int] | None:
             return None
         except OSError:
             continue  # it has ended
+    return found
+
+
+def holders() -> dict[int, list[int]]:
+    """Inode of a socket -> the processes that hold it; of those that this user may look into."""
+    found: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            with suppress(OSError):  # of another user, or ended
+                for inode in set(_inodes(int(name))):
+                    found.setdefault(inode, []).append(int(name))
     return found
 
 

@@ -20,6 +20,8 @@ from changeover.model.instance import Instance
 
 _ROUTER, _OWN = "", "-"
 """In place of the words for another process: a router, and this process, which asks for the count."""
+_LOOK = 1.0
+"""Seconds for which a look at the descriptors of all processes holds: it is what costs most of a look at a chain."""
 
 
 class Peers:
@@ -32,6 +34,9 @@ class Peers:
         """Instance -> the other end's address -> when a look first found the connection."""
         self._servers: dict[str, int | None] = {}
         """Instance -> the process that serves it, where that is a single one."""
+        self._holders: dict[int, list[int]] = {}
+        """Inode -> the processes that hold it."""
+        self._looked = -inf
 
     def of(self, instance: Instance, routers: Collection[int] | None) -> Connections | None:
         """The connections to its address; None where the kernel does not show them.
@@ -42,7 +47,7 @@ class Peers:
         try:
             ends, others = tcp.connections(port, instance.address.host)
             if ends and instance.name not in self._servers:
-                self._servers[instance.name] = _single_server(instance)
+                self._servers[instance.name] = self._single_server(instance)
         except OSError:
             return None
         pairs = [(end, others.get(end.other_port) if tcp.is_here(end.other_host) else None) for end in ends]
@@ -83,14 +88,15 @@ class Peers:
         held = None if pid is None else tcp.inodes_of([pid])
         return held is not None and all(end.inode in held for end in ends if end.inode)
 
-
-def _single_server(instance: Instance) -> int | None:
-    """The one process that listens at its address; None if there are several, or if that is not known."""
-    if instance.pid is None or tcp.inodes_of(process.session_of([instance.pid])) is None:
-        return None
-    listening = tcp.listeners(instance.address.port)
-    holders = [pid for pid in _processes() if not listening.isdisjoint(tcp.inodes_of([pid]) or ())]
-    return holders[0] if len(holders) == 1 else None
+    def _single_server(self, instance: Instance) -> int | None:
+        """The one process that listens at its address; None if there are several, or if that is not known."""
+        if instance.pid is None or tcp.inodes_of(process.session_of([instance.pid])) is None:
+            return None
+        listening = tcp.listeners(instance.address.port)
+        if time.monotonic() - self._looked > _LOOK or not listening <= self._holders.keys():
+            self._holders, self._looked = tcp.holders(), time.monotonic()
+        pids = {pid for inode in listening for pid in self._holders.get(inode, ())}
+        return pids.pop() if len(pids) == 1 else None
 
 
 def _others(ends: Collection[tcp.End], routers: Collection[int]) -> dict[int, str]:
@@ -118,10 +124,6 @@ def _session(pid: int) -> int | None:
         return os.getsid(pid)
     except OSError:
         return None
-
-
-def _processes() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def at_socket(path: str) -> Connections | None:
