@@ -20,7 +20,7 @@ from changeover.engine.release.pooled import ShortStep, short_steps
 from changeover.engine.runtime import ChainRuntime, Guarding
 from changeover.hops import registry
 from changeover.joining import local
-from changeover.kit import http
+from changeover.kit.direct_http import DirectClient
 from changeover.kit.files import write_whole
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
@@ -48,8 +48,6 @@ from changeover.ports import (
 )
 
 if TYPE_CHECKING:
-    import httpx
-
     from changeover.engine.metrics.ledger import Versions
     from changeover.engine.metrics.router import ReadCounts
     from changeover.engine.metrics.source import MetricSource, Sources
@@ -188,12 +186,12 @@ def configurable() -> frozenset[str]:
     return frozenset(kind for kind, hop in registry.HOPS.items() if issubclass(hop, TakesConfiguration))
 
 
-def wire(file: Path, state: Path, client: httpx.AsyncClient) -> Wired:
+def wire(file: Path, state: Path) -> Wired:
     """Join a chain file with its hops, its platform and its routers. Starts nothing. Raises ChangeoverError."""
     given, text = read_chain(file, stored=file == state / COPY)
     state = state.resolve()
     parsed = with_kept(given, kept_templates.read(state))
-    settings = parsed.settings
+    settings, client = parsed.settings, DirectClient()
     if parsed.chain.platform.kind == "gcp":
         from changeover.joining import gcp  # commands of a chain on this machine start without it
 
@@ -319,8 +317,3 @@ async def _requests(counts: ReadCounts) -> Mapping[str, int]:
     for instances in (await counts()).values():
         found.update({name: count.ended for name, count in instances.items()})
     return found
-
-
-def client() -> httpx.AsyncClient:
-    """The HTTP client that asks control ports."""
-    return http.client()

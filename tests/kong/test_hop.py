@@ -21,7 +21,7 @@ from changeover.hops.kong.config import admin_address, kong_conf, run_script
 from changeover.hops.kong.hop import Kong
 from changeover.hops.kong.settings import KongSettings
 from changeover.kit import process, sockets
-from changeover.kit.http import client
+from changeover.kit.direct_http import DirectClient
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Address, Instance, LaunchSpec
 from changeover.ports import LaunchContext, Unknown
@@ -130,7 +130,7 @@ def test_each_route_leads_to_the_service_of_its_tier() -> None:
 
 
 def launch(where: LaunchContext, **settings: Any) -> LaunchSpec:
-    return Kong(httpx.AsyncClient()).launch(KongSettings.model_validate(settings), where)
+    return Kong(DirectClient()).launch(KongSettings.model_validate(settings), where)
 
 
 def document(where: LaunchContext, **settings: Any) -> dict[str, Any]:
@@ -161,11 +161,11 @@ class Running:
 
     def do(self, step: Callable[[Kong, Any], Any]) -> Any:
         async def done() -> Any:
-            async with client() as asking:
-                hop = Kong(asking, AT_ONCE)
-                router = hop.router(BEHIND, str(self.members), lambda: self.carrying)
-                await router.open()
-                return await step(hop, router)
+            asking = DirectClient()
+            hop = Kong(asking, AT_ONCE)
+            router = hop.router(BEHIND, str(self.members), lambda: self.carrying)
+            await router.open()
+            return await step(hop, router)
 
         return run(done())
 
@@ -260,12 +260,12 @@ def test_a_node_that_does_not_answer_is_unknown(tmp_path: Path) -> None:
     nobody = instance("gateway-v1-9", 20001, sockets.free_port("127.0.0.1"))
 
     async def asked() -> None:
-        async with client() as asking:
-            hop = Kong(asking)
-            assert await hop.not_ready(nobody)
-            for question in (hop.in_flight(nobody), hop.lame_duck(nobody, on=True), hop.lame_duck(nobody, on=False)):
-                with pytest.raises(Unknown):
-                    await question
+        asking = DirectClient()
+        hop = Kong(asking)
+        assert await hop.not_ready(nobody)
+        for question in (hop.in_flight(nobody), hop.lame_duck(nobody, on=True), hop.lame_duck(nobody, on=False)):
+            with pytest.raises(Unknown):
+                await question
 
     run(asked())
 
@@ -273,7 +273,7 @@ def test_a_node_that_does_not_answer_is_unknown(tmp_path: Path) -> None:
 def test_a_node_that_buffers_holds_a_leaving_instance_for_the_deadline_of_its_drain(tmp_path: Path) -> None:
     (tmp_path / "kong.json").write_text(json.dumps(document(settled(), routes=[{"buffering": "buffer"}])))
     one = Instance(**{**vars(settled().instance), "directory": str(tmp_path)})
-    router = Kong(httpx.AsyncClient()).router(BEHIND, str(tmp_path / "members.json"), lambda: (one,))
+    router = Kong(DirectClient()).router(BEHIND, str(tmp_path / "members.json"), lambda: (one,))
     assert router._hold() == BEHIND.drain.deadline
     (tmp_path / "kong.json").write_text(json.dumps(document(settled())))
     assert router._hold() == 0.0

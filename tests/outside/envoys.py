@@ -15,12 +15,12 @@ import httpx
 import yaml
 from tests.chain.chains import CLIENT, until
 
-from changeover import wiring
 from changeover.hops import registry
 from changeover.hops.envoy.external import ExternalEnvoyRouter
 from changeover.hops.envoy.external_settings import ExternalEnvoy
 from changeover.hops.envoy.render import render
 from changeover.kit import sockets
+from changeover.kit.direct_http import DirectClient
 from changeover.model import chainfile
 from changeover.model.chain import Tier
 
@@ -110,7 +110,5 @@ async def does(
         "admin": [node.admin for node in nodes],
         "endpoints": [str(node.endpoints) for node in nodes],
     }
-    async with wiring.client() as client:
-        return await work(
-            ExternalEnvoyRouter(client, tier, ExternalEnvoy.model_validate({**plain, **given}), str(file))
-        )
+    client = DirectClient()
+    return await work(ExternalEnvoyRouter(client, tier, ExternalEnvoy.model_validate({**plain, **given}), str(file)))

@@ -15,12 +15,12 @@ from typing import Any
 
 from tests.unit.hops import contexts
 
-from changeover import wiring
 from changeover.haproxy.runtime_api import RuntimeApi
 from changeover.hops.envoy.hop import Envoy
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.kit import process, sockets
+from changeover.kit.direct_http import DirectClient
 from changeover.model.chain import Chain, Tier
 from changeover.model.instance import Address, Instance
 from changeover.platforms.local import haproxy
@@ -197,7 +197,8 @@ async def through_envoys(
     """Several Envoys in front of `tier`, with their members in one file. `context`: more of their launch context."""
     membership = folder / "members" / "endpoints.json"
     membership.parent.mkdir()
-    async with wiring.client() as client, AsyncExitStack() as stack, asyncio.timeout(60):
+    client = DirectClient()
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
         hop = Envoy(client)
         there: list[Instance] = []
         taken: set[int] = set()

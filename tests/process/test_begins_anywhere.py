@@ -87,22 +87,21 @@ def test_a_chain_begins_and_ends_at_any_tier_and_is_rolled(
 async def served(file: Path, state: Path, rolls: str) -> list[str]:
     """The versions that answered before and after a roll."""
     answers = []
-    async with wiring.client() as client:
-        found = wiring.wire(file, state, client)
-        targets = {tier.name: tier.first for tier in found.chain.tiers}
-        found.check_configurations(targets)
-        with contextlib.closing(found.journal()) as journal, lease(journal, "test", time.time()):
-            found.keep_copy(journal, targets, fresh=True)
-            await bring_up(found.runtime, journal, lambda _: None)
-            try:
-                answers.append(await version(found))
-                controller = Controller(found.runtime, journal, lambda _: None)
-                async with controller.tending():
-                    journal.begin_rollout(controller.now, rolls, "v1", "v2")
-                    assert (await controller.move(rolls, "v2")).outcome == "completed"
-                answers.append(await version(found))
-            finally:
-                await take_down(found.runtime, journal, lambda _: None)
+    found = wiring.wire(file, state)
+    targets = {tier.name: tier.first for tier in found.chain.tiers}
+    found.check_configurations(targets)
+    with contextlib.closing(found.journal()) as journal, lease(journal, "test", time.time()):
+        found.keep_copy(journal, targets, fresh=True)
+        await bring_up(found.runtime, journal, lambda _: None)
+        try:
+            answers.append(await version(found))
+            controller = Controller(found.runtime, journal, lambda _: None)
+            async with controller.tending():
+                journal.begin_rollout(controller.now, rolls, "v1", "v2")
+                assert (await controller.move(rolls, "v2")).outcome == "completed"
+            answers.append(await version(found))
+        finally:
+            await take_down(found.runtime, journal, lambda _: None)
     return answers
 
 

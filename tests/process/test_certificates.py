@@ -19,13 +19,13 @@ from tests.process.balanced import HOST, PATIENCE
 from tests.process.test_routes import Behind
 from tests.unit.hops import contexts
 
-from changeover import wiring
 from changeover.hops.envoy.admin import ask_admin
 from changeover.hops.envoy.hop import Envoy
 from changeover.hops.haproxy.hop import HaproxyHttp
 from changeover.hops.nginx.certificate import FILES, PERIOD
 from changeover.hops.nginx.hop import NginxHttp
 from changeover.kit import process, sockets
+from changeover.kit.direct_http import DirectClient
 from changeover.model.instance import PRIVATE, Address, Instance
 from changeover.platforms.local.launch_files import write_files
 from changeover.ports import RenewsCertificates
@@ -71,7 +71,8 @@ class Edge:
 @asynccontextmanager
 async def edge(kind: type[NginxHttp | HaproxyHttp | Envoy], folder: Path, given: dict[str, Any]) -> AsyncIterator[Edge]:
     server = await asyncio.start_server(Behind().serve, HOST, 0)
-    async with server, wiring.client() as control, asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    control = DirectClient()
+    async with server, asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
         port = sockets.free_port(HOST)
         instance = contexts.instance(port=port, control=sockets.free_port(HOST, {port}))
         home = folder / "of the instance"
@@ -227,9 +228,9 @@ def test_an_envoy_reads_a_renewed_certificate_as_docs_own_envoy_has_it(tmp_path:
                     await asyncio.sleep(0.05)
                 assert b" 200 " in await answer(reader, writer)
                 link("bad")
-                async with wiring.client() as client:
-                    while "key_rotation_failed: 0" in (await stats(client, one.instance)):
-                        await asyncio.sleep(0.05)
+                client = DirectClient()
+                while "key_rotation_failed: 0" in (await stats(client, one.instance)):
+                    await asyncio.sleep(0.05)
                 assert await one.serial() == serial(made[1])
                 assert b" 200 " in await answer(reader, writer)
 

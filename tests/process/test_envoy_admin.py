@@ -11,8 +11,8 @@ import pytest
 from tests.process.balanced import Balancer, Client, Web, through_envoys
 from tests.process.test_affinity import run
 
-from changeover import wiring
 from changeover.hops.envoy.hop import Envoy
+from changeover.kit.direct_http import DirectClient
 from changeover.model.instance import Instance
 
 
@@ -22,7 +22,8 @@ def test_its_control_address_answers_readiness_alone(tmp_path: Path, folder: str
         (node,) = balancer.nodes
         socket = Path(node.directory) / "admin.sock"
         assert stat.S_IMODE(socket.stat().st_mode) == 0o600
-        async with wiring.client() as control, httpx.AsyncClient(trust_env=False) as stranger:
+        control = DirectClient()
+        async with httpx.AsyncClient(trust_env=False) as stranger:
             for path in ("/healthcheck/fail", "/quitquitquit", "/stats", "/clusters", "/ready/x"):
                 assert (await stranger.post(f"http://{node.control}{path}")).status_code == 404, path
             hop = Envoy(control)

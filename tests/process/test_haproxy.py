@@ -18,9 +18,9 @@ from tests.process.test_forwarded import CLIENT, HIDDEN, NAMED, SMUGGLED, SPELLI
 from tests.process.test_routes import BODY, Behind
 from tests.unit.hops import contexts
 
-from changeover import wiring
 from changeover.hops.haproxy.hop import HaproxyHttp, HaproxyTcp
 from changeover.kit import process, sockets
+from changeover.kit.direct_http import DirectClient
 from changeover.model.instance import Address, Instance
 
 
@@ -58,7 +58,8 @@ def run(
 ) -> None:
     async def go(behind: Behind) -> None:
         server = await asyncio.start_server(behind.serve, HOST, 0)
-        async with server, wiring.client() as control, asyncio.timeout(PATIENCE):
+        control = DirectClient()
+        async with server, asyncio.timeout(PATIENCE):
             port = sockets.free_port(HOST)
             instance = contexts.instance(port=port, control=sockets.free_port(HOST, {port}))
             instance = replace(instance, proxied=proxied, directory=str(folder))

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-import httpx
 import pytest
 from tests.kong.kongs import have_kong
 from tests.unit.hops import conforming, contexts
@@ -28,6 +27,7 @@ from changeover.engine.journal.lease import lease
 from changeover.engine.lifecycle import bring_up, take_down
 from changeover.hops import registry
 from changeover.kit import process, sockets
+from changeover.kit.direct_http import DirectClient
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Instance
 from changeover.platforms.local import tls
@@ -44,7 +44,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def running(kind: str, folder: Path, client: httpx.AsyncClient) -> AsyncIterator[tuple[Hop, Instance]]:
+async def running(kind: str, folder: Path, client: DirectClient) -> AsyncIterator[tuple[Hop, Instance]]:
     """An instance as its platform would start it, in front of a tier without members."""
     made = registry.HOPS[kind]
     hop = made(client)
@@ -88,7 +88,8 @@ def test_an_instance_is_ready_then_a_lame_duck_and_ready_again_and_ends_on_its_s
     have_kong(tmp_path, monkeypatch)
 
     async def lives() -> None:
-        async with wiring.client() as client, running(kind, tmp_path, client) as (hop, instance):
+        client = DirectClient()
+        async with running(kind, tmp_path, client) as (hop, instance):
             lame_duck = Path(instance.directory) / "lame-duck"
 
             async def ready() -> bool:
@@ -145,19 +146,19 @@ def test_a_chain_of_a_new_hop_starts_rolls_and_ends(tmp_path: Path) -> None:
     file.write_text(CHAIN)
 
     async def rolled() -> list[str]:
-        async with wiring.client() as client:
-            found = wiring.wire(file, state, client)
-            greetings = []
-            with contextlib.closing(found.journal()) as journal, lease(journal, "test", time.time()):
-                await bring_up(found.runtime, journal, lambda _: None)
-                url = f"http://{found.platform.entry('edge')}/"
-                greetings.append((await client.get(url)).text)
-                controller = Controller(found.runtime, journal, lambda _: None)
-                async with controller.tending():
-                    journal.begin_rollout(controller.now, "edge", "v1", "v2")
-                    assert (await controller.move("edge", "v2")).outcome == "completed"
-                greetings.append((await client.get(url)).text)
-                await take_down(found.runtime, journal, lambda _: None)
+        client = DirectClient()
+        found = wiring.wire(file, state)
+        greetings = []
+        with contextlib.closing(found.journal()) as journal, lease(journal, "test", time.time()):
+            await bring_up(found.runtime, journal, lambda _: None)
+            url = f"http://{found.platform.entry('edge')}/"
+            greetings.append((await client.request("GET", url)).text)
+            controller = Controller(found.runtime, journal, lambda _: None)
+            async with controller.tending():
+                journal.begin_rollout(controller.now, "edge", "v1", "v2")
+                assert (await controller.move("edge", "v2")).outcome == "completed"
+            greetings.append((await client.request("GET", url)).text)
+            await take_down(found.runtime, journal, lambda _: None)
         return greetings
 
     assert asyncio.run(rolled()) == ["one", "two"]

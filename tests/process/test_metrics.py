@@ -14,7 +14,7 @@ from tests.process.prometheus import FakePrometheus, PrometheusReply, number, pr
 
 from changeover.engine.metrics.prometheus import PrometheusSource
 from changeover.hops.envoy.stats import request_counts
-from changeover.kit import http
+from changeover.kit.direct_http import DirectClient
 from changeover.model.guard import (
     Condition,
     Prometheus,
@@ -190,8 +190,8 @@ def envoy() -> Iterator[Instance]:
 
 def counted(*nodes: Instance) -> Mapping[str, Mapping[str, RequestCounts]]:
     async def go() -> Mapping[str, Mapping[str, RequestCounts]]:
-        async with http.client() as client:
-            return await request_counts(client, "runtime", lambda: nodes)
+        client = DirectClient()
+        return await request_counts(client, "runtime", lambda: nodes)
 
     return asyncio.run(go())
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from tests.process.balanced import HOST, Balancer, through_envoys, through_haproxy
 
-from changeover import wiring
 from changeover.hops.app.hop import App
+from changeover.kit.direct_http import DirectClient
 from changeover.model.chain import Tier
 from changeover.model.instance import Address, Instance
 
@@ -74,11 +74,11 @@ async def is_asked(balancer: Balancer) -> None:
                 await asyncio.sleep(0.02)
         seen = await balancer.router.membership(frozenset(one.name for one in bad.values()))
         assert [one.admitted for one in seen.values()] == [False, False]
-        async with wiring.client() as client:
-            app = App(client)
-            assert await app.not_ready(good) == ""
-            assert "answered 200" in await app.not_ready(bad["status"])
-            assert "without the text of `health.body`" in await app.not_ready(bad["body"])
+        client = DirectClient()
+        app = App(client)
+        assert await app.not_ready(good) == ""
+        assert "answered 200" in await app.not_ready(bad["status"])
+        assert "without the text of `health.body`" in await app.not_ready(bad["body"])
     assert set(right.agents) == {"changeover"}
 
 

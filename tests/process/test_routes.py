@@ -15,10 +15,10 @@ import httpx
 from tests.process.balanced import HOST, PATIENCE, started
 from tests.unit.hops import contexts
 
-from changeover import wiring
 from changeover.hops.nginx.hop import NginxHttp
 from changeover.hops.nginx.settings import HttpSettings
 from changeover.kit import sockets
+from changeover.kit.direct_http import DirectClient
 from changeover.model.instance import Address
 
 BODY = os.urandom(3_000_000)
@@ -114,7 +114,8 @@ def run(
 
     async def go(behind: Behind) -> None:
         server = await asyncio.start_server(behind.serve, HOST, 0)
-        async with server, wiring.client() as control, httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+        control = DirectClient()
+        async with server, httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             port = sockets.free_port(HOST)
             instance = replace(contexts.instance(port=port, control=sockets.free_port(HOST, {port})), proxied=proxied)
             inner = replace(contexts.INNER, address=Address(*server.sockets[0].getsockname()[:2]))

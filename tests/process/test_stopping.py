@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 
 from changeover import wiring
@@ -37,16 +36,15 @@ async def started(folder: Path, **template: Any) -> AsyncIterator[tuple[wiring.W
     file = folder / "chain.yaml"
     tier = {"name": "runtime", "kind": "app", "templates": {"v1": template}}
     file.write_text(yaml.safe_dump({"tiers": [tier]}))
-    async with httpx.AsyncClient() as client:
-        wired = wiring.wire(file, folder / "state", client)
-        instance = await wired.platform.create("runtime-v1-1", wired.chain.tiers[0], "v1")
-        try:
-            async with asyncio.timeout(40):
-                while not (Path(instance.directory) / "up").exists():
-                    await asyncio.sleep(0.01)
-            yield wired, instance
-        finally:
-            await wired.platform.kill(instance)
+    wired = wiring.wire(file, folder / "state")
+    instance = await wired.platform.create("runtime-v1-1", wired.chain.tiers[0], "v1")
+    try:
+        async with asyncio.timeout(40):
+            while not (Path(instance.directory) / "up").exists():
+                await asyncio.sleep(0.01)
+        yield wired, instance
+    finally:
+        await wired.platform.kill(instance)
 
 
 async def stop(wired: wiring.Wired, instance: Instance) -> None:

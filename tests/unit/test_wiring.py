@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 
 from changeover import chain_files, wiring
@@ -58,7 +57,7 @@ def test_a_certificate_that_does_not_fit_its_key_is_refused_and_does_not_hide_th
     def checked(key: str) -> None:
         template = "{v1: {tls: {certificate: a/edge.pem, key: %s}}}" % key  # noqa: UP031
         file.write_text(given.replace("{v1: {}}", template, 1))
-        found = wiring.wire(file, tmp_path / "state", httpx.AsyncClient())
+        found = wiring.wire(file, tmp_path / "state")
         found.check_configurations({"edge": "v1"})
 
     checked("a/edge.key")

@@ -36,28 +36,21 @@ def chain_file(given: Path | None, state: Path) -> Path:
 
 
 @asynccontextmanager
-async def wired(file: Path, state: Path) -> AsyncIterator[wiring.Wired]:
-    """A chain file wired, with an HTTP client that is open inside the `async with`."""
-    async with wiring.client() as client:
-        yield wiring.wire(file, state, client)
-
-
-@asynccontextmanager
 async def running(given: Path | None, state: Path) -> AsyncIterator[wiring.Wired]:
-    """The same for a chain that must be up. Raises ChangeoverError if it is down or the file does not fit it."""
+    """The chain of a file, which must be up. Raises ChangeoverError if it is down or the file does not fit it."""
     if not (state / "chain.yaml").exists():
         raise not_up(state)
-    async with wired(chain_file(given, state), state) as found:
-        as_it_is = chain_files.read_chain(state / "chain.yaml", stored=True)[0].chain
-        with contextlib.closing(found.journal()) as journal:
-            if not journal.is_up():
-                raise not_up(state)
-            check_same_tiers(found.chain, as_it_is)
-            check_fixed(found.chain, as_it_is)
-            holder = journal.holder()
-            if holder is None or holder.purpose == KEEPER or not holder.is_alive():
-                check_sizes_of_moving(found.chain, as_it_is, journal)
-        yield found
+    found = wiring.wire(chain_file(given, state), state)
+    as_it_is = chain_files.read_chain(state / "chain.yaml", stored=True)[0].chain
+    with contextlib.closing(found.journal()) as journal:
+        if not journal.is_up():
+            raise not_up(state)
+        check_same_tiers(found.chain, as_it_is)
+        check_fixed(found.chain, as_it_is)
+        holder = journal.holder()
+        if holder is None or holder.purpose == KEEPER or not holder.is_alive():
+            check_sizes_of_moving(found.chain, as_it_is, journal)
+    yield found
 
 
 @asynccontextmanager
@@ -71,10 +64,10 @@ async def as_it_runs(state: Path, given: Path | None = None) -> AsyncIterator[wi
     if not (state / "chain.yaml").exists():
         yield None
         return
-    async with wired(state / "chain.yaml", state) as found:
-        if given is not None:
-            check_same_tiers(chain_files.read_chain(given)[0].chain, found.chain)
-        yield found
+    found = wiring.wire(state / "chain.yaml", state)
+    if given is not None:
+        check_same_tiers(chain_files.read_chain(given)[0].chain, found.chain)
+    yield found
 
 
 def stored_journal(state: Path) -> Journal:

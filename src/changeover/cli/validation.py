@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from changeover import wiring
-from changeover.cli.chains import wired
 from changeover.hops import registry
 from changeover.kit.command import is_program
 from changeover.kit.sockets import cannot_listen
@@ -34,14 +33,14 @@ class Findings:
 async def of_machine(file: Path) -> Findings:
     """Everything found. Raises ChangeoverError where the chain file itself is wrong."""
     with tempfile.TemporaryDirectory() as nowhere:
-        async with wired(file, Path(nowhere)) as found:
-            missing = tuple(found.missing_software())
-            for tier in routing_tiers(found.chain, registry.known_hops()):
-                await found.runtime.routers[tier].open()  # a configuration names the file with its members
-            return Findings(
-                (*(problems(missing) if missing else _refused(found, file)), *_files(found, file)),
-                tuple(_addresses(found.chain)) if found.local is not None else (),
-            )
+        found = wiring.wire(file, Path(nowhere))
+        missing = tuple(found.missing_software())
+        for tier in routing_tiers(found.chain, registry.known_hops()):
+            await found.runtime.routers[tier].open()  # a configuration names the file with its members
+        return Findings(
+            (*(problems(missing) if missing else _refused(found, file)), *_files(found, file)),
+            tuple(_addresses(found.chain)) if found.local is not None else (),
+        )
 
 
 def _refused(found: wiring.Wired, file: Path) -> Iterator[Problem]:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from changeover.kit.http import NoResponse, ask
+from changeover.kit.http import NoResponse
 from changeover.model.instance import InFlight, Instance, Upload
 from changeover.ports import Unknown
 
 if TYPE_CHECKING:
-    from changeover.kit.http import Client
+    from changeover.kit.direct_http import DirectClient
 
 PATH = "/inflight"
 
 
-async def in_flight(client: Client, instance: Instance, path: str = PATH) -> InFlight:
+async def in_flight(client: DirectClient, instance: Instance, path: str = PATH) -> InFlight:
     """What the instance reports at its control address. Raises Unknown, with the URL and the answer.
 
     Only `requests` is required: the kernel counts connections, too.
     """
     url = f"http://{instance.control}{path}"
     try:
-        response = await ask(client, "GET", url)
+        response = await client.request("GET", url)
     except NoResponse as error:
         raise Unknown(f"{instance.name}: {error}") from error
     try:

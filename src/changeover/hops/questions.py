@@ -12,27 +12,22 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
-from changeover.kit.http import ask
-
 if TYPE_CHECKING:
-    import httpx
-
-    from changeover.kit.direct_http import DirectResponse
-    from changeover.kit.http import Client
+    from changeover.kit.direct_http import DirectClient, DirectResponse
     from changeover.model.instance import InFlight, Instance
 
 
 class AsksControl(Protocol):
     async def __call__(
-        self, client: Client, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
-    ) -> httpx.Response | DirectResponse:
+        self, client: DirectClient, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
+    ) -> DirectResponse:
         """The response of the control address, with any status. Raises NoResponse."""
 
 
 async def ask_control(
-    client: Client, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
-) -> httpx.Response | DirectResponse:
-    return await ask(client, method, f"http://{instance.control}{path}", headers=headers)
+    client: DirectClient, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
+) -> DirectResponse:
+    return await client.request(method, f"http://{instance.control}{path}", headers=headers)
 
 
 @dataclass(frozen=True)
@@ -41,12 +36,12 @@ class Questions:
 
     ready_path: str
     """Where it answers GET with 200 while it can take traffic, unless it is configured otherwise."""
-    in_flight: Callable[[Client, Instance, str], Awaitable[InFlight | None]]
+    in_flight: Callable[[DirectClient, Instance, str], Awaitable[InFlight | None]]
     """What it counts at a place that `counts_at` is the usual one of; None: it counts nothing. Raises Unknown."""
     counts_at: str = ""
     """A path, or whatever else names the counters of this software."""
     ask: AsksControl = ask_control
-    lame_duck: Callable[[Client, Instance, bool], Awaitable[None]] | None = None
+    lame_duck: Callable[[DirectClient, Instance, bool], Awaitable[None]] | None = None
     """What a lame duck needs beyond its file. Raises Unknown."""
     own_control: bool = True
     """Whether it answers at an address of its own, and not at the one that serves requests."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from changeover.engine.timing import EngineTiming
 from changeover.hops import registry
 from changeover.joining.joined import Joined
+from changeover.kit import http
+from changeover.kit.direct_http import DirectClient
 from changeover.model.chain import Chain, Tier
 from changeover.model.chainfile import ParsedChain
 from changeover.model.gcp_rules import on_platform
@@ -31,9 +32,6 @@ from changeover.platforms.gcp.reading import Reader
 from changeover.platforms.gcp.records import Records
 from changeover.ports import Nodes, Router, RoutesByAgents
 
-if TYPE_CHECKING:
-    import httpx
-
 DELETION = "3h"
 """What Google may take to delete a VM: a drain time and a graceful shutdown of an hour each, and some more."""
 UNCONFIRMED = 30.0
@@ -42,7 +40,7 @@ AGENTS_A_SECOND = 50
 """Serving instances that are asked in a second, at most: a question costs the controller two milliseconds of CPU."""
 
 
-def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
+def join(parsed: ParsedChain, state: Path, client: DirectClient) -> Joined:
     """Asks and starts nothing. Raises ChangeoverError where the endpoint cannot be used."""
     settings, records = parsed.chain.platform, Records(state)
     chain = _with_sizes(parsed.chain, records)
@@ -50,7 +48,7 @@ def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
     calls = Calls(endpoint_of(settings), settings.impersonate, RetryTiming())
     region = settings.region or (settings.zone or "").rpartition("-")[0]
     traits = on_platform(chain, registry.known_hops())
-    agents = {tier.name: Agents(client, tier.agent) for tier in chain.tiers if tier.agent is not None}
+    agents = _agents(chain)
     reader = Reader(chain, _templates(parsed), calls)
     platform = GcpPlatform(
         chain,
@@ -93,13 +91,17 @@ def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
     )
 
 
-def checkup(parsed: ParsedChain, client: httpx.AsyncClient) -> Checkup:
+def checkup(parsed: ParsedChain) -> Checkup:
     """For `doctor`. Asks nothing yet. Raises ChangeoverError where the endpoint cannot be used."""
     settings = parsed.chain.platform
-    agents = {tier.name: Agents(client, tier.agent) for tier in parsed.chain.tiers if tier.agent is not None}
     calls = Calls(endpoint_of(settings), settings.impersonate, RetryTiming())
     assert settings.project is not None
-    return Checkup(settings.project, Reader(parsed.chain, _templates(parsed), calls), agents, calls)
+    return Checkup(settings.project, Reader(parsed.chain, _templates(parsed), calls), _agents(parsed.chain), calls)
+
+
+def _agents(chain: Chain) -> dict[str, Agents]:
+    client = http.client()
+    return {tier.name: Agents(client, tier.agent) for tier in chain.tiers if tier.agent is not None}
 
 
 def _timing(look: float, instances: int) -> EngineTiming:

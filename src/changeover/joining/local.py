@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from changeover.engine.timing import EngineTiming
 from changeover.hops import registry
 from changeover.joining.joined import Joined
+from changeover.kit.direct_http import DirectClient
 from changeover.model.chainfile import ParsedChain
 from changeover.model.hop_traits import routing_tiers
 from changeover.model.instance import Address, LaunchSpec
@@ -16,11 +17,8 @@ from changeover.model.stop import Stop, TemplateSettings
 from changeover.platforms.local.platform import LocalPlatform
 from changeover.ports import LaunchContext, LearnsTemplates
 
-if TYPE_CHECKING:
-    import httpx
 
-
-def join(parsed: ParsedChain, state: Path, client: httpx.AsyncClient) -> Joined:
+def join(parsed: ParsedChain, state: Path, client: DirectClient) -> Joined:
     """Starts nothing."""
     chain, settings = parsed.chain, parsed.settings
     hops = {tier.name: registry.HOPS[tier.kind](client) for tier in chain.tiers}

@@ -1,14 +1,17 @@
-"""A client for control ports in processes that must stay small: httpx takes 10 MB, this takes h11 and asyncio.
+"""The client that asks control ports: one connection for each request, a short timeout, no redirects, no retries.
 
-One connection for each request, as in `kit.http`. Refuses bodies over `LARGEST`, and follows no redirect.
+The server could close a kept connection between two requests, and would count it as a client's connection. It speaks
+plain HTTP with h11 on asyncio: httpx takes 10 MB, which an agent has not, and two and a half times the CPU, of which
+the looks at a fleet consist. Refuses bodies over `LARGEST`, and TLS (`kit.http`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json as json_text
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,8 +20,8 @@ import h11
 LARGEST = 16 * 1024 * 1024
 """Bytes of a response: more than `/clusters` of an Envoy with thousands of members."""
 _PIECE = 64 * 1024
-
-Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+AT_ONCE = 200
+"""Requests of one client at a time; further ones wait. Each holds a descriptor, and a user may have 1,024."""
 
 
 class NoResponse(Exception):
@@ -44,9 +47,10 @@ class DirectResponse:
 
 @dataclass(frozen=True)
 class DirectClient:
-    """`timeout`: seconds for a whole request."""
+    """`timeout`: seconds for a whole request, its wait behind `AT_ONCE` others not included."""
 
     timeout: float = 2.0
+    _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE), repr=False, compare=False)
 
     async def request(
         self,
@@ -56,51 +60,46 @@ class DirectClient:
         headers: Mapping[str, str] | None = None,
         json: Any = None,
         timeout: float | None = None,
+        socket: str = "",
     ) -> DirectResponse:
-        """The response of `http://HOST:PORT/PATH`, with any status. Raises NoResponse."""
+        """The response of `http://HOST:PORT/PATH`, with any status. Raises NoResponse.
+
+        `socket`: a Unix socket to connect to in place of that host; it may be as long as a path may be.
+        """
         parts = urlsplit(url)
         target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-
-        def connect() -> Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-            return asyncio.open_connection(parts.hostname, parts.port or 80)
-
+        fields = {"Host": parts.netloc, **{name.title(): value for name, value in (headers or {}).items()}}
         content = b"" if json is None else json_text.dumps(json).encode()
-        fields = {"Host": parts.netloc, **(headers or {})}
         if content:
             fields |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
-        return await self._ask(connect, method, target, url, fields, content, timeout)
+        asked = f"{method} {target} at {socket}" if socket else f"{method} {url}"
+        async with self._free:
+            try:
+                async with asyncio.timeout(self.timeout if timeout is None else timeout):
+                    if socket:
+                        reader, writer = await _connect(socket)
+                    else:
+                        reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
+                    try:
+                        return await _exchange(reader, writer, method, target, fields, content)
+                    finally:
+                        writer.close()
+            except TimeoutError as error:
+                raise NoResponse(f"{asked}: no response in time") from error
+            except OSError as error:
+                raise NoResponse(f"{asked}: {error.strerror or error}") from error
+            except h11.ProtocolError as error:
+                raise NoResponse(f"{asked}: {error}") from error
 
-    async def request_socket(self, path: str, name: str, method: str, target: str) -> DirectResponse:
-        """The same at the Unix socket `path`, which messages call `name`. Raises NoResponse."""
 
-        def connect() -> Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-            return asyncio.open_unix_connection(path)
-
-        return await self._ask(connect, method, target, f"{target} at {name}", {"Host": "localhost"}, b"", None)
-
-    async def _ask(
-        self,
-        connect: Connect,
-        method: str,
-        target: str,
-        asked: str,
-        fields: Mapping[str, str],
-        content: bytes,
-        timeout: float | None,
-    ) -> DirectResponse:
-        try:
-            async with asyncio.timeout(self.timeout if timeout is None else timeout):
-                reader, writer = await connect()
-                try:
-                    return await _exchange(reader, writer, method, target, fields, content)
-                finally:
-                    writer.close()
-        except TimeoutError as error:
-            raise NoResponse(f"{method} {asked}: no response in time") from error
-        except OSError as error:
-            raise NoResponse(f"{method} {asked}: {error.strerror or error}") from error
-        except h11.ProtocolError as error:
-            raise NoResponse(f"{method} {asked}: {error}") from error
+async def _connect(socket: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A socket's path may have 107 characters, a folder's may have more: go through an open descriptor."""
+    folder, name = os.path.split(socket)
+    opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{opened}/{name}")
+    finally:
+        os.close(opened)
 
 
 async def _exchange(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.view import StopPath, View
-from changeover.kit.http import client
+from changeover.kit.direct_http import DirectClient
 from changeover.kit.sockets import free_port
 from changeover.lab.client import Client
 from changeover.lab.demonstration import Demonstration, Happening, Kind, Server, Times
@@ -102,8 +102,7 @@ class Stage:
             while time.monotonic() < until and not self.first.exited:
                 await asyncio.sleep(min(_POLL, max(0.0, until - time.monotonic())))
             if sent.name == DRAIN:
-                async with client() as asking:
-                    await asking.post(f"http://{_HOST}:{self.admin}/healthcheck/fail")
+                await DirectClient().request("POST", f"http://{_HOST}:{self.admin}/healthcheck/fail")
             else:
                 self.first.send(sent.name, whole=sent.whole)
 

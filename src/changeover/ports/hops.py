@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, r
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import httpx
-
+    from changeover.kit.direct_http import DirectClient
     from changeover.model.chain import Chain, Tier
     from changeover.model.chainfile import ParsedChain
     from changeover.model.guard import RequestCounts
@@ -86,7 +85,7 @@ class Hop(RunningHop, Protocol):
 
     traits: ClassVar[HopTraits]
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: DirectClient) -> None:
         """`client` asks control addresses."""
 
     def launch(self, settings: Any, context: LaunchContext) -> LaunchSpec:

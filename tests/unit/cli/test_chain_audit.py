@@ -10,7 +10,7 @@ import pytest
 from changeover.audit.finding import Outcome
 from changeover.audit.rules import all_rules
 from changeover.cli.chain_audit import OF_STOPS, ChainAudit, audit_chain
-from changeover.cli.chains import wired
+from changeover.wiring import wire
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 ON_GOOGLE_CLOUD = EXAMPLES / "03-google-cloud"  # its VMs are audited by the doctor
@@ -56,8 +56,8 @@ def audited(folder: Path, *tiers: str) -> ChainAudit:
 
 def audited_file(chain: Path, state: Path) -> ChainAudit:
     async def work() -> ChainAudit:
-        async with wired(chain, state) as found:
-            return audit_chain(found, {tier.name: tier.first for tier in found.chain.tiers})
+        found = wire(chain, state)
+        return audit_chain(found, {tier.name: tier.first for tier in found.chain.tiers})
 
     return asyncio.run(work())
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 
 from changeover import wiring
@@ -22,7 +21,7 @@ tiers:
 
 def wired(folder: Path, template: str, more: str = "") -> wiring.Wired:
     (folder / "chain.yaml").write_text(CHAIN.replace("{TEMPLATE}", template) + more)
-    return wiring.wire(folder / "chain.yaml", folder / "state", httpx.AsyncClient())
+    return wiring.wire(folder / "chain.yaml", folder / "state")
 
 
 def test_the_example_application_gets_the_traffic_that_it_answers(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx
+from tests.unit.answered import Answered
 from tests.unit.hops.contexts import INNER, instance, launch_context, tier
 
 from changeover.hops import registry
@@ -48,11 +49,7 @@ def ask(
 ) -> Value:
     """What a hop makes of a control address that answers like that."""
 
-    async def asked() -> Value:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            return await question(hop(client))
-
-    return asyncio.run(asked())
+    return asyncio.run(question(hop(Answered(answer=answer))))
 
 
 def silence(request: httpx.Request) -> httpx.Response:

@@ -15,6 +15,7 @@ from tests.unit.hops.conforming import KINDS, ask, context, not_http, silence, s
 from tests.unit.hops.contexts import instance
 
 from changeover.hops import registry
+from changeover.kit.direct_http import DirectClient
 from changeover.ports import (
     BuffersToDisk,
     CountsRequests,
@@ -92,14 +93,14 @@ def test_only_a_hop_that_passes_requests_on_can_route_or_count_them(hop: type[Ho
 
 def test_what_it_may_buffer_on_disk_is_a_number_of_bytes(hop: type[Hop]) -> None:
     if issubclass(hop, BuffersToDisk):
-        assert hop(httpx.AsyncClient()).disk_bytes(smallest(hop)) >= 0
+        assert hop(DirectClient()).disk_bytes(smallest(hop)) >= 0
 
 
 # -- starting ------------------------------------------------------------------------------------------------------
 
 
 def test_what_it_starts_can_be_found_and_its_files_lie_in_the_folder_of_the_instance(hop: type[Hop]) -> None:
-    launch = hop(httpx.AsyncClient()).launch(smallest(hop), context(hop))
+    launch = hop(DirectClient()).launch(smallest(hop), context(hop))
     for command in filter(None, (launch.argv, launch.check)):
         assert shutil.which(command[0]), command
         assert all(isinstance(word, str) and "\0" not in word for word in command)
@@ -110,12 +111,12 @@ def test_what_it_starts_can_be_found_and_its_files_lie_in_the_folder_of_the_inst
 
 
 def test_the_same_template_at_the_same_place_starts_the_same(hop: type[Hop]) -> None:
-    first, second = (hop(httpx.AsyncClient()).launch(smallest(hop), context(hop)) for _ in range(2))
+    first, second = (hop(DirectClient()).launch(smallest(hop), context(hop)) for _ in range(2))
     assert first == second
 
 
 def test_it_starts_nothing_of_the_command_line(hop: type[Hop]) -> None:
-    launch = hop(httpx.AsyncClient()).launch(smallest(hop), context(hop))
+    launch = hop(DirectClient()).launch(smallest(hop), context(hop))
     assert not any("changeover.cli" in word for word in launch.argv)
 
 
@@ -123,14 +124,14 @@ def test_a_hop_that_passes_requests_on_is_not_started_without_a_tier_behind_it(h
     nothing = context(hop, behind=())
     if hop.traits.passes_on:
         with pytest.raises(ValueError, match="needs a tier behind it"):
-            hop(httpx.AsyncClient()).launch(smallest(hop), nothing)
+            hop(DirectClient()).launch(smallest(hop), nothing)
     else:
-        assert hop(httpx.AsyncClient()).launch(smallest(hop), nothing).argv
+        assert hop(DirectClient()).launch(smallest(hop), nothing).argv
 
 
 def test_software_that_is_there_is_found(hop: type[Hop]) -> None:
     if issubclass(hop, NeedsSoftware):
-        assert not list(hop(httpx.AsyncClient()).missing_software([]))
+        assert not list(hop(DirectClient()).missing_software([]))
 
 
 # -- asking --------------------------------------------------------------------------------------------------------

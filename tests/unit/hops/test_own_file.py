@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 from tests.unit.hops.contexts import launch_context, tier
 from tests.unit.hops.envoy import test_own_config as envoy_configs
@@ -12,6 +11,7 @@ from tests.unit.hops.haproxy import test_own_config as haproxy_configs
 
 from changeover.hops.envoy.hop import Envoy
 from changeover.hops.haproxy.hop import HaproxyHttp
+from changeover.kit.direct_http import DirectClient
 from changeover.model.chain import Chain, content_hash
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import LaunchSpec
@@ -70,7 +70,7 @@ def test_files_that_a_bootstrap_names_by_relative_paths_are_those_of_its_templat
     settings = envoy_configs.read(tmp_path, text)
     assert settings.config is not None
     assert dict(settings.config.files) == {"down.html": "<p>down"}
-    check(Envoy(httpx.AsyncClient()).launch(settings, launch_context()), tmp_path / "of the instance")
+    check(Envoy(DirectClient()).launch(settings, launch_context()), tmp_path / "of the instance")
 
 
 def test_other_files_stay_where_they_are(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import sys
 from signal import SIGTERM
 from typing import ClassVar
 
-import httpx
 from pydantic import Field
 
+from changeover.kit.direct_http import DirectClient
 from changeover.kit.http import TIMEOUT, not_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.config_model import ConfigModel
@@ -49,7 +49,7 @@ class Toy:
         passes_on=False,
     )
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: DirectClient) -> None:
         self._client = client
 
     def launch(self, settings: ToySettings, context: LaunchContext) -> LaunchSpec:

@@ -14,7 +14,7 @@ import pytest
 
 from changeover.kit import direct_http
 from changeover.kit.direct_http import DirectClient, DirectResponse, NoResponse
-from changeover.kit.http import ask, ask_socket, not_ok
+from changeover.kit.http import not_ok
 
 SMALL = ("hops.nginx.questions", "hops.kong.questions", "hops.envoy.questions", "hops.in_flight_endpoint", "ports")
 
@@ -58,7 +58,7 @@ def asked(
         async with serving(answer, seen, hold=hold) as port:
             if question is not None:
                 return await question(port)
-            return await ask(DirectClient(timeout), "GET", f"http://127.0.0.1:{port}/status?x=1")
+            return await DirectClient(timeout).request("GET", f"http://127.0.0.1:{port}/status?x=1")
 
     return asyncio.run(run())
 
@@ -94,7 +94,7 @@ def test_it_sends_headers_and_a_document() -> None:
 
     def put(port: int) -> Awaitable[DirectResponse]:
         url = f"http://127.0.0.1:{port}/"
-        return ask(DirectClient(), "PUT", url, headers={"Authorization": "Bearer x"}, json={"on": True})
+        return DirectClient().request("PUT", url, headers={"Authorization": "Bearer x"}, json={"on": True})
 
     asked(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: a\r\n\r\n", put, seen=seen)
     head, _, body = bytes(seen).partition(b"\r\n\r\n")
@@ -122,7 +122,7 @@ def test_a_server_that_hangs_is_waited_for_until_the_timeout() -> None:
 
 def test_a_refused_connection_says_so() -> None:
     with pytest.raises(NoResponse, match=r"^GET http://127\.0\.0\.1:9/: .*(refused|Connect call failed)"):
-        asyncio.run(ask(DirectClient(), "GET", "http://127.0.0.1:9/"))
+        asyncio.run(DirectClient().request("GET", "http://127.0.0.1:9/"))
     assert asyncio.run(not_ok(DirectClient(), "http://127.0.0.1:9/"))
 
 
@@ -145,14 +145,14 @@ def test_a_unix_socket_is_asked_through_its_folder(tmp_path: Path) -> None:
         opened = tmp_path / "link"
         opened.symlink_to(deep)
         async with await asyncio.start_unix_server(serve, str(opened / "a.sock")):
-            return (await ask_socket(DirectClient(), deep, "a.sock", "POST", "/ok")).text
+            return (await DirectClient().request("POST", "http://localhost/ok", socket=f"{deep}/a.sock")).text
 
     assert asyncio.run(run()).startswith("POST /ok HTTP/1.1\r\n")
 
 
 def test_a_unix_socket_that_is_not_there_is_no_response(tmp_path: Path) -> None:
     with pytest.raises(NoResponse, match=r"^GET / at .*/a\.sock: No such file"):
-        asyncio.run(ask_socket(DirectClient(), tmp_path, "a.sock", "GET", "/"))
+        asyncio.run(DirectClient().request("GET", "http://localhost/", socket=f"{tmp_path}/a.sock"))
 
 
 def test_what_hops_are_asked_needs_neither_pydantic_nor_httpx() -> None:

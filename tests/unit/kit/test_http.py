@@ -9,6 +9,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 import trustme
+from tests.unit.answered import Answered
 
 from changeover.kit.http import NoResponse, ask, client, not_ok, public_tls
 
@@ -34,11 +35,11 @@ def test_a_missing_response_names_the_request_and_the_cause() -> None:
 
 @pytest.mark.parametrize(("status", "ok"), [(200, True), (204, False), (503, False)])
 def test_only_200_is_ok(status: int, ok: bool) -> None:
-    assert (asyncio.run(not_ok(served(lambda _: httpx.Response(status)), URL)) == "") is ok
+    assert (asyncio.run(not_ok(Answered(answer=lambda _: httpx.Response(status)), URL)) == "") is ok
 
 
 def test_an_unreachable_server_is_not_ok() -> None:
-    assert asyncio.run(not_ok(served(unreachable), URL)) == f"GET {URL}: connection refused"
+    assert asyncio.run(not_ok(Answered(answer=unreachable), URL)) == f"GET {URL}: connection refused"
 
 
 def test_the_client_follows_no_redirect() -> None:

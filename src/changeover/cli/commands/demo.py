@@ -23,7 +23,6 @@ from rich.text import Text
 from changeover import wiring
 from changeover.cli import exits
 from changeover.cli.chain_traffic import traffic_of
-from changeover.cli.chains import wired
 from changeover.cli.commands.down import stop as stop_chain
 from changeover.cli.commands.up import start as start_chain
 from changeover.cli.frame import run
@@ -105,32 +104,32 @@ async def _demo(output: Output, source: Path, state: Path, options: TrafficOptio
     since = time.time()
     with _watching(output) as watch:
         on_progress = output.progress_since(since)
-        async with wired(source, state) as found:
-            found.check_software()
-            words, in_flight = _probe_words(found, options)
-            output.note(f"The chain of {source} starts. Its state, logs and ledger are in {state}.")
+        found = wiring.wire(source, state)
+        found.check_software()
+        words, in_flight = _probe_words(found, options)
+        output.note(f"The chain of {source} starts. Its state, logs and ledger are in {state}.")
+        with contextlib.closing(found.journal()) as journal:
+            up_already = journal.is_up()
+        if up_already:
+            raise fail(
+                f"a chain is already up in {state}",
+                next=f"Take it down first: `changeover down --state {state}`.",
+            )
+        watch("starting the chain")
+        await start_chain(found, source, on_progress)
+        try:
+            async with probing(state, words, in_flight, lambda line: watch(line)) as prober:
+                rolls = await _roll_all(found, on_progress, naive)
+                verdict = await prober.verdict()
             with contextlib.closing(found.journal()) as journal:
-                up_already = journal.is_up()
-            if up_already:
-                raise fail(
-                    f"a chain is already up in {state}",
-                    next=f"Take it down first: `changeover down --state {state}`.",
-                )
-            watch("starting the chain")
-            await start_chain(found, source, on_progress)
-            try:
-                async with probing(state, words, in_flight, lambda line: watch(line)) as prober:
-                    rolls = await _roll_all(found, on_progress, naive)
-                    verdict = await prober.verdict()
-                with contextlib.closing(found.journal()) as journal:
-                    rows = [row for row in journal.rollouts() if row.started >= since and row.from_template]
-                    page = rollouts_report(journal, rows, [Path(verdict["ledger"])])
-            finally:
-                watch("taking the chain down")
-                await stop_chain(found, on_progress)
-            with contextlib.closing(found.journal()) as journal:
-                for row in rows:
-                    await send_trace(journal, journal.release_of(row), output.note)
+                rows = [row for row in journal.rollouts() if row.started >= since and row.from_template]
+                page = rollouts_report(journal, rows, [Path(verdict["ledger"])])
+        finally:
+            watch("taking the chain down")
+            await stop_chain(found, on_progress)
+        with contextlib.closing(found.journal()) as journal:
+            for row in rows:
+                await send_trace(journal, journal.release_of(row), output.note)
     report = data(verdict, rolls, Path(verdict["ledger"]), since)
     path = state / ("report-naive.json" if naive else "report.json")
     write_whole(path, jsonlib.dumps(report, indent=1))

@@ -23,7 +23,6 @@ from changeover.doctor.facts import UploadLoad
 from changeover.doctor.permissions import custom_role, needed
 from changeover.joining import gcp
 from changeover.model.errors import fail
-from changeover.wiring import client
 
 USUAL = UploadLoad()
 
@@ -73,10 +72,9 @@ async def _examine(output: Output, file: Path | None, state: Path, load: UploadL
             next="`changeover validate` checks a chain on this machine, and `changeover audit` configurations.",
         )
     found: dict[str, list[Diagnosis]] = {}
-    async with client() as http:
-        checkup = gcp.checkup(parsed, http)
-        for tier in parsed.chain.tiers:
-            found[tier.name] = examined(await checkup.facts(tier, load))
+    checkup = gcp.checkup(parsed)
+    for tier in parsed.chain.tiers:
+        found[tier.name] = examined(await checkup.facts(tier, load))
     every = [one for tier in found.values() for one in tier]
     counts = Counter(one.severity for one in every)
     data = {

@@ -21,7 +21,7 @@ from changeover import chain_files, wiring
 from changeover.agent import unit
 from changeover.audit.assumptions import Assumptions
 from changeover.cli import exits, systemd_units
-from changeover.cli.chains import as_it_runs, chain_file, wired
+from changeover.cli.chains import as_it_runs, chain_file
 from changeover.cli.commands.agent import read_settings
 from changeover.cli.frame import run, run_synchronous
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
@@ -38,6 +38,7 @@ from changeover.model.platform import PlatformSettings
 from changeover.model.stop import TemplateSettings
 from changeover.ports import Serving
 from changeover.rollout.members.phases import Phase
+from changeover.wiring import wire
 
 
 def render(
@@ -235,21 +236,21 @@ def _platform(place: Mapping[str, str | None]) -> PlatformSettings:
 async def _render_files(output: Output, kind: str, file: Path | None, state: Path, folder: Path | None) -> int:
     data: dict[str, Any] = {}
     text: list[str] = []
-    async with wired(chain_file(file, state), state) as found:
-        certificates = found.state / "tls" if folder is None else found.this_machine().certificates(folder.resolve())
-        for tier in (tier for tier in found.chain.tiers if tier.kind == kind):
-            for template in tier.templates:
-                home = (folder or found.state / "instances").resolve() / tier.name / template
-                launch = found.rendered(tier, template, home, certificates)
-                changes = found.changes({tier.name: template}).get(tier.name, ())
-                data.setdefault(tier.name, {})[template] = {"changes": list(changes), "files": dict(launch.files)}
-                text += [f"# template {template} of tier {tier.name}", *(f"# Added: {one}" for one in changes)]
-                if folder is None:
-                    text += [f"\n# configuration file {path}:\n{body}" for path, body in launch.files.items()]
-                else:
-                    for path, body in launch.files.items():
-                        write_whole(home / path, body)
-                    text.append(f"cd {home} && {' '.join(launch.check)}")
+    found = wire(chain_file(file, state), state)
+    certificates = found.state / "tls" if folder is None else found.this_machine().certificates(folder.resolve())
+    for tier in (tier for tier in found.chain.tiers if tier.kind == kind):
+        for template in tier.templates:
+            home = (folder or found.state / "instances").resolve() / tier.name / template
+            launch = found.rendered(tier, template, home, certificates)
+            changes = found.changes({tier.name: template}).get(tier.name, ())
+            data.setdefault(tier.name, {})[template] = {"changes": list(changes), "files": dict(launch.files)}
+            text += [f"# template {template} of tier {tier.name}", *(f"# Added: {one}" for one in changes)]
+            if folder is None:
+                text += [f"\n# configuration file {path}:\n{body}" for path, body in launch.files.items()]
+            else:
+                for path, body in launch.files.items():
+                    write_whole(home / path, body)
+                text.append(f"cd {home} && {' '.join(launch.check)}")
     if not data:
         raise fail(f"the chain has no tier of kind {kind}")
     output.result(data, Text("\n".join(text)))

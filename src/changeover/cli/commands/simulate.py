@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from changeover.cli import exits
-from changeover.cli.chains import chain_file, wired
+from changeover.cli.chains import chain_file
 from changeover.cli.frame import run
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.options.distributions import RATE, SIZE, TIME
@@ -33,6 +33,7 @@ from changeover.rollout.simulation.distributions import Distribution, TrafficMod
 from changeover.rollout.simulation.model import SimulatedTier, SimulationResult
 from changeover.rollout.simulation.simulate import Simulation
 from changeover.rollout.tier.settings import RolloutSettings
+from changeover.wiring import wire
 
 USUAL = SimulatedTier()
 PROGRESS_AFTER = 2.0
@@ -144,12 +145,12 @@ def simulate(
     )
 
     async def work(output: Output) -> int:
-        async with wired(chain_file(file, state), state) as found:
-            runtime = found.runtime
-            fleets = [
-                rules(change.of(one), runtime.routers[one.name], runtime.guards_of(one.name))
-                for one in _asked(found.chain, tier)
-            ]
+        found = wire(chain_file(file, state), state)
+        runtime = found.runtime
+        fleets = [
+            rules(change.of(one), runtime.routers[one.name], runtime.guards_of(one.name))
+            for one in _asked(found.chain, tier)
+        ]
         done = [SimulatedRollouts(fleet, await _rollouts(output, fleet, simulated, seed, runs)) for fleet in fleets]
         output.result(data(done, simulated, seed), picture(done, simulated, seed))
         return exits.DONE if all(one.clean for one in done) else exits.ROLLED_BACK

@@ -11,7 +11,7 @@ from changeover import chain_files, wiring
 from changeover.cli import exits
 from changeover.cli.chain_audit import NOTHING_STARTED, ChainAudit, audit_chain
 from changeover.cli.chain_changes import check_is_that_chain, not_applied
-from changeover.cli.chains import as_it_runs, chain_file, note_changes, refuse_orphans, wired
+from changeover.cli.chains import as_it_runs, chain_file, note_changes, refuse_orphans
 from changeover.cli.frame import run
 from changeover.cli.keeper_process import ensure_keeper, start_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
@@ -29,6 +29,7 @@ from changeover.engine.release.release import in_words
 from changeover.engine.runtime import ProgressListener
 from changeover.model.errors import ChangeoverError, fail
 from changeover.ports import Adopts
+from changeover.wiring import wire
 
 REVIVAL = 60.0
 """Seconds that `up` waits for what died, or the longest progress deadline: all instances may have to start at once."""
@@ -59,39 +60,39 @@ async def _up(output: Output, file: Path | None, state: Path) -> int:
     source = chain_file(file, state)
     if not (state / chain_files.COPY).exists():
         refuse_orphans(state)
-    async with wired(source, state) as found:
-        if isinstance(found.platform, Adopts):
-            return await _adopt(output, source, state)
-        first = {tier.name: tier.first for tier in found.chain.tiers}
-        note_changes(output, found, first)
-        found.check_software()
-        audited = audit_chain(found, first)
-        audited.note(output)
-        await start(found, source, output.progress_since(time.time()))
-        with contextlib.closing(found.journal()) as journal:
-            await _until_whole(output, found, journal, fresh=True)
-            return await _show(output, found, journal, audited)
+    found = wire(source, state)
+    if isinstance(found.platform, Adopts):
+        return await _adopt(output, source, state)
+    first = {tier.name: tier.first for tier in found.chain.tiers}
+    note_changes(output, found, first)
+    found.check_software()
+    audited = audit_chain(found, first)
+    audited.note(output)
+    await start(found, source, output.progress_since(time.time()))
+    with contextlib.closing(found.journal()) as journal:
+        await _until_whole(output, found, journal, fresh=True)
+        return await _show(output, found, journal, audited)
 
 
 async def _adopt(output: Output, source: Path, state: Path) -> int:
     """Adopt a chain, or adopt it again; prints what there is. Raises ChangeoverError."""
-    async with wired(source, state) as found:
-        found.check_software()
-        with contextlib.closing(found.journal()) as journal, lease(journal, "up", time.time()):
-            if (unfinished := journal.unfinished_release()) is not None:
-                raise fail(
-                    f"a rollout ({in_words(unfinished.to_templates)}) is not finished",
-                    state="Nothing was changed.",
-                    next="Finish it with `changeover resume`, or take it back with `changeover abort`.",
-                )
-            read = await check_preconditions(output, found, [tier.name for tier in found.chain.tiers])
-            await adopt(found.runtime, journal, read)
-            found.keep_copy(journal, {}, fresh=True)
-            journal.set_chain_file(source.resolve())
-    async with wired(state / chain_files.COPY, state) as found:  # with the sizes that the groups have
-        with contextlib.closing(found.journal()) as journal:
-            output.note(f"Adopted {sum(tier.size for tier in found.chain.tiers)} instances. Nothing was changed.")
-            return await _show(output, found, journal)
+    found = wire(source, state)
+    found.check_software()
+    with contextlib.closing(found.journal()) as journal, lease(journal, "up", time.time()):
+        if (unfinished := journal.unfinished_release()) is not None:
+            raise fail(
+                f"a rollout ({in_words(unfinished.to_templates)}) is not finished",
+                state="Nothing was changed.",
+                next="Finish it with `changeover resume`, or take it back with `changeover abort`.",
+            )
+        read = await check_preconditions(output, found, [tier.name for tier in found.chain.tiers])
+        await adopt(found.runtime, journal, read)
+        found.keep_copy(journal, {}, fresh=True)
+        journal.set_chain_file(source.resolve())
+    found = wire(state / chain_files.COPY, state)  # with the sizes that the groups have
+    with contextlib.closing(found.journal()) as journal:
+        output.note(f"Adopted {sum(tier.size for tier in found.chain.tiers)} instances. Nothing was changed.")
+        return await _show(output, found, journal)
 
 
 async def _show(output: Output, found: wiring.Wired, journal: Journal, audited: ChainAudit = NOTHING_STARTED) -> int:

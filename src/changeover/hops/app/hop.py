@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from signal import SIGTERM
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from changeover.hops.app.settings import AppSettings
 from changeover.hops.in_flight_endpoint import PATH, in_flight
 from changeover.kit.command import is_program
-from changeover.kit.http import TIMEOUT, at_socket, cannot_connect, not_ok
+from changeover.kit.direct_http import DirectClient
+from changeover.kit.http import TIMEOUT, cannot_connect, not_ok
 from changeover.model.extras import missing_package
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.model.process_settings import fill
 from changeover.model.software import Missing
 from changeover.ports import LaunchContext
-
-if TYPE_CHECKING:
-    import httpx
 
 SOCKET = "app.sock"
 """In the folder of the instance."""
@@ -50,7 +47,7 @@ class App:
         passes_on=False,
     )
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: DirectClient) -> None:
         self._client = client
         self._templates: Mapping[str, AppSettings] = {}
 
@@ -106,14 +103,15 @@ class App:
         if asked.tcp:
             return await cannot_connect(address.host, address.port, timeout, socket=instance.socket)
         path = asked.path or self.traits.ready_path
-        question = partial(
-            not_ok, timeout=timeout, headers=asked.request_headers, statuses=asked.status, body=asked.body
+        return await not_ok(
+            self._client,
+            f"http://{'localhost' if instance.socket else address}{path}",
+            timeout,
+            headers=asked.request_headers,
+            statuses=asked.status,
+            body=asked.body,
+            socket=instance.socket,
         )
-        if not instance.socket:
-            return await question(self._client, f"http://{address}{path}")
-        async with at_socket(instance.socket) as client:
-            why = await question(client, f"http://localhost{path}")
-        return why and f"at {instance.socket}: {why}"
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:
         """The file is all it needs: it closes each connection with its next answer while the file is there."""

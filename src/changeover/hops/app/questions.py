@@ -8,13 +8,13 @@ from changeover.hops import in_flight_endpoint
 from changeover.hops.questions import Questions
 
 if TYPE_CHECKING:
-    from changeover.kit.http import Client
+    from changeover.kit.direct_http import DirectClient
     from changeover.model.instance import InFlight, Instance
 
 READY_PATH = "/readyz"
 
 
-async def in_flight(client: Client, instance: Instance, path: str) -> InFlight | None:
+async def in_flight(client: DirectClient, instance: Instance, path: str) -> InFlight | None:
     return await in_flight_endpoint.in_flight(client, instance, path) if path else None
 
 

@@ -8,24 +8,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from changeover.kit.http import ask, ask_socket
 from changeover.model.instance import Instance
 
 if TYPE_CHECKING:
-    import httpx
-
-    from changeover.kit.direct_http import DirectResponse
-    from changeover.kit.http import Client
+    from changeover.kit.direct_http import DirectClient, DirectResponse
 
 SOCKET = "admin.sock"
 
 
-async def ask_admin(client: Client, method: str, instance: Instance, path: str) -> httpx.Response | DirectResponse:
+async def ask_admin(client: DirectClient, method: str, instance: Instance, path: str) -> DirectResponse:
     """The response, with any status. Raises NoResponse."""
     if instance.control.host.startswith("/"):  # an Envoy beside an agent
-        socket = Path(instance.control.host)
-        return await ask_socket(client, socket.parent, socket.name, method, path)
+        return await client.request(method, f"http://localhost{path}", socket=instance.control.host)
     if instance.directory and (Path(instance.directory) / SOCKET).exists():
-        return await ask_socket(client, Path(instance.directory), SOCKET, method, path)
+        return await client.request(method, f"http://localhost{path}", socket=f"{instance.directory}/{SOCKET}")
     # An Envoy that an earlier version started has its admin interface at the control address.
-    return await ask(client, method, f"http://{instance.control}{path}")
+    return await client.request(method, f"http://{instance.control}{path}")

@@ -8,22 +8,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from changeover.hops.envoy.router import EnvoyRouter
+from changeover.kit.direct_http import DirectClient
 from changeover.model.instance import Instance
 from changeover.ports import Broken, MemberAgents, Nodes, Unknown
-
-if TYPE_CHECKING:
-    import httpx
 
 
 class EnvoyBehindAgents(EnvoyRouter):
     """Membership of one cluster over all nodes of the tier in front, by their agents."""
 
-    def __init__(
-        self, client: httpx.AsyncClient, agents: MemberAgents, cluster: str, membership: str, nodes: Nodes
-    ) -> None:
+    def __init__(self, client: DirectClient, agents: MemberAgents, cluster: str, membership: str, nodes: Nodes) -> None:
         super().__init__(client, cluster, membership, nodes)
         self._agents = agents
 

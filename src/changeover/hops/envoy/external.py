@@ -14,20 +14,18 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from changeover.hops.envoy.admin import ask_admin
 from changeover.hops.envoy.external_settings import ExternalEnvoy
 from changeover.hops.envoy.router import EnvoyRouter, kept
 from changeover.hops.envoy.stats import request_counts
+from changeover.kit.direct_http import DirectClient
 from changeover.kit.http import NoResponse
 from changeover.model.affinity import AffinityRule
 from changeover.model.chain import Tier
 from changeover.model.instance import Address, Instance
 from changeover.ports import Broken, Restored, Unknown
-
-if TYPE_CHECKING:
-    import httpx
 
 _HASHES = ("RING_HASH", "MAGLEV")
 
@@ -35,7 +33,7 @@ _HASHES = ("RING_HASH", "MAGLEV")
 class ExternalEnvoyRouter(EnvoyRouter):
     """Membership of one cluster over all nodes."""
 
-    def __init__(self, client: httpx.AsyncClient, tier: Tier, settings: ExternalEnvoy, membership: str) -> None:
+    def __init__(self, client: DirectClient, tier: Tier, settings: ExternalEnvoy, membership: str) -> None:
         self._tier = tier
         nodes = tuple(_node(tier.name, text) for text in settings.admin)
         super().__init__(

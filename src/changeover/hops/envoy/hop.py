@@ -20,6 +20,7 @@ from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
 from changeover.hops.envoy.stats import request_counts
 from changeover.hops.own_file import with_text
+from changeover.kit.direct_http import DirectClient
 from changeover.kit.http import TIMEOUT, not_ok
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
@@ -32,8 +33,6 @@ from changeover.model.software import Missing
 from changeover.ports import LaunchContext, MemberAgents, Nodes, Serving
 
 if TYPE_CHECKING:
-    import httpx
-
     from changeover.model.chainfile import ParsedChain
 
 
@@ -58,7 +57,7 @@ class Envoy:
         external_router=ExternalEnvoy,
     )
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: DirectClient) -> None:
         self._client = client
 
     def missing_software(self, templates: Collection[Any]) -> Iterator[Missing]:

@@ -17,10 +17,7 @@ from changeover.ports import Unknown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
-
-    from changeover.kit.direct_http import DirectResponse
-    from changeover.kit.http import Client
+    from changeover.kit.direct_http import DirectClient, DirectResponse
 
 READY_PATH = "/ready"
 INGRESS = "ingress"
@@ -29,12 +26,12 @@ CONTROL = "control"
 """That of the listener for readiness."""
 
 
-async def lame_duck(client: Client, instance: Instance, on: bool) -> None:
+async def lame_duck(client: DirectClient, instance: Instance, on: bool) -> None:
     """Not ready any more. Every response carries `Connection: close`, which empties the pools in front."""
     await _admin(client, "POST", instance, "/healthcheck/fail" if on else "/healthcheck/ok")
 
 
-async def in_flight(client: Client, instance: Instance, prefix: str = INGRESS) -> InFlight:
+async def in_flight(client: DirectClient, instance: Instance, prefix: str = INGRESS) -> InFlight:
     """Downstream requests and connections of the listener with that `stat_prefix`."""
     name = f"http.{prefix}.downstream"
     text = await _admin(client, "GET", instance, rf"/stats?filter=^{re.escape(name)}_(rq|cx)_active$")
@@ -45,7 +42,7 @@ async def in_flight(client: Client, instance: Instance, prefix: str = INGRESS) -
         raise Unknown(f"{instance.name}: no such statistics: {text[:80]!r}") from error
 
 
-async def all_in_flight(client: Client, instance: Instance) -> InFlight:
+async def all_in_flight(client: DirectClient, instance: Instance) -> InFlight:
     """Downstream requests of every listener but those of Envoy and changeover; connections from the kernel."""
     text = await _admin(client, "GET", instance, r"/stats?filter=^http\..*\.downstream_rq_active$")
     try:
@@ -58,7 +55,7 @@ async def all_in_flight(client: Client, instance: Instance) -> InFlight:
     return InFlight(sum(found.values()) if found else None, connections)
 
 
-async def _admin(client: Client, method: str, instance: Instance, path: str) -> str:
+async def _admin(client: DirectClient, method: str, instance: Instance, path: str) -> str:
     try:
         answer = await ask_admin(client, method, instance, path)
     except NoResponse as error:
@@ -68,7 +65,7 @@ async def _admin(client: Client, method: str, instance: Instance, path: str) -> 
     return answer.text
 
 
-async def hosts(client: Client, instance: Instance, cluster: str) -> dict[str, tuple[bool, int]]:
+async def hosts(client: DirectClient, instance: Instance, cluster: str) -> dict[str, tuple[bool, int]]:
     """The members that it sends requests of a cluster to: name -> whether it does, and the weight. Raises Unknown."""
     text = await _admin(client, "GET", instance, "/clusters?format=json")
     try:
@@ -78,8 +75,8 @@ async def hosts(client: Client, instance: Instance, cluster: str) -> dict[str, t
 
 
 async def _ask(
-    client: Client, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
-) -> httpx.Response | DirectResponse:
+    client: DirectClient, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
+) -> DirectResponse:
     """Without the headers: the admin interface reads none, and a socket is asked without."""
     return await ask_admin(client, method, instance, path)
 

@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from changeover.hops.envoy.admin import ask_admin
 from changeover.hops.envoy.member_list import EnvoyEndpoint, endpoints, hosts_of, members
 from changeover.hops.envoy.own_config import CHECKED
 from changeover.hops.envoy.stats import broken_counts
+from changeover.kit.direct_http import DirectClient
 from changeover.kit.files import write_whole
 from changeover.kit.http import NoResponse
 from changeover.model.instance import Instance
 from changeover.ports import Broken, Membership, Nodes, Unknown
-
-if TYPE_CHECKING:
-    import httpx
 
 _Hosts = Mapping[str, tuple[bool, int]]
 """Instance name -> whether that node sends it requests, and with which weight."""
@@ -34,7 +32,7 @@ class EnvoyRouter:
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        client: DirectClient,
         cluster: str,
         membership: str,
         nodes: Nodes,

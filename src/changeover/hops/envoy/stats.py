@@ -10,21 +10,17 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from changeover.hops.envoy.admin import ask_admin
+from changeover.kit.direct_http import DirectClient
 from changeover.kit.http import NoResponse
 from changeover.model.guard import RequestCounts
 from changeover.model.instance import Instance
 from changeover.ports import Broken, Nodes, Unknown
 
-if TYPE_CHECKING:
-    import httpx
 
-
-async def request_counts(
-    client: httpx.AsyncClient, cluster: str, nodes: Nodes
-) -> Mapping[str, Mapping[str, RequestCounts]]:
+async def request_counts(client: DirectClient, cluster: str, nodes: Nodes) -> Mapping[str, Mapping[str, RequestCounts]]:
     """Node -> instance -> counts, from every node that carries traffic. Raises Unknown when one does not answer."""
     asked = nodes()
     if not asked:
@@ -36,7 +32,7 @@ async def request_counts(
     return {node.name: counts for node, counts in zip(asked, answers, strict=True) if not isinstance(counts, Unknown)}
 
 
-async def _ask(client: httpx.AsyncClient, cluster: str, node: Instance) -> Mapping[str, RequestCounts] | Unknown:
+async def _ask(client: DirectClient, cluster: str, node: Instance) -> Mapping[str, RequestCounts] | Unknown:
     """Its counts, or why not: raised here, the error would leave the other requests running."""
     try:
         answer = await ask_admin(client, "GET", node, "/clusters?format=json")
@@ -48,7 +44,7 @@ async def _ask(client: httpx.AsyncClient, cluster: str, node: Instance) -> Mappi
 
 
 async def broken_counts(
-    client: httpx.AsyncClient, cluster: str, nodes: Nodes, names: frozenset[str]
+    client: DirectClient, cluster: str, nodes: Nodes, names: frozenset[str]
 ) -> Mapping[str, Mapping[str, Broken]]:
     """Instance -> node -> what broke in the whole cluster, from every node. Raises Unknown when one does not answer.
 
@@ -74,9 +70,7 @@ _BROKE = ("upstream_cx_destroy_remote_with_active_rq", "upstream_rq_pending_fail
 _REPEATED = "upstream_rq_retry"
 
 
-async def _ask_broken(
-    client: httpx.AsyncClient, cluster: str, node: Instance
-) -> tuple[int, Mapping[str, int]] | Unknown:
+async def _ask_broken(client: DirectClient, cluster: str, node: Instance) -> tuple[int, Mapping[str, int]] | Unknown:
     """Requests that broke and were not repeated, and those under way on each instance."""
     names = [f"cluster.{cluster}.{counter}" for counter in (*_BROKE, _REPEATED)]
     try:

@@ -21,6 +21,7 @@ from changeover.hops.haproxy.own_text import filled, named_files
 from changeover.hops.haproxy.settings import HaproxyCertificate, HaproxyHttpSettings, HaproxyTcpSettings
 from changeover.hops.own_file import with_text
 from changeover.kit import descriptors
+from changeover.kit.direct_http import DirectClient
 from changeover.kit.http import TIMEOUT, not_ok
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError, fail
@@ -31,8 +32,6 @@ from changeover.model.software import Missing
 from changeover.ports import LaunchContext, Serving
 
 if TYPE_CHECKING:
-    import httpx
-
     from changeover.model.chainfile import ParsedChain
 
 _Settings = TypeVar("_Settings", HaproxyHttpSettings, HaproxyTcpSettings)
@@ -42,7 +41,7 @@ STOP_SIGNAL = SIGUSR1
 
 
 class _Haproxy:
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: DirectClient) -> None:
         self._client = client
         self._certificates = Certificates()
 

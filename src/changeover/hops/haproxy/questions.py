@@ -19,7 +19,6 @@ from changeover.ports import Unknown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from changeover.kit.http import Client
 
 SOCKET = "haproxy.sock"
 """Its stats socket, in the folder of the instance: admin rights without a password, so no port."""
@@ -68,7 +67,7 @@ _NO_BACKEND = f"has no backend {READY} with a server up"
 
 
 async def _answers(
-    client: Client, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
+    client: DirectClient, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
 ) -> DirectResponse:
     """200, as the control address of other software, of one that passes bytes: it needs nothing for its lame duck."""
     await _ask(client, instance, "show info")
@@ -76,7 +75,7 @@ async def _answers(
 
 
 async def _can_drain(
-    client: Client, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
+    client: DirectClient, method: str, instance: Instance, path: str, headers: Mapping[str, str] | None = None
 ) -> DirectResponse:
     """The same of one that reads requests, where its lame duck can be switched."""
     servers = await _ask(client, instance, f"show servers state {READY}")
@@ -85,23 +84,22 @@ async def _can_drain(
     return DirectResponse(503, {}, _NO_BACKEND.encode())
 
 
-async def _ask(client: Client, instance: Instance, command: str) -> str:
-    timeout = client.timeout if isinstance(client, DirectClient) else TIMEOUT
+async def _ask(client: DirectClient, instance: Instance, command: str) -> str:
     try:
-        return await api(instance, timeout).ask(command)
+        return await api(instance, client.timeout).ask(command)
     except Unknown as error:
         raise NoResponse(str(error)) from error
 
 
-async def _lame_duck(_client: Client, instance: Instance, on: bool) -> None:
+async def _lame_duck(_client: DirectClient, instance: Instance, on: bool) -> None:
     await lame_duck(instance, on)
 
 
-async def _in_flight(_client: Client, instance: Instance, _counts_at: str) -> InFlight:
+async def _in_flight(_client: DirectClient, instance: Instance, _counts_at: str) -> InFlight:
     return await in_flight(instance)
 
 
-async def _tcp_in_flight(_client: Client, instance: Instance, _counts_at: str) -> InFlight:
+async def _tcp_in_flight(_client: DirectClient, instance: Instance, _counts_at: str) -> InFlight:
     return tcp_in_flight(instance)
 
 

@@ -37,6 +37,7 @@ from changeover.hops.kong.router import KongRouter
 from changeover.hops.kong.settings import KongSettings
 from changeover.hops.kong.target_lists import FileTargets, KongNode
 from changeover.hops.kong.timing import KongTiming
+from changeover.kit.direct_http import DirectClient
 from changeover.kit.http import TIMEOUT, not_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.chain import Tier
@@ -47,8 +48,6 @@ from changeover.model.software import Missing
 from changeover.ports import LaunchContext, Nodes, Serving, Unknown
 
 if TYPE_CHECKING:
-    import httpx
-
     from changeover.kit.direct_http import DirectResponse
     from changeover.model.chainfile import ParsedChain
 
@@ -75,7 +74,7 @@ class Kong:
         external_router=ExternalKong,
     )
 
-    def __init__(self, client: httpx.AsyncClient, timing: KongTiming = TIMING) -> None:
+    def __init__(self, client: DirectClient, timing: KongTiming = TIMING) -> None:
         self._client = client
         self._timing = timing
         self._accesses: dict[str, AdminAccess] = {}
@@ -200,7 +199,7 @@ class Kong:
         if process.returncode:
             raise Unknown(f"{instance.name}: kong reload: {output.decode(errors='replace').strip()[-200:]}")
 
-    async def _readiness(self, method: str, instance: Instance, body: Any = None) -> httpx.Response | DirectResponse:
+    async def _readiness(self, method: str, instance: Instance, body: Any = None) -> DirectResponse:
         headers = self._access(instance).headers()
         return await questions.status(self._client, method, instance, questions.READY_PATH, headers, body)
 

@@ -6,21 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from changeover.hops.questions import Questions
-from changeover.kit.http import NoResponse, ask
+from changeover.kit.http import NoResponse
 from changeover.kit.sockets import open_connections
 from changeover.model.instance import InFlight, Instance
 from changeover.ports import Unknown
 
 if TYPE_CHECKING:
-    import httpx
-
-    from changeover.kit.direct_http import DirectResponse
-    from changeover.kit.http import Client
+    from changeover.kit.direct_http import DirectClient, DirectResponse
 
 READY_PATH = "/status/ready"
 
 
-async def in_flight(client: Client, instance: Instance, headers: Mapping[str, str] | None = None) -> InFlight:
+async def in_flight(client: DirectClient, instance: Instance, headers: Mapping[str, str] | None = None) -> InFlight:
     """Requests from the status listener, less the one that asks; connections from the kernel.
 
     Each worker holds a connection to the one that spreads events among them, which is counted too.
@@ -37,21 +34,21 @@ async def in_flight(client: Client, instance: Instance, headers: Mapping[str, st
 
 
 async def status(
-    client: Client,
+    client: DirectClient,
     method: str,
     instance: Instance,
     path: str,
     headers: Mapping[str, str] | None = None,
     body: Any = None,
-) -> httpx.Response | DirectResponse:
+) -> DirectResponse:
     """The response of the status listener, with any status. Raises Unknown."""
     try:
-        return await ask(client, method, f"http://{instance.control}{path}", headers=headers, json=body)
+        return await client.request(method, f"http://{instance.control}{path}", headers=headers, json=body)
     except NoResponse as error:
         raise Unknown(str(error)) from error
 
 
-async def _in_flight(client: Client, instance: Instance, _path: str) -> InFlight:
+async def _in_flight(client: DirectClient, instance: Instance, _path: str) -> InFlight:
     return await in_flight(client, instance)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from signal import SIGQUIT
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from changeover.hops.certificate_files import CertificateFiles
 from changeover.hops.nginx import binary, certificate, own_config, questions
@@ -19,6 +19,7 @@ from changeover.hops.nginx.own_tree import OwnTree
 from changeover.hops.nginx.questions import READY_PATH
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
 from changeover.kit import descriptors
+from changeover.kit.direct_http import DirectClient
 from changeover.kit.http import TIMEOUT, not_ok
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
@@ -26,9 +27,6 @@ from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.model.software import Missing
 from changeover.ports import CannotStart, LaunchContext
-
-if TYPE_CHECKING:
-    import httpx
 
 _Settings = TypeVar("_Settings", HttpSettings, StreamSettings)
 # QUIT finishes what is in flight; TERM, which most init scripts send, cuts it.
@@ -39,7 +37,7 @@ class _Nginx:
     block: ClassVar[str]
     """The block that a configuration of this kind must have."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: DirectClient) -> None:
         self._client = client
         self._templates: Mapping[str, Any] = {}
         self._renewed = CertificateFiles()

@@ -6,23 +6,23 @@ import re
 from typing import TYPE_CHECKING
 
 from changeover.hops.questions import Questions
-from changeover.kit.http import NoResponse, ask
+from changeover.kit.http import NoResponse
 from changeover.kit.sockets import open_connections
 from changeover.model.instance import InFlight, Instance
 from changeover.ports import Unknown
 
 if TYPE_CHECKING:
-    from changeover.kit.http import Client
+    from changeover.kit.direct_http import DirectClient
 
 READY_PATH = "/readyz"
 STATUS_PATH = "/status"
 _COUNTS = re.compile(r"Reading: (\d+) Writing: (\d+)")
 
 
-async def in_flight(client: Client, instance: Instance, path: str = STATUS_PATH) -> InFlight:
+async def in_flight(client: DirectClient, instance: Instance, path: str = STATUS_PATH) -> InFlight:
     """Requests from stub_status, less the one that asks; connections from the kernel."""
     try:
-        answer = await ask(client, "GET", f"http://{instance.control}{path}")
+        answer = await client.request("GET", f"http://{instance.control}{path}")
     except NoResponse as error:
         raise Unknown(str(error)) from error
     counts = _COUNTS.search(answer.text)
@@ -39,7 +39,7 @@ def stream_in_flight(instance: Instance) -> InFlight:
     return InFlight(None, open_connections(instance.address.port, instance.address.host))
 
 
-async def _stream_in_flight(_client: Client, instance: Instance, _path: str) -> InFlight:
+async def _stream_in_flight(_client: DirectClient, instance: Instance, _path: str) -> InFlight:
     return stream_in_flight(instance)
 
 

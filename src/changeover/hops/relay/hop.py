@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from signal import SIGTERM
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from changeover.hops.in_flight_endpoint import in_flight
 from changeover.hops.relay.settings import MIB, RelaySettings
+from changeover.kit.direct_http import DirectClient
 from changeover.kit.http import TIMEOUT, not_ok
 from changeover.model.hop_traits import HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext
-
-if TYPE_CHECKING:
-    import httpx
 
 
 class Relay:
@@ -32,7 +30,7 @@ class Relay:
         trusts_peers=True,
     )
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: DirectClient) -> None:
         self._client = client
 
     def connection_life(self, settings: RelaySettings) -> float:

@@ -13,10 +13,12 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import ValidationError
+from tests.unit.answered import Answered
 from tests.unit.hops.contexts import instance, launch_context
 
 from changeover.hops.app.hop import App
 from changeover.hops.app.settings import PLACEHOLDERS, AppSettings
+from changeover.kit.direct_http import DirectClient
 from changeover.model.chain import content_hash
 from changeover.model.config_model import STORED
 from changeover.model.health import Health
@@ -28,14 +30,14 @@ CONTEXT = launch_context(instance=instance("runtime-v2-3", 21000, 21000), behind
 
 
 def launch(**settings: Any) -> LaunchSpec:
-    nobody = httpx.AsyncClient(transport=httpx.MockTransport(silent))
+    nobody = Answered(answer=silent)
     return App(nobody).launch(AppSettings.model_validate(settings), CONTEXT)
 
 
 def ask(what: Callable[[App], Any], answer: Callable[[httpx.Request], httpx.Response]) -> Any:
     async def asked() -> Any:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            return await what(App(client))
+        client = Answered(answer=answer)
+        return await what(App(client))
 
     return asyncio.run(asked())
 
@@ -106,14 +108,14 @@ def test_an_unknown_placeholder_is_refused_with_the_known_ones_and_without_its_t
 
 
 def test_a_template_that_an_earlier_version_accepted_keeps_its_braces() -> None:
-    nobody = httpx.AsyncClient(transport=httpx.MockTransport(silent))
+    nobody = Answered(answer=silent)
     stored = AppSettings.model_validate({"command": ["awk", "{print}"]}, context=STORED)
     assert App(nobody).launch(stored, CONTEXT).argv == ("awk", "{print}")
 
 
 def test_it_runs_in_the_folder_of_the_chain_file_or_below_it(tmp_path: Path) -> None:
     context = replace(CONTEXT, folder=str(tmp_path))
-    app = App(httpx.AsyncClient(transport=httpx.MockTransport(silent)))
+    app = App(Answered(answer=silent))
     for given, cwd in ({}, tmp_path), ({"cwd": "app"}, tmp_path / "app"), ({"cwd": "/srv"}, Path("/srv")):
         settings = AppSettings.model_validate({"command": ["x", "{folder}/y"], **given})
         assert app.launch(settings, context).cwd == str(cwd)
@@ -291,7 +293,7 @@ def test_no_answer_is_unknown_and_never_empty() -> None:
 
 
 def test_files_that_a_template_names_must_exist(tmp_path: Path) -> None:
-    app = App(httpx.AsyncClient(transport=httpx.MockTransport(silent)))
+    app = App(Answered(answer=silent))
     given = {"cwd": "code", "command": ["./serve"], "env_file": "app.env", "secrets": {"KEY": {"file": "key"}}}
     settings = AppSettings.model_validate(given)
     missing = list(app.missing_files(settings, tmp_path))
@@ -331,17 +333,16 @@ def test_readiness_at_a_unix_socket_is_asked_there(tmp_path: Path) -> None:
         writer.close()
 
     async def answers() -> list[str]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(silent)) as client:
-            app = App(client)
-            before = [await app.not_ready(one, 2.0) for one in (asked, replace(asked, readiness=Readiness(tcp=True)))]
-            async with await asyncio.start_unix_server(serve, path):
-                right = await app.not_ready(asked, 2.0)
-                tcp = await app.not_ready(replace(asked, readiness=Readiness(tcp=True)), 2.0)
-                wrong = await app.not_ready(replace(asked, readiness=Readiness("/other", body="yes")), 2.0)
-            return [*before, right, tcp, wrong]
+        app = App(DirectClient())
+        before = [await app.not_ready(one, 2.0) for one in (asked, replace(asked, readiness=Readiness(tcp=True)))]
+        async with await asyncio.start_unix_server(serve, path):
+            right = await app.not_ready(asked, 2.0)
+            tcp = await app.not_ready(replace(asked, readiness=Readiness(tcp=True)), 2.0)
+            wrong = await app.not_ready(replace(asked, readiness=Readiness("/other", body="yes")), 2.0)
+        return [*before, right, tcp, wrong]
 
     absent, closed, right, tcp, wrong = asyncio.run(answers())
-    assert absent.startswith(f"at {path}: GET http://localhost/up: ")
+    assert absent == f"GET /up at {path}: No such file or directory"
     assert closed == f"a connection to {path}: No such file or directory"
     assert (right, tcp) == ("", "")
-    assert wrong.startswith(f"at {path}: GET http://localhost/other answered 200 'no!'")
+    assert wrong.startswith(f"GET /other at {path} answered 200 'no!'")

@@ -6,11 +6,11 @@ import asyncio
 import hashlib
 from pathlib import Path
 
-import httpx
 import pytest
 
 from changeover.hops.envoy.behind_agents import EnvoyBehindAgents
 from changeover.hops.envoy.member_list import members
+from changeover.kit.direct_http import DirectClient
 from changeover.model.instance import Address, Instance
 from changeover.ports import Membership, Unknown
 
@@ -53,7 +53,7 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.agents = Agents()
         file = str(folder / "members" / "endpoints.json")
-        self.router = EnvoyBehindAgents(httpx.AsyncClient(), self.agents, TIER, file, lambda: NODES)
+        self.router = EnvoyBehindAgents(DirectClient(), self.agents, TIER, file, lambda: NODES)
         self.one = instance("runtime-v1-1", "10.0.1.1")
         asyncio.run(self.router.open())
 

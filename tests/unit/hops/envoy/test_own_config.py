@@ -11,11 +11,13 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from tests.unit.answered import Answered
 from tests.unit.hops.contexts import BEHIND, INNER, instance, launch_context, tier
 
 from changeover.hops.envoy.hop import Envoy
 from changeover.hops.envoy.router import EnvoyRouter
 from changeover.hops.envoy.settings import EnvoySettings
+from changeover.kit.direct_http import DirectClient
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Instance, LaunchSpec
@@ -70,7 +72,7 @@ def read(
 
 
 def launched(settings: EnvoySettings, **given: Any) -> LaunchSpec:
-    return Envoy(httpx.AsyncClient()).launch(settings, launch_context(**given))
+    return Envoy(DirectClient()).launch(settings, launch_context(**given))
 
 
 def rendered(settings: EnvoySettings, **given: Any) -> Any:
@@ -289,9 +291,9 @@ def test_what_a_death_broke_is_unknown_as_soon_as_one_node_has_an_own_bootstrap(
         return httpx.Response(200, text=stats if request.url.path == "/stats" else hosts)
 
     async def broken(*nodes: Instance) -> Any:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            router = EnvoyRouter(client, "runtime", str(tmp_path / "members.json"), lambda: nodes)
-            return await router.broken(frozenset(["runtime-v1-1"]))
+        client = Answered(answer=answer)
+        router = EnvoyRouter(client, "runtime", str(tmp_path / "members.json"), lambda: nodes)
+        return await router.broken(frozenset(["runtime-v1-1"]))
 
     assert asyncio.run(broken(generated)) == {"runtime-v1-1": {"edge-v1-1": Broken(0, 0)}}
     with pytest.raises(Unknown, match="edge-v2-2 runs a bootstrap of its own, whose retries hide"):

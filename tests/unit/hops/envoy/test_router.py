@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.unit.answered import Answered
 from tests.unit.hops.contexts import instance
 
 from changeover.hops.envoy.router import EnvoyRouter
@@ -60,12 +61,11 @@ class Gateway:
         """Each step in turn; what the last one came to."""
 
         async def all_of_them() -> Any:
-            transport = httpx.MockTransport(lambda request: self.answers[request.url.port or 0]())
-            async with httpx.AsyncClient(transport=transport) as client:
-                router = EnvoyRouter(client, "runtime", str(self.file), lambda: self.nodes)
-                for step in steps:
-                    found = await step(router)
-                return found
+            client = Answered(answer=lambda request: self.answers[request.url.port or 0]())
+            router = EnvoyRouter(client, "runtime", str(self.file), lambda: self.nodes)
+            for step in steps:
+                found = await step(router)
+            return found
 
         return asyncio.run(all_of_them())
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.unit.answered import Answered
 from tests.unit.hops.contexts import instance
 
 from changeover.hops.envoy.stats import broken_counts, parse
@@ -56,9 +57,9 @@ def broken(stats: str, clusters: Any, *nodes: Any) -> Any:
         return httpx.Response(200, text=stats)
 
     async def ask() -> Any:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            names = frozenset(["runtime-v1-1", "removed"])
-            return await broken_counts(client, "runtime", lambda: nodes, names)
+        client = Answered(answer=answer)
+        names = frozenset(["runtime-v1-1", "removed"])
+        return await broken_counts(client, "runtime", lambda: nodes, names)
 
     return asyncio.run(ask())
 

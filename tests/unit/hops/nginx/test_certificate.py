@@ -9,7 +9,6 @@ from dataclasses import replace as replace_in
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
 import trustme
 from tests.unit.hops.contexts import instance, launch_context
@@ -17,6 +16,7 @@ from tests.unit.hops.contexts import instance, launch_context
 from changeover.hops.nginx.certificate import FILES, MAP, MARGIN, PERIOD, first, replace
 from changeover.hops.nginx.hop import NginxHttp
 from changeover.hops.nginx.settings import HttpSettings
+from changeover.kit.direct_http import DirectClient
 from changeover.model.instance import PRIVATE
 from changeover.ports import CannotStart
 
@@ -99,7 +99,7 @@ def test_a_configuration_of_ones_own_whose_certificate_was_renewed_is_reported_o
     file.write_text("old")
     (home / "instance.json").write_text("{}")
     text = f"http {{ server {{ ssl_certificate {file}; ssl_certificate_key {file}; ssl_certificate own.pem; }} }}"
-    hop = NginxHttp(httpx.AsyncClient())
+    hop = NginxHttp(DirectClient())
     hop.learn({"v1": HttpSettings.model_validate({"config": {"path": "nginx.conf", "files": {"nginx.conf": text}}})})
     one = replace_in(instance(), directory=str(home))
     os.utime(file, (1000, 1000))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
 import pytest
 import typer
 from pydantic import ValidationError
@@ -14,6 +13,7 @@ from tests.unit.hops.contexts import launch_context
 from changeover.cli.commands.relay import relay
 from changeover.hops.relay.hop import Relay
 from changeover.hops.relay.settings import RelaySettings
+from changeover.kit.direct_http import DirectClient
 from changeover.relay.config import RelayConfig, RoutePattern
 from changeover.uploads.core.timing import UploadTiming
 
@@ -21,7 +21,7 @@ from changeover.uploads.core.timing import UploadTiming
 def options(**settings: Any) -> dict[str, Any]:
     """What the process is started with, option by option."""
     given = RelaySettings.model_validate({"segment": ["POST /upload"], **settings})
-    _, *module, text = Relay(httpx.AsyncClient()).launch(given, launch_context()).argv
+    _, *module, text = Relay(DirectClient()).launch(given, launch_context()).argv
     assert module == ["-m", "changeover.relay"]
     found: dict[str, Any] = json.loads(text)
     return found
@@ -87,4 +87,4 @@ def test_it_waits_until_others_than_an_application_that_died_were_asked() -> Non
 
 def test_it_stands_in_front_of_something() -> None:
     with pytest.raises(ValueError, match="needs a tier behind it"):
-        Relay(httpx.AsyncClient()).launch(RelaySettings(segment=()), launch_context(behind=()))
+        Relay(DirectClient()).launch(RelaySettings(segment=()), launch_context(behind=()))
