@@ -56,9 +56,8 @@ def test_two_percent_of_500s_are_undone_by_the_shipped_guard_and_the_rollout_bre
     assert bad["reason"].startswith("guard: no-broken-requests/broken: ")
     chain.serves("runtime", "v1")
     told = probe.signal(SIGTERM).end(3).json
-    _, *lines = (
-        Path(told["ledger"]).read_text(encoding="utf-8").splitlines()
-    )  # the first line is the format of the ledger
+    # The first line is the format of the ledger, the last one its end.
+    _, *lines, _ = Path(told["ledger"]).read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     canary = [row for row in rows if str(row.get("instance")).startswith("runtime-breaks-") and row["kind"] == "get"]
     broken = [row for row in rows if row["outcome"] != "ok"]
