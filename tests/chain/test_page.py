@@ -31,7 +31,12 @@ def by_hand(said: Said) -> None:
     The guard never fails: what becomes of a rollout is for the clicks of a test to say.
     """
     condition = {"name": "broken", "source": "probe", "measure": "error_ratio", "at_most": 1}
-    said["guards"] = [{"name": "few", "conditions": [condition | {"interval": "2s", "count": 2, "min_requests": 3}]}]
+    said["guards"] = [
+        {
+            "name": "few",
+            "conditions": [condition | {"interval": "2s", "count": 2, "min_requests": 3, "missing_limit": 999}],
+        }
+    ]
     steps = [{"set_weight": 50}, {"pause": "until-promoted"}]
     tier_of(said, "runtime")["update"] |= {"strategy": "canary", "steps": steps, "guard": ["few"]}
 

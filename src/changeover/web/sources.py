@@ -25,15 +25,16 @@ class Done:
 
 @dataclass(frozen=True)
 class Sources:
-    """`status`, `history` and `show` print the same with --json, `report` is the page of `show --html`.
+    """`status` and `show` print the same with --json, `report` is the page of `show --html`.
 
-    Each raises ChangeoverError where the command fails.
+    `history` gives the rollouts that it prints, from a number on: at most so many, the last ones. Each raises
+    ChangeoverError where the command fails.
 
     `run` runs a command of this program on a state folder, in a process of its own that outlives the server.
     """
 
     status: Callable[[Path], Awaitable[Data]]
-    history: Callable[[Path], Data]
+    history: Callable[[Path, int, int], Sequence[Data]]
     show: Callable[[Path, int], Data]
     report: Callable[[Path, int], str]
     run: Callable[[Path, Sequence[str]], Awaitable[Done]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -49,12 +50,13 @@ def show(
     run_synchronous(json, lambda output: _show(output, number, state, html, ledger, otlp))
 
 
-def history_data(state: Path) -> dict[str, Any]:
-    """The object of `history --json`. Raises ChangeoverError."""
+def history_data(state: Path, first: int, most: int) -> list[dict[str, Any]]:
+    """The rollouts of `history --json` from number `first` on; of them, at `most` the last. Raises ChangeoverError."""
     with contextlib.closing(stored_journal(state)) as journal:
         rows, requests = journal.rollouts(), journal.requests()
         deaths = _deaths(journal, rows)
-        return {"rollouts": [_rollout_data(rolled_before(journal, row), requests, deaths[row.id]) for row in rows]}
+        wanted = [row for row in rows if row.id >= first][-most:]
+        return [_rollout_data(rolled_before(journal, row), requests, deaths[row.id]) for row in wanted]
 
 
 def show_data(state: Path, number: int) -> dict[str, Any]:
@@ -136,13 +138,15 @@ def _show(output: Output, number: int, state: Path, html: Path | None, ledgers: 
 
 def _deaths(journal: Journal, rows: list[RolloutRow]) -> dict[int, tuple[int, int]]:
     """Instances that died or did not start: during each rollout, and from its end to the tier's next one."""
-    found = {}
-    times = journal.failure_times()
-    for row in rows:
+    found, following = {}, dict[str, float]()
+    times = defaultdict[str, list[float]](list)
+    for tier, at in journal.failure_times():
+        times[tier].append(at)
+    for row in sorted(rows, key=lambda row: -row.id):
         end = inf if row.ended is None else row.ended
-        following = min((other.started for other in rows if other.tier == row.tier and other.id > row.id), default=inf)
-        mine = [at for tier, at in times if tier == row.tier and row.started <= at < following]
+        mine = [at for at in times[row.tier] if row.started <= at < following.get(row.tier, inf)]
         found[row.id] = (sum(at <= end for at in mine), sum(at > end for at in mine))
+        following[row.tier] = min(row.started, following.get(row.tier, inf))
     return found
 
 

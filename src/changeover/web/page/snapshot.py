@@ -35,6 +35,10 @@ JOURNAL = "journal.db"
 """In the state folder. A snapshot of a folder without one opens nothing: to open a journal creates it."""
 AGE = 1.0
 """Seconds for which one snapshot answers every client."""
+HISTORY = 100
+"""Rollouts that the page lists: the last ones."""
+PAST_AGE = 60.0
+"""Seconds for which a rollout that ended longer ago than that is not read again."""
 SAMPLES = 600
 """Samples of a guard's condition that are kept: ten minutes while a client looks."""
 
@@ -104,6 +108,8 @@ class ChainReader:
         self._last: tuple[float, Snapshot] | None = None
         self._reading = asyncio.Lock()
         self._losses = LossReader(folder)
+        self._past: dict[int, Data] = {}
+        self._past_read = 0.0
         self._guards: dict[tuple[str, str], deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=SAMPLES))
 
     async def take(self) -> Snapshot:
@@ -146,7 +152,7 @@ class ChainReader:
             return Snapshot(time.time(), {}, fault=str(error))
 
     def _snapshot(self, status: Data) -> Snapshot:
-        rollouts = self._sources.history(self.folder)["rollouts"]
+        rollouts = self._history()
         copy = self.folder / chain_files.COPY
         tiers = chain_files.read_chain(copy, stored=True)[0].chain.tiers if copy.exists() else ()
         with contextlib.closing(JournalReader(self.folder / JOURNAL)) as journal:
@@ -170,6 +176,21 @@ class ChainReader:
             self._guard_samples(figures, now),
             _probed(figures),
         )
+
+    def _history(self) -> Sequence[Data]:
+        """The last rollouts. Those that ended a while ago are read once a minute: each read goes through its log."""
+        now = time.monotonic()
+        if now - self._past_read >= PAST_AGE:
+            self._past, self._past_read = {}, now
+        first = max(self._past, default=0) + 1
+        found = {row["id"]: row for row in self._sources.history(self.folder, first, HISTORY)}
+        everything = {**self._past, **found}
+        recent = time.time() - PAST_AGE
+        for row in found.values():
+            if row["ended"] is None or row["ended"] > recent:
+                break  # it, and those after it, are read each time
+            self._past[row["id"]] = row
+        return [everything[number] for number in sorted(everything)[-HISTORY:]]
 
     def _guard_samples(self, figures: Figures, now: float) -> Sequence[GuardSamples]:
         found = []

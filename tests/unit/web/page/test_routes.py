@@ -27,7 +27,7 @@ from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Holding, Paused, Rolling, Rollout, State, TierState, Undoing
 from changeover.web.app import create_app
-from changeover.web.page import openapi
+from changeover.web.page import openapi, snapshot
 from changeover.web.page.routes import _Page, routes
 from changeover.web.page.words import CHINESE, ENGLISH, language
 from changeover.web.site import Site
@@ -300,3 +300,28 @@ def test_only_what_does_something_is_offered_and_the_rest_has_its_reason(
     found = found or actions()
     assert {one["name"] for one in found if one["possible"]} == offered
     assert all(one["text"] for one in found)
+
+
+def test_only_the_last_rollouts_are_read_and_a_past_one_once_a_minute(
+    chain: StandingChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "HISTORY", 3)
+    monkeypatch.setattr(snapshot, "AGE", 0.0)
+    with chain.controlled("roll") as journal:
+        now = time.time()
+        journal.end_rollout(1, now - 900, "undone", "")
+        for ago in (800, 700, 600, 10):
+            row = journal.begin_rollout(now - ago, "runtime", "v1", "v2")
+            journal.end_rollout(row.id, now - ago + 5, "completed", "")
+    read: list[tuple[int, list[int]]] = []
+
+    def history(state: Path, first: int, most: int) -> Sequence[Data]:
+        found = READ.history(state, first, most)
+        read.append((first, [row["id"] for row in found]))
+        return found
+
+    app = create_app(Site([chain.state], TOKEN, sources=replace(SOURCES, history=history)))
+    shown: list[Any] = [ask(app, "GET", "/api/chains/1").json()["history"] for _ in range(2)]
+    assert read == [(1, [3, 4, 5]), (5, [5])]
+    assert [[row["id"] for row in rows] for rows in shown] == [[5, 4, 3]] * 2
+    assert "lists the older ones" in ask(app, "GET", "/chains/1").text
