@@ -21,8 +21,8 @@ pytestmark = pytest.mark.timeout(300)  # every command imports the client of Goo
 GROUPS = f"zones/{ZONE}/instanceGroupManagers"
 TWO_GROUPS = {"second_group": "web-green", "traffic": {"url_map": "web", "second_service": "web-green"}}
 STEPS = [{"set_weight": 25}, {"pause": "until-promoted"}]
-PATIENCE = 90
-"""Seconds for a step of a rollout, on a machine that does other things."""
+PATIENCE = 180
+"""Seconds for a step of a rollout. On a machine that does other things, a controller alone took up to 70 s to start."""
 
 
 def weights(where: str, blue: int, green: int) -> Json:
@@ -103,11 +103,17 @@ def shares(fake: Fake, where: str = "global") -> list[list[int]]:
     return [[one.get("weight", 0) for one in action["weightedBackendServices"]] for action in actions]
 
 
-def roll_that_is_killed(chain: GcpChain, fake: Fake, call: str, when: str, *words: str) -> None:
-    process = chain.start("roll", "web", *words)
+def roll_is_killed(chain: GcpChain, fake: Fake, call: str, when: str, *words: str) -> bool:
+    """Whether a controller came to that call, and was killed there. The roll of one that did not has ended."""
+    process = chain.start("roll", "web", *(words or ("--to", "v2")))
     fake.fault(do="kill_client", on=call, when=when, pid=process.pid)
     out, error = process.communicate(timeout=PATIENCE)
-    assert process.returncode == -signal.SIGKILL, f"{call} {when}: {out}{error}"
+    if process.returncode == -signal.SIGKILL:
+        return True
+    fake.http.delete("/fake/faults").raise_for_status()
+    assert process.returncode == 0, out + error
+    assert "died" not in out + error
+    return False
 
 
 def test_a_canary_gets_its_share_is_taken_back_and_finished(chain: GcpChain, fake: Fake) -> None:
@@ -142,7 +148,7 @@ def test_a_switch_goes_on_after_the_death_of_its_controller_and_a_change_of_the_
 ) -> None:
     body = {"description": "changed"}
     with Traffic(fake.address("web")) as traffic:
-        roll_that_is_killed(chain, fake, "urlMaps.patch", "before", "--to", "v1", "--strategy", "blue-green")
+        assert roll_is_killed(chain, fake, "urlMaps.patch", "before", "--to", "v1", "--strategy", "blue-green")
         assert shares(fake) == [[0, 1000]] * 2, "the call was not made"
         fake.fault(do="act", on="urlMaps.patch", verb="PATCH", path="projects/shop/global/urlMaps/web", body=body)
         chain.run("roll", "web", "--to", "v1", "--strategy", "blue-green")
@@ -161,14 +167,6 @@ def test_control_a_weight_without_a_healthy_instance_loses_requests(fake: Fake) 
         until(lambda: traffic.lost, "a request that is lost", PATIENCE)
 
 
-KILLS = (
-    ("urlMaps.get", "before"),
-    ("urlMaps.get", "after"),
-    *(("urlMaps.patch", when) for _ in range(3) for when in ("before", "after")),
-)
-"""A rolling update of two instances changes the weights when an instance is admitted, and when one leaves."""
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("where", ["global", f"regions/{REGION}"])
@@ -179,11 +177,13 @@ def test_a_controller_that_is_killed_at_each_call_of_a_url_map_loses_no_request(
         chain = GcpChain(fake, tmp_path / "chain", regional=regional, tier=dict(TWO_GROUPS))
         chain.run("up")
         with Traffic(fake.address("web")) as traffic:
-            for call, when in KILLS:
-                roll_that_is_killed(chain, fake, call, when, "--to", "v2")
-            said = chain.run("roll", "web", "--to", "v2")
+            for when in ("before", "after"):
+                assert roll_is_killed(chain, fake, "urlMaps.get", when)
+            patches = 0
+            while roll_is_killed(chain, fake, "urlMaps.patch", ("before", "after")[patches % 2]):
+                patches += 1
         assert traffic.lost == []
-        assert "died" not in said
+        assert patches >= 4, "weights change when a new instance is admitted, and when the last old one leaves"
         assert shares(fake, where) == [[0, 1000]] * 2
         assert {one["template"] for one in chain.status()["instances"]} == {"v2"}
         scope = f"regions/{REGION}" if regional else f"zones/{ZONE}"

@@ -100,7 +100,8 @@ class Restored:
 
 @runtime_checkable
 class LosesMembers(Protocol):
-    """A router that runs on when the chain does not, and forgets its members when it restarts."""
+    """A router that runs on when the chain does not, and forgets its members when it restarts; or whose shares of the
+    traffic others can change, or must change when the last healthy instance of a template fails."""
 
     async def lost(self) -> bool:
         """Whether `restore` would find anything. Changes nothing, and leaves out what does not answer."""

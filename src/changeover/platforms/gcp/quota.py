@@ -30,7 +30,7 @@ def most_calls(
     created = 2 * pages + 2 + OPERATION  # two lists, the group, the call itself, its operation
     addresses = zones * max(FEW, pages)
     deleted = 2 * pages + 1 + OPERATION
-    weighed = maps * (1 + 3 + OPERATION)  # read in each look; read, changed and read again where it differs
+    weighed = maps * (2 + 3 + OPERATION)  # read for two questions; read, changed and read again where it differs
     return ceil(60 / look * (watched + created + addresses + deleted + weighed))
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 from typing import ClassVar, Literal
@@ -24,13 +23,14 @@ from changeover.platforms.gcp.backends import Backends
 from changeover.platforms.gcp.membership import HEALTHY, Health
 from changeover.platforms.gcp.records import Records, TierRecord
 from changeover.platforms.gcp.router import PoolingGcpRouter
-from changeover.ports import Membership, Unknown
+from changeover.ports import Membership, Restored, Unknown
 
 
 class WeighingGcpRouter(PoolingGcpRouter):
     """Of one tier. `url_map`: its name; `records`: they have the weights of the instances."""
 
     weighs: ClassVar[Literal["requests"]] = "requests"
+    silent: ClassVar[Sequence[str]] = ()
 
     def __init__(
         self,
@@ -93,17 +93,11 @@ class WeighingGcpRouter(PoolingGcpRouter):
             raise Unknown(f"URL map {self._map}, which still sends requests to the group of {instance.name}")
 
     async def membership(self, names: frozenset[str]) -> Mapping[str, Membership]:
-        """As the health in the service of each group and the weights say.
-
-        Weights that another client has set, or that lead to a group without a healthy instance, are set again.
-        """
+        """As the health in the service of each group and the weights say. Changes nothing: `status` asks it, too."""
         if not names:
             return {}
         await self._look()
         found = await super().membership(names)
-        if self._shares is not None and self._shares != self._wanted():
-            with suppress(Unknown):
-                await self._apply()
         now, agreed, judged = time.monotonic(), self._shares == self._wanted(), {}
         for name, its in found.items():
             if its.admitted:
@@ -116,6 +110,19 @@ class WeighingGcpRouter(PoolingGcpRouter):
             none_for = now - self._none_since.get(group, now)
             judged[name] = weights.judge_share(its, share, none_for, weight, self._propagation)
         return judged
+
+    async def lost(self) -> bool:
+        links = {group: one.link for group, one in self._record().groups.items()}
+        asked = [self._health(one, links[group]) for group in self._tier.groups for one in self._services_of(group)]
+        await asyncio.gather(self._look(), *asked)
+        return self._shares is not None and self._shares != self._wanted()
+
+    async def restore(self) -> Sequence[Restored]:
+        """Set weights again that another client has set, or that lead to a group without a healthy instance."""
+        if not await self.lost() or not (changed := await self._apply()):
+            return ()
+        was, now = (", ".join(f"{group} {weight}" for group, weight in one.items()) for one in changed)
+        return (Restored(f"URL map {self._map}: the weights of its groups were {was}; they are {now} now"),)
 
     async def _look(self) -> None:
         """Read the map."""
@@ -139,14 +146,17 @@ class WeighingGcpRouter(PoolingGcpRouter):
                 self._sound_since[name] = None
         return answer
 
-    async def _apply(self) -> None:
+    async def _apply(self) -> tuple[Mapping[str, int], Mapping[str, int]] | None:
+        """The shares before and after; None: they were so already. Raises Unknown."""
         async with self._lock:
             await asyncio.sleep(0)  # weights that are given together change the map together
-            wanted = self._wanted()
-            if wanted and wanted != self._shares:
-                paths = self._paths()
-                found = await self._maps.set_weights(self._map, {paths[group]: one for group, one in wanted.items()})
-                self._see(shares(found, paths))
+            wanted, before = self._wanted(), self._shares
+            if not wanted or wanted == before:
+                return None
+            paths = self._paths()
+            found = await self._maps.set_weights(self._map, {paths[group]: one for group, one in wanted.items()})
+            self._see(shares(found, paths))
+            return before or {}, wanted
 
     def _see(self, shares: Mapping[str, int] | None) -> None:
         self._shares, now = shares, time.monotonic()

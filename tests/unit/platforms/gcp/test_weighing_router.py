@@ -103,6 +103,10 @@ class Joined:
             self.records,
         )
 
+    def restores(self) -> list[str]:
+        """What a controller does beside its looks, also while nothing changes, and what it says of it."""
+        return [one.text for one in asyncio.run(self.router.restore())]
+
     def does(self, name: str) -> str:
         found = asyncio.run(self.router.membership(frozenset({name})))[name]
         return "admitted" if found.admitted else "removed" if found.removed else found.pending
@@ -190,10 +194,14 @@ def test_a_canary_that_is_not_healthy_any_more_loses_its_share_until_it_is(joine
     joined.admit("new")
     joined.api.states[GREEN]["new"] = UNHEALTHY
     assert joined.does("new") != "admitted"
+    (said,) = joined.restores()
+    assert "were blue 667, green 333; they are blue 1000, green 0 now" in said
     assert joined.api.weights == {"blue": 1000, "green": 0}
     joined.api.states[GREEN]["new"] = HEALTHY
+    joined.restores()
     assert joined.does("new") == "admitted"
     assert joined.api.weights["green"] == 333
+    assert joined.restores() == []
 
 
 def test_a_group_whose_service_answers_late_keeps_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,15 +210,15 @@ def test_a_group_whose_service_answers_late_keeps_its_share(tmp_path: Path, monk
     joined.records.keep_vm(VmRecord("new", "web", "v", "green", weight=100))
     joined.api.weights = {"blue": 667, "green": 333}
     joined.api.silent.add(BLUE)
-    joined.does("new")
+    joined.restores()
     clock = time.monotonic
     monkeypatch.setattr("changeover.platforms.gcp.weighing_router.time.monotonic", lambda: clock() + 61)
     joined.api.silent.clear()
-    joined.does("new")
+    joined.restores()
     assert joined.does("old") == "admitted"
     assert joined.api.changes == []
     joined.api.states[BLUE] = {"old": UNHEALTHY, "older": UNHEALTHY}
-    joined.does("old")
+    joined.restores()
     assert joined.api.weights == {"blue": 0, "green": 1000}, "it is judged from then on"
 
 
@@ -218,11 +226,20 @@ def test_weights_that_another_client_sets_are_set_again(joined: Joined) -> None:
     joined.does("new")
     joined.admit("new")
     joined.api.weights = {"blue": 0, "green": 1000}
-    joined.does("old")
+    assert len(joined.restores()) == 1
     assert joined.api.weights == {"blue": 667, "green": 333}
+
+
+def test_a_question_changes_no_weights(joined: Joined) -> None:
+    """Any number of commands may ask, at any time and without the lease."""
+    joined.records.keep_vm(VmRecord("new", "web", "v", "green", weight=100))
+    joined.does("new")
+    joined.does("old")
+    assert joined.api.changes == []
 
 
 def test_a_map_that_does_not_answer_confirms_nothing(joined: Joined) -> None:
     joined.api.answers = False
+    assert joined.restores() == []
     assert "not known" in joined.does("old")
     assert "not known" in joined.does("new")
