@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from changeover.engine.witnesses import Witnesses
 from changeover.hops.questions import Questions
+from changeover.kit import tcp
 from changeover.kit.direct_http import DirectClient, NoResponse
 from changeover.kit.http import cannot_connect, wrong
-from changeover.model.connections import Connections
+from changeover.model.connections import Connection, Connections
 from changeover.model.instance import InFlight, Instance
 from changeover.platforms.local.peers import Peers
 from changeover.ports import Unknown
@@ -90,13 +91,26 @@ class Software:
 
     async def counts(self) -> Counts:
         # The kernel first: what the software counts then includes what these connections brought.
-        kernel = self._peers.of(self.instance, routers=None)
+        kernel = self._kernel()
         own: InFlight | str | None
         try:
             own = await self._questions.in_flight(self._client, self.instance, self._counts_at)
         except Unknown as error:
             own = str(error)
         return Counts(own, kernel)
+
+    def _kernel(self) -> Connections | None:
+        """Also the connections that the software has closed while their last bytes are under way.
+
+        Where instances share a machine, its kernel sends them when the instance has ended. This one ends with it.
+        """
+        address = self.instance.address
+        kernel = self._peers.of(self.instance, routers=None)
+        try:
+            count = tcp.undelivered(address.port, address.host)
+        except OSError:
+            return None
+        return kernel and replace(kernel, routers=kernel.routers + (Connection(quiet=0.0, answered=False),) * count)
 
     async def lame_duck(self, on: bool) -> None:
         """What a lame duck needs beyond its file. Raises Unknown."""

@@ -19,6 +19,8 @@ from pathlib import Path
 _ESTABLISHED, _SYN_RECV, _CLOSE_WAIT = 1, 3, 8
 _OPEN = (_ESTABLISHED, _SYN_RECV, _CLOSE_WAIT)
 """States in which the other end may still send, or expect bytes."""
+_CLOSED_HERE = (4, 9, 11)
+"""FIN_WAIT1, LAST_ACK and CLOSING: the process has closed its end, and the other end has not acknowledged that."""
 _LISTEN, _TIME_WAIT = 10, 6
 _FOUND = [state for state in range(1, 12) if state not in (_LISTEN, _TIME_WAIT)]
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -132,6 +134,16 @@ def connections(port: int, host: str = "") -> tuple[list[End], dict[int, End]]:
         ends = [end for end in ends if _is(end.host, host)]
         others = [end for end in others if _is(end.other_host, host)]
     return ends, {end.port: end for end in others}
+
+
+def undelivered(port: int, host: str = "") -> int:
+    """Connections at `port` that its process has closed, and whose last bytes the other end has not acknowledged.
+
+    The kernel goes on sending them, up to some megabytes to a slow client. `host`: see `connections`. Raises OSError.
+    """
+    ends = (end for family in _families(port) for end in _dump(family, _CLOSED_HERE, _at(port)))
+    own = (end for end in ends if end.port == port and (host in EVERY_ADDRESS or _is(end.host, host)))
+    return sum(end.unacknowledged > 1 for end in own)  # one is the end of the connection itself
 
 
 def _is(address: str, host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -116,6 +117,29 @@ def test_an_end_that_its_process_closed_has_no_holder(pair: Pair) -> None:
     pair.client.close()
     assert all(other.inode == 0 for other in tcp.connections(pair.port)[1].values())
     assert pair.end.quiet == 0.0
+
+
+def test_bytes_that_the_kernel_still_sends_for_a_closed_connection_are_undelivered(pair: Pair) -> None:
+    host = pair.server.getsockname()[0].removeprefix("::ffff:")
+    pair.server.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            pair.server.send(b"x" * 65536)  # more than the client's kernel takes
+    assert tcp.undelivered(pair.port) == 0, "the connection is open"
+    pair.server.close()
+    assert tcp.connections(pair.port)[0] == []
+    assert tcp.undelivered(pair.port) == tcp.undelivered(pair.port, host) == 1
+    assert tcp.undelivered(pair.port, "127.9.9.9") == 0
+    while pair.client.recv(1 << 20):
+        pass
+    deadline = time.monotonic() + 40
+    while tcp.undelivered(pair.port):
+        assert time.monotonic() < deadline
+
+
+def test_a_connection_that_closes_with_nothing_to_send_is_not_undelivered(pair: Pair) -> None:
+    pair.server.close()
+    assert tcp.undelivered(pair.port) == 0
 
 
 @pytest.mark.parametrize(
