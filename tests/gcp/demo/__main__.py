@@ -136,7 +136,7 @@ def _run(
             roll(fake, folder)
             seconds = time.monotonic() - started
             probe.terminate()
-            out, error = probe.communicate(timeout=60)
+            out, error = probe.communicate(timeout=PATIENCE)
         assert out, error
         if own:
             _changeover(folder, "down")

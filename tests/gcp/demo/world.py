@@ -59,7 +59,7 @@ events {{ worker_connections 2000; }}
 http {{
     access_log off;
     keepalive_time 4s;
-    keepalive_timeout 8s;
+    keepalive_timeout 30s;  # longer than a client of a busy machine may sleep: it would send as nginx closes
     client_max_body_size 0;
     upstream l4 {{
         server {ADDRESSES["l4"]}:{PORT} max_fails=0;

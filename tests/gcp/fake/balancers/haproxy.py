@@ -124,9 +124,12 @@ class HaproxyProcess:
         """No new connection or request; what is open goes on."""
         await self.ask(f"set server members/{name} state drain")
 
-    async def forget(self, name: str) -> None:
-        """Drop it with its connections."""
+    async def forget(self, name: str, *, ended: bool) -> None:
+        """Drop it with its connections. `ended`: its machine is off, and a client still gets what had come from it."""
         await self.ask(f"set server members/{name} state maint")
+        if ended:
+            await self.ask(f"del server members/{name}")  # with such clients, HAProxy refuses: it stays in maintenance
+            return
         await self.ask(f"shutdown sessions server members/{name}")
         for _ in range(100):  # a session takes a moment to end, and HAProxy refuses until then
             answer = await self.ask(f"del server members/{name}")

@@ -90,7 +90,7 @@ class Service:
         async with self._lock:
             if self._members.pop(server_of(vm), None):
                 self._leaving.discard(server_of(vm))
-                await self._process.forget(server_of(vm))
+                await self._process.forget(server_of(vm), ended=vm.status == "TERMINATED")
 
     def members(self, group: str) -> list[tuple[str, Vm]]:
         """Those that are not being removed, with their names in HAProxy."""

@@ -112,7 +112,7 @@ class HollowProcess:
     async def remove(self, name: str) -> None:
         self._members.pop(name, None)
 
-    async def forget(self, name: str) -> None:
+    async def forget(self, name: str, *, ended: bool) -> None:
         self._members.pop(name, None)
 
     async def seen(self) -> dict[str, Seen]:
