@@ -58,7 +58,7 @@ def roll_by_changeover(fake: Fake, folder: Path) -> None:
 def _up(fake: Fake, folder: Path) -> None:
     file = folder / "chain.yaml"
     chain = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
-    chain["platform"] |= {"endpoint": fake.endpoint, "look": "200ms"}
+    chain["platform"] |= {"endpoint": fake.endpoint, "look": "500ms"}
     chain["listen"] = fake.address("edge")
     file.write_text(yaml.safe_dump(chain, sort_keys=False), encoding="utf-8")
     _changeover(folder, "up", "-f", str(file))

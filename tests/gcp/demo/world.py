@@ -225,7 +225,7 @@ def world(folder: Path, *, speed: float, drain: int, by_agents: bool, size: int 
             ],
             "global/healthChecks": [
                 _check("live", "/livez", interval=30, threshold=3),
-                _check("ready", "/readyz", interval=5, threshold=2),
+                _check("ready", "/readyz", interval=10, threshold=2),
             ],
             f"regions/{REGION}/instanceGroupManagers": [_group(tier, size) for tier in TIERS],
             f"regions/{REGION}/backendServices": [_service(tier, drain) for tier in balanced],
