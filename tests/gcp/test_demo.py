@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.gcp.demo.__main__ import Traffic, roll_by_changeover, roll_by_updater, run
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(400)]  # eight VMs, an agent on each: two cores are busy with them
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]  # eight VMs, an agent on each: two cores are busy with them
 
 SMALL = Traffic(rate=20, uploads=2, upload_size="2MB", upload_seconds=6.0)
 
