@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from changeover.audit.builds import image_of
+from changeover.audit.builds import dockerfiles, image_of
 from changeover.audit.starts import GUNICORN_OPTIONS, Start, split, start
 from changeover.conf.compose import ComposeFile
 from changeover.conf.dockerfile import DockerFile, Instruction
@@ -37,17 +37,25 @@ class Command:
     manager: str
     options: str | None = None
     hosts: tuple[str, ...] = ()
-    scripts: Mapping[str, ShellFile] = field(default_factory=dict, compare=False, repr=False)
+    scripts: Mapping[str, Sequence[ShellFile]] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def start(self) -> Start:
         words = self.words if self.options is None else (f"{GUNICORN_OPTIONS}={self.options}", *self.words)
-        return start(words, scripts={name: one.text for name, one in self.scripts.items()})
+        return start(words, scripts=lambda name: None if (one := self._script(name)) is None else one.text)
+
+    def _script(self, name: str) -> ShellFile | None:
+        """Of scripts with the same name, the one in the folder of the file or below it; None if that leaves several."""
+        found = self.scripts.get(name, ())
+        if len(found) > 1:
+            folder = PurePosixPath(self.place.file).parent.as_posix()
+            found = [one for one in found if folder == "." or one.file.startswith(f"{folder}/")]
+        return found[0] if len(found) == 1 else None
 
     @property
     def at(self) -> Place:
         """Where the options of its server stand: its own place, or that in the script which starts it."""
-        script = self.scripts.get(self.start.script or "")
+        script = self._script(self.start.script or "")
         return script.starts(self.software) if script is not None and self.software else self.place
 
     @property
@@ -63,27 +71,17 @@ class Command:
 
 def commands(documents: Sequence[Document]) -> Iterator[Command]:
     """Every command that a file starts, with the given scripts that it may run."""
-    scripts = [one for one in documents if isinstance(one, ShellFile)]
+    scripts: dict[str, list[ShellFile]] = {}
+    for document in documents:
+        if isinstance(document, ShellFile):
+            scripts.setdefault(PurePosixPath(document.file).name, []).append(document)
     for one in _commands(documents):
-        yield replace(one, scripts=_near(one.place.file, scripts)) if scripts else one
-
-
-def _near(file: str, scripts: Sequence[ShellFile]) -> dict[str, ShellFile]:
-    """Of scripts with the same name, the one in the folder of the file or below it; none if that leaves several."""
-    folder = PurePosixPath(file).parent
-    named: dict[str, list[ShellFile]] = {}
-    for one in scripts:
-        named.setdefault(PurePosixPath(one.file).name, []).append(one)
-    found: dict[str, ShellFile] = {}
-    for name, several in named.items():
-        near = [one for one in several if folder in PurePosixPath(one.file).parents] if len(several) > 1 else several
-        if len(near) == 1:
-            found[name] = near[0]
-    return found
+        yield replace(one, scripts=scripts) if scripts else one
 
 
 def _commands(documents: Sequence[Document]) -> Iterator[Command]:
-    images = [one for one in documents if isinstance(one, DockerFile)]
+    images = dockerfiles(documents)
+    hosts = _hosts_of_images(documents, images)
     for one in documents:
         match one:
             case UnitFile():
@@ -93,7 +91,7 @@ def _commands(documents: Sequence[Document]) -> Iterator[Command]:
                         yield Command(name, words, entry.place, "systemd", _of_unit(one))
             case DockerFile():
                 for command in image_command(one):
-                    yield replace(command, hosts=tuple(_hosts_of_image(one, documents)))
+                    yield replace(command, hosts=tuple(hosts.get(one.file, ())))
             case ComposeFile():
                 for name, service in one.services.items.items():
                     if isinstance(service, Map):
@@ -124,15 +122,16 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(found) if found is not None else (text,)
 
 
-def _hosts_of_image(image: DockerFile, documents: Sequence[Document]) -> Iterator[str]:
-    """The services that run the command of an image."""
-    images = [one for one in documents if isinstance(one, DockerFile)]
+def _hosts_of_images(documents: Sequence[Document], images: Mapping[str, DockerFile]) -> dict[str, list[str]]:
+    """By the file of an image: the services that run its command."""
+    found: dict[str, list[str]] = {}
     for file in [one for one in documents if isinstance(one, ComposeFile)]:
         for name, service in file.services.items.items():
             if isinstance(service, Map) and not any(service.get(key) for key in ("command", "entrypoint")):
                 built = image_of(service, file, images)
-                if built is not None and built.file == image.file:
-                    yield from _hosts(name, service)
+                if built is not None:
+                    found.setdefault(built.file, []).extend(_hosts(name, service))
+    return found
 
 
 def _hosts(name: str, service: Map) -> tuple[str, ...]:

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+
+from changeover.conf.compose import ComposeFile
+from changeover.conf.dockerfile import DockerFile
+from changeover.conf.document import Document
+from changeover.conf.kubernetes import KubernetesFile
+from changeover.conf.tree import Map
 
 _SOFTWARE = {
     "nginx": "nginx",
@@ -25,6 +32,8 @@ _SOFTWARE = {
 _SIGNALS = {"nginx": "QUIT", "kong": "QUIT", "haproxy": "USR1", "envoy": "TERM"}
 """STOPSIGNAL of the images that the makers of the software publish."""
 _MAKERS = {"library", "nginxinc", "openresty", "kong", "haproxytech", "envoyproxy"}
+_LAST = {19: 10, 21: 6, 23: 4, 25: 5, 27: 5}
+"""The last release of mainline branches of nginx, which the tag `1.27` is; no rule asks for that of a stable branch."""
 _NUMBERS = {"1": "HUP", "2": "INT", "3": "QUIT", "9": "KILL", "10": "USR1", "12": "USR2", "15": "TERM"}
 
 
@@ -42,6 +51,36 @@ def official(image: str) -> tuple[str, str | None] | None:
         return None
     maker = next((one for one in path[-1:] if not re.search(r"[.:]|^localhost$", one)), "library")
     return software, _SIGNALS[software] if maker in _MAKERS else None
+
+
+def nginx_version(documents: Sequence[Document]) -> tuple[int, ...] | None:
+    """The version that the tags of every image of nginx name; None if they name none, or several."""
+    found = {_nginx_tag(one) for one in _images(documents) if (known := official(one)) and known[0] == "nginx"}
+    return found.pop() if len(found) == 1 else None
+
+
+def _images(documents: Sequence[Document]) -> Iterator[str]:
+    for one in documents:
+        match one:
+            case ComposeFile():
+                yield from (each.text("image") or "" for each in one.services.items.values() if isinstance(each, Map))
+            case DockerFile():
+                yield next((each.value for each in one.last_stage if each.name == "FROM"), "")
+            case KubernetesFile():
+                yield from (each.text("image") or "" for pod in one.pods for each in pod.spec.maps("containers"))
+
+
+def _nginx_tag(image: str) -> tuple[int, ...] | None:
+    """Of `nginx:1.26-alpine`; None for a tag that moves, such as `stable`, and for images of OpenResty."""
+    found = re.search(r"(?:^|/)nginx(?:-unprivileged)?:1\.(\d+)(?:\.(\d+))?(?=[-@\s]|$)", image)
+    if found is None:
+        return None
+    minor, patch = int(found[1]), found[2]
+    if patch is not None:
+        return 1, minor, int(patch)
+    if minor % 2 and minor not in _LAST:
+        return None
+    return (1, minor, _LAST[minor]) if minor % 2 else (1, minor)
 
 
 def bare_signal(signal: str) -> str:

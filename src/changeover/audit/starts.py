@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import PurePosixPath
@@ -62,9 +62,12 @@ GUNICORN_OPTIONS = "GUNICORN_CMD_ARGS"
 """The variable that holds more options of gunicorn (docs.gunicorn.org/en/stable/configure.html)."""
 _DEEPEST = 12
 _HEREDOC = re.compile(r"<<-?[ \t]*[\"']?(\w+)[\"']?[^\n]*\n.*?^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL)
-Scripts = Mapping[str, str]
-"""The texts of given shell scripts, by the names of their files."""
-NO_SCRIPTS: Scripts = {}
+Scripts = Callable[[str], str | None]
+"""The text of the given shell script of a name."""
+
+
+def no_scripts(name: str) -> str | None:
+    return None
 
 
 class Reaches(Enum):
@@ -99,7 +102,7 @@ class Start:
         return self.software is None and (self.named is not None or _SCRIPT.search(self.opaque) is not None)
 
 
-def start(words: Sequence[str], depth: int = 0, scripts: Scripts = NO_SCRIPTS) -> Start:
+def start(words: Sequence[str], depth: int = 0, scripts: Scripts = no_scripts) -> Start:
     """The server that the words of one command start, not those of a shell's text."""
     if not words:
         return Start()
@@ -110,8 +113,8 @@ def start(words: Sequence[str], depth: int = 0, scripts: Scripts = NO_SCRIPTS) -
         return _with_variable(words[0], start(rest, depth + 1, scripts))
     if name in _SOFTWARE:
         return Start(_SOFTWARE[name], rest)
-    if name in scripts:
-        return _of_file(name, rest, depth, scripts)
+    if (text := scripts(name)) is not None:
+        return _of_file(name, text, rest, depth, scripts)
     if name in _SHELLS:
         return _of_shell(words, depth, scripts)
     if re.fullmatch(r"(?:python|pypy)[\d.]*", name):
@@ -210,16 +213,20 @@ def _of_shell(words: Sequence[str], depth: int, scripts: Scripts) -> Start:
             return _of_script(_filled(rest), depth + 1, scripts) if rest else Start()
         if word.endswith(("o", "O")) and rest and not word.startswith("--"):
             rest.pop(0)
-    if rest and (name := PurePosixPath(rest[0]).name) in scripts:
-        return _of_file(name, rest[1:], depth, scripts)
+    name = PurePosixPath(rest[0]).name if rest else ""
+    if (text := scripts(name)) is not None:
+        return _of_file(name, text, rest[1:], depth, scripts)
     return replace(_opaque(words), opaque=rest[0] if rest else words[0])
 
 
-def _of_file(name: str, arguments: Sequence[str], depth: int, scripts: Scripts) -> Start:
+def _of_file(name: str, text: str, arguments: Sequence[str], depth: int, scripts: Scripts) -> Start:
     """The server that a given script starts. A shell that runs a file never replaces itself by its only command."""
-    code = "\n".join(line for line in scripts[name].split("\n") if not line.lstrip().startswith("#"))
+    code = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("#"))
     code = _HEREDOC.sub("", code)
-    others = {one: text for one, text in scripts.items() if one != name}
+
+    def others(one: str) -> str | None:
+        return scripts(one) if one != name else None
+
     found = _of_script(_filled([code, name, *arguments]), depth + 1, others)
     reaches = Reaches.NO if found.reaches is Reaches.PERHAPS else found.reaches
     return replace(found, reaches=reaches, script=found.script or name)

@@ -242,3 +242,36 @@ def test_a_version_in_a_name_is_no_number_of_a_machine(name: str, outcome: Outco
 @pytest.mark.parametrize("hook", ["[/bin/busybox, sleep, '60']", "[sh, -c, exec sleep 60]"])
 def test_a_hook_that_runs_another_command_takes_the_time_of_that(hook: str) -> None:
     assert "K8S01" in {name for _, _, name in violations(audited({"pod.yml": POD.replace('[sleep, "60"]', hook)}))}
+
+
+@pytest.mark.parametrize(
+    ("tags", "outcome"),
+    [
+        (["nginx:1.27-alpine"], Outcome.MET),
+        (["nginx:1.28"], Outcome.MET),
+        (["docker.io/library/nginx:1.29.7"], Outcome.VIOLATED),
+        (["nginxinc/nginx-unprivileged:1.25.3-alpine"], Outcome.MET),
+        (["nginx:1.27", "nginx:1.27"], Outcome.MET),
+        (["nginx:1.27", "nginx:latest"], Outcome.VIOLATED),
+        (["nginx:stable"], Outcome.VIOLATED),
+        (["openresty:1.25"], Outcome.VIOLATED),
+    ],
+)
+def test_the_tag_of_an_image_is_the_version_of_nginx(tags: list[str], outcome: Outcome) -> None:
+    services = "".join(f"  web{n}:\n    image: {tag}\n" for n, tag in enumerate(tags))
+    found = audited({"nginx.conf": NGINX.format("10.0.0.1:9000"), "compose.yml": f"services:\n{services}"})
+    assert outcomes(found, "NGX12") == [("nginx.conf", outcome)]
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [
+        ("${GRACE:-500}", Outcome.MET),
+        ("${GRACE-5}", Outcome.VIOLATED),
+        ("$GRACE", Outcome.UNKNOWN),
+        ("${G}", Outcome.UNKNOWN),
+    ],
+)
+def test_a_variable_with_a_default_has_it(value: str, outcome: Outcome) -> None:
+    found = audited({"c.yml": f"services:\n  a:\n    command: gunicorn --graceful-timeout {value} a:a\n"})
+    assert outcomes(found, "APP01") == [("c.yml", outcome)]

@@ -5,6 +5,7 @@ Defaults are those of gunicorn 25, uvicorn 0.54, hypercorn 0.18 and granian 2.8.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -47,6 +48,8 @@ OPTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 _GRACEFUL = {"gunicorn": 30.0, "uvicorn": float("inf"), "hypercorn": 3.0, "granian": float("inf")}
 _IDLE = {"gunicorn": 2.0, "uvicorn": 5.0, "hypercorn": 5.0, "granian": 30.0}
 _PORTS = {"gunicorn": 8000, "uvicorn": 8000, "hypercorn": 8000, "granian": 8000}
+_DEFAULT = re.compile(r"\$\{\w+:?-([^${}]*)\}")
+"""A variable of a shell or of compose with its default, as `os.getenv` has one in settings."""
 _CONFIG = ("-c", "--config")
 _KEYS = {
     "graceful": "graceful_timeout",
@@ -179,7 +182,9 @@ class _Reading:
         """The command line overrides the settings file."""
         names = OPTIONS[self.server].get(key, ())
         if self.start is not None and (value := _option(self.start.arguments, names)) is not None:
-            return (None if "$" in value else value), f"{names[-1]} {value}", self.start.at
+            default = _DEFAULT.fullmatch(value)
+            read = default[1] if default else None if "$" in value else value
+            return read, f"{names[-1]} {value}", self.start.at
         found = self.values.get(_KEYS.get(key, "")) if self.server == "gunicorn" else None
         return (found.value, found.text, found.place) if found is not None else None
 

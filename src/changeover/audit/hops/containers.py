@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from changeover.audit.builds import image_of
+from changeover.audit.builds import dockerfiles, image_of
 from changeover.audit.commands import Command, commands, image_command
 from changeover.audit.images import bare_signal, official
 from changeover.audit.stop_keys import COMPOSE, DOCKERFILE, SUPERVISORD
@@ -29,7 +29,7 @@ WAIT = 10.0
 def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
     """A stop path for each image, service and program that runs a known software."""
     starts = {(one.place.file, one.object): one for one in commands(documents)}
-    images = [one for one in documents if isinstance(one, DockerFile)]
+    images = dockerfiles(documents)
     built = {
         image.file
         for one in documents

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from changeover.audit.builds import image_of
+from changeover.audit.builds import dockerfiles, image_of
 from changeover.audit.commands import Command, commands
 from changeover.audit.images import official
 from changeover.conf.compose import ComposeFile
@@ -38,7 +38,7 @@ class Environment:
 def environments(documents: Sequence[Document]) -> Iterator[Environment]:
     """One for each container that serves as Kong. A service has the environment of its image, too."""
     starts = list(commands(documents))
-    images = [one for one in documents if isinstance(one, DockerFile)]
+    images = dockerfiles(documents)
     services = [one for one in documents if isinstance(one, ComposeFile)]
     for document in documents:
         match document:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.hops.nginx_scope import Scope
+from changeover.audit.images import nginx_version
 from changeover.audit.setting import Setting, shorter, unknown
 from changeover.audit.view import Address, Hop, Target
 from changeover.conf.document import Document
@@ -103,8 +104,9 @@ def hops(documents: Sequence[Document], asked: Assumptions) -> Iterator[Hop]:
     files = {one.path: one for one in documents if isinstance(one, NginxFile)}
     if not files:
         return
+    image = nginx_version(documents)
     for conf in assemble(files):
-        version = values.version(asked.nginx or "") or conf.version
+        version = values.version(asked.nginx or "") or conf.version or image
         main = Scope(conf, ())
         for block in main.inner("http"):
             yield _http(main, block, version)
