@@ -27,6 +27,20 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     assert not {name for name in loaded if name.startswith("changeover.cli.commands.")}
 
 
+def test_a_keeper_holds_nothing_in_memory_that_only_some_chains_need() -> None:
+    program = "import changeover.cli.commands.keep, sys; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {
+        "httpx",
+        "google",
+        "apprise",
+        "opentelemetry",
+        "starlette",
+        "jinja2",
+        "scipy",
+    }
+
+
 @pytest.mark.parametrize("start", [("-m", "changeover"), ("-c", "from changeover.__main__ import main; main()")])
 def test_the_version_is_that_of_the_installed_package(start: tuple[str, ...]) -> None:
     done = subprocess.run([sys.executable, *start, "--version"], capture_output=True, text=True, check=True)

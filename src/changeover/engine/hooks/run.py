@@ -18,8 +18,6 @@ from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
 from changeover.engine.hooks.addresses import NO_ADDRESS, HookAddress, service_address, web_address
 from changeover.engine.hooks.notify import NotSent, send
 from changeover.engine.hooks.output import MAX_READ, MAX_REASON, end_of, plain, start_of, with_output
@@ -205,6 +203,8 @@ class HookRunner:
 
     async def _post(self, hook: Hook, address: HookAddress, payload: HookPayload) -> None:
         """POST to a webhook. Raises _Failure with the start of an unsuccessful response."""
+        import httpx  # as in webhook.py
+
         if address.problem:
             raise _Failure(address.problem)
         status, body = 0, b""

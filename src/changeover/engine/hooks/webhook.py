@@ -6,8 +6,10 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "changeover", "Accept-Encoding": "identity"}
 _POSTING: ContextVar[bool] = ContextVar("_POSTING", default=False)
@@ -16,6 +18,8 @@ _POSTING: ContextVar[bool] = ContextVar("_POSTING", default=False)
 @asynccontextmanager
 async def post(url: str, content: bytes) -> AsyncIterator[httpx.Response]:
     """The response to a POST, its body not read yet. The caller sets the timeout."""
+    import httpx  # 7 MB and a third of a command's start, and most chains post nothing
+
     with _unlogged():
         async with (
             httpx.AsyncClient(timeout=None, follow_redirects=False) as client,

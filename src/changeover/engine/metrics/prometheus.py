@@ -17,9 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from changeover.engine.metrics.source import too_young
 from changeover.kit import http
@@ -30,6 +28,9 @@ from changeover.model.revision import template_of
 from changeover.ports import Unknown
 from changeover.rollout.guard.cohorts import CohortMember, Cohorts
 from changeover.rollout.guard.evaluate import Missing, Sample, Seen
+
+if TYPE_CHECKING:
+    import httpx
 
 _SHOWN = 200  # characters of an error text that go into a reason
 
@@ -66,6 +67,8 @@ class PrometheusSource:
     async def _query(
         self, condition: Condition, cohorts: Cohorts, side: tuple[CohortMember, ...], template: str, at: float
     ) -> float:
+        import httpx  # which this module's importers need only for a guard that asks Prometheus
+
         query = self._filled(condition, side, template)
         when = at
         if condition.against_baseline:
