@@ -42,6 +42,9 @@ LONGEST = (
     "chain/test_branches.py",
     "chain/test_any_application.py",
     "chain/test_own_nginx.py",
+    "chain/test_hooks.py",
+    "chain/test_preview.py",
+    "chain/test_long_lived.py",
     "chain/test_relay.py",
     "process/test_foreign_guard.py",
     "chain/test_takeover_of_older_state.py",
@@ -54,7 +57,6 @@ LONGEST = (
     "chain/test_environment.py",
     "process/test_faulty_starts.py",
     "gcp/test_gcloud.py",
-    "chain/test_hooks.py",
 )
 """By the seconds that they take, within about a third."""
 

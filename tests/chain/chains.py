@@ -261,8 +261,8 @@ class Chain:
         return {"v1": "v2", "v2": "v1"}[self.template(tier)]
 
     def until(self, holds: Callable[[Said], object], what: str) -> Said:
-        """Ask for the status until it is so."""
-        return until(lambda: seen if holds(seen := self.status()) else None, what)
+        """Ask for the status until it is so. That takes a tenth of a second of CPU, so the pauses are as long."""
+        return until(lambda: seen if holds(seen := self.status()) else None, what, pause=0.1)
 
     @contextmanager
     def client(self, **options: Any) -> Iterator[httpx.Client]:
@@ -364,14 +364,14 @@ class SlowUpload:
 # -- what runs -----------------------------------------------------------------------------------------------------
 
 
-def until(look: Callable[[], Seen | None], what: str, patience: float = PATIENCE) -> Seen:
+def until(look: Callable[[], Seen | None], what: str, patience: float = PATIENCE, *, pause: float = 0.02) -> Seen:
     """Look until there is something to see, with a short pause between looks: what is awaited needs the cores, too."""
     deadline = time.monotonic() + patience
     while True:
         if found := look():
             return found
         assert time.monotonic() < deadline, f"waited {patience:.0f} s in vain for {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def running_in(folder: Path) -> dict[int, str]:
