@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from google.auth import impersonated_credentials
@@ -12,7 +14,7 @@ from google.oauth2.credentials import Credentials
 
 from changeover.model.errors import ChangeoverError
 from changeover.model.platform import PlatformSettings
-from changeover.platforms.gcp.api.calls import Calls
+from changeover.platforms.gcp.api.calls import Calls, Refused
 from changeover.platforms.gcp.api.endpoint import GOOGLE, OVERRIDE, Endpoint, credentials_for, endpoint_of
 from changeover.platforms.gcp.api.groups import path_below_project
 from changeover.platforms.gcp.api.retry import Failure, RetryTiming, pause
@@ -104,6 +106,39 @@ def test_credentials_that_are_refused_are_named_at_once_and_not_asked_for_again(
         asyncio.run(calls.ask("group web", "InstanceGroupManagersClient", "get", {}, str))
     assert "the credentials were refused: Unable to acquire impersonated credentials" in str(error.value)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        (200, b"<html>a proxy</html>"),
+        (200, b"[]"),
+        (200, b"{}"),
+        (200, b'{"name": 3}'),
+        (302, b"<html>log in first</html>"),
+        (400, b'{"error": "x"}'),
+        (404, b"<html>not found</html>"),
+    ],
+)
+def test_an_answer_of_another_server_is_none_and_what_it_does_not_have_is_not_missing(code: int, body: bytes) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    about = {"project": "shop", "zone": "z", "instance_group_manager": "web"}
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = Endpoint(f"http://127.0.0.1:{server.server_port}", with_credentials=False)
+        calls = Calls(endpoint, None, RetryTiming(attempts=1))
+        with pytest.raises(Unknown, match="another server is at its address") as error:
+            asyncio.run(calls.ask("group web", "InstanceGroupManagersClient", "get", about, str))
+        server.shutdown()
+    assert not isinstance(error.value, Refused), "it has no status that could mean something"
 
 
 TIMING = RetryTiming()

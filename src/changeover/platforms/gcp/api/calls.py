@@ -98,18 +98,39 @@ class Calls:
     def _call(self, kind: str, method: str, read: Callable[[Any], Answer], arguments: Mapping[str, Any]) -> Answer:
         from google.api_core.exceptions import GoogleAPICallError, RetryError
         from google.auth.exceptions import GoogleAuthError
+        from google.protobuf.json_format import ParseError
         from requests.exceptions import RequestException
 
         client = self._client(kind)
         try:
-            return read(getattr(client, method)(retry=None, timeout=self._timing.answer, **arguments))
+            return read(_asked(getattr(client, method), self._timing.answer, arguments))
         except GoogleAPICallError as error:
             raise _Failed(_failure_of(error)) from error
         except GoogleAuthError as error:
             words = f"the credentials were refused: {_words(error)}"
             raise _Failed(Failure(None, "", words, final=not error.retryable)) from error
+        except (ParseError, _AnotherForm) as error:
+            raise _Failed(Failure(None, "", _NOT_THE_API)) from error
         except (RequestException, RetryError) as error:
             raise _Failed(Failure(None, "", f"no answer: {error}")) from error
+
+
+_NOT_THE_API = "the answer is not one of the Compute API: another server is at its address, such as a proxy"
+
+
+class _AnotherForm(Exception):
+    """An answer that the client of Google could not read."""
+
+
+def _asked(method: Callable[..., Any], timeout: float, arguments: Mapping[str, Any]) -> Any:
+    """The answer. Of an answer that is no JSON of the API the client raises whatever its own code comes upon."""
+    try:
+        found = method(retry=None, timeout=timeout, **arguments)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _AnotherForm from error
+    if method.__name__ == "get" and not found.name:  # each resource has one; without this, `{}` were one
+        raise _AnotherForm
+    return found
 
 
 class _Failed(Exception):
@@ -130,4 +151,6 @@ def _words(error: Exception) -> str:
 def _failure_of(error: Any) -> Failure:
     """`error.errors`: what the API listed, each with a reason."""
     reasons = [str(one.get("reason", "")) for one in error.errors if isinstance(one, dict)]
+    if error.code == 404 and not reasons:  # the API has one; what another server does not have says nothing
+        return Failure(None, "", _NOT_THE_API)
     return Failure(int(error.code) if error.code is not None else None, next(iter(reasons), ""), str(error.message))
