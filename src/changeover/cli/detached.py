@@ -17,6 +17,7 @@ from changeover.cli.options.log_format import of_log_file
 from changeover.cli.rendering.log_lines import message_of
 from changeover.cli.rendering.output import Output
 from changeover.model.errors import fail
+from changeover.platforms.local.log_times import times_of
 from changeover.platforms.local.logs import DETACHED
 
 _LOOK = 0.05
@@ -51,7 +52,8 @@ async def in_background(output: Output, words: Sequence[str], state: Path) -> in
 
 
 def _spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    log.with_name(f"{log.name}.1").unlink(missing_ok=True)
+    for of_the_last in (log.with_name(f"{log.name}.1"), times_of(log)):
+        of_the_last.unlink(missing_ok=True)
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "wb") as target:
         return subprocess.Popen(
             [sys.executable, "-m", "changeover", *words],

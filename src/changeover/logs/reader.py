@@ -30,37 +30,44 @@ class LogReader:
         self._log = log
         self._file: BinaryIO | None = None
         self._recent = self._begun = b""
+        self._end = 0
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
 
-    def lines(self, *, to_the_end: bool) -> Iterator[str]:
-        """The lines since the last call. `to_the_end`: the last one too, though it has no end yet.
+    def lines(self, *, to_the_end: bool) -> Iterator[tuple[str, int]]:
+        """The lines since the last call, each with the place of its end in the file; 0 for one that stands in `log.1`.
 
-        Bytes that are no UTF-8 are replaced. Raises OSError.
+        `to_the_end`: the last one too, though it has no end yet. Bytes that are no UTF-8 are replaced. Raises OSError.
         """
-        for block in self._blocks():
-            *whole, rest = (self._begun + block).split(b"\n")
-            yield from map(_text, whole)
-            self._begun = rest[: LONGEST + 1]
+        for block, end in self._blocks():
+            self._end = end
+            *whole, rest = block.split(b"\n")
+            before = end - len(block)
+            for line in whole:
+                before += len(line) + 1
+                yield _text(self._begun + line), before if end else 0
+                self._begun = b""
+            self._begun = (self._begun + rest)[: LONGEST + 1]
         if to_the_end and self._begun:
-            yield _text(self._begun)
+            yield _text(self._begun), self._end
             self._begun = b""
 
-    def _blocks(self) -> Iterator[bytes]:
+    def _blocks(self) -> Iterator[tuple[bytes, int]]:
+        """Each with the place of its end; 0 in `log.1`."""
         if self._file is None:
             try:
                 self._file = self._log.open("rb")
             except FileNotFoundError:
                 return
-            yield from self._moved(b"")
+            yield from ((block, 0) for block in self._moved(b""))
         while True:
             while block := self._file.read(BLOCK):
                 self._recent = (self._recent + block)[-_RECENT:]
-                yield block
+                yield block, self._file.seek(0, os.SEEK_CUR)
             if os.fstat(self._file.fileno()).st_size < self._file.seek(0, os.SEEK_CUR):
-                yield from self._moved(self._recent)
+                yield from ((block, 0) for block in self._moved(self._recent))
                 self._file.seek(0)
             elif self._is_replaced():
                 self._file.close()

@@ -1,7 +1,7 @@
 """Where the logs of a chain are: a file for each instance, load balancer, keeper and detached command, and the journal.
 
 What the controller decided is read from the journal, which has it after a crash too. A line without a readable time
-keeps its place after the line before it: the first one at the start of the process, the last one at the last write.
+stands where the log was seen to grow by it. One that no look saw arrive keeps its place after the line before it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from changeover.kit.clock import utc
 from changeover.logs.entries import BALANCER, CONTROLLER, KEEPER, PROGRESS, ROLL, Entry
 from changeover.logs.reader import LogReader
 from changeover.logs.times import time_of
+from changeover.platforms.local.log_times import LogTimes
 from changeover.platforms.local.logs import DETACHED
 
 SLACK = 2.0
@@ -30,7 +31,6 @@ AT_ONCE = 1000
 _DETAILS = frozenset({"event", "command"})
 """Kinds of lines that are left out: each observation and each command, as `show` lists them."""
 Created = Mapping[str, tuple[str, float]]
-_Line = tuple[str, float | None]
 _DATED = re.compile(r"\S+Z  (?P<message>(?P<about>\S+)\s*(?P<rest>.*))")
 """A line in the format `dated`."""
 
@@ -60,16 +60,17 @@ class FileSource:
     def _placed(self, at: float, since: float, arrived: float | None, newest: float) -> Iterator[Entry]:
         latest = (arrived or newest) + SLACK
         read = self._reader.lines(to_the_end=not self._follow)
-        lines: Iterator[_Line] = ((line, _until(latest, time_of(line))) for line in read)
-        if arrived is None:  # a folder may be younger than its log: `log.1` is made in it
-            head = list(itertools.islice(lines, HEAD))
-            at = min([at, *(time for _, time in head if time is not None)][:2])
-            lines = itertools.chain(head, lines)
-        ends = self._log.stat()
-        for (line, time), is_last in _with_end(lines):
-            known = arrived if time is None else time
-            if known is None and is_last and ends.st_size:
-                known = ends.st_mtime
+        lines = ((line, end, _until(latest, time_of(line))) for line, end in read)
+        head = list(itertools.islice(lines, HEAD))
+        times = None
+        if arrived is None:
+            times = LogTimes(self._log)
+            # A folder may be younger than its log: `log.1` is made in it.
+            at = min([at, *(time for _, _, time in head if time is not None)][:2])
+        for line, end, time in itertools.chain(head, lines):
+            known = time
+            if time is None:
+                known = arrived if times is None else times.of(end)
             self._at = at = max(at, known or 0.0)
             if at >= since:
                 yield self._entry(at, time, line)
@@ -85,17 +86,6 @@ class FileSource:
         if self._source == BALANCER:
             return Entry(at, time, BALANCER, line)
         return Entry(at, time, self._source, line, self._created.get(self._source, ("", 0.0))[0], self._source)
-
-
-def _with_end(lines: Iterator[_Line]) -> Iterator[tuple[_Line, bool]]:
-    """Each with whether it is the last."""
-    held: _Line | None = None
-    for line in lines:
-        if held is not None:
-            yield held, False
-        held = line
-    if held is not None:
-        yield held, True
 
 
 def _until(latest: float, time: float | None) -> float | None:

@@ -14,6 +14,7 @@ from changeover.engine.journal.records import INTERRUPTION, LogLine
 from changeover.kit.clock import utc
 from changeover.logs.entries import Entry, merged
 from changeover.logs.sources import ChainLogs
+from changeover.platforms.local.log_times import GrowthRecorder, times_of
 from changeover.rollout.tier.state import TierState
 
 T = 1_800_000_000.0
@@ -88,6 +89,31 @@ def test_lines_without_a_time_stand_at_the_start_after_the_line_before_and_at_th
         "six",
         "last",
         "nine",
+    ]
+
+
+def test_a_line_without_a_time_stands_where_its_log_was_seen_to_grow_by_it(folder: Folder) -> None:
+    folder.create(1, "runtime-v2-1")
+    haproxy = folder.log("haproxy/log", "server added", written=2)
+    recorder = GrowthRecorder()
+    recorder.look([haproxy])
+    for moment, lines in ((10.5, ("draining", "down")), (20.5, ("deleted",))):
+        folder.log("haproxy/log", *lines, written=moment)
+        recorder.look([haproxy])
+    times = times_of(haproxy).read_text().splitlines()
+    times[1:] = [f"{len('server added draining down ')} {T + 10:.3f} {T + 10.5:.3f}", f"35 {T + 20:.3f} {T + 20.5:.3f}"]
+    times_of(haproxy).write_text("\n".join(times))
+    for moment in (5, 10.2, 15, 30):
+        folder.decide(moment, "runtime-v2-1", f"at {moment}")
+    assert [line.partition(": ")[2] for line in folder.print()] == [
+        "server added",
+        "at 5",
+        "draining",
+        "at 10.2",
+        "down",
+        "at 15",
+        "deleted",
+        "at 30",
     ]
 
 
@@ -166,8 +192,8 @@ def test_logs_that_are_followed_go_on_with_new_lines_new_instances_and_new_decis
         assert len(shown(merged(logs.streams(0.0)))) == 2
         assert shown(merged(logs.streams(0.0, T + 50))) == []
         folder.create(51, "runtime-v2-2")
-        folder.log("instances/runtime-v2-1/log", f"{at(55)} late")
-        folder.log("instances/runtime-v2-2/log", "begins")
+        folder.log("instances/runtime-v2-1/log", f"{at(55)} late", written=55)
+        folder.log("instances/runtime-v2-2/log", "begins", written=53)
         folder.decide(52, "runtime-v2-2", "creating -> warming: became ready")
         assert shown(merged(logs.streams(0.0, T + 54))) == [
             "controller: creating -> warming: became ready",

@@ -28,6 +28,7 @@ from changeover.engine.outside import check_routers
 from changeover.engine.release.release import in_words
 from changeover.engine.runtime import ProgressListener
 from changeover.model.errors import ChangeoverError, fail
+from changeover.platforms.local.logs import bounded
 from changeover.ports import Adopts
 from changeover.wiring import wire
 
@@ -152,5 +153,6 @@ async def start(found: wiring.Wired, source: Path, on_progress: ProgressListener
         found.keep_environment(journal, targets, fresh=True)
         found.keep_copy(journal, targets, fresh=True)
         journal.set_chain_file(source.resolve())
-        await bring_up(found.runtime, journal, on_progress)
+        async with bounded(found.state):
+            await bring_up(found.runtime, journal, on_progress)
         start_keeper(found.state, journal)

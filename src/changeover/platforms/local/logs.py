@@ -11,16 +11,21 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
+
+from changeover.platforms.local.log_times import GrowthRecorder, times_of
 
 LOG_LIMIT = 10_000_000
 """Bytes of a log before it is moved to `log.1`: with its predecessor it shows hours of a server that reports errors,
 and a hundred instances take 2 GB at most."""
 LOOK = 30.0
 """Seconds between two looks at the logs: a process that writes 10 MB/s fills 300 MB in between."""
+GROWTH_LOOK = 0.5
+"""Seconds between two looks whether logs grew: as exactly is known when a line without a time was written."""
 DETACHED = "roll.log"
 """Output of the last detached command, in the state folder."""
 _RECORD = "instance.json"
@@ -29,17 +34,22 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @asynccontextmanager
 async def bounded(state: Path, limit: int = LOG_LIMIT, look: float = LOOK) -> AsyncIterator[None]:
-    """Bound every log of the chain in that state folder while the block runs."""
-    bounding = asyncio.create_task(_keep_bounded(state, limit, look))
+    """Bound every log of the chain in that state folder while the block runs, and record when each grows."""
+    growth = GrowthRecorder()
+    tasks = [
+        asyncio.create_task(_repeat(look, partial(_bound_all, state, limit))),
+        asyncio.create_task(_repeat(GROWTH_LOOK, lambda: growth.look(_logs(state)))),
+    ]
     try:
         yield
     finally:
-        bounding.cancel()
+        for task in tasks:
+            task.cancel()
 
 
-async def _keep_bounded(state: Path, limit: int, look: float) -> None:
+async def _repeat(look: float, work: Callable[[], None]) -> None:
     while True:
-        await asyncio.to_thread(_bound_all, state, limit)  # a slow disk holds up no drain
+        await asyncio.to_thread(work)  # a slow disk holds up no drain
         await asyncio.sleep(look)
 
 
@@ -71,6 +81,7 @@ def bound(log: Path, limit: int) -> None:
             source.seek(size - limit)
             _keep(source, log.with_name(f"{log.name}.1"))
             source.truncate(0)
+            times_of(log).unlink(missing_ok=True)
 
 
 def _keep(source: BinaryIO, kept: Path) -> None:
