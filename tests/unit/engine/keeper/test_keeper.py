@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 from math import inf
@@ -42,13 +43,14 @@ def kept(
     abandoned: str = "wait",
     router: FakeRouter | None = None,
     listener: ProgressListener = ignore,
+    carried: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Keep the chain for that many looks."""
     left = iter([*[False] * looks, True])
     of = chain("app", size=2, abandoned=abandoned)
     with closing(Journal(journal.folder / "journal.db")) as own:
         made = runtime(of, platform, {"app": router or everywhere(platform)})
-        asyncio.run(keep(made, own, listener, lambda: next(left), SOON))
+        asyncio.run(keep(made, own, listener, lambda: next(left), SOON, carried))
 
 
 def everywhere(platform: FakePlatform) -> FakeRouter:
@@ -161,6 +163,21 @@ def test_a_rollout_whose_controller_has_ended_goes_the_way_that_its_tier_names(
     assert {name.split("-")[1] for name in platform.running} == {serves}
     assert len(platform.running) == 2
     assert (up.unfinished_release(), up.holder()) == (None, None)
+
+
+def test_what_follows_a_rollout_that_the_keeper_carried_to_its_end_holds_no_lease(
+    up: Journal, platform: FakePlatform
+) -> None:
+    holders: list[object] = []
+
+    async def carried() -> None:
+        holders.append(up.holder())
+
+    kept(up, platform, looks=1, abandoned="resume", carried=carried)
+    assert holders == []
+    abandon(up)
+    kept(up, platform, looks=1, abandoned="resume", carried=carried)
+    assert holders == [None]
 
 
 def test_an_undo_that_lost_its_controller_is_carried_on_by_undo(up: Journal, platform: FakePlatform) -> None:
