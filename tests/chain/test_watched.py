@@ -1,5 +1,5 @@
 """A real Prometheus watches a chain by `changeover serve` while it is rolled: every panel of the dashboard has data,
-and a lost request and a dead keeper make their alerts fire.
+and a lost request, a dead keeper, a stuck drain and a template that crashes make their alerts fire.
 
 The alerts are those of monitoring/alerts.yaml with a shorter `for`: promtool has proved the whole times.
 """
@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from tests.chain.chains import REPOSITORY, Chain, Command, Said, small, tier_of, until
+from tests.chain.chains import REPOSITORY, Chain, Command, Said, SlowUpload, small, template, tier_of, until
 from tests.chain.conftest import own_chain
 
 from changeover.kit.sockets import free_port
@@ -30,6 +31,8 @@ pytestmark = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="Prometheus is not installed: Debian's package prometheus"
 )
 
+LONG = 120.0
+"""Seconds until an alert must fire that needs a whole rollout or several deaths."""
 PANELS = [
     panel
     for panel in json.loads((REPOSITORY / "monitoring/grafana/changeover.json").read_text())["panels"]
@@ -104,13 +107,18 @@ def test_a_rollout_fills_every_panel_and_faults_make_their_alerts_fire(tmp_path:
         chain = stack.enter_context(own_chain(folders[0], small, guarded))
         chain.up()
         serve = started(stack, chain, "serve", "--listen", "127.0.0.1:0")
-        target = re.sub(r".*http://|/metrics\s*$", "", serve.says("Serving http://"))
+        target = address_in(serve.says("Serving http://"))
         prom = stack.enter_context(prometheus(folders[1], target))
         uploads = ("--uploads", 2, "--upload-size", "2MB", "--upload-time", "4s")
         probe = started(stack, chain, "probe", "--rate", 60, *uploads)
         probe.says("GET")
         until(lambda: prom.since_it_began("changeover_probe_requests_total") or None, "the first scrape of a probe")
-        chain.roll("runtime", "v2")
+        with SlowUpload(chain) as upload:  # a drain that no scrape can miss
+            upload.arrives()
+            roll = started(stack, chain, "roll", "runtime", "--to", "v2")
+            until(lambda: prom.since_it_began("changeover_drain_remaining_seconds") or None, "a drain", LONG)
+            upload.finish()
+        roll.end(0)
         until(lambda: prom.since_it_began('changeover_rollout_info{phase="completed"}') or None, "the outcome")
         assert empty_panels(prom) == []
         assert prom.firing() == set()
@@ -121,6 +129,55 @@ def test_a_rollout_fills_every_panel_and_faults_make_their_alerts_fire(tmp_path:
         until(lambda: "ChangeoverKeeperGone" in prom.firing() or None, "the alert of a dead keeper")
         probe.signal(SIGTERM).end(3)
         serve.signal(SIGTERM).end(0)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(400)
+def test_a_stuck_drain_and_a_template_that_crashes_make_their_alerts_fire(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("chain", "prometheus")]
+    for folder in folders:
+        folder.mkdir()
+    server = shutil.copy(REPOSITORY / "tests/process/dying_server.py", folders[0] / "server.py")
+    frail = template("runtime", "frail", command=[sys.executable, str(server), "{port}", "{lame_duck}", "at:3"])
+    with contextlib.ExitStack() as stack:
+        chain = stack.enter_context(own_chain(folders[0], small, waiting, frail))
+        chain.up()
+        serve = started(stack, chain, "serve", "--listen", "127.0.0.1:0")
+        target = address_in(serve.says("Serving http://"))
+        prom = stack.enter_context(prometheus(folders[1], target))
+
+        with SlowUpload(chain) as upload:
+            upload.arrives()
+            roll = started(stack, chain, "roll", "runtime", "--to", "v2")
+            until(lambda: "ChangeoverDrainOverdue" in prom.firing() or None, "the alert of a stuck drain", LONG)
+            assert roll.process.poll() is None
+            upload.finish()
+        roll.end(0)
+        until(lambda: "ChangeoverDrainOverdue" not in prom.firing() or None, "the end of that alert", LONG)
+
+        assert "ChangeoverTemplateCrashLooping" not in prom.firing()
+        chain.roll("runtime", "frail")
+
+        def crashing() -> bool | None:
+            """A request at which an instance may die, and whether the alert fires."""
+            with contextlib.suppress(httpx.HTTPError):
+                chain.get("/")
+            return "ChangeoverTemplateCrashLooping" in prom.firing() or None
+
+        until(crashing, "the alert of a template that crashes", LONG)
+        serve.signal(SIGTERM).end(0)
+
+
+def waiting(said: Said) -> None:
+    """A change: a drain of the runtime is past its deadline at once, and waits for what is in flight."""
+    tier_of(said, "runtime")["drain"] = {"deadline": "500ms", "policy": "wait"}
+
+
+def address_in(line: str) -> str:
+    """Host and port of the first URL in a line."""
+    found = re.search(r"http://([^/\s]+)", line)
+    assert found is not None, line
+    return found[1]
 
 
 def started(stack: contextlib.ExitStack, chain: Chain, *words: object) -> Command:

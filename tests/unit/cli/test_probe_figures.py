@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tests.unit.in_loop import in_loop
 
 from changeover.cli import probe_figures
-from changeover.cli.probe_figures import counting
+from changeover.cli.probe_figures import LONGEST, VERSIONS, counting
 from changeover.engine.figures import FILE, read_figures
 from changeover.probe.records.row import LedgerRow, RequestOutcome
 
@@ -66,3 +67,28 @@ async def test_a_probe_of_a_url_counts_nothing(tmp_path: Path) -> None:
         saw(row("ok"))
         tick()
     assert list(tmp_path.iterdir()) == []
+
+
+@in_loop
+async def test_requests_are_counted_by_version_and_the_versions_are_bounded(tmp_path: Path) -> None:
+    def versions() -> dict[tuple[str, ...], float]:
+        counts = read_figures(tmp_path, 0).counts
+        return {labels: value for (name, labels), value in counts.items() if name == "probe_version_requests_total"}
+
+    async with counting(tmp_path, print) as (saw, _):
+        saw(replace(row("ok"), version="v1"))
+        saw(replace(row("lost"), version=None))
+        saw(replace(row("ok"), version="v2", kind="readback"))
+    seen = versions()
+    assert (seen["v1", "ok"], seen["v1", "lost"], seen["unknown", "lost"]) == (1, 0, 1)
+    assert ("v2", "ok") not in seen
+    async with counting(tmp_path, print) as (saw, _):
+        for number in range(100):
+            saw(replace(row("ok"), version=f"{number:04}" + "x" * 100))
+        saw(replace(row("ok"), version="v1"))
+    seen = versions()
+    assert len({version for version, _ in seen}) == VERSIONS + 1
+    assert max(len(version) for version, _ in seen) == LONGEST
+    assert (seen["v1", "ok"], seen["other", "ok"]) == (2, 100 - (VERSIONS - 2))
+    counts = read_figures(tmp_path, 0).counts
+    assert counts["probe_version_latency_seconds_bucket", ("v1", "0.025")] == 2

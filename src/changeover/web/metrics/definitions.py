@@ -125,5 +125,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "probe_latency_seconds": Metric(
             "histogram", ("chain", "kind"), "Latencies of probe requests, from when each was due.", LATENCIES
         ),
+        "probe_version_requests_total": Metric(
+            "counter",
+            ("chain", "version", "outcome"),
+            "GETs and uploads of probes by the version that the response names; `unknown` where it names none, `other` "
+            "beyond 20 versions.",
+        ),
+        "probe_version_latency_seconds": Metric(
+            "histogram", ("chain", "version"), "Latencies of GETs of probes by that version.", LATENCIES
+        ),
     }
 )

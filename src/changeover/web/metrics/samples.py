@@ -187,20 +187,16 @@ def _take_counts(out: Samples, chain: str, counts: LogCounts, tiers: set[str]) -
 
 
 def _take_figures(out: Samples, chain: str, figures: Figures) -> None:
-    kinds: set[str] = set()
     for (name, labels), value in sorted(figures.counts.items()):
-        if name == "probe_requests_total":
+        if name in ("probe_requests_total", "probe_version_requests_total"):
             out.add(name, value, chain, *labels)
-        elif name == "probe_latency_seconds_sum":
-            kinds.add(labels[0])
-    for kind in sorted(kinds):
-        buckets, total = [], 0.0
-        for bound in (*map(bound_text, LATENCIES), "+Inf"):
-            total += figures.counts.get(("probe_latency_seconds_bucket", (kind, bound)), 0.0)
-            buckets.append((bound, total))
-        out.histograms["probe_latency_seconds"].append(
-            ((chain, kind), buckets, figures.counts["probe_latency_seconds_sum", (kind,)])
-        )
+        elif name in ("probe_latency_seconds_sum", "probe_version_latency_seconds_sum"):
+            histogram = name.removesuffix("_sum")
+            buckets, total = [], 0.0
+            for bound in (*map(bound_text, LATENCIES), "+Inf"):
+                total += figures.counts.get((f"{histogram}_bucket", (*labels, bound)), 0.0)
+                buckets.append((bound, total))
+            out.histograms[histogram].append(((chain, *labels), buckets, value))
     for (name, labels), value in sorted(figures.measured.items()):
         if _is_gauge(METRICS.get(name), labels):  # another version of the program may measure something else
             out.add(name, value, chain, *labels)

@@ -173,6 +173,9 @@ def test_counts_of_probes_and_measured_values_carry_the_chain(chain: StandingCha
             ("probe_latency_seconds_bucket", ("get", "0.01")): 2,
             ("probe_latency_seconds_bucket", ("get", "+Inf")): 1,
             ("probe_latency_seconds_sum", ("get",)): 130.5,
+            ("probe_version_requests_total", ("v1", "ok")): 2,
+            ("probe_version_latency_seconds_bucket", ("v1", "0.01")): 2,
+            ("probe_version_latency_seconds_sum", ("v1",)): 0.01,
         }
     )
     FiguresStore(chain.state).show(
@@ -182,6 +185,8 @@ def test_counts_of_probes_and_measured_values_carry_the_chain(chain: StandingCha
     assert seen["probe_requests_total"] == {("pair", "get", "ok"): 3, ("pair", "get", "lost"): 0}
     buckets = seen["probe_latency_seconds_bucket"]
     assert [buckets["pair", "get", bound] for bound in ("0.005", "0.01", "120.0", "+Inf")] == [0, 2, 2, 3]
+    assert seen["probe_version_requests_total"] == {("pair", "v1", "ok"): 2}
+    assert seen["probe_version_latency_seconds_bucket"]["pair", "v1", "+Inf"] == 2
     assert seen["requests_in_flight"] == {("pair", "runtime", "v1"): 7}
     assert f"{PREFIX}nonsense" not in seen
 
