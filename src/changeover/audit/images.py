@@ -33,7 +33,7 @@ _SIGNALS = {"nginx": "QUIT", "kong": "QUIT", "haproxy": "USR1", "envoy": "TERM"}
 """STOPSIGNAL of the images that the makers of the software publish."""
 _MAKERS = {"library", "nginxinc", "openresty", "kong", "haproxytech", "envoyproxy"}
 _LAST = {19: 10, 21: 6, 23: 4, 25: 5, 27: 5}
-"""The last release of mainline branches of nginx, which the tag `1.27` is; no rule asks for that of a stable branch."""
+"""The last release of mainline branches of nginx, which the tag `1.27` is. No rule asks for that of another branch."""
 _NUMBERS = {"1": "HUP", "2": "INT", "3": "QUIT", "9": "KILL", "10": "USR1", "12": "USR2", "15": "TERM"}
 
 
@@ -78,9 +78,9 @@ def _nginx_tag(image: str) -> tuple[int, ...] | None:
     minor, patch = int(found[1]), found[2]
     if patch is not None:
         return 1, minor, int(patch)
-    if minor % 2 and minor not in _LAST:
-        return None
-    return (1, minor, _LAST[minor]) if minor % 2 else (1, minor)
+    if minor % 2 == 0 or minor < min(_LAST):
+        return 1, minor
+    return (1, minor, _LAST[minor]) if minor in _LAST else None
 
 
 def bare_signal(signal: str) -> str:

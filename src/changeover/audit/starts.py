@@ -133,6 +133,8 @@ def _with_variable(assignment: str, found: Start) -> Start:
 
 
 def _opaque(words: Sequence[str]) -> Start:
+    if words[0].startswith("-"):
+        return Start(opaque=words[0])  # options for the entrypoint of an image
     names = (PurePosixPath(part).name for word in words for part in re.split(r"[\s;&|()]+", word))
     return Start(opaque=words[0], named=next((_NAMES[name] for name in names if name in _NAMES), None))
 

@@ -249,6 +249,8 @@ def test_a_hook_that_runs_another_command_takes_the_time_of_that(hook: str) -> N
     [
         (["nginx:1.27-alpine"], Outcome.MET),
         (["nginx:1.28"], Outcome.MET),
+        (["nginx:1.9-alpine"], Outcome.MET),
+        (["nginx:1.29"], Outcome.VIOLATED),
         (["docker.io/library/nginx:1.29.7"], Outcome.VIOLATED),
         (["nginxinc/nginx-unprivileged:1.25.3-alpine"], Outcome.MET),
         (["nginx:1.27", "nginx:1.27"], Outcome.MET),
@@ -275,3 +277,8 @@ def test_the_tag_of_an_image_is_the_version_of_nginx(tags: list[str], outcome: O
 def test_a_variable_with_a_default_has_it(value: str, outcome: Outcome) -> None:
     found = audited({"c.yml": f"services:\n  a:\n    command: gunicorn --graceful-timeout {value} a:a\n"})
     assert outcomes(found, "APP01") == [("c.yml", outcome)]
+
+
+def test_options_for_the_entrypoint_of_an_image_name_no_server() -> None:
+    found = audited({"compose.yml": "services:\n  helper:\n    image: helper\n    command: [-admin-host, envoy]\n"})
+    assert outcomes(found, "APP05") == []
