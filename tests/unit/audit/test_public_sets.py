@@ -282,3 +282,10 @@ def test_a_variable_with_a_default_has_it(value: str, outcome: Outcome) -> None:
 def test_options_for_the_entrypoint_of_an_image_name_no_server() -> None:
     found = audited({"compose.yml": "services:\n  helper:\n    image: helper\n    command: [-admin-host, envoy]\n"})
     assert outcomes(found, "APP05") == []
+
+
+@pytest.mark.parametrize(("grace", "outcome"), [(60, Outcome.VIOLATED), (600, Outcome.UNKNOWN)])
+@pytest.mark.parametrize("image", ["nginx:1.27", "registry.example.com/shop:2"])
+def test_a_hook_of_unknown_length_leaves_no_more_than_the_whole_time(image: str, grace: int, outcome: Outcome) -> None:
+    pod = POD.replace("nginx:1.27", image).replace("60\n", f"{grace}\n").replace('[sleep, "60"]', "[/drain]")
+    assert outcomes(audited({"pod.yml": pod}), "K8S01") == [("pod.yml", outcome)]

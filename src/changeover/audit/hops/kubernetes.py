@@ -71,7 +71,13 @@ def _containers(pod: Pod, started: dict[Place, Start]) -> Iterator[StopPath]:
                 missing = "how long its preStop hook takes"
             else:
                 missing = "terminationGracePeriodSeconds, a number"
-            yield StopPath(software or "", name, place, (), KUBERNETES, missing=missing, pod=True)
+            bounded = before is None and grace is not None and not sidecar
+            if bounded and grace is not None:
+                # Whatever the hook takes, a request has no more than the whole time: K8S01 may know enough.
+                at_most = (Signal(0.0, signal, place, text), grace)
+                yield StopPath("", name, place, at_most, KUBERNETES, missing=missing, pod=True)
+            if software or not bounded:
+                yield StopPath(software or "", name, place, (), KUBERNETES, missing=missing, pod=not bounded)
             continue
         signals = [
             *before[0],

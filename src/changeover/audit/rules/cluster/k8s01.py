@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.finding import Finding, Severity, unknown
+from changeover.audit.finding import Finding, Outcome, Severity, unknown
 from changeover.audit.limits import occupied, upload_fits
 from changeover.audit.rule import Rule
 from changeover.audit.setting import Setting
@@ -28,7 +28,9 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         if other is None or stop.wait(kill) < other.wait(other.signals[-1]):
             shortest[kill.place] = stop
     for stop in shortest.values():
-        yield _judged(stop, view, asked)
+        found = _judged(stop, view, asked)
+        enough = found.outcome is Outcome.VIOLATED or not stop.missing
+        yield found if enough else unknown(stop.place, stop.object, found.what, stop.missing)
 
 
 def _judged(stop: StopPath, view: View, asked: Assumptions) -> Finding:
