@@ -34,6 +34,16 @@ tiers:
     size: 2
     templates: {v1: {}, v2: {}}
 """
+ON_GOOGLE = """
+name: pair
+platform: {kind: gcp, project: shop, zone: europe-west1-b, endpoint: "http://127.0.0.1:9"}
+tiers:
+  - name: edge
+    kind: nginx
+    group: edge-mig
+    backend_services: [edge-bs]
+    templates: {v1: {instance_template: edge-1}}
+"""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from changeover.cli.traces import send_last_trace
 from changeover.engine.keeper.keeper import keep as keep_chain
 from changeover.model.errors import ChangeoverError
 from changeover.platforms.local.logs import bounded
-from changeover.ports import CannotStart, Unknown
+from changeover.ports import Adopts, CannotStart, Unknown
 
 RETRY_AFTER = 1.0
 """Seconds between a failure and the next attempt."""
@@ -44,6 +44,9 @@ async def _until_down(output: Output, state: Path, since: float) -> int:
             stamp = _stamp(state)
             async with as_it_runs(state) as found:
                 if found is None:
+                    return exits.DONE
+                if isinstance(found.platform, Adopts):
+                    output.note("This chain has no keeper: its platform replaces instances that die. Nothing to do.")
                     return exits.DONE
                 with contextlib.closing(found.journal()) as journal:
                     if not journal.is_up():

@@ -128,6 +128,13 @@ def _render_systemd(output: Output, file: Path | None, state: Path, folder: Path
     source = chain_file(file, state).resolve()
     parsed, _ = chain_files.read_chain(source)
     chain, timing = parsed.chain, LifecycleTiming()
+    if chain.platform.kind != "local":
+        raise fail(
+            "a chain on Google Cloud has no processes here and no keeper: its groups replace VMs that die",
+            state="Nothing was written.",
+            next="A unit for the agent of each VM: `changeover render agent`. After the controller's machine ended: "
+            "`changeover resume`.",
+        )
     graces = [max(timing.stop, *map(_grace, of.values())) for of in parsed.settings.values()]
     deadlines = [tier.update.progress_deadline for tier in chain.tiers]
     host = systemd_units.Host(

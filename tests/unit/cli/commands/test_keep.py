@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.unit.cli.standing import StandingChain
+from tests.unit.cli.standing import ON_GOOGLE, StandingChain, standing_chain
 
 from changeover.cli.exits import DONE
 
@@ -16,3 +16,8 @@ def test_without_a_chain_the_keeper_ends(tmp_path: Path) -> None:
 def test_the_keeper_of_a_chain_that_is_down_ends(chain: StandingChain) -> None:
     chain.run("down")
     assert chain.run("keep").code == DONE
+
+
+def test_a_chain_on_google_cloud_gets_no_keeper_beside_its_groups(tmp_path: Path) -> None:
+    ended = standing_chain(tmp_path, ON_GOOGLE).run("keep")
+    assert (ended.code, "its platform replaces instances that die" in ended.err + ended.out) == (DONE, True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import yaml
-from tests.unit.cli.standing import StandingChain
+from tests.unit.cli.standing import ON_GOOGLE, StandingChain, standing_chain
 
 from changeover.cli.exits import COULD_NOT, DONE
 from changeover.hops.nginx import binary
@@ -64,3 +65,11 @@ def test_terraform_without_a_place_and_options_of_terraform_elsewhere_are_refuse
     assert "--project, and --region or --zone" in refused.err
     for options in (("--zone", "europe-west1-b"), ("--upload-size", "1MB"), ("--set", "edge.port=1")):
         assert chain.run("render", "kong", *options).code == COULD_NOT
+
+
+def test_a_chain_on_google_cloud_has_no_units_of_this_machine(tmp_path: Path) -> None:
+    printed = standing_chain(tmp_path, ON_GOOGLE).run("render", "systemd", "--output", tmp_path / "out")
+    assert printed.code == COULD_NOT
+    assert "its groups replace VMs that die" in printed.err
+    assert "changeover render agent" in printed.err
+    assert not (tmp_path / "out").exists()
