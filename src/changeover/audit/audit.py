@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.commands import commands
@@ -45,7 +46,15 @@ class Audit:
 
     def of(self, outcome: Outcome) -> list[Judged]:
         """Those that are not suppressed, by place."""
-        return [one for one in self.judged if one.finding.outcome is outcome and one.suppressed is None]
+        return list(self._open.get(outcome, ()))
+
+    @cached_property
+    def _open(self) -> dict[Outcome, list[Judged]]:
+        found: dict[Outcome, list[Judged]] = {}
+        for one in self.judged:
+            if one.suppressed is None:
+                found.setdefault(one.finding.outcome, []).append(one)
+        return found
 
     def accepting(self, reason: Callable[[Judged], str | None]) -> Audit:
         """With those findings accepted, too, that have a reason. What is met needs none."""

@@ -74,6 +74,18 @@ CASES: dict[str, tuple[str, str]] = {
         )
         + "}",
     ),
+    "more servers than a file may have": (
+        "a.conf",
+        "http {\n" + "server { listen 80; location / { proxy_pass http://a; } }\n" * 22_000 + "}",
+    ),
+    "a dump of more servers than a file may have": (
+        "dump",
+        "".join(
+            f"# configuration file /etc/nginx/{n}.conf:\n"
+            + "server { listen 80; location / { proxy_pass http://a; } }\n" * 1_000
+            for n in range(20)
+        ),
+    ),
     "many upstreams": (
         "a.conf",
         "http {\n"

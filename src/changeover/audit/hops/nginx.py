@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.hops.nginx_scope import Scope
@@ -46,7 +47,7 @@ class Upstream:
         return tuple(found for one in self.servers if (found := address(one.values[0])) is not None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
     """A block that passes requests on. `upstream` is None where a variable names it."""
 
@@ -55,7 +56,7 @@ class Route:
     module: str
     upstream: Upstream | None
 
-    @property
+    @cached_property
     def name(self) -> str:
         server = next((block for block in self.scope.blocks if block.name == "server"), None)
         names = [v for one in (server.block or ()) if one.name == "server_name" for v in one.values] if server else []

@@ -43,19 +43,21 @@ class Scope:
         """Directives of that name in this very block."""
         return self.conf.named(self.blocks[-1].block or () if self.blocks else self.conf.main, name)
 
-    def _outward(self, name: str) -> Iterator[list[Directive]]:
-        """Directives of that name in each block, from this one to the main context."""
-        for block in reversed(self.blocks):
-            yield self.conf.named(block.block or (), name)
-        yield self.conf.named(self.conf.main, name)
-
     def find(self, name: str) -> Directive | None:
         """The directive that takes effect here: the innermost block's."""
-        return next((found[-1] for found in self._outward(name) if found), None)
+        named = self.conf.named  # a large file asks a million times
+        for block in reversed(self.blocks):
+            if found := named(block.block or (), name):
+                return found[-1]
+        found = named(self.conf.main, name)
+        return found[-1] if found else None
 
     def hidden(self) -> Directive | None:
         """An include that is not among the given files and could set anything here."""
-        includes = (one for found in self._outward("include") for one in found)
+        if not self.conf.hides:
+            return None
+        around = (*(block.block or () for block in reversed(self.blocks)), self.conf.main)
+        includes = (one for block in around for one in self.conf.named(block, "include"))
         return next((one for one in includes if one.values and not HARMLESS.search(one.values[0])), None)
 
     def setting(self, name: str, read: Callable[[str], Value | None], default: Value, shown: str) -> Setting[Value]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from operator import is_
 from posixpath import dirname, normpath
 
@@ -40,6 +41,11 @@ class NginxConf:
     fragment: bool
     """Only a part was given: what the rest sets is unknown."""
     _names: dict[int, dict[str, list[Directive]]] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def hides(self) -> bool:
+        """Whether an include is left whose file was not given."""
+        return any(one.name == "include" for one in everything(self.main))
 
     def named(self, block: tuple[Directive, ...], name: str) -> list[Directive]:
         """The directives of a name in a block of this configuration, without a search through all of them."""

@@ -59,10 +59,10 @@ class Directive:
 
     @property
     def values(self) -> tuple[str, ...]:
-        return tuple(word.text for word in self.words[1:])
+        return tuple([word.text for word in self.words[1:]])
 
     def __str__(self) -> str:
-        return " ".join(word.text for word in self.words)
+        return " ".join([word.text for word in self.words])
 
 
 class NotNginx(ValueError):

@@ -26,6 +26,10 @@ _TEMPLATE = re.compile(r"\{\{|\{%|<%|\$\{\{|\$\{[A-Z][A-Z0-9_]*\}|@@?[A-Z_]+@@?|
 """`${PORT}` is for envsubst, as the image of nginx runs it: names of nginx's own variables are in lower case."""
 
 
+MOST = 70_000
+"""Directives of one file. Each may have a finding of every rule, and the auditor promises 5 s and 300 MB."""
+
+
 @dataclass(frozen=True)
 class NginxFile(Document):
     """One file. `path` is what `include` names; in the output of `nginx -T` it is not the file that was read."""
@@ -51,7 +55,7 @@ def read(text: str, file: str) -> tuple[NginxFile, ...]:
     if not sections:
         return (NginxFile(file, file, _directives(text, file), version),)
     ends = [one.start() for one in sections[1:]] + [len(text)]
-    return tuple(
+    found_in = tuple(
         # The lines before a section stay as empty ones, so that each place is one of the dump.
         NginxFile(
             file,
@@ -62,6 +66,17 @@ def read(text: str, file: str) -> tuple[NginxFile, ...]:
         )
         for section, end in zip(sections, ends, strict=True)
     )
+    if sum(_size(one.directives) for one in found_in) > MOST:
+        raise _too_many(Place(file))
+    return found_in
+
+
+def _size(directives: Iterable[Directive]) -> int:
+    return sum(1 for _ in everything(directives))
+
+
+def _too_many(place: Place) -> Unreadable:
+    return Unreadable(f"it has more than {MOST} directives: give its parts as files of their own", place)
 
 
 def everything(directives: Iterable[Directive]) -> Iterator[Directive]:
@@ -83,7 +98,9 @@ def _directives(text: str, file: str) -> tuple[Directive, ...]:
         what = f"the file is a template ({templated[0]} …): render it first" if templated else f"{error}"
         line = text.count("\n", 0, templated.start()) + 1 if templated else error.line
         raise Unreadable(what, Place(file, line)) from error
-    for one in everything(found):
+    for number, one in enumerate(everything(found), 1):
+        if number > MOST:
+            raise _too_many(place(one))
         if one.name == "listen" and any(word.text.startswith("$") for word in one.words[1:]):
             raise Unreadable("the file is a template (listen has no variables): render it first", place(one))
         for word in one.words:
