@@ -11,17 +11,20 @@ from changeover.conf.document import Document
 from changeover.conf.place import Place
 from changeover.conf.tree import Map, Node, Word
 
-_SHORT = re.compile(r"(?:(?P<host>\[[^\]]*\]|[^:]*):)?(?P<published>\d+):(?P<target>\d+)(?:/tcp)?")
+_SHORT = re.compile(
+    r"(?:(?P<host>\[[^\]]*\]|\$\{[^}]*\}|[^:]*):)?(?P<published>\d+|\$\{[^}]*\}|\$\w+):"
+    r"(?P<target>\d+|\$\{[^}]*\}|\$\w+)(?:/tcp)?"
+)
 
 
 @dataclass(frozen=True)
 class PublishedPort:
-    """`host` is empty where it is every address of the machine."""
+    """`host` is empty where it is every address of the machine. Both ports are None where a variable holds one."""
 
     service: str
     host: str
-    port: int
-    target: int
+    port: int | None
+    target: int | None
     place: Place
 
     @property
@@ -43,9 +46,14 @@ def _port(service: str, node: Node) -> PublishedPort | None:
         found = _SHORT.fullmatch(node.word)
         if found is None:
             return None
+        if "$" in node.word:
+            return PublishedPort(service, found["host"] or "", None, None, node.place)
         return PublishedPort(service, found["host"] or "", int(found["published"]), int(found["target"]), node.place)
-    port, target = node.number("published"), node.number("target")
-    if not isinstance(node, Map) or port is None or target is None or (node.text("protocol") or "tcp") != "tcp":
+    published, target = node.number("published"), node.number("target")
+    given = node.text("published") or ""
+    if "$" in given and isinstance(node, Map):
+        return PublishedPort(service, node.text("host_ip") or "", None, None, node.keys["published"])
+    if not isinstance(node, Map) or published is None or target is None or (node.text("protocol") or "tcp") != "tcp":
         return None
     place = node.keys.get("host_ip", node.keys["published"])
-    return PublishedPort(service, node.text("host_ip") or "", int(port), int(target), place)
+    return PublishedPort(service, node.text("host_ip") or "", int(published), int(target), place)

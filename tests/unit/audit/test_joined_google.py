@@ -67,11 +67,11 @@ def test_an_assumption_overrides_the_service_and_two_services_are_no_answer() ->
         ('"80"', None),
         ('"8080-8090:80"', None),
         ('"8080:80/udp"', None),
-        ('"${PORT}:80"', None),
+        ('"${PORT}:80"', (None, None, False)),
         ("{target: 80, published: 8080, protocol: udp}", None),
     ],
 )
-def test_a_port_of_compose_is_read_in_both_forms(port: str, shown: tuple[int, int, bool] | None) -> None:
+def test_a_port_of_compose_is_read_in_both_forms(port: str, shown: tuple[int | None, int | None, bool] | None) -> None:
     documents = read(f"services:\n  web:\n    image: a\n    ports:\n    - {port}\n", "compose.yml")
     found = [(one.port, one.target, one.on_loopback) for one in published(documents)]
     assert found == ([shown] if shown else [])

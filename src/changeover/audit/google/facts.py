@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from changeover.audit import words
@@ -71,6 +72,14 @@ def time_to_healthy(check: Resource) -> float | None:
 def balancer_checks(cloud: Google, manager: Resource) -> list[Resource]:
     """The health checks of the backend services in front of a group."""
     return [check for service in cloud.services(manager) for check in cloud.checks(service, "healthChecks")]
+
+
+def check_times(
+    cloud: Google, holders: Sequence[Resource], path: tuple[str, ...], time: Callable[[Resource], float | None]
+) -> list[float | None]:
+    """A time of each health check that the holders name; None for one that no given file describes."""
+    found = [time(check) for holder in holders for check in cloud.checks(holder, *path)]
+    return [*found, *(None for holder in holders if cloud.lost_checks(holder, *path))]
 
 
 def behind_google(view: View, hop: Hop, asked: Assumptions) -> tuple[bool | None, str]:

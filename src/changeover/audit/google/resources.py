@@ -199,6 +199,21 @@ class Google:
         nodes = found.each() if found is not None and not isinstance(found, Word) else (found,)
         return [check for node in nodes if (check := self.referred(node, "healthCheck")) is not None]
 
+    def lost_checks(self, holder: Resource, *path: str) -> str:
+        """What is missing where a key names health checks that no given file describes; empty where it names none."""
+        found = holder.body.get(*path)
+        if found is None:
+            return ""
+        if isinstance(found, Open):
+            return found.missing or f"the value of {holder.key(path)}"
+        nodes = found.each() if not isinstance(found, Word) else (found,)
+        lost = [one for one in nodes if self.referred(one, "healthCheck") is None]
+        if not lost:
+            return ""
+        if isinstance(first := lost[0], Open):
+            return first.missing or f"the value of {holder.key(path)}"
+        return f"the health check {first.word if isinstance(first, Word) else ''} of {holder.key(path)}"
+
 
 def google(documents: Sequence[Document]) -> Google:
     """The resources of all documents."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tree_sitter import Parser
 
 _SIGN = re.compile(
-    r'^(?:(?:resource|data)[ \t]+(?:"[\w-]+"|\w+)[ \t]+(?:"[\w-]+"|[\w-]+)'
+    r'^(?:(?:resource|data)[ \t]+(?:"[\w-]+"|\w+)[ \t]+(?:"[^"\n]+"|[\w-]+)'
     r'|(?:variable|module|output|provider)[ \t]+"[\w-]+"|locals|terraform)[ \t]*\{',
     re.MULTILINE,
 )
@@ -124,6 +124,8 @@ class _Walk:
             raise Unreadable(f"blocks are nested more than {_DEEPEST} deep", self.place(body))
         for node in _of(body, "block"):
             words = [_text(one).strip('"') for one in _of(node, "identifier", "string_lit")]
+            if any("{{" in word or "<%" in word or "{%" in word for word in words):
+                raise Unreadable("the file is a template: render it first", self.place(node))
             attributes: dict[str, Expression] = {}
             keys: dict[str, Place] = {}
             inner: tuple[Block, ...] = ()

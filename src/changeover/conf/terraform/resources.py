@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 from posixpath import normpath
 
 from changeover.conf.place import Place
-from changeover.conf.terraform.syntax import VARIABLES, Block, Expression, HclFile
-from changeover.conf.terraform.values import Budget, Module, source
+from changeover.conf.terraform.syntax import VARIABLES, Block, Expression, HclFile, source
+from changeover.conf.terraform.values import Budget, Module
 from changeover.conf.terraform.versions import majors
 from changeover.conf.tree import Items, Map, Node, Open, Word
 

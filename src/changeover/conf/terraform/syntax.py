@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from posixpath import normpath
 from typing import Literal
 
 from changeover.conf.document import Document
@@ -13,6 +15,8 @@ VARIABLES = (".tfvars", ".tfvars.json")
 """Endings of files of variables, which have no sign."""
 BESIDE = ("*.tfvars", "*.tfvars.json", "override.tf", "*_override.tf", "override.tf.json", "*_override.tf.json")
 """Files that change what others of their folder say, or may."""
+TEMPLATED = re.compile(r"\{\{(?!\s*\.\w)|\{%|<%")
+"""Of Jinja, Helm or ERB. Not `{{.Name}}`, which Docker fills in when it runs."""
 Kind = Literal[
     "word",
     "text",
@@ -63,3 +67,11 @@ class HclFile(Document):
 
     blocks: tuple[Block, ...]
     variables: Mapping[str, Expression] = field(default_factory=dict)
+
+
+def source(folder: str, block: Block) -> str | None:
+    """The folder of a local module that a block calls."""
+    found = block.attributes.get("source")
+    if block.type != "module" or found is None or not found.text.startswith("."):
+        return None
+    return normpath(f"{folder}/{found.text}")

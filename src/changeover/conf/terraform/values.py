@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from posixpath import normpath
 from typing import Any
 
 from changeover.conf.place import Place
@@ -29,7 +28,7 @@ from changeover.conf.terraform.functions import (
     truth,
 )
 from changeover.conf.terraform.pairs import bounded, each, instance_name, pairs, position, words
-from changeover.conf.terraform.syntax import Block, Expression
+from changeover.conf.terraform.syntax import TEMPLATED, Block, Expression, source
 from changeover.conf.tree import Items, Map, Node, Open, Word
 
 Names = Mapping[str, Node]
@@ -89,6 +88,8 @@ class Module:
     def _node(self, value: Expression, names: Names) -> Node:
         parts = value.parts
         match value.kind:
+            case "text" if TEMPLATED.search(value.text):
+                raise NotKnown(Open(value.place, 1, value.text, "what a template fills in here: render the file first"))
             case "word" | "text" | "attribute":
                 return Word(value.place, 1, value.text, value.kind != "word")
             case "list":
@@ -390,11 +391,3 @@ class Module:
             if one.labels == (name,) and "value" in one.attributes:
                 return self.node(one.attributes["value"], {})
         return Open(Place(""), 1, f"output {name}", f"output {name} of the module, which no given file has", True)
-
-
-def source(folder: str, block: Block) -> str | None:
-    """The folder of a local module that a block calls."""
-    found = block.attributes.get("source")
-    if block.type != "module" or found is None or not found.text.startswith("."):
-        return None
-    return normpath(f"{folder}/{found.text}")

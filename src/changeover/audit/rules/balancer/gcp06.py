@@ -17,7 +17,7 @@ DAY = 86400.0
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for service in view.google.of("backendService"):
-        if not is_http(service):
+        if not is_http(service) or service.is_open("protocol") is not None:
             continue  # GCP07
         found = service.number(("timeoutSec",), 30.0, "30")
         if found.value is None:

@@ -22,6 +22,10 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     known = [one for one in pools if one is not None]
     pool = max(known) if known and len(known) == len(pools) else None
     for service in view.google.of("backendService"):
+        if (protocol := service.is_open("protocol")) is not None:
+            missing = protocol.missing or "the protocol of the backend service"
+            yield unknown(service.at("protocol"), service.object, "whether timeout_sec is an idle timeout", missing)
+            continue
         if is_http(service) or is_passthrough(service):
             continue
         found = service.number(("timeoutSec",), 30.0, "30")

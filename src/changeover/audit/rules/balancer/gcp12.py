@@ -8,7 +8,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
-from changeover.conf.tree import Items, Map, Node, Word
+from changeover.conf.tree import Items, Map, Node, Open, Word
 
 SAFE = {"connect-failure", "refused-stream", "cancelled", "unavailable"}
 """Conditions under which no server has begun to carry the request out."""
@@ -19,7 +19,11 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         for policy in _policies(urls.body):
             place = policy.keys.get("retryConditions", policy.place)
             conditions = [one.word for one in policy.each("retryConditions") if isinstance(one, Word)]
-            if len(conditions) < len(policy.each("retryConditions")):
+            given = policy.get("retryConditions")
+            if isinstance(given, Open):
+                missing = given.missing or "the value of the expression"
+                yield unknown(place, urls.object, "its retry conditions are not known", missing)
+            elif len(conditions) < len(policy.each("retryConditions")):
                 yield unknown(place, urls.object, "a retry condition cannot be read", "plain retry conditions")
             elif not (unsafe := [one for one in conditions if one not in SAFE]):
                 yield met(place, urls.object, f"retries on {', '.join(conditions) or 'nothing'}")

@@ -20,6 +20,11 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             kind = "fixed" if fixed is not None else "percent"
             path = ("updatePolicy", limit, kind)
             if fixed is None and percent is None:
+                for kind in ("fixed", "percent"):
+                    if (value := manager.is_open("updatePolicy", limit, kind)) is not None:
+                        key = manager.key(("updatePolicy", limit, kind))
+                        missing = value.missing or f"the value of {key}"
+                        yield unknown(value.place, manager.object, f"{key} = {value.expression[:60]}", missing)
                 continue  # a default is never refused
             where, key = manager.at(*path), manager.key(path)
             what = ""

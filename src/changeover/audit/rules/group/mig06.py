@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.google.facts import SPREAD, balancer_checks, time_to_healthy
+from changeover.audit.google.facts import SPREAD, check_times, time_to_healthy
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
@@ -23,10 +23,13 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             yield unknown(manager.at(*path), manager.object, "minReadySec is not in the answer", missing)
             continue
         found = manager.number(path, 0.0, "0")
-        times = [time_to_healthy(check) for check in balancer_checks(view.google, manager)]
+        times = check_times(view.google, view.google.services(manager), ("healthChecks",), time_to_healthy)
         need = max((one for one in times if one is not None), default=10.0) + SPREAD
         if found.value is None:
             yield unknown(found.place, manager.object, found.text, found.missing)
+        elif found.value >= need and None in times:
+            missing = "the interval and the threshold of the health check, as numbers"
+            yield unknown(found.place, manager.object, f"{found.text}, and the check takes a time unknown", missing)
         elif found.value >= need:
             yield met(found.place, manager.object, found.text, {"margin_seconds": found.value - need})
         else:

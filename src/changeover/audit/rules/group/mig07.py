@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.google.facts import time_to_healthy
+from changeover.audit.google.facts import check_times, time_to_healthy
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
@@ -16,11 +16,14 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for manager in view.google.of("instanceGroupManager"):
         if not manager.body.maps("autoHealingPolicies"):
             continue  # MIG05
-        checks = view.google.checks(manager, "autoHealingPolicies", "healthCheck")
         found = manager.number(("autoHealingPolicies", "initialDelaySec"), 0.0, "0")
-        need = asked.boot + max((one for check in checks if (one := time_to_healthy(check)) is not None), default=10.0)
+        times = check_times(view.google, [manager], ("autoHealingPolicies", "healthCheck"), time_to_healthy)
+        need = asked.boot + max((one for one in times if one is not None), default=10.0)
         if found.value is None:
             yield unknown(found.place, manager.object, found.text, found.missing)
+        elif found.value >= need and None in times:
+            missing = "the interval and the threshold of the health check, as numbers"
+            yield unknown(found.place, manager.object, f"{found.text}, and the check takes a time unknown", missing)
         elif found.value >= need:
             yield met(found.place, manager.object, found.text, {"margin_seconds": found.value - need})
         else:
@@ -78,6 +81,13 @@ resource "google_compute_region_instance_group_manager" "app" {
   auto_healing_policies {
     health_check      = google_compute_health_check.live.id
     initial_delay_sec = 300
+  }
+}
+resource "google_compute_health_check" "live" {
+  name               = "live"
+  check_interval_sec = 10
+  http_health_check {
+    port = 8080
   }
 }
 """,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.google.facts import balancer_checks, time_to_unhealthy
+from changeover.audit.google.facts import check_times, time_to_unhealthy
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
@@ -17,15 +17,16 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         if not manager.body.maps("autoHealingPolicies"):
             continue  # MIG05
         own = view.google.checks(manager, "autoHealingPolicies", "healthCheck")
-        balancer = [time_to_unhealthy(check) for check in balancer_checks(view.google, manager)]
+        balancer = check_times(view.google, view.google.services(manager), ("healthChecks",), time_to_unhealthy)
         times = [one for one in balancer if one is not None]
         interval = own[0].number(("checkIntervalSec",), 5.0, "5").value if own else None
         threshold = own[0].number(("unhealthyThreshold",), 2.0, "2").value if own else None
         healing = interval * threshold if interval is not None and threshold is not None else None
-        if healing is None or not times:
+        late = healing is not None and bool(times) and healing >= 3 * max(times)
+        if healing is None or not times or (late and None in balancer):
             missing = "the health checks of autohealing and of the backend service in front"
             yield unknown(manager.at("autoHealingPolicies"), manager.object, "their times cannot be compared", missing)
-        elif healing >= 3 * max(times):
+        elif late:
             yield met(own[0].place, own[0].object, f"autohealing acts after {words.span(healing)}")
         else:
             yield violated(

@@ -8,7 +8,7 @@ from math import ceil
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.google.facts import balancer_checks, drain, time_to_healthy
+from changeover.audit.google.facts import check_times, drain, time_to_healthy
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
@@ -25,13 +25,17 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             missing = "its size, a fixed maxSurge, and the window: `--assume window=2h`"
             yield unknown(where, manager.object, "the time of a rollout cannot be computed", missing)
             continue
-        checks = [time_to_healthy(check) or 0.0 for check in balancer_checks(view.google, manager)]
-        drains = [drain(service).value or 0.0 for service in view.google.services(manager)]
-        ready = manager.body.number("updatePolicy", "minReadySec") or 0.0
-        wave = asked.boot + max(checks, default=10.0) + ready + max(drains, default=0.0) + DELETION
+        checks = check_times(view.google, view.google.services(manager), ("healthChecks",), time_to_healthy)
+        drains = [drain(service).value for service in view.google.services(manager)]
+        ready = manager.number(("updatePolicy", "minReadySec"), 0.0, "0").value
+        longest = max((one or 0.0 for one in checks), default=10.0), max((one or 0.0 for one in drains), default=0.0)
+        wave = asked.boot + sum(longest) + (ready or 0.0) + DELETION
         total = ceil(size / surge) * wave
         text = f"{ceil(size / surge)} waves of {words.span(wave)} take {words.span(total)}"
-        if total <= asked.window:
+        if total <= asked.window and None in (*checks, *drains, ready):
+            missing = "the drain, minReadySec and the times of the health checks, as numbers"
+            yield unknown(where, manager.object, f"{text} or more", missing)
+        elif total <= asked.window:
             yield met(where, manager.object, text, {"margin_seconds": asked.window - total})
         else:
             yield violated(

@@ -14,6 +14,8 @@ from changeover.audit.view import View
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for service in view.google.of("backendService"):
+        if missing := view.google.lost_checks(service, "healthChecks"):
+            yield unknown(service.at("healthChecks"), service.object, "what it asks is not known", missing)
         for health in view.google.checks(service, "healthChecks"):
             kind = check_type(health)
             if kind is None:

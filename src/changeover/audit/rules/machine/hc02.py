@@ -14,6 +14,10 @@ from changeover.audit.view import View
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for service in view.google.of("backendService"):
+        if missing := view.google.lost_checks(service, "healthChecks"):
+            yield unknown(
+                service.at("healthChecks"), service.object, "the wait of a stopping instance is not known", missing
+            )
         for health in view.google.checks(service, "healthChecks"):
             time = time_to_unhealthy(health)
             if time is None or asked.prestop_wait is None:

@@ -21,7 +21,11 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         asking = [one for one in checks if _port(one) == port.port]
         name = f"service {port.service}"
         text = f"port {port.port} is bound to {port.host or 'every address'}"
-        if asking and port.on_loopback:
+        if port.port is None:
+            if name in servers and (checks or port.on_loopback):
+                missing = "the values of the variables in `ports`: `docker compose config` prints them"
+                yield unknown(port.place, name, "the port that is published, and its address, are variables", missing)
+        elif asking and port.on_loopback:
             yield _violated(port, name, f"{text}, and {asking[0].object} ({asking[0].place}) asks it")
         elif asking:
             yield met(port.place, name, f"{text}: {asking[0].object} reaches it")
