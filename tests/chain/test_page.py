@@ -34,11 +34,11 @@ def by_hand(said: Said) -> None:
     said["guards"] = [
         {
             "name": "few",
-            "conditions": [condition | {"interval": "2s", "count": 2, "min_requests": 3, "missing_limit": 999}],
+            "conditions": [condition | {"interval": "2s", "count": 2, "min_requests": 1, "missing_limit": 30}],
         }
     ]
     steps = [{"set_weight": 50}, {"pause": "until-promoted"}]
-    tier_of(said, "runtime")["update"] |= {"strategy": "canary", "steps": steps, "guard": ["few"]}
+    tier_of(said, "runtime")["update"] |= {"strategy": "canary", "steps": steps, "guard": ["few"], "watch": "1s"}
 
 
 class Dashboard:

@@ -20,8 +20,9 @@ from changeover.engine.figures import FRESH, Figures, read_figures
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.runtime import rollout_settings
 from changeover.kit.clock import Clock
-from changeover.model.chain import Tier
+from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError, fail
+from changeover.model.guard import Guard, resolve
 from changeover.report.content import RolloutPart
 from changeover.report.rollouts import rollout_part
 from changeover.rollout.tier import context
@@ -48,6 +49,7 @@ class Course:
     """Where a tier's rollout is. `reason`: why it is paused, goes back or failed, or the step that hooks allow.
 
     `steps`: those of a canary, in words. `step`: the one that it is at. `left`: seconds until time alone ends it.
+    `watched`: seconds until its newest instance has served for long enough to complete the rollout.
     """
 
     status: TierStatus
@@ -56,6 +58,7 @@ class Course:
     steps: Sequence[str] = ()
     step: int | None = None
     left: float | None = None
+    watched: float = 0.0
     answers: Mapping[Action, Answer] = field(default_factory=dict)
     """What the tier answers to each action now."""
 
@@ -154,7 +157,8 @@ class ChainReader:
     def _snapshot(self, status: Data) -> Snapshot:
         rollouts = self._history()
         copy = self.folder / chain_files.COPY
-        tiers = chain_files.read_chain(copy, stored=True)[0].chain.tiers if copy.exists() else ()
+        chain = chain_files.read_chain(copy, stored=True)[0].chain if copy.exists() else None
+        tiers = chain.tiers if chain else ()
         with contextlib.closing(JournalReader(self.folder / JOURNAL)) as journal:
             now = Clock(not_before=journal.latest()).now()  # the controllers' clock, which never goes back
             found = {tier.name: journal.tier(tier.name) for tier in tiers}
@@ -170,7 +174,11 @@ class ChainReader:
             now,
             status,
             rollouts,
-            {tier.name: course(tier, state, now) for tier in tiers if (state := found[tier.name]) is not None},
+            {
+                tier.name: course(tier, _guards(chain, tier), state, now)
+                for tier in tiers
+                if (state := found[tier.name]) is not None
+            },
             {tier.name: list(tier.templates) for tier in tiers},
             frozenset(restarted),
             self._guard_samples(figures, now),
@@ -206,9 +214,15 @@ class ChainReader:
         return found
 
 
-def course(tier: Tier, state: TierState, now: float) -> Course:
-    """Where a rollout is, by the journal's state of its tier."""
-    settings = rollout_settings(tier, weighed=False)
+def _guards(chain: Chain | None, tier: Tier) -> Sequence[Guard]:
+    return resolve(tier.update.guard, chain.guards) if chain else ()
+
+
+def course(tier: Tier, guards: Sequence[Guard], state: TierState, now: float) -> Course:
+    """Where a rollout is, by the journal's state of its tier. `guards`: those of the tier."""
+    settings = rollout_settings(tier, weighed=False, guards=guards)
+    rollout = state.rollout
+    watched = 0.0 if rollout is None else state.admitted_at + context.watch_time(settings, rollout) - now
     position, awaits = state.position, state.awaiting
     reason = state.state.reason if isinstance(state.state, Paused | Undoing | Failed) else ""
     left = context.step_ends(settings, state) - now
@@ -219,6 +233,7 @@ def course(tier: Tier, state: TierState, now: float) -> Course:
         [str(step) for step in settings.steps] if context.canary_step(settings, state) else (),
         position.step if isinstance(position, Stepping | Holding) else None,
         max(0.0, left) if isfinite(left) and not state.stopped else None,
+        max(0.0, watched),
         {action: answered(state, action) for action in Action},
     )
 

@@ -253,6 +253,8 @@ def waits(seen: Snapshot, history: Sequence[Data]) -> Sequence[Sentence]:
             found.append(Sentence(key, facts))
     if course is not None and course.left is not None:
         found.append(Sentence("wait_time", {"left": course.left, "tier": tier}))
+    if not found and course is not None and course.watched:
+        found.append(Sentence("wait_watch", {"tier": tier, "left": course.watched}))
     return found or (Sentence("wait_next", {"tier": tier}),)
 
 

@@ -135,6 +135,8 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "wait_ready": "Routers have not confirmed the admission of {who}.",
         "wait_stopping": "The process has not ended yet: {who}.",
         "wait_time": "The step of {tier} ends in {left}.",
+        "wait_watch": "The newest instance of {tier} must serve for {left} more: "
+        "a guard, and a version that dies late, need time to show a fault.",
         "wait_next": "The controller decides the next step of {tier}.",
         "unknown": "unknown",
         "no_script": "Without script this page shows the moment at which it was loaded.",
@@ -268,6 +270,7 @@ CHINESE: Mapping[str, str] = MappingProxyType(
         "wait_ready": "路由尚未确认接纳 {who}。",
         "wait_stopping": "进程尚未结束：{who}。",
         "wait_time": "{tier} 的当前步骤在 {left} 后结束。",
+        "wait_watch": "{tier} 最新的实例还须服务 {left}：守卫与较晚才出现的故障都需要时间。",
         "wait_next": "控制器正在决定 {tier} 的下一步。",
         "unknown": "未知",
         "no_script": "没有脚本时，此页面只显示载入时的状态。",

@@ -325,3 +325,14 @@ def test_only_the_last_rollouts_are_read_and_a_past_one_once_a_minute(
     assert read == [(1, [3, 4, 5]), (5, [5])]
     assert [[row["id"] for row in rows] for rows in shown] == [[5, 4, 3]] * 2
     assert "lists the older ones" in ask(app, "GET", "/chains/1").text
+
+
+def test_a_rollout_that_only_has_to_be_watched_says_for_how_long(chain: StandingChain) -> None:
+    with chain.controlled("roll") as journal:
+        state = TierState("v2", Rolling(Rollout("v1")), admitted_at=time.time())
+        journal.write_step(time.time(), "runtime", state, [], [])
+        member = Member("runtime-v2-3", "v2", 3, Phase.GONE, {Phase.GONE: time.time()})
+        journal.write_step(time.time(), "runtime", state, [member], [])
+        (wait,) = ask(site(chain), "GET", "/api/chains/1").json()["waits"]
+        assert wait["key"] == "wait_watch"
+        assert 0 < wait["facts"]["left"] <= 60
