@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from copy import copy
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Annotated, Any
@@ -31,7 +32,13 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, _, rest = super().resolve_command(ctx, args)
-        return name, load(str(name)), rest
+        command = load(str(name))
+        for option in self.params:
+            if option.name == "log_format":  # after the command too, where operators look for it
+                also = copy(option)
+                also.hidden = True  # type: ignore[attr-defined]
+                command.params.append(also)
+        return name, command, rest
 
     def main(self, args: Any = None, *, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
         """As Typer's, but a usage error has the form of every other error, as JSON too."""
@@ -82,6 +89,17 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _set_log_format(wanted: LogFormat) -> LogFormat:
+    os.environ[VARIABLE] = wanted  # for Output, the keeper and a detached command
+    if wanted is LogFormat.JSON:
+        import logging  # here, as `--help` needs neither
+
+        from changeover.cli.rendering.log_lines import ObjectHandler
+
+        logging.lastResort = ObjectHandler()
+    return wanted
+
+
 @cli.callback()
 def _root(
     version: Annotated[
@@ -89,17 +107,16 @@ def _root(
     ] = False,
     log_format: Annotated[
         LogFormat,
-        typer.Option(OPTION, envvar=VARIABLE, help="Form of the lines on standard error: text, dated text, or JSON."),
+        typer.Option(
+            OPTION,
+            envvar=VARIABLE,
+            callback=_set_log_format,
+            expose_value=False,
+            help="Form of the lines on standard error: text, dated text, or JSON.",
+        ),
     ] = LogFormat.TEXT,
 ) -> None:
     """Every option before the command."""
-    os.environ[VARIABLE] = log_format  # for Output, the keeper and a detached command
-    if log_format is LogFormat.JSON:
-        import logging  # here, as `--help` needs neither
-
-        from changeover.cli.rendering.log_lines import ObjectHandler
-
-        logging.lastResort = ObjectHandler()
 
 
 def main() -> None:

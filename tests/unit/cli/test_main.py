@@ -195,9 +195,20 @@ main.main()
 """
 
 
-def test_lines_are_objects_on_request_those_of_libraries_too() -> None:
-    command = [sys.executable, "-c", LOGS, "--log-format", "json", "status"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("words", "environment"),
+    [
+        (["--log-format", "json", "status"], {}),
+        (["status", "--log-format", "json"], {}),
+        (["--log-format", "text", "status", "--log-format=json"], {"CHANGEOVER_LOG_FORMAT": "dated"}),
+        (["status"], {"CHANGEOVER_LOG_FORMAT": "json"}),
+    ],
+    ids=["before", "after", "the last one", "variable"],
+)
+def test_lines_are_objects_on_request_those_of_libraries_too(words: list[str], environment: dict[str, str]) -> None:
+    command = [sys.executable, "-c", LOGS, *words]
+    env = {**os.environ, **environment}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     line = json.loads(done.stderr)
     assert (line["level"], line["event"], line["message"]) == ("warning", "log", "it is late")
 
