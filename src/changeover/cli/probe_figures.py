@@ -19,7 +19,7 @@ from changeover.engine.figures import FiguresStore, Labels, bucket_of, read_figu
 from changeover.probe.records.row import LedgerRow, RequestKind, RequestOutcome
 
 VERSIONS = 20
-"""Versions that are told apart in one state folder; those after them are `other`."""
+"""Versions that one state folder separates; those after them are `other`."""
 LONGEST = 64
 """Characters of a version's name that are kept."""
 _PAUSE = 1.0  # seconds between two writes
