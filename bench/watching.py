@@ -23,6 +23,8 @@ from rich.table import Table
 from shared import write_results
 
 RATE, CONNECTIONS, STREAMS = 1000, 20, 200
+GETS = 60
+"""GETs a second of the demo's probe: what two cores serve beside the load on `serve`, `hey` included."""
 LONGEST = 900
 """Seconds that `hey` sends at most; it is ended with the rollouts."""
 ANSWERS = 60.0
@@ -31,7 +33,7 @@ ANSWERS = 60.0
 
 async def demo(folder: Path) -> dict[str, Any]:
     """Roll every tier of the example under traffic, and return the report."""
-    words = ("demo", "--json", "--state", str(folder))
+    words = ("demo", "--json", "--state", str(folder), "--rate", str(GETS))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "changeover", *words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -123,6 +125,7 @@ def _figures(report: dict[str, Any]) -> dict[str, Any]:
     idle, verdict = report["seconds_from_last_in_flight_to_stop"], report["verdict"]
     return {
         "summary": verdict["summary"],
+        "failures_by_reason": verdict["failures_by_reason"],
         "seconds": report["seconds"],
         "get_p99_ms": verdict["get_latency_ms"]["p99"],
         "drain_reaction_median_ms": round(idle["median"] * 1000),
