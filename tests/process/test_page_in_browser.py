@@ -278,5 +278,13 @@ def test_an_update_of_200_instances_takes_less_than_50_ms_of_script(page: Page, 
     updates(page, 10)
     after = seconds()
     spent = {name: (after[name] - before[name]) / 10 for name in ("ScriptDuration", "LayoutDuration", "TaskDuration")}
-    print(spent)
     assert spent["ScriptDuration"] < 0.05, spent
+
+
+def test_the_report_of_a_rollout_opens_from_the_history_with_its_styles(page: Page) -> None:
+    faults: list[str] = []
+    page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
+    page.get_by_role("link", name="report 1").click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert page.evaluate("document.styleSheets[0].cssRules.length") > 0
+    assert faults == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import string
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.routing import Route
 from tests.unit.cli.standing import StandingChain, standing_chain
 from tests.unit.web.asked import ask
@@ -28,6 +30,7 @@ from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Holding, Paused, Rolling, Rollout, State, TierState, Undoing
 from changeover.web.app import create_app
 from changeover.web.page import openapi, snapshot
+from changeover.web.page import routes as page_routes
 from changeover.web.page.routes import _Page, routes
 from changeover.web.page.words import CHINESE, ENGLISH, language
 from changeover.web.site import Site
@@ -190,25 +193,38 @@ def test_the_language_is_that_of_the_url_or_of_the_browser(asked: str | None, ac
     assert language(asked, accepted) == is_
 
 
-def test_an_event_has_the_regions_and_an_id(chain: StandingChain) -> None:
+def events(chain: StandingChain, last: bytes, until: bytes) -> str:
+    """What a stream of events has sent until it has sent that. `last`: the Last-Event-ID of its client."""
+
     async def first() -> str:
         found = b""
         endpoint = next(r for r in routes(Site([chain.state]), SOURCES) if getattr(r, "path", "").endswith("/events"))
         assert isinstance(endpoint, Route)
-        from starlette.requests import Request
-
-        scope = {"type": "http", "path_params": {"chain": 1}, "query_string": b"", "headers": []}
+        headers = [(b"last-event-id", last)] if last else []
+        scope = {"type": "http", "path_params": {"chain": 1}, "query_string": b"", "headers": headers}
         response: Any = await endpoint.endpoint(Request(scope))
         async for part in response.body_iterator:
             found += part
-            if b"event:" in found:
+            if until in found:
                 break
         return found.decode()
 
-    text = asyncio.run(first())
+    return asyncio.run(first())
+
+
+def test_an_event_has_the_regions_and_an_id_and_a_client_that_has_it_gets_none_again(
+    chain: StandingChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with chain.controlled("roll") as journal:
+        journal.end_rollout(1, time.time(), "undone", "")  # one in progress counts its seconds
+    text = events(chain, b"", b"event:")
     assert text.startswith("retry: ")
-    assert "\nid: " in f"\n{text}"
     assert "event: regions\n" in text
+    monkeypatch.setattr(page_routes, "STILL", 0.0)
+    number = re.findall("^id: (.*)$", text, re.M)[0]
+    again = events(chain, number.encode(), b": nothing has changed")
+    assert "event:" not in again
+    assert "event: regions\n" in events(chain, b"another", b"event:")
 
 
 def test_clients_that_ask_at_once_share_one_rendering(chain: StandingChain) -> None:
