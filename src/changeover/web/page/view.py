@@ -187,7 +187,8 @@ def _group(blocks: Sequence[Block]) -> Group:
         blocks[0].side,
         blocks[0].template,
         sum(one.serving for one in blocks),
-        _sum(one.requests for one in blocks),
+        # One that stops counts no requests any more, and has none without a connection.
+        _sum(0 if one.connections == 0 else one.requests for one in blocks),
         _sum(one.connections for one in blocks),
         sum(len(one.uploads) for one in blocks) if counted else None,
         blocks,
