@@ -108,7 +108,10 @@ class Forked:
         self.wait(timeout)
         for reader in readers:
             reader.join(timeout)
-        return read[self.stdout], read[self.stderr]
+        found = read[self.stdout], read[self.stderr]
+        self.stdout.close()
+        self.stderr.close()
+        return found
 
     def __enter__(self) -> Self:
         return self

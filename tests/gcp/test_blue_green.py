@@ -22,8 +22,8 @@ LINK = f"https://www.googleapis.com/compute/v1/projects/shop/zones/{ZONE}/instan
 GROUPS = f"zones/{ZONE}/instanceGroupManagers"
 POLICY = {"type": "PROACTIVE", "maxSurge": {"fixed": 1}, "maxUnavailable": {"fixed": 0}}
 COLOURS = ("web", "web-green")
-PATIENCE = 90
-"""Seconds for a step of a rollout, on a machine that does other things."""
+PATIENCE = 180
+"""Seconds for a step of a rollout. On a machine that does other things, a controller alone took up to 70 s to start."""
 
 
 @pytest.fixture(scope="module")
