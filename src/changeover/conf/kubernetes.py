@@ -18,6 +18,8 @@ _NAMED = f"(?:{_KINDS}|ConfigMap)"
 _SIGN = re.compile(rf"^kind:[ \t]*[\"']?{_NAMED}\b|\"kind\"[ \t]*:[ \t]*\"{_NAMED}\"", re.MULTILINE)
 _LIST = re.compile(r"^kind:[ \t]*[\"']?List\b", re.MULTILINE)
 _VERSION = re.compile(r"^apiVersion:|\"apiVersion\"[ \t]*:", re.MULTILINE)
+_MOST = 500
+"""Files in the ConfigMaps of one manifest: each is compared with the others for its includes."""
 _WORKLOADS = set(_KINDS.split("|"))
 
 
@@ -73,6 +75,8 @@ def read(text: str, file: str) -> tuple[KubernetesFile, ...]:
     resources = [one for root in parse(text, file) for one in _resources(root, 0)]
     pods = tuple(pod for one in resources for pod in _pods(one))
     held = tuple(part for one in resources for part in _held(one, file))
+    if len(held) > _MOST:
+        raise Unreadable(f"its ConfigMaps hold more than {_MOST} files", held[_MOST].place)
     if not pods and not held:
         raise Unreadable("no workload in it has a pod with containers", Place(file))
     return (KubernetesFile(file, pods, held),)

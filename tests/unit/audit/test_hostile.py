@@ -74,6 +74,20 @@ CASES: dict[str, tuple[str, str]] = {
         )
         + "}",
     ),
+    "directives within each other": (
+        "a.tf",
+        'resource "a" "b" {\n  x = <<E\n' + "%{ if true }" * 20_000 + "%{ endif }" * 20_000 + "\nE\n}\n",
+    ),
+    "files in a config map": (
+        "a.yaml",
+        "apiVersion: v1\nkind: ConfigMap\ndata:\n"
+        + "".join(f"  n{n}.conf: |\n    http {{ server {{ listen 80; }} }}\n" for n in range(12_000)),
+    ),
+    "as many files as a manifest may have": (
+        "a.yaml",
+        "apiVersion: v1\nkind: ConfigMap\ndata:\n"
+        + "".join(f"  n{n}.conf: |\n    http {{ server {{ listen 80; }} }}\n" for n in range(500)),
+    ),
     "more servers than a file may have": (
         "a.conf",
         "http {\n" + "server { listen 80; location / { proxy_pass http://a; } }\n" * 22_000 + "}",

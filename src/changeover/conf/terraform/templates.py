@@ -66,9 +66,12 @@ def _bounds(node: Parsed, source: bytes) -> tuple[int, int, bool]:
     return first, max(first, source.rfind(b"\n", 0, end) + 1), source.startswith(b"<<-")
 
 
-def _tokens(node: Parsed, source: bytes, base: int, first: int, last: int) -> Iterator[_Token]:
+def _tokens(node: Parsed, source: bytes, base: int, first: int, last: int, depth: int = 0) -> Iterator[_Token]:
     """Everything in a node by turns; text is what stands between the others, whitespace of the grammar included."""
     at = first
+    if depth > 2 * _DEEPEST:  # a directive is two nodes
+        yield _Token("deep", node)
+        return
     for child in node.children:
         start, end = child.start_byte - base, child.end_byte - base
         marks = [one.type == "strip_marker" for one in child.children]
@@ -79,7 +82,7 @@ def _tokens(node: Parsed, source: bytes, base: int, first: int, last: int) -> It
         if start > at:
             yield _Token("text", node, source[at:start].decode(errors="replace"))
         if kind is None:
-            yield from _tokens(child, source, base, start, end)
+            yield from _tokens(child, source, base, start, end, depth + 1)
         else:
             yield _Token(kind, child, "", left, right)
         at = end
@@ -122,7 +125,7 @@ class _Build:
 
     def sequence(self, node: Parsed, tokens: Sequence[_Token], depth: int) -> tuple[Expression, Sequence[_Token]]:
         """What the tokens build until a word that ends a directive, and the tokens from that word on."""
-        if depth > _DEEPEST:
+        if depth > _DEEPEST or any(one.kind == "deep" for one in tokens):
             raise Unreadable(f"directives are nested more than {_DEEPEST} deep", self.place(node))
         parts: list[Expression] = []
         rest = tokens
