@@ -96,7 +96,8 @@ class GcpPlatform:
         protocols = frozenset(service.protocol for service in record.services) if record is not None else frozenset()
 
         async def exists(names: frozenset[str]) -> frozenset[str]:
-            return names & frozenset(await self._vms(tier))
+            vms = await self._vms(tier)
+            return frozenset(name for name in names & vms.keys() if not self._is_anew(vms[name]))
 
         async def is_lame(name: str) -> bool | None:
             instance = self.recorded(name)
@@ -173,15 +174,19 @@ class GcpPlatform:
                     found[instance.name] = why
         return found
 
+    def _is_anew(self, vm: ManagedVm) -> bool:
+        """Whether the VM has only the name of the recorded one: its group has created it anew."""
+        record = self._records.vm(vm.name)
+        return vm.action in ANEW or (record is not None and bool(vm.number) and record.number != vm.number)
+
     def _why_gone(self, instance: Instance, vm: ManagedVm | None, *, deleting_is_there: bool) -> str:
-        record = self._records.vm(instance.name)
         if instance.name in self._stopping:
             return ""
         if vm is None:
             return "its group does not have it any more"
         if vm.action in LEAVES:
             return "" if deleting_is_there else f"its group takes it away ({vm.action.lower()})"
-        if vm.action in ANEW or (record is not None and vm.number and record.number != vm.number):
+        if self._is_anew(vm):
             return "its group has created it anew, as autohealing and updates do: what it was serving is lost"
         if vm.status in STOPS:
             return f"its VM is {vm.status.lower()}"
