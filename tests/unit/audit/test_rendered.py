@@ -29,8 +29,8 @@ def renders() -> Iterator[tuple[str, str]]:
     for file in sorted(EXAMPLES.glob("*/chain.yaml")):
         tiers = parse(file.read_text(encoding="utf-8"), str(file))[0].maps("tiers")
         local = file.parent.name != "03-google-cloud"
-        kinds = sorted({tier.text("kind") or "" for tier in tiers} & set(wiring.configurable())) if local else []
-        yield from ((file.parent.name, kind) for kind in [*kinds, "systemd"])
+        kinds = {tier.text("kind") or "" for tier in tiers} & set(wiring.configurable()) | {"systemd"}
+        yield from ((file.parent.name, kind) for kind in sorted(kinds) if local)
         yield file.parent.name, "gcp"
 
 

