@@ -20,7 +20,7 @@ from changeover.engine.runtime import Progress, ProgressListener
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Rolling, Rollout, Undoing
 
-SOON = KeeperTiming(look=0.02, heal=2.0)
+SOON = KeeperTiming(look=0.02, heal=40.0)
 
 
 def ignore(_: Progress) -> None: ...
