@@ -55,7 +55,7 @@ QUESTION = r"GET http://127\.0\.0\.1:\d+/healthz"
             rf"was not ready after \d s \(progress_deadline\): {QUESTION} answered 503 'unready: no database at ",
         ),
         ("silent", rf"it did not answer within 0.5 s, its health.timeout \({QUESTION}: "),
-        ("deaf", rf"was not ready after \d s \(progress_deadline\): {QUESTION}: All connection attempts failed"),
+        ("deaf", rf"was not ready after \d s \(progress_deadline\): {QUESTION}: Connection refused"),
         ("workers", r"did not start: its first process ended, while 1 that it started went on: .* in the foreground"),
         ("boot", r"did not start: .*ModuleNotFoundError: No module named 'no_such_module'"),
     ],

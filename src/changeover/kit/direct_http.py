@@ -87,7 +87,8 @@ class DirectClient:
             except TimeoutError as error:
                 raise NoResponse(f"{asked}: no response in time") from error
             except OSError as error:
-                raise NoResponse(f"{asked}: {error.strerror or error}") from error
+                known = error.errno is not None and error.errno > 0  # a name that does not resolve has another number
+                raise NoResponse(f"{asked}: {os.strerror(error.errno or 0) if known else error}") from error
             except h11.ProtocolError as error:
                 raise NoResponse(f"{asked}: {error}") from error
 

@@ -109,7 +109,7 @@ def test_a_key_without_a_change_is_asked_once(monkeypatch: pytest.MonkeyPatch) -
 def test_without_a_metadata_server_its_state_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(server: MetadataServer, watched: Metadata, notices: asyncio.Queue[tuple[str, bool]]) -> None:
         assert watched.state == "not watched: 127.0.0.1:9 has not answered yet"
-        await until(lambda: "Connect call failed" in watched.state)
+        await until(lambda: "Connection refused" in watched.state)
         assert notices.empty()
 
     run(story, monkeypatch, host="127.0.0.1:9")

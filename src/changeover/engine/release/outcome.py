@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.journal.records import DEATH, DISAGREEMENT, INTERRUPTION, LONG_LIVED, Outcome, RolloutRow
+from changeover.engine.log_lines import cut_in_words, killed_in_words
 from changeover.rollout.commands import Finish
 from changeover.rollout.members.fleet import Member
-from changeover.rollout.members.phases import Phase
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,12 @@ class Rolled:
         """What broke requests, or may have, in sentences. Any of them makes the outcome an interruption of service."""
         died = self.died
         cut = [
-            f"{member.name}: died with {member.cut} in flight."
-            if member in died
-            else f"{member.name}: cut {_cut_by(member)}: {member.cut}."
+            f"{member.name}: died with {member.cut} in flight." if member in died else cut_in_words(member)
             for member in self.members
             if member.cut
         ]
-        return (*self.interruptions, *cut, *(_killed(member) for member in self.members if member.killed))
+        killed = [killed_in_words(member) for member in self.members if member.killed]
+        return tuple(dict.fromkeys((*self.interruptions, *cut, *killed)))  # the log has most of them, too
 
 
 @dataclass(frozen=True)
@@ -70,15 +69,6 @@ class Released:
     def is_settled(self) -> bool:
         """Whether the platform's own view agrees with all of them."""
         return not any(part.disagreements for part in self.parts)
-
-
-def _cut_by(member: Member) -> str:
-    early = member.deadline is not None and member.times.get(Phase.DRAINED, inf) < member.deadline
-    return "by `drain --now`" if early else "at the drain deadline"
-
-
-def _killed(member: Member) -> str:
-    return f"{member.name}: killed, still running at the end of its stop grace. Work after its responses may be lost."
 
 
 def last_released(journal: JournalReader) -> Released | None:

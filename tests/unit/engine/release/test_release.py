@@ -27,7 +27,7 @@ from changeover.model.chain import Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.guard import Guard
 from changeover.model.instance import Instance
-from changeover.model.stop import StopTo
+from changeover.model.stop import Stop, StopTo
 from changeover.ports import Unknown
 from changeover.rollout.tier.actions import Action
 
@@ -308,6 +308,27 @@ def test_what_breaks_requests_beside_a_rollout_is_part_of_its_outcome_and_its_ex
     ]
     assert show_rolled(Output(as_json=True), done) == exits.INTERRUPTED
     assert rolled(world, held, edge="v2").parts[0].interruptions == ()
+
+
+class Stubborn(FakePlatform):
+    """Its instances end when they are killed, and not before."""
+
+    async def stop(self, instance: Instance, signal: Signals, to: StopTo) -> None:
+        if signal is Signals.SIGKILL:
+            await super().stop(instance, signal, to)
+
+
+def test_what_a_rollout_broke_is_known_after_down_has_deleted_its_instances(held: Journal) -> None:
+    world = runtime(chain("app"), Stubborn())
+    impatient = replace(world, stops={"app": {"v1": Stop.model_validate({"grace": "50ms"})}})
+    asyncio.run(bring_up(impatient, held, ignore, LifecycleTiming(admission_looks=1)))
+    done = rolled(impatient, held, app="v2")
+    killed = "app-v1-1: killed, still running at the end of its stop grace. Work after its responses may be lost."
+    assert done.broke == (killed,)
+    held.clear_tiers(held.latest())
+    later = last_released(held)
+    assert later is not None
+    assert later.broke == (killed,)
 
 
 class LastMoment(FakePlatform):
