@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import Any
@@ -116,7 +117,8 @@ def test_a_rollout_fills_every_panel_and_faults_make_their_alerts_fire(tmp_path:
         with SlowUpload(chain) as upload:  # a drain that no scrape can miss
             upload.arrives()
             roll = started(stack, chain, "roll", "runtime", "--to", "v2")
-            until(lambda: prom.since_it_began("changeover_drain_remaining_seconds") or None, "a drain", LONG)
+            for seen in ("drain_remaining_seconds", "requests_in_flight", "uploads_in_flight", "upload_left_bytes"):
+                until(partial(prom.since_it_began, f"changeover_{seen}"), f"{seen} of a drain", LONG)
             upload.finish()
         roll.end(0)
         until(lambda: prom.since_it_began('changeover_rollout_info{phase="completed"}') or None, "the outcome")
