@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from changeover import chain_files, wiring
@@ -35,8 +34,7 @@ def chain_file(given: Path | None, state: Path) -> Path:
     )
 
 
-@asynccontextmanager
-async def running(given: Path | None, state: Path) -> AsyncIterator[wiring.Wired]:
+def running(given: Path | None, state: Path) -> wiring.Wired:
     """The chain of a file, which must be up. Raises ChangeoverError if it is down or the file does not fit it."""
     if not (state / "chain.yaml").exists():
         raise not_up(state)
@@ -50,11 +48,10 @@ async def running(given: Path | None, state: Path) -> AsyncIterator[wiring.Wired
         holder = journal.holder()
         if holder is None or holder.purpose == KEEPER or not holder.is_alive():
             check_sizes_of_moving(found.chain, as_it_is, journal)
-    yield found
+    return found
 
 
-@asynccontextmanager
-async def as_it_runs(state: Path, given: Path | None = None) -> AsyncIterator[wiring.Wired | None]:
+def as_it_runs(state: Path, given: Path | None = None) -> wiring.Wired | None:
     """The chain as a command last changed it, from the copy in its state folder; None if no chain was ever started.
 
     A `given` file must have the same tiers. Its other changes take effect with the next `roll`.
@@ -62,12 +59,11 @@ async def as_it_runs(state: Path, given: Path | None = None) -> AsyncIterator[wi
     if given is not None:
         chain_files.read_chain(given)
     if not (state / "chain.yaml").exists():
-        yield None
-        return
+        return None
     found = wiring.wire(state / "chain.yaml", state)
     if given is not None:
         check_same_tiers(chain_files.read_chain(given)[0].chain, found.chain)
-    yield found
+    return found
 
 
 def stored_journal(state: Path) -> Journal:

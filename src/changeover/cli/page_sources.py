@@ -27,11 +27,11 @@ PATIENCE = 15.0
 
 async def status(state: Path) -> Data:
     """The object of `status --json`. Raises ChangeoverError."""
-    async with as_it_runs(state) as found:
-        if found is None:
-            return NOTHING_STARTED
-        with contextlib.closing(found.journal()) as journal:
-            return await survey(found, journal)
+    found = as_it_runs(state)
+    if found is None:
+        return NOTHING_STARTED
+    with contextlib.closing(found.journal()) as journal:
+        return await survey(found, journal)
 
 
 def report(state: Path, number: int) -> str:

@@ -114,26 +114,26 @@ async def control(
 ) -> int:
     """Ask the running controller, or carry the action out here if none runs."""
     user = current_user()
-    async with running(file, state) as found:
-        with contextlib.closing(found.journal()) as journal:
-            name = tier or _tier_in_question(journal, action)
-            if found.chain.tier(name) is None:
-                raise fail(f"there is no tier {name}", next=f"Tiers: {', '.join(t.name for t in found.chain.tiers)}.")
-            holder = journal.holder()
-            if holder is not None and holder.is_alive() and holder.purpose != KEEPER:
-                if files.are_wanted:
-                    raise fail(
-                        f"{action} writes no report: the command with process {holder.pid} carries the rollout on",
-                        state="Nothing was changed.",
-                        next=f"Run `changeover {action.value}` without --report and --summary, then `changeover wait` "
-                        "with them.",
-                    )
-                answer = await answer_of_controller(journal, holder.pid, name, action.value, user, answer_timeout)
-                return _print_answer(output, name, action, answer)
-            moving = {row.tier for row in journal.rollouts(unfinished=True)}
-            if name in moving or (journal.unfinished_release() is not None and not moving):
-                return await _take_over(output, found, journal, name, action, user, files)
-            return await _at_rest(output, found, journal, name, action, files)
+    found = running(file, state)
+    with contextlib.closing(found.journal()) as journal:
+        name = tier or _tier_in_question(journal, action)
+        if found.chain.tier(name) is None:
+            raise fail(f"there is no tier {name}", next=f"Tiers: {', '.join(t.name for t in found.chain.tiers)}.")
+        holder = journal.holder()
+        if holder is not None and holder.is_alive() and holder.purpose != KEEPER:
+            if files.are_wanted:
+                raise fail(
+                    f"{action} writes no report: the command with process {holder.pid} carries the rollout on",
+                    state="Nothing was changed.",
+                    next=f"Run `changeover {action.value}` without --report and --summary, then `changeover wait` "
+                    "with them.",
+                )
+            answer = await answer_of_controller(journal, holder.pid, name, action.value, user, answer_timeout)
+            return _print_answer(output, name, action, answer)
+        moving = {row.tier for row in journal.rollouts(unfinished=True)}
+        if name in moving or (journal.unfinished_release() is not None and not moving):
+            return await _take_over(output, found, journal, name, action, user, files)
+        return await _at_rest(output, found, journal, name, action, files)
 
 
 def _tier_in_question(journal: Journal, action: Action) -> str:

@@ -37,19 +37,19 @@ def down(
 
 
 async def _down(output: Output, file: Path | None, state: Path, orphaned: bool) -> int:
-    async with as_it_runs(state, file) as found:
-        if found is None:
-            left = orphans.find(state)
-            if not orphaned:
-                refuse_orphans(state)
-            await orphans.end(left)
-            names = list(dict.fromkeys(orphan.name for orphan in left))
-            nothing = f"No chain is up in {state}. Nothing to do."
-            output.result({"stopped": names, "killed": []}, f"Ended {', '.join(names)}." if names else nothing)
-            return exits.DONE
-        if isinstance(found.platform, Adopts):
-            return await _release(output, found)
-        stopped, killed = await stop(found, output.progress_since(time.time()))
+    found = as_it_runs(state, file)
+    if found is None:
+        left = orphans.find(state)
+        if not orphaned:
+            refuse_orphans(state)
+        await orphans.end(left)
+        names = list(dict.fromkeys(orphan.name for orphan in left))
+        nothing = f"No chain is up in {state}. Nothing to do."
+        output.result({"stopped": names, "killed": []}, f"Ended {', '.join(names)}." if names else nothing)
+        return exits.DONE
+    if isinstance(found.platform, Adopts):
+        return await _release(output, found)
+    stopped, killed = await stop(found, output.progress_since(time.time()))
     text = f"Stopped {len(stopped)} instances." if stopped else f"No chain is up in {state}. Nothing to do."
     if killed:
         text += f" Killed at the end of their stop grace, perhaps with work left: {', '.join(killed)}."

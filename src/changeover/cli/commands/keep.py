@@ -42,23 +42,23 @@ async def _until_down(output: Output, state: Path, since: float) -> int:
             if not (state / "chain.yaml").exists():  # the state folder was removed, and with it the chain
                 return exits.DONE
             stamp = _stamp(state)
-            async with as_it_runs(state) as found:
-                if found is None:
+            found = as_it_runs(state)
+            if found is None:
+                return exits.DONE
+            if isinstance(found.platform, Adopts):
+                output.note("This chain has no keeper: its platform replaces instances that die. Nothing to do.")
+                return exits.DONE
+            with contextlib.closing(found.journal()) as journal:
+                if not journal.is_up():
                     return exits.DONE
-                if isinstance(found.platform, Adopts):
-                    output.note("This chain has no keeper: its platform replaces instances that die. Nothing to do.")
-                    return exits.DONE
-                with contextlib.closing(found.journal()) as journal:
-                    if not journal.is_up():
-                        return exits.DONE
-                    await claim(journal)
-                    await keep_chain(
-                        found.runtime,
-                        journal,
-                        output.progress_since(since),
-                        partial(_changed, state, stamp),
-                        carried=partial(send_last_trace, journal, output.note),
-                    )
+                await claim(journal)
+                await keep_chain(
+                    found.runtime,
+                    journal,
+                    output.progress_since(since),
+                    partial(_changed, state, stamp),
+                    carried=partial(send_last_trace, journal, output.note),
+                )
         except (ChangeoverError, CannotStart, Unknown, OSError, sqlite3.Error) as error:
             # A full disk is temporary, and a keeper that exits is not replaced.
             output.note(f"{error}; retrying")

@@ -46,18 +46,18 @@ def plan(
     """
 
     async def work(output: Output) -> int:
-        async with running(file, state) as found:
-            with contextlib.closing(found.journal()) as journal:
-                asked = requested_targets(found, journal, tier, to, everything, release, restart)
-                found.check_software()
-                found.check_configurations(asked)
-                await check_routers(found.runtime, asked)
-                read = [] if journal.unfinished_release() is not None else await findings(found, asked)
-                made = await make(found.runtime, journal, asked, strategy.value if strategy else None, time.time())
-                audited = audit_targets(found, journal, asked)
-            connections = None
-            with contextlib.suppress(Unknown):
-                connections = None if found.local is None else await found.local.most_connections()
+        found = running(file, state)
+        with contextlib.closing(found.journal()) as journal:
+            asked = requested_targets(found, journal, tier, to, everything, release, restart)
+            found.check_software()
+            found.check_configurations(asked)
+            await check_routers(found.runtime, asked)
+            read = [] if journal.unfinished_release() is not None else await findings(found, asked)
+            made = await make(found.runtime, journal, asked, strategy.value if strategy else None, time.time())
+            audited = audit_targets(found, journal, asked)
+        connections = None
+        with contextlib.suppress(Unknown):
+            connections = None if found.local is None else await found.local.most_connections()
         if made.tiers:
             save(found.state, made.saved)
             note_changes(output, found, asked)

@@ -208,12 +208,12 @@ async def _target(
         check_address(url)
         yield TrafficTarget(url, ProbeSettings(), tls_of(tls), None)
         return
-    async with running(file, state) as found:
-        with contextlib.closing(found.journal()) as journal:
-            trusted = tls_of({**tls, "ca": tls["ca"] or ("" if tls["insecure"] else str(found.ca_file or ""))})
-            yield TrafficTarget(
-                edge_url(found), traffic_of(found, paths_given=paths_given), trusted, lambda: tier_state(journal), state
-            )
+    found = running(file, state)
+    with contextlib.closing(found.journal()) as journal:
+        trusted = tls_of({**tls, "ca": tls["ca"] or ("" if tls["insecure"] else str(found.ca_file or ""))})
+        yield TrafficTarget(
+            edge_url(found), traffic_of(found, paths_given=paths_given), trusted, lambda: tier_state(journal), state
+        )
 
 
 def _read(config: Path) -> ProbeFile:

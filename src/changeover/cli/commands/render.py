@@ -266,17 +266,17 @@ async def _render_files(output: Output, kind: str, file: Path | None, state: Pat
 
 async def _serving(state: Path) -> Serving:
     """The instances that serve, if the chain is up."""
-    async with as_it_runs(state) as found:
-        if found is None:
+    found = as_it_runs(state)
+    if found is None:
+        return {}
+    with contextlib.closing(found.journal()) as journal:
+        if not journal.is_up():
             return {}
-        with contextlib.closing(found.journal()) as journal:
-            if not journal.is_up():
-                return {}
-            return {
-                tier.name: {
-                    member.name: (instance.address, member.weight)
-                    for member in journal.fleet(tier.name).where(Phase.ADMITTED)
-                    if (instance := found.platform.recorded(member.name)) is not None
-                }
-                for tier in found.chain.tiers
+        return {
+            tier.name: {
+                member.name: (instance.address, member.weight)
+                for member in journal.fleet(tier.name).where(Phase.ADMITTED)
+                if (instance := found.platform.recorded(member.name)) is not None
             }
+            for tier in found.chain.tiers
+        }

@@ -39,24 +39,24 @@ def resume(
 
 
 async def _resume(output: Output, file: Path | None, state: Path, stays: Stay, files: ReportFiles) -> int:
-    async with running(file, state) as found:
-        with contextlib.closing(found.journal()) as journal:
-            holder = journal.holder()
-            if holder is not None and holder.is_alive() and holder.purpose != KEEPER:
-                return await control(output, "", file, state, Action.RESUME, files)
-            async with patient_lease(journal, "resume", time.time()):
-                release = journal.unfinished_release()
-                if release is None:
-                    if files.are_wanted:
-                        output.note("No report was written: nothing was rolled.")
-                    output.result({"outcome": "nothing to do", "rolls": []}, "No rollout is unfinished. Nothing to do.")
-                    return exits.DONE
-                paused = any((tier := journal.tier(t.name)) and tier.paused for t in found.chain.tiers)
-                action = Action.RESUME if paused else None
-                start_keeper(found.state, journal)
-                on_progress = output.progress_since(time.time())
-                work = carry_on(found.runtime, journal, on_progress, action, "resume", files.named)
-                released = await stays(work, journal)
-            code = show_rolled(output, released)
-            await send_last_trace(journal, output.note)
-            return await with_report(output, journal, released, files, code)
+    found = running(file, state)
+    with contextlib.closing(found.journal()) as journal:
+        holder = journal.holder()
+        if holder is not None and holder.is_alive() and holder.purpose != KEEPER:
+            return await control(output, "", file, state, Action.RESUME, files)
+        async with patient_lease(journal, "resume", time.time()):
+            release = journal.unfinished_release()
+            if release is None:
+                if files.are_wanted:
+                    output.note("No report was written: nothing was rolled.")
+                output.result({"outcome": "nothing to do", "rolls": []}, "No rollout is unfinished. Nothing to do.")
+                return exits.DONE
+            paused = any((tier := journal.tier(t.name)) and tier.paused for t in found.chain.tiers)
+            action = Action.RESUME if paused else None
+            start_keeper(found.state, journal)
+            on_progress = output.progress_since(time.time())
+            work = carry_on(found.runtime, journal, on_progress, action, "resume", files.named)
+            released = await stays(work, journal)
+        code = show_rolled(output, released)
+        await send_last_trace(journal, output.note)
+        return await with_report(output, journal, released, files, code)

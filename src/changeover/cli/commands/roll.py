@@ -91,21 +91,21 @@ def roll(
             )
         stays = partial(stay, timeout=timeout, exit_when_paused=exit_when_paused)
         files = ReportFiles(report, summary)
-        async with running(file, state) as found:
-            with contextlib.closing(found.journal()) as journal:
-                if not plan:
-                    asked = requested_targets(found, journal, tier, to, everything, release, restart)
-                    chosen: Strategy | None = strategy.value if strategy else None
-                    if journal.unfinished_release() is None:
-                        await check_preconditions(output, found, asked)
-                    return await roll_targets(output, found, journal, asked, chosen, stays=stays, files=files)
-                if tier or to or everything or release or strategy or restart:
-                    alone = "--plan cannot be combined with TIER, --to, --all, --release or --strategy"
-                    raise fail(f"{alone}, nor with --restart")
-                saved = find_plan(found.state, plan)
+        found = running(file, state)
+        with contextlib.closing(found.journal()) as journal:
+            if not plan:
+                asked = requested_targets(found, journal, tier, to, everything, release, restart)
+                chosen: Strategy | None = strategy.value if strategy else None
                 if journal.unfinished_release() is None:
-                    await check_preconditions(output, found, saved.targets)
-                return await roll_targets(output, found, journal, saved.targets, saved.strategy, saved, stays, files)
+                    await check_preconditions(output, found, asked)
+                return await roll_targets(output, found, journal, asked, chosen, stays=stays, files=files)
+            if tier or to or everything or release or strategy or restart:
+                alone = "--plan cannot be combined with TIER, --to, --all, --release or --strategy"
+                raise fail(f"{alone}, nor with --restart")
+            saved = find_plan(found.state, plan)
+            if journal.unfinished_release() is None:
+                await check_preconditions(output, found, saved.targets)
+            return await roll_targets(output, found, journal, saved.targets, saved.strategy, saved, stays, files)
 
     run(json, work, acts=True)
 

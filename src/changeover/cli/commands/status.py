@@ -60,21 +60,21 @@ async def _status(output: Output, file: Path | None, state: Path, watch: bool, c
     from changeover.cli.rendering.status import picture
     from changeover.cli.survey import survey
 
-    async with as_it_runs(state, file) as found:
-        if found is None:
-            return _nothing_started(output, state, check)
-        with contextlib.closing(found.journal()) as journal:
-            if not watch:
-                data = await survey(found, journal)
-                output.result(data, picture(data))
-                return exits.BY_STATE[data["state"]] if check else exits.DONE
-            with (
-                Live(console=output.out, auto_refresh=False) as live,
-                contextlib.suppress(asyncio.CancelledError),
-            ):
-                while True:
-                    live.update(picture(await survey(found, journal)), refresh=True)
-                    await asyncio.sleep(WATCH_INTERVAL)
+    found = as_it_runs(state, file)
+    if found is None:
+        return _nothing_started(output, state, check)
+    with contextlib.closing(found.journal()) as journal:
+        if not watch:
+            data = await survey(found, journal)
+            output.result(data, picture(data))
+            return exits.BY_STATE[data["state"]] if check else exits.DONE
+        with (
+            Live(console=output.out, auto_refresh=False) as live,
+            contextlib.suppress(asyncio.CancelledError),
+        ):
+            while True:
+                live.update(picture(await survey(found, journal)), refresh=True)
+                await asyncio.sleep(WATCH_INTERVAL)
     return exits.DONE
 
 

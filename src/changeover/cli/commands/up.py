@@ -48,16 +48,16 @@ def up(file: FileOption = None, state: StateOption = STATE, json: JsonOption = F
 
 
 async def _up(output: Output, file: Path | None, state: Path) -> int:
-    async with as_it_runs(state) as known:
-        if known is not None:
-            with contextlib.closing(known.journal()) as journal:
-                if journal.is_up():
-                    _compare(output, known, journal, file)
-                    if isinstance(known.platform, Adopts):
-                        return await _adopt(output, file or journal.chain_file() or known.state, state)
-                    ensure_keeper(known.state, journal)
-                    await _until_whole(output, known, journal)
-                    return await _show(output, known, journal)
+    known = as_it_runs(state)
+    if known is not None:
+        with contextlib.closing(known.journal()) as journal:
+            if journal.is_up():
+                _compare(output, known, journal, file)
+                if isinstance(known.platform, Adopts):
+                    return await _adopt(output, file or journal.chain_file() or known.state, state)
+                ensure_keeper(known.state, journal)
+                await _until_whole(output, known, journal)
+                return await _show(output, known, journal)
     source = chain_file(file, state)
     if not (state / chain_files.COPY).exists():
         refuse_orphans(state)
