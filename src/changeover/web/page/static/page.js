@@ -35,17 +35,17 @@
     scrolls().forEach((element, index) => element.scrollTo(...scrolled[index] ?? [0, 0]));
     if (active) region.querySelector(active)?.focus({ preventScroll: true });
     if (name === "history") filter();
-    if (name === "now") tell();
+    if (name === "now") announce();
   };
   // A screen reader hears what the rollout waits for when that changes, and not each second of a countdown.
-  const said = document.getElementById("said");
-  let told = null;
-  const tell = () => {
+  const announcement = document.getElementById("announcement");
+  let lastKind = null;
+  const announce = () => {
     const text = document.getElementById("waits")?.textContent.trim() ?? "", kind = text.replace(/[\d.]+/g, "");
-    if (told !== null && kind !== told) said.textContent = text;
-    told = kind;
+    if (lastKind !== null && kind !== lastKind) announcement.textContent = text;
+    lastKind = kind;
   };
-  tell();
+  announce();
   // A click is lost if its button is replaced between press and release: then the regions wait.
   const waiting = new Map();
   let pressed = false;
