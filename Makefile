@@ -48,6 +48,7 @@ soak: setup            ## controllers killed at every write to the journal; then
 
 bench: setup           ## measurements, printed and written to bench/results/*.json
 	@scripts/setup-npm bench/peers
+	@command -v hey >/dev/null || scripts/install-packages hey
 	$(run)python bench/start.py
 	$(run)python bench/audit.py
 	$(run)python bench/uploads.py --sample
@@ -56,6 +57,7 @@ bench: setup           ## measurements, printed and written to bench/results/*.j
 	$(run)python bench/takeover.py
 	$(run)python bench/simulate.py
 	$(run)python bench/rollouts.py
+	$(run)python bench/gets.py
 	$(run)python bench/guard.py --sample
 	$(run)python bench/relay.py --quick
 	$(run)python bench/gcp_calls.py

@@ -72,10 +72,10 @@ def measure(peer: Peer | None, case: Case, sink_pid: int, sink_port: int) -> Fig
 
 def _load(case: Case, port: int, proxy: int | None, sink_pid: int) -> Figures:
     run(port, replace(case, size=min(case.size, WARM.size), requests=case.connections))
-    sender, taker, busy = time.process_time(), _cpu(sink_pid), _machine()
+    sender, taker, busy = time.process_time(), cpu(sink_pid), _machine()
     before = _family_cpu(proxy)
     seconds, times = run(port, case)
-    proxy_cpu, load_cpu, sink_cpu = _family_cpu(proxy) - before, time.process_time() - sender, _cpu(sink_pid) - taker
+    proxy_cpu, load_cpu, sink_cpu = _family_cpu(proxy) - before, time.process_time() - sender, cpu(sink_pid) - taker
     times.sort()
     return Figures(
         seconds=seconds,
@@ -85,7 +85,7 @@ def _load(case: Case, port: int, proxy: int | None, sink_pid: int) -> Figures:
         load_cpu=load_cpu,
         sink_cpu=sink_cpu,
         machine_cpu=_machine() - busy,
-        peak=sum(_peak(pid) for pid in _family(proxy)),
+        peak=sum(_peak(pid) for pid in family(proxy)),
         p50=statistics.median(times),
         p99=times[int(len(times) * 0.99)],
     )
@@ -126,7 +126,7 @@ def _end(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace").strip()[-200:]
 
 
-def _family(pid: int | None) -> list[int]:
+def family(pid: int | None) -> list[int]:
     """The process and its children; none of none."""
     if pid is None:
         return []
@@ -134,10 +134,10 @@ def _family(pid: int | None) -> list[int]:
 
 
 def _family_cpu(pid: int | None) -> float:
-    return sum(_cpu(one) for one in _family(pid))
+    return sum(cpu(one) for one in family(pid))
 
 
-def _cpu(pid: int) -> float:
+def cpu(pid: int) -> float:
     """Of all its threads, as clock_getcpuclockid(3) names the clock."""
     return time.clock_gettime(~pid << 3 | 2)
 

