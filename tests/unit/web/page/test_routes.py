@@ -238,7 +238,7 @@ def test_clients_that_ask_at_once_share_one_rendering(chain: StandingChain) -> N
     page = _Page(Site([chain.state], TOKEN), replace(SOURCES, show=show))
 
     async def twenty() -> list[object]:
-        return list(await asyncio.gather(*(page._regions(1, None, "en") for _ in range(20))))
+        return list(await asyncio.gather(*(page._look(1, None, "en") for _ in range(20))))
 
     regions = asyncio.run(twenty())
     assert all(one is regions[0] for one in regions)
