@@ -19,7 +19,8 @@ _SECTIONS = {
     *("http-errors", "fcgi-app", "crt-store", "traces", "acme", "log-profile"),
 }
 _SIGN = re.compile(
-    r"^(?:defaults|global|(?:frontend|backend|listen)[ \t]+[\w.:-]+)[ \t]*(?:#.*|from .*)?$", re.MULTILINE
+    r"^[ \t]*(?:defaults(?:[ \t]+[\w.:-]+)?|global|(?:frontend|backend|listen)[ \t]+[\w.:-]+)[ \t]*(?:#.*|from .*)?$",
+    re.MULTILINE,
 )
 _LINE = re.compile(r"^\s*(?:bind|mode|timeout|server|stats|maxconn|default_backend|log|daemon|balance)\s", re.MULTILINE)
 _TEMPLATE = re.compile(r"\{\{|\{%|<%")
@@ -38,13 +39,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Section:
-    """`name` is empty where it has none; `inherits` is the `defaults` section that applies to it."""
+    """`name` is empty where it has none; `inherits` is the `defaults` section that applies to it.
+
+    `source`: the name of that section, which another file may have.
+    """
 
     kind: str
     name: str
     place: Place
     lines: tuple[Line, ...]
     inherits: Section | None
+    source: str | None = None
 
     def find(self, *start: str) -> Line | None:
         """The last line that begins with these words, here or in the `defaults` that apply."""
@@ -55,6 +60,16 @@ class Section:
                     return line
                 if line.words[0] in {"no", "default"} and line.words[1 : 1 + len(start)] == start:
                     return None
+            at = at.inherits
+        return None
+
+    @property
+    def lost(self) -> str | None:
+        """The name of `defaults` that apply and that no file has: what is not set here is not known."""
+        at: Section | None = self
+        while at is not None:
+            if at.source is not None and at.inherits is None:
+                return at.source
             at = at.inherits
         return None
 
@@ -105,10 +120,8 @@ def _sections(found: list[tuple[Line, list[Line]]]) -> Iterator[Section]:
         kind, *names = head.words
         source = names[names.index("from") + 1] if "from" in names[:-1] else None
         name = names[0] if names and names[0] != "from" else ""
-        if source is not None and source not in named:
-            raise Unreadable(f"no `defaults {source}` stands before this section", head.place)
-        inherits = named[source] if source is not None else last if kind in PROXIES else None
-        section = Section(kind, name, head.place, tuple(lines), inherits)
+        inherits = named.get(source) if source is not None else last if kind in PROXIES else None
+        section = Section(kind, name, head.place, tuple(lines), inherits, source)
         if kind == "defaults":
             last = section
             named[name] = section

@@ -66,3 +66,35 @@ def test_a_backend_whose_name_each_request_decides_is_unknown() -> None:
 def test_two_configurations_stay_two() -> None:
     whole = GLOBAL + FRONT + BACK
     assert len(hops({"a/haproxy.cfg": whole, "b/haproxy.cfg": whole.replace(":80", ":81")})) == 2
+
+
+BASE = "global\n    hard-stop-after 10s\ndefaults base\n    timeout client 30s\n"
+HTTP = "defaults http from base\n    mode http\n    timeout http-keep-alive 7s\n"
+FROM = "frontend web from http\n    bind :80\n    default_backend app\n"
+APP = "backend app from http\n    server a 10.0.0.5:9000\n"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a.cfg": BASE + HTTP, "b.cfg": FROM + APP},
+        {"a.cfg": BASE, "b.cfg": HTTP + FROM, "c.cfg": APP},
+        {"haproxy.cfg": BASE, "conf.d/10.cfg": HTTP, "conf.d/20.cfg": FROM, "conf.d/30.cfg": APP, "h.service": UNIT},
+    ],
+)
+def test_a_section_has_the_defaults_that_it_names_in_another_file(files: dict[str, str]) -> None:
+    (hop,) = hops(files)
+    assert (hop.http, hop.idle.value, hop.hard_stop.value) == (True, 7, 10)
+    assert [str(address) for target in hop.targets for address in target.addresses] == ["10.0.0.5:9000"]
+
+
+def test_what_defaults_in_no_given_file_may_set_is_unknown() -> None:
+    (hop,) = hops({"b.cfg": FROM + APP})
+    assert (hop.idle.value, hop.idle.missing) == (None, "the file that has `defaults http`")
+    assert [target.pool_idle.value for target in hop.targets] == [None]
+
+
+def test_sections_may_stand_indented() -> None:
+    text = "".join(f"    {line}\n" for line in (GLOBAL + FRONT + BACK).splitlines())
+    (hop,) = hops({"haproxy.cfg": f"# a proxy\n{text}"})
+    assert (hop.http, hop.idle.value, hop.hard_stop.value) == (True, 7, 10)

@@ -51,7 +51,6 @@ def test_a_time_without_a_unit_is_in_milliseconds(text: str, value: float | None
         ("global\n  log {{ log }}\n", 2, "is a template"),
         ("bind :80\n", 1, "before the first section"),
         ("frontend a\n  bind ':80\n", 2, "a quote is not closed"),
-        ("frontend a from none\n", 1, "no `defaults none`"),
     ],
 )
 def test_what_cannot_be_read_is_refused_at_its_line(text: str, line: int, what: str) -> None:

@@ -42,7 +42,7 @@ def hops(documents: Sequence[Document], asked: Assumptions) -> Iterator[Hop]:
 
 def _hop(section: Section, backends: dict[str, Section], limit: Setting[float]) -> Haproxy:
     mode = section.find("mode")
-    http = mode is not None and mode.words[1:2] == ("http",)
+    http = mode.words[1:2] == ("http",) if mode is not None else section.lost is not None
     names = named(section)
     reached = [one for name, one in backends.items() if name in names]
     lost = [_lost(section, name) for name in dict.fromkeys(names) if name not in backends]
@@ -95,6 +95,8 @@ def _pool(section: Section, http: bool) -> Setting[float]:
     for option in ("httpclose", "http-server-close"):
         if (line := section.find("option", option)) is not None:
             return Setting(0.0, line.place, f"{line.text}: no connection is kept")
+    if section.lost is not None:
+        return _of_lost(section, section.lost)
     text = "HAProxy limits no connection's idle time: every pool-purge-delay it closes half of those not needed"
     return unknown(section.place, text, "how long HAProxy keeps an idle connection there; `option http-server-close`")
 
@@ -113,7 +115,13 @@ def _timeout(section: Section, names: Sequence[str]) -> Setting[float]:
     for name in names:
         if (line := section.find("timeout", name)) is not None:
             return _time(line.words[2] if len(line.words) > 2 else "", line.place, line.text)
+    if section.lost is not None:
+        return _of_lost(section, section.lost)
     return Setting(float("inf"), section.place, f"timeout {names[-1]} is not set, so it has no limit")
+
+
+def _of_lost(section: Section, name: str) -> Setting[float]:
+    return unknown(section.place, f"`defaults {name}` is in no given file", f"the file that has `defaults {name}`")
 
 
 def _hard_stop(document: HaproxyFile) -> Setting[float]:

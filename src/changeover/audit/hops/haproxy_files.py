@@ -77,11 +77,11 @@ def _belonging(files: Sequence[HaproxyFile]) -> list[HaproxyFile]:
 
 
 def _leads(one: HaproxyFile, other: HaproxyFile, files: Sequence[HaproxyFile]) -> bool:
-    """Whether a section of one names a backend that only the other has."""
-    own = _backends(one)
-    wanted = {name for section in one.sections if section.kind in PROXIES for name in named(section)} - own
+    """Whether a section of one names a backend, or `defaults`, that only the other has."""
     return any(
-        name in _backends(other) and sum(name in _backends(file) for file in files) == 1 for name in sorted(wanted)
+        name in offered(other) and sum(name in offered(file) for file in files) == 1
+        for wanted, offered in ((_named_backends(one), _backends), (_named_defaults(one), _defaults))
+        for name in sorted(wanted - offered(one))
     )
 
 
@@ -89,15 +89,27 @@ def _backends(file: HaproxyFile) -> set[str]:
     return {one.name for one in file.sections if one.kind in BACKENDS}
 
 
+def _defaults(file: HaproxyFile) -> set[str]:
+    return {one.name for one in file.sections if one.kind == "defaults"}
+
+
+def _named_backends(file: HaproxyFile) -> set[str]:
+    return {name for section in file.sections if section.kind in PROXIES for name in named(section)}
+
+
+def _named_defaults(file: HaproxyFile) -> set[str]:
+    return {section.source for section in file.sections if section.source is not None}
+
+
 def _joined(parts: Sequence[HaproxyFile]) -> HaproxyFile:
-    """As one file: a section without `defaults` before it in its own file has the last ones of the files before."""
+    """As one file: a section has the `defaults` that it names, or the last ones before it, also of files before."""
     found: list[Section] = []
+    defaults: dict[str, Section] = {}
     last: Section | None = None
-    for file in parts:
-        before = last
-        for one in file.sections:
-            if one.kind == "defaults":
-                last = one
-            inherits = before if one.kind in PROXIES and one.inherits is None else one.inherits
-            found.append(replace(one, inherits=inherits) if inherits is not one.inherits else one)
+    for one in (section for file in parts for section in file.sections):
+        inherits = defaults.get(one.source) if one.source is not None else last if one.kind in PROXIES else None
+        section = replace(one, inherits=inherits) if inherits is not one.inherits else one
+        if section.kind == "defaults":
+            last = defaults[section.name] = section
+        found.append(section)
     return HaproxyFile(parts[0].file, tuple(found))
