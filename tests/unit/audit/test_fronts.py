@@ -139,6 +139,24 @@ def test_kong_uses_an_old_address_of_a_name_for_a_time(target: str, settings: st
     assert says in found.what
 
 
+SERVICES = '_format_version: "3.0"\nservices:\n- {name: shop, host: %s}\n'
+
+
+@pytest.mark.parametrize(
+    ("host", "outcomes"),
+    [
+        ("shop.internal", ["UNKNOWN"]),
+        ("10.0.0.9", ["UNKNOWN"]),
+        ("localhost", []),
+        ("pool, port: 80}\n- {name: other, host: pool", ["UNKNOWN"]),
+    ],
+)
+def test_a_host_that_a_service_names_itself_may_be_a_machine_that_goes(host: str, outcomes: list[str]) -> None:
+    found = findings("KNG05", {"kong.yml": SERVICES % host})
+    assert [one.outcome.name for one in found] == outcomes
+    assert all("dns_stale_ttl" in one.what for one in found if "10." not in one.what)
+
+
 UNIT = "[Service]\nExecStart=gunicorn %s a:app\nKillSignal=%s\nKillMode=mixed\nTimeoutStopSec=600\n"
 
 

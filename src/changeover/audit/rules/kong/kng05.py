@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.hops.kong import Kong, target_address
+from changeover.audit.hops.kong import Kong, host_of, target_address
 from changeover.audit.rule import KONG, Rule
-from changeover.audit.view import View
+from changeover.audit.view import Address, View
 from changeover.conf.nginx import values
 
 _NUMBERS = re.compile(r"[\d.]+|\[[\da-fA-F:]+\]")
@@ -17,6 +17,7 @@ _NUMBERS = re.compile(r"[\d.]+|\[[\da-fA-F:]+\]")
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for hop in view.of(Kong):
+        yield from _named_hosts(hop)
         for name, upstream in hop.upstreams.items():
             found = [one for target in upstream.each("targets") if (one := target_address(target)) is not None]
             if found and all(one.is_local for one in found):
@@ -35,8 +36,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 missing = f"whether {found[0]} is the address of a load balancer, which stays"
                 text = "it has one target and no health check"
                 if not _NUMBERS.fullmatch(found[0].host):
-                    stale = hop.setting("dns_stale_ttl", values.seconds, 3600.0, "3600")
-                    text += f"; {stale.text}: Kong may use an old address of the name so long"
+                    text += f"; {_stale(hop)}"
                 yield unknown(where, f"upstream {name}", text, missing)
             elif not found:
                 yield unknown(where, f"upstream {name}", "its targets are not in the given files", "its targets")
@@ -53,6 +53,26 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     "target",
                     numbers={"targets": len(found)},
                 )
+
+
+def _named_hosts(hop: Kong) -> Iterator[Finding]:
+    """Services that name their machine themselves, without an upstream."""
+    seen: set[str] = set()
+    for service in hop.services:
+        host, _ = host_of(service)
+        if not host or host in seen or host in hop.upstreams or Address(host, None).is_local:
+            continue
+        seen.add(host)
+        text = f"it has the host {host}, which no health check asks"
+        if not _NUMBERS.fullmatch(host):
+            text += f"; {_stale(hop)}"
+        missing = f"whether {host} is the address of a load balancer, which stays"
+        yield unknown(service.place, f"service {service.text('name') or host}", text, missing)
+
+
+def _stale(hop: Kong) -> str:
+    stale = hop.setting("dns_stale_ttl", values.seconds, 3600.0, "3600")
+    return f"{stale.text}: Kong may use an old address of the name so long"
 
 
 RULE = Rule(
