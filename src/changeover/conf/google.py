@@ -1,4 +1,5 @@
-"""Reads what Google Cloud and its tools print: `gcloud … describe`, Config Connector, `terraform show -json`.
+"""Reads what Google Cloud and its tools print: `gcloud … describe`, Config Connector, `terraform show -json`; and the
+manifests of GKE that set up a backend service: BackendConfig and GCPBackendPolicy.
 
 Refuses to join resources: that is a matter of names, and the auditor's.
 """
@@ -14,10 +15,13 @@ from changeover.conf.document import Document
 from changeover.conf.place import Place, Unreadable
 from changeover.conf.tree import Items, Map, Node, parse
 
+_GKE = ("BackendConfig", "GCPBackendPolicy")
+"""Kinds of `cloud.google.com` and `networking.gke.io`."""
 _SIGN = re.compile(
-    r"\bcompute#\w+|compute\.cnrm\.cloud\.google\.com|googleapis\.com/compute/|\"planned_values\"\s*:|\"terraform_version\"\s*:"
+    r"\bcompute#\w+|compute\.cnrm\.cloud\.google\.com|googleapis\.com/compute/"
+    r"|\"planned_values\"\s*:|\"terraform_version\"\s*:|kind[\"']?:[ \t]*[\"']?(?:BackendConfig|GCPBackendPolicy)\b"
 )
-_WORDS = ("compute", "planned_values", "terraform_version")
+_WORDS = ("compute", *_GKE, "planned_values", "terraform_version")
 _LINK = re.compile(r"/compute/\w+/projects/[^/]+/(?:global|regions/[^/]+|zones/[^/]+)/(\w+)/")
 _KINDS = {
     "backendServices": "backendService",
@@ -30,12 +34,12 @@ _KINDS = {
     "targetPools": "targetPool",
     "networkEndpointGroups": "networkEndpointGroup",
 }
-Origin = Literal["api", "connector", "plan"]
+Origin = Literal["api", "connector", "plan", "gke"]
 
 
 @dataclass(frozen=True)
 class GoogleNode:
-    """`type` is the API's kind (`backendService`), Config Connector's (`ComputeBackendService`) or Terraform's."""
+    """`type` is a kind of the API (`backendService`), Config Connector (`ComputeBackendService`), Terraform or GKE."""
 
     origin: Origin
     type: str
@@ -74,6 +78,11 @@ def _resources(root: Node) -> Iterator[GoogleNode]:
                 yield from _planned(root.get(key, "root_module"), 0)
         elif (root.text("apiVersion") or "").startswith("compute.cnrm."):
             yield GoogleNode("connector", root.text("kind") or "", root.text("metadata", "name") or "", _spec(root))
+        elif (kind := root.text("kind") or "") in _GKE:
+            spec = _spec(root)
+            default = spec.get("default") if kind == "GCPBackendPolicy" else None
+            body = default if isinstance(default, Map) else spec
+            yield GoogleNode("gke", kind, root.text("metadata", "name") or "", body)
         else:
             kind = (root.text("kind") or "").removeprefix("compute#")
             link = _LINK.search(root.text("selfLink") or "")

@@ -101,7 +101,7 @@ READERS: tuple[Reader, ...] = (
     Reader("docker-compose", compose.recognises, compose.read),
     GUNICORN,
     Reader(
-        "Google Cloud: gcloud describe and list (JSON, YAML), Config Connector, terraform show -json",
+        "Google Cloud: gcloud describe and list (JSON, YAML), Config Connector, BackendConfig, terraform show -json",
         google.recognises,
         _with_pods,
     ),

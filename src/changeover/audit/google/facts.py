@@ -20,6 +20,43 @@ SPREAD = 10.0
 """Seconds that a change of health takes to reach every proxy of the load balancer, besides its checks."""
 
 
+_UNDRAINED = ("INTERNET", "SERVERLESS", "PRIVATE_SERVICE")
+"""How the types of endpoint groups begin that connection draining does not cover."""
+
+
+def endpoint_type(group: Resource) -> Setting[str]:
+    """What an endpoint group holds. Terraform's default for a region is SERVERLESS, and else that of the API."""
+    serverless = group.regional and group.origin == "terraform"
+    default = "SERVERLESS" if serverless else "GCE_VM_IP_PORT"
+    return group.word(("networkEndpointType",), default, default)
+
+
+def is_drained(kind: str) -> bool:
+    """Whether connection draining covers endpoints of a type."""
+    return not kind.startswith(_UNDRAINED)
+
+
+def drained_services(cloud: Google) -> list[Resource]:
+    """The backend services whose draining counts. GCP04 reports those that have undrained endpoints alone."""
+    return [
+        one
+        for one in cloud.of("backendService")
+        if not (kinds := _endpoints(cloud, one)) or any(map(is_drained, kinds))
+    ]
+
+
+def is_serverless(cloud: Google, service: Resource) -> bool:
+    """Whether all its backends are serverless: these have no timeout of the backend service."""
+    return _endpoints(cloud, service) == {"SERVERLESS"}
+
+
+def _endpoints(cloud: Google, service: Resource) -> set[str]:
+    """The types of its endpoint groups; none where a backend is another kind of group, or not known."""
+    groups = [cloud.referred(one.get("group"), "networkEndpointGroup") for one in service.body.maps("backends")]
+    kinds = [endpoint_type(one).value for one in groups if one is not None]
+    return {kind for kind in kinds if kind is not None} if len(kinds) == len(groups) and None not in kinds else set()
+
+
 def drain(service: Resource) -> Setting[float]:
     """Seconds of connection draining. Its default is the API's 0, or 300 as Terraform and Config Connector send it."""
     if service.origin == "connector":

@@ -19,14 +19,17 @@ def zones(manager: Resource) -> int:
 def unavailable(manager: Resource) -> Setting[float]:
     """Instances that an update may take away first: a number, or a percentage of the size.
 
-    Without a policy the API takes the number of zones. Terraform sends 0 for a limit that its policy leaves out.
+    The API takes the number of zones for a limit that it does not get. Terraform sends 0 for one that a policy leaves
+    out; of two zeros the API accepts none (cloud.google.com/compute/docs/reference/rest/v1/instanceGroupManagers), so
+    where both are left out, the group has what the API gave it before.
     """
     policy = manager.body.get("updatePolicy")
     path = ("updatePolicy", "maxUnavailable")
     percent = manager.number((*path, "percent"), -1.0, "")
     if percent.value != -1.0 and manager.body.get(*path, "percent") is not None:
         return percent
-    sends_zero = policy is not None and manager.origin == "terraform"
+    surges = any(manager.body.get("updatePolicy", "maxSurge", one) is not None for one in ("fixed", "percent"))
+    sends_zero = policy is not None and manager.origin == "terraform" and surges
     default = 0.0 if sends_zero else float(zones(manager))
     shown = "0, as Terraform sends it" if sends_zero else f"the number of zones, {zones(manager)}"
     found = manager.number((*path, "fixed"), default, shown)

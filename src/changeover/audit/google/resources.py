@@ -12,7 +12,7 @@ from typing import TypeVar
 from changeover.audit.google.shape import UNMOVED, kind_of, shaped
 from changeover.audit.setting import Setting, unknown
 from changeover.conf.document import Document
-from changeover.conf.google import GoogleFile
+from changeover.conf.google import GoogleFile, GoogleNode
 from changeover.conf.place import Place
 from changeover.conf.terraform.resources import resources as terraform_resources
 from changeover.conf.terraform.syntax import HclFile
@@ -38,7 +38,10 @@ _FLAGS = {
 
 @dataclass(frozen=True)
 class Resource:
-    """`origin`: `api`, `terraform`, `plan` or `connector`; defaults depend on it. `address` is Terraform's."""
+    """`origin`: `api`, `terraform`, `plan`, `connector` or `gke`; defaults depend on it. `address` is Terraform's.
+
+    Of `gke`, `address` is the manifest, as `BackendConfig shop`.
+    """
 
     kind: str
     name: str
@@ -54,7 +57,7 @@ class Resource:
 
     @property
     def object(self) -> str:
-        return f"{self.kind} {self.address or self.name}"
+        return self.address if self.origin == "gke" else f"{self.kind} {self.address or self.name}"
 
     def at(self, *path: str) -> Place:
         """The line of the key at a path, or of the nearest thing around it."""
@@ -105,7 +108,7 @@ class Resource:
     def key(self, path: tuple[str, ...]) -> str:
         """The name of a key as its file writes it."""
         names = path[-2:] if path[-1] in {"fixed", "percent"} else path[-1:]
-        if self.origin == "api":
+        if self.origin in {"api", "gke"}:
             return ".".join(names)
         name = UNMOVED.get(path[-2:])
         if self.origin == "connector":
@@ -120,6 +123,9 @@ class Resource:
         if self.origin == "connector":
             around = path[:-2] if path[-2:] in UNMOVED else path[: -len(self.key(path).split("."))]
             return f"{'.'.join(('spec', *around, self.key(path)))}: {value}"
+        if self.origin == "gke":
+            around = ("spec", "default") if self.address.startswith("GCPBackendPolicy") else ("spec",)
+            return f"{'.'.join((*around, *path))}: {value}"
         if self.kind != "backendService" or path not in _FLAGS:
             return f"{'.'.join(path)}: {value}"
         region = (self.body.text("region") or "").rsplit("/", 1)[-1]
@@ -231,10 +237,25 @@ def _resources(documents: Sequence[Document]) -> Iterator[Resource]:
             if node.origin == "api":
                 regional = node.body.text("region") is not None
                 yield Resource(node.type, node.name, regional, "api", "", shaped(node.body))
+            elif node.origin == "gke":
+                yield from _of_gke(node)
             elif (kind := kind_of(node.type)) is not None:
                 body = shaped(node.body)
                 name = body.text("name") or node.name
                 yield Resource(kind[0], name, kind[1], node.origin, node.name if node.origin == "plan" else "", body)
+
+
+def _of_gke(node: GoogleNode) -> Iterator[Resource]:
+    """The backend service that a manifest sets up, and its health check, whose keys the API has one level deeper."""
+    body, address = node.body, f"{node.type} {node.name}"
+    check = body.get("healthCheck")
+    if isinstance(check, Map):
+        name = Word(check.place, 1, address, quoted=True)
+        body = Map(body.place, body.size, {**body.items, "healthChecks": name}, body.keys)
+        items = {"type": Word(check.place, 1, "HTTP", quoted=True), **check.items, "httpHealthCheck": check}
+        inner = Map(body.keys["healthCheck"], check.size, items, check.keys)
+        yield Resource("healthCheck", "", False, "gke", address, inner)
+    yield Resource("backendService", node.name, False, "gke", address, body)
 
 
 def check_type(check: Resource) -> str | None:

@@ -53,7 +53,7 @@ def fixes(found: Audit, texts: Mapping[str, str], documents: Sequence[Document])
 
 def _is_printed(document: Document) -> bool:
     if isinstance(document, GoogleFile):
-        return any(one.origin != "connector" for one in document.resources)
+        return any(one.origin not in {"connector", "gke"} for one in document.resources)
     return isinstance(document, NginxFile) and document.dumped
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.google.facts import DRAINING, drain
+from changeover.audit.google.facts import DRAINING, drain, drained_services
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
-    for service in view.google.of("backendService"):
+    for service in drained_services(view.google):
         found = drain(service)
         if found.value is None:
             yield unknown(found.place, service.object, found.text, found.missing)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, violated
+from changeover.audit.google.facts import drained_services
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
@@ -15,7 +16,7 @@ LONGEST = 3600.0
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
-    for service in view.google.of("backendService"):
+    for service in drained_services(view.google):
         if asked.request_seconds <= LONGEST:
             yield met(service.place, service.object, f"{words.upload(asked)} ends within an hour")
         else:

@@ -6,24 +6,33 @@ from collections.abc import Iterator
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
+from changeover.audit.google.facts import endpoint_type, is_drained
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
+from changeover.conf.tree import Open
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
-    pools = [(pool, "a target pool") for pool in view.google.of("targetPool")]
+    found = [(pool.place, pool.object, "a target pool") for pool in view.google.of("targetPool")]
     for group in view.google.of("networkEndpointGroup"):
-        kind = group.word(("networkEndpointType",), "GCE_VM_IP_PORT", "GCE_VM_IP_PORT")
+        kind = endpoint_type(group)
         if kind.value is None:
             yield unknown(kind.place, group.object, kind.text, kind.missing)
-        elif kind.value.startswith(("INTERNET", "SERVERLESS", "PRIVATE_SERVICE")):
-            pools.append((group, kind.text))
-        else:
+        elif is_drained(kind.value):
             yield met(kind.place, group.object, kind.text)
-    for resource, what in pools:
+        else:
+            found.append((group.place, group.object, kind.text))
+    for manager in view.google.of("instanceGroupManager"):
+        where, pools = manager.at("targetPools"), manager.body.get("targetPools")
+        lost = [one for one in manager.body.each("targetPools") if view.google.referred(one, "targetPool") is None]
+        if isinstance(pools, Open) or any(isinstance(one, Open) for one in lost):
+            yield unknown(where, manager.object, "whether it is in a target pool is not known", "its target pools")
+        elif lost:
+            found.append((where, manager.object, "its target pool"))
+    for place, name, what in found:
         yield violated(
-            resource.place,
-            resource.object,
+            place,
+            name,
             f"{what} has no connection draining",
             get=Effect.CUT,
             post=Effect.CUT,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.google.facts import is_http
+from changeover.audit.google.facts import is_http, is_serverless
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
 
@@ -19,6 +19,12 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for service in view.google.of("backendService"):
         if not is_http(service) or service.is_open("protocol") is not None:
             continue  # GCP07
+        if is_serverless(view.google, service):
+            missing = "the request timeout of the service behind its serverless endpoints, such as that of Cloud Run"
+            yield unknown(
+                service.place, service.object, "a backend service of serverless endpoints has no timeout", missing
+            )
+            continue
         found = service.number(("timeoutSec",), 30.0, "30")
         if found.value is None:
             yield unknown(found.place, service.object, found.text, found.missing)

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import balancer_checks
+from changeover.audit.google.resources import Resource
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
+from changeover.conf.place import Place
+from changeover.conf.tree import Word
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
@@ -18,22 +21,36 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             continue  # MIG05
         own, others = view.google.checks(manager, *path), balancer_checks(view.google, manager)
         where = manager.at(*path)
-        if not others or not own:
+        services = view.google.services(manager)
+        same = _names(manager, *path) & {name for one in services for name in _names(one, "healthChecks")}
+        if same:
+            yield _violated(manager, where, sorted(same)[0])
+        elif not others or not own:
             missing = "the backend service of this group and both health checks"
             yield unknown(where, manager.object, "the health checks cannot be compared", missing)
         elif not [one for one in own if one in others]:
             yield met(where, manager.object, f"autohealing has a check of its own, {own[0].name or own[0].address}")
         else:
-            yield violated(
-                where,
-                manager.object,
-                f"autohealing uses {own[0].name or own[0].address}, the check of the load balancer",
-                get=Effect.CUT,
-                post=Effect.CUT,
-                consequence="a GET and a POST in flight are cut when an instance that reports itself unready is "
-                "recreated",
-                fix="a health check for autohealing alone, on a path that says whether the process lives",
-            )
+            yield _violated(manager, where, own[0].name or own[0].address)
+
+
+def _names(holder: Resource, *path: str) -> set[str]:
+    """The references to health checks, which name the same one even if no given file describes it."""
+    found = holder.body.get(*path)
+    nodes = (found,) if isinstance(found, Word) else found.each() if found is not None else ()
+    return {one.word for one in nodes if isinstance(one, Word) and one.word}
+
+
+def _violated(manager: Resource, where: Place, name: str) -> Finding:
+    return violated(
+        where,
+        manager.object,
+        f"autohealing uses {name}, the check of the load balancer",
+        get=Effect.CUT,
+        post=Effect.CUT,
+        consequence="a GET and a POST in flight are cut when an instance that reports itself unready is recreated",
+        fix="a health check for autohealing alone, on a path that says whether the process lives",
+    )
 
 
 RULE = Rule(
