@@ -13,6 +13,7 @@ import fcntl
 import select
 import socket
 import termios
+from typing import Protocol
 
 STEPS = 16
 """Steps without a wait after which other tasks get their turn."""
@@ -23,6 +24,12 @@ _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLE
 _WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _GONE = select.EPOLLHUP | select.EPOLLERR
 _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+
+
+class Wakeable(Protocol):
+    """Its `wake` is called when a socket becomes ready."""
+
+    def wake(self) -> None: ...
 
 
 class Waker:
@@ -58,7 +65,7 @@ class Channel:
 
     __slots__ = ("_epoll", "ended", "fd", "gone", "may_read", "may_write", "sock", "waker")
 
-    def __init__(self, sock: socket.socket, waker: Waker, epoll: Epoll) -> None:
+    def __init__(self, sock: socket.socket, waker: Wakeable, epoll: Epoll) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.waker = waker
@@ -136,7 +143,7 @@ class Epoll:
         self._channels: dict[int, Channel] = {}
         self._loop.add_reader(self._poll.fileno(), self._look)
 
-    def channel(self, sock: socket.socket, waker: Waker) -> Channel:
+    def channel(self, sock: socket.socket, waker: Wakeable) -> Channel:
         sock.setblocking(False)
         channel = Channel(sock, waker, self)
         self._channels[channel.fd] = channel

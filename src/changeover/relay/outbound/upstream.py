@@ -17,7 +17,7 @@ from changeover.http1 import head as heads
 from changeover.http1.head import ResponseHead
 from changeover.relay.config import Pooling
 from changeover.relay.io.body_buffer import Block, Piece
-from changeover.relay.io.epoll import Channel, Epoll, Waker
+from changeover.relay.io.epoll import Channel, Epoll, Wakeable, Waker
 from changeover.relay.io.pipes import Pipe, Pipes
 
 AT_ONCE = 64
@@ -49,14 +49,19 @@ class Upstream:
 
     async def connect(self, waker: Waker, *, fresh: bool = False) -> UpstreamConnection:
         """A connection; unless `fresh`, from the pool if it has one. Raises UpstreamFailed."""
+        connection = None if fresh else self.pooled(waker)
+        return connection or await self._open(waker)
+
+    def pooled(self, waker: Wakeable) -> UpstreamConnection | None:
+        """A connection from the pool."""
         now = time.monotonic()
-        while self._idle and not fresh:
+        while self._idle:
             connection = self._idle.pop()
             if now < connection.idle_until and not connection.channel.ended and connection.is_silent():
                 connection.channel.waker = waker
                 return connection
             connection.close()
-        return await self._open(waker)
+        return None
 
     async def _open(self, waker: Waker) -> UpstreamConnection:
         sock = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
@@ -217,13 +222,17 @@ class UpstreamRequest:
         except BlockingIOError:
             self.connection.channel.may_write = False
             return False
+        self.count(count)
+        return True
+
+    def count(self, count: int) -> None:
+        """So many bytes of the head and of the first block, which is in memory, were sent."""
         if self._head:
             of_head = min(count, len(self._head))
             self._head = self._head[of_head:]
             count -= of_head
-        if block is not None:
-            self._went(block, count)
-        return True
+        if self._blocks and self._blocks[0].pipe is None:
+            self._went(self._blocks[0], count)
 
     def _went(self, block: Block, count: int) -> None:
         """So many bytes of a block in memory were sent."""
@@ -251,10 +260,15 @@ class UpstreamRequest:
         return True
 
     def _read_response(self) -> bool:
-        connection = self.connection
-        data = connection.recv(heads.MAX_HEAD)
+        data = self.connection.recv(heads.MAX_HEAD)
         if data is None:
             return False
+        self.received(data)
+        return True
+
+    def received(self, data: bytes) -> None:
+        """Bytes of the response; b"" at the end of the connection. Raises UpstreamFailed, BadHead."""
+        connection = self.connection
         if not data:
             raise UpstreamFailed("the upstream closed the connection")
         connection.inbox += data
@@ -267,7 +281,6 @@ class UpstreamRequest:
             self._count_interim()
         if len(connection.inbox) > heads.MAX_HEAD and self.response is None:
             raise UpstreamFailed("the head of the response is too long")
-        return True
 
     def _count_interim(self) -> None:
         """Interim responses (RFC 9110, section 15.2) are not passed on. Raises UpstreamFailed if too many come."""

@@ -7,7 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
+from changeover.http1 import head as heads
 from changeover.http1.head import Field, RequestHead, ResponseHead
 from changeover.model.forwarded import FORWARDED_HEADERS
 from changeover.relay.config import RelayConfig, is_among
@@ -22,6 +25,8 @@ from changeover.relay.outbound.upstream import Upstream, UpstreamFailed, Upstrea
 
 MOST_REPORTS = 100
 """Addresses: a network that scans this port must not fill the log."""
+PEERS = 4096
+"""Peers of which it is remembered whether they may name the client."""
 LOOP = 8
 """A request that has passed so many relays goes round in a loop."""
 
@@ -41,6 +46,14 @@ class RequestRefused(Exception):
         super().__init__(detail)
         self.status = status
         self.more = more
+
+
+def refuse_here(config: RelayConfig, head: RequestHead) -> None:
+    """Raises RequestRefused for a request that the relay answers itself."""
+    if head.method == b"TRACE":  # RFC 9110, section 9.3.8: its response repeats the client's credentials
+        raise RequestRefused(501, "TRACE is not supported")
+    if config.hidden is not None and config.hidden.fullmatch(head.path):
+        raise RequestRefused(404, "not found")
 
 
 class ClientTooSlow(RequestRefused):
@@ -82,6 +95,13 @@ class RelayContext:
     refused: set[bytes] = field(default_factory=set)
     """Peers that are no proxies and were reported."""
 
+    def __post_init__(self) -> None:
+        self.believes = lru_cache(PEERS)(self._believes)
+        """Whether this peer may name the client."""
+
+    def _believes(self, peer: bytes) -> bool:
+        return self.config.trusted_peers is None or is_among(peer, self.config.trusted_peers)
+
     def refuse_proxy(self, peer: bytes) -> None:
         """Report a connection that is closed because its peer may not send a PROXY header, once for each address."""
         if peer not in self.refused and len(self.refused) < MOST_REPORTS:
@@ -92,6 +112,44 @@ class RelayContext:
                 file=sys.stderr,
                 flush=True,
             )
+
+
+def fields_for_upstream(relay: RelayContext, peer: bytes, head: RequestHead) -> list[Field]:
+    """The fields for the next hop, without those that frame the body. Raises RequestRefused."""
+    believed = relay.believes(peer)
+    dropped = FRAMING if not peer else FRAMING_AND_PEER
+    if not believed:  # servers that pass headers in variables take `_` for `-`
+        dropped = dropped.union(name for name in head.fields if name.replace(b"_", b"-") in FORWARDED)
+    fields = head.passed_on(dropped)
+    via = head.fields.get(b"via", b"").count(b"changeover-")
+    if via >= LOOP:
+        raise RequestRefused(508, f"this request has passed {via} relays and goes round in a loop")
+    fields.append((b"Via", relay.config.via))
+    if peer:
+        known = head.fields.get(b"x-forwarded-for") if believed else None
+        fields.append((b"X-Forwarded-For", peer if known is None else known + b", " + peer))
+    if not believed:
+        fields.append((b"X-Forwarded-Proto", b"http"))
+    return fields
+
+
+def head_for_upstream(relay: RelayContext, peer: bytes, head: RequestHead, size: int | None) -> bytes:
+    """The head of the request to the next hop. `size` of the body, None: in chunks. Raises RequestRefused, BadHead."""
+    fields = fields_for_upstream(relay, peer, head)
+    if size is None:
+        fields.append((b"Transfer-Encoding", b"chunked"))
+    elif head.has_body or b"content-length" in head.fields:
+        fields.append((b"Content-Length", b"%d" % size))
+    return heads.format_request(head.method, head.target, fields)
+
+
+class Progress(NamedTuple):
+    """Bytes of a body."""
+
+    received: int
+    committed: int | None
+    """None: it is not sent in segments."""
+    held: int
 
 
 @dataclass
@@ -120,6 +178,11 @@ class ClientRequest:
     _probed: bool = False
 
     @property
+    def progress(self) -> Progress:
+        committed = None if self.handover is None else self.handover.acknowledged
+        return Progress(self.body.received, committed, self.buffer.size)
+
+    @property
     def last(self) -> bool:
         return not self.head.keep_alive or not self.body.ended or self.closes()
 
@@ -131,27 +194,7 @@ class ClientRequest:
 
     def passed_on(self) -> list[Field]:
         """The fields for the next hop, without those that frame the body."""
-        believed = self._believes_peer()
-        dropped = FRAMING if not self.peer else FRAMING_AND_PEER
-        if not believed:  # servers that pass headers in variables take `_` for `-`
-            dropped = dropped.union(name for name in self.head.fields if name.replace(b"_", b"-") in FORWARDED)
-        fields = self.head.passed_on(dropped)
-        via = self.head.fields.get(b"via", b"").count(b"changeover-")
-        if via >= LOOP:
-            raise RequestRefused(508, f"this request has passed {via} relays and goes round in a loop")
-        fields.append((b"Via", self.relay.config.via))
-        if self.peer:
-            known = self.head.fields.get(b"x-forwarded-for") if believed else None
-            fields.append((b"X-Forwarded-For", self.peer if known is None else known + b", " + self.peer))
-        if not believed:
-            fields.append((b"X-Forwarded-Proto", b"http"))
-        return fields
-
-    def _believes_peer(self) -> bool:
-        """Whether the peer may name the client."""
-        if (trusted := self.relay.config.trusted_peers) is None:
-            return True
-        return is_among(self.peer, trusted)
+        return fields_for_upstream(self.relay, self.peer, self.head)
 
     def take(self) -> bool:
         """Move received bytes of the body to the buffer; whether any. Raises ClientGone, BadChunk, ClientTooSlow."""

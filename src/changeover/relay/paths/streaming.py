@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from changeover.http1 import head as heads
 from changeover.http1.head import BadHead
 from changeover.relay.io.body_buffer import Block
 from changeover.relay.io.spool import Spool
 from changeover.relay.outbound.upstream import UpstreamFailed, UpstreamRequest
-from changeover.relay.paths.request import ClientRequest, RequestRefused
+from changeover.relay.paths.request import ClientRequest, RequestRefused, head_for_upstream
+from changeover.relay.paths.small import Exchange
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 """RFC 9110, section 9.2.2. The relay refuses TRACE."""
@@ -26,10 +26,10 @@ BATCH = 1024 * 1024
 """Bytes that are sent before more are taken."""
 
 
-async def stream(request: ClientRequest, whole: bytes | None = None) -> bool:
+async def stream(request: ClientRequest, whole: bytes | None = None, exchange: Exchange | None = None) -> bool:
     """Stream the request; whether the connection can carry another one. Raises RequestRefused, ClientGone, BadChunk.
 
-    `whole`: the body, if all of it came along with the head.
+    `whole`: the body, if all of it came along with the head. `exchange`: it was sent already.
     """
     head, config = request.head, request.relay.config
     request.relay.counters.streamed += 1
@@ -40,13 +40,14 @@ async def stream(request: ClientRequest, whole: bytes | None = None) -> bool:
     try:
         for left in reversed(range(ATTEMPTS)):
             try:
-                outgoing = await streaming.send(fresh=left < ATTEMPTS - 1)
+                outgoing = await streaming.send(fresh=left < ATTEMPTS - 1, exchange=exchange)
             except UpstreamFailed as broken:
                 safe = repeatable or not streaming.begun or (opted and not streaming.complete)
                 if not (left and safe and streaming.can_repeat):
                     unknown = "; it is not known whether the request was carried out" if streaming.begun else ""
                     raise RequestRefused(504 if broken.timeout else 502, f"{broken}{unknown}") from None
                 request.relay.counters.replayed += 1
+                exchange = None
                 await asyncio.sleep(0.05 * (ATTEMPTS - 1 - left))
             else:
                 return await request.pass_on(outgoing)
@@ -69,29 +70,34 @@ class StreamedRequest:
         self._whole = whole
         self._gone = 0
         """Bytes of the body that have left the buffer."""
-        head, fields = request.head, request.passed_on()
+        head = request.head
         self._in_chunks = head.chunked and not request.body.ended
-        if self._in_chunks:
-            fields.append((b"Transfer-Encoding", b"chunked"))
-        elif head.has_body or b"content-length" in head.fields:
-            size = request.buffer.size if head.chunked else head.length or 0
-            fields.append((b"Content-Length", b"%d" % size))
-        self._head = heads.format_request(head.method, head.target, fields)
+        size = None if self._in_chunks else request.buffer.size if head.chunked else head.length
+        self._head = head_for_upstream(request.relay, request.peer, head, size)
 
     @property
     def can_repeat(self) -> bool:
         """Whether every byte that the client sent is still here."""
         return not self._gone or (self._spool is not None and self._spool.is_whole)
 
-    async def send(self, *, fresh: bool) -> UpstreamRequest:
-        """One attempt, until the upstream has responded. Raises UpstreamFailed, ClientGone."""
+    async def send(self, *, fresh: bool, exchange: Exchange | None = None) -> UpstreamRequest:
+        """One attempt, until the upstream has responded. Raises UpstreamFailed, ClientGone.
+
+        `exchange`: the attempt that was begun.
+        """
         request = self._request
-        connection = await request.relay.upstream.connect(request.waker, fresh=fresh)
+        if exchange is None:
+            connection = await request.relay.upstream.connect(request.waker, fresh=fresh)
+        else:
+            connection = exchange.connection
+            connection.channel.waker = request.waker
         whole = [Block(data=self._whole)] if self._whole else []
         outgoing = UpstreamRequest(connection, request.head.method, self._head, whole, request.relay.pipes)
         self.begun = True
         request.progressed_at = time.monotonic()
         try:
+            if exchange is not None:
+                exchange.continue_as(outgoing)
             if self._whole is None:
                 outgoing.more = True
                 await self._feed_again(outgoing)

@@ -21,8 +21,9 @@ from changeover.relay.inbound.response import problem, write
 from changeover.relay.io.body_buffer import BodyBuffer
 from changeover.relay.io.epoll import Channel, Waker
 from changeover.relay.outbound.upstream import UpstreamFailed
-from changeover.relay.paths.request import ClientRequest, RelayContext, RequestRefused
+from changeover.relay.paths.request import ClientRequest, RelayContext, RequestRefused, refuse_here
 from changeover.relay.paths.segments import send_in_segments
+from changeover.relay.paths.small import Exchange, SmallRequests
 from changeover.relay.paths.streaming import stream
 
 READ = 64 * 1024
@@ -31,15 +32,23 @@ RESUMING = (b"tus-resumable", b"content-range", b"upload-")
 
 
 class ClientConnection:
-    """`request` is the one that is under way, if one is."""
+    """Serves its requests, one at a time."""
 
     def __init__(self, relay: RelayContext, channel: Channel, waker: Waker, peer: bytes) -> None:
         self.request: ClientRequest | None = None
+        """The one that this task handles."""
         self.waker = waker
         self._relay = relay
         self._channel = channel
         self._peer = peer
         self._heads = HeadBuffer()
+
+        self._small = SmallRequests(relay, channel, waker, self._closes)
+
+    @property
+    def under_way(self) -> ClientRequest | Exchange | None:
+        """The request that would break if the relay stopped now."""
+        return self.request or self._small.exchange
 
     async def run(self) -> None:
         """Serve until the connection closes."""
@@ -79,12 +88,17 @@ class ClientConnection:
             head = await self._head()
             if head is None:
                 return False
+            if isinstance(head, Exchange):
+                return await self._answer(head.head, head)
             return await self._answer(head)
         except BadHead as error:
             return await self._refuse(error.status, str(error))
 
-    async def _head(self) -> RequestHead | None:
-        """The next head; None if the client closes, or idles for too long. Raises BadHead."""
+    async def _head(self) -> RequestHead | Exchange | None:
+        """The next head, also of a request that was sent; None if the client closes, or idles for too long.
+
+        Raises BadHead, OSError.
+        """
         config, since, begun = self._relay.config, time.monotonic(), False
         while True:
             self.waker.clear()
@@ -104,20 +118,32 @@ class ClientConnection:
                 if begun:
                     raise BadHead(408, "the head of the request did not arrive in time")
                 return None
+            if begun:
+                await self.waker.wait()
+                continue
+            self._small.start(self._peer)
             await self.waker.wait()
+            exchange, received, rest = self._small.stop()
+            since = max(since, self._small.idle_since)
+            if rest:
+                await write(self._channel, self.waker, rest, time.monotonic() + config.timing.body)
+            if exchange is not None:
+                return exchange
+            self._heads.add(received)
 
-    async def _answer(self, head: RequestHead) -> bool:
+    async def _answer(self, head: RequestHead, exchange: Exchange | None = None) -> bool:
         relay = self._relay
-        relay.counters.requests += 1
-        body = IncomingBody(self._channel, head, self._heads.take_rest())
+        relay.counters.requests += exchange is None
+        body = IncomingBody(self._channel, head, self._heads.take_rest() if exchange is None else exchange.body)
         buffer = BodyBuffer(relay.pipes, relay.budget)
         now = time.monotonic()
+        since = now if exchange is None else exchange.started
         request = ClientRequest(
-            relay, self._channel, self.waker, head, body, buffer, self._peer, now, now, self._closes
+            relay, self._channel, self.waker, head, body, buffer, self._peer, since, now, self._closes
         )
         self.request = request
         try:
-            keep = await self._handle(request)
+            keep = await self._handle(request, exchange)
         except RequestRefused as refused:
             return await self._refuse(refused.status, str(refused), rest=not body.ended, **refused.more)
         except BadChunk as error:
@@ -136,15 +162,12 @@ class ClientConnection:
             await self._linger(rest=not body.ended)
         return keep
 
-    async def _handle(self, request: ClientRequest) -> bool:
-        if request.head.method == b"TRACE":  # RFC 9110, section 9.3.8: its response repeats the client's credentials
-            raise RequestRefused(501, "TRACE is not supported")
-        if (hidden := self._relay.config.hidden) is not None and hidden.fullmatch(request.head.path):
-            raise RequestRefused(404, "not found")
+    async def _handle(self, request: ClientRequest, exchange: Exchange | None) -> bool:
+        refuse_here(self._relay.config, request.head)
         limit, length = self._relay.config.segment_from, request.head.length
         body, buffer = request.body, request.buffer
         if length is not None and length < limit and (whole := body.take_whole()) is not None:
-            return await stream(request, whole)
+            return await stream(request, whole, exchange)
         if not self._is_segmented(request):
             return await stream(request)
         # Without room, the bytes that are here are sent: if all bodies waited for their rest, room would never come.

@@ -132,22 +132,21 @@ class RelayServer:
     def in_flight(self) -> dict[str, Any]:
         """The requests that would break if the relay stopped now."""
         now = time.monotonic()
-        requests = [client.request for client in self._clients if client.request is not None]
+        requests = [request for client in self._clients if (request := client.under_way) is not None]
         uploads = []
         for request in requests:
             if not request.head.has_body:
                 continue
-            received, seconds = request.body.received, now - request.started
-            expected = request.head.length
+            seconds, expected = now - request.started, request.head.length
+            received, committed, held = request.progress
             rate = received / seconds if seconds else 0.0
-            committed = None if request.handover is None else request.handover.acknowledged
             uploads.append(
                 {
                     "received": received,
                     "expected": expected,
                     "seconds": round(seconds, 3),
                     "committed": committed,
-                    "held": request.buffer.size,
+                    "held": held,
                     "rate": round(rate),
                     "left": None if expected is None or not rate else round((expected - received) / rate, 1),
                 }

@@ -25,16 +25,17 @@ async def taken(framing: bytes, inbox: bytes, pieces: list[bytes]) -> tuple[byte
     """The content of a body, and what follows it. Raises ClientGone, BadChunk."""
     epoll, pipes = Epoll(), Pipes()
     ours, theirs = socket.socketpair()
-    channel = epoll.channel(ours, Waker())
+    waker = Waker()
+    channel = epoll.channel(ours, waker)
     buffer = BodyBuffer(pipes, BufferBudget(100 * MB, MB, 100 * MB))
     head = read_request(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
     body = IncomingBody(channel, head, inbox)
     sending = asyncio.ensure_future(asyncio.to_thread(_send, theirs, pieces))
     try:
         while not body.ended:
-            channel.waker.clear()
+            waker.clear()
             if not body.take(buffer):
-                await channel.waker.wait()
+                await waker.wait()
         await sending
         after = body.inbox + (channel.recv(MB) or b"" if channel.may_read else b"")
         for block in buffer.segment(100 * MB):

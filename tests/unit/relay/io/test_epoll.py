@@ -13,14 +13,15 @@ from changeover.relay.io.epoll import Channel, Epoll, Waker
 PATIENCE = 5.0
 
 
-def with_channel(story: Callable[[Channel, socket.socket], Awaitable[None]]) -> None:
+def with_channel(story: Callable[[Channel, Waker, socket.socket], Awaitable[None]]) -> None:
     async def go() -> None:
         epoll = Epoll()
         ours, theirs = socket.socketpair()
-        channel = epoll.channel(ours, Waker())
+        waker = Waker()
+        channel = epoll.channel(ours, waker)
         try:
             async with asyncio.timeout(PATIENCE):
-                await story(channel, theirs)
+                await story(channel, waker, theirs)
         finally:
             channel.close()
             theirs.close()
@@ -30,19 +31,19 @@ def with_channel(story: Callable[[Channel, socket.socket], Awaitable[None]]) -> 
 
 
 def test_bytes_are_there_after_the_wait_and_none_are_before() -> None:
-    async def story(channel: Channel, peer: socket.socket) -> None:
+    async def story(channel: Channel, waker: Waker, peer: socket.socket) -> None:
         assert channel.recv(10) is None
         assert not channel.may_read
-        channel.waker.clear()
+        waker.clear()
         peer.send(b"hello")
-        await channel.waker.wait()
+        await waker.wait()
         assert channel.recv(10) == b"hello"
 
     with_channel(story)
 
 
 def test_less_than_was_asked_for_means_that_nothing_more_is_here() -> None:
-    async def story(channel: Channel, peer: socket.socket) -> None:
+    async def story(channel: Channel, waker: Waker, peer: socket.socket) -> None:
         peer.send(b"hello")
         assert channel.recv(5) == b"hello"
         assert channel.may_read  # a full read says nothing of what follows
@@ -61,14 +62,14 @@ def test_less_than_was_asked_for_means_that_nothing_more_is_here() -> None:
 
 
 def test_the_end_of_the_peer_is_seen_after_the_bytes_that_it_sent_before() -> None:
-    async def story(channel: Channel, peer: socket.socket) -> None:
+    async def story(channel: Channel, waker: Waker, peer: socket.socket) -> None:
         channel.recv(1)
-        channel.waker.clear()
+        waker.clear()
         peer.send(b"last")
         peer.shutdown(socket.SHUT_WR)
         while not channel.ended:
-            channel.waker.clear()
-            await channel.waker.wait()
+            waker.clear()
+            await waker.wait()
         assert channel.recv(100) == b"last"
         assert channel.recv(100) == b""
 
@@ -76,14 +77,14 @@ def test_the_end_of_the_peer_is_seen_after_the_bytes_that_it_sent_before() -> No
 
 
 def test_a_full_socket_takes_nothing_until_the_peer_has_read() -> None:
-    async def story(channel: Channel, peer: socket.socket) -> None:
+    async def story(channel: Channel, waker: Waker, peer: socket.socket) -> None:
         while channel.send(bytes(65536)):
             pass
         assert channel.send(b"x") == 0
         while not channel.send(b"x"):
-            channel.waker.clear()
+            waker.clear()
             assert peer.recv(1 << 20)
-            await channel.waker.wait()
+            await waker.wait()
 
     with_channel(story)
 
@@ -99,7 +100,7 @@ def test_a_wake_up_between_clear_and_wait_is_not_lost() -> None:
 
 
 def test_look_finds_that_nothing_is_left_after_a_splice() -> None:
-    async def story(channel: Channel, peer: socket.socket) -> None:
+    async def story(channel: Channel, waker: Waker, peer: socket.socket) -> None:
         def looked() -> bool:
             channel.may_read = True
             channel.look()

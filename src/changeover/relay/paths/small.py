@@ -1,0 +1,182 @@
+"""Small requests: head and body arrive in one read, a pooled connection is idle, and the response comes in one read.
+
+Nearly every request of an API is such a one, and a task that waits twice costs more than the request itself. So they
+are handled where epoll reports their bytes. Refuses everything else: the task of the connection gets the bytes that
+were read, or the request that was sent, and continues from there. It reads the same bytes with the same reader, so
+every refusal is the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from changeover.http1 import head as heads
+from changeover.http1.head import MAX_HEAD, BadHead, RequestHead
+from changeover.relay.io.epoll import Channel, Waker
+from changeover.relay.outbound.upstream import UpstreamConnection, UpstreamFailed, UpstreamRequest
+from changeover.relay.paths.request import Progress, RelayContext, RequestRefused, head_for_upstream, refuse_here
+
+_END = b"\r\n\r\n"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request that was sent, and the state of its response."""
+
+    head: RequestHead
+    body: bytes
+    connection: UpstreamConnection
+    started: float
+    sent: int
+    """Bytes of head and body that were sent."""
+    response: bytes | None = None
+    """What the upstream has sent; b"": it closed the connection."""
+    failure: str = ""
+    """Why the connection broke."""
+
+    def continue_as(self, outgoing: UpstreamRequest) -> None:
+        """Bring the same request to the state of this one. Raises UpstreamFailed, BadHead."""
+        outgoing.count(self.sent)
+        if self.failure:
+            raise UpstreamFailed(self.failure)
+        if self.response is not None:
+            outgoing.received(self.response)
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(len(self.body), None, 0)
+
+
+class SmallRequests:
+    """Of one connection, while its task waits for a head. `wake`: the client's or the upstream's bytes are here."""
+
+    def __init__(self, relay: RelayContext, client: Channel, waker: Waker, closes: Callable[[], bool]) -> None:
+        self.exchange: Exchange | None = None
+        """The request that is under way."""
+        self.idle_since = 0.0
+        self._relay = relay
+        self._client = client
+        self._peer = b""
+        self._closes = closes
+        self._waker = waker
+        """Of the task."""
+        self._running = False
+        self._data = self._rest = b""
+        self._error: Exception | None = None
+
+    def start(self, peer: bytes) -> None:
+        self._peer = peer
+        self._running = True
+        self._client.waker = self
+
+    def stop(self) -> tuple[Exchange | None, bytes, bytes]:
+        """Leave all to the task: a request under way, bytes from the client, and bytes for it. Raises OSError."""
+        self._running = False
+        self._client.waker = self._waker
+        exchange, self.exchange = self.exchange, None
+        if self._error is not None:
+            if exchange is not None:
+                exchange.connection.close(reset=True)
+            raise self._error
+        data, rest, self._data, self._rest = self._data, self._rest, b"", b""
+        return exchange, data, rest
+
+    def wake(self) -> None:
+        if not self._running:
+            return
+        try:
+            if self.exchange is None:
+                self._receive()
+            elif self._respond(self.exchange) and self._client.may_read:
+                self._receive()  # the next request arrived before the response
+        except Exception as error:  # the task raises it: here it would stop the other connections
+            self._error = error
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._running = False
+        self._waker.wake()
+
+    def _receive(self) -> None:
+        data = self._client.recv(MAX_HEAD)
+        if data is not None and not self._send(data):
+            self._data = data
+            self._hand_over()
+
+    def _send(self, data: bytes) -> bool:
+        """Send the request on; False if the task has to. Nothing was sent then."""
+        relay = self._relay
+        end = data.find(_END) + len(_END)
+        if end < len(_END):
+            return False
+        try:
+            head = heads.read_request(data[:end])
+            if head.length != len(data) - end or head.length >= relay.config.segment_from:
+                return False
+            refuse_here(relay.config, head)
+            text = head_for_upstream(relay, self._peer, head, head.length)
+        except (BadHead, RequestRefused):
+            return False
+        if (connection := relay.upstream.pooled(self)) is None:
+            return False
+        body = data[end:]
+        try:
+            sent = connection.channel.sock.sendmsg((text, body))
+        except OSError:
+            connection.close()
+            return False
+        relay.counters.requests += 1
+        self.exchange = Exchange(head, body, connection, time.monotonic(), sent)
+        if sent < len(text) + len(body):
+            self._hand_over()
+        return True
+
+    def _respond(self, exchange: Exchange) -> bool:
+        """Whether the response has been sent."""
+        try:
+            data = exchange.connection.channel.recv(MAX_HEAD)
+        except OSError as error:
+            exchange.failure = error.strerror or "the connection to the upstream broke"
+            self._hand_over()
+            return False
+        if data is None:
+            if self._client.ended:
+                self._hand_over()
+            return False
+        out, reusable = self._response(exchange, data)
+        if out is None:
+            exchange.response = data
+            self._hand_over()
+            return False
+        sent = self._client.send(out)
+        relay, self.exchange = self._relay, None
+        if reusable:
+            relay.upstream.release(exchange.connection)
+        else:
+            exchange.connection.close()
+        relay.counters.streamed += 1
+        relay.counters.received_bytes += len(exchange.body)
+        self.idle_since = time.monotonic()
+        if sent < len(out):
+            self._rest = out[sent:]
+            self._hand_over()
+            return False
+        return True
+
+    def _response(self, exchange: Exchange, data: bytes) -> tuple[bytes | None, bool]:
+        """The response for the client, None if the task has to find it; whether the connection can be used again."""
+        end = data.find(_END) + len(_END)
+        head = exchange.head
+        if end < len(_END) or not (head.keep_alive and head.understands_chunks) or self._closes():
+            return None, False
+        try:
+            response = heads.read_response(data[:end], head.method)
+            if response.status < 200 or response.length != len(data) - end:
+                return None, False
+            return heads.format_response(response.status, response.reason, response.passed_on()) + data[end:], (
+                response.keep_alive
+            )
+        except BadHead:
+            return None, False
