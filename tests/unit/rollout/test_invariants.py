@@ -201,6 +201,13 @@ class OneTier(RuleBasedStateMachine):
         by_load = sorted((m.load, m.serial) for m in members if m.phase is Phase.ADMITTED)
         assert [(m.load, m.serial) for m in fleet.first(len(members), by_load=True)] == by_load
 
+    @invariant()
+    def actions_that_are_remembered_are_those_of_the_moment(self) -> None:
+        machine = self.world.machine
+        remembered = machine._next_actions(machine.tier)
+        machine._actions = None
+        assert machine._next_actions(machine.tier) == remembered
+
     def teardown(self) -> None:
         if hasattr(self, "world"):
             self.world.settle()

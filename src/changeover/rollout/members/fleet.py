@@ -14,7 +14,7 @@ from math import inf
 from types import MappingProxyType
 
 from changeover.model.instance import InFlight
-from changeover.rollout.members.phases import EXISTING, STARTING, STAYING, TABLE, Cause, Phase
+from changeover.rollout.members.phases import STARTING, STAYING, TABLE, Cause, Phase
 
 KILLED = "killed"
 """Key of `Member.times`: when it was killed, still running at the end of its stop grace."""
@@ -27,7 +27,6 @@ EXPOSED = "exposed"
 DEFAULT_WEIGHT = 100
 """Weight of an instance when all are to get the same."""
 
-_TAKES_NO_MACHINE = frozenset(Phase) - EXISTING
 _NO_MEMBERS: Mapping[str, Member] = MappingProxyType({})
 
 
@@ -109,6 +108,8 @@ class Member:
         return self.in_flight.weight if self.in_flight else 0
 
 
+Phases = frozenset[Phase] | tuple[Phase, ...]
+
 _Queue = list[tuple[int, int, str]]
 """A heap of load (where it counts), serial and name."""
 
@@ -128,6 +129,8 @@ class Fleet:
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
         self.members: dict[str, Member] = {}
+        self.version = 0
+        """Changes with everything that the next actions of a strategy depend on."""
         self._places: set[str] = set()
         self._moved: list[Moved] = []
         self._touched: dict[str, Member] = {}
@@ -136,6 +139,8 @@ class Fleet:
         self._at: dict[tuple[Phase, str], dict[str, Member]] = defaultdict(dict)
         self._in_phase = dict.fromkeys(Phase, 0)
         """How many there are, of all templates: a rollout asks several times at every event."""
+        self._sums: dict[Phases, dict[str | None, int]] = {phases: defaultdict(int) for phases in (STARTING, STAYING)}
+        """How many there are in phases that are counted together, by template, and of all templates at None."""
         self._templates: dict[str, None] = {}
         # Heaps that are cleaned when they are read: an entry whose member has moved on since is passed over.
         self._by_age: dict[str, _Queue] = defaultdict(list)
@@ -156,6 +161,7 @@ class Fleet:
 
     def add(self, member: Member) -> None:
         self.members[member.name] = member
+        self._count(member, 1)
         self._places.add(member.place)
         self._touched[member.name] = member
         self._file(member)
@@ -177,10 +183,17 @@ class Fleet:
         joined, self._joined = self._joined, []
         return joined
 
+    def _count(self, member: Member, by: int) -> None:
+        self.version += 1
+        self._in_phase[member.phase] += by
+        for phases, sums in self._sums.items():
+            if member.phase in phases:
+                sums[member.template] += by
+                sums[None] += by
+
     def _file(self, member: Member) -> None:
         self._templates[member.template] = None
         self._at[member.phase, member.template][member.name] = member
-        self._in_phase[member.phase] += 1
         self._untimed[member.name] = member
         if member.phase is Phase.ADMITTED:
             heappush(self._by_age[member.template], (0, member.serial, member.name))
@@ -200,12 +213,14 @@ class Fleet:
     def give_up(self, member: Member, given_up: bool = True) -> None:
         """Note whether a member is expected to become ready."""
         if member.given_up != given_up:
+            self.version += 1
             member.given_up = given_up
             self.touch(member)
             self._file_unready(member)
 
     def place(self, member: Member, place: str) -> None:
         """Note where a member runs."""
+        self.version += 1
         member.place = place
         self._places.add(place)
         self.touch(member)
@@ -219,7 +234,8 @@ class Fleet:
         """Take in what a member has in flight."""
         before = member.load
         member.in_flight = in_flight
-        if member.phase is Phase.ADMITTED and member.load != before:
+        if member.phase is Phase.ADMITTED and self._by_load is not None and member.load != before:
+            self.version += 1
             self._queue_by_load(member)
 
     def _queue_by_load(self, member: Member) -> None:
@@ -267,7 +283,7 @@ class Fleet:
         self._moved.append(Moved(member, member.phase, to, cause))
         group = self._at[member.phase, member.template]
         del group[member.name]
-        self._in_phase[member.phase] -= 1
+        self._count(member, -1)
         if not group:  # looking through an emptied dict costs as much as when it was full
             del self._at[member.phase, member.template]
         member.phase = to
@@ -278,6 +294,7 @@ class Fleet:
             self._weights_unseen.discard(member.name)
             self._file_unready(member)
         else:
+            self._count(member, 1)
             self._file(member)
             if to in STAYING and self._moved[-1].before not in STAYING:
                 self._joined.append(member)
@@ -342,8 +359,11 @@ class Fleet:
         """These members may be due earlier than `when` returned."""
         self._untimed.update((member.name, member) for member in members)
 
-    def count(self, phases: Iterable[Phase], template: str | None = None, other_than: str | None = None) -> int:
+    def count(self, phases: Phases, template: str | None = None, other_than: str | None = None) -> int:
         """How many there are, without touching them."""
+        if (sums := self._sums.get(phases)) is not None:
+            found = sums.get(template, 0)
+            return found if template is not None or other_than is None else found - sums.get(other_than, 0)
         at, found = self._at, 0
         for phase in phases:
             if template is None:
@@ -357,16 +377,16 @@ class Fleet:
     @property
     def existing(self) -> int:
         """Instances that take up a machine, draining ones included."""
-        return len(self.members) - self.count(_TAKES_NO_MACHINE)
+        return len(self.members) - self._in_phase[Phase.FAILED]
 
     @property
     def serving(self) -> int:
         """Instances that every router sends traffic to."""
-        return self.count((Phase.ADMITTED,))
+        return self._in_phase[Phase.ADMITTED]
 
     def returning(self, template: str) -> int:
         """Instances of that template that were on their way out, and are to be admitted again."""
-        return len(self._returning[template])
+        return len(self._returning.get(template, ()))
 
     @property
     def unready(self) -> int:
@@ -375,7 +395,8 @@ class Fleet:
 
     def given_up(self, template: str) -> list[str]:
         """Instances of that template that have served, do not become ready again, and stay until another one serves."""
-        return sorted(self._given_up[template])
+        names = self._given_up.get(template)
+        return sorted(names) if names else []
 
     def staying(self, template: str) -> int:
         """Instances of that template that are meant to stay."""

@@ -6,6 +6,7 @@ The caller passes the source of randomness, so that the same source in the same 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import exp, log, sqrt
 from typing import Protocol
 
@@ -84,7 +85,7 @@ class LogNormal:
     median: float
     factor: float
 
-    @property
+    @cached_property
     def _sigma(self) -> float:
         return log(self.factor)
 
@@ -121,7 +122,7 @@ class TrafficModel:
     work: Distribution
     pace: Distribution = Constant(1.0)
 
-    @property
+    @cached_property
     def at_once(self) -> float:
         """How many are in flight on average (Little's law)."""
         return self.rate * self.work.mean() * self.pace.mean(-1) if self.rate else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from changeover.rollout.simulation.distributions import Random
 from changeover.rollout.simulation.model import SimulatedTier
@@ -28,8 +28,8 @@ class SimulatedInstance:
     """It counts as serving: admitted, and not removed since."""
     since: float | None = None
     """Since when it gets traffic; None while it gets none."""
-    uploads: list[float] = field(default_factory=list)
-    requests: list[float] = field(default_factory=list)
+    uploads: Sequence[float] = ()
+    requests: Sequence[float] = ()
     """When each ends that was in flight when the traffic stopped."""
     stopped: bool = False
 

@@ -19,22 +19,27 @@ def next_actions(fleet: Fleet, wanted: Target) -> NextActions:
     goal = wanted.goal
     given_up = fleet.given_up(goal)
     missing = wanted.size - fleet.staying(goal) + len(given_up)
-    can_return = (m for m in fleet.where(Phase.LEAVING, Phase.DRAINING, template=goal) if not m.given_up)
-    readmit = [m.name for m in islice(can_return, max(0, missing))]
+    readmit: list[str] = []
+    if missing > 0:
+        can_return = (m for m in fleet.where(Phase.LEAVING, Phase.DRAINING, template=goal) if not m.given_up)
+        readmit = [m.name for m in islice(can_return, missing)]
     room = wanted.size + wanted.surge - fleet.existing
     create = max(0, min(missing - len(readmit), room))
 
     # What never got traffic can leave at once; what serves leaves only while enough others serve. The old ones
     # that come back on an undo are waited for, so that the new side is never drained before the old one is back. New
     # ones that are about to serve are not: in a large fleet there is always one, and nothing old would ever leave.
-    waiting = list(fleet.where(Phase.CREATING, Phase.WARMING, Phase.READY, other_than=goal))
-    retire = [m.name for m in waiting if not m.served]
-    retire += _unready_to_go(fleet, wanted, [*(m.name for m in waiting if m.served), *given_up], room)
+    retire: list[str] = []
+    if given_up or fleet.count(STARTING, other_than=goal):
+        waiting = list(fleet.where(Phase.CREATING, Phase.WARMING, Phase.READY, other_than=goal))
+        retire = [m.name for m in waiting if not m.served]
+        retire += _unready_to_go(fleet, wanted, [*(m.name for m in waiting if m.served), *given_up], room)
     spare = fleet.serving - (wanted.size - wanted.unavailable)
     if not readmit and not fleet.returning(goal):
         retire += first_to_go(fleet, spare, wanted, other_than=goal)
-        surplus = min(-missing, spare - fleet.count((Phase.ADMITTED,), other_than=goal))
-        retire += first_to_go(fleet, surplus, wanted, template=goal)
+        if missing < 0:
+            surplus = min(-missing, spare - fleet.count((Phase.ADMITTED,), other_than=goal))
+            retire += first_to_go(fleet, surplus, wanted, template=goal)
     return NextActions(tuple(readmit), create, retire=tuple(retire))
 
 
@@ -59,7 +64,9 @@ def first_to_go(
     Of a tier that is spread over several places, the first one of the place with the fewest new instances, and of those
     the place with the most in all: the platform creates the next new one where there are fewest, which is then there.
     """
-    if limit <= 0 or not fleet.is_spread:
+    if limit <= 0:
+        return []
+    if not fleet.is_spread:
         first = fleet.first(limit, by_load=wanted.by_load, template=template, other_than=other_than)
         return [member.name for member in first]
     queues: dict[str, list[str]] = {}

@@ -62,6 +62,7 @@ class Machine:
         self.fleet = fleet
         context = Context(settings, fleet)
         self.tier = steps.align_switch(context, steps.align(settings, tier))
+        self._actions: tuple[TierState, int, NextActions] | None = None
         actions = self._next_actions(self.tier)
         self._context = replace(context, admit=actions.admit, warm=actions.warm)
         self._given = weights.given_before(self.tier, fleet)
@@ -132,13 +133,14 @@ class Machine:
 
     def _note_traffic(self, tier: TierState, event: on.Event) -> None:
         """Keep what is known of requests to the new instances in this step. A new step begins without any."""
+        if not self.settings.needs_traffic:
+            return
         step = self.step_key
         if isinstance(event, on.TrafficSeen):
             self._traffic = (step, event.missing)
         known = self._traffic[1] if self._traffic[0] == step else UNKNOWN_TRAFFIC
-        untouched = known if self.settings.needs_traffic else ""
-        if untouched != self._context.untouched:
-            self._context = replace(self._context, untouched=untouched)
+        if known != self._context.untouched:
+            self._context = replace(self._context, untouched=known)
 
     def _go_on(self, tier: TierState, at: float) -> Transition:
         """Take the steps that are reached, and the next actions of the strategy."""
@@ -170,8 +172,12 @@ class Machine:
         return tier
 
     def _next_actions(self, tier: TierState) -> NextActions:
-        actions = self._actions_of_strategy(tier)
-        return self._heal_only(tier, actions) if tier.stopped else actions
+        """The same as at the event before, unless tier or fleet have changed: time alone changes none of them."""
+        version, known = self.fleet.version, self._actions
+        if known is None or known[0] is not tier or known[1] != version:
+            actions = self._actions_of_strategy(tier)
+            self._actions = known = tier, version, self._heal_only(tier, actions) if tier.stopped else actions
+        return known[2]
 
     def _actions_of_strategy(self, tier: TierState) -> NextActions:
         settings, fleet, wanted = self.settings, self.fleet, target(self.settings, tier)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Self
 
 from changeover.model.chain import Strategy
@@ -196,24 +197,24 @@ class TierState:
     retry_to: str | None = None
     """The template of the last rollout that was undone: `retry` leads there."""
 
-    @property
+    @cached_property
     def forward(self) -> Forward | None:
         """The state, when a rollout is on its way to its goal."""
         return self.state if isinstance(self.state, _Forward) else None
 
-    @property
+    @cached_property
     def rollout(self) -> Rollout | None:
         """The rollout that is on its way to its goal."""
         forward = self.forward
         return None if forward is None else forward.rollout
 
-    @property
+    @cached_property
     def position(self) -> Position | None:
         """Where the rollout is, whether or not it is stopped there."""
         forward = self.forward
         return None if forward is None else forward.position
 
-    @property
+    @cached_property
     def previous(self) -> str | None:
         """The template that a rollout on its way forward goes back to."""
         rollout = self.rollout

@@ -317,9 +317,9 @@ def has_arrived(context: Context, tier: TierState, at: float) -> bool:
     rollout = tier.rollout
     if rollout is None or isinstance(tier.state, Paused) or canary_step(context.settings, tier) is not None:
         return False  # one that a guard has paused for want of data is not complete
-    if rollout.previous is not None and at < tier.admitted_at + watch_time(context.settings, rollout):
+    if not _is_done(context, tier, rollout.admissions):
         return False
-    return _is_done(context, tier, rollout.admissions)
+    return rollout.previous is None or at >= tier.admitted_at + watch_time(context.settings, rollout)
 
 
 def arrive(tier: TierState) -> Transition:
