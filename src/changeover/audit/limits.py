@@ -6,6 +6,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, met, unknown, violated
 from changeover.audit.setting import Replacement, Setting
+from changeover.audit.setting import unknown as not_known
 from changeover.audit.view import Hop, View
 
 APART = 5.0
@@ -17,6 +18,18 @@ SHORT = 10.0
 def occupied(view: View, hop: Hop, asked: Assumptions) -> float:
     """Seconds that the largest upload occupies a hop: short behind a hop that buffers uploads."""
     return asked.buffered_seconds if view.buffered(hop) else asked.request_seconds
+
+
+def connection_life(view: View, hop: Hop) -> Setting[float]:
+    """How long a connection through a TCP proxy takes new requests, which the proxy cannot tell from old ones."""
+    if hop.sees_requests:
+        return Setting(0.0, hop.place, "")
+    lives = [link.target.pool_lifetime for link in view.in_front(hop)]
+    if lacking := [one for one in lives if one.value is None]:
+        return lacking[0]
+    if not lives:
+        return not_known(hop.place, "", "the hop in front: how long it uses a connection for new requests")
+    return max(lives, key=lambda one: one.value or 0.0)
 
 
 def upload_fits(

@@ -16,7 +16,10 @@ from changeover.lab.client import Outcome as Result
 from changeover.lab.client import Sent
 from changeover.lab.demonstration import Demonstration
 from changeover.lab.stage import staged
+from changeover.model.errors import fail
 
+LIMIT = 120.0
+"""Seconds that a demonstration may take. The longest takes 23 s on two cores at a load of 11."""
 _HARM = {Effect.CUT, Effect.ERROR, Effect.REFUSED}
 """Effects that the client of a request sees."""
 
@@ -48,7 +51,8 @@ class Proof:
 
 
 async def prove(rule: Rule, shown: Demonstration) -> Proof:
-    """One demonstration of a rule. Raises ChangeoverError if its software is not installed or does not start."""
+    """One demonstration of a rule. Raises ChangeoverError if its software is not installed, does not start, or does not
+    end within LIMIT."""
     taken = {name: rule.good[name] for name in shown.good}
     files = {**shown.besides, **(shown.bad_files or {**rule.bad, **taken})}
     kept = {**shown.besides, **(shown.good_files or rule.good)}
@@ -57,7 +61,11 @@ async def prove(rule: Rule, shown: Demonstration) -> Proof:
         asyncio.ensure_future(_run(rule, shown, kept, rule.assume)),
     ]
     try:
-        (findings, bad), (unwanted, good) = await asyncio.gather(*runs)
+        async with asyncio.timeout(LIMIT):
+            (findings, bad), (unwanted, good) = await asyncio.gather(*runs)
+    except TimeoutError as error:
+        what = f"the demonstration of {rule.id} did not end within {LIMIT:.0f} s"
+        raise fail(what, state="its servers are stopped", next="Run it on a machine with less load.") from error
     finally:
         for run in runs:
             run.cancel()

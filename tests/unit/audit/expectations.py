@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.audit import Audit, audit
@@ -29,6 +30,14 @@ def expected(files: Mapping[str, str]) -> Found:
                 about = next((n for n in range(number + 1, len(lines) + 1) if not _EXPECT.match(lines[n - 1])), 0)
                 found |= {(file, about, one.strip()) for one in hit["ids"].split(",")}
     return found
+
+
+def fixture(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The files of a whole set, and what its file `assume` assumes."""
+    files = {
+        str(one.relative_to(folder)): one.read_text(encoding="utf-8") for one in folder.rglob("*") if one.is_file()
+    }
+    return files, dict(line.split("=", 1) for line in files.pop("assume", "").split())
 
 
 def documents(files: Mapping[str, str]) -> list[Document]:

@@ -21,6 +21,15 @@ def test_a_limit_of_a_tcp_proxy_is_not_met_by_one_request() -> None:
     assert "mode tcp" in found.judged[0].finding.missing
 
 
+@pytest.mark.parametrize(("life", "outcome"), [("60s", Outcome.MET), ("3h", Outcome.VIOLATED)])
+def test_a_limit_of_a_tcp_proxy_lasts_for_the_pool_in_front_of_it_too(life: str, outcome: Outcome) -> None:
+    pool = f"upstream l4 {{ server 10.0.9.1:9000; keepalive 8; keepalive_time {life}; }}"
+    front = f"events {{}}\nhttp {{ {pool} server {{ listen 8080; location / {{ proxy_pass http://l4; }} }} }}\n"
+    hard = f"global\n hard-stop-after 800s\ndefaults\n mode tcp\n{PROXY}"
+    found = audited({"nginx.conf": front, "haproxy.cfg": hard, "haproxy.service": UNIT}, rules=[HAP01])
+    assert [one.finding.outcome for one in found.judged] == [outcome, outcome]
+
+
 def test_a_limit_from_the_environment_is_unknown() -> None:
     files = {"haproxy.cfg": f'global\n hard-stop-after "${{WAIT}}"\ndefaults\n mode http\n{PROXY}'}
     outcomes = {one.finding.place.line: one.finding.outcome for one in audited(files, rules=[HAP01]).judged}

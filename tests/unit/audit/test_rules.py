@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.audit.expectations import audited, expected, violations
+from tests.unit.audit.expectations import audited, expected, fixture, violations
 
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Outcome
@@ -69,11 +69,5 @@ def test_each_rule_has_an_id_and_a_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("folder", SETS, ids=lambda folder: folder.name)
 def test_a_whole_configuration_has_the_marked_findings_and_no_other(folder: Path) -> None:
-    files = {
-        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "assume"
-    }
-    given = folder / "assume"
-    assume = dict(line.split("=", 1) for line in given.read_text().split()) if given.exists() else {}
+    files, assume = fixture(folder)
     assert violations(audited(files, assume)) == expected(files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Collection
 
@@ -14,12 +15,13 @@ from changeover.audit.rules import all_rules
 from changeover.cli import proved
 from changeover.cli.main import cli
 from changeover.conf.place import Place
+from changeover.lab import prove as lab
 from changeover.lab.client import Outcome, Sent
 from changeover.lab.demonstration import Demonstration, scaled_envoy, scaled_haproxy, scaled_nginx, scaled_words
 from changeover.lab.demonstrations import ALL
-from changeover.lab.prove import Proof, Run, disagreements
+from changeover.lab.prove import Proof, Run, disagreements, prove
 from changeover.lab.software import Ports
-from changeover.model.errors import fail
+from changeover.model.errors import ChangeoverError, fail
 
 NOTHING_LOST = Run((Sent("GET", Outcome.OK, "200", 0.1), Sent("POST", Outcome.OK, "200", 0.1)))
 
@@ -37,6 +39,13 @@ def losing(*methods: str) -> Run:
 def test_every_rule_has_a_demonstration_or_a_reason_why_it_has_none() -> None:
     assert [rule.id for rule in all_rules() if bool(rule.lab) == (rule.id in ALL)] == []
     assert set(ALL) <= {rule.id for rule in all_rules()}
+
+
+def test_a_demonstration_that_does_not_end_is_stopped_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    (rule,) = [one for one in all_rules() if one.id == "NGX03"]
+    monkeypatch.setattr(lab, "LIMIT", 0.0)
+    with pytest.raises(ChangeoverError, match="demonstration of NGX03 did not end within 0 s"):
+        asyncio.run(prove(rule, ALL["NGX03"][0]))
 
 
 def test_a_bad_example_that_loses_what_the_rule_says_agrees() -> None:

@@ -11,7 +11,8 @@ from rich.text import Text
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.files import Loaded
-from changeover.audit.timeline import NEVER, Replacement, Timeline, Upload
+from changeover.audit.moments import NEVER
+from changeover.audit.timeline import Replacement, Timeline, Upload
 
 WORDS = {True: "ok", False: "cut", None: "?"}
 """What happens to an upload in flight."""

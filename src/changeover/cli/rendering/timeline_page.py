@@ -8,7 +8,8 @@ from html import escape
 
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.timeline import NEVER, Moment, Replacement, Timeline
+from changeover.audit.moments import NEVER, Moment
+from changeover.audit.timeline import Replacement, Timeline
 from changeover.cli.rendering.timeline import WORDS, cells, in_front, summary
 
 _WIDTH, _LEFT, _ROW, _BAR = 1000, 20, 112, 22

@@ -64,7 +64,8 @@ def test_the_page_is_one_file_that_loads_nothing() -> None:
 
 def test_files_without_a_tier_and_unreadable_ones_exit_with_2() -> None:
     Path("broken.conf").write_text("http { {{ template }}", encoding="utf-8")
-    assert "describe no tier" in run("nginx.service", "--table", code=2).output
+    Path("ready.tf").write_text('resource "google_compute_health_check" "a" {}\n', encoding="utf-8")
+    assert "describe no tier" in run("ready.tf", "--table", code=2).output
     assert "unreadable" in run("nginx.conf", "broken.conf", "--table", code=2).stdout
     assert "--html" in run("nginx.conf", "--html", "absent/page.html", code=2).output
 

@@ -11,7 +11,7 @@ from changeover.audit.hops.app import App
 from changeover.audit.rule import Rule
 from changeover.audit.setting import Setting
 from changeover.audit.starts import SERVERS
-from changeover.audit.stops import GIVES_UP, drains
+from changeover.audit.stops import GIVES_UP, THREADS_FINISH, drains
 from changeover.audit.view import StopPath, View
 
 _MAIN_ALONE = (
@@ -20,24 +20,18 @@ _MAIN_ALONE = (
 )
 
 
-_SOFT_FOR_THREADS = {"QUIT", "INT"}
-"""Signals at which workers of the class gthread finish their requests, within the graceful timeout: measured with
-gunicorn 27, whose Python joins the threads of a pool before it exits."""
-
-
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for stop in [one for software in sorted(SERVERS) for one in view.stops_of(software)]:
         if not stop.signals:
             yield unknown(stop.place, stop.object, f"the signal that stops {stop.software} is not known", stop.missing)
             continue
         kinds = _worker_classes(view, stop)
-        hard = next((one for one in stop.signals if not drains(stop.software, one)), None)
-        if hard is not None and hard.name in _SOFT_FOR_THREADS and None in kinds:
+        common = "gthread" if kinds == {"gthread"} else ""
+        hard = next((one for one in stop.signals if not drains(stop.software, one, common)), None)
+        if hard is not None and hard.name in THREADS_FINISH and None in kinds:
             missing = "the class of the workers: gthread finishes its requests, and the others end at once"
             yield unknown(hard.place, stop.object, f"{hard.text} stops {stop.software}", missing)
             continue
-        if hard is not None and hard.name in _SOFT_FOR_THREADS and kinds == {"gthread"}:
-            hard = next((one for one in stop.signals if one.name not in {*_SOFT_FOR_THREADS, "TERM"}), None)
         if hard is None and stop.cut_short:
             text = f"the signals after {stop.signals[-1].text} are not known"
             yield unknown(stop.place, stop.object, text, stop.missing)

@@ -8,7 +8,7 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Outcome, Severity, unknown, violated
 from changeover.audit.hops.haproxy import Haproxy
-from changeover.audit.limits import occupied, upload_fits
+from changeover.audit.limits import connection_life, occupied, upload_fits
 from changeover.audit.rule import Rule
 from changeover.audit.setting import Setting
 from changeover.audit.view import StopPath, View
@@ -16,14 +16,18 @@ from changeover.audit.view import StopPath, View
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     hops = list(view.of(Haproxy))
-    longest = max((occupied(view, hop, asked) for hop in hops), default=asked.request_seconds)
-    open_ended = next((hop for hop in hops if not hop.http), None)
+    lives = {id(hop): connection_life(view, hop) for hop in hops}
+    needs = [(occupied(view, hop, asked), lives[id(hop)].value or 0.0) for hop in hops]
+    request, life = max(needs, key=sum, default=(asked.request_seconds, 0.0))
+    longest = request + life
+    whole = f"a pooled connection of {words.span(life)} in front and a request of {words.span(request)}" if life else ""
+    open_ended = next((hop for hop in hops if lives[id(hop)].value is None), None)
     for limit in {hop.hard_stop.place: hop.hard_stop for hop in hops}.values():
         fix = f"hard-stop-after {longest + 30:.0f}s"
-        yield _of_tcp(_judged(limit, longest, "hard-stop-after", asked, fix), limit.value, open_ended)
+        yield _of_tcp(_judged(limit, longest, "hard-stop-after", asked, fix, whole), limit.value, open_ended)
     stops = view.stops_of("haproxy")
     for stop in stops:
-        yield _of_tcp(_stopped(stop, longest, asked), 0.0, open_ended)
+        yield _of_tcp(_stopped(stop, longest, asked, whole), 0.0, open_ended)
     if not stops:
         for hop in {hop.place.file: hop for hop in hops}.values():
             yield unknown(
@@ -42,7 +46,7 @@ def _of_tcp(found: Finding, limit: float | None, hop: Haproxy | None) -> Finding
     return unknown(found.place, found.object, f"{found.what}: enough for one request", missing)
 
 
-def _stopped(stop: StopPath, longest: float, asked: Assumptions) -> Finding:
+def _stopped(stop: StopPath, longest: float, asked: Assumptions, whole: str) -> Finding:
     if not stop.signals:
         return unknown(stop.place, stop.object, "the signal that stops HAProxy is not known", stop.missing)
     first = stop.signals[0]
@@ -63,12 +67,11 @@ def _stopped(stop: StopPath, longest: float, asked: Assumptions) -> Finding:
         missing = stop.missing or "how long it has until SIGKILL"
         return unknown(first.place, stop.object, f"{first.text}: a soft stop", missing)
     text = f"{hard.text}: SIG{hard.name} {words.span(stop.wait(hard))} after the soft stop"
-    return _judged(
-        Setting(stop.wait(hard), hard.place, text), longest, stop.object, asked, stop.keys.until_kill(longest + 30)
-    )
+    limit = Setting(stop.wait(hard), hard.place, text)
+    return _judged(limit, longest, stop.object, asked, stop.keys.until_kill(longest + 30), whole)
 
 
-def _judged(limit: Setting[float], need: float, object: str, asked: Assumptions, fix: str) -> Finding:
+def _judged(limit: Setting[float], need: float, object: str, asked: Assumptions, fix: str, whole: str) -> Finding:
     at = words.span(limit.value) if limit.value is not None else ""
     return upload_fits(
         limit,
@@ -77,6 +80,7 @@ def _judged(limit: Setting[float], need: float, object: str, asked: Assumptions,
         asked,
         consequence=f"a GET that ends within {at} survives; a POST in flight is cut {at} after a stop or a reload",
         fix=fix,
+        whole=whole,
         replacement=limit.replaced(f"{need + 30:.0f}s") if limit.text.startswith("hard-stop-after ") else None,
     )
 
