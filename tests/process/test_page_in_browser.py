@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.unit.cli.standing import StandingChain, standing_chain
 
 from changeover.cli import page_sources
-from changeover.engine.figures import FiguresStore
+from changeover.engine.figures import FiguresStore, GuardSample
 from changeover.engine.journal.records import LogLine
 from changeover.kit.sockets import free_port
 from changeover.probe.records.ledger import Ledger
@@ -125,8 +125,8 @@ def described(folder: Path) -> StandingChain:
         ledger.record(LedgerRow("get", "/", now - 60, now - 60, now - 60, "fresh", "lost", reason="reset by peer"))
     store = FiguresStore(chain.state)
     store.add({("probe_requests_total", ("get", "ok")): 99, ("probe_requests_total", ("get", "lost")): 1})
-    labels = ("runtime", "few/broken")
-    store.show("roll", {("guard_value", labels): 0.01, ("guard_threshold", labels): 0.02}, now + 3600)
+    store.record([GuardSample("runtime", "few/broken", now - 70, 0.01, None, 0.02, 5.0, "")])
+    store.record([GuardSample("runtime", "few/broken", now - 65, None, None, 0.02, 5.0, "no answer of the canary")])
     return chain
 
 

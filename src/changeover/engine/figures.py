@@ -1,4 +1,5 @@
-"""Figures of a chain that are no decisions, in `figures.db` beside its journal: counts of probes, and measured values.
+"""Figures of a chain that are no decisions, in `figures.db` beside its journal: counts of probes, measured values, and
+what guards have sampled.
 
 Any process adds to the counts, with the lease or without, several at a time; a restart loses none. A measured value
 belongs to its source, which replaces all of its own; a reader drops those that are older than FRESH. The names and
@@ -10,9 +11,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 FILE = "figures.db"
@@ -22,6 +23,8 @@ FRESH = 15.0
 """Seconds for which a measured value stands for the present. Its source writes it every few seconds."""
 LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 """Upper bounds, in seconds, of the buckets in which latencies are counted; the last bucket has none."""
+SAMPLES = 20_000
+"""Samples of guards that are kept, the last ones: hours of a rollout with several conditions."""
 _BUSY = 1.0  # seconds that a write waits for one of another process
 
 Labels = tuple[str, ...]
@@ -48,6 +51,24 @@ class Figures:
     measured: Values
 
 
+@dataclass(frozen=True)
+class GuardSample:
+    """What one look at a condition of a guard gave, at a time in seconds since the epoch.
+
+    `value` None: nothing, and `missing` says why. `limit`: what the condition allows at most; None where it compares
+    the value with `baseline`. `interval`: seconds until it is looked at again.
+    """
+
+    tier: str
+    condition: str
+    at: float
+    value: float | None
+    baseline: float | None
+    limit: float | None
+    interval: float
+    missing: str
+
+
 class FiguresStore:
     """The figures of one state folder, for writing. Each method raises sqlite3.Error where the file cannot be used."""
 
@@ -70,6 +91,18 @@ class FiguresStore:
             for (name, labels), value in measured.items():
                 db.execute("insert into measured values (?, ?, ?, ?, ?)", (source, name, json.dumps(labels), value, at))
 
+    def record(self, samples: Sequence[GuardSample]) -> None:
+        """Add samples of guards to the series."""
+        if not samples:
+            return
+        with self._write() as db:
+            # Not part of FORMAT: a program without it leaves it alone, and its counts stay.
+            db.execute(_SAMPLES)
+            db.executemany("insert into guard_samples values (?, ?, ?, ?, ?, ?, ?, ?)", map(astuple, samples))
+            db.execute(
+                "delete from guard_samples where rowid <= (select max(rowid) from guard_samples) - ?", (SAMPLES,)
+            )
+
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         db = sqlite3.connect(self._file, timeout=_BUSY, isolation_level=None)
@@ -82,6 +115,10 @@ class FiguresStore:
             db.execute("commit")
         finally:
             db.close()  # what is not committed is rolled back
+
+
+_SAMPLES = """create table if not exists guard_samples (tier text not null, condition text not null, at real not null,
+    value real, baseline real, threshold real, interval real not null, missing text not null)"""
 
 
 def _create(db: sqlite3.Connection) -> None:
@@ -100,16 +137,36 @@ def read_figures(state: Path, now: float) -> Figures:
     file = state / FILE
     if not file.exists():
         return Figures({}, {})
-    db = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY)
-    try:
+    with _reading(file) as db:
         (version,) = db.execute("pragma user_version").fetchone()
         if version != FORMAT:
             return Figures({}, {})
         counts = db.execute("select name, labels, value from counts").fetchall()
         since = now - FRESH
         measured = db.execute("select name, labels, value from measured where at >= ? order by at", (since,)).fetchall()
-    finally:
-        db.close()
     return Figures(
         *({(name, tuple(json.loads(labels))): value for name, labels, value in of} for of in (counts, measured))
     )
+
+
+def read_samples(state: Path, tier: str, start: float, end: float) -> Sequence[GuardSample]:
+    """The samples of a tier's guards in that time, the oldest first. Raises sqlite3.Error."""
+    file = state / FILE
+    if not file.exists():
+        return ()
+    with _reading(file) as db:
+        if not db.execute("select 1 from sqlite_master where name = 'guard_samples'").fetchall():
+            return ()
+        rows = db.execute(
+            "select * from guard_samples where tier = ? and at between ? and ? order by at", (tier, start, end)
+        )
+        return [GuardSample(*row) for row in rows]
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[sqlite3.Connection]:
+    db = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY)
+    try:
+        yield db
+    finally:
+        db.close()

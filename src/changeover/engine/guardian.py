@@ -16,14 +16,14 @@ from changeover.engine.runtime import Guarding
 from changeover.engine.timing import EngineTiming
 from changeover.rollout import events as on
 from changeover.rollout.guard.cohorts import cohorts_of
-from changeover.rollout.guard.evaluate import GuardRun
+from changeover.rollout.guard.evaluate import GuardRun, Seen
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.machine import Machine
 from changeover.rollout.tier.state import Rollout
 
 TierFeed = Callable[[on.Event], object]
-GuardListener = Callable[[GuardRun], None]
-"""Gets the run after each of its samples, for metrics."""
+GuardListener = Callable[[GuardRun, Seen], None]
+"""Gets the run after each of its samples, and that sample, for metrics."""
 
 
 async def guard(
@@ -82,7 +82,7 @@ async def _guard_step(
         comparing = machine.fleet.count((Phase.ADMITTED,), other_than=goal) > 0
         for sample in await look(run, sources, cohorts, now(), comparing=comparing):
             verdict = run.take(sample)
-            on_sample(run)
+            on_sample(run, sample)
             if verdict.state == "passed" and missing:
                 # The old instances alone were measured. The next round begins at once; time ends the step.
                 run = GuardRun(by.guards, now(), watch=False)

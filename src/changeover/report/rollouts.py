@@ -25,7 +25,10 @@ INSTANCES = 300
 
 
 def rollout_part(journal: JournalReader, row: RolloutRow, floor: int | None) -> RolloutPart:
-    """One rollout. `floor`: the instances that had to serve at any time; None where no chain file says so."""
+    """One rollout. `floor`: the instances that had to serve at any time; None where no chain file says so.
+
+    A first start has no floor: none served before it.
+    """
     past = rolled_before(journal, row)
     log = journal.log(row.id)
     members = {one.name: one for one in journal.members_since(row.tier, 0.0) if _took_part(one, row)}
@@ -63,7 +66,7 @@ def rollout_part(journal: JournalReader, row: RolloutRow, floor: int | None) -> 
         instances=tuple(lines[:INSTANCES]),
         instances_in_all=len(lines),
         serving=serving_of(lines, row) if spans.keys() <= members.keys() else (),
-        floor=floor,
+        floor=floor if row.from_template else None,
         broke=past.broke,
         forgotten=not moved_in(log) <= members.keys(),
         long_lived=past.long_lived,

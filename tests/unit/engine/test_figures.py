@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from changeover.engine.figures import FILE, FRESH, LATENCIES, FiguresStore, bound_text, bucket_of, read_figures
+from changeover.engine import figures
+from changeover.engine.figures import (
+    FILE,
+    FRESH,
+    LATENCIES,
+    FiguresStore,
+    GuardSample,
+    bound_text,
+    bucket_of,
+    read_figures,
+    read_samples,
+)
 
 LOST = ("requests", ("get", "lost"))
 
@@ -47,6 +58,32 @@ def test_counts_of_another_format_are_not_shown_and_begin_anew(tmp_path: Path) -
     assert read_figures(tmp_path, 0).counts == {}
     FiguresStore(tmp_path).add({LOST: 1})
     assert read_figures(tmp_path, 0).counts == {LOST: 1}
+
+
+def sample(at: float, value: float | None = 0.5, tier: str = "web") -> GuardSample:
+    return GuardSample(tier, "g/broken", at, value, None, 1.0, 5.0, "" if value is not None else "no answer")
+
+
+def test_the_samples_of_a_rollout_are_those_of_its_tier_and_time_with_the_missing_ones(tmp_path: Path) -> None:
+    store = FiguresStore(tmp_path)
+    store.record([sample(9), sample(11, None), sample(10), sample(10, tier="edge")])
+    store.record([sample(31)])
+    assert read_samples(tmp_path, "web", 10, 30) == [sample(10), sample(11, None)]
+
+
+def test_only_the_last_samples_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "SAMPLES", 3)
+    for at in range(5):
+        FiguresStore(tmp_path).record([sample(at)])
+    assert [one.at for one in read_samples(tmp_path, "web", 0, 9)] == [2, 3, 4]
+
+
+def test_figures_without_samples_have_none(tmp_path: Path) -> None:
+    assert read_samples(tmp_path, "web", 0, 9) == ()
+    FiguresStore(tmp_path).add({LOST: 7})
+    assert read_samples(tmp_path, "web", 0, 9) == ()
+    FiguresStore(tmp_path).record([sample(1)])
+    assert read_figures(tmp_path, 0).counts == {LOST: 7}
 
 
 def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:

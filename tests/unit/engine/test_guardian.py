@@ -85,7 +85,7 @@ def watched(
             fed.append(event)
 
     async def go() -> None:
-        task = asyncio.create_task(guard(of, guarding, feed, lambda _: None, answers.tick, AT_ONCE))
+        task = asyncio.create_task(guard(of, guarding, feed, lambda _, __: None, answers.tick, AT_ONCE))
         async with asyncio.timeout(5):
             while not until(fed):
                 meanwhile()

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tests.unit.in_loop import in_loop
 
-from changeover.engine.figures import FILE, FiguresStore, read_figures
-from changeover.engine.measured import Measured, guard_values, in_flight_values
+from changeover.engine.figures import FILE, FiguresStore, GuardSample, read_figures, read_samples
+from changeover.engine.measured import Measured, guard_sample, guard_values, in_flight_values
 from changeover.model.guard import Condition, Guard
 from changeover.model.instance import InFlight, Upload
-from changeover.rollout.guard.evaluate import GuardRun, Sample
+from changeover.rollout.guard.evaluate import GuardRun, Missing, Sample
 from changeover.rollout.members.fleet import Fleet, Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.machine import Machine
@@ -19,6 +19,7 @@ from changeover.rollout.tier.settings import RolloutSettings
 from changeover.rollout.tier.state import Rolling, Rollout, TierState
 
 PATIENCE = 40
+SAMPLE = Sample(1.0, "g/broken", 0.25)
 SETTINGS = RolloutSettings("web", 2, 1, 0, 0.0, 60.0, 60.0, False)
 
 
@@ -48,7 +49,7 @@ def test_instances_that_were_not_counted_have_no_value() -> None:
 def guarded() -> GuardRun:
     rule = {"name": "broken", "source": "probe", "measure": "error_ratio", "at_most": 0.5, "interval": "1s", "count": 3}
     run = GuardRun((Guard(name="g", conditions=(Condition.model_validate(rule),)),), 0.0)
-    run.take(Sample(1.0, "g/broken", 0.25))
+    run.take(SAMPLE)
     return run
 
 
@@ -59,11 +60,34 @@ def test_a_condition_has_its_last_sample_and_its_limit() -> None:
     }
 
 
+def test_a_sample_that_is_missing_has_no_value_although_an_earlier_one_had() -> None:
+    run = guarded()
+    missing = Missing(2.0, "g/broken", "the source did not answer")
+    run.take(missing)
+    assert guard_values("web", run) == {("guard_threshold", ("web", "g/broken")): 0.5}
+    assert guard_sample("web", run, missing) == GuardSample(
+        "web", "g/broken", 2.0, None, None, 0.5, 1.0, "the source did not answer"
+    )
+
+
+@in_loop
+async def test_the_last_samples_of_a_rollout_are_recorded_although_the_controller_ends(tmp_path: Path) -> None:
+    measured = Measured(FiguresStore(tmp_path), {}, lambda: 100.0, lambda _: None)
+    task = asyncio.create_task(measured.run())
+    async with asyncio.timeout(PATIENCE):
+        while not (tmp_path / FILE).exists():
+            await asyncio.sleep(0)
+    measured.sampled("web", guarded(), SAMPLE)
+    task.cancel()
+    await asyncio.wait([task])
+    assert [(one.at, one.value) for one in read_samples(tmp_path, "web", 0, 10)] == [(1.0, 0.25)]
+
+
 @in_loop
 async def test_values_are_written_while_the_rollout_moves_and_the_guard_ends_with_it(tmp_path: Path) -> None:
     machine = Machine(SETTINGS, TierState("v2", Rolling(Rollout("v1"))), Fleet([draining(1, InFlight(3, 4))]))
     measured = Measured(FiguresStore(tmp_path), {"web": machine}, lambda: 100.0, lambda _: None)
-    measured.sampled("web", guarded())
+    measured.sampled("web", guarded(), SAMPLE)
     task = asyncio.create_task(measured.run())
     async with asyncio.timeout(PATIENCE):
         while not (seen := read_figures(tmp_path, 100).measured):
@@ -72,7 +96,7 @@ async def test_values_are_written_while_the_rollout_moves_and_the_guard_ends_wit
     assert seen["requests_in_flight", ("web", "v1")] == 3
     assert seen["guard_value", ("web", "g/broken")] == 0.25
     resting = Measured(FiguresStore(tmp_path), {"web": Machine(SETTINGS, TierState("v2"), Fleet())}, lambda: 0, print)
-    resting.sampled("web", guarded())
+    resting.sampled("web", guarded(), SAMPLE)
     assert resting._values() == {}
 
 

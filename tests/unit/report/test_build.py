@@ -25,6 +25,8 @@ from changeover.probe.verdict import judge_rows
 from changeover.report.build import ledgers_during, report_of_traffic
 from changeover.report.content import Serving
 from changeover.report.requests import BARS, LOSSES, MOMENTS, from_ledgers, ledger_file
+from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.phases import Phase
 
 
 @pytest.fixture
@@ -153,6 +155,15 @@ def test_the_number_in_service_is_compared_with_the_floor(journal: Journal) -> N
     (part,) = report_of(journal, []).rollouts
     assert part.serving == (Serving(at=START, count=2), Serving(at=1004.0, count=2))
     assert (part.lowest, part.floor) == (2, 2)
+
+
+def test_a_first_start_has_no_floor_since_nothing_served_before_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    journal.take_lease("up", START)
+    row = journal.begin_rollout(START, "runtime", "", "v1")
+    journal.write_member("runtime", Member("new-1", "v1", 1, Phase.ADMITTED, {"creating": START, "admitted": 1004.0}))
+    journal.end_rollout(row.id, END, "completed", "")
+    assert [one.floor for one in report_of(journal, []).rollouts] == [None]
 
 
 def test_after_down_the_number_in_service_is_not_known_and_phases_still_are(journal: Journal) -> None:

@@ -82,6 +82,8 @@ class Standing:
     baseline: float | None
     p: float | None
     """Of the last comparison: the probability that chance alone explains the difference."""
+    last_missing: str
+    """Why there was no sample when one was last asked for; empty when there was one."""
 
 
 @dataclass(frozen=True)
@@ -312,6 +314,7 @@ class _Asked:
             self.last.value if self.last else None,
             self.last.baseline if self.last else None,
             self.comparison.p if self.comparison else None,
+            self.last_missing,
         )
 
     def _progress(self) -> str:

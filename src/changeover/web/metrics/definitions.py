@@ -83,7 +83,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "canary_target_ratio": Metric("gauge", _TIER, "Share of the traffic that the canary is to get."),
         "canary_actual_ratio": Metric("gauge", _TIER, "Share that the weights seen at the routers give it."),
         "guard_value": Metric(
-            "gauge", (*_TIER, "condition"), "Last sample of a guard's condition, in the condition's unit."
+            "gauge",
+            (*_TIER, "condition"),
+            "Last sample of a guard's condition, in the condition's unit; none while samples are missing.",
         ),
         "guard_threshold": Metric("gauge", (*_TIER, "condition"), "Value that the condition allows at most."),
         "rollout_info": Metric(

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from changeover.web.page.rollouts import Mark, RolloutView
-from changeover.web.page.snapshot import GuardSamples
+from changeover.web.page.rollouts import OVERDUE, GuardSeries, Mark, Point, RolloutView
 
 WIDTH = 1000
 LEFT, RIGHT, TOP, BOTTOM = 150, 10, 18, 26
@@ -105,27 +104,56 @@ def _apart(marks: Sequence[tuple[float, Mark]]) -> Sequence[tuple[float, Sequenc
 
 @dataclass(frozen=True)
 class Chart:
-    """`points`: of the line, as SVG has them. `limit`: y of the threshold; None: unknown. `seconds`: the width."""
+    """`lines`, `baselines`: points as SVG has them, a line for each time without a gap. `limit`: y of the threshold.
 
-    points: str
+    `gaps`: x and width of each sample that is missing. `last`: the last sample; None: it is missing, or there is none.
+    """
+
+    lines: Sequence[str]
+    baselines: Sequence[str]
+    gaps: Sequence[tuple[float, float]]
     limit: float | None
-    last: float
-    seconds: float
+    last: Point | None
 
 
 CHART_WIDTH, CHART_HEIGHT = 320, 72
 
 
-def chart(guard: GuardSamples) -> Chart:
-    """The newest sample is at the right edge."""
-    times, values = [at for at, _ in guard.samples], [value for _, value in guard.samples]
-    top = max([*values, guard.threshold or 0.0]) * 1.15 or 1.0
-    span = max(times[-1] - times[0], 1.0)
+def chart(guard: GuardSeries, seconds: float) -> Chart:
+    """The samples of a rollout that has lasted for `seconds`, on the axis of its whole time."""
+    values = [value for one in guard.points for value in (one.value, one.baseline) if value is not None]
+    top = max([*values, guard.limit or 0.0]) * 1.15 or 1.0
+    whole = max(seconds, 0.001)
+
+    def x(at: float) -> float:
+        return round(CHART_WIDTH * min(max(at / whole, 0.0), 1.0), 1)
 
     def y(value: float) -> float:
         return round(CHART_HEIGHT * (1 - max(value, 0.0) / top), 1)
 
-    points = [f"{round(CHART_WIDTH * (1 - (times[-1] - at) / span), 1)},{y(value)}" for at, value in guard.samples]
-    if len(points) == 1:
-        points.insert(0, f"0,{y(values[0])}")
-    return Chart(" ".join(points), None if guard.threshold is None else y(guard.threshold), values[-1], span)
+    def drawn(values: Sequence[tuple[float, float | None]]) -> Sequence[str]:
+        lines: list[list[str]] = []
+        before: float | None = None
+        for at, value in values:
+            if value is None:
+                before = None
+                continue
+            if before is None or at - before > OVERDUE * guard.interval:
+                lines.append([f"{x(at - guard.interval)},{y(value)}"])  # a sample is of the interval before it
+            lines[-1].append(f"{x(at)},{y(value)}")
+            before = at
+        return [" ".join(line) for line in lines]
+
+    last = guard.points[-1] if guard.points else None
+    return Chart(
+        drawn([(one.at, one.value) for one in guard.points]),
+        drawn([(one.at, one.baseline) for one in guard.points]),
+        [
+            (left, round(max(1.0, x(one.at) - left), 1))
+            for one in guard.points
+            if one.value is None
+            for left in (x(one.at - guard.interval),)
+        ],
+        None if guard.limit is None else y(guard.limit),
+        None if last is None or last.value is None else last,
+    )

@@ -74,7 +74,7 @@ DOCUMENT: Mapping[str, Any] = {
             _response("The chain."),
         ),
         "/api/chains/{chain}/rollouts/{rollout}": _get(
-            "One rollout: phases of its instances over time, and what broke requests.",
+            "One rollout: phases of its instances over time, samples of its guards, and what broke requests.",
             [_CHAIN, _ROLLOUT],
             _response("The rollout; times in seconds since it began."),
         ),

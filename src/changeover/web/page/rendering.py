@@ -77,7 +77,7 @@ def regions(
         "rollout": rollout,
         "chains": chains,
         "timeline": None if rollout is None else drawing.timeline(rollout),
-        "charts": [(guard, drawing.chart(guard)) for guard in view.guards],
+        "charts": [(one, drawing.chart(one, rollout.seconds)) for one in rollout.guards] if rollout else [],
         "drawing": drawing,
         "acts": acts,
         "root": root,

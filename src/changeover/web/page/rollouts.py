@@ -1,4 +1,5 @@
-"""One rollout as the page shows it: phases of each instance over time, and what broke requests, with its moment.
+"""One rollout as the page shows it: phases of each instance over time, what its guards sampled, and what broke
+requests, with its moment.
 
 Pure. The instances are those of the report, and the rest is what `show --json` prints, so that all three agree.
 """
@@ -6,15 +7,21 @@ Pure. The instances are those of the report, and the rest is what `show --json` 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from changeover.engine.figures import GuardSample
 from changeover.report.content import RolloutPart
 from changeover.web.page.losses import Losses
 from changeover.web.sources import Data
 
 MARKS = 60
 """Intervals of the axis of time in which broken requests are one mark."""
+
+OVERDUE = 2.5
+"""Intervals without a sample from which a line is broken: one look may be late."""
+POINTS = 300
+"""Samples of a condition that a chart has room for."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,31 @@ class Broken:
 
 
 @dataclass(frozen=True)
+class Point:
+    """A sample, in seconds since the rollout began. `value` None: it is missing."""
+
+    at: float
+    value: float | None
+    baseline: float | None
+
+
+@dataclass(frozen=True)
+class GuardSeries:
+    """What a guard sampled of one condition. `limit`: what it allows at most; None where it compares with a baseline.
+
+    `points`: of many samples the highest and the missing ones. `interval`: seconds between two of them. `missing`: why
+    the last sample is missing. `silent`: seconds since the last one, where the next is overdue; None: it is not.
+    """
+
+    condition: str
+    limit: float | None
+    interval: float
+    points: Sequence[Point]
+    missing: str
+    silent: float | None
+
+
+@dataclass(frozen=True)
 class RolloutView:
     """One rollout, in progress or past. `seconds`: its duration so far.
 
@@ -91,10 +123,21 @@ class RolloutView:
     more: int
     reading: bool
     gaps: Sequence[str]
+    guards: Sequence[GuardSeries]
 
 
-def rollout_view(shown: Data, part: RolloutPart, losses: Losses, now: float) -> RolloutView:
-    """`shown`: as `show --json` prints it. `part`: the report's. `now`: by the controllers' clock."""
+def rollout_view(
+    shown: Data,
+    part: RolloutPart,
+    losses: Losses,
+    samples: Iterable[GuardSample],
+    conditions: Mapping[str, float | None],
+    now: float,
+) -> RolloutView:
+    """`shown`: as `show --json` prints it. `part`: the report's. `now`: by the controllers' clock.
+
+    `conditions`: those that guard it now, with what each allows at most; they are shown before their first sample, too.
+    """
     row = shown["rollout"]
     start, end = row["started"], now if row["ended"] is None else row["ended"]
     seconds = max(0.0, end - start)
@@ -132,7 +175,40 @@ def rollout_view(shown: Data, part: RolloutPart, losses: Losses, now: float) -> 
         losses.more,
         losses.behind,
         losses.unread,
+        guard_series(samples, conditions, start, end),
     )
+
+
+def guard_series(
+    samples: Iterable[GuardSample], conditions: Mapping[str, float | None], start: float, end: float
+) -> Sequence[GuardSeries]:
+    """What each condition has seen from `start` to `end`."""
+    taken: dict[str, list[GuardSample]] = {condition: [] for condition in conditions}
+    for one in samples:
+        taken.setdefault(one.condition, []).append(one)
+    found = []
+    for condition, mine in taken.items():
+        if not mine:
+            found.append(GuardSeries(condition, conditions[condition], 0.0, (), "", None))
+            continue
+        last = mine[-1]
+        points = _thinned([Point(one.at - start, one.value, one.baseline) for one in mine], end - start)
+        interval = max(last.interval, (end - start) / POINTS)
+        silent = end - last.at if end - last.at > OVERDUE * last.interval else None
+        found.append(GuardSeries(condition, last.limit, interval, points, last.missing, silent))
+    return found
+
+
+def _thinned(points: Sequence[Point], seconds: float) -> Sequence[Point]:
+    """At most two points in each part of the time: the highest one, and one that is missing."""
+    if len(points) <= POINTS:
+        return points
+    kept: dict[tuple[int, bool], Point] = {}
+    for one in points:
+        key = int(one.at / max(seconds, 1.0) * POINTS), one.value is None
+        if (known := kept.get(key)) is None or (one.value or 0.0) > (known.value or 0.0):
+            kept[key] = one
+    return sorted(kept.values(), key=lambda one: one.at)
 
 
 def _broken(losses: Losses, start: float) -> Sequence[Broken]:

@@ -125,7 +125,7 @@ class _Page:
         if wanted is None and not seen.rollouts:
             return None
         read = await self._readers[number - 1].rollout(wanted or seen.rollouts[-1]["id"], seen.at)
-        return rollout_view(read.shown, read.part, read.losses, seen.at)
+        return rollout_view(read.shown, read.part, read.losses, read.samples, read.conditions, seen.at)
 
     def _chains(self, seen: Sequence[Snapshot]) -> Sequence[tuple[int, str, str]]:
         """Number, name and state of each chain; the state of one that is being rolled is `moving`."""

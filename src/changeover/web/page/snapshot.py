@@ -9,14 +9,14 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 
 from changeover import chain_files
-from changeover.engine.figures import FRESH, Figures, read_figures
+from changeover.engine.figures import Figures, GuardSample, read_figures, read_samples
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.runtime import rollout_settings
 from changeover.kit.clock import Clock
@@ -40,8 +40,6 @@ HISTORY = 100
 """Rollouts that the page lists: the last ones."""
 PAST_AGE = 60.0
 """Seconds for which a rollout that ended longer ago than that is not read again."""
-SAMPLES = 600
-"""Samples of a guard's condition that are kept: ten minutes while a client looks."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +62,6 @@ class Course:
 
 
 @dataclass(frozen=True)
-class GuardSamples:
-    """Values of one condition of a guard, in its unit, with their times; and what it allows at most."""
-
-    tier: str
-    condition: str
-    samples: Sequence[tuple[float, float]]
-    threshold: float | None
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """One chain at one moment. `status`, `rollouts`: as `status --json` and `history --json` have them."""
 
@@ -86,7 +74,6 @@ class Snapshot:
     """By tier, as the chain file names them."""
     restarted: frozenset[str] = frozenset()
     """Names of instances that a restart in progress created: the template does not tell them from the others."""
-    guards: Sequence[GuardSamples] = ()
     probed: Mapping[str, float] = field(default_factory=dict)
     """Requests of probes by outcome, since the journal's beginning; empty where none ran."""
     fault: str = ""
@@ -95,11 +82,16 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class RolloutRead:
-    """One rollout. `shown`: as `show --json` has it. `part`: as the report has it. `losses`: of its time."""
+    """One rollout. `shown`: as `show --json` has it. `part`: as the report has it. `losses`, `samples`: of its time.
+
+    `conditions`: those that guard it now, by the chain file, and what each allows at most.
+    """
 
     shown: Data
     part: RolloutPart
     losses: Losses
+    samples: Sequence[GuardSample]
+    conditions: Mapping[str, float | None]
 
 
 class ChainReader:
@@ -113,7 +105,6 @@ class ChainReader:
         self._losses = LossReader(folder)
         self._past: dict[int, Data] = {}
         self._past_read = 0.0
-        self._guards: dict[tuple[str, str], deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=SAMPLES))
 
     async def take(self) -> Snapshot:
         """The chain as it is, AGE old at most."""
@@ -135,15 +126,33 @@ class ChainReader:
                 raise fail(f"no rollout {number}", where=str(self.folder))
             end = now if row.ended is None else row.ended
             part = rollout_part(journal, row, self._floor(row.tier, end))
-        return RolloutRead(shown, part, self._losses.between(row.started, end))
+        samples = read_samples(self.folder, row.tier, row.started, end)
+        # A first start has no old version, and is not guarded.
+        conditions = self._conditions(row.tier) if row.ended is None and row.from_template else {}
+        return RolloutRead(shown, part, self._losses.between(row.started, end), samples, conditions)
+
+    def _conditions(self, tier: str) -> Mapping[str, float | None]:
+        chain = self._chain()
+        return {
+            f"{guard.name}/{condition.name}": condition.at_most
+            for one in (chain.tiers if chain else ())
+            if one.name == tier
+            for guard in _guards(chain, one)
+            for condition in guard.conditions
+        }
+
+    def _chain(self) -> Chain | None:
+        """The chain as its state folder has it."""
+        copy = self.folder / chain_files.COPY
+        return chain_files.read_chain(copy, stored=True)[0].chain if copy.exists() else None
 
     def _floor(self, tier: str, until: float) -> int | None:
         """Instances of a tier that have to serve. The chain file says nothing of a time before it was last written."""
         copy = self.folder / chain_files.COPY
         if not copy.exists() or copy.stat().st_mtime > until:
             return None
-        chain = chain_files.read_chain(copy, stored=True)[0].chain
-        return next((one.size - one.unavailable for one in chain.tiers if one.name == tier), None)
+        chain = self._chain()
+        return next((one.size - one.unavailable for one in (chain.tiers if chain else ()) if one.name == tier), None)
 
     async def _read(self) -> Snapshot:
         try:
@@ -156,8 +165,7 @@ class ChainReader:
 
     def _snapshot(self, status: Data) -> Snapshot:
         rollouts = self._history()
-        copy = self.folder / chain_files.COPY
-        chain = chain_files.read_chain(copy, stored=True)[0].chain if copy.exists() else None
+        chain = self._chain()
         tiers = chain.tiers if chain else ()
         with contextlib.closing(JournalReader(self.folder / JOURNAL)) as journal:
             now = Clock(not_before=journal.latest()).now()  # the controllers' clock, which never goes back
@@ -169,7 +177,6 @@ class ChainReader:
                 for member in journal.members_since(row["tier"], row["started"])
                 if min(member.times.values(), default=now) >= row["started"]
             ]
-        figures = read_figures(self.folder, now)
         return Snapshot(
             now,
             status,
@@ -181,8 +188,7 @@ class ChainReader:
             },
             {tier.name: list(tier.templates) for tier in tiers},
             frozenset(restarted),
-            self._guard_samples(figures, now),
-            _probed(figures),
+            _probed(read_figures(self.folder, now)),
         )
 
     def _history(self) -> Sequence[Data]:
@@ -199,19 +205,6 @@ class ChainReader:
                 break  # it, and those after it, are read each time
             self._past[row["id"]] = row
         return [everything[number] for number in sorted(everything)[-HISTORY:]]
-
-    def _guard_samples(self, figures: Figures, now: float) -> Sequence[GuardSamples]:
-        found = []
-        for (name, labels), value in sorted(figures.measured.items()):
-            if name == "guard_value" and len(labels) == 2:
-                tier, condition = labels
-                samples = self._guards[tier, condition]
-                if samples and now - samples[-1][0] > FRESH:
-                    samples.clear()  # the line would bridge a time of which nothing is known
-                samples.append((now, value))
-                limit = figures.measured.get(("guard_threshold", labels))
-                found.append(GuardSamples(tier, condition, tuple(samples), limit))
-        return found
 
 
 def _guards(chain: Chain | None, tier: Tier) -> Sequence[Guard]:

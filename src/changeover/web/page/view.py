@@ -11,7 +11,7 @@ from typing import Any
 
 from changeover.engine.journal.lease import KEEPER
 from changeover.rollout.tier.actions import Action, Answer, TierStatus
-from changeover.web.page.snapshot import Course, GuardSamples, Snapshot
+from changeover.web.page.snapshot import Course, Snapshot
 from changeover.web.sources import Data
 
 _MOVING = {TierStatus.ROLLING, TierStatus.HOLDING, TierStatus.PAUSED, TierStatus.UNDOING}
@@ -113,7 +113,6 @@ class ChainView:
     actions: Sequence[ActionView]
     history: Sequence[Data]
     templates: Mapping[str, Sequence[str]]
-    guards: Sequence[GuardSamples]
     probed: Mapping[str, float]
     fault: str = ""
 
@@ -139,7 +138,6 @@ def chain_view(number: int, name: str, seen: Snapshot) -> ChainView:
         _actions(tier, course, _controlled(status)) if up and tier and course else (),
         history,
         seen.templates if up else {},
-        seen.guards,
         seen.probed,
         seen.fault,
     )

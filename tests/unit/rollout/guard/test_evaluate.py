@@ -175,6 +175,7 @@ def test_a_verdict_can_be_written_as_json() -> None:
             "value": 0,
             "baseline": None,
             "p": None,
+            "last_missing": "",
         },
     )
 

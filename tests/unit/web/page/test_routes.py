@@ -20,7 +20,7 @@ from tests.unit.cli.standing import StandingChain, standing_chain
 from tests.unit.web.asked import ask
 
 from changeover.cli import page_sources
-from changeover.engine.figures import FiguresStore
+from changeover.engine.figures import FiguresStore, GuardSample
 from changeover.engine.journal.records import LogLine
 from changeover.probe.records.ledger import Ledger
 from changeover.probe.records.row import LedgerRow, RequestOutcome
@@ -120,6 +120,23 @@ def test_a_lost_request_of_a_probe_is_shown(chain: StandingChain) -> None:
         {("probe_requests_total", ("get", "ok")): 10, ("probe_requests_total", ("get", "lost")): 1}
     )
     assert "1 of 11 requests broke (1 lost" in ask(site(chain), "GET", "/chains/1").text
+
+
+def test_the_samples_of_a_guard_are_shown_although_no_client_looked_when_they_were_taken(chain: StandingChain) -> None:
+    now, missing = time.time(), "the canary answered <nothing>"
+    FiguresStore(chain.state).record(
+        [
+            GuardSample("runtime", "few/broken", now - 50, 0.125, None, 0.25, 5.0, ""),
+            GuardSample("runtime", "few/broken", now - 45, None, None, 0.25, 5.0, missing),
+        ]
+    )
+    (guard,) = ask(site(chain), "GET", "/api/chains/1/rollouts/1").json()["guards"]
+    assert [point["value"] for point in guard["points"]] == [0.125, None]
+    page = ask(site(chain), "GET", "/chains/1").text
+    assert "runtime: few/broken" in page
+    assert "the canary answered &lt;nothing&gt;" in page
+    assert "no value" in page
+    assert "No sample for 45s." in page
 
 
 def test_an_action_runs_its_command(chain: StandingChain) -> None:
