@@ -12,6 +12,7 @@ from pathlib import Path
 
 from changeover.chain_files import COPY, read_chain
 from changeover.cli import exits
+from changeover.cli.ledgers import LEDGERS
 from changeover.cli.options.reports import ReportFiles
 from changeover.cli.rendering.output import Output
 from changeover.engine.journal.reading import JournalReader
@@ -26,10 +27,6 @@ from changeover.report.content import HEADLINES, CommandPart, Report
 from changeover.report.markdown import summary
 from changeover.report.page import render
 from changeover.report.software import versions
-
-LEDGERS = "ledgers"
-"""Folder of a chain's ledgers, in its state folder."""
-
 
 _FLUSHED = 2.0
 """Seconds after which a running probe has written the rows of the rollout's end: it writes once a second."""
@@ -84,7 +81,7 @@ async def report_rolled(
         output.note("No report was written: no tier was rolled.")
         return True
     try:
-        if any(is_growing(path) for path in (journal.folder / LEDGERS).glob("*.jsonl")):
+        if any(is_growing(path) for path in (journal.folder / LEDGERS).glob("*.jsonl") if path.exists()):
             await asyncio.sleep(_FLUSHED)
             output.note("A probe still sends. After its end, `changeover show ID --html FILE` includes all requests.")
         report = rollouts_report(journal, rows)

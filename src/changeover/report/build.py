@@ -8,6 +8,7 @@ from pathlib import Path
 
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.journal.records import RolloutRow
+from changeover.model.errors import fail
 from changeover.probe.records.ledger import read_ledger
 from changeover.report.content import FORMAT, CommandPart, Report, RolloutPart
 from changeover.report.requests import Window, from_ledgers, ledger_file
@@ -87,7 +88,16 @@ def ledgers_during(folder: Path, window: Window) -> list[Path]:
 
 def _sent_during(path: Path, window: Window) -> bool:
     """Whether it has a row in that time; without an end, also whether its probe lived then, which may have sent."""
-    alive = path.stat().st_mtime
+    try:
+        alive = path.stat().st_mtime
+    except FileNotFoundError as error:  # a link to a ledger elsewhere, which the probe made when it began
+        if path.lstat().st_mtime > window[1]:
+            return False
+        raise fail(
+            f"a ledger is gone, and its probe may have sent requests in that time: {path.readlink()}",
+            where=str(path),
+            next="Move it back, name the ledgers with --ledger, or delete this link if that probe had ended before.",
+        ) from error
     if alive < window[0]:
         return False
     file, began = ledger_file(path), alive

@@ -33,7 +33,7 @@ def verdict_of(journal_file: Path, ledgers: Path, numbers: Collection[int]) -> s
         with contextlib.closing(JournalReader(journal_file)) as journal:
             rows = [row for row in journal.rollouts() if row.id in numbers]
             window = min(row.started for row in rows), max(now if row.ended is None else row.ended for row in rows)
-            during = [path for path in ledgers.glob("*.jsonl") if path.stat().st_mtime >= window[0]]
+            during = [path for path in ledgers.glob("*.jsonl") if path.exists() and path.stat().st_mtime >= window[0]]
             if (size := sum(path.stat().st_size for path in during)) > MOST:
                 return f"Not proved: the ledgers have {human_bytes(size)}, too many to count them for this message."
             report = report_of_rollouts(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.unit.report.reports import (
 
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import INTERRUPTION, LogLine
+from changeover.model.errors import ChangeoverError
 from changeover.probe.records.ledger import Ledger
 from changeover.probe.verdict import judge_rows
 from changeover.report.build import ledgers_during, report_of_traffic
@@ -220,3 +222,14 @@ def test_only_ledgers_from_the_time_of_the_rollout_are_taken(tmp_path: Path) -> 
     path = ledger_of(folder, rows_around())
     assert ledgers_during(folder, (START, END)) == [path]
     assert ledgers_during(folder, (END + 100, END + 200)) == []
+
+
+def test_a_ledger_elsewhere_counts_and_one_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    ledger = ledger_of(tmp_path / "elsewhere", rows_around())
+    (tmp_path / "1.jsonl").symlink_to(ledger)
+    assert ledgers_during(tmp_path, (START, END)) == [tmp_path / "1.jsonl"]
+    ledger.unlink()
+    assert ledgers_during(tmp_path, (START, END)) == []  # its probe began after that time
+    with pytest.raises(ChangeoverError, match="a ledger is gone"):
+        ledgers_during(tmp_path, (START, time.time() + 9))

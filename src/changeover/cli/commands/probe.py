@@ -9,7 +9,6 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from changeover.cli import exits
 from changeover.cli.chain_traffic import traffic_of
 from changeover.cli.chains import running
 from changeover.cli.frame import run
+from changeover.cli.ledgers import LedgerPlace, ledger_place
 from changeover.cli.options.common import STATE, FileOption, JsonOption
 from changeover.cli.options.reports import ReportFiles, ReportOption, SummaryOption
 from changeover.cli.options.tls import (
@@ -65,7 +65,6 @@ from changeover.model.errors import fail
 from changeover.model.probe import ProbeFile, ProbeSettings, Tls
 from changeover.model.units import human_bytes
 from changeover.probe import report
-from changeover.probe.records.ledger import Ledger
 from changeover.probe.records.row import LedgerRow
 from changeover.probe.steady import SteadyWatch
 from changeover.probe.traffic import ProbeProgress
@@ -187,11 +186,11 @@ def probe(
         async with _target(url, config, bool(get or post), tls, file, state or STATE) as target:
             traffic, base = applied(options, target.traffic, target.url if outside else "")
             load = TrafficPlan(base or target.url, traffic, target.tls)
-            path = ledger or (Path(_ledger_name()) if outside and state is None else new_ledger(state or STATE))
+            place = ledger_place(ledger, state if outside else state or STATE)
             files = ReportFiles(report_file, summary)
             if command:
-                return await _probe_command(output, load, target, path, (command, steady), files)
-            return await _probe(output, load, target, path, duration, files)
+                return await _probe_command(output, load, target, place, (command, steady), files)
+            return await _probe(output, load, target, place, duration, files)
 
     run(json, work)
 
@@ -240,7 +239,7 @@ def tier_state(journal: Journal) -> Mapping[str, object]:
 
 
 async def _probe(
-    output: Output, load: TrafficPlan, target: TrafficTarget, ledger: Path, duration: float, files: ReportFiles
+    output: Output, load: TrafficPlan, target: TrafficTarget, place: LedgerPlace, duration: float, files: ReportFiles
 ) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -248,8 +247,8 @@ async def _probe(
         loop.add_signal_handler(number, stop.set)
     if duration:
         loop.call_later(duration, stop.set)
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    with Ledger(ledger, load.planned) as book:
+    ledger = place.path
+    with place.open(load.planned, output.note) as book:
         async with counting(target.state, output.note) as (saw, tick):
 
             def progress(now: ProbeProgress) -> None:
@@ -270,7 +269,7 @@ async def _probe_command(
     output: Output,
     load: TrafficPlan,
     target: TrafficTarget,
-    ledger: Path,
+    place: LedgerPlace,
     wanted: tuple[list[str], float],
     files: ReportFiles,
 ) -> int:
@@ -278,7 +277,8 @@ async def _probe_command(
     watch = SteadyWatch(load, hold, Clock().now())
     probed = ProbedCommand(argv, watch, output.note, as_json=output.as_json)
     stop = asyncio.Event()
-    with Ledger(ledger, load.planned) as book:
+    ledger = place.path
+    with place.open(load.planned, output.note) as book:
         async with counting(target.state, output.note) as (saw, tick):
 
             def on_row(row: LedgerRow) -> None:
@@ -309,15 +309,6 @@ def _without_user(url: str) -> str:
     """The URL without a user and a password: reports are passed on."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def new_ledger(state: Path) -> Path:
-    """A new file: a ledger is evidence and is never overwritten."""
-    return state / "ledgers" / _ledger_name("")
-
-
-def _ledger_name(prefix: str = "changeover-probe-") -> str:
-    return f"{prefix}{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.jsonl"
 
 
 def progress_line(now: ProbeProgress) -> str:

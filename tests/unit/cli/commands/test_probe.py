@@ -12,8 +12,9 @@ import pytest
 from tests.unit.cli.standing import StandingChain
 from typer.testing import CliRunner
 
-from changeover.cli.commands.probe import new_ledger, progress_line
+from changeover.cli.commands.probe import progress_line
 from changeover.cli.exits import COULD_NOT, INTERRUPTED
+from changeover.cli.ledgers import LedgerPlace, ledger_place, new_ledger
 from changeover.cli.main import cli
 from changeover.probe.records.ledger import read_ledger
 from changeover.probe.traffic import ProbeProgress
@@ -111,6 +112,28 @@ def test_a_duration_without_its_unit_is_a_usage_error(chain: StandingChain) -> N
 def test_each_run_has_a_ledger_of_its_own(tmp_path: Path) -> None:
     assert new_ledger(tmp_path) != new_ledger(tmp_path)
     assert new_ledger(tmp_path).parent == tmp_path / "ledgers"
+
+
+def test_a_ledger_elsewhere_is_known_in_the_state_folder_of_its_chain(tmp_path: Path) -> None:
+    state, elsewhere = tmp_path / "state", tmp_path / "here/mine.jsonl"
+    with ledger_place(elsewhere, state).open((), print):
+        (link,) = (state / "ledgers").iterdir()
+        assert link.samefile(elsewhere)
+        assert link.name[:8].isdigit()
+    with ledger_place(None, state).open((), print):
+        assert len(list((state / "ledgers").iterdir())) == 2
+
+
+def test_a_ledger_that_is_about_no_chain_is_linked_nowhere(tmp_path: Path) -> None:
+    with ledger_place(tmp_path / "mine.jsonl", None).open((), print):
+        assert [path.name for path in tmp_path.iterdir()] == ["mine.jsonl"]
+
+
+def test_a_ledger_that_cannot_be_linked_is_said(tmp_path: Path) -> None:
+    noted: list[str] = []
+    (tmp_path / "state").write_text("a file")
+    with LedgerPlace(tmp_path / "mine.jsonl", tmp_path / "state").open((), noted.append):
+        assert "do not know of this ledger" in noted[0]
 
 
 def test_the_progress_line_counts_what_is_in_flight_and_what_broke() -> None:

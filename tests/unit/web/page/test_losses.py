@@ -89,3 +89,16 @@ def test_looks_at_one_time_read_each_line_once(tmp_path: Path, ledger: Ledger) -
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: reader.between(10, 20), range(16)))
     assert [(len(one.found), list(one.unread)) for one in found] == [(1000, [])] * 16
+
+
+def test_a_ledger_elsewhere_has_its_marks_and_one_that_is_gone_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ledgers").mkdir()
+    link = tmp_path / "ledgers/2.jsonl"
+    link.symlink_to(tmp_path / "mine.jsonl")
+    with Ledger(tmp_path / "mine.jsonl") as ledger:
+        ledger.record(row(12))
+        assert len(LossReader(tmp_path).between(10, 20).found) == 1
+    ledger.path.unlink()
+    began = link.lstat().st_mtime
+    assert LossReader(tmp_path).between(10, began + 1).unread == ["2.jsonl: No such file or directory"]
+    assert LossReader(tmp_path).between(10, began - 1).unread == []
