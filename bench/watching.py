@@ -1,8 +1,10 @@
 """A rollout that is watched hard: `serve` under 1,000 scrapes a second and 200 event streams, beside one without it.
 
-`changeover demo` runs twice in a folder of its own: alone, then while `changeover serve` answers `hey` (1,000 requests
-a second of /metrics over 20 connections) and 200 clients that read the events of the page. The reaction of a drain is
-the time from the last request in flight on an instance until its stop signal. `hey` is Debian's package.
+`changeover demo` runs in turn alone, and while `changeover serve` answers `hey` (1,000 requests a second of /metrics
+over 20 connections) and 200 clients that read the events of the page; ROUNDS times each, so that a change of the
+machine's load in between falls on both. The reaction of a drain is the time from the last request in flight on an
+instance until its stop signal. A lost request of the demo is named by kind, reason and the tier that was rolled then; a
+scrape or a stream that failed is counted apart. `hey` is Debian's package.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,8 @@ from rich.table import Table
 from shared import write_results
 
 RATE, CONNECTIONS, STREAMS = 1000, 20, 200
+ROUNDS = 2
+"""Demos alone, and as many watched. Each takes one to two and a half minutes on two cores."""
 GETS = 60
 """GETs a second of the demo's probe: what two cores serve beside the load on `serve`, `hey` included."""
 LONGEST = 900
@@ -42,9 +48,9 @@ async def demo(folder: Path) -> dict[str, Any]:
 
 
 class Stream:
-    """One client of the page's events. `received`: bytes."""
+    """One client of the page's events. `received`: bytes. `ended`: whether the server ended it."""
 
-    received = 0
+    received, ended = 0, False
 
     async def read(self, port: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -52,6 +58,13 @@ class Stream:
             writer.write(b"GET /api/chains/1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             while piece := await reader.read(65536):
                 self.received += len(piece)
+        self.ended = True
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(pid: int, name: str) -> float:
@@ -86,7 +99,7 @@ async def watched(folder: Path) -> dict[str, Any]:
     """The demo beside `serve` under load."""
     streams = [Stream() for _ in range(STREAMS)]
     async with serving(folder) as (pid, port):
-        at_rest = memory(pid, "VmRSS")
+        at_rest, used, began = memory(pid, "VmRSS"), cpu_seconds(pid), time.monotonic()
         each = RATE // CONNECTIONS
         hey = await asyncio.create_subprocess_exec(
             *("hey", "-z", f"{LONGEST}s", "-c", str(CONNECTIONS), "-q", str(each), f"http://127.0.0.1:{port}/metrics"),
@@ -96,6 +109,7 @@ async def watched(folder: Path) -> dict[str, Any]:
         try:
             report = await demo(folder)
         finally:
+            used, began = cpu_seconds(pid) - used, time.monotonic() - began
             hey.send_signal(2)
             text = (await hey.communicate())[0].decode()
             for task in reading:
@@ -108,9 +122,12 @@ async def watched(folder: Path) -> dict[str, Any]:
             "not_200": sum(
                 int(count) for status, count in re.findall(r"\[(\d+)\]\s+(\d+) responses", text) if status != "200"
             ),
+            "scrapes_without_response": sum(map(int, re.findall(r"^\s*\[(\d+)\]\s+\w+ \S*http", text, re.MULTILINE))),
+            "cpu_share": round(used / began, 2),
             "megabytes_at_rest": at_rest,
             "megabytes_at_most": memory(pid, "VmHWM"),
             "streams": sum(stream.received > 0 for stream in streams),
+            "streams_ended": sum(stream.ended for stream in streams),
             "bytes_per_stream": round(sum(stream.received for stream in streams) / len(streams)),
         }
     return report
@@ -125,7 +142,12 @@ def _figures(report: dict[str, Any]) -> dict[str, Any]:
     idle, verdict = report["seconds_from_last_in_flight_to_stop"], report["verdict"]
     return {
         "summary": verdict["summary"],
+        "broken": {
+            kind: {outcome: number for outcome, number in counts.items() if outcome not in ("sent", "ok") and number}
+            for kind, counts in verdict["counts"].items()
+        },
         "failures_by_reason": verdict["failures_by_reason"],
+        "failures_by_moving_tier": verdict["failures_by_moving_tier"],
         "seconds": report["seconds"],
         "get_p99_ms": verdict["get_latency_ms"]["p99"],
         "drain_reaction_median_ms": round(idle["median"] * 1000),
@@ -137,16 +159,18 @@ def _figures(report: dict[str, Any]) -> dict[str, Any]:
 
 async def main() -> None:
     console = Console()
-    with tempfile.TemporaryDirectory() as folder:
-        found = {
-            "alone": _figures(await demo(Path(folder) / "alone")),
-            "watched": _figures(await watched(Path(folder) / "watched")),
-        }
-    table = Table("", *found)
-    for name in next(iter(found.values())):
-        table.add_row(name, *(str(figures[name]) for figures in found.values()))
+    found: dict[str, list[dict[str, Any]]] = {"alone": [], "watched": []}
+    for _ in range(ROUNDS):
+        for name, rolled in (("alone", demo), ("watched", watched)):
+            with tempfile.TemporaryDirectory() as folder:
+                before = os.getloadavg()[0]
+                found[name].append({**_figures(await rolled(Path(folder) / name)), "load_before": before})
+            console.print(name, found[name][-1])
+    table = Table("", *(f"{name} {number}" for number in range(1, ROUNDS + 1) for name in found))
+    for figure in (*found["alone"][0], "serve"):
+        rows = [found[name][number] for number in range(ROUNDS) for name in found]
+        table.add_row(figure, *(str(row.get(figure, "")) for row in rows))
     console.print(table)
-    console.print(found["watched"]["serve"])
     write_results("watching", found, console)
 
 
