@@ -6,16 +6,32 @@ the port is a capability protocol in `ports`, and `tests/unit/hops/test_conforma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from signal import Signals
-from typing import Literal
+from typing import Any, Literal
 
 from changeover.model.chain import Chain, Tier
 from changeover.model.config_model import ConfigModel
 from changeover.model.readiness import Readiness
 from changeover.model.router import RouterSettings
 from changeover.model.stop import StopTo
+
+
+@dataclass(frozen=True)
+class BodyBuffer:
+    """Where one instance stores request bodies before it passes them on.
+
+    `limit`: bytes that they take at most, in a folder that holds nothing else; None: as many as the disk has room for.
+    """
+
+    folder: Path
+    limit: int | None = None
+
+
+def _in_memory(_: Any, __: Path) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,8 @@ class HopTraits:
     """Whether it, as a router, sends requests to instances that are not ready when too few are: `health.panic`."""
     counts_requests: bool = False
     """Whether it counts requests by instance behind it, for guards: `ports.CountsRequests`."""
+    body_buffer: Callable[[Any, Path], BodyBuffer | None] = _in_memory
+    """Settings of a template and the folder of an instance -> where it buffers bodies on a disk, if it does."""
 
     affinity_names: str = r"[A-Za-z0-9_.-]+"
     """Cookies and headers that it can balance the tier behind by: a pattern of their names."""

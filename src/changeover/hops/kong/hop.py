@@ -41,7 +41,7 @@ from changeover.kit.direct_http import DirectClient
 from changeover.kit.http import TIMEOUT, not_ok
 from changeover.kit.sockets import open_connections
 from changeover.model.chain import Tier
-from changeover.model.hop_traits import HopTraits, KnownHops
+from changeover.model.hop_traits import BodyBuffer, HopTraits, KnownHops
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.model.readiness import Readiness
 from changeover.model.software import Missing
@@ -72,6 +72,7 @@ class Kong:
         affinity_names=r"[A-Za-z0-9_-]+",
         passes_headers=r"[A-Za-z0-9_-]+",
         external_router=ExternalKong,
+        body_buffer=lambda _, folder: BodyBuffer(folder / "client_body_temp"),  # OpenResty's default, below its prefix
     )
 
     def __init__(self, client: DirectClient, timing: KongTiming = TIMING) -> None:

@@ -15,7 +15,7 @@ from changeover.hops.nginx.binary import NginxBinary
 from changeover.hops.nginx.config import SNIPPETS, http_conf, stream_conf
 from changeover.hops.nginx.own_files import with_paths, with_texts
 from changeover.hops.nginx.own_rules import ends_tls, problems
-from changeover.hops.nginx.own_tree import OwnTree
+from changeover.hops.nginx.own_tree import OwnTree, everything
 from changeover.hops.nginx.questions import READY_PATH
 from changeover.hops.nginx.settings import HttpSettings, StreamSettings
 from changeover.kit import descriptors
@@ -23,7 +23,7 @@ from changeover.kit.direct_http import DirectClient
 from changeover.kit.http import TIMEOUT, not_ok
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
-from changeover.model.hop_traits import HopTraits
+from changeover.model.hop_traits import BodyBuffer, HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.model.software import Missing
 from changeover.ports import CannotStart, LaunchContext
@@ -31,6 +31,9 @@ from changeover.ports import CannotStart, LaunchContext
 _Settings = TypeVar("_Settings", HttpSettings, StreamSettings)
 # QUIT finishes what is in flight; TERM, which most init scripts send, cuts it.
 STOP_SIGNAL = SIGQUIT
+BODY_FOLDER = "client_body_temp_path"
+BODIES = "tmp-client_body"
+"""Where an instance buffers bodies, unless its configuration names another folder: `config` and `own_config` say so."""
 
 
 class _Nginx:
@@ -131,6 +134,14 @@ class _Nginx:
         raise NotImplementedError
 
 
+def _body_buffer(settings: HttpSettings, folder: Path) -> BodyBuffer | None:
+    """Of a configuration of the user's own, the first folder that it names: only nginx knows which routes buffer."""
+    if settings.config is None:
+        return BodyBuffer(folder / BODIES, settings.disk) if settings.disk else None
+    named = (one.values[0] for one in everything(OwnTree(settings.config).main) if one.name == BODY_FOLDER)
+    return BodyBuffer(folder / next(named, BODIES))
+
+
 class NginxHttp(_Nginx):
     """nginx as L7 proxy."""
 
@@ -148,6 +159,7 @@ class NginxHttp(_Nginx):
         trusts_peers=True,
         # `underscores_in_headers` is off, its default: many servers take X_User and X-User for the same header.
         passes_headers=r"[A-Za-z0-9-]+",
+        body_buffer=_body_buffer,
     )
 
     @staticmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from signal import SIGTERM
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from changeover.hops.in_flight_endpoint import in_flight
 from changeover.hops.relay.settings import MIB, RelaySettings
 from changeover.kit.direct_http import DirectClient
 from changeover.kit.http import TIMEOUT, not_ok
-from changeover.model.hop_traits import HopTraits
+from changeover.model.hop_traits import BodyBuffer, HopTraits
 from changeover.model.instance import InFlight, Instance, LaunchSpec
 from changeover.ports import LaunchContext
 
@@ -28,6 +29,8 @@ class Relay:
         sees_uploads=True,
         names_clients=True,
         trusts_peers=True,
+        # A file without a name in the folder of Python's `tempfile`, which TMPDIR moves: no instance inherits that.
+        body_buffer=lambda settings, _: BodyBuffer(Path("/tmp")) if settings.replay else None,  # noqa: S108
     )
 
     def __init__(self, client: DirectClient) -> None:

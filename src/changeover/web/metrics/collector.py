@@ -29,6 +29,7 @@ from changeover.model.chainfile import ParsedChain
 from changeover.model.errors import ChangeoverError
 from changeover.web.metrics.definitions import METRICS, PREFIX
 from changeover.web.metrics.log_counts import LogCounts
+from changeover.web.metrics.machine import Machine
 from changeover.web.metrics.samples import Samples, take_chain
 
 AGE = 1.0
@@ -45,6 +46,7 @@ class _Folder:
 
     path: Path
     counts: LogCounts = field(default_factory=LogCounts)
+    machine: Machine = field(default_factory=Machine)
     journal: tuple[int, int] = (0, 0)
     """Device and inode: another file begins another log."""
     stamp: tuple[int, int] = (0, 0)
@@ -136,6 +138,8 @@ def _take_folder(out: Samples, folder: _Folder, label: str) -> str:
             now = Clock(not_before=journal.latest()).now()  # the controllers' clock, which never goes back
             figures = read_figures(folder.path, now)
             take_chain(own, label, journal, folder.parsed, folder.counts, figures, now)
+            if folder.parsed is not None and journal.is_up():
+                folder.machine.take(own, label, journal, folder.parsed)
     except FileNotFoundError:
         return "it has no journal"
     except (ChangeoverError, OSError, sqlite3.Error) as error:

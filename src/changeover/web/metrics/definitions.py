@@ -45,9 +45,29 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "gauge", _TIER, "When the first certificate that the tier serves to clients expires."
         ),
         "state_disk_free_bytes": Metric(
-            "gauge", _CHAIN, "Free bytes on the disk of the state folder, where bodies are buffered."
+            "gauge", _CHAIN, "Free bytes on the disk of the state folder: journal, logs, ledgers, stored uploads."
         ),
         "state_disk_size_bytes": Metric("gauge", _CHAIN, "Size of that disk."),
+        "body_disk_free_bytes": Metric(
+            "gauge", _TIER, "Free bytes on the disk on which the tier buffers bodies; with several, the fullest."
+        ),
+        "body_disk_size_bytes": Metric("gauge", _TIER, "Size of that disk."),
+        "buffered_body_bytes": Metric("gauge", _TIER, "Bytes of bodies that the tier has buffered on disk."),
+        "buffered_body_ratio": Metric(
+            "gauge", _TIER, "Highest share of its bound (`disk` of its routes) that an instance has buffered."
+        ),
+        "instance_cpu_seconds_total": Metric(
+            "counter",
+            (*_TIER, "version"),
+            "CPU that the processes of instances have used, as far as this server saw it.",
+        ),
+        "instance_resident_bytes": Metric("gauge", (*_TIER, "version"), "Memory that these processes have in use."),
+        "instance_open_descriptors": Metric(
+            "gauge", (*_TIER, "version"), "Files and connections that these processes have open."
+        ),
+        "tier_descriptors_ratio": Metric(
+            "gauge", _TIER, "Highest share of its limit of open files that a process of the tier has in use."
+        ),
         "tier_info": Metric(
             "gauge", (*_TIER, "kind", "version", "status"), "1; the status is that of the command status."
         ),
