@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -37,8 +38,14 @@ def read_chain(file: Path, *, stored: bool = False) -> tuple[ParsedChain, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise fail(f"the chain file cannot be read: {reason}", where=str(file), next="Name one with -f.") from error
-    parsed = chainfile.read(text, str(file), registry.known_hops(), stored=stored)
+    parsed = _parse(text, str(file), stored)
     return _with_files(parsed, text, file) if parsed.chain.platform.kind == "local" else (parsed, text)
+
+
+@lru_cache(maxsize=16)
+def _parse(text: str, file: str, stored: bool) -> ParsedChain:
+    """The page of `serve` reads the same file each second, and a long one takes 50 ms."""
+    return chainfile.read(text, file, registry.known_hops(), stored=stored)
 
 
 def _with_files(parsed: ParsedChain, text: str, file: Path) -> tuple[ParsedChain, str]:

@@ -34,6 +34,8 @@ from changeover.web.metrics.samples import Samples, take_chain
 
 AGE = 1.0
 """Seconds for which one text answers every scrape."""
+OUTDATED = 2.0
+"""Seconds after which a text answers nothing any more. A scraper that asks less often than that gets a new one."""
 LEVEL = 3
 """Of gzip: 41 kB become 3.7 kB in 0.07 ms; the highest level makes 3.1 kB in 0.65 ms."""
 
@@ -72,14 +74,25 @@ class MetricsText:
     def __init__(self, states: Sequence[Path]) -> None:
         self._folders = [_Folder(path) for path in states]
         self._last: tuple[float, Exposition] | None = None
-        self._building = asyncio.Lock()
+        self._building: asyncio.Task[Exposition] | None = None
 
     async def text(self) -> Exposition:
-        """The text, AGE old at most. It is built once, however many ask meanwhile."""
-        async with self._building:
-            if self._last is None or time.monotonic() - self._last[0] >= AGE:
-                self._last = time.monotonic(), await asyncio.to_thread(self._expose)
+        """The text, AGE old at most; OUTDATED at most while the next one is built, so that no storm waits for it."""
+        age = float("inf") if self._last is None else time.monotonic() - self._last[0]
+        if age >= AGE and self._building is None:
+            self._building = asyncio.create_task(self._build_next())
+        if self._last is not None and age < OUTDATED:
             return self._last[1]
+        assert self._building is not None
+        return await asyncio.shield(self._building)  # the others wait for it too, when this client leaves
+
+    async def _build_next(self) -> Exposition:
+        try:
+            built = await asyncio.to_thread(self._expose)
+            self._last = time.monotonic(), built
+            return built
+        finally:
+            self._building = None
 
     def _expose(self) -> Exposition:
         plain = self.build()

@@ -138,6 +138,9 @@ class _Page:
 
     async def _look(self, number: int, wanted: int | None, lang: str) -> Look:
         """The page as it is. One rendering serves all clients of a snapshot, and the others wait for it."""
+        known = self._looks.get((number, wanted, lang))
+        if known is not None and _are_same(known.seen, [reader.fresh for reader in self._readers]):
+            return known
         async with self._rendering:
             return await self._render(number, wanted, lang)
 
@@ -145,7 +148,7 @@ class _Page:
         key = number, wanted, lang
         every = await asyncio.gather(*(reader.take() for reader in self._readers))
         known = self._looks.get(key)
-        if known is None or any(one is not other for one, other in zip(known.seen, every, strict=True)):
+        if known is None or not _are_same(known.seen, every):
             seen = every[number - 1]
             view = chain_view(number, self._name(number), seen)
             rollout = await self._rollout(number, seen, wanted)
@@ -264,6 +267,10 @@ class _Page:
         came = f"works on as process {done.pid}" if done.exit_code is None else f"exit code {done.exit_code}"
         _LOG.warning("`%s` on chain %d from %s: %s", " ".join(words), number, client, came)
         return done
+
+
+def _are_same(seen: Sequence[Snapshot], others: Sequence[Snapshot | None]) -> bool:
+    return all(one is other for one, other in zip(seen, others, strict=True))
 
 
 def _response(done: Done) -> Response:

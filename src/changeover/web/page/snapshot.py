@@ -106,12 +106,19 @@ class ChainReader:
         self._past: dict[int, Data] = {}
         self._past_read = 0.0
 
+    @property
+    def fresh(self) -> Snapshot | None:
+        """The last snapshot, unless it is older than AGE."""
+        return self._last[1] if self._last is not None and time.monotonic() - self._last[0] < AGE else None
+
     async def take(self) -> Snapshot:
         """The chain as it is, AGE old at most."""
         async with self._reading:
-            if self._last is None or time.monotonic() - self._last[0] >= AGE:
-                self._last = (time.monotonic(), await self._read())
-            return self._last[1]
+            if (last := self.fresh) is None:
+                last = await self._read()
+                # From its end on: on a busy machine it takes longer than AGE, and all that wait would read in turn.
+                self._last = time.monotonic(), last
+            return last
 
     async def rollout(self, number: int, now: float) -> RolloutRead:
         """One rollout as it is at `now`. Raises ChangeoverError."""

@@ -102,6 +102,30 @@ CASES = (
         False,
         {'state_disk_free_bytes{chain="a"}': "11x20", 'state_disk_size_bytes{chain="a"}': "100x20"},
     ),
+    Case(
+        "ChangeoverBodyDiskNearlyFull",
+        True,
+        {f"body_disk_free_bytes{{{TIER}}}": "9x20", f"body_disk_size_bytes{{{TIER}}}": "100x20"},
+    ),
+    Case(
+        "ChangeoverBodyDiskNearlyFull",
+        False,
+        {f"body_disk_free_bytes{{{TIER}}}": "11x20", f"body_disk_size_bytes{{{TIER}}}": "100x20"},
+    ),
+    # Room on the disk of the journal says nothing about the disk of the bodies.
+    Case(
+        "ChangeoverBodyDiskNearlyFull",
+        True,
+        {
+            f"body_disk_free_bytes{{{TIER}}}": "9x20",
+            f"body_disk_size_bytes{{{TIER}}}": "100x20",
+            'state_disk_free_bytes{chain="a"}': "90x20",
+            'state_disk_size_bytes{chain="a"}': "100x20",
+        },
+    ),
+    Case("ChangeoverBodyBufferNearlyFull", True, {f"buffered_body_ratio{{{TIER}}}": "0.91x20"}),
+    Case("ChangeoverBodyBufferNearlyFull", False, {f"buffered_body_ratio{{{TIER}}}": "0.89x20"}),
+    Case("ChangeoverBodyBufferNearlyFull", False, {f"buffered_body_ratio{{{TIER}}}": "0.1x19 1 0.1"}, at=19),
     Case("ChangeoverJournalUnreadable", True, {'journal_readable{state="/a"}': "0x20"}),
     Case("ChangeoverJournalUnreadable", False, {'journal_readable{state="/a"}': "1x20"}),
     Case("ChangeoverMetricsMissing", True, {'chain_up{chain="a"}': "1x5"}),

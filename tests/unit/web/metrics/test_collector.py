@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import subprocess
+import threading
 import time
 from itertools import count
 from pathlib import Path
@@ -263,6 +264,27 @@ def test_many_scrapes_read_the_journal_once(chain: StandingChain, monkeypatch: p
         return set(await asyncio.gather(*(metrics.text() for _ in range(1000))))
 
     assert (len(asyncio.run(storm())), next(built)) == (1, 1)
+
+
+def test_while_the_next_text_is_built_the_last_one_answers_unless_it_is_outdated(
+    chain: StandingChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "AGE", 0.0)
+    monkeypatch.setattr(collector, "OUTDATED", 3600.0)
+    metrics, go_on = MetricsText([chain.state]), threading.Event()
+
+    async def asked() -> tuple[bool, bool, bool]:
+        first = await metrics.text()
+        monkeypatch.setattr(metrics, "build", lambda: b"next" if go_on.wait(40) else b"")
+        during = await metrics.text()
+        monkeypatch.setattr(collector, "OUTDATED", 0.0)
+        waiting = [asyncio.create_task(metrics.text()) for _ in range(2)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()  # a client that leaves takes nothing from the others
+        go_on.set()
+        return during is first, waiting[1].done(), (await waiting[1]).plain == b"next"
+
+    assert asyncio.run(asked()) == (True, False, True)
 
 
 def test_a_scraper_that_accepts_gzip_gets_the_same_text_in_fewer_bytes(
