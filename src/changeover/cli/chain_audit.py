@@ -18,7 +18,7 @@ from changeover.audit.audit import Audit, Judged, audit
 from changeover.audit.finding import Outcome, Severity
 from changeover.audit.view import View
 from changeover.cli.options.targets import running_template
-from changeover.cli.rendering.audit import finding_data
+from changeover.cli.rendering.audit import finding_data, unreadable_data
 from changeover.cli.rendering.output import Output
 from changeover.conf.chain import read as read_chain
 from changeover.conf.document import Document
@@ -49,16 +49,26 @@ _FIRST_PORT = 10_001
 
 @dataclass(frozen=True)
 class ChainAudit:
-    """`judged` without what is accepted or does not apply to the chain."""
+    """`judged` without what is accepted or does not apply to the chain. `unreadable`: files that are not judged."""
 
     judged: tuple[Judged, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
 
     def data(self) -> dict[str, Any]:
         shown = [one for one in self.judged if one.finding.outcome is not Outcome.MET]
-        return {"findings": [finding_data(one) for one in shown]}
+        return {
+            "findings": [finding_data(one) for one in shown],
+            "unreadable": [unreadable_data(one) for one in self.unreadable],
+        }
 
     def warnings(self) -> list[str]:
-        """A line for each violation from a warning on."""
+        """A line for each file that is not judged, and for each violation from a warning on."""
+        return [
+            *(f"Warning: {one.place}: what it would cut is not known: {one.what}" for one in self.unreadable),
+            *self._violations(),
+        ]
+
+    def _violations(self) -> list[str]:
         return [
             f"Warning: {one.finding.place}: {one.finding.what}: {one.finding.consequence}  [{one.rule.id}]"
             for one in self.judged
@@ -81,6 +91,7 @@ def audit_chain(found: Wired, templates: Mapping[str, str]) -> ChainAudit:
     documents: list[Document] = [*read_chain(found.text, _CHAIN)]
     texts = {_CHAIN: found.text}
     owners: dict[str, Tier] = {}
+    unreadable: list[Unreadable] = []
     with TemporaryDirectory() as folder:
         certificates = found.local.certificates(Path(folder))
         for tier in found.chain.tiers:
@@ -93,8 +104,8 @@ def audit_chain(found: Wired, templates: Mapping[str, str]) -> ChainAudit:
             own, unit = _texts(template, context, launch, ports), _unit(found, tier, template, launch)
             owners |= dict.fromkeys([unit.file, *own], tier)
             texts |= own
-            documents += [unit, *_read(tier, own)]
-    return ChainAudit(tuple(_applying(audit(documents, ASSUMED, texts), owners)))
+            documents += [unit, *_read(tier, own, unreadable)]
+    return ChainAudit(tuple(_applying(audit(documents, ASSUMED, texts), owners)), tuple(unreadable))
 
 
 def audit_targets(found: Wired, journal: Journal, targets: Mapping[str, str]) -> ChainAudit:
@@ -130,14 +141,16 @@ def _texts(template: str, context: LaunchContext, launch: LaunchSpec, ports: Map
     return texts
 
 
-def _read(tier: Tier, texts: Mapping[str, str]) -> Iterator[Document]:
+def _read(tier: Tier, texts: Mapping[str, str], unreadable: list[Unreadable]) -> Iterator[Document]:
     for name, text in texts.items():
-        reader = reader_of(text, name) or (NGINX if tier.kind.startswith("nginx") else None)
+        known = reader_of(text, name)
+        reader = known or (NGINX if tier.kind.startswith("nginx") else None)
         if reader is not None:
             try:
                 yield from reader.read(text, name)
-            except Unreadable:
-                continue  # what nginx does not include is not for nginx, and its own parser has read the rest
+            except Unreadable as error:
+                if known is not None:  # else it may be a certificate, or a file that nginx does not include
+                    unreadable.append(error)
 
 
 def _unit(found: Wired, tier: Tier, template: str, launch: LaunchSpec) -> UnitFile:
@@ -148,7 +161,7 @@ def _unit(found: Wired, tier: Tier, template: str, launch: LaunchSpec) -> UnitFi
     values = {
         "ExecStart": shlex.join(launch.argv),
         "KillSignal": signal,
-        "TimeoutStopSec": f"{stop.grace or tier.drain.deadline}s",
+        "TimeoutStopSec": f"{stop.grace or tier.drain.deadline:g}s",
     }
     return UnitFile(file, tuple(Entry("Service", key, value, Place(file)) for key, value in values.items()))
 
@@ -161,12 +174,19 @@ def _applying(found: Audit, owners: Mapping[str, Tier]) -> Iterator[Judged]:
     cutting = {tier.name for tier in owners.values() if _cuts(tier, found.view, owners)}
     for one in found.judged:
         place, tier = one.finding.place, owners.get(one.finding.place.file)
-        if one.suppressed is not None or (one.rule.id in OF_STOPS and (tier is None or tier.name not in cutting)):
+        if one.suppressed is not None:
+            continue
+        if one.rule.id in OF_STOPS and (tier is None or tier.name not in cutting or _is_deadline(one, tier)):
             continue
         if place.file != _CHAIN:
             yield one
         elif one.finding.outcome is not Outcome.VIOLATED or one.finding.object.removeprefix("tier ") in cutting:
             yield replace(one, finding=replace(one.finding, place=Place(one.finding.object)))
+
+
+def _is_deadline(found: Judged, tier: Tier) -> bool:
+    """Whether its limit is the deadline of the drain, which changeover writes into a stop too. CHN03 names that one."""
+    return found.finding.numbers.get("limit_seconds") == tier.drain.deadline
 
 
 def _cuts(tier: Tier, view: View, owners: Mapping[str, Tier]) -> bool:

@@ -130,6 +130,25 @@ def test_a_drain_is_judged_by_what_is_in_flight_at_its_deadline(
         assert rules(found)["CHN03"] == "tier runtime"
 
 
+def test_a_drain_that_cuts_is_named_once_and_a_stop_that_kills_besides(tmp_path: Path) -> None:
+    drain = "policy: cut, deadline: 60s"
+    passing = edge(tmp_path, passes=STREAMS, drain=drain)
+    assert set(rules(audited(tmp_path, passing, app()))) == {"CHN03"}
+    assert set(rules(audited(tmp_path, passing.replace("nginx.conf}", "nginx.conf, stop: {grace: 9s}}"), app()))) == {
+        "CHN03",
+        "NGX02",
+    }
+
+
+def test_a_file_that_the_auditor_cannot_read_is_named(tmp_path: Path) -> None:
+    text = HAPROXY.replace("frontend web", ".if feature(OPENSSL)\n.endif\nfrontend web")
+    (tmp_path / "haproxy.cfg").write_text(text, encoding="utf-8")
+    found = audited(tmp_path, edge(tmp_path), TIER % ("l7", "haproxy", "", "config: haproxy.cfg"), app())
+    (warning,) = [one for one in found.warnings() if "not known" in one]
+    assert warning.startswith("Warning: l7/v1/changeover-user/haproxy.cfg:7: what it would cut is not known: ")
+    assert found.data()["unreadable"][0]["file"] == "l7/v1/changeover-user/haproxy.cfg"
+
+
 @pytest.mark.parametrize(("signal", "named"), [("QUIT", True), ("TERM", False)])
 def test_the_signal_of_a_stop_is_judged_where_the_drain_cuts(signal: str, named: bool, tmp_path: Path) -> None:
     stop = f", stop: {{signal: {signal}}}"

@@ -17,6 +17,7 @@ from changeover.audit.finding import Outcome, Severity
 from changeover.audit.handling.fixes import Fix
 from changeover.audit.handling.suppressions import Suppression
 from changeover.audit.rule import Rule
+from changeover.conf.place import Unreadable
 
 _COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 MOST = 1_000
@@ -30,9 +31,7 @@ def data(found: Audit, loaded: Loaded, asked: Assumptions) -> Mapping[str, Any]:
         "assumed": asdict(asked),
         "files": sorted(loaded.texts),
         "skipped": sorted(loaded.skipped),
-        "unreadable": [
-            {"file": one.place.file, "line": one.place.line or None, "what": one.what} for one in loaded.unreadable
-        ],
+        "unreadable": [unreadable_data(one) for one in loaded.unreadable],
         "findings": [finding_data(one) for one in found.judged],
         "hops": [
             {"name": hop.name, "software": hop.software, "file": hop.place.file, "line": hop.place.line or None}
@@ -46,6 +45,10 @@ def data(found: Audit, loaded: Loaded, asked: Assumptions) -> Mapping[str, Any]:
         "unused_suppressions": [_suppression(one) for one in found.unused],
         "suppressions_without_reason": [_suppression(one) for one in found.unreasoned],
     }
+
+
+def unreadable_data(broken: Unreadable) -> dict[str, Any]:
+    return {"file": broken.place.file, "line": broken.place.line or None, "what": broken.what}
 
 
 def finding_data(one: Judged) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.files import Loaded
 from changeover.audit.moments import NEVER
 from changeover.audit.timeline import Replacement, Timeline, Upload
+from changeover.cli.rendering.audit import unreadable_data
 
 WORDS = {True: "ok", False: "cut", None: "?"}
 """What happens to an upload in flight."""
@@ -22,9 +23,7 @@ _COLOURS = {True: "green", False: "bold red", None: "magenta"}
 def data(table: Timeline, asked: Assumptions, loaded: Loaded) -> Mapping[str, Any]:
     return {
         "assumed": asdict(asked),
-        "unreadable": [
-            {"file": one.place.file, "line": one.place.line or None, "what": one.what} for one in loaded.unreadable
-        ],
+        "unreadable": [unreadable_data(one) for one in loaded.unreadable],
         "tiers": [_tier(one) for one in table.tiers],
     }
 
