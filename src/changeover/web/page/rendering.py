@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from changeover.model.units import human_bytes, human_seconds
 from changeover.web.page import drawing
 from changeover.web.page.rollouts import RolloutView
+from changeover.web.page.terms import term
 from changeover.web.page.view import ChainView, Sentence
 from changeover.web.page.words import LANGUAGES
 
@@ -83,6 +84,7 @@ def regions(
         "root": root,
         "lang": lang,
         "t": lambda key, **more: text(lang, key, **more),
+        "term": lambda words: term(lang, words),
         "sentence": lambda one: _sentence(lang, one),
     }
     return {name: _ENVIRONMENT.get_template(f"{name}.html").render(facts) for name in REGIONS}

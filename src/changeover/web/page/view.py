@@ -12,6 +12,7 @@ from typing import Any
 from changeover.engine.journal.lease import KEEPER
 from changeover.rollout.tier.actions import Action, Answer, TierStatus
 from changeover.web.page.snapshot import Course, Snapshot
+from changeover.web.page.terms import NEW_CONTROLLER
 from changeover.web.sources import Data
 
 _MOVING = {TierStatus.ROLLING, TierStatus.HOLDING, TierStatus.PAUSED, TierStatus.UNDOING}
@@ -275,7 +276,7 @@ def _actions(tier: str, course: Course, controlled: bool) -> Sequence[ActionView
         if action is Action.ROLL or (action is Action.UNDO and answer == course.answers[Action.ABORT]):
             continue
         if action is Action.RESUME and not controlled and course.status in _MOVING and not answer.done:
-            answer = Answer(True, "is rolled on by a new controller, from where it stands")
+            answer = Answer(True, NEW_CONTROLLER)
         # `resume` acts on whatever is unfinished, and names no tier.
         command = f"changeover {action}" + f" {tier}" * (action is not Action.RESUME)
         found.append(ActionView(action.value, command, answer.done, answer.text))

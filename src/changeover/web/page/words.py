@@ -1,4 +1,4 @@
-"""The page's texts, in English and Chinese. Names, phases, reasons and answers of the program stay as they are.
+"""The page's own texts, in English and Chinese; `terms` has those of the program.
 
 A test holds the two languages against each other: the same keys, with the same facts.
 """

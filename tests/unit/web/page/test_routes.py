@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from openapi_spec_validator import validate
@@ -21,15 +21,17 @@ from tests.unit.web.asked import ask
 
 from changeover.cli import page_sources
 from changeover.engine.figures import FiguresStore, GuardSample
-from changeover.engine.journal.records import LogLine
+from changeover.engine.journal.records import LogLine, Outcome
 from changeover.probe.records.ledger import Ledger
 from changeover.probe.records.row import LedgerRow, RequestOutcome
 from changeover.report.verify import read_report
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
+from changeover.rollout.tier.actions import ANSWERS, TierStatus
+from changeover.rollout.tier.requests import NO_STEP, NO_WAY
 from changeover.rollout.tier.state import Holding, Paused, Rolling, Rollout, State, TierState, Undoing
 from changeover.web.app import create_app
-from changeover.web.page import openapi, snapshot
+from changeover.web.page import openapi, snapshot, terms
 from changeover.web.page import routes as page_routes
 from changeover.web.page.routes import _Page, routes
 from changeover.web.page.words import CHINESE, ENGLISH, language
@@ -201,6 +203,18 @@ def test_both_languages_say_the_same() -> None:
         return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
     assert {key: facts(text) for key, text in ENGLISH.items()} == {key: facts(text) for key, text in CHINESE.items()}
+
+
+def test_each_phase_status_outcome_and_answer_has_its_chinese_words_and_there_are_no_others() -> None:
+    answers = {one.text for one in (*ANSWERS.values(), NO_STEP, NO_WAY)} | {terms.NEW_CONTROLLER}
+    assert set(terms.CHINESE) == {*Phase, "dead", *TierStatus, *get_args(Outcome), *answers}
+
+
+def test_the_chinese_page_says_in_chinese_what_an_action_does(chain: StandingChain) -> None:
+    page = ask(site(chain), "GET", "/chains/1?lang=zh").text
+    assert "已暂停" in page
+    assert "从停下之处继续" in page
+    assert "goes on where it stopped" not in page
 
 
 @pytest.mark.parametrize(
