@@ -164,7 +164,7 @@ class RolloutPart(_Part):
     """Instances that had to serve at any time: size - max_unavailable. None: not known."""
     broke: tuple[str, ...]
     forgotten: bool
-    """The journal no longer has an instance that moved: what was cut in it or killed is not in `broke`."""
+    """The journal no longer has an instance whose drain was cut, or that was killed, and no line says what it broke."""
     long_lived: tuple[str, ...]
     deaths: tuple[str, ...]
     disagreements: tuple[str, ...]

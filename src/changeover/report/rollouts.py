@@ -9,17 +9,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from math import inf
+from types import MappingProxyType
 
 from changeover.engine.journal.reading import JournalReader
-from changeover.engine.journal.records import LogRow, RolloutRow
+from changeover.engine.journal.records import DEATH, INTERRUPTION, LONG_LIVED, LogRow, RolloutRow
 from changeover.engine.release.outcome import rolled_before
 from changeover.model.revision import is_restart, template_of
 from changeover.report.content import InstanceLine, RolloutPart, Serving, Span
 from changeover.rollout.members.fleet import KILLED, Member
-from changeover.rollout.members.phases import Phase
+from changeover.rollout.members.phases import Cause, Phase
 
 _STEP = re.compile(r"([a-z]+) -> ([a-z]+): ")
 _CREATED = re.compile(r"create instance: template (\S+?)(?:,|$)")
+_ACCOUNTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        Cause.DEADLINE_CUT: frozenset({INTERRUPTION}),
+        Cause.ENDED_BY_OPERATOR: frozenset({INTERRUPTION}),
+        Cause.LONG_LIVED_CUT: frozenset({INTERRUPTION, LONG_LIVED}),
+        Cause.EXITED: frozenset({INTERRUPTION, DEATH}),
+    }
+)
+"""How an instance may have broken requests -> kinds of log lines that say what it broke."""
+_STOPPED = frozenset({Phase.DRAINED, Phase.STOPPING})
 INSTANCES = 300
 """Instances of one rollout that a report shows at most."""
 
@@ -68,7 +79,7 @@ def rollout_part(journal: JournalReader, row: RolloutRow, floor: int | None) -> 
         serving=serving_of(lines, row) if spans.keys() <= members.keys() else (),
         floor=floor if row.from_template else None,
         broke=past.broke,
-        forgotten=not moved_in(log) <= members.keys(),
+        forgotten=any(_may_have_broken(name, log) for name in moved_in(log) - members.keys()),
         long_lived=past.long_lived,
         deaths=past.deaths,
         disagreements=past.disagreements,
@@ -84,6 +95,23 @@ def _took_part(member: Member, row: RolloutRow) -> bool:
 def moved_in(log: Iterable[LogRow]) -> set[str]:
     """The instances that changed their phase, or were created, in a rollout."""
     return {line.instance for line in log if line.kind == "phase" or _CREATED.match(line.text)}
+
+
+def _may_have_broken(name: str, log: Iterable[LogRow]) -> bool:
+    """Whether an instance that the journal no longer has may have broken requests of which the log has no line.
+
+    An older version of the program wrote what a drain cut, and what was killed, with the instance alone.
+    """
+    mine = [line for line in log if line.instance == name]
+    kinds = {line.kind for line in mine}
+    if any(line.kind == "command" and line.text == "stop: kill" for line in mine) and not kinds & {
+        INTERRUPTION,
+        LONG_LIVED,
+    }:
+        return True
+    steps = [step for line in mine if line.kind == "phase" and (step := _STEP.match(line.text))]
+    causes = {step.string[step.end() :] for step in steps if step[1] not in _STOPPED}
+    return any(not kinds & _ACCOUNTS[cause] for cause in causes if cause in _ACCOUNTS)
 
 
 def _names(log: Iterable[LogRow], members: Mapping[str, Member]) -> list[str]:

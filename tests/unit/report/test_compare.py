@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from changeover.cli.exits import COULD_NOT, DONE, ROLLED_BACK
 from changeover.cli.main import cli
 from changeover.engine.journal.journal import Journal
-from changeover.engine.journal.records import INTERRUPTION, LogLine
+from changeover.engine.journal.records import DEATH, INTERRUPTION, LONG_LIVED, LogLine
 from changeover.report.compare import with_journal
 from changeover.report.content import Report
 from changeover.report.page import render
@@ -125,12 +125,44 @@ def test_after_down_a_report_that_leaves_out_an_interruption_is_not_true(journal
     assert (code, "leaves out: The load balancer ended." in out) == (ROLLED_BACK, True)
 
 
-def test_a_report_that_is_made_after_down_proves_nothing(journal: Journal, ledger: Path) -> None:
+def after_down(journal: Journal, ledger: Path, cause: str, *lines: LogLine) -> Report:
+    """The report that is made after `down`, if that was the end of the drain of old-1 and the log has these lines."""
     journal.take_lease("down", END)
+    journal._db.execute("update log set text = ? where text like 'draining -> %'", f"draining -> drained: {cause}")
+    for line in lines:
+        journal.write_line(END - 1, 1, "runtime", line)
     journal._db.execute("delete from members")
-    report = report_of(journal, [ledger])
-    assert report.conclusion == "unproved"
-    assert "the journal no longer says which requests the controller cut" in report.gaps[0]
+    return report_of(journal, [ledger])
+
+
+def test_a_report_that_is_made_after_down_proves_what_one_before_it_proves(journal: Journal, ledger: Path) -> None:
+    found = after_down(journal, ledger, "nothing in flight")
+    assert (found.conclusion, found.gaps) == ("clean", ())
+
+
+CUT = LogLine(INTERRUPTION, "old-1: cut at the drain deadline: 1 upload.", "old-1")
+LONG = LogLine(LONG_LIVED, "2 WebSockets cut", "old-1")
+
+
+@pytest.mark.parametrize(
+    ("cause", "lines", "conclusion"),
+    [
+        ("deadline passed, policy cut", [], "unproved"),
+        ("deadline passed, policy cut", [CUT], "broken"),
+        ("drain ended by an operator", [LONG], "unproved"),
+        ("long-lived connections cut", [], "unproved"),
+        ("long-lived connections cut", [LONG, LogLine("command", "stop: kill", "old-1")], "clean"),
+        ("nothing in flight", [LogLine("command", "stop: kill", "old-1")], "unproved"),
+        ("process ended", [], "unproved"),
+        ("process ended", [LogLine(DEATH, "old-1 died", "old-1")], "clean"),
+    ],
+)
+def test_after_down_a_drain_that_was_cut_is_unproved_unless_the_log_says_what_it_broke(
+    journal: Journal, ledger: Path, cause: str, lines: list[LogLine], conclusion: str
+) -> None:
+    found = after_down(journal, ledger, cause, *lines)
+    assert found.conclusion == conclusion
+    assert (conclusion == "unproved") == any("no longer says which requests" in gap for gap in found.gaps)
 
 
 def test_a_later_rollout_of_the_same_instances_is_no_fault_of_the_report(journal: Journal, report: Report) -> None:
