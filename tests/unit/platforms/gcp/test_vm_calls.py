@@ -11,13 +11,14 @@ from typing import Any, cast
 import pytest
 from tests.unit.in_loop import in_loop
 
+from changeover.platforms.gcp import vm_calls
 from changeover.platforms.gcp.api.calls import Refused
 from changeover.platforms.gcp.api.groups import Groups, ManagedVm
 from changeover.platforms.gcp.api.operations import Operation
 from changeover.platforms.gcp.api.retry import Failure
 from changeover.platforms.gcp.looks import GroupLooks
 from changeover.platforms.gcp.records import Records, VmRecord
-from changeover.platforms.gcp.vm_calls import MOST, VmCalls, Vms
+from changeover.platforms.gcp.vm_calls import VmCalls, Vms
 from changeover.ports import CannotStart, Unknown
 
 GROUP = "edge-mig"
@@ -144,9 +145,13 @@ async def test_vms_that_are_created_at_once_are_one_call_which_was_on_record_bef
 
 
 @in_loop
-async def test_a_call_is_for_a_thousand_vms_at_most(controller: Controller) -> None:
-    await controller.create(*(f"edge-v2-{n}" for n in range(MOST + 200)))
-    assert [len(names) for _, names, _ in controller.group.calls] == [MOST, 200]
+async def test_a_call_is_for_as_many_vms_at_most_as_the_api_takes(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert vm_calls.MOST == 1000
+    monkeypatch.setattr(vm_calls, "MOST", 10)
+    await controller.create(*(f"edge-v2-{n}" for n in range(12)))
+    assert [len(names) for _, names, _ in controller.group.calls] == [10, 2]
 
 
 @in_loop
