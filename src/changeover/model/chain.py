@@ -18,7 +18,7 @@ from changeover.model.affinity import Affinity
 from changeover.model.config_model import REVEALED, ConfigModel, Name, TemplateName, TrustedPeers
 from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.health import Health
-from changeover.model.hooks import Hook, Notify
+from changeover.model.hooks import Hook, Notify, PageUrl
 from changeover.model.instance import Address
 from changeover.model.platform import AgentSettings, PlatformSettings, ResourceName, Traffic, WithGroups
 from changeover.model.probe import ProbeSettings
@@ -307,6 +307,9 @@ class Chain(ConfigModel):
     )
     hooks: tuple[Hook, ...] = Field((), description="Commands and requests at points of a rollout: docs/hooks.md.")
     notify: tuple[Notify, ...] = Field((), description="Receivers of notifications about rollouts: docs/hooks.md.")
+    page: PageUrl | None = Field(
+        None, description="URL of the chain's page (`changeover serve`), for links in messages: docs/hooks.md."
+    )
 
     def tier(self, name: str) -> Tier | None:
         """The tier of that name, or None."""

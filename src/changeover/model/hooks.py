@@ -60,6 +60,7 @@ POINTS: Mapping[Point, str] = MappingProxyType(
 _VARIABLE = r"env:[A-Za-z_][A-Za-z0-9_]*"
 _HOST = r"(?:[^\s/?#@]*@)?(?:[^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 _WEB = rf"[Hh][Tt][Tt][Pp][Ss]?://{_HOST}(?:[/?#]\S*)?"
+_PAGE = r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+(?:/[^\s?#]*)?"
 _APPRISE = r"[A-Za-z][A-Za-z0-9+.-]*://\S*"
 
 
@@ -99,6 +100,26 @@ def _written_as(pattern: str) -> WithJsonSchema:
 
 
 Argument = Annotated[str, AfterValidator(_argument)]
+
+
+def _page(text: str) -> str:
+    if not re.fullmatch(_PAGE, text):
+        raise ValueError("the http or https URL of a page is needed, such as https://ops.example.com/chains/1")
+    page = text.rstrip("/")
+    return page if re.search(r"/chains/[1-9][0-9]*$", page) else f"{page}/chains/1"
+
+
+PageUrl = Annotated[str, AfterValidator(_page), _written_as(_PAGE)]
+
+
+def page_of(page: str | None, rollout: int) -> str:
+    """The URL of a rollout on the chain's page, which shows the last one for 0; empty without a page."""
+    return "" if page is None else f"{page}?rollout={rollout}" if rollout else page
+
+
+def report_on(page: str, rollout: int) -> str:
+    """The URL of the report of a rollout."""
+    return f"{page}/rollouts/{rollout}/report"
 
 
 class Hook(ConfigModel):
@@ -211,9 +232,12 @@ class HookPayload:
     report: Annotated[
         str,
         Field(
-            description="At the same points: the file that the command writes as the report, or the command that "
-            "writes one."
+            description="At the same points: the URL of the report where the chain file names its `page`, else the "
+            "file that the command writes as the report, or the command that writes one."
         ),
+    ] = ""
+    page: Annotated[
+        str, Field(description="The URL of the rollout on the chain's page; empty without `page` in the chain file.")
     ] = ""
     counts: Annotated[
         Mapping[str, int],

@@ -186,7 +186,7 @@ def test_keys_of_google_cloud_are_refused_on_this_machine(keys: dict[str, Any]) 
 
 
 HONOURED: dict[type[ConfigModel], set[str]] = {
-    Chain: {"name", "platform", "listen", "tiers", "hooks", "notify", "guards", "prometheus", "probe"},
+    Chain: {"name", "platform", "listen", "tiers", "hooks", "notify", "page", "guards", "prometheus", "probe"},
     Tier: {
         *("name", "kind", "size", "templates", "health", "drain", "update", "to", "router"),
         *("group", "second_group", "traffic", "backend_services", "agent"),

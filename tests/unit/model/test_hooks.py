@@ -6,11 +6,20 @@ import json
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from changeover.model import chainfile
 from changeover.model.errors import ChangeoverError
-from changeover.model.hooks import LONGEST_VARIABLE, Hook, HookPayload, Notify, Point, payload_schema
+from changeover.model.hooks import (
+    LONGEST_VARIABLE,
+    Hook,
+    HookPayload,
+    Notify,
+    PageUrl,
+    Point,
+    page_of,
+    payload_schema,
+)
 
 PAYLOAD = HookPayload(chain="shop", rollout=7, tier="gateway", from_template="v1", to_template="v2", at=1.5)
 
@@ -130,3 +139,25 @@ def test_a_payload_can_be_sent_whatever_a_reason_holds() -> None:
 def test_what_was_counted_is_not_in_the_environment() -> None:
     assert "CHANGEOVER_COUNTS" not in PAYLOAD.variables()
     assert PAYLOAD.variables()["CHANGEOVER_ROLLOUT"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("given", "page"),
+    [
+        ("https://ops.example.com", "https://ops.example.com/chains/1"),
+        ("https://ops.example.com/changeover/", "https://ops.example.com/changeover/chains/1"),
+        ("http://127.0.0.1:9180/chains/2", "http://127.0.0.1:9180/chains/2"),
+    ],
+)
+def test_the_page_of_a_chain_is_a_url_of_serve(given: str, page: str) -> None:
+    assert TypeAdapter(PageUrl).validate_python(given) == page
+    assert page_of(page, 7) == f"{page}?rollout=7"
+    assert (page_of(page, 0), page_of(None, 7)) == (page, "")
+
+
+@pytest.mark.parametrize(
+    "given", ["", "ops.example.com", "ftp://h/", "https://user@h/", "https://h/?a=1", "https://h/ x"]
+)
+def test_what_no_message_can_link_is_no_page(given: str) -> None:
+    with pytest.raises(ValidationError, match="URL of a page is needed"):
+        TypeAdapter(PageUrl).validate_python(given)

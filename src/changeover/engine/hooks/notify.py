@@ -57,6 +57,7 @@ def message(payload: HookPayload) -> dict[str, str]:
         payload.interrupted,
         payload.verdict,
         payload.report and f"Report: {payload.report}",
+        payload.page and f"Page: {payload.page}",
         f"{f'Rollout {payload.rollout} of chain' if payload.rollout else 'Chain'} {payload.chain}, {point}.",
         ", ".join(f"{number} {name}" for name, number in payload.counts.items()),
     ]

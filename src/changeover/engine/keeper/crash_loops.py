@@ -14,7 +14,7 @@ from changeover.engine.hooks.run import HookRunner
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.runtime import ChainRuntime, ProgressListener, rollout_settings
 from changeover.kit.clock import Clock
-from changeover.model.hooks import HookPayload, Point
+from changeover.model.hooks import HookPayload, Point, page_of
 from changeover.model.revision import template_of
 from changeover.rollout.tier.context import degraded
 
@@ -56,7 +56,9 @@ class CrashLoops:
     def _payload(self, tier: str, template: str, why: str, now: float) -> HookPayload:
         last = max((row.id for row in self._journal.rollouts() if row.tier == tier), default=0)
         counts = Counter(member.phase.value for member in self._journal.fleet(tier))
-        return HookPayload(self._runtime.chain.name, last, tier, "", template, now, reason=why, counts=counts)
+        chain = self._runtime.chain
+        page = page_of(chain.page, 0)
+        return HookPayload(chain.name, last, tier, "", template, now, reason=why, counts=counts, page=page)
 
     async def __aenter__(self) -> Self:
         return self

@@ -22,7 +22,7 @@ from changeover.engine.release.strategies import check_strategy
 from changeover.engine.runtime import ChainRuntime, ProgressListener, check_templates
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
-from changeover.model.hooks import HookPayload, Point
+from changeover.model.hooks import HookPayload, Point, page_of, report_on
 from changeover.model.revision import next_revision, template_of
 from changeover.rollout.commands import Finish, StepReached
 from changeover.rollout.tier.actions import Action, Answer
@@ -316,16 +316,19 @@ class _Releasing:
     def _payload(self, row: RolloutRow, **more: Any) -> HookPayload:
         name, now = self._runtime.chain.name, self._controller.now
         before, after = template_of(row.from_template), template_of(row.to_template)
-        return HookPayload(name, row.id, row.tier, before, after, now, **more)
+        page = page_of(self._runtime.chain.page, row.id)
+        return HookPayload(name, row.id, row.tier, before, after, now, page=page, **more)
 
     async def _with_verdict(self, about: HookPayload, *rollouts: int) -> HookPayload:
         """The payload at the end, with what the probes counted, and where the report is."""
-        if not (self._runtime.chain.hooks or self._runtime.chain.notify):
+        chain = self._runtime.chain
+        if not (chain.hooks or chain.notify):
             return about
         folder = shlex.quote(str(self._journal.folder.absolute()))
         make = f"changeover show {about.rollout} --html FILE --state {folder}"
         verdict = await asyncio.to_thread(self._runtime.verdict, rollouts)
-        return replace(about, verdict=verdict, report=self._report or make)
+        report = report_on(chain.page, about.rollout) if chain.page else self._report or make
+        return replace(about, verdict=verdict, report=report)
 
     def _record(self, about: HookPayload, text: str) -> None:
         self._journal.write_line(self._controller.now, about.rollout, about.tier, LogLine("hook", text))

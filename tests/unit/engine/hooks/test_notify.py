@@ -32,5 +32,10 @@ def test_the_body_of_a_notification_names_the_reason_the_rollout_and_the_counts(
     assert message(payload)["body"] == "no instance got ready\nRollout 7 of chain shop, on failure."
     ended = replace(payload, verdict="Requests broke: 2 lost of 9 GET.", report="/ci/page.html")
     assert message(ended)["body"].splitlines()[1:3] == ["Requests broke: 2 lost of 9 GET.", "Report: /ci/page.html"]
+    paged = replace(payload, report="https://h/chains/1/rollouts/7/report", page="https://h/chains/1?rollout=7")
+    assert message(paged)["body"].splitlines()[1:3] == [
+        "Report: https://h/chains/1/rollouts/7/report",
+        "Page: https://h/chains/1?rollout=7",
+    ]
     counted = HookPayload(**{**vars(PAYLOAD), "point": Point.ON_COMPLETION, "counts": {"admitted": 2, "gone": 1}})
     assert message(counted)["body"] == "Rollout 7 of chain shop, on completion.\n2 admitted, 1 gone"

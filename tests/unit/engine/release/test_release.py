@@ -140,6 +140,24 @@ def test_the_end_of_a_rollout_tells_the_verdict_and_where_the_report_is(
     assert counted[1:] == [(second + 1,)]
 
 
+def test_messages_link_the_rollout_on_the_page_that_the_chain_file_names(
+    held: Journal, platform: FakePlatform, tmp_path: Path
+) -> None:
+    hooks = [
+        {"point": point, "command": ["sh", "-c", f"cat > {tmp_path}/{point}"]}
+        for point in ("before_tier", "on_completion")
+    ]
+    url = "https://ops.example.com/changeover/chains/1"
+    paged = chain("app", hooks=hooks).model_copy(update={"page": url})
+    world = runtime(paged, platform)
+    asyncio.run(bring_up(world, held, ignore, LifecycleTiming(admission_looks=1)))
+    asyncio.run(roll(world, held, {"app": "v2"}, ignore, report="/tmp/page.html"))
+    number = held.rollouts()[-1].id
+    assert told(tmp_path, "before_tier")["page"] == f"{url}?rollout={number}"
+    assert told(tmp_path, "on_completion")["page"] == f"{url}?rollout={number}"
+    assert told(tmp_path, "on_completion")["report"] == f"{url}/rollouts/{number}/report"
+
+
 def interrupted(world: ChainRuntime, journal: Journal, **targets: str) -> None:
     """A controller that was killed when it had rolled the first tier of a release, and no other."""
     now = journal.latest()
