@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from changeover.probe.records.row import RequestKind
 from changeover.probe.verdict import Verdict
 
-FORMAT = 1
+FORMAT = 2
 """Version of this layout. Raise it when a reader of the old layout would misread the new one."""
 
 Conclusion = Literal["clean", "broken", "unproved"]
@@ -96,8 +96,11 @@ class Requests(_Part):
     ledgers: tuple[LedgerFile, ...]
     verdict: Verdict
     """Without its first failures: `losses` lists more of them, without the queries of their paths."""
+    others: int
+    """Rows of other times than the window, which the verdict leaves out."""
+    others_broken: int
     first: float
-    """When the first request was due."""
+    """When the first request of the ledgers was due."""
     last: float
     """When the last one ended."""
     interval: float
@@ -108,7 +111,7 @@ class Requests(_Part):
     """Uploads within the window of the picture; more than there are bars where some are not drawn."""
     marks: tuple[LossMark, ...]
     losses: tuple[Loss, ...]
-    """The first ones; the verdict counts all."""
+    """The first ones of the window; the verdict counts all."""
 
 
 class Span(_Part):
@@ -239,6 +242,14 @@ class Report(_Part):
         ]
         found += [f"Rollout {one.id} of tier {one.tier} is unfinished." for one in self.rollouts if one.ended is None]
         return tuple(found)
+
+    @property
+    def aside(self) -> tuple[str, ...]:
+        """What broke at other times, in sentences."""
+        broken = self.requests.others_broken if self.requests else 0
+        return (f"At other times, {broken:,} requests of these ledgers broke. They are not counted here.",) * bool(
+            broken
+        )
 
     @property
     def broke(self) -> tuple[str, ...]:

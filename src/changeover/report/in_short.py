@@ -23,7 +23,7 @@ MOST = 256_000_000
 
 def in_one_line(report: Report) -> str:
     """`Not proved: 0 lost, 0 duplicated, 0 corrupted of 96 GET and 1 POST (50.0 MB). The probe was killed: …`"""
-    return " ".join([f"{HEADLINES[report.conclusion]}: {report.summary}.", *report.broke, *report.gaps])
+    return " ".join([f"{HEADLINES[report.conclusion]}: {report.summary}.", *report.broke, *report.gaps, *report.aside])
 
 
 def verdict_of(journal_file: Path, ledgers: Path, numbers: Collection[int]) -> str:

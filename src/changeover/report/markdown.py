@@ -17,7 +17,7 @@ def summary(report: Report, page: str = "") -> str:
         "",
         f"**{_plain(report.summary)}**",
         "",
-        *(f"- {_plain(text)}" for text in (*report.broke, *report.gaps)),
+        *(f"- {_plain(text)}" for text in (*report.broke, *report.gaps, *report.aside)),
     ]
     if report.rollouts:
         lines += [

@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 
 from changeover.model.errors import fail
@@ -74,7 +75,7 @@ def _last_line_end(path: Path) -> int:
 
 
 def from_ledgers(files: Sequence[tuple[Path, LedgerFile]], window: Window | None) -> Requests | None:
-    """The requests of all these ledgers; None without any row. `window`: of the picture; None: all of the time.
+    """The requests of all these ledgers; None without any row. `window`: of verdict and picture; None: all of the time.
 
     Raises ChangeoverError where a line of a ledger is not a row.
     """
@@ -83,20 +84,26 @@ def from_ledgers(files: Sequence[tuple[Path, LedgerFile]], window: Window | None
         for path, file in files:
             yield from read_ledger(path, file.size)
 
-    tally = Tally()
+    tally, first, last, others, others_broken = Tally(), inf, -inf, 0, 0
     for row in rows():
-        tally.add(row)
-    if tally.began is None or tally.ended is None:
+        first, last = min(first, row.scheduled), max(last, row.finished)
+        if window is None or _is_in(row, window):
+            tally.add(row)
+        else:
+            others, others_broken = others + 1, others_broken + (row.outcome != "ok")
+    if first == inf:
         return None
-    start, end = window or (tally.began, tally.ended)
+    start, end = window or (first, last)
     picture = _Picture(start, end, interval_of(end - start))
     for row in rows():
         picture.add(row)
     return Requests(
         ledgers=tuple(file for _, file in files),
         verdict=replace(judge(tally, _planned([file for _, file in files], tally)), first_failures=()),
-        first=tally.began,
-        last=tally.ended,
+        others=others,
+        others_broken=others_broken,
+        first=first,
+        last=last,
         interval=picture.interval,
         moments=picture.moments(),
         uploads=picture.bars(),
@@ -104,6 +111,11 @@ def from_ledgers(files: Sequence[tuple[Path, LedgerFile]], window: Window | None
         marks=picture.marks(),
         losses=tuple(sorted(picture.losses, key=lambda loss: loss.at)),
     )
+
+
+def _is_in(row: LedgerRow, window: Window) -> bool:
+    """Whether the request was due, or in flight, in that time."""
+    return row.finished >= window[0] and row.scheduled <= window[1]
 
 
 def _planned(files: Sequence[LedgerFile], tally: Tally) -> tuple[RequestKind, ...]:
@@ -121,7 +133,7 @@ def interval_of(seconds: float) -> float:
 
 @dataclass
 class _Picture:
-    """What falls into the window, collected row by row. Losses are collected from all of the time."""
+    """What falls into the window, collected row by row."""
 
     start: float
     end: float
@@ -134,7 +146,7 @@ class _Picture:
     marked: dict[tuple[int, str, str], LossMark] = field(default_factory=dict)
 
     def add(self, row: LedgerRow) -> None:
-        if row.outcome != "ok" and len(self.losses) < LOSSES:
+        if row.outcome != "ok" and _is_in(row, (self.start, self.end)) and len(self.losses) < LOSSES:
             self.losses.append(_loss(row))
         if row.finished < self.start or (row.started if row.kind == "upload" else row.finished) > self.end:
             return

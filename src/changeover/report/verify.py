@@ -92,7 +92,18 @@ def _requests(mine: Requests, counted: Requests) -> Iterator[str]:
     for name in type(mine.verdict).__dataclass_fields__:
         if (one := getattr(mine.verdict, name)) != (other := getattr(counted.verdict, name)):
             yield f"{name} is {one} in the report, and {other} by the ledgers."
-    for name in ("first", "last", "interval", "moments", "uploads", "uploads_in_window", "marks", "losses"):
+    for name in (
+        "others",
+        "others_broken",
+        "first",
+        "last",
+        "interval",
+        "moments",
+        "uploads",
+        "uploads_in_window",
+        "marks",
+        "losses",
+    ):
         if getattr(mine, name) != getattr(counted, name):
             yield f"The report's {name.replace('_', ' ')} are not those of the ledgers."
     if [one.planned for one in mine.ledgers] != [one.planned for one in counted.ledgers]:

@@ -26,6 +26,7 @@ from changeover.probe.records.ledger import Ledger
 from changeover.probe.verdict import judge_rows
 from changeover.report.build import ledgers_during, report_of_traffic
 from changeover.report.content import Serving
+from changeover.report.page import render
 from changeover.report.requests import BARS, LOSSES, MOMENTS, from_ledgers, ledger_file
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
@@ -48,6 +49,22 @@ def test_one_lost_request_makes_the_report_broken_and_names_the_moving_tier(jour
     assert report.conclusion == "broken"
     assert report.requests is not None
     assert [(one.tier, one.reason, one.count) for one in report.requests.marks] == [("runtime", "status 502", 1)]
+
+
+def test_a_loss_long_before_the_rollout_is_named_and_breaks_no_report_of_it(journal: Journal, tmp_path: Path) -> None:
+    """As a probe leaves it that runs beside a service for weeks."""
+    report = report_of(journal, [ledger_of(tmp_path, [*rows_around(), lost(START - 900), lost(END + 900)])])
+    assert report.requests is not None
+    assert (report.conclusion, report.gaps) == ("clean", ())
+    assert report.summary.startswith("0 lost, 0 duplicated, 0 corrupted of 72 GET")
+    assert (report.requests.losses, report.requests.others) == ((), 2)
+    assert report.aside == ("At other times, 2 requests of these ledgers broke. They are not counted here.",)
+    assert report.aside[0] in render(report)
+
+
+def test_a_request_of_the_rollout_that_times_out_after_it_is_counted(journal: Journal, tmp_path: Path) -> None:
+    late = lost(END - 1, finished=END + 60)
+    assert report_of(journal, [ledger_of(tmp_path, [*rows_around(), late])]).conclusion == "broken"
 
 
 def test_an_interruption_in_the_journal_makes_it_broken_although_the_probe_lost_nothing(
