@@ -30,7 +30,8 @@ from changeover.probe.records.tally import Tally
 
 FORMAT = 1
 """Version of the rows' layout, in the header line. Raise it when a reader of the old rows would misread the new."""
-_END = b'{"ended":'
+END = b'{"ended":'
+"""Begin of the end line. No row begins so."""
 _END_SIZE = 128  # bytes that an end line has at most
 _FLUSH_INTERVAL = 1.0  # seconds a row may wait: one write per request would cost more than the row itself
 _ROW = TypeAdapter(LedgerRow)
@@ -139,7 +140,7 @@ def read_ledger(path: Path, size: float = inf) -> Iterator[LedgerRow]:
                     return
                 if number == 1 and _is_header(line, path):
                     continue
-                if line.startswith(_END):
+                if line.startswith(END):
                     if (counted := json_object(line).get("rows")) != rows:
                         raise fail(f"the probe wrote {counted} rows, and the ledger has {rows}", where=str(path))
                     continue
@@ -168,7 +169,7 @@ def has_ended(path: Path, size: int) -> bool:
             tail = file.read(min(size, _END_SIZE))
     except OSError as error:
         raise fail(f"the ledger cannot be read: {error.strerror}", where=str(path)) from error
-    return tail.endswith(b"\n") and tail[:-1].rpartition(b"\n")[2].startswith(_END)
+    return tail.endswith(b"\n") and tail[:-1].rpartition(b"\n")[2].startswith(END)
 
 
 def planned_kinds(path: Path) -> tuple[RequestKind, ...] | None:

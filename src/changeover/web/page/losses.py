@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from changeover.probe.records.ledger import END
 from changeover.probe.records.row import LedgerRow
 from changeover.probe.records.tally import moving_tier
 
@@ -110,7 +111,7 @@ def _read_on(path: Path, known: _Read, most: int) -> int:
     known.offset += len(whole)
     for line in whole.splitlines():
         known.lines += 1
-        if _OK in line or (known.lines == 1 and b'"format"' in line):
+        if _OK in line or line.startswith(END) or (known.lines == 1 and b'"format"' in line):
             continue
         if len(known.found) >= KEPT:
             known.more += 1

@@ -51,6 +51,13 @@ def test_half_a_line_waits_for_its_rest_and_a_line_that_is_no_row_is_named(tmp_p
     assert found.unread == ["one.jsonl:3: this line is not a row of a ledger"]
 
 
+def test_the_ledger_of_a_probe_that_has_ended_is_read_to_its_end(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledgers/one.jsonl", ["get"]) as ledger:
+        ledger.record(row(12))
+    found = LossReader(tmp_path).between(10, 20)
+    assert (len(found.found), found.unread, found.behind) == (1, [], False)
+
+
 def test_a_long_ledger_takes_several_looks_and_the_reader_says_that_it_is_behind(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
