@@ -69,6 +69,17 @@ def test_a_release_that_a_crash_interrupted_is_one_trace_from_its_beginning(
     assert note == f"The trace {collector.spans[0].trace_id.hex()} was sent to {collector.url}."
 
 
+def test_down_sends_the_trace_of_a_rollout_whose_controller_was_killed(
+    chain: StandingChain, collector: Collector
+) -> None:
+    begun(chain)
+    done = chain.run("down")
+    assert done.code == DONE, done.err
+    assert [one.name for one in collector.spans][:2] == ["roll runtime to v2", "tier runtime"]
+    assert f"The trace {collector.spans[0].trace_id.hex()} was sent to {collector.url}." in done.err
+    assert "trace" not in chain.run("down").err
+
+
 def test_without_a_collector_nothing_is_sent_and_nothing_said(
     chain: StandingChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:

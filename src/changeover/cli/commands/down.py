@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from changeover.cli.frame import run
 from changeover.cli.keeper_process import end_keeper
 from changeover.cli.options.common import STATE, FileOption, JsonOption, StateOption
 from changeover.cli.rendering.output import Output
+from changeover.cli.traces import send_last_trace
 from changeover.engine.adoption import release
 from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.lifecycle import take_down
@@ -49,7 +51,8 @@ async def _down(output: Output, file: Path | None, state: Path, orphaned: bool) 
         return exits.DONE
     if isinstance(found.platform, Adopts):
         return await _release(output, found)
-    stopped, killed = await stop(found, output.progress_since(time.time()))
+    async with traced(found, output):
+        stopped, killed = await stop(found, output.progress_since(time.time()))
     text = f"Stopped {len(stopped)} instances." if stopped else f"No chain is up in {state}. Nothing to do."
     if killed:
         text += f" Killed at the end of their stop grace, perhaps with work left: {', '.join(killed)}."
@@ -58,11 +61,22 @@ async def _down(output: Output, file: Path | None, state: Path, orphaned: bool) 
 
 
 async def _release(output: Output, found: wiring.Wired) -> int:
-    with contextlib.closing(found.journal()) as journal, lease(journal, "down", time.time()):
-        names = await release(found.runtime, journal) if journal.is_up() else []
+    async with traced(found, output):
+        with contextlib.closing(found.journal()) as journal, lease(journal, "down", time.time()):
+            names = await release(found.runtime, journal) if journal.is_up() else []
     text = f"Released {len(names)} instances. They go on as they are." if names else "No chain is up. Nothing to do."
     output.result({"stopped": [], "killed": [], "released": names}, text)
     return exits.DONE
+
+
+@contextlib.asynccontextmanager
+async def traced(found: wiring.Wired, output: Output) -> AsyncIterator[None]:
+    """Send the trace of the rollout that ends within the block: its controller was killed, or only paused it."""
+    with contextlib.closing(found.journal()) as journal:
+        open_release = journal.unfinished_release()
+        yield
+        if open_release is not None and journal.unfinished_release() is None:
+            await send_last_trace(journal, output.note)
 
 
 async def stop(found: wiring.Wired, on_progress: ProgressListener) -> tuple[list[str], list[str]]:
