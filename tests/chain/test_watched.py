@@ -129,8 +129,10 @@ def test_a_rollout_fills_every_panel_and_faults_make_their_alerts_fire(tmp_path:
             roll = started(stack, chain, "roll", "runtime", "--to", "v2")
             for seen in ("drain_remaining_seconds", "requests_in_flight", "uploads_in_flight", "upload_left_bytes"):
                 until(partial(prom.since_it_began, f"changeover_{seen}"), f"{seen} of a drain", LONG)
+            check_metrics(target)  # of a canary, with a probe
             upload.finish()
         roll.end(0)
+        check_metrics(target)
         until(lambda: prom.since_it_began('changeover_rollout_info{phase="completed"}') or None, "the outcome")
         assert empty_panels(prom) == []
         # How full the disk is, is a fact of the machine that tests, not of the rollout.
@@ -179,6 +181,13 @@ def test_a_stuck_drain_and_a_template_that_crashes_make_their_alerts_fire(tmp_pa
 
         until(crashing, "the alert of a template that crashes", LONG)
         serve.signal(SIGTERM).end(0)
+
+
+def check_metrics(target: str) -> None:
+    """Promtool finds no fault in what a scraper gets now."""
+    text = httpx.get(f"http://{target}/metrics", trust_env=False, timeout=20).raise_for_status().content
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, timeout=40, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
 def waiting(said: Said) -> None:

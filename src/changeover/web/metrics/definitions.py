@@ -107,7 +107,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             (*_TIER, "condition"),
             "Last sample of a guard's condition, in the condition's unit; none while samples are missing.",
         ),
-        "guard_threshold": Metric("gauge", (*_TIER, "condition"), "Value that the condition allows at most."),
+        "guard_threshold": Metric(
+            "gauge",
+            (*_TIER, "condition"),
+            "Value that the condition allows at most, by the chain file where no controller works.",
+        ),
         "rollout_info": Metric(
             "gauge",
             (*_TIER, "rollout", "strategy", "from", "to", "phase"),
@@ -138,6 +142,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         ),
         "instance_admissions_total": Metric("counter", _TIER, "Admissions that every router confirmed."),
         "instance_failures_total": Metric("counter", _TIER, "Instances that died or did not start."),
+        "instance_replacements_total": Metric(
+            "counter", _TIER, "Instances that were created in place of one that died or did not start."
+        ),
         "interruptions_total": Metric(
             "counter", _TIER, "Moments in rollouts at which requests were broken, or may have been."
         ),

@@ -14,7 +14,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from changeover.engine.figures import LATENCIES, Figures, bound_text
+from changeover.engine.figures import LATENCIES, Figures, Labels, Values, bound_text
 from changeover.engine.journal.lease import KEEPER
 from changeover.engine.journal.reading import JournalReader
 from changeover.engine.journal.records import RolloutRow
@@ -22,6 +22,7 @@ from changeover.engine.runtime import rollout_settings
 from changeover.kit.certificates import end_of
 from changeover.model.chain import Tier
 from changeover.model.chainfile import ParsedChain
+from changeover.model.guard import resolve
 from changeover.model.revision import template_of
 from changeover.rollout.members.fleet import Fleet
 from changeover.rollout.members.phases import Phase
@@ -77,7 +78,7 @@ def take_chain(
     rollouts = journal.rollouts()
     _take_ended(out, chain, rollouts)
     _take_counts(out, chain, counts, {*journal.tiers(), *(row.tier for row in rollouts)})
-    _take_figures(out, chain, figures)
+    _take_figures(out, chain, figures, _thresholds(parsed) if parsed and up else {})
     last = {row.tier: row for row in rollouts}
     for tier in parsed.chain.tiers if parsed else ():
         state, settings = journal.tier(tier.name), rollout_settings(tier, weighed=False)
@@ -178,6 +179,7 @@ def _take_counts(out: Samples, chain: str, counts: LogCounts, tiers: set[str]) -
         # The whole log was read, so these are 0 where nothing happened: only so is a first increase seen.
         out.add("instance_admissions_total", counts.admissions[tier], chain, tier)
         out.add("instance_failures_total", counts.failures[tier], chain, tier)
+        out.add("instance_replacements_total", counts.replacements[tier], chain, tier)
         out.add("interruptions_total", counts.interruptions[tier], chain, tier)
     ended = {*counts.drains, *((tier, end) for tier in tiers for end in ("emptied", "deadline"))}
     for tier, end in sorted(ended):
@@ -186,7 +188,18 @@ def _take_counts(out: Samples, chain: str, counts: LogCounts, tiers: set[str]) -
         out.add_times("time_to_ready_seconds", durations, chain, tier)
 
 
-def _take_figures(out: Samples, chain: str, figures: Figures) -> None:
+def _thresholds(parsed: ParsedChain) -> dict[tuple[str, Labels], float]:
+    """What the guards of the chain file allow: it holds also while no controller samples anything."""
+    return {
+        ("guard_threshold", (tier.name, f"{guard.name}/{condition.name}")): condition.at_most
+        for tier in parsed.chain.tiers
+        for guard in resolve(tier.update.guard, parsed.chain.guards)
+        for condition in guard.conditions
+        if condition.at_most is not None
+    }
+
+
+def _take_figures(out: Samples, chain: str, figures: Figures, thresholds: Values) -> None:
     for (name, labels), value in sorted(figures.counts.items()):
         if name in ("probe_requests_total", "probe_version_requests_total"):
             out.add(name, value, chain, *labels)
@@ -197,7 +210,7 @@ def _take_figures(out: Samples, chain: str, figures: Figures) -> None:
                 total += figures.counts.get((f"{histogram}_bucket", (*labels, bound)), 0.0)
                 buckets.append((bound, total))
             out.histograms[histogram].append(((chain, *labels), buckets, value))
-    for (name, labels), value in sorted(figures.measured.items()):
+    for (name, labels), value in sorted({**thresholds, **figures.measured}.items()):
         if _is_gauge(METRICS.get(name), labels):  # another version of the program may measure something else
             out.add(name, value, chain, *labels)
 

@@ -18,12 +18,21 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.cli.standing import StandingChain, standing_chain
 from tests.unit.web.asked import HERE
 
-from changeover.engine.figures import FILE, FiguresStore
+from changeover.engine.figures import FILE, FiguresStore, Labels
 from changeover.engine.journal.records import LogLine
 from changeover.kit import process
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase
-from changeover.rollout.tier.state import Paused, Rolling, Rollout, Stepping, TierState
+from changeover.rollout.tier.state import (
+    Baking,
+    Paused,
+    Prepared,
+    Preparing,
+    Rolling,
+    Rollout,
+    Stepping,
+    TierState,
+)
 from changeover.web.app import create_app
 from changeover.web.metrics import collector
 from changeover.web.metrics.collector import Exposition, MetricsText
@@ -126,6 +135,21 @@ def test_what_is_unknown_is_absent_and_not_zero(chain: StandingChain) -> None:
     assert (seen["chain_up"], seen["journal_readable"]) == ({("pair",): 1}, {(str(chain.state),): 1})
     unknown = {"keeper_up", "controller_up", "requests_in_flight", "probe_requests_total", "rollout_info", "instances"}
     assert unknown & set(seen) == set()
+
+
+def test_the_thresholds_of_guards_are_there_while_no_controller_samples(tmp_path: Path) -> None:
+    conditions = "[{name: broken, source: probe, measure: error_ratio, at_most: 0.5, interval: 2s, count: 2}]"
+    guarded = CANARY.replace("max_unavailable: 1", "max_unavailable: 1\n      guard: [few]")
+    chain = standing_chain(tmp_path, f"{guarded}guards: [{{name: few, conditions: {conditions}}}]\n")
+    key = ("pair", "runtime", "few/broken")
+    seen = scraped(chain.state)
+    assert seen["guard_threshold"] == {key: 0.5}
+    assert "guard_value" not in seen
+    labels: Labels = key[1:]
+    measured = {("guard_value", labels): 0.1, ("guard_threshold", labels): 0.4}
+    FiguresStore(chain.state).show("controller", measured, time.time())
+    seen = scraped(chain.state)
+    assert (seen["guard_value"], seen["guard_threshold"]) == ({key: 0.1}, {key: 0.4})
 
 
 def test_a_paused_rollout_has_no_time_left(chain: StandingChain) -> None:
@@ -305,17 +329,46 @@ def test_a_scraper_that_accepts_gzip_gets_the_same_text_in_fewer_bytes(
     assert int(compressed.headers["content-length"]) < int(plain.headers["content-length"])
 
 
+POSITIONS: dict[str, Stepping | Rolling | Preparing | Prepared | Baking] = {
+    "canary": Stepping(Rollout("v1", "canary"), 1, 1.0),
+    "a full roll": Rolling(Rollout("v1")),
+    "blue-green, new ones start": Preparing(Rollout("v1", "blue-green")),
+    "blue-green, complete": Prepared(Rollout("v1", "blue-green")),
+    "blue-green, switched": Baking(Rollout("v1", "blue-green"), 1.0),
+}
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed: Debian's package prometheus")
-def test_promtool_finds_no_fault(chain: StandingChain) -> None:
+@pytest.mark.parametrize("position", POSITIONS)
+def test_promtool_finds_no_fault(chain: StandingChain, position: str) -> None:
     test_counts_of_probes_and_measured_values_carry_the_chain(chain)
     roll(
         chain,
-        TierState("v2", Stepping(Rollout("v1", "canary"), 1, time.time())),
+        TierState("v2", POSITIONS[position]),
         member("runtime-v1-4", "v1", Phase.DRAINING, deadline=time.time() + 50),
     )
     text = MetricsText([chain.state]).build()
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, timeout=40, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+def test_two_hundred_instances_have_as_many_series_as_twenty(tmp_path: Path) -> None:
+    """Each of the ten phases of each version is one series, however many instances are in it."""
+    numbers = []
+    for size in (20, 200):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        chain = standing_chain(folder, CANARY.replace("size: 4", f"size: {size}"))
+        phases = [phase for phase in Phase if phase is not Phase.GONE]
+        members = [
+            member(f"runtime-{version}-{number}", version, phases[number // 2 % len(phases)])
+            for number, version in enumerate(["v1", "v2"] * (size // 2), start=1)
+        ]
+        roll(chain, TierState("v2", Stepping(Rollout("v1", "canary"), 1, time.time())), *members)
+        seen = scraped(chain.state)
+        assert sum(seen["instances"].values()) == size
+        numbers.append(sum(map(len, seen.values())))
+    assert numbers[0] == numbers[1] < 150
 
 
 def test_every_metric_says_what_it_is_and_names_no_instance() -> None:

@@ -60,6 +60,32 @@ def test_deaths_count_and_a_planned_end_does_not() -> None:
     assert counts.failures["runtime"] == 3
 
 
+def replacing(*rollouts: int | None) -> LogCounts:
+    """v1-1 is created in the first of these, dies in the second, and v1-2 and v1-3 are created in the third."""
+    counts, create = LogCounts(), "create instance: template v1"
+    before, death, after = rollouts
+    counts.take(
+        [
+            line(1, "command", create, "runtime-v1-1", before),
+            line(2, "phase", f"creating -> warming: {Cause.BECAME_READY}", "runtime-v1-1", before),
+            line(9, "phase", f"admitted -> failed: {Cause.EXITED}", "runtime-v1-1", death),
+            line(10, "command", create, "runtime-v1-2", after),
+            line(11, "command", create, "runtime-v1-2", after),  # given again
+            line(12, "command", create, "runtime-v1-3", after),
+        ]
+    )
+    return counts
+
+
+def test_an_instance_in_the_place_of_one_that_died_is_a_replacement_and_another_one_is_none() -> None:
+    assert replacing(1, None, None).replacements == {"runtime": 1}
+    assert replacing(1, 2, 2).replacements == {"runtime": 1}
+
+
+def test_what_a_later_rollout_creates_replaces_no_instance_that_died_before_it() -> None:
+    assert replacing(1, None, 2).replacements == {}
+
+
 def test_an_interruption_counts_for_its_tier() -> None:
     counts = LogCounts()
     counts.take([line(1, "interruption", "The load balancer ended, and every connection through it.")])
