@@ -49,18 +49,17 @@ def rollout_part(journal: JournalReader, row: RolloutRow, floor: int | None) -> 
     lines = [
         InstanceLine(
             name=name,
-            template=template_of(members[name].template)
-            if name in members
-            else created.get(name, template_of(row.from_template)),
+            template=template_of(member.template) if member else created.get(name, template_of(row.from_template)),
             is_new=name in created,
             spans=found,
             drained_in=_drained_in(found),
-            cut=members[name].cut if name in members else "",
-            killed=name in members and KILLED in members[name].times,
+            cut=member.cut if member and past.lasted_at(member.times.get(Phase.DRAINED, member.died)) else "",
+            killed=member is not None and member.killed and past.lasted_at(member.times.get(KILLED)),
             died=name in died,
         )
         for name, found in spans.items()
         if found
+        for member in (members.get(name),)
     ]
     lines.sort(key=lambda line: line.is_new)
     return RolloutPart(

@@ -13,7 +13,8 @@ from changeover.engine.journal.reading import JournalReader
 from changeover.engine.journal.records import DEATH, DISAGREEMENT, INTERRUPTION, LONG_LIVED, Outcome, RolloutRow
 from changeover.engine.log_lines import cut_in_words, killed_in_words
 from changeover.rollout.commands import Finish
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.fleet import KILLED, Member
+from changeover.rollout.members.phases import Phase
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ class Rolled:
     @property
     def died(self) -> tuple[Member, ...]:
         """Instances that had served and ended by themselves during the rollout."""
-        ended = inf if self.row.ended is None else self.row.ended
-        return tuple(member for member in self.members if self.row.started <= (member.died or 0.0) <= ended)
+        return tuple(member for member in self.members if member.died is not None and self.lasted_at(member.died))
 
     @property
     def broke(self) -> tuple[str, ...]:
@@ -47,10 +47,18 @@ class Rolled:
         cut = [
             f"{member.name}: died with {member.cut} in flight." if member in died else cut_in_words(member)
             for member in self.members
-            if member.cut
+            if member.cut and self.lasted_at(member.times.get(Phase.DRAINED, member.died))
         ]
-        killed = [killed_in_words(member) for member in self.members if member.killed]
+        killed = [
+            killed_in_words(member)
+            for member in self.members
+            if member.killed and self.lasted_at(member.times.get(KILLED))
+        ]
         return tuple(dict.fromkeys((*self.interruptions, *cut, *killed)))  # the log has most of them, too
+
+    def lasted_at(self, at: float | None) -> bool:
+        """Whether that was during it: an instance that it created may be cut by a later one. None: it may have been."""
+        return at is None or self.row.started <= at <= (inf if self.row.ended is None else self.row.ended)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from changeover.cli.rendering.output import Output
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
-from changeover.engine.release.outcome import Released, last_released
+from changeover.engine.release.outcome import Released, last_released, rolled_before
 from changeover.engine.release.release import carry_on, check_roll, find, is_there, revisions, roll
 from changeover.engine.runtime import ChainRuntime, Guarding, Progress
 from changeover.engine.timing import EngineTiming
@@ -343,6 +343,8 @@ def test_what_a_rollout_broke_is_known_after_down_has_deleted_its_instances(held
     done = rolled(impatient, held, app="v2")
     killed = "app-v1-1: killed, still running at the end of its stop grace. Work after its responses may be lost."
     assert done.broke == (killed,)
+    (start, *_) = held.rollouts()
+    assert (start.to_template, rolled_before(held, start).broke) == ("v1", ())  # it was before
     held.clear_tiers(held.latest())
     later = last_released(held)
     assert later is not None
