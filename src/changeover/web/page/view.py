@@ -55,14 +55,18 @@ class Block:
 
 @dataclass(frozen=True)
 class Group:
-    """The instances of one template in a tier, counted by themselves. None: an instance of it has no count."""
+    """The instances of one template in a tier, counted by themselves. None: no instance of it has that count.
+
+    `unknown`: instances whose requests, or connections where it counts no requests, are not in the sum.
+    """
 
     side: str
     template: str
     serving: int
     requests: int | None
     connections: int | None
-    uploads: int | None
+    unknown: int
+    uploads: int
     blocks: Sequence[Block]
 
 
@@ -70,7 +74,8 @@ class Group:
 class TierView:
     """One tier, in the order of the chain. `share`: the canary's, in percent, as it is set; None at no canary step.
 
-    `flow`: requests in flight, or connections where it counts no requests; None: unknown.
+    `flow`: requests in flight, or connections where it counts no requests; None: unknown. `more`: there may be others,
+    at instances without a count.
     `groups`: one for each template, the old one first.
     """
 
@@ -82,6 +87,7 @@ class TierView:
     size: int
     share: float | None
     flow: int | None
+    more: bool
     groups: Sequence[Group]
     small: bool
 
@@ -165,7 +171,10 @@ def _tier(tier: Data, instances: Sequence[Data], history: Sequence[Data], restar
     blocks = [_block(one, row, restarted) for one in own]
     keys = sorted({(one.side == "new", one.side, one.template) for one in blocks})
     groups = [_group([one for one in blocks if (one.side, one.template) == key[1:]]) for key in keys]
-    requests, connections = _sum(one.requests for one in groups), _sum(one.connections for one in groups)
+    requests = [_requests(one) for one in blocks]
+    connections = [one.connections for one in blocks]
+    in_part = None in connections and any(one is not None for one in requests)
+    flow = requests if None not in requests or in_part else connections
     return TierView(
         tier["name"],
         tier["kind"],
@@ -174,30 +183,37 @@ def _tier(tier: Data, instances: Sequence[Data], history: Sequence[Data], restar
         tier["serving"],
         tier["size"],
         share["target_percent"] if share else None,
-        connections if requests is None else requests,
+        _sum(flow),
+        None in flow,
         groups,
         len(own) > MANY,
     )
 
 
 def _group(blocks: Sequence[Block]) -> Group:
-    counted = all(one.requests is not None for one in blocks)
+    requests, connections = [_requests(one) for one in blocks], [one.connections for one in blocks]
+    counted = connections if all(one is None for one in requests) else requests
     return Group(
         blocks[0].side,
         blocks[0].template,
         sum(one.serving for one in blocks),
-        # One that stops counts no requests any more, and has none without a connection.
-        _sum(0 if one.connections == 0 else one.requests for one in blocks),
-        _sum(one.connections for one in blocks),
-        sum(len(one.uploads) for one in blocks) if counted else None,
+        _sum(requests),
+        _sum(connections),
+        counted.count(None),
+        sum(len(one.uploads) for one in blocks),
         blocks,
     )
 
 
+def _requests(one: Block) -> int | None:
+    """One that stops counts no requests any more, and has none without a connection."""
+    return 0 if one.connections == 0 else one.requests
+
+
 def _sum(values: Iterable[int | None]) -> int | None:
-    found = list(values)
-    known = [one for one in found if one is not None]
-    return sum(known) if len(known) == len(found) else None
+    """Of what is known; None where nothing is."""
+    known = [one for one in values if one is not None]
+    return sum(known) if known else None
 
 
 def _block(one: Data, row: Data | None, restarted: Collection[str]) -> Block:

@@ -40,9 +40,19 @@ def test_old_and_new_instances_are_counted_apart() -> None:
     assert found.flow == 6
 
 
-@pytest.mark.parametrize(("requests", "connections", "flow"), [(None, 0, 3), (None, None, None), (None, 2, 6)])
-def test_the_flow_is_a_number_of_requests_where_each_instance_is_known(
-    requests: int | None, connections: int | None, flow: int | None
+@pytest.mark.parametrize(
+    ("requests", "connections", "flow"), [(None, 0, (3, False)), (None, None, (3, True)), (None, 2, (6, False))]
+)
+def test_the_flow_is_a_number_of_requests_and_says_where_an_instance_has_no_count(
+    requests: int | None, connections: int | None, flow: tuple[int, bool]
 ) -> None:
     """An instance that stops has no count of requests, and none without a connection."""
-    assert tier(instance("a", "v1", requests, connections), instance("b", "v2", 3, 4)).flow == flow
+    found = tier(instance("a", "v1", requests, connections), instance("b", "v2", 3, 4))
+    assert (found.flow, found.more) == flow
+
+
+def test_one_instance_without_a_count_hides_no_sum_of_the_others() -> None:
+    found = tier(instance("a", "v1", 2, 2), instance("b", "v1", None, None), instance("c", "v2", None, None))
+    assert [(one.requests, one.unknown) for one in found.groups] == [(2, 1), (None, 1)]
+    assert (found.flow, found.more) == (2, True)
+    assert (tier(instance("a", "v1", None, None)).flow, tier(instance("a", "v1", None, 7)).flow) == (None, 7)
