@@ -13,6 +13,7 @@ import fcntl
 import select
 import socket
 import termios
+from collections.abc import Callable
 from typing import Protocol
 
 STEPS = 16
@@ -35,14 +36,26 @@ class Wakeable(Protocol):
 class Waker:
     """One task that waits until any of its sockets is ready, or another task wakes it."""
 
-    __slots__ = ("_future", "_loop", "_woken")
+    __slots__ = ("_action", "_future", "_loop", "_woken")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[None] | None = None
+        self._action: Callable[[], bool] | None = None
         self._woken = False
 
     def wake(self) -> None:
+        """A socket is ready: do what the task waits with, and wake it if it has to go on."""
+        if self._action is None or self._future is None or self._future.done():
+            self.wake_task()
+            return
+        try:
+            if self._action():
+                self.wake_task()
+        except Exception as error:  # the task raises it: here it would stop the other connections
+            self._future.set_exception(error)
+
+    def wake_task(self) -> None:
         self._woken = True
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
@@ -51,12 +64,17 @@ class Waker:
         """Call it before trying the sockets: a wake-up from here on ends the next wait."""
         self._woken = False
 
-    async def wait(self) -> None:
-        """Until `wake` is called, or was since `clear`."""
+    async def wait(self, action: Callable[[], bool] | None = None) -> None:
+        """Until `wake` is called, or was since `clear`. Raises what `action` raises.
+
+        `action` is called in place of waking the task, which costs more than most that there is to do (measured). It
+        returns True if the task has to go on, and does all that needs no wait before it returns False.
+        """
         if self._woken:
             await asyncio.sleep(0)
             return
         self._future = self._loop.create_future()
+        self._action = action
         await self._future
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from changeover.http1 import head as heads
@@ -212,12 +212,8 @@ class ClientRequest:
         if silent > self.relay.config.timing.body and self.buffer.room() > 0:
             raise ClientTooSlow(408, f"the client sent no byte of the body for {silent:.0f} s")
 
-    async def step(self, outgoing: UpstreamRequest) -> None:
-        """Send what the upstream takes, and take what the client has sent; wait if neither moves.
-
-        Raises UpstreamFailed, BadHead, ClientGone, BadChunk, RequestRefused.
-        """
-        self.waker.clear()
+    def _move(self, outgoing: UpstreamRequest) -> bool:
+        """Send what the upstream takes, and take what the client has sent; whether anything moved."""
         inward = outgoing.connection.channel
         moved = False
         if inward.may_read or (inward.may_write and not outgoing.all_sent):
@@ -226,9 +222,29 @@ class ClientRequest:
             if outgoing.sends > sends:  # an interim response is no progress: an upstream could send them for ever
                 self.progressed_at = time.monotonic()
             if outgoing.response is not None:
-                return
+                return True
         if not self.body.ended and (self.client.may_read or self.body.inbox) and self.take():
             moved = True
+        return moved
+
+    def _move_all(self, outgoing: UpstreamRequest) -> bool:
+        """Move all that moves; whether the task has to go on: there is a response, too much, or a client's end."""
+        for _ in range(STEPS):
+            if not self._move(outgoing):
+                return self.client.ended
+            if outgoing.response is not None:
+                return True
+        return True
+
+    async def step(self, outgoing: UpstreamRequest, action: Callable[[], bool] | None = None) -> None:
+        """Move what moves; wait if nothing does, with that action.
+
+        Raises UpstreamFailed, BadHead, ClientGone, BadChunk, RequestRefused.
+        """
+        self.waker.clear()
+        moved = self._move(outgoing)
+        if outgoing.response is not None:
+            return
         self.steps += 1
         if not moved:
             if not self.body.ended:
@@ -236,7 +252,7 @@ class ClientRequest:
             if time.monotonic() - self.progressed_at > self.relay.config.timing.body:
                 raise UpstreamFailed("the upstream did not respond in time", timeout=True)
             self._check_client()
-            await self.waker.wait()
+            await self.waker.wait(action)
         elif self.steps % STEPS == 0:
             await asyncio.sleep(0)
 
@@ -262,7 +278,7 @@ class ClientRequest:
         """Step until the upstream has responded."""
         self.progressed_at = time.monotonic()
         while outgoing.response is None:
-            await self.step(outgoing)
+            await self.step(outgoing, partial(self._move_all, outgoing))
         return outgoing.response
 
     async def pass_on(self, outgoing: UpstreamRequest, without: frozenset[bytes] = frozenset()) -> bool:

@@ -62,12 +62,11 @@ class SegmentedUpload:
         """The last request, if its response is for the client."""
 
     async def run(self) -> bool:
-        request, config, buffer = self._request, self._request.relay.config, self._request.buffer
+        request, buffer = self._request, self._request.buffer
         while True:
             most = request.relay.budget.share // 2
-            enough = buffer.size >= min(config.segment_size, most) or (buffer.size > 0 and buffer.room() <= 0)
             ended = request.body.ended and buffer.size <= most
-            match self.handover.next(enough=enough, ended=ended, now=time.monotonic()):
+            match self.handover.next(enough=self._is_enough(), ended=ended, now=time.monotonic()):
                 case Gather():
                     await self._gather()
                 case Pause(until):
@@ -94,7 +93,20 @@ class SegmentedUpload:
         self._request.send_continue()
         self._request.waker.clear()
         if not self._request.take():
-            await self._request.waker.wait()
+            await self._request.waker.wait(self._gathered)
+
+    def _gathered(self) -> bool:
+        """Take what the client has sent; whether there is a segment, or no more."""
+        while self._request.take():
+            if self._is_enough() or self._request.body.ended:
+                return True
+        return self._request.body.ended
+
+    def _is_enough(self) -> bool:
+        """Whether there are enough bytes for a segment."""
+        buffer, relay = self._request.buffer, self._request.relay
+        least = min(relay.config.segment_size, relay.budget.share // 2)
+        return buffer.size >= least or (buffer.size > 0 and buffer.room() <= 0)
 
     # -- requests ----------------------------------------------------------------------------------------------------
 

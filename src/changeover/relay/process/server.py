@@ -125,7 +125,7 @@ class RelayServer:
             await asyncio.sleep(self._config.timing.sweep)
             self.relay.upstream.sweep(time.monotonic())
             for client in [*self._clients]:
-                client.waker.wake()
+                client.waker.wake_task()
 
     # -- in flight ---------------------------------------------------------------------------------------------------
 

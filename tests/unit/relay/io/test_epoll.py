@@ -127,3 +127,54 @@ def test_a_reset_reaches_the_peer_in_place_of_an_end() -> None:
         epoll.close()
 
     asyncio.run(go())
+
+
+def test_a_wait_with_an_action_ends_when_the_action_says_so_and_not_before() -> None:
+    async def story(channel: Channel, waker: Waker, peer: socket.socket) -> None:
+        received: list[bytes] = []
+
+        def take() -> bool:
+            received.append(channel.recv(10) or b"")
+            return received[-1] == b"last"
+
+        waker.clear()
+        assert channel.recv(10) is None
+        waiting = asyncio.ensure_future(waker.wait(take))
+        for each in (b"first", b"last"):
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            peer.send(each)
+            while received[-1:] != [each]:
+                await asyncio.sleep(0)
+        await waiting
+        assert received == [b"first", b"last"]
+
+    with_channel(story)
+
+
+def test_an_action_that_fails_ends_the_wait_with_its_error() -> None:
+    async def story(_: Channel, waker: Waker, __: socket.socket) -> None:
+        waker.clear()
+        waiting = asyncio.ensure_future(waker.wait(lambda: bool(1 / 0)))
+        await asyncio.sleep(0)
+        waker.wake()
+        with pytest.raises(ZeroDivisionError):
+            await waiting
+        waker.wake()  # nobody waits: it is remembered
+        await waker.wait(lambda: False)
+
+    with_channel(story)
+
+
+def test_a_task_can_be_woken_whatever_its_action_says() -> None:
+    async def story(_: Channel, waker: Waker, __: socket.socket) -> None:
+        waker.clear()
+        waiting = asyncio.ensure_future(waker.wait(lambda: False))
+        await asyncio.sleep(0)
+        waker.wake()
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        waker.wake_task()
+        await waiting
+
+    with_channel(story)
