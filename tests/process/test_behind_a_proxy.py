@@ -46,8 +46,8 @@ FORGED = {
 }
 
 
-def snippet(name: str) -> str:
-    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", PAGE.read_text(), re.DOTALL)
+def snippet(name: str, page: Path = PAGE) -> str:
+    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
     return found[1]
 
