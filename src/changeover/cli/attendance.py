@@ -14,13 +14,17 @@ from changeover.cli import exits
 from changeover.cli.options.values import seconds
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.reading import JournalReader
+from changeover.engine.keeper.crash_loops import reported_meanwhile
 from changeover.engine.keeper.health import unfinished
 from changeover.engine.release.outcome import Released
+from changeover.engine.runtime import ProgressListener
 from changeover.kit.user import current_user
 from changeover.model.errors import ChangeoverError, fail
 from changeover.platforms.local.logs import bounded
+from changeover.ports import Launches
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Action, TierStatus, status_of
+from changeover.wiring import Wired
 
 TimeoutOption = Annotated[
     float | None,
@@ -55,6 +59,15 @@ async def stay(
     """The outcome of `work`, which controls the rollout. Raises ChangeoverError with code 5 if the command leaves."""
     async with bounded(journal.folder):
         return await _outcome(asyncio.ensure_future(work), journal, timeout, exit_when_paused)
+
+
+def with_crash_loops(
+    work: Coroutine[Any, Any, Released], found: Wired, journal: Journal, on_progress: ProgressListener
+) -> Coroutine[Any, Any, Released]:
+    """`work`, which reports crash loops of other tiers too, where no keeper does: on Google Cloud."""
+    if isinstance(found.platform, Launches):
+        return work
+    return reported_meanwhile(work, found.runtime, journal, on_progress)
 
 
 async def _outcome(

@@ -52,7 +52,8 @@ POINTS: Mapping[Point, str] = MappingProxyType(
         Point.ON_FAILURE: "The rollout ended without reaching its target: undone, failed, or stopped by a hook.",
         Point.ON_COMPLETION: "The rollout ended, and every tier of it reached its target.",
         Point.ON_CRASH_LOOP: "Outside of a rollout, instances of a tier die or do not start, again and again. Reached "
-        "once, until an instance stays. The keeper runs its hooks, so there are none on Google Cloud.",
+        "once, until an instance stays. The keeper runs its hooks; on Google Cloud, where none stays behind, the "
+        "command that rolls another tier, while it rolls.",
     }
 )
 """When each point is reached."""

@@ -16,7 +16,7 @@ import typer
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.attendance import stay
+from changeover.cli.attendance import stay, with_crash_loops
 from changeover.cli.chains import running
 from changeover.cli.commands.roll import roll_targets, show_rolled
 from changeover.cli.frame import run
@@ -188,7 +188,7 @@ async def _take_over(
         if action is Action.RETRY and state is not None and state.retry_to is not None:
             _check_retry(found, tier, state.retry_to)
         work = carry_on(found.runtime, journal, on_progress, action, user, files.named)
-        released = await stay(work, journal)
+        released = await stay(with_crash_loops(work, found, journal, on_progress), journal)
     code = show_rolled(output, released)
     await send_last_trace(journal, output.note)
     return await with_report(output, journal, released, files, code)

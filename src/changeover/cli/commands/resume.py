@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from changeover.cli import exits
-from changeover.cli.attendance import ExitWhenPausedOption, TimeoutOption, stay
+from changeover.cli.attendance import ExitWhenPausedOption, TimeoutOption, stay, with_crash_loops
 from changeover.cli.chains import running
 from changeover.cli.commands.control import control
 from changeover.cli.commands.roll import Stay, show_rolled
@@ -56,7 +56,7 @@ async def _resume(output: Output, file: Path | None, state: Path, stays: Stay, f
             start_keeper(found.state, journal)
             on_progress = output.progress_since(time.time())
             work = carry_on(found.runtime, journal, on_progress, action, "resume", files.named)
-            released = await stays(work, journal)
+            released = await stays(with_crash_loops(work, found, journal, on_progress), journal)
         code = show_rolled(output, released)
         await send_last_trace(journal, output.note)
         return await with_report(output, journal, released, files, code)

@@ -14,7 +14,7 @@ from rich.console import Group
 
 from changeover import wiring
 from changeover.cli import exits
-from changeover.cli.attendance import ExitWhenPausedOption, TimeoutOption, stay
+from changeover.cli.attendance import ExitWhenPausedOption, TimeoutOption, stay, with_crash_loops
 from changeover.cli.chain_audit import ChainAudit, audit_targets
 from changeover.cli.chains import running
 from changeover.cli.detached import in_background
@@ -155,7 +155,7 @@ async def roll_targets(
         start_keeper(found.state, journal)
         on_progress = output.progress_since(time.time())
         rolling = roll_tiers(found.runtime, journal, targets, on_progress, strategy, files.named)
-        released = await stays(rolling, journal)
+        released = await stays(with_crash_loops(rolling, found, journal, on_progress), journal)
     code = show_rolled(output, released, audited)
     await send_last_trace(journal, output.note)
     return await with_report(output, journal, released, files, code)

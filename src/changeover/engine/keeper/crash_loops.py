@@ -6,9 +6,11 @@ Refuses to hold up the keeper: the hooks run beside it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from changeover.engine.hooks.run import HookRunner
 from changeover.engine.journal.reading import JournalReader
@@ -17,6 +19,11 @@ from changeover.kit.clock import Clock
 from changeover.model.hooks import HookPayload, Point, page_of
 from changeover.model.revision import template_of
 from changeover.rollout.tier.context import degraded
+
+LOOK = 1.0
+"""Seconds between two looks of a command that rolls."""
+
+Result = TypeVar("Result")
 
 
 class CrashLoops:
@@ -71,3 +78,19 @@ class CrashLoops:
             for task in self._running:
                 task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+
+
+async def reported_meanwhile(
+    work: Coroutine[Any, Any, Result], runtime: ChainRuntime, journal: JournalReader, on_progress: ProgressListener
+) -> Result:
+    """The result of a rollout. Crash loops of other tiers are reported while it lasts, for a chain without a keeper."""
+    task = asyncio.ensure_future(work)
+    try:
+        async with CrashLoops(runtime, journal, on_progress) as loops:
+            while not (await asyncio.wait({task}, timeout=LOOK))[0]:
+                loops.look(Clock(not_before=journal.latest()).now())
+        return await task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

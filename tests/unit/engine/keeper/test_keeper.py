@@ -14,6 +14,7 @@ import pytest
 from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtime
 
 from changeover.engine.journal.journal import Journal
+from changeover.engine.keeper import crash_loops
 from changeover.engine.keeper.keeper import KeeperTiming, abandoned_policy, keep
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.runtime import Progress, ProgressListener
@@ -245,6 +246,45 @@ def test_an_instance_that_an_abandoned_rollout_left_ready_is_admitted(up: Journa
     kept(up, platform, looks=1)
     assert [one.phase for one in up.fleet("app")] == [Phase.ADMITTED] * 2
     assert platform.running == ["app-v1-1", "app-v1-2"]
+
+
+def test_where_no_keeper_stays_behind_the_command_that_rolls_reports_a_crash_loop(
+    up: Journal, platform: FakePlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crash_loops, "LOOK", 0.01)
+    told, cleaned = tmp_path / "told", list[bool]()
+    hook = {"point": "on_crash_loop", "command": ["sh", "-c", f"cat > {told}.new; mv {told}.new {told}"]}
+    world = runtime(chain("app", size=2, hooks=[hook]), platform, {"app": everywhere(platform)})
+    up.take_lease("test", up.latest())
+    state = up.tier("app")
+    assert state is not None
+    up.write_step(up.latest(), "app", replace(state, failures=9, not_before=inf), (), ())
+
+    async def rolling() -> str:
+        async with asyncio.timeout(40):
+            while not told.exists():
+                await asyncio.sleep(0.01)
+        return "completed"
+
+    async def endless() -> str:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            cleaned.append(True)
+        return ""
+
+    async def left() -> None:
+        task = asyncio.ensure_future(crash_loops.reported_meanwhile(endless(), world, up, ignore))
+        await begun.wait()
+        task.cancel()
+        await asyncio.wait({task})
+
+    begun = asyncio.Event()
+    assert asyncio.run(crash_loops.reported_meanwhile(rolling(), world, up, ignore)) == "completed"
+    asyncio.run(left())
+    assert cleaned == [True], "a command that leaves waits until its rollout has let go"
 
 
 def test_a_crash_loop_runs_its_hook_once_until_an_instance_stays(
