@@ -19,7 +19,23 @@ from changeover.conf.registry import NGINX, reader_of
 from changeover.conf.source import LARGEST, decode, too_large
 from changeover.conf.terraform.syntax import BESIDE, VARIABLES, HclFile
 
-_PASSED_OVER = {".git", ".hg", ".svn", "node_modules", "__pycache__", ".terraform", ".venv"}
+_PASSED_OVER = {".git", ".hg", ".svn", "node_modules", "__pycache__", ".terraform", ".venv", "site-packages", ".tox"}
+_ENVIRONMENT = "pyvenv.cfg"
+"""The file that marks a virtual environment of Python, whatever its name."""
+_COPIES = (
+    "~",
+    ".orig",
+    ".rej",
+    ".bak",
+    ".swp",
+    ".dpkg-old",
+    ".dpkg-dist",
+    ".dpkg-new",
+    ".rpmsave",
+    ".rpmnew",
+    ".rpmorig",
+)
+"""Ends of the names of copies that editors, patch and package managers leave: no program loads them by itself."""
 _SIGNS = "*?["
 _NO_READER = "no reader recognises its format"
 _LOOKED_AT = 100_000
@@ -44,7 +60,7 @@ def load(given: Sequence[Path]) -> Loaded:
     roots = [(path if path.is_dir() else path.parent).resolve() for path in given]
     for path in given:
         if path.is_dir():
-            for inner in _walked(path):
+            for inner in _walked(path, loaded):
                 _read(inner, roots, loaded, named=False)
         elif path.exists():
             _read(path, [*roots, path.resolve()], loaded, named=True)
@@ -63,15 +79,23 @@ def load(given: Sequence[Path]) -> Loaded:
     return loaded
 
 
-def _walked(folder: Path) -> Iterator[Path]:
+def _walked(folder: Path, loaded: Loaded) -> Iterator[Path]:
     count = 0
     for at, folders, files in os.walk(folder):
+        if _ENVIRONMENT in files and Path(at) != folder:
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if name not in _PASSED_OVER)
         for name in sorted(files):
             count += 1
             if count > _MOST:
+                what = f"it holds more than {_MOST:,} files, and the rest was not read: name the folders within it"
+                loaded.unreadable.append(Unreadable(what, Place(str(folder))))
                 return
-            yield Path(at) / name
+            if name.endswith(_COPIES):
+                loaded.skipped.append(os.path.normpath(Path(at) / name))
+            else:
+                yield Path(at) / name
 
 
 def _read(path: Path, roots: Sequence[Path], loaded: Loaded, *, named: bool, included: bool = False) -> list[Document]:

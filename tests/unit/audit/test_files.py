@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from changeover.audit import files
 from changeover.audit.files import load
 from changeover.conf.nginx.assemble import assemble
 from changeover.conf.nginx.reader import NginxFile, everything
@@ -35,6 +36,27 @@ def test_what_an_include_names_is_read_beside_the_main_file() -> None:
     loaded = load([main])
     assert sorted(loaded.texts) == ["nginx/nginx.conf", "nginx/sites/shop", "nginx/snippets/a"]
     assert not loaded.unreadable
+
+
+def test_copies_and_environments_in_a_folder_are_no_configuration() -> None:
+    write("a/nginx.conf", f"http {{ {SITE} }}")
+    for copy in ("nginx.conf~", "nginx.conf.orig", "nginx.conf.bak", "nginx.conf.dpkg-old"):
+        write(f"a/{copy}", f"http {{ {SITE} }}")
+    write("a/env/pyvenv.cfg", "home = /usr/bin")
+    write("a/env/share/nginx.conf", f"http {{ {SITE} }}")
+    loaded = load([Path("a")])
+    assert list(loaded.texts) == ["a/nginx.conf"]
+    assert len(loaded.skipped) == 4
+    assert list(load([Path("a/nginx.conf.bak")]).texts) == ["a/nginx.conf.bak"]  # named
+
+
+def test_a_folder_with_too_many_files_is_not_read_in_part_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_MOST", 2)
+    for name in ("a", "b", "c"):
+        write(f"a/{name}.conf", f"http {{ {SITE} }}")
+    loaded = load([Path("a")])
+    assert len(loaded.texts) == 2
+    assert [(one.place.file, "more than 2 files" in one.what) for one in loaded.unreadable] == [("a", True)]
 
 
 def test_nothing_outside_of_the_given_folders_is_read(folder: Path) -> None:

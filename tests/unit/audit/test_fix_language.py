@@ -226,3 +226,121 @@ ENVOY_POD = POD % ("envoyproxy/envoy:v1.36", "SIGTERM")
 def test_a_fix_is_text_for_its_line(rule: str, file: str, text: str, fix: str | None) -> None:
     (found,) = fixes(rule, file, text)
     assert found.startswith(fix or "--timeout-graceful-shutdown 440")
+
+
+EDGE = """\
+events {}
+http {
+    upstream app { server 10.0.0.5:8000; keepalive 8; keepalive_timeout %s; }
+    proxy_set_header Connection "";
+    server { listen 8080; location / { proxy_http_version 1.1; proxy_pass http://app; } }
+}
+"""
+SERVICE = "[Service]\nExecStart=/srv/%s --port 8000\n"
+GUNICORN = "[Service]\nExecStart=/srv/gunicorn -k gthread -b 0.0.0.0:8000 %s a:app\n"
+LIMITS = (
+    "defaults\n mode http\n timeout client %s\n timeout server 60s\nlisten app\n bind :8000\n server a 10.0.1.1:80\n"
+)
+MANAGER = """\
+static_resources:
+  listeners:
+  - name: app
+    address: {socket_address: {address: 0.0.0.0, port_value: 8000}}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: a
+          common_http_protocol_options: {idle_timeout: 5s}
+"""
+ENTITIES = """\
+_format_version: "3.0"
+services:
+- {name: app, url: "http://10.0.0.5:8000"}
+"""
+KONG_SERVICE = "services:\n  kong:\n    image: kong:3.9\n    environment:\n      KONG_DATABASE: 'off'\n      %s\n"
+
+
+@pytest.mark.parametrize(
+    ("server", "text", "pool", "fix"),
+    [
+        ("app.service", SERVICE % "uvicorn a:app", "60s", "--timeout-keep-alive 70"),
+        ("app.service", SERVICE % "uvicorn a:app --timeout-keep-alive 9", "60s", "--timeout-keep-alive 70"),
+        ("app.service", GUNICORN % "", "60s", "--keep-alive 70"),
+        ("gunicorn.conf.py", "bind = ':8000'\nkeepalive = 4\nworker_class = 'gthread'\n", "60s", "keepalive = 70"),
+        (
+            "app.service",
+            SERVICE % "granian a:app",
+            "60s",
+            "keepalive_timeout 20s; in edge.conf:3",  # granian has no option for it
+        ),
+        ("haproxy.cfg", LIMITS % "30s", "60s", "timeout client 70s or keepalive_timeout 20s; in edge.conf:3"),
+        ("envoy.yaml", MANAGER, "60s", "idle_timeout: 70s"),
+        (
+            "inner.conf",
+            "events {}\nhttp { server { listen 8000; keepalive_timeout 30s 30s; location / { return 200; } } }\n",
+            "60s",
+            "keepalive_timeout 70s; or keepalive_timeout 20s; in edge.conf:3",
+        ),
+    ],
+)
+def test_a_server_with_a_short_idle_time_gets_its_line_or_the_pool_does(
+    server: str, text: str, pool: str, fix: str
+) -> None:
+    found = audited({"edge.conf": EDGE % pool, server: text}, {"nginx": "1.24.0"}).of(Outcome.VIOLATED)
+    assert [one.finding.fix for one in found if one.rule.id == "CHN01"] == [fix]
+
+
+def test_gunicorn_that_keeps_no_connection_announces_that_to_kong_too() -> None:
+    sync = {
+        "kong.yml": ENTITIES,
+        "kong.conf": "nginx_main_worker_shutdown_timeout = 600s\n",
+        "app.service": GUNICORN.replace("gthread", "sync") % "",
+    }
+    assert {one.finding.outcome for one in audited(sync).judged if one.rule.id == "KNG03"} == {Outcome.MET}
+
+
+@pytest.mark.parametrize(
+    ("rule", "files", "fix"),
+    [
+        (
+            "KNG08",
+            {"kong.conf": "nginx_main_worker_shutdown_timeout = 9s\n"},
+            "nginx_main_worker_shutdown_timeout = 460s",
+        ),
+        (
+            "KNG08",
+            {"compose.yml": KONG_SERVICE % "KONG_NGINX_MAIN_WORKER_SHUTDOWN_TIMEOUT: 9s"},
+            "KONG_NGINX_MAIN_WORKER_SHUTDOWN_TIMEOUT: 460s",
+        ),
+        ("KNG07", {"kong.conf": "nginx_http_client_max_body_size = 8m\n"}, "nginx_http_client_max_body_size = 48m"),
+        (
+            "HC03",
+            {"compose.yml": KONG_SERVICE % "KONG_STATUS_LISTEN: 127.0.0.1:8007"},
+            "KONG_STATUS_LISTEN: 0.0.0.0:8007, and a health check of /status/ready",
+        ),
+        (
+            "HC03",
+            {"compose.yml": KONG_SERVICE % "KONG_PROXY_LISTEN: 0.0.0.0:8000"},
+            "KONG_STATUS_LISTEN: 0.0.0.0:8007, and a health check of /status/ready",
+        ),
+    ],
+)
+def test_a_fix_of_kong_is_a_variable_where_kong_gets_variables(rule: str, files: dict[str, str], fix: str) -> None:
+    found = audited(files, {"behind": "google"}).of(Outcome.VIOLATED)
+    assert [one.finding.fix for one in found if one.rule.id == rule] == [fix]
+
+
+@pytest.mark.parametrize(
+    ("drain", "fix"),
+    [
+        (500, "keepalive_time 70s;"),
+        (435, "keepalive_time 10s; with connection_draining_timeout_sec = 460"),
+    ],
+)
+def test_an_age_of_connections_is_what_the_drain_leaves(drain: int, fix: str) -> None:
+    balancer = TERRAFORM.replace("%s", "") % drain
+    edge = "events {}\nhttp { server { listen 80; keepalive_time 1h; location / { return 200; } } }\n"
+    found = audited({"lb.tf": balancer, "nginx.conf": edge}).of(Outcome.VIOLATED)
+    assert [one.finding.fix for one in found if one.rule.id == "GCP08"] == [fix]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from tests.unit.audit.expectations import audited, documents
 
@@ -13,8 +16,25 @@ from changeover.audit.setting import Replacement, Setting
 from changeover.conf.place import Place
 
 FIXABLE = [
-    *("APP01", "CHN03", "ENV02", "ENV03", "GCP02", "GCP06", "GCP07", "GCP09", "GCP10", "HAP01", "KNG08", "MIG03"),
-    *("MIG04", "MIG07", "NGX03", "NGX06", "NGX07", "NGX08", "NGX09", "STR01", "STR02", "STR03", "VM04"),
+    *("APP01", "CHN01", "CHN03", "ENV02", "ENV03", "GCP02", "GCP06", "GCP07", "GCP08", "GCP09", "GCP10", "HAP01"),
+    *(
+        "KNG03",
+        "KNG07",
+        "KNG08",
+        "MIG03",
+        "MIG04",
+        "MIG07",
+        "MIG13",
+        "NGX03",
+        "NGX06",
+        "NGX07",
+        "NGX08",
+        "NGX09",
+        "STR01",
+        "STR02",
+        "STR03",
+        "VM04",
+    ),
 ]
 SERVICE = 'resource "google_compute_backend_service" "a" {\n'
 NGINX = "events {}\nhttp { server { location / { proxy_pass http://a; } } }\n"
@@ -129,12 +149,18 @@ def test_a_pod_gets_the_time_of_its_hook_and_of_the_longest_request() -> None:
     assert audited(new).of(Outcome.VIOLATED) == []
 
 
-def test_a_diff_is_one_that_patch_takes() -> None:
-    files = {"nginx.conf": f"worker_shutdown_timeout 10s;\n{NGINX}"}
-    lines = list(diff(files, changed(files, wanted(files))))
-    assert lines[:2] == ["--- nginx.conf", "+++ nginx.conf"]
-    assert "-worker_shutdown_timeout 10s;" in lines
-    assert "+worker_shutdown_timeout 460s;" in lines
+@pytest.mark.parametrize("rule", [rule for rule in all_rules() if written(rule)], ids=lambda rule: rule.id)
+@pytest.mark.parametrize("end", ["\n", ""], ids=["", "without its last line end"])
+def test_a_diff_is_one_that_patch_takes(rule: Rule, end: str, tmp_path: Path) -> None:
+    """Without fuzz: every line of the patch is one of the file."""
+    files = {file: text.removesuffix("\n") + end for file, text in rule.bad.items()}
+    new = changed(files, fixes(audited(files, {**rule.assume, **rule.assume_bad}, [rule]), files, documents(files)))
+    for file, text in files.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    patch = "\n".join(diff(files, new)) + "\n"
+    subprocess.run(["patch", "-p0", "--fuzz=0"], cwd=tmp_path, input=patch, text=True, check=True, capture_output=True)
+    assert {file: (tmp_path / file).read_text(encoding="utf-8") for file in new} == new
 
 
 @pytest.mark.parametrize(

@@ -89,5 +89,9 @@ def changed(texts: Mapping[str, str], wanted: Sequence[Fix]) -> dict[str, str]:
 def diff(texts: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
     """A unified diff, as `patch -p0` takes it, line by line without its end."""
     for file, text in new.items():
-        old = texts[file].split("\n")
-        yield from difflib.unified_diff(old, text.split("\n"), file, file, lineterm="")
+        yield from difflib.unified_diff(_lines(texts[file]), _lines(text), file, file, lineterm="")
+
+
+def _lines(text: str) -> list[str]:
+    *lines, rest = text.split("\n")
+    return [*lines, f"{rest}\n\\ No newline at end of file"] if rest else lines

@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
-from changeover.audit.google.facts import drain, first_hops, is_http, services_in_front
+from changeover.audit.google.facts import DRAINING, drain, first_hops, is_http, services_in_front
+from changeover.audit.google.resources import Resource
 from changeover.audit.hops.nginx import NginxHttp
+from changeover.audit.limits import SHORT
+from changeover.audit.lines import line
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
+from changeover.audit.rules.balancer.gcp02 import SPARE
+from changeover.audit.setting import Setting
 from changeover.audit.view import Hop, View
 from changeover.conf.nginx import values
 
@@ -30,7 +35,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 lacking = life if life.value is None else lasts
                 yield unknown(lacking.place, hop.name, lacking.text, lacking.missing)
                 continue
-            need = life.value + asked.request_seconds
+            need, left = life.value + asked.request_seconds, lasts.value - asked.request_seconds
             numbers: dict[str, float | str | None] = {
                 "lifetime_seconds": life.value,
                 "request_seconds": asked.request_seconds,
@@ -47,10 +52,18 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                     get=Effect.ERROR,
                     post=Effect.CUT,
                     consequence="a GET that is sent as the instance is deleted fails; a POST that began late is cut",
-                    fix=f"keepalive_time {max(lasts.value - asked.request_seconds, 10):.0f}s; with the longest "
-                    "request, below the drain",
+                    fix=_fix(life, service, left, asked),
                     numbers=numbers,
+                    replacement=life.replaced_by(left) if left >= SHORT else None,
                 )
+
+
+def _fix(life: Setting[float], service: Resource, left: float, asked: Assumptions) -> str:
+    """`left`: seconds of the drain besides the longest request."""
+    if left >= SHORT:
+        return line(life, "nginx", left)
+    longer = service.with_value(DRAINING, f"{asked.request_seconds + SPARE:.0f}")
+    return f"{line(life, 'nginx', SHORT)} with {longer}"
 
 
 def _without_age(hop: Hop) -> Finding:

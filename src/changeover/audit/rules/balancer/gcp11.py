@@ -8,13 +8,16 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import is_passthrough
+from changeover.audit.lines import line
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
+from changeover.audit.setting import Setting
 from changeover.audit.view import View
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     pools = [target.pool_idle for hop in view.hops for target in hop.targets]
-    known = sorted((one.value, one.text, one.place) for one in pools if one.value)
+    software = {id(target.pool_idle): hop.software for hop in view.hops for target in hop.targets}
+    known = sorted((one for one in pools if one.value), key=lambda one: one.value or 0.0)
     for service in view.google.of("backendService"):
         if not is_passthrough(service):
             continue
@@ -22,24 +25,34 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         found = service.number(path, 600.0, "600")
         if found.value is None:
             yield unknown(found.place, service.object, found.text, found.missing)
-        elif not known:
+            continue
+        if not known:
             missing = "the configuration of the hop in front: how long its pool keeps idle connections"
             yield unknown(found.place, service.object, found.text, missing)
-        elif known[-1][0] < found.value and (lacking := next((one for one in pools if one.value is None), None)):
+            continue
+        longest = known[-1]
+        keeps = longest.value or 0.0
+        lacking = next((one for one in pools if one.value is None), None)
+        if keeps < found.value and lacking is not None:
             yield unknown(found.place, service.object, f"{found.text}; {lacking.text}", lacking.missing)
-        elif known[-1][0] < found.value:
-            yield met(found.place, service.object, f"{found.text}; {known[-1][1]}")
+        elif keeps < found.value:
+            yield met(found.place, service.object, f"{found.text}; {longest.text}")
         else:
             yield violated(
                 found.place,
                 service.object,
-                f"{found.text}, and a pool keeps idle connections for {words.span(known[-1][0])} ({known[-1][2]})",
+                f"{found.text}, and a pool keeps idle connections for {words.span(keeps)} ({longest.place})",
                 get=Effect.RETRIED,
                 post=Effect.ERROR,
                 consequence="a request on a forgotten connection is reset: a GET is repeated, a POST fails",
-                fix=f"a pool idle time below {found.value:.0f} s",
-                numbers={"idle_seconds": found.value, "pool_idle_seconds": known[-1][0]},
+                fix=_fix(longest, software[id(longest)], found.value),
+                numbers={"idle_seconds": found.value, "pool_idle_seconds": keeps},
             )
+
+
+def _fix(pool: Setting[float], software: str, below: float) -> str:
+    shorter = line(pool, software, max(below - 10, below / 2))
+    return f"{shorter} in {pool.place}" if shorter else f"a pool idle time below {below:.0f} s"
 
 
 RULE = Rule(

@@ -8,13 +8,11 @@ from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import POOL_IDLE, behind_google, first_hops
-from changeover.audit.limits import APART
+from changeover.audit.lines import line
+from changeover.audit.pools import pool_fits
 from changeover.audit.rule import Rule
 from changeover.audit.view import Hop, View
 from changeover.conf.place import Place
-
-_ANNOUNCE = {"nginx", "gunicorn"}
-"""Servers that, without keep-alive, send `Connection: close` with each response, so that no pool keeps it."""
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
@@ -27,38 +25,10 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             if (target.place, target.name) in seen:
                 continue  # a pool of several listeners
             seen.add((target.place, target.name))
-            pool = target.pool_idle
-            inner = view.server_of(target)
-            if pool.value == 0 or hop.software == "kong":  # KNG03
-                continue
-            if pool.value is None:
-                yield unknown(pool.place, target.name, pool.text, pool.missing)
-            elif inner is None:
-                missing = "the server behind: how long it keeps idle connections"
-                yield unknown(pool.place, target.name, pool.text, missing)
-            elif inner.idle.value is None:
-                yield unknown(inner.idle.place, target.name, inner.idle.text, inner.idle.missing)
-            elif inner.idle.value == 0 and inner.software in _ANNOUNCE:
-                yield met(inner.idle.place, target.name, f"{inner.idle.text}: each response says that it is the last")
-            elif inner.idle.value > pool.value + APART:
-                margin = inner.idle.value - pool.value
-                yield met(inner.idle.place, target.name, f"{inner.idle.text}; {pool.text}", {"margin_seconds": margin})
-            else:
-                yield violated(
-                    inner.idle.place,
-                    target.name,
-                    f"{inner.idle.text}, and the pool of {target.name} keeps connections for {words.span(pool.value)} "
-                    f"({pool.place})",
-                    get=Effect.RETRIED if hop.repeats_gets else Effect.ERROR,
-                    post=Effect.ERROR,
-                    consequence="a request that meets the closing connection fails: a GET is repeated, a POST is "
-                    "answered with 502"
-                    if hop.repeats_gets
-                    else "a GET and a POST that meet the closing connection are answered with 503",
-                    fix=f"more than {words.span(pool.value + APART)} here, or less than "
-                    f"{words.span(max(inner.idle.value - APART, 0))} in the pool",
-                    numbers={"idle_seconds": inner.idle.value, "pool_idle_seconds": pool.value},
-                )
+            if target.pool_idle.value != 0 and hop.software != "kong":  # KNG03
+                pool = target.pool_idle
+                kept = f"the pool of {target.name} keeps connections for {words.span(pool.value or 0)} ({pool.place})"
+                yield pool_fits(view, hop, target, pool.place, kept)
 
 
 def _behind_google(view: View, hop: Hop, asked: Assumptions) -> Iterator[Finding]:
@@ -82,7 +52,8 @@ def _behind_google(view: View, hop: Hop, asked: Assumptions) -> Iterator[Finding
             post=Effect.ERROR,
             consequence="a request that meets the closing connection fails: the load balancer repeats a GET, and "
             "answers a POST with 502",
-            fix=f"{POOL_IDLE + 20:.0f} s here",
+            fix=line(idle, hop.software, POOL_IDLE + 20) or f"{POOL_IDLE + 20:.0f} s here",
+            replacement=idle.replaced_by(POOL_IDLE + 20),
             numbers={"idle_seconds": idle.value, "pool_idle_seconds": POOL_IDLE},
         )
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import check_times, time_to_unhealthy
+from changeover.audit.google.resources import Resource
 from changeover.audit.rule import GOOGLE_CLOUD, Rule
 from changeover.audit.view import View
+
+MOST_FAILURES = 10
+"""The limit of unhealthyThreshold."""
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
@@ -36,9 +41,18 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.CUT,
                 post=Effect.CUT,
                 consequence="a GET and a POST in flight are cut when an instance that failed for a moment is recreated",
-                fix=f"a time to unhealthy of {words.span(3 * max(times))} or more, by interval and threshold",
+                fix=_fix(own[0], interval or 5.0, 3 * max(times)),
                 numbers={"healing_seconds": healing, "balancer_seconds": max(times)},
             )
+
+
+def _fix(check: Resource, interval: float, least: float) -> str:
+    """A threshold that takes that long, in seconds; with a longer interval where it would be above its limit."""
+    threshold = min(ceil(least / interval), MOST_FAILURES)
+    enough = check.with_value(("unhealthyThreshold",), str(threshold))
+    if threshold * interval >= least:
+        return enough
+    return f"{enough} with {check.with_value(('checkIntervalSec',), str(ceil(least / threshold)))}"
 
 
 RULE = Rule(

@@ -38,6 +38,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
         elif total <= asked.window:
             yield met(where, manager.object, text, {"margin_seconds": asked.window - total})
         else:
+            enough = str(ceil(size / max(asked.window // wave, 1)))
             yield violated(
                 where,
                 manager.object,
@@ -45,7 +46,8 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 get=Effect.OK,
                 post=Effect.OK,
                 consequence="no request is cut; the rollout is unfinished when its window ends",
-                fix=f"a surge of {ceil(size / max(asked.window // wave, 1))}",
+                fix=manager.with_value(path, enough),
+                replacement=manager.number(path, 0.0, "0").replaced(enough),
                 numbers={"waves": ceil(size / surge), "wave_seconds": wave, "window_seconds": asked.window},
             )
 

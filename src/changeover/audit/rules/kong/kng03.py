@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from changeover.audit import words
 from changeover.audit.assumptions import Assumptions
-from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
+from changeover.audit.finding import Finding, Severity, met
 from changeover.audit.hops.kong import Kong
-from changeover.audit.limits import APART
+from changeover.audit.pools import pool_fits
 from changeover.audit.rule import KONG, Rule
 from changeover.audit.view import View
 
@@ -16,32 +16,12 @@ from changeover.audit.view import View
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for hop in view.of(Kong):
         for target in hop.targets:
-            pool, inner = target.pool_idle, view.server_of(target)
+            pool = target.pool_idle
             if pool.value == 0:
                 yield met(pool.place, target.name, pool.text)
-            elif pool.value is None:
-                yield unknown(pool.place, target.name, pool.text, pool.missing)
-            elif inner is None:
-                missing = "the server behind: how long it keeps idle connections"
-                yield unknown(target.place, target.name, pool.text, missing)
-            elif inner.idle.value is None:
-                yield unknown(inner.idle.place, target.name, inner.idle.text, inner.idle.missing)
-            elif inner.idle.value > pool.value + APART:
-                margin = inner.idle.value - pool.value
-                yield met(inner.idle.place, target.name, f"{inner.idle.text}; {pool.text}", {"margin_seconds": margin})
-            else:
-                yield violated(
-                    inner.idle.place,
-                    target.name,
-                    f"{inner.idle.text}, and Kong keeps idle connections for {words.span(pool.value)} ({pool.text})",
-                    get=Effect.RETRIED,
-                    post=Effect.ERROR,
-                    consequence="a request that meets the closing connection fails: Kong repeats a GET, and answers a "
-                    "POST with 502",
-                    fix=f"more than {words.span(pool.value + APART)} here, or a shorter "
-                    f"upstream_keepalive_idle_timeout",
-                    numbers={"idle_seconds": inner.idle.value, "pool_idle_seconds": pool.value},
-                )
+                continue
+            kept = f"Kong keeps idle connections for {words.span(pool.value or 0)} ({pool.text})"
+            yield pool_fits(view, hop, target, target.place, kept)
 
 
 RULE = Rule(

@@ -84,7 +84,8 @@ upstreams:
   - {target: "10.0.0.7:9000", weight: 100}
 """,
     },
-    fix="Wait for both frequencies and the longest request before the target is stopped.",
+    fix="Wait for both frequencies and the longest request before the target is stopped. The wait is a step of the "
+    "rollout: no setting of Kong has it.",
     check=check,
     lab=KONG,
     assume={"weight-wait": "439s"},

@@ -9,6 +9,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Finding, Severity
 from changeover.audit.hops.kong import Kong
 from changeover.audit.limits import occupied, upload_fits
+from changeover.audit.lines import line
 from changeover.audit.rule import KONG, Rule
 from changeover.audit.view import View
 from changeover.conf.nginx import values
@@ -25,7 +26,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             hop.name,
             asked,
             consequence=f"a GET survives; a POST in flight is cut {cut} after a reload or a graceful stop",
-            fix=f"nginx_main_worker_shutdown_timeout = {need + 30:.0f}s",
+            fix=line(limit, "kong", need + 30),
             replacement=limit.replaced_by(need + 30),
         )
 

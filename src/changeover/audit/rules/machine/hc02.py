@@ -86,7 +86,8 @@ resource "google_compute_health_check" "ready" {
 }
 """,
     },
-    fix="Wait longer between unready and the end of the listener, or check more often.",
+    fix="Wait longer between unready and the end of the listener, or check more often. The wait is one of the program, "
+    "or of its stop command: the file with the health check does not have it.",
     check=check,
     lab=GOOGLE_CLOUD,
     assume={"prestop-wait": "30s"},

@@ -8,6 +8,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.google.facts import services_in_front
 from changeover.audit.hops.kong import Kong
+from changeover.audit.lines import kong_line
 from changeover.audit.rule import KONG, Rule
 from changeover.audit.setting import Setting
 from changeover.audit.view import View
@@ -37,8 +38,13 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 post=Effect.ERROR,
                 consequence="Kong is checked at another port, which answers while Kong drains: a GET and a POST are "
                 "sent to a node that is about to stop",
-                fix="status_listen = 0.0.0.0:8007, and a health check of /status/ready",
+                fix=f"{_written(hop, found)}, and a health check of {READY}",
             )
+
+
+def _written(hop: Kong, found: Setting[str]) -> str:
+    given = hop.settings.get("status_listen")
+    return kong_line("status_listen", given, found.place.file, "0.0.0.0:8007")
 
 
 def _asked(view: View, hop: Kong, found: Setting[str]) -> Iterator[Finding]:
@@ -60,7 +66,7 @@ def _asked(view: View, hop: Kong, found: Setting[str]) -> Iterator[Finding]:
                 post=Effect.ERROR,
                 consequence="the check passes while Kong drains: a GET and a POST are sent to a node that is about to "
                 "stop",
-                fix=f"{READY} at the port of status_listen",
+                fix=f"{one.with_value(('httpHealthCheck', 'requestPath'), READY)}, at the port of status_listen",
             )
     if not checks:
         yield met(found.place, hop.name, found.text)

@@ -84,7 +84,7 @@ http {
 }
 """,
     },
-    fix="Use nginx 1.27.1 or newer.",
+    fix="Use nginx 1.27.1 or newer. The version is that of the package or image: no directive sets it.",
     check=check,
     lab="its bad example needs an nginx that is older than any supported distribution has",
 )

@@ -9,6 +9,7 @@ from changeover.audit.assumptions import Assumptions
 from changeover.audit.finding import Effect, Finding, Severity, met, unknown, violated
 from changeover.audit.hops.envoy import Envoy
 from changeover.audit.limits import occupied, upload_fits
+from changeover.audit.lines import line
 from changeover.audit.rule import Rule
 from changeover.audit.setting import Setting
 from changeover.audit.view import View
@@ -24,7 +25,7 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 hop.name,
                 asked,
                 consequence=f"a GET survives; a POST is cut after {words.span(limit.value or 0)}, without any rollout",
-                fix=f"{need + 30:.0f}s, or none",
+                fix=f"{line(limit, 'envoy', need + 30)}, or none",
                 replacement=limit.replaced_by(need + 30),
             )
         for stall in {one.place: one for one in hop.stalls}.values():
@@ -43,7 +44,7 @@ def _stalled(hop: Envoy, limit: Setting[float], asked: Assumptions) -> Finding:
             get=Effect.ERROR,
             post=Effect.ERROR,
             consequence=f"a GET and a POST that take longer than {words.span(limit.value)} to answer get 504",
-            fix=f"{longest * 2:.0f}s",
+            fix=line(limit, "envoy", longest * 2),
             replacement=limit.replaced_by(longest * 2),
         )
     if limit.value < asked.client_stall:
@@ -54,7 +55,7 @@ def _stalled(hop: Envoy, limit: Setting[float], asked: Assumptions) -> Finding:
             get=Effect.OK,
             post=Effect.REFUSED,
             consequence="a GET survives; a POST whose client pauses for longer gets 408",
-            fix=f"{longest * 2:.0f}s",
+            fix=line(limit, "envoy", longest * 2),
             replacement=limit.replaced_by(longest * 2),
         )
     return met(limit.place, hop.name, limit.text, {"margin_seconds": limit.value - longest})
