@@ -1,13 +1,14 @@
 """The server of `changeover serve`: uvicorn, with the bounds that it does not have by itself.
 
 A client that is slow to send its head, or to read its response, loses its connection. A head has at most HEAD_LIMIT
-bytes, and there are at most CONNECTIONS connections: one more gets 503. Refuses WebSockets. SIGTERM and SIGINT end it
-with exit code 0.
+bytes, and there are at most CONNECTIONS connections: one more gets 503. A flood of refused requests fills no log.
+Refuses WebSockets. SIGTERM and SIGINT end it with exit code 0.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from changeover.model.errors import fail
+from changeover.web import access
 from changeover.web.app import create_app
 from changeover.web.site import Site
 
@@ -34,6 +36,12 @@ GRACE = 3
 """Seconds for the responses in progress at the end: event streams never end by themselves."""
 
 
+LINES = 20
+"""Refused requests a second that have a line of their own. The others are counted in one."""
+
+_LOG = logging.getLogger(__name__)
+
+
 async def serve(site: Site, host: str, port: int, ready: Callable[[str, int], None]) -> None:
     """Serve until SIGTERM or SIGINT. `ready` gets the address once it listens. Raises ChangeoverError."""
     settings = uvicorn.Config(
@@ -49,7 +57,41 @@ async def serve(site: Site, host: str, port: int, ready: Callable[[str, int], No
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )
-    await _Server(settings, ready).serve(sockets=[_listener(host, port)])
+    few = FewLines()
+    loggers = [logging.getLogger(name) for name in ("uvicorn.error", access.__name__)]
+    for logger in loggers:
+        logger.addFilter(few)
+    try:
+        await _Server(settings, ready).serve(sockets=[_listener(host, port)])
+    finally:
+        for logger in loggers:
+            logger.removeFilter(few)
+
+
+class FewLines(logging.Filter):
+    """Passes LINES warnings a second, and reports the number of the others at the end of that second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = self._more = 0
+        self._second: asyncio.TimerHandle | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written. An error always is."""
+        if record.levelno != logging.WARNING:
+            return True
+        if self._second is None:
+            self._second = asyncio.get_running_loop().call_later(1.0, self._end)
+        self._written += 1
+        if self._written <= LINES:
+            return True
+        self._more += 1
+        return False
+
+    def _end(self) -> None:
+        more, self._written, self._more, self._second = self._more, 0, 0, None
+        if more:
+            _LOG.warning("%d more lines about refused requests were left out", more)
 
 
 class _Server(uvicorn.Server):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -86,6 +88,36 @@ def test_a_head_over_the_limit_is_refused() -> None:
             assert (await asyncio.wait_for(reader.readline(), PATIENCE)).startswith(b"HTTP/1.1 400 ")
 
     run()
+
+
+def test_a_flood_of_refused_requests_is_a_bounded_number_of_lines(caplog: pytest.LogCaptureFixture) -> None:
+    refused = REQUEST.replace(b"localhost", b"elsewhere.example")
+
+    def lines() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+    @in_loop
+    async def run() -> None:
+        async with serving() as (_, writer):
+            for _ in range(200):
+                await refused_once(*writer.get_extra_info("peername"))
+            async with asyncio.timeout(PATIENCE):
+                while told() < 200:
+                    await asyncio.sleep(0.01)
+
+    async def refused_once(host: str, port: int) -> None:
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(refused)
+        assert (await asyncio.wait_for(reader.read(), PATIENCE)).startswith(b"HTTP/1.1 421 ")
+        writer.close()
+
+    def told() -> int:
+        left_out = [re.match(r"(\d+) more lines", line) for line in lines()]
+        return sum(int(found[1]) if found else 1 for found in left_out)
+
+    began = time.monotonic()
+    run()
+    assert len(lines()) <= (server.LINES + 1) * (time.monotonic() - began + 1)
 
 
 def test_a_whole_head_over_the_limit_is_refused() -> None:
