@@ -217,7 +217,7 @@ def test_code_scanning_gets_what_accepts_a_finding() -> None:
 
 def test_a_diff_is_printed_and_nothing_is_written() -> None:
     output = run("edge.conf", "--diff", code=1).stdout
-    assert output.startswith("--- edge.conf\n+++ edge.conf\n@@ -1,7 +1,7 @@\n-worker_shutdown_timeout 10s;\n+worker_")
+    assert output.startswith("--- edge.conf\n+++ edge.conf\n@@ -1,6 +1,6 @@\n-worker_shutdown_timeout 10s;\n+worker_")
     assert "edge.conf:1  NGX03  worker_shutdown_timeout: 10s -> 460s, --fix writes it" in output
     assert Path("edge.conf").read_text(encoding="utf-8") == CONF
 
