@@ -198,7 +198,7 @@ class Fleet:
         if member.phase is Phase.ADMITTED:
             heappush(self._by_age[member.template], (0, member.serial, member.name))
             self._queue_by_load(member)
-        if member.returns:
+        if member.phase in STARTING and member.returns:
             self._returning[member.template].add(member.name)
         else:
             self._returning[member.template].discard(member.name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from math import inf
 
 from changeover.model.revision import template_of
@@ -203,11 +204,7 @@ def time_drains(context: Context, tier: TierState, at: float) -> Commands:
 
 def tick(context: Context, tier: TierState, at: float) -> Transition:
     """Act on the time that has passed."""
-
-    def due_from(member: Member) -> float:
-        return _due_from(context, tier, member)
-
-    for member in context.fleet.due(at, due_from):
+    for member in context.fleet.due(at, partial(_due_from, context, tier)):
         match member.phase:
             case Phase.CREATING | Phase.READY:
                 tier = yield from _check_start(context, tier, member, at)

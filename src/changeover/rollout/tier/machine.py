@@ -103,10 +103,9 @@ class Machine:
         return Decision(commands, moved, touched, self.tier, changed)
 
     def _decide(self, event: on.Event) -> Iterator[do.Command]:
-        self.tier = yield from self._transition(self.tier, event)
-
-    def _transition(self, tier: TierState, event: on.Event) -> Transition:
-        self._note_traffic(tier, event)
+        if self.settings.needs_traffic:
+            self._note_traffic(event)
+        tier = self.tier
         context = self._context
         match event:
             case on.Started():
@@ -127,14 +126,12 @@ class Machine:
                     weights.see(self.fleet, member, event)
                 elif member is not None:
                     tier = yield from lifecycle.observe(context, tier, member, event)
-        if isinstance(tier.state, Failed):
-            return tier
-        return (yield from self._go_on(tier, event.at))
+        if not isinstance(tier.state, Failed):
+            tier = yield from self._go_on(tier, event.at)
+        self.tier = tier
 
-    def _note_traffic(self, tier: TierState, event: on.Event) -> None:
+    def _note_traffic(self, event: on.Event) -> None:
         """Keep what is known of requests to the new instances in this step. A new step begins without any."""
-        if not self.settings.needs_traffic:
-            return
         step = self.step_key
         if isinstance(event, on.TrafficSeen):
             self._traffic = (step, event.missing)
@@ -160,7 +157,7 @@ class Machine:
                 yield from lifecycle.retire(context, tier, member, at)
         if actions.warm != before.warm:
             yield from lifecycle.time_drains(context, tier, at)
-        if at >= tier.not_before:
+        if (actions.create or actions.heal) and at >= tier.not_before:
             for template in [_source(tier)] * actions.create + [tier.previous or tier.goal] * actions.heal:
                 tier = yield from lifecycle.create(context, tier, template, at)
         joined = self.fleet.take_joined()
