@@ -88,6 +88,13 @@ def small(said: Said) -> None:
     tier_of(said, "runtime")["update"] |= {"steps": [{"set_weight": 50}, {"pause": "200ms"}], "bake": "200ms"}
 
 
+def as_canary(said: Said, steps: Sequence[Said], **update: Any) -> None:
+    """A change: the runtime is rolled as a canary with these steps. A key of another strategy is refused then."""
+    given = tier_of(said, "runtime")["update"]
+    given.pop("bake", None)
+    given |= {"strategy": "canary", "steps": list(steps), **update}
+
+
 def sticky(said: Said) -> None:
     """A change: who has a session keeps its instance."""
     tier_of(said, "gateway")["affinity"] = "client-ip"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.chain.chains import Chain, Command, Said, tier_of, until
+from tests.chain.chains import Chain, Command, Said, as_canary, tier_of, until
 from tests.chain.conftest import own_chain
 from tests.process.foreign_server import foreign_server
 from tests.process.prometheus import prometheus_server, success
@@ -36,8 +36,8 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 def guard(chain: Chain, guard: str, share: int, *conditions: Said, **more: Any) -> None:
     """From now on the runtime is rolled as a canary of that share, which that guard, shipped or made here, analyses."""
     said: Said = yaml.safe_load(chain.file.read_text())
-    steps = [{"set_weight": share}, {"analyse": "60s"}]
-    tier_of(said, "runtime")["update"] |= {"guard": [guard], "strategy": "canary", "steps": steps}
+    steps: list[Said] = [{"set_weight": share}, {"analyse": "60s"}]
+    as_canary(said, steps, guard=[guard])
     said |= {"guards": [{"name": guard, "conditions": conditions}] if conditions else [], **more}
     chain.file.write_text(yaml.safe_dump(said, sort_keys=False))
 

@@ -14,7 +14,7 @@ from signal import SIGKILL, SIGTERM
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
-from tests.chain.chains import Chain, Command, Said, small, tier_of
+from tests.chain.chains import Chain, Command, Said, as_canary, small
 from tests.chain.conftest import own_chain
 
 CHROMIUM = shutil.which("chromium")
@@ -37,8 +37,8 @@ def by_hand(said: Said) -> None:
             "conditions": [condition | {"interval": "2s", "count": 2, "min_requests": 1, "missing_limit": 30}],
         }
     ]
-    steps = [{"set_weight": 50}, {"pause": "until-promoted"}]
-    tier_of(said, "runtime")["update"] |= {"strategy": "canary", "steps": steps, "guard": ["few"], "watch": "1s"}
+    steps: list[Said] = [{"set_weight": 50}, {"pause": "until-promoted"}]
+    as_canary(said, steps, guard=["few"], watch="1s")
 
 
 class Dashboard:

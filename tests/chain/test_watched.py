@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from tests.chain.chains import REPOSITORY, Chain, Command, Said, SlowUpload, small, template, tier_of, until
+from tests.chain.chains import REPOSITORY, Chain, Command, Said, SlowUpload, as_canary, small, template, tier_of, until
 from tests.chain.conftest import own_chain
 
 from changeover.kit.sockets import free_port
@@ -45,11 +45,7 @@ def guarded(said: Said) -> None:
     """A change: the runtime is rolled as a canary, which a guard judges by the probe."""
     condition = {"name": "broken", "source": "probe", "measure": "error_ratio", "at_most": 0.5}
     said["guards"] = [{"name": "few", "conditions": [condition | {"interval": "2s", "count": 2}]}]
-    tier_of(said, "runtime")["update"] |= {
-        "guard": ["few"],
-        "strategy": "canary",
-        "steps": [{"set_weight": 50}, {"analyse": "30s"}],
-    }
+    as_canary(said, [{"set_weight": 50}, {"analyse": "30s"}], guard=["few"])
 
 
 def behind_an_edge(said: Said) -> None:

@@ -84,7 +84,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fake]:
 
 @pytest.fixture(scope="module")
 def chain(fake: Fake, tmp_path_factory: pytest.TempPathFactory) -> GcpChain:
-    tier = {**TWO_GROUPS, "update": {"strategy": "canary", "steps": STEPS, "bake": "1s"}}
+    tier = {**TWO_GROUPS, "update": {"steps": STEPS, "bake": "1s"}}
     made = GcpChain(fake, tmp_path_factory.mktemp("chain"), tier=tier)
     made.run("up")
     return made
@@ -120,7 +120,7 @@ def test_a_canary_gets_its_share_is_taken_back_and_finished(chain: GcpChain, fak
     rules = fake.call("GET", "global/urlMaps/web").json()["pathMatchers"][0]["pathRules"]
     assert not fake.log("urlMaps.patch"), "to adopt changes nothing"
     with Traffic(fake.address("web")) as traffic:
-        roll = chain.start("roll", "web", "--to", "v2")
+        roll = chain.start("roll", "web", "--to", "v2", "--strategy", "canary")
         until(lambda: shares(fake) == [[750, 250]] * 2, "a quarter of the requests", PATIENCE)
         until(lambda: chain.status()["tiers"][0]["status"] == "holding", "the pause", PATIENCE)
         until(lambda: len({name.startswith("web-v2") for name in served(fake)}) == 2, "both to answer", PATIENCE)
@@ -130,7 +130,7 @@ def test_a_canary_gets_its_share_is_taken_back_and_finished(chain: GcpChain, fak
         assert shares(fake) == [[1000, 0]] * 2
         assert not [name for name in served(fake) if name.startswith("web-v2")]
 
-        roll = chain.start("roll", "web", "--to", "v2")
+        roll = chain.start("roll", "web", "--to", "v2", "--strategy", "canary")
         until(lambda: chain.status()["tiers"][0]["status"] == "holding", "the pause", PATIENCE)
         chain.run("promote", "web")
         said, error = roll.communicate(timeout=PATIENCE)

@@ -24,6 +24,7 @@ from changeover.model.errors import ChangeoverError, Problem
 from changeover.model.gcp_rules import gcp_violations, on_platform, with_defaults
 from changeover.model.hop_traits import KnownHops
 from changeover.model.router import RouterSettings
+from changeover.model.without_effect import ignored
 
 Path = tuple[str | int, ...]
 _QUOTED = re.compile(r"'[^']{2,}'|\"[^\"]{2,}\"")
@@ -60,6 +61,8 @@ def read(text: str, file: str, hops: KnownHops, *, stored: bool = False) -> Pars
     if not problems:
         found_all = (*violations(chain, hops), *gcp_violations(chain, hops))
         problems += [document.problem(found.path, found.what, found.next) for found in found_all]
+        if not stored:  # an earlier version accepted and ignored these keys; its chain must still be taken down
+            problems += [document.problem(found.path, found.what, found.next) for found in ignored(chain, hops)]
     settings: dict[str, dict[str, BaseModel]] = {}
     for position, tier in enumerate(chain.tiers):
         if (traits := hops.get(tier.kind)) is None:

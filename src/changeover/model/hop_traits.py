@@ -74,6 +74,8 @@ class HopTraits:
     """Whether an agent beside it can keep the member list of the tier behind: `ports.RoutesByAgents`."""
     panics: bool = True
     """Whether it, as a router, sends requests to instances that are not ready when too few are: `health.panic`."""
+    pools: bool = False
+    """Whether it, as a router, keeps idle connections to an instance that it removed: `ports.PoolsConnections`."""
     counts_requests: bool = False
     """Whether it counts requests by instance behind it, for guards: `ports.CountsRequests`."""
     body_buffer: Callable[[Any, Path], BodyBuffer | None] = _in_memory

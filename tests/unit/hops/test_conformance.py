@@ -15,12 +15,16 @@ from tests.unit.hops.conforming import KINDS, ask, context, not_http, silence, s
 from tests.unit.hops.contexts import instance
 
 from changeover.hops import registry
+from changeover.hops.envoy.router import EnvoyRouter
+from changeover.hops.haproxy.external.router import ExternalHaproxyRouter
+from changeover.hops.kong.router import KongRouter
 from changeover.kit.direct_http import DirectClient
 from changeover.ports import (
     BuffersToDisk,
     CountsRequests,
     Hop,
     NeedsSoftware,
+    PoolsConnections,
     RoutesByAgents,
     RoutesFromOutside,
     RoutesInward,
@@ -83,6 +87,18 @@ def test_its_traits_are_what_it_can_do(hop: type[Hop]) -> None:
     assert traits.routes_by_agents is issubclass(hop, RoutesByAgents)
     assert traits.counts_requests is issubclass(hop, CountsRequests)
     assert (traits.external_router is not None) is issubclass(hop, RoutesFromOutside)
+
+
+def test_the_routers_that_keep_idle_connections_are_those_whose_traits_say_so() -> None:
+    routers = {"kong": KongRouter, "haproxy": ExternalHaproxyRouter, "envoy": EnvoyRouter}
+    assert {kind for kind, router in routers.items() if issubclass(router, PoolsConnections)} == {
+        kind for kind, hop in registry.HOPS.items() if hop.traits.pools
+    }
+    assert routers.keys() == {
+        kind
+        for kind, hop in registry.HOPS.items()
+        if hop.traits.routes_inward or hop.traits.external_router is not None
+    }
 
 
 def test_only_a_hop_that_passes_requests_on_can_route_or_count_them(hop: type[Hop]) -> None:

@@ -29,6 +29,7 @@ HOPS: KnownHops = {
             "narrow-balancer",
             routes_inward=True,
             panics=False,
+            pools=True,
             affinity_names=r"[a-z]+",
             passes_headers=r"[a-z]+",
             unchecked=frozenset({"body", "Host"}),

@@ -120,6 +120,7 @@ class HaproxyHttp(_Haproxy):
         names_clients=True,
         trusts_peers=True,
         panics=False,  # as a router outside of the chain
+        pools=True,
         external_router=ExternalHaproxy,
     )
 

@@ -67,6 +67,7 @@ class Kong:
         branches=True,
         routes_inward=True,
         panics=False,
+        pools=True,
         # It reads no body, and sends a Host of its own beside any other.
         unchecked=frozenset({"body", "Host", "control"}),
         affinity_names=r"[A-Za-z0-9_-]+",
