@@ -311,8 +311,8 @@ def _session(leader: int, start: int) -> Iterator[int]:
 def _stat(pid: int) -> list[str] | None:
     """Fields of /proc/PID/stat from the third (state) on; the second may contain spaces."""
     try:
-        # The kernel may cut a name inside a character.
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 (a look asks for many)
+            text = file.read().decode(errors="replace")  # the kernel may cut a name inside a character
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None  # PermissionError: of another user, where /proc is mounted with hidepid=1
     return text[text.rindex(")") + 2 :].split()

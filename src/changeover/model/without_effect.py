@@ -1,8 +1,8 @@
 """Keys of a chain file that are given and would change nothing. Pure: yields every violation.
 
 A key that is accepted and ignored misleads its author until the rollout that would have needed it. Refuses only what is
-given: defaults are no violation. `update` of a tier that names no `strategy` may have the keys of all of them, because
-`roll --strategy` names one.
+given: defaults are no violation, and neither is an address that nobody asks (`prometheus`). `update` of a tier that
+names no `strategy` may have the keys of all of them, because `roll --strategy` names one.
 """
 
 from __future__ import annotations
@@ -91,14 +91,6 @@ def _of_guards(chain: Chain) -> Iterator[RuleViolation]:
                         f"this has no effect on condition {condition.name}: {why}",
                         "Remove it.",
                     )
-    if chain.prometheus is not None and not any(
-        condition.source == "prometheus" for guard in chain.guards for condition in guard.conditions
-    ):
-        yield RuleViolation(
-            ("prometheus", "url"),
-            "no condition of a guard asks Prometheus",
-            "Remove `prometheus`, or give a condition `source: prometheus`.",
-        )
 
 
 def _without_effect(condition: Condition) -> dict[str, str]:

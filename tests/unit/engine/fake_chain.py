@@ -54,6 +54,10 @@ class FakePlatform:
         """The process of that instance ends by itself."""
         self._gone.add(name)
 
+    def lose_record(self, name: str) -> None:
+        """The record of that instance is deleted by hand."""
+        del self._instances[name]
+
     async def open(self, *, fresh: bool) -> None:
         self.events.append("open")
         self.opened = True

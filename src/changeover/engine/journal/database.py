@@ -67,6 +67,14 @@ class Database:
         except (ValueError, KeyError, TypeError) as error:
             raise self._unreadable(error) from error
 
+    def version(self) -> tuple[int, int]:
+        """Differs whenever this or another process has written to the file since the last call."""
+        try:
+            (others,) = self._db.execute("pragma data_version").fetchone()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        return int(others), self._db.total_changes
+
     def _check_known(self) -> int:
         """Returns the format of the file. Raises ChangeoverError when it is newer than this program."""
         version = _format_of(self._db)

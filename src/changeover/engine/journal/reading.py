@@ -38,6 +38,10 @@ class JournalReader:
         """The chain's state folder."""
         return self._db.file.parent
 
+    def version(self) -> tuple[int, int]:
+        """Of what the journal holds: while it stays the same, so does every answer here."""
+        return self._db.version()
+
     # -- the chain ---------------------------------------------------------------------------------------------------
 
     def holder(self) -> Holder | None:

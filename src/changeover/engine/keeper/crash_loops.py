@@ -32,10 +32,16 @@ class CrashLoops:
     def __init__(self, runtime: ChainRuntime, journal: JournalReader, on_progress: ProgressListener) -> None:
         self._runtime, self._journal, self._on_progress = runtime, journal, on_progress
         self._known: frozenset[str] = frozenset()
+        self._version: tuple[int, int] | None = None
         self._running: set[asyncio.Task[None]] = set()
 
-    def look(self, now: float) -> None:
-        """Begin to report the crash loops that are new. `now`: seconds since the epoch, by the journal's clock."""
+    def look(self) -> None:
+        """Begin to report the crash loops that are new. Time alone ends one and begins none."""
+        version = self._journal.version()
+        if version == self._version and not self._known:
+            return
+        self._version = version
+        now = Clock(not_before=self._journal.latest()).now()
         found: dict[str, HookPayload] = {}
         for tier in self._runtime.chain.tiers:
             state, settings = self._journal.tier(tier.name), rollout_settings(tier, weighed=False)
@@ -88,7 +94,7 @@ async def reported_meanwhile(
     try:
         async with CrashLoops(runtime, journal, on_progress) as loops:
             while not (await asyncio.wait({task}, timeout=LOOK))[0]:
-                loops.look(Clock(not_before=journal.latest()).now())
+                loops.look()
         return await task
     finally:
         task.cancel()

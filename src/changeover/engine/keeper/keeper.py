@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal, LeaseHeld
 from changeover.engine.journal.lease import KEEPER
+from changeover.engine.journal.records import Holder
 from changeover.engine.keeper.crash_loops import CrashLoops
 from changeover.engine.keeper.health import inspect, wanted_now
 from changeover.engine.release.release import carry_on
@@ -25,7 +26,7 @@ from changeover.engine.upkeep import renew_certificates, restore_members
 from changeover.kit.clock import Clock
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import Instance
-from changeover.ports import CannotStart, LosesMembers, Unknown
+from changeover.ports import CannotStart, LosesMembers, RenewsCertificates, Unknown
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Action
 from changeover.rollout.tier.machine import Machine
@@ -62,13 +63,31 @@ async def keep(
     keeper = _Keeper(runtime, journal, on_progress, timing)
     keeper.carried = carried
     async with CrashLoops(runtime, journal, on_progress) as loops:
-        while journal.is_up() and not changed():
-            holder = journal.holder()
-            if holder is None or not holder.is_alive():
+        while (known := keeper.read()).up and not changed():
+            if known.holder is None or not known.holder.is_alive():
                 with contextlib.suppress(LeaseHeld):
-                    await keeper.look()
-                loops.look(Clock(not_before=journal.latest()).now())
+                    await keeper.look(known)
+                loops.look()
             await asyncio.sleep(timing.look)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What journal, records and routers say of a chain at rest, read once for many looks."""
+
+    version: tuple[int, int]
+    until: float
+    """When it is read anew even if the journal has not changed: records are files, which may have been deleted."""
+    up: bool
+    holder: Holder | None
+    policy: Abandoned | None
+    short: bool
+    """A tier has fewer instances in service than it is to have, or one of them has no record."""
+    serving: tuple[Instance, ...]
+    renewing: tuple[Instance, ...]
+    """Those whose hop serves renewed certificates."""
+    losing: tuple[str, ...]
+    """Tiers whose routers can lose members."""
 
 
 class _Keeper:
@@ -80,20 +99,27 @@ class _Keeper:
         self._on_progress = in_rollout(journal, on_progress)
         self._timing = timing
         self._asked_routers = -timing.router_look
+        self._known: _Known | None = None
         self._refused = False
         """Whether an abandoned rollout could not be carried on. It then waits for an operator."""
         self.carried: Callable[[], Awaitable[object]] | None = None
 
-    async def look(self) -> None:
+    def read(self) -> _Known:
+        """What is known of the chain, read anew where it may have changed."""
+        known, version, now = self._known, self._journal.version(), time.monotonic()
+        if known is None or known.version != version or now >= known.until:
+            known = self._known = _read(self._runtime, self._journal, version, now + self._timing.router_look)
+        return known
+
+    async def look(self, known: _Known) -> None:
         """One look, and what follows from it. Raises LeaseHeld."""
         runtime, journal = self._runtime, self._journal
-        await renew_certificates(runtime, list(_recorded(runtime, journal)), self._on_progress)
-        policy = abandoned_policy(runtime, journal)
-        if policy in ("resume", "undo") and not self._refused:
-            await self._carry_on(policy)
-        elif await something_died(runtime, journal) or is_short(runtime, journal):
+        await renew_certificates(runtime, known.renewing, self._on_progress)
+        if known.policy in ("resume", "undo") and not self._refused:
+            await self._carry_on(known.policy)
+        elif known.short or not runtime.platform.is_open() or await runtime.platform.gone(known.serving):
             await self._heal()
-        elif losing := await _losing(runtime):
+        elif losing := await _losing(runtime, known.losing):
             await self._restore(losing)
         elif time.monotonic() - self._asked_routers >= self._timing.router_look:
             self._asked_routers = time.monotonic()
@@ -138,21 +164,40 @@ class _Keeper:
             self._journal.release_lease()
 
 
-async def _losing(runtime: ChainRuntime) -> list[str]:
-    """Tiers whose routers lost members."""
+async def _losing(runtime: ChainRuntime, tiers: Collection[str]) -> list[str]:
+    """Those tiers whose routers lost members."""
     found: list[str] = []
-    for tier, router in runtime.routers.items():
+    for tier in tiers:
+        router = runtime.routers[tier]
+        assert isinstance(router, LosesMembers)
         with contextlib.suppress(Unknown):
-            if isinstance(router, LosesMembers) and await router.lost():
+            if await router.lost():
                 found.append(tier)
     return found
 
 
-def _recorded(runtime: ChainRuntime, journal: Journal) -> Iterator[Instance]:
-    for tier in runtime.chain.tiers:
-        for member in journal.fleet(tier.name):
-            if (instance := runtime.platform.recorded(member.name)) is not None:
-                yield instance
+def _read(runtime: ChainRuntime, journal: Journal, version: tuple[int, int], until: float) -> _Known:
+    fleets = {tier.name: journal.fleet(tier.name) for tier in runtime.chain.tiers}
+    started = [tier for tier in runtime.chain.tiers if journal.tier(tier.name) is not None]
+    recorded = {
+        member.name: instance
+        for fleet in fleets.values()
+        for member in fleet
+        if (instance := runtime.platform.recorded(member.name)) is not None
+    }
+    serving = [member.name for fleet in fleets.values() for member in fleet.where(Phase.READY, Phase.ADMITTED)]
+    short = any(fleets[tier.name].serving < wanted_now(tier, journal) for tier in started)
+    return _Known(
+        version,
+        until,
+        up=journal.is_up(),
+        holder=journal.holder(),
+        policy=abandoned_policy(runtime, journal),
+        short=short or not all(name in recorded for name in serving),
+        serving=tuple(recorded[name] for name in serving if name in recorded),
+        renewing=tuple(one for one in recorded.values() if isinstance(runtime.hops.get(one.tier), RenewsCertificates)),
+        losing=tuple(tier for tier, router in runtime.routers.items() if isinstance(router, LosesMembers)),
+    )
 
 
 def abandoned_policy(runtime: ChainRuntime, journal: Journal) -> Abandoned | None:
@@ -210,15 +255,6 @@ async def _until_replaced(
 def _is_starting(machine: Machine) -> bool:
     """Whether an instance is on its way to service. Those that wait for a switch are not."""
     return machine.fleet.count((Phase.CREATING, Phase.WARMING, Phase.READY)) > len(machine.held_back)
-
-
-def is_short(runtime: ChainRuntime, journal: Journal) -> bool:
-    """Whether a tier has fewer instances in service than it is to have now, as far as the journal knows."""
-    return any(
-        journal.fleet(tier.name).serving < wanted_now(tier, journal)
-        for tier in runtime.chain.tiers
-        if journal.tier(tier.name) is not None
-    )
 
 
 async def something_died(runtime: ChainRuntime, journal: Journal) -> bool:

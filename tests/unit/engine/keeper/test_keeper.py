@@ -18,6 +18,7 @@ from changeover.engine.keeper import crash_loops
 from changeover.engine.keeper.keeper import KeeperTiming, abandoned_policy, keep
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.runtime import Progress, ProgressListener
+from changeover.rollout.members.fleet import Fleet
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Rolling, Rollout, Undoing
 
@@ -45,13 +46,20 @@ def kept(
     router: FakeRouter | None = None,
     listener: ProgressListener = ignore,
     carried: Callable[[], Awaitable[None]] | None = None,
+    each: Callable[[int], None] = lambda _: None,
+    reread: float = SOON.router_look,
 ) -> None:
-    """Keep the chain for that many looks."""
-    left = iter([*[False] * looks, True])
+    """Keep the chain for that many looks. `each`: done before each look, with its number."""
+    left = iter(range(looks + 1))
+
+    def changed() -> bool:
+        each(look := next(left))
+        return look == looks
+
     of = chain("app", size=2, abandoned=abandoned)
     with closing(Journal(journal.folder / "journal.db")) as own:
         made = runtime(of, platform, {"app": router or everywhere(platform)})
-        asyncio.run(keep(made, own, listener, lambda: next(left), SOON, carried))
+        asyncio.run(keep(made, own, listener, changed, replace(SOON, router_look=reread), carried))
 
 
 def everywhere(platform: FakePlatform) -> FakeRouter:
@@ -91,6 +99,36 @@ def test_a_whole_chain_is_left_alone(up: Journal, platform: FakePlatform) -> Non
     before = list(platform.events)
     kept(up, platform, looks=3)
     assert platform.events == before
+
+
+def test_a_look_at_a_chain_at_rest_reads_the_journal_only_when_it_has_changed(
+    up: Journal, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    fleet = Journal.fleet
+
+    def read(journal: Journal, tier: str) -> Fleet:
+        reads.append(tier)
+        return fleet(journal, tier)
+
+    monkeypatch.setattr(Journal, "fleet", read)
+    kept(up, platform, looks=20, reread=600.0)
+    at_rest = len(reads)
+    assert at_rest <= 5, "once, and once more for the question to its routers"
+
+    def written(_: int) -> None:
+        up.take_lease("roll app to v2", 200.0)
+        up.release_lease()
+
+    kept(up, platform, looks=20, each=written, reread=600.0)
+    assert len(reads) >= at_rest + 20
+
+
+def test_an_instance_whose_record_was_deleted_is_replaced_though_the_journal_is_as_it_was(
+    up: Journal, platform: FakePlatform
+) -> None:
+    kept(up, platform, looks=20, each=lambda look: platform.lose_record("app-v1-1") if look == 1 else None, reread=0.0)
+    assert "app-v1-3" in platform.running
 
 
 def test_nothing_is_replaced_while_a_command_holds_the_lease(up: Journal, platform: FakePlatform) -> None:
