@@ -36,8 +36,8 @@ from changeover.platforms.local.output import check_now, tail_of, words_of
 from changeover.platforms.local.peers import Peers, at_socket
 from changeover.platforms.local.state_files import (
     BalancerRecord,
+    InstanceRecords,
     read_balancer,
-    read_instance,
     write_balancer,
     write_instance,
 )
@@ -74,6 +74,7 @@ class LocalPlatform:
         self.environments = Environments(state)
         self._api = RuntimeApi(str(state / "haproxy" / haproxy.SOCKET), timing.runtime_api)
         self._peers = Peers()
+        self._records = InstanceRecords(state / "instances")
         self._reserved: set[int] = set()
         self._creating: set[str] = set()
 
@@ -286,7 +287,7 @@ class LocalPlatform:
 
     def recorded(self, name: str) -> Instance | None:
         """The record of an instance, running or not."""
-        return read_instance(self._state / "instances" / name / "instance.json")
+        return self._records.read(name)
 
     def _context(self, tier: Tier, instance: Instance, behind: Address | None = None) -> LaunchContext:
         """`behind`: an address for the tier behind while it has no entry."""
@@ -352,7 +353,7 @@ class LocalPlatform:
         record = self._record()
         found = set() if record is None else {record.pid}
         if (outer := self._routed.get(tier)) is not None:
-            nodes = filter(None, map(read_instance, (self._state / "instances").glob("*/instance.json")))
+            nodes = self._records.all(f"{outer.name}-")
             found |= {node.pid for node in nodes if node.tier == outer.name and node.pid is not None}
         return found
 
@@ -386,8 +387,4 @@ class LocalPlatform:
         return port
 
     def _taken(self) -> set[int]:
-        taken: set[int] = set()
-        for file in (self._state / "instances").glob("*/instance.json"):
-            if (instance := read_instance(file)) is not None:
-                taken |= {instance.address.port, instance.control.port}
-        return taken
+        return {port for one in self._records.all() for port in (one.address.port, one.control.port)}

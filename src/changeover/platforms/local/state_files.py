@@ -7,7 +7,8 @@ Each has a format of its own, which its key `format` names; files from the time 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,42 @@ def read_instance(file: Path) -> Instance | None:
         )
     except (KeyError, TypeError) as error:
         raise _damaged(file, error) from error
+
+
+class InstanceRecords:
+    """The records of all instances, each parsed once for as long as its file is the same one.
+
+    A look at a thousand instances asks for each of them, and for all of them at every start.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[str, tuple[tuple[int, int, int], Instance | None]] = {}
+        """Name -> what tells its file from the one that replaces it, and the record."""
+
+    def read(self, name: str) -> Instance | None:
+        """None where there is no record. Raises ChangeoverError."""
+        file = f"{self._folder}/{name}/instance.json"
+        try:
+            found = os.stat(file)  # noqa: PTH116 (a look asks for many)
+        except (FileNotFoundError, NotADirectoryError):
+            self._known.pop(name, None)
+            return None
+        mark = (found.st_ino, found.st_mtime_ns, found.st_size)
+        known = self._known.get(name)
+        if known is None or known[0] != mark:
+            known = self._known[name] = mark, read_instance(Path(file))
+        return known[1]
+
+    def all(self, prefix: str = "") -> Iterator[Instance]:
+        """Every recorded instance whose name begins like that. Raises ChangeoverError."""
+        try:
+            names = os.listdir(self._folder)  # noqa: PTH208
+        except FileNotFoundError:
+            return
+        for name in names:
+            if name.startswith(prefix) and (instance := self.read(name)) is not None:
+                yield instance
 
 
 def _readiness(stored: Mapping[str, Any]) -> Readiness:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from changeover.model.readiness import Readiness
 from changeover.platforms.local.state_files import (
     FORMAT,
     BalancerRecord,
+    InstanceRecords,
     read_balancer,
     read_instance,
     write_balancer,
@@ -55,6 +57,33 @@ BALANCER_0_WHOLE = '{"pid": 4141, "born": 666, "entries": {"web": "127.0.0.1:844
 def test_an_instance_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_instance(tmp_path / "instance.json", INSTANCE)
     assert read_instance(tmp_path / "instance.json") == INSTANCE
+
+
+def test_a_record_is_parsed_once_until_another_file_takes_its_place(tmp_path: Path) -> None:
+    records = InstanceRecords(tmp_path)
+    assert records.read("web-v1-1") is None
+    (tmp_path / "web-v1-1").mkdir()
+    write_instance(tmp_path / "web-v1-1" / "instance.json", INSTANCE)
+    first = records.read("web-v1-1")
+    assert first == INSTANCE
+    assert records.read("web-v1-1") is first
+    write_instance(tmp_path / "web-v1-1" / "instance.json", replace(INSTANCE, pid=4343))
+    again = records.read("web-v1-1")
+    assert again is not None
+    assert again.pid == 4343
+    (tmp_path / "web-v1-1" / "instance.json").unlink()
+    assert records.read("web-v1-1") is None
+
+
+def test_all_records_are_those_whose_names_begin_like_that(tmp_path: Path) -> None:
+    records = InstanceRecords(tmp_path / "instances")
+    assert list(records.all()) == []
+    for name in ("web-v1-1", "web-v2-2", "api-v1-1"):
+        (tmp_path / "instances" / name).mkdir(parents=True)
+        write_instance(tmp_path / "instances" / name / "instance.json", replace(INSTANCE, name=name))
+    (tmp_path / "instances" / "web-v1-0").mkdir()  # an ended one has no record
+    assert sorted(one.name for one in records.all("web-")) == ["web-v1-1", "web-v2-2"]
+    assert len(list(records.all())) == 3
 
 
 def test_a_load_balancer_is_read_as_it_was_written(tmp_path: Path) -> None:
