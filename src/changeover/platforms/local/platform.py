@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from signal import SIGKILL, Signals
 from tempfile import TemporaryDirectory
@@ -75,6 +76,8 @@ class LocalPlatform:
         self._api = RuntimeApi(str(state / "haproxy" / haproxy.SOCKET), timing.runtime_api)
         self._peers = Peers()
         self._records = InstanceRecords(state / "instances")
+        self._routers: dict[str, tuple[float, set[int]]] = {}
+        """Tier -> when its router processes were looked up, and which they are."""
         self._reserved: set[int] = set()
         self._creating: set[str] = set()
 
@@ -350,11 +353,15 @@ class LocalPlatform:
         """Leaders of the processes that route a tier; None where one of them is not of this chain."""
         if tier in self._external:
             return None
+        at, found = self._routers.get(tier, (-inf, set()))
+        if (now := time.monotonic()) - at < self._timing.routers:
+            return found
         record = self._record()
         found = set() if record is None else {record.pid}
         if (outer := self._routed.get(tier)) is not None:
             nodes = self._records.all(f"{outer.name}-")
             found |= {node.pid for node in nodes if node.tier == outer.name and node.pid is not None}
+        self._routers[tier] = now, found
         return found
 
     async def lame_duck(self, instance: Instance, on: bool) -> None:

@@ -15,6 +15,9 @@ class LocalTiming:
     """Until HAProxy must answer after its start."""
     runtime_api: float = 2.0
     """Until HAProxy's runtime API counts as silent."""
+    routers: float = 0.02
+    """For which the processes that route a tier are taken as known: one look at a thousand instances asks that often,
+    and a new router takes longer to start."""
 
 
 TIMING = LocalTiming()
