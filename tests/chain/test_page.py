@@ -34,7 +34,7 @@ def by_hand(said: Said) -> None:
     said["guards"] = [
         {
             "name": "few",
-            "conditions": [condition | {"interval": "2s", "count": 2, "min_requests": 1, "missing_limit": 30}],
+            "conditions": [condition | {"interval": "1s", "count": 2, "min_requests": 1, "missing_limit": 30}],
         }
     ]
     steps: list[Said] = [{"set_weight": 50}, {"pause": "until-promoted"}]
@@ -56,6 +56,8 @@ class Dashboard:
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("console", lambda line: self.faults.append(line.text) if line.type == "error" else None)
         page.on("request", lambda request: self.asked.add(re.sub(r"(//[^/]*).*", r"\1", request.url)))
+        uploads = ("--uploads", 2, "--upload-size", "2MB", "--upload-time", "2s")
+        self.probe = chain.start("probe", "--rate", 40, *uploads, "--json")
         self.server = self.serve("127.0.0.1:0")
         self.url = re.sub(r".*(http://\S+?)/ and.*\s*", r"\1", self.server.says("Serving http://"))
         page.goto(f"{self.url}/chains/1?lang=en")
@@ -109,18 +111,14 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
         found = Dashboard(chain, page)
         yield found
         browser.close()
-        if found.server in Command.running:
-            found.server.signal(SIGTERM).end()
-        if active := chain.run("status", "--json").json[
-            "active_command"
-        ]:  # of a test that failed: it would block `down`
+        for command in {found.server, found.probe} & Command.running:  # of a test that failed
+            command.signal(SIGTERM).end()
+        if active := chain.run("status", "--json").json["active_command"]:  # it would block `down`
             os.kill(active["pid"], SIGKILL)
 
 
 def test_an_operator_rolls_pauses_resumes_and_promotes_by_clicking_and_sees_each_step(dashboard: Dashboard) -> None:
-    uploads = ("--uploads", 2, "--upload-size", "2MB", "--upload-time", "3s")
-    probe = dashboard.chain.start("probe", "--rate", 40, *uploads, "--json")
-    probe.says(" 2 in flight")
+    dashboard.probe.says(" 2 in flight")
     dashboard.shows("head", "serving")
     dashboard.shows("chain", "v1", "uploads: ")
     dashboard.roll("runtime", "v2")
@@ -136,14 +134,11 @@ def test_an_operator_rolls_pauses_resumes_and_promotes_by_clicking_and_sees_each
     dashboard.shows("now", "completed after", "No request broke")
     dashboard.shows("now", "none lost, duplicated or corrupted")
     dashboard.shows("history", "completed")
-    probe.signal(SIGTERM).end(0)
 
 
 def test_a_request_that_is_lost_during_a_rollout_is_shown_and_an_abort_by_clicking_goes_back(
     dashboard: Dashboard,
 ) -> None:
-    probe = dashboard.chain.start("probe", "--rate", 40, "--json")
-    probe.says("GET")
     dashboard.roll("runtime", "v1")
     expect(dashboard.page.get_by_role("heading", name="runtime: v2 to v1")).to_be_visible()
     dashboard.shows("now", "waits for promote")
@@ -154,7 +149,7 @@ def test_a_request_that_is_lost_during_a_rollout_is_shown_and_an_abort_by_clicki
     expect(dashboard.page.locator("#rollout .mark").first).to_be_visible()
     dashboard.press("abort")
     dashboard.shows("now", "undone after")
-    probe.signal(SIGTERM).end(3)
+    dashboard.probe.signal(SIGTERM).end(3)
 
 
 def test_the_page_asks_no_other_server_and_runs_no_script_but_its_own(dashboard: Dashboard) -> None:
