@@ -51,6 +51,7 @@ def rollouts_report(
         journal,
         rows,
         ledgers or ledgers_during(journal.folder / LEDGERS, window),
+        whole=bool(ledgers),
         made=now,
         subject=facts.subject,
         floors=facts.floors,

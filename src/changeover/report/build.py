@@ -23,13 +23,17 @@ def report_of_rollouts(
     rows: Sequence[RolloutRow],
     ledgers: Sequence[Path],
     *,
+    whole: bool = False,
     made: float,
     subject: str,
     floors: Mapping[str, int],
     chain_sha256: str | None,
     software: Mapping[str, str],
 ) -> Report:
-    """The report of one rollout or more. `floors`: tier -> instances that must serve. Raises ChangeoverError."""
+    """The report of one rollout or more. `floors`: tier -> instances that must serve. Raises ChangeoverError.
+
+    `whole`: the verdict is of every request of the ledgers, not only of those in the time of the rollouts.
+    """
     window = window_of(rows, made)
     return Report(
         format=FORMAT,
@@ -38,7 +42,7 @@ def report_of_rollouts(
         subject=subject,
         start=window[0],
         end=window[1],
-        requests=from_ledgers([(path, ledger_file(path)) for path in ledgers], window),
+        requests=from_ledgers([(path, ledger_file(path)) for path in ledgers], window, whole=whole),
         rollouts=tuple(rollout_part(journal, row, floors.get(row.tier)) for row in rows),
         command=None,
         chain_sha256=chain_sha256,

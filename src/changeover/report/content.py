@@ -18,6 +18,9 @@ from changeover.probe.verdict import Verdict
 FORMAT = 2
 """Version of this layout. Raise it when a reader of the old layout would misread the new one."""
 
+_PAUSE = 1.0
+"""Seconds between the end of one probe and the start of the next that leave a gap in the proof."""
+
 Conclusion = Literal["clean", "broken", "unproved"]
 HEADLINES: Mapping[Conclusion, str] = MappingProxyType(
     {"clean": "No request broke", "broken": "Requests broke", "unproved": "Not proved"}
@@ -96,9 +99,13 @@ class Requests(_Part):
     ledgers: tuple[LedgerFile, ...]
     verdict: Verdict
     """Without its first failures: `losses` lists more of them, without the queries of their paths."""
+    whole: bool
+    """The verdict is of all rows: the ledgers were named, or there is no rollout. Otherwise it is of the window."""
     others: int
-    """Rows of other times than the window, which the verdict leaves out."""
+    """Rows of other times, which the verdict leaves out."""
     others_broken: int
+    sent: tuple[tuple[float, float], ...]
+    """Of each ledger: when its first request was due, and when its last one ended."""
     first: float
     """When the first request of the ledgers was due."""
     last: float
@@ -111,7 +118,7 @@ class Requests(_Part):
     """Uploads within the window of the picture; more than there are bars where some are not drawn."""
     marks: tuple[LossMark, ...]
     losses: tuple[Loss, ...]
-    """The first ones of the window; the verdict counts all."""
+    """The first ones; the verdict counts all."""
 
 
 class Span(_Part):
@@ -222,6 +229,12 @@ class Report(_Part):
         growing = any(one.growing for one in self.requests.ledgers)
         if self.requests.last < ended and not growing:
             found.append(f"The traffic ended {ended - self.requests.last:.1f} s before the rollout.")
+        covered = self.requests.first
+        for start, end in sorted(self.requests.sent):
+            if min(start, ended) - max(covered, began) > _PAUSE:
+                pause = f"from {max(covered, began) - began:.1f} s to {min(start, ended) - began:.1f} s"
+                found.append(f"No probe sent {pause} after the start of the rollout.")
+            covered = max(covered, end)
         missing = self.requests.verdict.kinds_without_success
         if missing:
             found.append(f"No {' or '.join(missing)} succeeded.")

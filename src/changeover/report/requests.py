@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -74,34 +74,41 @@ def _last_line_end(path: Path) -> int:
     return 0
 
 
-def from_ledgers(files: Sequence[tuple[Path, LedgerFile]], window: Window | None) -> Requests | None:
+def from_ledgers(
+    files: Sequence[tuple[Path, LedgerFile]], window: Window | None, *, whole: bool = False
+) -> Requests | None:
     """The requests of all these ledgers; None without any row. `window`: of verdict and picture; None: all of the time.
+
+    `whole`: the verdict is of all of the time.
 
     Raises ChangeoverError where a line of a ledger is not a row.
     """
-
-    def rows() -> Iterator[LedgerRow]:
-        for path, file in files:
-            yield from read_ledger(path, file.size)
-
-    tally, first, last, others, others_broken = Tally(), inf, -inf, 0, 0
-    for row in rows():
-        first, last = min(first, row.scheduled), max(last, row.finished)
-        if window is None or _is_in(row, window):
-            tally.add(row)
-        else:
-            others, others_broken = others + 1, others_broken + (row.outcome != "ok")
-    if first == inf:
+    counted = None if whole else window
+    tally, others, others_broken, sent = Tally(), 0, 0, list[Window]()
+    for path, file in files:
+        first, last = inf, -inf
+        for row in read_ledger(path, file.size):
+            first, last = min(first, row.scheduled), max(last, row.finished)
+            if counted is None or _is_in(row, counted):
+                tally.add(row)
+            else:
+                others, others_broken = others + 1, others_broken + (row.outcome != "ok")
+        sent += [(first, last)] if first < inf else []
+    if not sent:
         return None
+    first, last = min(start for start, _ in sent), max(end for _, end in sent)
     start, end = window or (first, last)
-    picture = _Picture(start, end, interval_of(end - start))
-    for row in rows():
-        picture.add(row)
+    picture = _Picture(start, end, interval_of(end - start), counted or (-inf, inf))
+    for path, file in files:
+        for row in read_ledger(path, file.size):
+            picture.add(row)
     return Requests(
         ledgers=tuple(file for _, file in files),
         verdict=replace(judge(tally, _planned([file for _, file in files], tally)), first_failures=()),
+        whole=counted is None,
         others=others,
         others_broken=others_broken,
+        sent=tuple(sent),
         first=first,
         last=last,
         interval=picture.interval,
@@ -138,6 +145,8 @@ class _Picture:
     start: float
     end: float
     interval: float
+    counted: Window
+    """Of the losses."""
     good: Counter[int] = field(default_factory=Counter)
     broken: Counter[int] = field(default_factory=Counter)
     latency: dict[int, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
@@ -146,7 +155,7 @@ class _Picture:
     marked: dict[tuple[int, str, str], LossMark] = field(default_factory=dict)
 
     def add(self, row: LedgerRow) -> None:
-        if row.outcome != "ok" and _is_in(row, (self.start, self.end)) and len(self.losses) < LOSSES:
+        if row.outcome != "ok" and _is_in(row, self.counted) and len(self.losses) < LOSSES:
             self.losses.append(_loss(row))
         if row.finished < self.start or (row.started if row.kind == "upload" else row.finished) > self.end:
             return

@@ -49,7 +49,7 @@ def untrue(page: str, report: Report, ledgers: Sequence[Path]) -> list[str]:
     try:
         ordered = _in_order(report.requests, ledgers)
         files = [(path, ledger_file(path, _size(report.requests, path))) for path in ordered]
-        counted = from_ledgers(files, (report.start, report.end))
+        counted = from_ledgers(files, (report.start, report.end), whole=report.requests.whole)
     except ChangeoverError as error:
         if not found:
             raise
@@ -95,6 +95,7 @@ def _requests(mine: Requests, counted: Requests) -> Iterator[str]:
     for name in (
         "others",
         "others_broken",
+        "sent",
         "first",
         "last",
         "interval",

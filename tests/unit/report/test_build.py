@@ -25,7 +25,7 @@ from changeover.model.errors import ChangeoverError
 from changeover.probe.records.ledger import Ledger
 from changeover.probe.verdict import judge_rows
 from changeover.report.build import ledgers_during, report_of_traffic
-from changeover.report.content import Serving
+from changeover.report.content import Report, Serving
 from changeover.report.page import render
 from changeover.report.requests import BARS, LOSSES, MOMENTS, from_ledgers, ledger_file
 from changeover.rollout.members.fleet import Member
@@ -62,6 +62,12 @@ def test_a_loss_long_before_the_rollout_is_named_and_breaks_no_report_of_it(jour
     assert report.aside[0] in render(report)
 
 
+def test_of_ledgers_that_are_named_every_request_counts(journal: Journal, tmp_path: Path) -> None:
+    report = report_of(journal, [ledger_of(tmp_path, [*rows_around(), lost(START - 900)])], whole=True)
+    assert report.requests is not None
+    assert (report.conclusion, len(report.requests.losses), report.requests.others) == ("broken", 1, 0)
+
+
 def test_a_request_of_the_rollout_that_times_out_after_it_is_counted(journal: Journal, tmp_path: Path) -> None:
     late = lost(END - 1, finished=END + 60)
     assert report_of(journal, [ledger_of(tmp_path, [*rows_around(), late])]).conclusion == "broken"
@@ -94,6 +100,23 @@ def test_traffic_that_does_not_cover_the_rollout_proves_nothing(
     gets = [one for one in rows_around(start, end) if one.kind == "get"]
     report = report_of(journal, [ledger_of(tmp_path, gets, planned=["get"])])
     assert (report.conclusion, report.gaps) == ("unproved", (gap,))
+
+
+def test_a_pause_between_two_probes_proves_nothing(journal: Journal, tmp_path: Path) -> None:
+    gets = [row for row in rows_around() if row.kind == "get"]
+
+    def report(until: float, then: float) -> Report:
+        parts = {
+            "a": [row for row in gets if row.scheduled < until],
+            "b": [row for row in gets if row.scheduled >= then],
+        }
+        return report_of(
+            journal, [ledger_of(tmp_path / f"{until} {name}", rows, ["get"]) for name, rows in parts.items()]
+        )
+
+    assert report(1016.0, 1015.0).conclusion == "clean"
+    assert report(1010.0, 1010.0).conclusion == "clean"
+    assert report(1009.0, 1015.0).gaps == ("No probe sent from 8.5 s to 15.0 s after the start of the rollout.",)
 
 
 def test_a_planned_kind_without_success_proves_nothing(journal: Journal, tmp_path: Path) -> None:
