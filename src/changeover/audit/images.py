@@ -31,6 +31,15 @@ _SOFTWARE = {
 }
 _SIGNALS = {"nginx": "QUIT", "kong": "QUIT", "haproxy": "USR1", "envoy": "TERM"}
 """STOPSIGNAL of the images that the makers of the software publish."""
+_QUIT_SINCE = (1, 19, 5)
+"""Before, the image of nginx sets SIGTERM, apart from 1.18, which was built anew (nginx/docker-nginx, pull 457)."""
+_NO_HTTP = {
+    *("redis", "redis-cluster", "redis-sentinel", "valkey", "memcached", "rabbitmq", "nats", "eclipse-mosquitto"),
+    *("postgres", "postgresql", "postgis", "timescaledb", "pgbouncer", "mysql", "mariadb", "percona", "mongo"),
+    *("mongodb", "cassandra", "zookeeper", "kafka", "cp-kafka", "cp-zookeeper"),
+}
+"""Names of images of databases, queues and caches, which serve no HTTP requests."""
+_DEFAULT = re.compile(r"\$\{\w+:?-([^{}]*)\}")
 _MAKERS = {"library", "nginxinc", "openresty", "kong", "haproxytech", "envoyproxy"}
 _LAST = {19: 10, 21: 6, 23: 4, 25: 5, 27: 5}
 """The last release of mainline branches of nginx, which the tag `1.27` is. No rule asks for that of another branch."""
@@ -42,15 +51,24 @@ def official(image: str) -> tuple[str, str | None] | None:
 
     The signal is None for an image of another maker: it may set none, and the software gets SIGTERM.
     """
-    words = image.split()
+    words = _DEFAULT.sub(r"\1", image).split()
     if not words:
         return None
-    *path, name = (words[-3] if " as " in image.lower() else words[-1]).partition("@")[0].split("/")
+    whole = words[-3] if " as " in image.lower() else words[-1]
+    *path, name = whole.partition("@")[0].split("/")
     software = _SOFTWARE.get(name.partition(":")[0])
     if software is None:
         return None
     maker = next((one for one in path[-1:] if not re.search(r"[.:]|^localhost$", one)), "library")
-    return software, _SIGNALS[software] if maker in _MAKERS else None
+    if maker not in _MAKERS:
+        return software, None
+    tag = _nginx_tag(whole) or _QUIT_SINCE
+    return software, "TERM" if tag < _QUIT_SINCE and tag[:2] != (1, 18) else _SIGNALS[software]
+
+
+def serves_no_http(image: str) -> bool:
+    """Whether an image is that of a database, a queue or a cache."""
+    return image.split("@")[0].rsplit("/", 1)[-1].partition(":")[0] in _NO_HTTP
 
 
 def nginx_version(documents: Sequence[Document]) -> tuple[int, ...] | None:

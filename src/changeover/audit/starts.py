@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 SERVERS = {"gunicorn", "uvicorn", "hypercorn", "granian"}
 _SOFTWARE = {"nginx": "nginx", "openresty": "nginx", "kong": "kong", "haproxy": "haproxy", "envoy": "envoy"}
 _SOFTWARE |= {name: name for name in SERVERS}
+_OF_DEBIAN = re.compile(r"^(gunicorn|uvicorn|hypercorn)-?3(?:\.\d+)?$")
 _SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh"}
 _UV = (
     "-p --python --with --with-editable --with-requirements --extra --no-extra --group --no-group --only-group -f "
@@ -108,11 +109,14 @@ def start(words: Sequence[str], depth: int = 0, scripts: Scripts = no_scripts) -
         return Start()
     if depth > _DEEPEST:
         return _opaque(words)
-    name, rest = PurePosixPath(words[0]).name, tuple(words[1:])
+    name, rest = _OF_DEBIAN.sub(r"\1", PurePosixPath(words[0]).name), tuple(words[1:])
     if re.fullmatch(r"\w+=.*", words[0], re.DOTALL):
         return _with_variable(words[0], start(rest, depth + 1, scripts))
     if name in _SOFTWARE:
         return Start(_SOFTWARE[name], rest)
+    if name == "fastapi" and rest[:1] in {("run",), ("dev",)}:
+        host = ("--host", "0.0.0.0") if rest[0] == "run" else ()  # noqa: S104: what FastAPI CLI gives uvicorn
+        return Start("uvicorn", (*host, *rest[1:]))
     if (text := scripts(name)) is not None:
         return _of_file(name, text, rest, depth, scripts)
     if name in _SHELLS:
@@ -200,7 +204,7 @@ def _program(words: Sequence[str], name: str) -> Start:
 
 def _wrapped_module(module: str, rest: Sequence[str], words: Sequence[str], depth: int) -> Start:
     """`python -m poetry run gunicorn`."""
-    if module in _RUNS:
+    if module in _RUNS or module == "fastapi":
         return start([module, *rest[1:]], depth + 1)
     return _opaque(words) if module in _NO_SERVERS else _program(words, f"-m {rest[0]}")
 
@@ -234,7 +238,8 @@ def _of_file(name: str, text: str, arguments: Sequence[str], depth: int, scripts
     return replace(found, reaches=reaches, script=found.script or name)
 
 
-def _serves(found: Start) -> bool:
+def serves(found: Start) -> bool:
+    """Whether it starts a server, not a job of its program, such as `kong migrations up` or `nginx -t`."""
     arguments = set(found.arguments)
     if found.software == "kong":
         return bool(arguments & {"start", "docker-start"})
@@ -264,7 +269,7 @@ def _of_script(text: str, depth: int, scripts: Scripts) -> Start:
     if tokens is None:
         return _opaque([text])
     parts = [(one, start(one.words, depth + 1, scripts)) for one in _parts(tokens)]
-    serving = [(one, found) for one, found in parts if _serves(found)]
+    serving = [(one, found) for one, found in parts if serves(found)]
     if not serving:
         unknown = [found for _, found in parts if found.is_unknown]
         return unknown[-1] if unknown else next((found for _, found in parts if found.software), Start())

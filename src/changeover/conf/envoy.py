@@ -36,11 +36,12 @@ _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)s")
 class EnvoyFile(Document):
     """`resources`: the maps of each kind, `listeners`, `routes`, `clusters` and `endpoints`.
 
-    `asks`: where a bootstrap names a discovery server as the source of its listeners.
+    `asks`: where a bootstrap names the source of its listeners, a discovery server or, `from_file`, a file.
     """
 
     resources: Mapping[str, tuple[Map, ...]]
     asks: Place | None
+    from_file: bool = False
 
 
 def recognises(text: str, file: str) -> bool:
@@ -65,8 +66,9 @@ def read(text: str, file: str) -> tuple[EnvoyFile, ...]:
         return (EnvoyFile(file, {kind: tuple(maps) for kind, maps in found.items()}, None),)
     static = {kind: root.maps("static_resources", kind) for kind in ("listeners", "clusters")}
     source = root.get("dynamic_resources", "lds_config")
-    asks = isinstance(source, Map) and not {"path", "path_config_source"} & source.items.keys()
-    return (EnvoyFile(file, static, source.place if asks and source is not None else None),)
+    if not isinstance(source, Map):
+        return (EnvoyFile(file, static, None),)
+    return (EnvoyFile(file, static, source.place, bool({"path", "path_config_source"} & source.items.keys())),)
 
 
 def _as_protobuf(node: Node, known: dict[int, Node]) -> Node:

@@ -106,8 +106,6 @@ def test_rules_apply_to_a_server_behind_a_wrapper_in_every_file(wrapper: str) ->
         "python manage.py run --server gunicorn",
         "sh -c './start.sh && true'",
         "sudo -u app gunicorn a:app",
-        "fastapi run a.py",
-        "python -m fastapi run a.py",
         "./start --port 80",
         "sh -c 'exec $START'",
         "env -S " * 400 + "gunicorn a:app",

@@ -34,17 +34,18 @@ def test_a_file_of_discovery_is_read_by_the_kinds_in_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "line"),
+    ("source", "from_file"),
     [
-        ("{api_config_source: {api_type: GRPC}}", 2),
-        ("{ads: {}}", 2),
-        ("{path: /etc/lds.yaml}", None),
-        ("{path_config_source: {path: /etc/lds.yaml}}", None),
+        ("{api_config_source: {api_type: GRPC}}", False),
+        ("{ads: {}}", False),
+        ("{path: /etc/lds.yaml}", True),
+        ("{path_config_source: {path: /etc/lds.yaml}}", True),
     ],
 )
-def test_a_discovery_server_of_listeners_is_named(source: str, line: int | None) -> None:
+def test_the_source_of_listeners_is_named(source: str, from_file: bool) -> None:
     (document,) = read(f"dynamic_resources:\n  lds_config: {source}\nstatic_resources: {{}}\n", "envoy.yaml")
-    assert (document.asks.line if document.asks else None) == line
+    assert document.asks is not None
+    assert (document.asks.line, document.from_file) == (2, from_file)
 
 
 @pytest.mark.parametrize(

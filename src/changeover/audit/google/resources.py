@@ -16,7 +16,7 @@ from changeover.conf.google import GoogleFile, GoogleNode
 from changeover.conf.place import Place
 from changeover.conf.terraform.resources import resources as terraform_resources
 from changeover.conf.terraform.syntax import HclFile
-from changeover.conf.tree import Map, Node, Open, Word
+from changeover.conf.tree import Items, Map, Node, Open, Word
 
 Value = TypeVar("Value")
 _SIGNS = {
@@ -75,6 +75,8 @@ class Resource:
         for key in (*path, ""):
             if isinstance(node, Open):
                 return node
+            if isinstance(node, Items) and key and len(node.values) > 1:
+                return Open(node.place, 1, key, f"which of {len(node.values)} holds")
             node = node.items.get(key) if isinstance(node, Map) else None
         return None
 
@@ -168,7 +170,7 @@ class Google:
 
         Those of the same folder come first: each root of Terraform has addresses of its own.
         """
-        text = node.word if isinstance(node, Word) else ""
+        text = _named(node)
         last = text.rsplit("/", 1)[-1]
         if node is None or not last:
             return None
@@ -202,7 +204,7 @@ class Google:
     def checks(self, holder: Resource, *path: str) -> list[Resource]:
         """The health checks that a key names: one, or a list."""
         found = holder.body.get(*path)
-        nodes = found.each() if found is not None and not isinstance(found, Word) else (found,)
+        nodes = found.values if isinstance(found, Items) else (found,)
         return [check for node in nodes if (check := self.referred(node, "healthCheck")) is not None]
 
     def lost_checks(self, holder: Resource, *path: str) -> str:
@@ -212,13 +214,22 @@ class Google:
             return ""
         if isinstance(found, Open):
             return found.missing or f"the value of {holder.key(path)}"
-        nodes = found.each() if not isinstance(found, Word) else (found,)
+        nodes = found.values if isinstance(found, Items) else (found,)
         lost = [one for one in nodes if self.referred(one, "healthCheck") is None]
         if not lost:
             return ""
         if isinstance(first := lost[0], Open):
             return first.missing or f"the value of {holder.key(path)}"
-        return f"the health check {first.word if isinstance(first, Word) else ''} of {holder.key(path)}"
+        return f"the health check {_named(first)} of {holder.key(path)}"
+
+
+def _named(node: Node | None) -> str:
+    """A link, a name or an address; of a reference of Config Connector, such as `healthCheckRef`, what it names."""
+    while isinstance(node, Map) and len(node.items) == 1 and next(iter(node.items)).endswith("Ref"):
+        node = next(iter(node.items.values()))
+    if isinstance(node, Map):
+        return node.text("external") or node.text("name") or ""
+    return node.word if isinstance(node, Word) else ""
 
 
 def google(documents: Sequence[Document]) -> Google:
@@ -247,15 +258,18 @@ def _resources(documents: Sequence[Document]) -> Iterator[Resource]:
 
 def _of_gke(node: GoogleNode) -> Iterator[Resource]:
     """The backend service that a manifest sets up, and its health check, whose keys the API has one level deeper."""
-    body, address = node.body, f"{node.type} {node.name}"
-    check = body.get("healthCheck")
-    if isinstance(check, Map):
-        name = Word(check.place, 1, address, quoted=True)
-        body = Map(body.place, body.size, {**body.items, "healthChecks": name}, body.keys)
-        items = {"type": Word(check.place, 1, "HTTP", quoted=True), **check.items, "httpHealthCheck": check}
-        inner = Map(body.keys["healthCheck"], check.size, items, check.keys)
-        yield Resource("healthCheck", "", False, "gke", address, inner)
-    yield Resource("backendService", node.name, False, "gke", address, body)
+    address, body = f"{node.type} {node.name}", node.body
+    items = dict(body.items)
+    affinity = items.get("sessionAffinity")
+    kind = affinity.get("affinityType") or affinity.get("type") if affinity is not None else None
+    if kind is not None:
+        items["sessionAffinity"] = kind  # the API has its type alone
+    if isinstance(check := body.get("healthCheck"), Map):
+        items["healthChecks"] = Word(check.place, 1, address, quoted=True)
+        inner = {"type": Word(check.place, 1, "HTTP", quoted=True), **check.items, "httpHealthCheck": check}
+        place = body.keys["healthCheck"]
+        yield Resource("healthCheck", "", False, "gke", address, Map(place, check.size, inner, check.keys))
+    yield Resource("backendService", node.name, False, "gke", address, Map(body.place, body.size, items, body.keys))
 
 
 def check_type(check: Resource) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from changeover.audit.builds import dockerfiles, image_of
 from changeover.audit.commands import Command, commands, image_command
 from changeover.audit.images import bare_signal, official
+from changeover.audit.starts import serves
 from changeover.audit.stop_keys import COMPOSE, DOCKERFILE, SUPERVISORD
 from changeover.audit.view import Signal, StopPath
 from changeover.conf.compose import ComposeFile, seconds
@@ -22,6 +23,8 @@ from changeover.conf.supervisord import Program, SupervisorFile
 from changeover.conf.tree import Map
 
 _STOPSIGNAL = "the STOPSIGNAL of its image, which is not that of the software's makers: set it"
+_OWN_SIGNAL = {"nginx", "kong", "haproxy"}
+"""Software that drains at another signal than SIGTERM, so that its images may set one."""
 WAIT = 10.0
 """Seconds, of Docker and of supervisord."""
 
@@ -48,7 +51,7 @@ def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
         elif isinstance(one, SupervisorFile):
             for program in one.programs:
                 start = starts.get((one.file, program.name))
-                if start is not None and (software := start.software) is not None:
+                if start is not None and (software := start.software) is not None and serves(start.start):
                     signal, wait = program.values.get("stopsignal"), program.values.get("stopwaitsecs")
                     text = f"stopsignal={signal.value}" if signal else "stopsignal is not set, so it is TERM"
                     name_ = bare_signal(signal.value if signal else "TERM")
@@ -109,7 +112,7 @@ def image_signal(image: DockerFile, start: Command | None) -> tuple[str, Signal 
 def _service(name: str, service: Map, start: Command | None, built: DockerFile | None) -> Iterator[StopPath]:
     software = start.software if start else None
     known = official(service.text("image") or "")
-    if start is not None and known is not None and _does_another_job(start, known[0]):
+    if start is not None and _does_another_job(start, official=known is not None):
         return
     signal_name, whole = known[1] if known else "TERM", start is not None and start.start.whole
     software = software or (known[0] if known else None)
@@ -128,6 +131,8 @@ def _service(name: str, service: Map, start: Command | None, built: DockerFile |
             keys = replace(COMPOSE, signal=DOCKERFILE.signal)  # it stands in that file
     if software is None:
         return
+    if known is None and built is None and software in _OWN_SIGNAL and (service.get("image") or service.get("build")):
+        signal_name = None
     if (given := service.text("stop_signal")) is not None:
         signal_name, text, place = bare_signal(given), f"stop_signal: {given}", service.keys["stop_signal"]
         keys = COMPOSE
@@ -147,8 +152,8 @@ def _service(name: str, service: Map, start: Command | None, built: DockerFile |
     yield StopPath(software, f"service {name}", where, signals, keys, missing=missing)
 
 
-def _does_another_job(start: Command, image: str) -> bool:
-    """Whether a command is not the server of its official image: `kong migrations up`, or another program."""
-    if start.software == image == "kong":
-        return "start" not in start.arguments and "docker-start" not in start.arguments
-    return start.software is None and not start.start.is_unknown and not start.words[0].startswith("-")
+def _does_another_job(start: Command, *, official: bool) -> bool:
+    """Whether a command is no server: `kong migrations up`, or another program in the official image of one."""
+    if start.software is not None:
+        return not serves(start.start)
+    return official and not start.start.is_unknown and not start.words[0].startswith("-")

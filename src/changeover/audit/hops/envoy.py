@@ -77,17 +77,19 @@ def hops(documents: Sequence[Document], asked: Assumptions) -> Iterator[Hop]:
     for file in files:
         for listener in file.resources.get("listeners", ()):
             yield _hop(listener, known, asked)
-        if file.asks is not None:
-            yield _undisclosed(file.asks)
+        if file.asks is not None and not (file.from_file and any(one.resources.get("listeners") for one in files)):
+            yield _undisclosed(file.asks, from_file=file.from_file)
 
 
-def _undisclosed(place: Place) -> Envoy:
-    """The listeners that a discovery server sends."""
-    lacking: Setting[float] = unknown(
-        place, "a discovery server sends the listeners", "its answer, as files of discovery"
-    )
+def _undisclosed(place: Place, *, from_file: bool) -> Envoy:
+    """The listeners that a discovery server sends, or that stand in a file that is not given."""
+    lacking: Setting[float]
+    if from_file:
+        lacking = unknown(place, "a file of discovery has the listeners", "the file that lds_config names")
+    else:
+        lacking = unknown(place, "a discovery server sends the listeners", "its answer, as files of discovery")
     buffers = Setting(False, place, lacking.text)
-    name = "Envoy listeners of a discovery server"
+    name = f"Envoy listeners of a {'file of discovery' if from_file else 'discovery server'}"
     return Envoy(name, "envoy", place, (), (), lacking, buffers, True, (), (lacking,), (), False)
 
 

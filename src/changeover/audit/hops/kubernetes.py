@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from changeover.audit.commands import commands
-from changeover.audit.images import bare_signal, official
+from changeover.audit.images import bare_signal, official, serves_no_http
 from changeover.audit.starts import Start
 from changeover.audit.stop_commands import Stopping, stopping
 from changeover.audit.stop_keys import KUBERNETES
@@ -35,7 +35,8 @@ def stops(documents: Sequence[Document]) -> Iterator[StopPath]:
         for pod in document.pods if isinstance(document, KubernetesFile) else ():
             found = list(_containers(pod, started))
             yield from found
-            if not found:
+            images = [one.text("image") or "" for one in pod.spec.maps("containers")]
+            if not found and not all(map(serves_no_http, images)):
                 missing = "a port or a probe of a container; without one it may serve nothing"
                 yield StopPath("", pod.workload, pod.place, (), KUBERNETES, missing=missing, pod=True)
 
@@ -47,6 +48,8 @@ def _containers(pod: Pod, started: dict[Place, Start]) -> Iterator[StopPath]:
         command = container.keys.get("command") or container.keys.get("args")
         start = started.get(command) if command is not None else None
         software = (start.software if start else None) or (known[0] if known else None)
+        if software is None and serves_no_http(container.text("image") or ""):
+            continue
         if software is None and not any(container.get(key) is not None for key in _PROBES):
             continue
         name = f"container {container.text('name') or ''} of {pod.workload}"

@@ -45,3 +45,9 @@ def position(word: str) -> int:
     if not word.isdigit():
         raise Wrong
     return int(word)
+
+
+def perhaps(made: Map, among: Open) -> Map:
+    """The block of a `dynamic` whose `for_each` is open: it has that key, which no argument of a block may have."""
+    items = {**made.items, "for_each": among}
+    return Map(made.place, made.size + 1, items, {**made.keys, "for_each": among.place})

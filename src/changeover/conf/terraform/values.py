@@ -27,7 +27,7 @@ from changeover.conf.terraform.functions import (
     text,
     truth,
 )
-from changeover.conf.terraform.pairs import bounded, each, instance_name, pairs, position, words
+from changeover.conf.terraform.pairs import bounded, each, instance_name, pairs, perhaps, position, words
 from changeover.conf.terraform.syntax import TEMPLATED, Block, Expression, source
 from changeover.conf.tree import Items, Map, Node, Open, Word
 
@@ -324,17 +324,18 @@ class Module:
         keys = dict(block.keys)
         inner: dict[str, list[Node]] = {}
         for one in block.blocks:
-            for name, real, bound in self._real(one, names):
-                inner.setdefault(name, []).append(self.map(real, bound))
+            for name, real, bound, among in self._real(one, names):
+                made = self.map(real, bound)
+                inner.setdefault(name, []).append(made if among is None else perhaps(made, among))
                 keys.setdefault(name, real.place)
         for name, nodes in inner.items():
             items[name] = nodes[0] if len(nodes) == 1 else Items(nodes[0].place, len(nodes), tuple(nodes))
         return Map(block.place, 1 + len(items), items, keys)
 
-    def _real(self, block: Block, names: Names) -> Iterator[tuple[str, Block, Names]]:
+    def _real(self, block: Block, names: Names) -> Iterator[tuple[str, Block, Names, Open | None]]:
         """The blocks that a block stands for: itself, or those of a `dynamic`; one, where its `for_each` is open."""
         if block.type != "dynamic" or not block.labels:
-            yield block.type, block, names
+            yield block.type, block, names, None
             return
         content = next((part for part in block.blocks if part.type == "content"), None)
         among = block.attributes.get("for_each")
@@ -346,11 +347,12 @@ class Module:
         try:
             every = pairs(found)[:_INSTANCES]
         except (NotKnown, Wrong):
-            yield block.labels[0], content, {**names, name: found}
+            open_ = found if isinstance(found, Open) else Open(among.place, 1, among.text)
+            yield block.labels[0], content, {**names, name: found}, open_
             return
         of_a_set = among.kind == "call" and among.parts[0].text == "toset"
         for at, one in every:
-            yield block.labels[0], content, {**names, name: each(one if of_a_set else at, one)}
+            yield block.labels[0], content, {**names, name: each(one if of_a_set else at, one)}, None
 
     def called(self, block: Block) -> list[tuple[str, Module]] | Open:
         """The instances of a module that a block calls; Open where its files are not among the given ones."""

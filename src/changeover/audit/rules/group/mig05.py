@@ -13,8 +13,10 @@ from changeover.audit.view import View
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
     for manager in view.google.of("instanceGroupManager"):
         where = manager.at("autoHealingPolicies")
-        if (expression := manager.is_open("autoHealingPolicies")) is not None:
-            yield unknown(where, manager.object, "autoHealingPolicies cannot be read", expression.expression)
+        if (expression := manager.is_open("autoHealingPolicies", "forEach")) is not None:
+            yield unknown(
+                where, manager.object, "autoHealingPolicies cannot be read", expression.missing or expression.expression
+            )
         elif manager.body.maps("autoHealingPolicies"):
             yield met(where, manager.object, "it has an autohealing policy")
         else:

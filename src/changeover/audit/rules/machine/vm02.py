@@ -30,7 +30,10 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
             if on.value
             else f"the power goes {words.span(limit)} after a stop"
         )
-        if limit >= asked.request_seconds:
+        if limit < asked.request_seconds and machine.kind == "instance":
+            missing = "whether this machine serves requests: it is in no group that the files describe"
+            yield unknown(machine.at(*path), machine.object, text, missing)
+        elif limit >= asked.request_seconds:
             yield met(machine.at(*path), machine.object, text, {"margin_seconds": limit - asked.request_seconds})
         else:
             yield violated(
