@@ -14,6 +14,12 @@ LARGE = 128 * 1024
 """Bytes of a chunk whose content is spliced: only the lines between such chunks are read."""
 SMALL = 4 * 1024
 """Bytes of a chunk up to which joining costs less than an object for each (measured)."""
+SPLICED = 16 * 1024
+"""Bytes of uniform chunks whose contents are spliced, while they arrive fast."""
+FAST = 128 * 1024
+"""Bytes of one read after which chunks arrive fast."""
+SLOW = 64 * 1024
+"""Bytes of spliced contents up to which they do not."""
 UNIFORM = 4
 """Chunks of one size in a row after which more of them are expected."""
 TAKES = 8
@@ -34,6 +40,8 @@ class IncomingBody:
         self._channel = channel
         self._left = head.length or 0
         self._chunks = Chunks() if head.chunked else None
+        self._fast = False
+        """Many chunks are here at once."""
 
     def take_whole(self) -> bytes | None:
         """The whole body, if it came along with the head: then it needs no buffer."""
@@ -86,11 +94,16 @@ class IncomingBody:
                 data, moved = self._take_uniform(chunks, buffer, room)
                 if not data:
                     return moved
+            elif self._fast and chunks.uniform >= UNIFORM and chunks.size >= SPLICED:
+                count, data = self._splice_uniform(chunks, buffer, room)
+                if not data and count != -1:
+                    return bool(count) or self._nothing(count)
         if not data:
             read = self._channel.recv(min(READ, room + MAX_LINE) if chunks.size < LARGE else len(chunks.between))
             if not read:
                 return self._nothing(None if read is None else 0)
             data = read
+            self._fast = len(data) >= FAST
         pieces, used = chunks.feed(data)
         self.inbox = data[used:]
         buffer.add_all(pieces)
@@ -108,6 +121,14 @@ class IncomingBody:
             return places.undecoded(left, count), True
         buffer.add(content)
         return b"", True
+
+    def _splice_uniform(self, chunks: Chunks, buffer: BodyBuffer, room: int) -> tuple[int | None, bytes]:
+        """As BodyBuffer.receive_chunks; the bytes are for the decoder."""
+        count, left, rest = buffer.receive_chunks(self._channel, chunks.left, chunks.size, chunks.between, room)
+        self._fast = count is not None and count > SLOW
+        if count and count > 0:
+            chunks.skip_uniform(left)
+        return count, rest
 
     def _take_content(self, chunks: Chunks, buffer: BodyBuffer, room: int) -> bool:
         count = buffer.receive(self._channel, min(chunks.left, room))

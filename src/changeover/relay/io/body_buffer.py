@@ -157,6 +157,50 @@ class BodyBuffer:
             self._came(channel, pipe, came, most)
         return came
 
+    def receive_chunks(
+        self, channel: Channel, left: int, size: int, between: bytes, most: int
+    ) -> tuple[int | None, int, bytes]:
+        """Take contents of `size` bytes with the bytes `between` them; the first of them has `left` more bytes.
+
+        How many of their bytes came, as `receive` returns it, but -1 if no pipe is available; how many are left of the
+        last content; and bytes that were read and are not those between two contents.
+        """
+        tail = self._tail()
+        old = None if tail is None else tail.pipe
+        if (pipe := old if old is not None and not old.narrow else self._pipes.get()) is None:
+            return -1, left, b""
+        count, rest, ended = 0, b"", False
+        recv, fill, fd, width = channel.sock.recv, pipe.fill, channel.fd, len(between)
+        try:
+            while count < most:
+                moved = fill(fd, left)
+                count += moved
+                left -= moved
+                if left:
+                    ended = not moved
+                    break
+                if (rest := recv(width)) != between:
+                    break
+                left, rest = size, b""
+        except BlockingIOError:
+            pass  # no more is here, or no more fits in
+        except ConnectionError:
+            ended = True
+        if pipe is not old:
+            if not count:
+                self._pipes.put(pipe)
+                channel.may_read = ended
+                return 0 if ended else None, left, b""
+            self._blocks.append(Block(pipe))
+        self._many = True
+        self._count(count)
+        if not ended and not rest and count < most:
+            channel.look()
+            pipe.narrow = channel.may_read
+            if not count:
+                return self.receive_chunks(channel, left, size, between, most) if pipe.narrow else (None, left, b"")
+        return count, left, rest
+
     def _came(self, channel: Channel, pipe: Pipe, count: int, most: int) -> int:
         """Count bytes that a pipe took."""
         self._many = count > FEW or count == most
@@ -178,6 +222,8 @@ class BodyBuffer:
     def add_all(self, pieces: list[memoryview]) -> None:
         """Add several pieces."""
         size = sum(map(len, pieces))
+        if pieces:
+            self._many = False
         if size > CRUMB * len(pieces):
             self._in_memory().extend(pieces, size)
             self._count(size)
