@@ -310,8 +310,9 @@ def trust(ca_file: str) -> ssl.SSLContext:
 class SlowUpload:
     """A POST that sends its first half at once and the rest when it is told to."""
 
-    def __init__(self, chain: Chain, size: int = 4_000_000, *, http2: bool = False) -> None:
+    def __init__(self, chain: Chain, size: int = 4_000_000, *, http2: bool = False, path: str = "/upload") -> None:
         self.size = size
+        self._path = path
         self._http2 = http2
         self.body = os.urandom(size)
         self.answer: httpx.Response | None = None
@@ -331,7 +332,7 @@ class SlowUpload:
         headers = {"Content-Length": str(self.size)}
         try:
             with self._chain.client(http2=self._http2) as client:
-                self.answer = client.post("/upload", content=self._pieces(), headers=headers)
+                self.answer = client.post(self._path, content=self._pieces(), headers=headers)
         except httpx.HTTPError as error:
             self.error = error
 

@@ -49,11 +49,11 @@ def guarded(said: Said) -> None:
 
 
 def behind_an_edge(said: Said) -> None:
-    """A change: the smallest chain behind an edge that buffers the bodies of one route. No request here takes it."""
+    """A change: the smallest chain behind an edge that buffers the bodies of one route. Only one upload takes it."""
     edge = tier_of(said, "edge") | {"size": 1}
     small(said)
     said["tiers"].insert(0, edge)
-    buffered = {"path": "/buffered", "buffering": "buffer", "max_body": "1MB", "disk": "10MB"}
+    buffered = {"path": "/buffered", "buffering": "buffer", "max_body": "5MB", "disk": "10MB"}
     for settings in edge["templates"].values():
         settings["routes"] = [{"path": "/"}, buffered]
 
@@ -120,6 +120,9 @@ def test_a_rollout_fills_every_panel_and_faults_make_their_alerts_fire(tmp_path:
         probe = started(stack, chain, "probe", "--rate", 60, *uploads)
         probe.says("GET")
         until(lambda: prom.since_it_began("changeover_probe_requests_total") or None, "the first scrape of a probe")
+        with SlowUpload(chain, path="/buffered"):
+            held = "changeover_buffered_body_bytes > 0 and on (tier) changeover_buffered_body_ratio > 0"
+            until(lambda: prom.since_it_began(held) or None, "half of an upload on the disk of the edge", LONG)
         with SlowUpload(chain) as upload:  # a drain that no scrape can miss
             upload.arrives()
             roll = started(stack, chain, "roll", "runtime", "--to", "v2")

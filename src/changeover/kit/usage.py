@@ -61,3 +61,21 @@ def _descriptors(pid: int) -> tuple[int | None, int | None]:
         return len(os.listdir(f"/proc/{pid}/fd")), None if most == resource.RLIM_INFINITY else most  # noqa: PTH208
     except PermissionError:
         return None, None
+
+
+def unnamed_files(pid: int, folder: str) -> dict[tuple[int, int], int]:
+    """Files below that folder that the process has open after they were deleted: device and inode -> bytes.
+
+    Raises OSError where the process has ended or belongs to another user.
+    """
+    found = {}
+    for number in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
+        entry = f"/proc/{pid}/fd/{number}"
+        try:
+            target = os.readlink(entry)  # noqa: PTH115
+            if target.startswith(f"{folder}/") and target.endswith(" (deleted)"):
+                about = os.stat(entry)  # noqa: PTH116
+                found[about.st_dev, about.st_ino] = about.st_size
+        except FileNotFoundError:
+            continue  # it was closed
+    return found

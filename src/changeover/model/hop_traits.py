@@ -21,9 +21,9 @@ from changeover.model.stop import StopTo
 
 @dataclass(frozen=True)
 class BodyBuffer:
-    """Where one instance stores request bodies before it passes them on.
+    """Where one instance stores request bodies before it passes them on: in files below a folder, without names.
 
-    `limit`: bytes that they take at most, in a folder that holds nothing else; None: as many as the disk has room for.
+    `limit`: bytes that they take at most; None: as many as the disk has room for.
     """
 
     folder: Path

@@ -6,17 +6,16 @@ instances of other machines and of another PID namespace: their values are absen
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from changeover.engine.journal.reading import JournalReader
 from changeover.hops.registry import HOPS
 from changeover.kit import process
-from changeover.kit.usage import ProcessUsage, usage_of
+from changeover.kit.usage import ProcessUsage, unnamed_files, usage_of
 from changeover.model.chain import Tier
 from changeover.model.chainfile import ParsedChain
 from changeover.model.errors import ChangeoverError
@@ -27,6 +26,8 @@ from changeover.web.metrics.samples import Samples
 
 Version = tuple[str, str]
 """A tier and a template of it."""
+Sessions = Mapping[int, Sequence[ProcessUsage]]
+"""The first process of an instance -> all that it started, itself too."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,12 @@ class Machine:
         if parsed.chain.platform.kind != "local" or not journal.sees_processes():
             return
         self._running = dict(self._look(journal, parsed))
-        self._take_processes(out, chain, parsed)
+        sessions: dict[int, list[ProcessUsage]] = defaultdict(list)
+        for used in usage_of({one.pid for one in self._running.values()}):
+            sessions[used.session].append(used)
+        self._take_processes(out, chain, parsed, sessions)
         for tier in parsed.chain.tiers:
-            self._take_disk(out, chain, tier)
+            self._take_bodies(out, chain, tier, sessions)
 
     def _look(self, journal: JournalReader, parsed: ParsedChain) -> Iterator[tuple[str, _Running]]:
         """The instances that run. A record that is known is not read again."""
@@ -65,15 +69,15 @@ class Machine:
                 if one is not None and process.start_time(one.pid) == one.born:
                     yield member.name, one
 
-    def _take_processes(self, out: Samples, chain: str, parsed: ParsedChain) -> None:
-        leaders = {one.pid: one.version for one in self._running.values()}
+    def _take_processes(self, out: Samples, chain: str, parsed: ParsedChain, sessions: Sessions) -> None:
         found: dict[Version, list[ProcessUsage]] = defaultdict(list)
         before, self._before = self._before, {}
-        for used in usage_of(leaders):
-            version, key = leaders[used.session], (used.pid, used.born)
-            found[version].append(used)
-            self._before[key] = used.cpu
-            self._cpu[version] += max(0.0, used.cpu - before.get(key, 0.0))
+        for one in self._running.values():
+            for used in sessions.get(one.pid, ()):
+                key = used.pid, used.born
+                found[one.version].append(used)
+                self._before[key] = used.cpu
+                self._cpu[one.version] += max(0.0, used.cpu - before.get(key, 0.0))
         for version, seconds in sorted(self._cpu.items()):
             if version not in found and version[1] not in parsed.settings.get(version[0], {}):
                 del self._cpu[version]  # a template of the past: the labels stay few
@@ -89,21 +93,27 @@ class Machine:
         for tier, of_limit in shares.items():
             out.add("tier_descriptors_ratio", max(of_limit, default=None), chain, tier)
 
-    def _take_disk(self, out: Samples, chain: str, tier: Tier) -> None:
-        buffers = [one.buffer for one in self._running.values() if one.version[0] == tier.name and one.buffer]
-        disks = {found.f_fsid: found for one in buffers if (found := _disk(one.folder)) is not None}
+    def _take_bodies(self, out: Samples, chain: str, tier: Tier, sessions: Sessions) -> None:
+        buffering = [
+            (one.buffer, sessions.get(one.pid, ()))
+            for one in self._running.values()
+            if one.version[0] == tier.name and one.buffer is not None
+        ]
+        disks = {found.f_fsid: found for buffer, _ in buffering if (found := _disk(buffer.folder)) is not None}
         if disks:
             fullest = min(disks.values(), key=lambda disk: disk.f_bavail / disk.f_blocks)
             out.add("body_disk_free_bytes", fullest.f_bavail * fullest.f_frsize, chain, tier.name)
             out.add("body_disk_size_bytes", fullest.f_blocks * fullest.f_frsize, chain, tier.name)
-        held = [(size, one.limit) for one in buffers if one.limit and (size := _held(one.folder)) is not None]
-        if held:
-            out.add("buffered_body_bytes", sum(size for size, _ in held), chain, tier.name)
-            out.add("buffered_body_ratio", max(size / limit for size, limit in held), chain, tier.name)
+        held = [(buffer, _held(buffer.folder, processes)) for buffer, processes in buffering]
+        sizes = [size for _, size in held if size is not None]
+        if sizes and len(sizes) == len(held):
+            out.add("buffered_body_bytes", sum(sizes), chain, tier.name)
+        shares = [size / buffer.limit for buffer, size in held if buffer.limit and size is not None]
+        out.add("buffered_body_ratio", max(shares, default=None), chain, tier.name)
 
 
 def _read(state: Path, name: str, tier: Tier, parsed: ParsedChain) -> _Running | None:
-    folder = state / "instances" / name
+    folder = (state / "instances" / name).resolve()  # as /proc names it
     try:
         instance = read_instance(folder / "instance.json")
         if instance is None or instance.pid is None or instance.born is None:
@@ -124,14 +134,14 @@ def _disk(folder: Path) -> os.statvfs_result | None:
     return found if found.f_blocks else None
 
 
-def _held(folder: Path) -> int | None:
-    """Bytes of the files in a folder; None where it cannot be read."""
-    size = 0
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                with contextlib.suppress(FileNotFoundError):  # its request has ended
-                    size += entry.stat(follow_symlinks=False).st_size
-    except OSError:
-        return None  # not there yet, or of another user
-    return size
+def _held(folder: Path, processes: Sequence[ProcessUsage]) -> int | None:
+    """Bytes of the bodies that these processes keep there, in files that they deleted at once; None: unknown."""
+    files: dict[tuple[int, int], int] = {}
+    for one in processes:
+        try:
+            files |= unnamed_files(one.pid, str(folder))
+        except PermissionError:
+            return None
+        except OSError:
+            continue  # it has ended
+    return sum(files.values())

@@ -19,6 +19,7 @@ from changeover.hops.nginx.own_config import Rendered
 from changeover.hops.nginx.settings import Certificate, HttpSettings, StreamSettings
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError
+from changeover.model.hop_traits import BodyBuffer
 from changeover.model.instance import Address
 
 BINARY = NginxBinary("/usr/sbin/nginx", (1, 22, 1), "/modules/ngx_stream_module.so")
@@ -58,6 +59,15 @@ def refused(folder: Path, text: str, **given: Any) -> str:
     with pytest.raises(ChangeoverError) as error:
         read(folder, text, **given)
     return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "folder"),
+    [("", "tmp-client_body"), ("client_body_temp_path bodies 1 2;", "bodies"), ("client_body_temp_path /b;", "/b")],
+)
+def test_bodies_wait_in_the_folder_that_the_configuration_names(tmp_path: Path, line: str, folder: str) -> None:
+    settings = read(tmp_path, PLAIN.replace("server {", f"{line} server {{"))
+    assert NginxHttp.traits.body_buffer(settings, Path("/state/one")) == BodyBuffer(Path("/state/one") / folder)
 
 
 # -- files ---------------------------------------------------------------------------------------------------------

@@ -47,7 +47,13 @@ spent = time.process_time() + 0.2
 while time.process_time() < spent: pass
 held = [open(os.devnull) for _ in range(20)]
 print(flush=True)
-sys.stdin.read()
+for size in sys.stdin:
+    body = open("tmp-client_body/1", "wb+")  # as nginx does: it deletes the file as soon as it is open
+    os.unlink("tmp-client_body/1")
+    body.write(bytes(int(size)))
+    body.flush()
+    held.append(body)
+    print(flush=True)
 """
 
 
@@ -123,17 +129,25 @@ def test_in_another_pid_namespace_nothing_is_known(chain: StandingChain, monkeyp
 def test_buffered_bodies_are_shown_against_their_bound_and_their_disk(chain: StandingChain) -> None:
     bodies = chain.state / "instances/edge-v1-1/tmp-client_body"
     metrics = MetricsText([chain.state])
-    with running(chain, "edge-v1-1", "v1"):
-        assert "buffered_body_ratio" not in look(chain, metrics)  # it has made no folder yet
+    with running(chain, "edge-v1-1", "v1") as edge:
+        assert look(chain, metrics)["buffered_body_ratio"] == {EDGE: 0}
         bodies.mkdir()
-        (bodies / "0000000001").write_bytes(bytes(700_000))
-        (bodies / "0000000002").write_bytes(bytes(200_000))
+        for size in (700_000, 200_000):
+            buffer(edge, size)
         seen = look(chain, metrics)
     disk = os.statvfs(chain.state)
     assert seen["buffered_body_bytes"][EDGE] == 900_000
     assert seen["buffered_body_ratio"][EDGE] == pytest.approx(0.9)
     assert seen["body_disk_size_bytes"][EDGE] == disk.f_blocks * disk.f_frsize
     assert 0 <= seen["body_disk_free_bytes"][EDGE] <= seen["body_disk_size_bytes"][EDGE]
+
+
+def buffer(edge: subprocess.Popen[bytes], size: int) -> None:
+    assert edge.stdin is not None
+    assert edge.stdout is not None
+    edge.stdin.write(b"%d\n" % size)
+    edge.stdin.flush()
+    edge.stdout.readline()
 
 
 def test_of_several_disks_the_fullest_is_shown(chain: StandingChain, monkeypatch: pytest.MonkeyPatch) -> None:
