@@ -26,6 +26,8 @@ HEAD_LIMIT = 16 * 1024
 """Bytes of a request's head."""
 HEAD_TIME = 10.0
 """Seconds from the first byte of a head, or from the connection, to the head's end."""
+PIPELINE = 32
+"""Requests of a connection that may wait for the response of an earlier one. Browsers and scrapers send none ahead."""
 READ_TIME = 30.0
 """Seconds that a client may leave a full buffer unread."""
 KEEP_ALIVE = 75
@@ -66,6 +68,7 @@ async def serve(site: Site, host: str, port: int, ready: Callable[[str, int], No
     finally:
         for logger in loggers:
             logger.removeFilter(few)
+        few.report()
 
 
 class FewLines(logging.Filter):
@@ -81,14 +84,15 @@ class FewLines(logging.Filter):
         if record.levelno != logging.WARNING:
             return True
         if self._second is None:
-            self._second = asyncio.get_running_loop().call_later(1.0, self._end)
+            self._second = asyncio.get_running_loop().call_later(1.0, self.report)
         self._written += 1
         if self._written <= LINES:
             return True
         self._more += 1
         return False
 
-    def _end(self) -> None:
+    def report(self) -> None:
+        """Write how many lines were left out, and begin another second."""
         more, self._written, self._more, self._second = self._more, 0, 0, None
         if more:
             _LOG.warning("%d more lines about refused requests were left out", more)
@@ -130,11 +134,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        idles = self.cycle is not None and self.cycle.response_complete and self.timeout_keep_alive_task is None
+        if self._head is None and idles:  # it sent an empty line: uvicorn takes that for a request that begins
+            self._head = self.loop.call_later(HEAD_TIME, self.transport.abort)
         self._size = 0 if self._head is None else self._size + len(data)
         if self._size > HEAD_LIMIT:
             self._refuse_head()
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= PIPELINE:
+            self.transport.abort()
+            raise ValueError  # stops the parser: one read can hold 14,000 requests, and each waiting one takes 3 kB
         super().on_message_begin()
         if self._head is None:
             self._head = self.loop.call_later(HEAD_TIME, self.transport.abort)

@@ -80,6 +80,19 @@ def test_a_head_that_trickles_on_a_used_connection_is_cut(monkeypatch: pytest.Mo
     run()
 
 
+def test_an_empty_line_holds_no_used_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_loop
+    async def run() -> None:
+        async with serving() as (reader, writer):
+            writer.write(REQUEST)
+            await asyncio.wait_for(reader.readuntil(b"ok\n"), PATIENCE)
+            monkeypatch.setattr(server, "HEAD_TIME", 0.1)
+            writer.write(b"\r\n")
+            assert await closed(reader)
+
+    run()
+
+
 def test_a_head_over_the_limit_is_refused() -> None:
     @in_loop
     async def run() -> None:
@@ -161,6 +174,27 @@ def test_requests_that_arrive_at_once_are_all_answered() -> None:
             await asyncio.wait_for(reader.readuntil(b"ok\n"), PATIENCE)
 
     run()
+
+
+def test_a_client_that_sends_thousands_of_requests_ahead_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = 0
+
+    async def waits(_: Scope, receive: Receive, __: Send) -> None:
+        nonlocal begun
+        begun += 1
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    monkeypatch.setattr(server, "create_app", lambda _: waits)
+
+    @in_loop
+    async def run() -> None:
+        async with serving() as (reader, writer):
+            writer.write(REQUEST * 5000)
+            assert await closed(reader)
+
+    run()
+    assert begun == 1
 
 
 def test_a_client_that_reads_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:

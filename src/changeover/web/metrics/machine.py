@@ -107,9 +107,9 @@ class Machine:
         held = [(buffer, _held(buffer.folder, processes)) for buffer, processes in buffering]
         sizes = [size for _, size in held if size is not None]
         if sizes and len(sizes) == len(held):
+            shares = [size / buffer.limit for (buffer, _), size in zip(held, sizes, strict=True) if buffer.limit]
             out.add("buffered_body_bytes", sum(sizes), chain, tier.name)
-        shares = [size / buffer.limit for buffer, size in held if buffer.limit and size is not None]
-        out.add("buffered_body_ratio", max(shares, default=None), chain, tier.name)
+            out.add("buffered_body_ratio", max(shares, default=None), chain, tier.name)
 
 
 def _read(state: Path, name: str, tier: Tier, parsed: ParsedChain) -> _Running | None:
