@@ -175,6 +175,32 @@ def test_a_relay_hands_its_listeners_to_the_next_one_and_no_client_notices(tmp_p
     asyncio.run(go())
 
 
+def test_relays_that_share_an_address_are_replaced_one_by_one_and_no_client_notices(tmp_path: Path) -> None:
+    """The successor gets the socket of its predecessor, with the connections in its queue."""
+
+    async def go() -> None:
+        async with loaded(tmp_path) as (load, options), contextlib.AsyncExitStack() as stack:
+            controls = [("--reuse-port", "--control", str(tmp_path / f"control-{number}")) for number in range(2)]
+            running = [await stack.enter_async_context(relay(*options, *control)) for control in controls]
+            for each in running:
+                await each.says("listening")
+
+            async def replace() -> None:
+                for old, control in zip(running, controls, strict=True):
+                    seen = load.answered, load.uploaded
+                    new = await stack.enter_async_context(relay(*options, *control, "--take-over"))
+                    await new.says("listening")
+                    assert await old.ends() == 0
+                    async with asyncio.timeout(PATIENCE):
+                        while not (load.answered > seen[0] + 20 and load.uploaded > seen[1]):
+                            await asyncio.sleep(0.01)
+
+            await under_load(load, asyncio.ensure_future(replace()))
+            assert load.wrong == []
+
+    asyncio.run(go())
+
+
 def test_a_relay_that_is_stopped_before_the_next_one_starts_is_missed(tmp_path: Path) -> None:
     """The control: the same load sees a gap."""
 
