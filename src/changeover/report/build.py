@@ -42,7 +42,9 @@ def report_of_rollouts(
         subject=subject,
         start=window[0],
         end=window[1],
-        requests=from_ledgers([(path, ledger_file(path)) for path in ledgers], window, whole=whole),
+        requests=from_ledgers(
+            [(path, ledger_file(path)) for path in ledgers], window, None if whole else counted_time(rows, made)
+        ),
         rollouts=tuple(rollout_part(journal, row, floors.get(row.tier)) for row in rows),
         command=None,
         chain_sha256=chain_sha256,
@@ -50,12 +52,24 @@ def report_of_rollouts(
     )
 
 
+def counted_time(rows: Sequence[RolloutRow | RolloutPart], made: float) -> Window:
+    """The time whose requests count: that of the rollouts, and a margin in which what they broke may show."""
+    start, end = _lasted(rows, made)
+    return start, end + _margin(start, end)
+
+
 def window_of(rows: Sequence[RolloutRow | RolloutPart], made: float) -> Window:
-    """The time that the pictures show: that of the rollouts, and a margin."""
-    start = min(row.started for row in rows)
-    end = max(made if row.ended is None else row.ended for row in rows)
-    margin = max(_LEAST_MARGIN, 0.1 * (end - start))
-    return start - margin, end + margin
+    """The time that the pictures show: that of the rollouts, and a margin before and after it."""
+    start, end = _lasted(rows, made)
+    return start - _margin(start, end), end + _margin(start, end)
+
+
+def _lasted(rows: Sequence[RolloutRow | RolloutPart], made: float) -> Window:
+    return min(row.started for row in rows), max(made if row.ended is None else row.ended for row in rows)
+
+
+def _margin(start: float, end: float) -> float:
+    return max(_LEAST_MARGIN, 0.1 * (end - start))
 
 
 def report_of_traffic(

@@ -100,7 +100,7 @@ class Requests(_Part):
     verdict: Verdict
     """Without its first failures: `losses` lists more of them, without the queries of their paths."""
     whole: bool
-    """The verdict is of all rows: the ledgers were named, or there is no rollout. Otherwise it is of the window."""
+    """The verdict is of all rows: the ledgers were named, or there is no rollout. Otherwise it is of their time."""
     others: int
     """Rows of other times, which the verdict leaves out."""
     others_broken: int

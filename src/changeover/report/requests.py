@@ -75,15 +75,14 @@ def _last_line_end(path: Path) -> int:
 
 
 def from_ledgers(
-    files: Sequence[tuple[Path, LedgerFile]], window: Window | None, *, whole: bool = False
+    files: Sequence[tuple[Path, LedgerFile]], window: Window | None, counted: Window | None = None
 ) -> Requests | None:
-    """The requests of all these ledgers; None without any row. `window`: of verdict and picture; None: all of the time.
+    """The requests of all these ledgers; None without any row. `window`: of the picture; None: all of the time.
 
-    `whole`: the verdict is of all of the time.
+    `counted`: the time of the verdict; None: all of it.
 
     Raises ChangeoverError where a line of a ledger is not a row.
     """
-    counted = None if whole else window
     tally, others, others_broken, sent = Tally(), 0, 0, list[Window]()
     for path, file in files:
         first, last = inf, -inf

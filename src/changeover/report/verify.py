@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from changeover.model.errors import ChangeoverError, fail
 from changeover.probe.records.ledger import read_ledger
-from changeover.report.build import window_of
+from changeover.report.build import counted_time, window_of
 from changeover.report.content import FORMAT, CommandPart, LedgerFile, Report, Requests
 from changeover.report.page import DATA_END, DATA_START, render
 from changeover.report.requests import from_ledgers, ledger_file
@@ -46,10 +46,12 @@ def untrue(page: str, report: Report, ledgers: Sequence[Path]) -> list[str]:
     if report.requests is None:
         raise fail("the report has no requests, so no ledger can show whether it is true")
     found = list(_ledgers(report.requests, ledgers))
+    whole = report.requests.whole or not report.rollouts
+    during = None if whole else counted_time(report.rollouts, report.made)
     try:
         ordered = _in_order(report.requests, ledgers)
         files = [(path, ledger_file(path, _size(report.requests, path))) for path in ordered]
-        counted = from_ledgers(files, (report.start, report.end), whole=report.requests.whole)
+        counted = from_ledgers(files, (report.start, report.end), during)
     except ChangeoverError as error:
         if not found:
             raise
@@ -93,6 +95,7 @@ def _requests(mine: Requests, counted: Requests) -> Iterator[str]:
         if (one := getattr(mine.verdict, name)) != (other := getattr(counted.verdict, name)):
             yield f"{name} is {one} in the report, and {other} by the ledgers."
     for name in (
+        "whole",
         "others",
         "others_broken",
         "sent",

@@ -45,7 +45,7 @@ def test_a_rollout_is_reported_with_the_ledger_of_its_time(tmp_path: Path) -> No
     with closing(journal_of_a_roll(tmp_path)) as journal:
         assert asyncio.run(report_rolled(OUTPUT, journal, {1}, tmp_path / "page.html", None))
     report = read_report((tmp_path / "page.html").read_text(), "page")
-    assert report.summary == "0 lost, 0 duplicated, 0 corrupted of 72 GET and 1 POST (50.0 MB)"
+    assert report.summary == "0 lost, 0 duplicated, 0 corrupted of 66 GET and 1 POST (50.0 MB)"
     assert [one.tier for one in report.rollouts] == ["runtime"]
 
 

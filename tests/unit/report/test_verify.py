@@ -42,7 +42,7 @@ def verify(page: str, *ledgers: Path) -> tuple[int, str]:
 def test_a_report_with_the_ledger_that_it_was_made_from_is_true(report: Report, ledger: Path) -> None:
     code, printed = verify(render(report), ledger)
     assert code == DONE
-    assert printed.startswith("The report is true: 2 lost, 0 duplicated, 0 corrupted of 74 GET and 1 POST (50.0 MB).\n")
+    assert printed.startswith("The report is true: 2 lost, 0 duplicated, 0 corrupted of 68 GET and 1 POST (50.0 MB).\n")
 
 
 def test_a_ledger_that_has_grown_since_is_no_fault(report: Report, ledger: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_page_that_another_version_drew_differently_cannot_be_judged(report: R
 def test_the_markdown_has_the_same_counts_and_escapes_what_it_shows(report: Report) -> None:
     text = summary(report.model_copy(update={"subject": "a|b <script>"}), "report.html")
     assert text.startswith("### ❌ Requests broke: a\\|b \\<script\\>\n")
-    assert "| get | 74 | 72 | 2 | 0 | 0 |" in text
+    assert "| get | 68 | 66 | 2 | 0 | 0 |" in text
     assert "| 2 | status 502 |" in text
     assert "| 1 | runtime | v1 → v2 | completed | 30s | 2 | 2 |" in text
     assert text.endswith("Report: report.html\n")

@@ -29,8 +29,12 @@ _ROW = TypeAdapter(LedgerRow)
 
 @dataclass(frozen=True)
 class Loss:
-    """One request that broke. `at`: when it ended, in seconds since the epoch. `tier`: the one that was moving then."""
+    """One request that broke. `due`, `at`: when it was to begin, and when it ended, in seconds since the epoch.
 
+    `tier`: the one that was moving then.
+    """
+
+    due: float
     at: float
     kind: str
     outcome: str
@@ -71,7 +75,7 @@ class LossReader:
         self._reading = threading.Lock()
 
     def between(self, start: float, end: float) -> Losses:
-        """The requests that broke in that time, the first one first."""
+        """The requests that broke and were due or in flight in that time, as reports count; the first end first."""
         with self._reading:
             return self._between(start, end)
 
@@ -94,7 +98,7 @@ class LossReader:
                 unread.append(f"{path.name}: {error.strerror}")
                 continue
             more += known.more
-            found += (one for one in known.found if start <= one.at <= end)
+            found += (one for one in known.found if start <= one.at and one.due <= end)
             if known.unread:
                 unread.append(known.unread)
         return Losses(sorted(found, key=lambda one: one.at), more, behind, unread)
@@ -122,5 +126,7 @@ def _read_on(path: Path, known: _Read, most: int) -> int:
             known.unread = known.unread or f"{path.name}:{known.lines}: this line is not a row of a ledger"
             continue
         if row.outcome != "ok":
-            known.found.append(Loss(row.finished, row.kind, row.outcome, row.reason or "unknown", moving_tier(row)))
+            known.found.append(
+                Loss(row.scheduled, row.finished, row.kind, row.outcome, row.reason or "unknown", moving_tier(row))
+            )
     return len(whole)

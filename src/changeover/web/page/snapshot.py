@@ -23,6 +23,7 @@ from changeover.kit.clock import Clock
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.guard import Guard, resolve
+from changeover.report.build import counted_time
 from changeover.report.content import RolloutPart
 from changeover.report.rollouts import rollout_part
 from changeover.rollout.tier import context
@@ -136,7 +137,7 @@ class ChainReader:
         samples = read_samples(self.folder, row.tier, row.started, end)
         # A first start has no old version, and is not guarded.
         conditions = self._conditions(row.tier) if row.ended is None and row.from_template else {}
-        return RolloutRead(shown, part, self._losses.between(row.started, end), samples, conditions)
+        return RolloutRead(shown, part, self._losses.between(*counted_time([row], now)), samples, conditions)
 
     def _conditions(self, tier: str) -> Mapping[str, float | None]:
         chain = self._chain()

@@ -278,7 +278,13 @@ def test_clients_that_ask_at_once_share_one_rendering(chain: StandingChain) -> N
 
 def test_page_report_and_show_have_the_same_numbers_of_a_rollout(chain: StandingChain) -> None:
     now = time.time()
-    sent: list[tuple[float, RequestOutcome]] = [(90, "ok"), (80, "lost"), (70, "lost"), (60, "duplicated")]
+    sent: list[tuple[float, RequestOutcome]] = [
+        (200, "lost"),
+        (90, "ok"),
+        (80, "lost"),
+        (60, "duplicated"),
+        (-3, "lost"),
+    ]
     with Ledger(chain.state / "ledgers/probe.jsonl", ["get"]) as ledger:
         for ago, outcome in sent:
             at = now - ago
