@@ -2,7 +2,8 @@
 
 A real chain, Envoy in front of the application, with a few GETs and slow uploads. The lower bound is the time that an
 ideal controller needs for the measured starts and drains (`rollout/simulation/lower_bound.py`). A start lasts from the
-creation until the instance is ready, a drain from the confirmed removal until the last request in flight. A second
+creation until the instance is ready, a drain from the confirmed removal until the last request in flight. At the end it
+watches the newest instance, for as long as the default of `update.watch` says. A second
 lower bound also includes the time that the application takes to exit after its stop signal, because it occupies a
 surge slot meanwhile.
 
@@ -28,6 +29,8 @@ from changeover.rollout.tier.settings import RolloutSettings
 SIZES = (3, 10, 30)
 SURGES: tuple[int | str, ...] = (1, "25%")
 MIN_READY = 1.0
+WATCH = 5 * MIN_READY
+"""The default of `update.watch` for drains that are no longer."""
 UPLOADS = 4
 PROBE = ("--rate", 40, "--connections", 8, "--upload-size", "4MB", "--upload-time", "4s")
 
@@ -88,6 +91,7 @@ def least_time(size: int, surge: int | str, rolled: Mapping[str, Any], *, stops:
         progress_deadline=120.0,
         drain_deadline=600.0,
         cut_at_deadline=False,
+        watch=WATCH,
     )
     return lower_bound(rules, starts, drains)
 

@@ -28,6 +28,7 @@ _BOOT_SHIFT = 44
 HOME_MARK = "CHANGEOVER_HOME"
 """The variable that names the home of a process. A process that overwrites its environment (`setproctitle`) is known by
 its working directory, or by its output, which goes to the log in its home."""
+_MARK = b"\0" + HOME_MARK.encode() + b"="
 _DELETED = " (deleted)"
 """Linux ends the name of a deleted file in /proc with this."""
 _KILL_TIMEOUT = 5.0
@@ -243,8 +244,8 @@ def _remaining(pid: int, start: int, home: Path | None) -> list[int]:
 
 def members_of(home: Path) -> Iterator[int]:
     """Processes of that home."""
-    home = home.resolve()
-    return (pid for pid, found in homes(home) if found == home)
+    path = str(home.resolve())
+    return (pid for pid, found in _homes(path) if found == path)
 
 
 def homes(below: Path = Path("/")) -> Iterator[tuple[int, Path]]:
@@ -253,6 +254,10 @@ def homes(below: Path = Path("/")) -> Iterator[tuple[int, Path]]:
 
     Without the mark, it is the folder of a `log` that a process writes to, or else its working directory.
     """
+    return ((pid, Path(home)) for pid, home in _homes(str(below)))
+
+
+def _homes(below: str) -> Iterator[tuple[int, str]]:
     own = str(os.getpid())
     # Not by pathlib, which takes three times as long: there are hundreds of processes, whenever an instance ends.
     for name in os.listdir("/proc"):  # noqa: PTH208
@@ -260,22 +265,26 @@ def homes(below: Path = Path("/")) -> Iterator[tuple[int, Path]]:
             yield int(name), home
 
 
-def _home(entry: str, below: Path) -> Path | None:
+def _home(entry: str, below: str) -> str | None:
     try:
-        with Path(f"{entry}/environ").open("rb", buffering=0) as file:
+        with open(f"{entry}/environ", "rb", buffering=0) as file:  # noqa: PTH123
             environ = b"\0" + file.readall()
     except OSError:
         return None  # of another user, or gone
-    _, marked, value = environ.partition(b"\0" + HOME_MARK.encode() + b"=")
+    _, marked, value = environ.partition(_MARK)
     if marked:
-        home = Path(os.fsdecode(value.partition(b"\0")[0]))
-        return home if home.is_relative_to(below) else None
+        home = os.path.normpath(os.fsdecode(value.partition(b"\0")[0]))
+        return home if _is_below(home, below) else None
     output, folder = _link(f"{entry}/fd/1"), _link(f"{entry}/cwd")
     found = output.removesuffix("/log") if output.endswith("/log") else folder
-    if found in ("", "/") or not Path(found).is_relative_to(below):
+    if found in ("", "/") or not _is_below(found, below):
         return None
     fields = _stat(int(entry.rpartition("/")[2]))
-    return Path(found) if fields is not None and fields[4] == "0" else None  # a terminal: an operator's in that folder
+    return found if fields is not None and fields[4] == "0" else None  # a terminal: an operator's in that folder
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder if folder.endswith("/") else f"{folder}/")
 
 
 def _link(entry: str) -> str:
@@ -301,11 +310,9 @@ def session_of(leaders: Collection[int]) -> Iterator[int]:
 
 
 def _session(leader: int, start: int) -> Iterator[int]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
-            state, session, began = fields[0], int(fields[3]), _start(fields)
-            if session == leader and began >= start and state not in ("Z", "X"):
-                yield int(entry.name)
+    for pid in session_of([leader]):
+        if (fields := _stat(pid)) and _start(fields) >= start and fields[0] not in ("Z", "X"):
+            yield pid
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -225,7 +225,8 @@ class LocalPlatform:
         folder = self._state / "instances" / name
         if (known := self.recorded(name)) is not None:
             return known
-        process.kill_all_of(folder)  # a controller killed before it recorded the instance leaves its processes
+        if folder.exists():  # a controller that was killed before it recorded the instance leaves its processes
+            process.kill_all_of(folder)
         self._creating.add(name)
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)  # for workers of another account; other processes of theirs cannot enter the state folder
