@@ -249,14 +249,14 @@ def test_a_name_with_brackets_and_blanks_is_parsed(run: Run) -> None:
 
 def hide(monkeypatch: pytest.MonkeyPatch, hidden: Callable[[int], bool]) -> None:
     """As `hidepid=1` does: processes of other users are listed, and their files cannot be read."""
-    read = Path.read_text
 
-    def read_text(self: Path, *given: Any, **more: Any) -> str:
-        if self.name == "stat" and hidden(int(self.parent.name)):
+    def opened(file: str, *given: Any, **more: Any) -> Any:
+        _, root, pid, name = file.split("/")
+        if root == "proc" and name == "stat" and hidden(int(pid)):
             raise PermissionError(1, "Operation not permitted")
-        return read(self, *given, **more)
+        return open(file, *given, **more)  # noqa: PTH123, SIM115
 
-    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(process, "open", opened, raising=False)
 
 
 def test_processes_that_proc_hides_are_left_alone_and_the_session_ends(
