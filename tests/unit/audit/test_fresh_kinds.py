@@ -178,3 +178,32 @@ def test_listeners_in_a_file_of_discovery_that_is_not_given_are_unknown() -> Non
     assert (found.outcome, found.missing) == (Outcome.UNKNOWN, "the file that lds_config names")
     both = audited({"envoy.yaml": BOOTSTRAP, "lds.yaml": LISTENERS})
     assert [one.place.file for one in both.view.hops] == ["lds.yaml"]
+
+
+def module(source: str) -> str:
+    return f'module "shop" {{\n  source = "{source}"\n  name   = "shop"\n}}\n'
+
+
+@pytest.mark.parametrize(
+    ("source", "rules"),
+    [
+        ("terraform-google-modules/lb-http/google//modules/backend", {"GCP01"}),
+        ("GoogleCloudPlatform/lb-http/google", {"GCP01"}),
+        ("github.com/GoogleCloudPlatform/cloud-foundation-fabric//modules/net-lb-app-ext?ref=v36", {"GCP01"}),
+        ("terraform-google-modules/vm/google//modules/mig", {"MIG01"}),
+        ("terraform-google-modules/vm/google//modules/instance_template", set()),
+        ("terraform-google-modules/network/google", set()),
+        ("terraform-aws-modules/elb/aws", set()),
+        ("./modules/lb", set()),
+    ],
+)
+def test_a_module_of_google_whose_files_are_not_given_is_no_silence(source: str, rules: set[str]) -> None:
+    found = audited({"main.tf": module(source)})
+    assert {(one.rule.id, one.finding.place.line) for one in found.of(Outcome.UNKNOWN)} == {(one, 2) for one in rules}
+
+
+def test_a_module_whose_files_are_given_is_judged_by_them() -> None:
+    service = 'resource "google_compute_backend_service" "web" {\n  connection_draining_timeout_sec = 0\n}\n'
+    found = audited({"main.tf": module("./google-lb"), "google-lb/main.tf": service})
+    assert ("google-lb/main.tf", 2, "GCP01") in violations(found)
+    assert [one for one in found.of(Outcome.UNKNOWN) if one.rule.id == "GCP01"] == []

@@ -103,7 +103,7 @@ module other {
 
 
 def test_labels_need_no_quotes() -> None:
-    (one,) = evaluated({"main.tf": BARE})
+    one = evaluated({"main.tf": BARE})[0]
     assert (one.type, one.name, shown(one), one.place.line) == (
         "google_compute_region_backend_service",
         "lb",

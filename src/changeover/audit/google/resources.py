@@ -27,6 +27,10 @@ _SIGNS = {
     "tcpHealthCheck": "TCP",
     "sslHealthCheck": "SSL",
 }
+_GOOGLE = re.compile(r"google|gcp|fabric", re.IGNORECASE)
+_BALANCER = re.compile(r"(?<![a-z])(?:net-)?i?lb(?![a-z])|load-?balanc", re.IGNORECASE)
+_GROUP = re.compile(r"(?<![a-z])mig(?![a-z])|instance-?group", re.IGNORECASE)
+"""Of the source of a module: it has resources of Google Cloud, a backend service, a group."""
 _INDEX = re.compile(r"\[[^\[\]]*\]$")
 """At the end of an address."""
 _FLAGS = {
@@ -182,6 +186,18 @@ class Google:
                 return min(found, key=lambda one: one[0])[1]
         return None
 
+    def lost_balancers(self) -> list[Resource]:
+        """Calls of modules that have a backend service, by their source, and whose files are not given."""
+        return self._lost(_BALANCER)
+
+    def lost_groups(self) -> list[Resource]:
+        """Calls of modules that have a managed instance group."""
+        return self._lost(_GROUP)
+
+    def _lost(self, sign: re.Pattern[str]) -> list[Resource]:
+        sources = [(one, (one.body.text("source") or "").replace("_", "-")) for one in self.of("module")]
+        return [one for one, source in sources if _GOOGLE.search(source) and sign.search(source)]
+
     def managers(self, service: Resource) -> list[Resource]:
         """The managers whose groups stand behind a backend service."""
         found = [
@@ -239,7 +255,9 @@ def google(documents: Sequence[Document]) -> Google:
 
 def _resources(documents: Sequence[Document]) -> Iterator[Resource]:
     for one in terraform_resources([document for document in documents if isinstance(document, HclFile)]):
-        if (kind := kind_of(one.type)) is not None:
+        if one.type == "module":
+            yield Resource("module", f"{one.module}{one.name}", False, "terraform", "", one.body)
+        elif (kind := kind_of(one.type)) is not None:
             body = shaped(one.body)
             address = f"{one.module}{one.type}.{one.name}{one.index}"
             yield Resource(kind[0], body.text("name") or "", kind[1], "terraform", address, body, one.majors)

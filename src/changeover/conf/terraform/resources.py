@@ -25,7 +25,9 @@ _NAMES = {"name", "name_prefix", "description", "labels"}
 
 @dataclass(frozen=True)
 class TerraformResource:
-    """`majors`: the lowest and highest major version of the Google provider that is allowed; None is open.
+    """`type` is `module` for a call of a module whose files are not among the given ones.
+
+    `majors`: the lowest and highest major version of the Google provider that is allowed; None is open.
 
     `index`: of one of several instances that differ, as its address has it: `["blue"]`, `[1]`. `module`: what its
     address begins with, in a module that another calls.
@@ -147,6 +149,9 @@ def _evaluated(module: Module, allowed: tuple[int | None, int | None]) -> Iterat
                 yield TerraformResource(type, name, block.place, body, allowed, index, module.address)
     for block in module.each("module"):
         called = module.called(block)
+        if isinstance(called, Open):
+            name = block.labels[0] if block.labels else ""
+            yield TerraformResource("module", name, block.place, module.map(block, {}), allowed, "", module.address)
         for _, inner in called if not isinstance(called, Open) else ():
             yield from _evaluated(inner, allowed)
 

@@ -12,6 +12,9 @@ from changeover.audit.view import View
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
+    for module in view.google.lost_balancers():
+        missing = "the files of the module; or `terraform show -json` of a plan"
+        yield unknown(module.at("source"), module.object, "the draining of its backend services is not known", missing)
     for service in drained_services(view.google):
         found = drain(service)
         if found.value is None:

@@ -12,6 +12,11 @@ from changeover.audit.view import View
 
 
 def check(view: View, asked: Assumptions) -> Iterator[Finding]:
+    for module in view.google.lost_groups():
+        missing = "the files of the module; or `terraform show -json` of a plan"
+        yield unknown(
+            module.at("source"), module.object, "how many instances its updates take away is not known", missing
+        )
     for manager in view.google.of("instanceGroupManager"):
         found = unavailable(manager)
         if found.value is None:
