@@ -50,13 +50,18 @@ def test_copies_and_environments_in_a_folder_are_no_configuration() -> None:
     assert list(load([Path("a/nginx.conf.bak")]).texts) == ["a/nginx.conf.bak"]  # named
 
 
-def test_a_folder_with_too_many_files_is_not_read_in_part_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_MOST", 2)
+@pytest.mark.parametrize(
+    ("limit", "reason"), [("_MOST", "more than 2 files,"), ("_MOST_READ", "more than 2 files of known formats")]
+)
+def test_a_folder_with_too_many_files_is_not_read_in_part_without_a_word(
+    limit: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, limit, 2)
     for name in ("a", "b", "c"):
         write(f"a/{name}.conf", f"http {{ {SITE} }}")
     loaded = load([Path("a")])
     assert len(loaded.texts) == 2
-    assert [(one.place.file, "more than 2 files" in one.what) for one in loaded.unreadable] == [("a", True)]
+    assert [(one.place.file, reason in one.what) for one in loaded.unreadable] == [("a", True)]
 
 
 def test_nothing_outside_of_the_given_folders_is_read(folder: Path) -> None:

@@ -27,6 +27,19 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     assert not {name for name in loaded if name.startswith("changeover.cli.commands.")}
 
 
+def test_the_help_of_an_audit_imports_no_reader_and_no_rule() -> None:
+    program = (
+        "import sys\nfrom changeover.cli.main import cli\n"
+        "try: cli(['audit', '--help'])\nexcept SystemExit: pass\n"
+        "print(*sys.modules, sep='\\n', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert not loaded & {"yaml", "tree_sitter", "scipy", "asyncio", "httpx", "sqlite3", "jinja2", "starlette"}
+    ours = {name for name in loaded if name.startswith(("changeover.audit.", "changeover.conf.", "changeover.lab"))}
+    assert ours == {"changeover.audit.finding", "changeover.audit.setting", "changeover.conf.place"}
+
+
 def test_a_keeper_holds_nothing_in_memory_that_only_some_chains_need() -> None:
     program = "import changeover.cli.commands.keep, sys; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

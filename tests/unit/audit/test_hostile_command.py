@@ -1,0 +1,101 @@
+"""The command on hostile input, as the kernel accounts its process: 5 s of CPU and 300 MB, and a clear refusal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SITE = "server { listen 80; location / { proxy_pass http://a; } }\n"
+SERVICE = 'resource "google_compute_backend_service" "a" {\n'
+BOMB = "_format_version: '3.0'\na0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
+)
+CPU, MEMORY = 5.0, 300_000_000
+COMMAND = (sys.executable, "-m", "changeover", "audit")
+
+
+def huge(folder: Path) -> None:
+    with (folder / "huge.conf").open("wb") as file:
+        file.write(b"http {\n" + SITE.encode() * 1000)
+        file.truncate(100_000_000)
+
+
+def circle(folder: Path) -> None:
+    (folder / "a.conf").write_text("http { include b.conf; }", encoding="utf-8")
+    (folder / "b.conf").write_text("include c.conf;", encoding="utf-8")
+    (folder / "c.conf").write_text("include b.conf;", encoding="utf-8")
+
+
+def link(folder: Path) -> None:
+    (folder / "root").mkdir()
+    (folder / "root/nginx.conf").write_text("http { include secret.conf; }", encoding="utf-8")
+    (folder / "secret.conf").write_text(SITE, encoding="utf-8")
+    (folder / "root/secret.conf").symlink_to(folder / "secret.conf")
+
+
+def holding(name: str, content: str | bytes) -> Callable[[Path], None]:
+    data = content if isinstance(content, bytes) else content.encode()
+
+    def write(folder: Path) -> None:
+        (folder / name).write_bytes(data)
+
+    return write
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "a file of 100 MB": (huge, "huge.conf", "larger than 2 MB"),
+    "deep nesting, nginx": (holding("a.conf", "http {" + "a {" * 300_000), "a.conf", "nested"),
+    "deep nesting, JSON": (holding("a.json", '{"kind": "compute#a", "a": ' + '{"a": ' * 200_000), "a.json", "nested"),
+    "deep nesting, YAML": (holding("a.yml", "_format_version: '3.0'\na: " + "[" * 200_000), "a.yml", "nested"),
+    "deep nesting, Terraform": (holding("a.tf", f"{SERVICE}x = {'[' * 200_000}"), "a.tf", "a.tf"),
+    "a circle of includes": (circle, "a.conf", "circle"),
+    "a link out of the root": (link, "root", "out of the given folders"),
+    "a YAML bomb": (holding("a.yml", BOMB), "a.yml", "aliases make it larger"),
+    "duplicate keys": (holding("a.yml", "_format_version: '3.0'\nservices: []\nservices: []\n"), "a.yml", "twice"),
+    "NUL": (holding("a.conf", b"http {\n\0" + SITE.encode() + b"}"), "a.conf", "NUL"),
+    "invalid UTF-8": (holding("a.conf", b"http {\n# \xff\xfe\n" + SITE.encode() + b"}"), "a.conf", "not valid UTF-8"),
+    "UTF-16 JSON": (holding("a.json", '{"kind": "compute#a"}'.encode("utf-16")), "a.json", "UTF-16"),
+    "more directives than a file may have": (
+        holding("a.conf", "http {\n" + SITE * 17_000 + "}"),
+        "a.conf",
+        "directives",
+    ),
+}
+
+
+def audited(folder: Path, given: str) -> tuple[int, str, float, float]:
+    """Exit code, output, seconds of CPU and peak memory in bytes."""
+    output = folder / "output.log"
+    with output.open("wb") as file:
+        process = subprocess.Popen((*COMMAND, given), cwd=folder, stdout=file, stderr=file)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    text = output.read_text(encoding="utf-8")
+    return process.returncode, text, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_input_is_refused_clearly_within_its_time_and_memory(name: str, tmp_path: Path) -> None:
+    write, given, reason = HOSTILE[name]
+    write(tmp_path)
+    code, text, cpu, memory = audited(tmp_path, given)
+    assert (code, "Traceback" in text) == (2, False), text[-2000:]
+    assert reason in text
+    assert cpu < CPU
+    assert memory < MEMORY
+
+
+def test_a_file_at_its_limit_of_directives_is_judged_within_that_time_and_memory(tmp_path: Path) -> None:
+    servers = "".join(
+        f"server {{ listen {n}; location / {{ proxy_pass http://10.0.{n % 250}.1; }} }}\n" for n in range(12_490)
+    )
+    (tmp_path / "a.conf").write_text("http {\n" + servers + "}\n", encoding="utf-8")
+    code, text, cpu, memory = audited(tmp_path, "a.conf")
+    assert code == 1, text[-2000:]
+    assert cpu < CPU
+    assert memory < MEMORY
