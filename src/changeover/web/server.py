@@ -161,6 +161,9 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError  # one that arrived at once: the parser answers with 400
         super().on_headers_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """No line: uvicorn would name a package to install. The request is answered as if it asked for no upgrade."""
+
     def _refuse_head(self) -> None:
         if not self.transport.is_closing():
             self.send_400_response(f"A head has at most {HEAD_LIMIT} bytes.")

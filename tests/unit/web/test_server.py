@@ -80,6 +80,18 @@ def test_a_head_that_trickles_on_a_used_connection_is_cut(monkeypatch: pytest.Mo
     run()
 
 
+def test_a_request_for_an_upgrade_is_answered_without_one(caplog: pytest.LogCaptureFixture) -> None:
+    @in_loop
+    async def run() -> None:
+        async with serving() as (reader, writer):
+            writer.write(REQUEST[:-2] + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+            answer = await asyncio.wait_for(reader.readuntil(b"ok\n"), PATIENCE)
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+    run()
+    assert caplog.records == []
+
+
 def test_an_empty_line_holds_no_used_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     @in_loop
     async def run() -> None:
