@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -128,11 +129,19 @@ class _Page:
         return rollout_view(read.shown, read.part, read.losses, read.samples, read.conditions, seen.at)
 
     def _chains(self, seen: Sequence[Snapshot]) -> Sequence[tuple[int, str, str]]:
-        """Number, name and state of each chain; the state of one that is being rolled is `moving`."""
+        """Number, name and state of each chain; the state of one that is being rolled is `moving`.
+
+        Chains of one name are told apart by their folders.
+        """
         views = [chain_view(number, self._name(number), one) for number, one in enumerate(seen, start=1)]
         moving = [any(one["ended"] is None for one in view.history) for view in views]
+        known = Counter(view.name for view in views)
         return [
-            (v.number, v.name, "moving" if m and v.state == "serving" else v.state)
+            (
+                v.number,
+                v.name if known[v.name] == 1 else f"{v.name} ({self._name(v.number)})",
+                "moving" if m and v.state == "serving" else v.state,
+            )
             for v, m in zip(views, moving, strict=True)
         ]
 

@@ -211,9 +211,10 @@ def _requests(one: Block) -> int | None:
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
-    """Of what is known; None where nothing is."""
-    known = [one for one in values if one is not None]
-    return sum(known) if known else None
+    """Of what is known; None where nothing is. Of no instance it is 0."""
+    found = list(values)
+    known = [one for one in found if one is not None]
+    return sum(known) if known or not found else None
 
 
 def _block(one: Data, row: Data | None, restarted: Collection[str]) -> Block:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import string
 import time
 from collections.abc import Sequence
@@ -139,6 +140,17 @@ def test_the_samples_of_a_guard_are_shown_although_no_client_looked_when_they_we
     assert "the canary answered &lt;nothing&gt;" in page
     assert "no value" in page
     assert "No sample for 45s." in page
+
+
+def test_chains_of_one_name_are_told_apart_by_their_folders(chain: StandingChain, tmp_path: Path) -> None:
+    for folder in ("north", "south"):
+        shutil.copytree(chain.state, tmp_path / folder / ".changeover")
+    states = [tmp_path / folder / ".changeover" for folder in ("north", "south")]
+    page = ask(create_app(Site(states, sources=SOURCES)), "GET", "/chains/1").text
+    name = chain.run("status", "--json").json["chain"]
+    assert f"{name} (north)" in page
+    assert f"{name} (south)" in page
+    assert f"{name} (" not in ask(site(chain), "GET", "/chains/1").text
 
 
 def test_an_action_runs_its_command(chain: StandingChain) -> None:

@@ -55,4 +55,5 @@ def test_one_instance_without_a_count_hides_no_sum_of_the_others() -> None:
     found = tier(instance("a", "v1", 2, 2), instance("b", "v1", None, None), instance("c", "v2", None, None))
     assert [(one.requests, one.unknown) for one in found.groups] == [(2, 1), (None, 1)]
     assert (found.flow, found.more) == (2, True)
+    assert (tier().flow, tier().more) == (0, False)
     assert (tier(instance("a", "v1", None, None)).flow, tier(instance("a", "v1", None, 7)).flow) == (None, 7)
