@@ -91,6 +91,10 @@ def _suppression(one: Suppression) -> dict[str, Any]:
     return {"file": one.place.file, "line": one.place.line, "rules": list(one.rules)}
 
 
+_SHORT = ": shorter than "
+"""Between a limit and the request that needs longer, in what a finding says."""
+
+
 def text(found: Audit, loaded: Loaded, every: bool, remarks: Sequence[str] = ()) -> Text:
     """Findings by file, then `remarks`, what could not be read, and the sums.
 
@@ -105,23 +109,55 @@ def text(found: Audit, loaded: Loaded, every: bool, remarks: Sequence[str] = ())
     report = Text()
     for file, here in by_file.items():
         shown: Counter[tuple[str, Outcome]] = Counter()
-        unknown: dict[tuple[str, str], list[Judged]] = {}
+        entries: dict[tuple[object, ...], list[Judged]] = {}
         for one in sorted(here, key=lambda one: order.index(one.finding.outcome)):
             kind = one.rule.id, one.finding.outcome
             shown[kind] += 1
-            if shown[kind] > MOST:
-                continue
-            if one.finding.outcome is Outcome.UNKNOWN and one.suppressed is None:
-                unknown.setdefault((one.finding.what, one.finding.missing), []).append(one)
+            if shown[kind] <= MOST:
+                entries.setdefault(_cause(one), []).append(one)
+        for several in entries.values():
+            if several[0].finding.outcome is Outcome.UNKNOWN and several[0].suppressed is None:
+                _append_unknown(report, several)
+            elif len(several) > 1:
+                _append_limits(report, several)
             else:
-                _append(report, one)
-        for several in unknown.values():
-            _append_unknown(report, several)
+                _append(report, several[0])
         for (rule, outcome), count in shown.items():
             if count > MOST:
                 report.append(f"{file}  {count - MOST} more of {rule}, {outcome.value}: --json has each\n")
         report.append("\n")
     return report.append(Text("\n").join([*map(Text, remarks), *_notes(found, loaded)]))
+
+
+def _cause(one: Judged) -> tuple[object, ...]:
+    """What findings have in common that are shown as one: the missing fact, or what several limits of an object cut."""
+    finding = one.finding
+    if one.suppressed is None and finding.outcome is Outcome.UNKNOWN:
+        return finding.outcome, finding.what, finding.missing
+    needs = finding.what.partition(_SHORT)[2]
+    if one.suppressed is None and finding.outcome is Outcome.VIOLATED and needs:
+        return finding.outcome, finding.object, needs
+    return (id(one),)
+
+
+def _append_limits(report: Text, several: Sequence[Judged]) -> None:
+    """Limits of one object that are all too short for one request: one heading, and a line for each."""
+    worst = max((one.rule.severity for one in several), key=list(Severity).index)
+    needs = several[0].finding.what.partition(_SHORT)[2]
+    rules = ", ".join(dict.fromkeys(one.rule.id for one in several))
+    report.append(f"{_places(several)}  ").append(f"{rules} {worst.value}", _COLOURS[worst])
+    report.append(f"  {len(several)} limits of {several[0].finding.object} are shorter than {needs}\n")
+    for one in several:
+        finding, limit = one.finding, one.finding.what.partition(_SHORT)[0]
+        report.append(f"    {one.rule.id}  {limit}: {finding.consequence}\n           fix: {finding.fix}\n")
+    report.append(f"    explain: changeover audit --explain {several[0].rule.id}\n")
+
+
+def _places(several: Sequence[Judged]) -> str:
+    """Those of findings of one file."""
+    first = several[0].finding.place
+    lines = dict.fromkeys(one.finding.place.line for one in several)
+    return ", ".join([str(first), *(str(line) for line in lines if line not in {0, first.line})])
 
 
 def _append(report: Text, one: Judged) -> None:
@@ -143,10 +179,8 @@ def _append(report: Text, one: Judged) -> None:
 def _append_unknown(report: Text, several: Sequence[Judged]) -> None:
     """What lacks the same fact for the same reason: once, with each rule and each line."""
     finding = several[0].finding
-    lines = dict.fromkeys(one.finding.place.line for one in several)
-    places = ", ".join([str(finding.place), *(str(line) for line in lines if line not in {0, finding.place.line})])
     rules = ", ".join(dict.fromkeys(one.rule.id for one in several))
-    report.append(f"{places}  ").append(f"{rules} {finding.outcome.value}", "magenta")
+    report.append(f"{_places(several)}  ").append(f"{rules} {finding.outcome.value}", "magenta")
     report.append(f"  {finding.what}\n" + (f"    missing: {finding.missing}\n" if finding.missing else ""))
 
 

@@ -52,6 +52,20 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+def test_limits_of_one_object_that_cut_the_same_request_are_one_entry(conf: Path) -> None:
+    Path("a.service").write_text("[Service]\nExecStart=/srv/gunicorn a:app\nTimeoutStopSec=60\n", encoding="utf-8")
+    output = run("a.service", code=1).stdout
+    assert output.startswith(
+        "a.service:2, 3  APP01, APP02, APP06 error  3 limits of a.service are shorter than a 50 MB upload at 1 Mb/s "
+        "(430 s)\n    APP01  --graceful-timeout is not set, so it is 30: a GET survives; a POST in flight is cut 30 s "
+        "after gunicorn is stopped\n           fix: --graceful-timeout 440\n"
+    )
+    assert "           fix: -k gthread --threads 8\n" in output
+    assert "3 errors" in output
+    Path("b.service").write_text("[Service]\nExecStart=/srv/granian a:app\nTimeoutStopSec=60\n", encoding="utf-8")
+    assert "limits of" not in run("b.service", code=1).stdout
+
+
 def test_a_finding_has_its_line_its_arithmetic_and_its_fix(conf: Path) -> None:
     output = run(conf, "--upload", "50MB", "--client-rate", "1Mbps", code=1).stdout
     assert output.startswith(

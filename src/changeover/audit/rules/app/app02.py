@@ -33,7 +33,9 @@ def check(view: View, asked: Assumptions) -> Iterator[Finding]:
                 asked,
                 get=Effect.OK,
                 consequence=f"a GET survives; a POST is cut {cut} after it began, without any rollout",
-                fix="worker_class gthread, or a longer timeout",
+                fix="-k gthread --threads 8"
+                if hop.graceful_key.startswith("-")  # its command line decides
+                else 'worker_class = "gthread" and threads = 8',
             )
 
 
