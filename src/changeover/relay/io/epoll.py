@@ -123,8 +123,12 @@ class Channel:
 
     def look(self) -> None:
         """Find out whether more is here after a splice: a splice that finds nothing takes longer."""
-        if not self.ended and fcntl.ioctl(self.fd, termios.FIONREAD, _NOTHING) == _NOTHING:
+        if not self.ended and not self.has_unread():
             self.may_read = False
+
+    def has_unread(self) -> bool:
+        """Whether received bytes were not read: closing the socket would reset the connection."""
+        return fcntl.ioctl(self.fd, termios.FIONREAD, _NOTHING) != _NOTHING
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """How many bytes were sent. Raises OSError."""

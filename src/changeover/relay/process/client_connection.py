@@ -159,7 +159,7 @@ class ClientConnection:
             buffer.close()
         self._heads.add(body.inbox)
         if not keep:
-            await self._linger(rest=not body.ended)
+            await self._linger(rest=not body.ended or self._channel.has_unread())
         return keep
 
     async def _handle(self, request: ClientRequest, exchange: Exchange | None) -> bool:

@@ -43,6 +43,32 @@ def test_requests_that_arrive_together_are_answered_in_their_order() -> None:
     play(story)
 
 
+def test_a_client_that_sends_more_after_its_last_request_gets_the_response() -> None:
+    """A connection that is closed with bytes unread is reset, which discards the response."""
+
+    async def go() -> None:
+        asked, answers = asyncio.Event(), asyncio.Event()
+
+        async def waiting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            asked.set()
+            await answers.wait()
+            writer.write(OK)
+
+        server = await asyncio.start_server(waiting, "127.0.0.1", 0)
+        timing = RelayTiming(linger=0.2)
+        where = server.sockets[0].getsockname()[:2]
+        async with server, relaying(where, timing=timing) as relayed, relayed.client() as client:
+            await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            await asked.wait()
+            await client.send(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+            answers.set()
+            assert (await client.rest()).endswith(b"Connection: close\r\n\r\nok")
+            assert relayed.server.counters.requests == 1
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize(
     ("head", "status"),
     [
