@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from changeover.http1 import head as heads
-from changeover.http1.head import MAX_HEAD, BadHead, RequestHead
+from changeover.http1.chunked import BadChunk, Chunks
+from changeover.http1.head import MAX_HEAD, BadHead, RequestHead, ResponseHead
 from changeover.relay.io.epoll import Channel, Waker
 from changeover.relay.outbound.upstream import UpstreamConnection, UpstreamFailed, UpstreamRequest
 from changeover.relay.paths.request import Progress, RelayContext, RequestRefused, head_for_upstream, refuse_here
@@ -173,10 +174,20 @@ class SmallRequests:
             return None, False
         try:
             response = heads.read_response(data[:end], head.method)
-            if response.status < 200 or response.length != len(data) - end:
+            if response.status < 200 or not _is_whole(response, data, end):
                 return None, False
-            return heads.format_response(response.status, response.reason, response.passed_on()) + data[end:], (
-                response.keep_alive
-            )
-        except BadHead:
+            fields = response.passed_on()
+            if response.chunked:
+                fields.append((b"Transfer-Encoding", b"chunked"))
+            return heads.format_response(response.status, response.reason, fields) + data[end:], response.keep_alive
+        except (BadHead, BadChunk):
             return None, False
+
+
+def _is_whole(response: ResponseHead, data: bytes, end: int) -> bool:
+    """Whether its body is all that follows its head. Raises BadChunk."""
+    if not response.chunked:
+        return response.length == len(data) - end
+    chunks = Chunks()
+    _, used = chunks.feed(data[end:])
+    return chunks.ended and used == len(data) - end

@@ -10,11 +10,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 from tests.process.relayed import Client, Got, Relayed, relaying
+from tests.unit.http1.reading import Seen, _Reader, cuts, pieces_of, streams
 from tests.unit.http1.test_head import REFUSED, STARTS
 
 from changeover.relay.config import RelayTiming
 from changeover.relay.paths import small
+from changeover.relay.paths.request import CONTINUE
 from changeover.relay.paths.small import SmallRequests
 from changeover.relay.process.client_connection import ClientConnection
 
@@ -25,6 +28,7 @@ GET = b"GET /x?y=1 HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nX-Two: 1\r\nx-two: 2\r\
 POST = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
 PUT = b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
 HEAD = b"HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n"
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
 PAUSE, CLOSE, RESET = "pause", "close", "reset"
 
 
@@ -127,9 +131,10 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return targets
 
 
-@pytest.mark.parametrize("data", [GET, POST, PUT, HEAD])
-def test_a_small_request_needs_no_task(data: bytes, tasks: list[bytes]) -> None:
-    response = OK[:-2] if data is HEAD else OK
+@pytest.mark.parametrize(
+    ("data", "response"), [(GET, OK), (POST, OK), (PUT, OK), (HEAD, OK[:-2]), (GET, CHUNKS), (POST, CHUNKS)]
+)
+def test_a_small_request_needs_no_task(data: bytes, response: bytes, tasks: list[bytes]) -> None:
     seen = asyncio.run(outcome(data, (response,)))
     assert (seen.got.status, tasks) == (200, [b"/warm"])
     assert (seen.counted["requests"], seen.counted["streamed"]) == (2, 2)
@@ -208,7 +213,10 @@ def test_requests_of_every_form_arrive_the_same(data: bytes, monkeypatch: pytest
 @pytest.mark.parametrize(
     "reaction",
     [
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",),
+        (CHUNKS,),
+        (CHUNKS + b"more",),
+        (CHUNKS[:-3], PAUSE, CHUNKS[-3:]),
+        (CHUNKS[:-2] + b"X: trailer\r\n\r\n",),
         (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", CLOSE),
         (b"HTTP/1.1 103 Early Hints\r\n\r\n", OK),
         (b"HTTP/1.1 100 Continue\r\n\r\n", PAUSE, OK),
@@ -341,3 +349,42 @@ def test_an_error_ends_one_connection_and_no_other(monkeypatch: pytest.MonkeyPat
             assert (await other.got()).status == 508
 
     asyncio.run(go())
+
+
+async def answered(stream: bytes, at: list[int]) -> tuple[bytes, list[Seen]]:
+    """What a client of a warm connection gets for that stream, cut at these places, and what arrives upstream."""
+    arrived: list[Seen] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reading = _Reader()
+        while data := await reader.read(65536):
+            reading.feed(data)
+            for _ in reading.reading.requests:
+                writer.write(OK)
+            arrived.extend(reading.reading.requests)
+            reading.reading.requests.clear()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, relaying(server.sockets[0].getsockname()[:2]) as relayed, relayed.client() as client:
+        await client.send(WARM)
+        assert (await client.got()).body == b"ok"
+        for piece in pieces_of(stream, at):
+            with contextlib.suppress(ConnectionError):
+                await client.send(piece)
+                await asyncio.sleep(0)
+        with contextlib.suppress(OSError):
+            client.half_close()
+        try:
+            got = await client.rest()
+            return got.replace(CONTINUE, b""), arrived  # of the client's end the relay may hear before the response
+        except ConnectionError:
+            return b"reset", arrived
+
+
+@settings(max_examples=40, deadline=None)
+@given(streams(), cuts)
+def test_a_stream_of_requests_gets_the_same_responses_however_it_is_cut(stream: bytes, at: list[int]) -> None:
+    fast = asyncio.run(answered(stream, at))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SmallRequests, "start", lambda *_: None)
+        assert asyncio.run(answered(stream, at)) == fast
