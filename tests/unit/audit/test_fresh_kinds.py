@@ -7,6 +7,7 @@ from tests.unit.audit.expectations import audited, violations
 
 from changeover.audit.audit import Audit
 from changeover.audit.finding import Finding, Outcome
+from changeover.conf.registry import reader_of
 
 
 def findings(rule: str, files: dict[str, str]) -> list[Finding]:
@@ -207,3 +208,15 @@ def test_a_module_whose_files_are_given_is_judged_by_them() -> None:
     found = audited({"main.tf": module("./google-lb"), "google-lb/main.tf": service})
     assert ("google-lb/main.tf", 2, "GCP01") in violations(found)
     assert [one for one in found.of(Outcome.UNKNOWN) if one.rule.id == "GCP01"] == []
+
+
+LINE = "daemon off; events { } http { server { listen 80; server_name a; location / { proxy_pass http://a:1; } } }\n"
+
+
+def test_a_file_of_nginx_may_be_one_line() -> None:
+    assert ("nginx.conf", 1, "NGX07") in violations(audited({"nginx.conf": LINE}))
+
+
+@pytest.mark.parametrize("text", ["int a; server { b }\n", "x = {}; listen 80;\n", "{ http { } }\n"])
+def test_one_sign_of_nginx_within_a_line_is_another_language(text: str) -> None:
+    assert reader_of(text, "file") is None

@@ -20,6 +20,11 @@ _SIGN = re.compile(
     r"|(?:proxy_pass|worker_processes|listen|server_name|worker_shutdown_timeout)\s+[^=:\n]*;)",
     re.MULTILINE,
 )
+_WITHIN_LINES = (
+    re.compile(r"[;{}][ \t]*(?:http|events|stream|server)[ \t]*\{"),
+    re.compile(r"[;{}][ \t]*(?:listen|server_name|worker_connections)[ \t]+[^=:;{}\n]*;"),
+)
+"""Signs of a file that has several directives on a line. One of them alone may be a line of another language."""
 _SECTION = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
 _VERSION = re.compile(r"^nginx version: (?:nginx|openresty)/(\d+(?:\.\d+)+)", re.MULTILINE)
 _TEMPLATE = re.compile(r"\{\{|\{%|<%|\$\{\{|\$\{[A-Z][A-Z0-9_]*\}|@@?[A-Z_]+@@?|%%[A-Z_]+%%")
@@ -44,7 +49,9 @@ class NginxFile(Document):
 
 
 def recognises(text: str, file: str) -> bool:
-    return _SIGN.search(text) is not None or _SECTION.search(text) is not None
+    if _SIGN.search(text) is not None or _SECTION.search(text) is not None:
+        return True
+    return all(sign.search(text) is not None for sign in _WITHIN_LINES)
 
 
 def read(text: str, file: str) -> tuple[NginxFile, ...]:
