@@ -139,7 +139,8 @@ def test_the_samples_of_a_guard_are_shown_although_no_client_looked_when_they_we
     assert "runtime: few/broken" in page
     assert "the canary answered &lt;nothing&gt;" in page
     assert "no value" in page
-    assert "No sample for 45s." in page
+    assert guard["silent"] >= 45
+    assert "No sample for " in page
 
 
 def test_chains_of_one_name_are_told_apart_by_their_folders(chain: StandingChain, tmp_path: Path) -> None:
