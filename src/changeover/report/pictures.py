@@ -119,40 +119,40 @@ def moving(tier: str) -> str:
 
 def uploads(bars: Sequence[UploadBar], axis: Axis, old: frozenset[str], losses: Iterable[float] = ()) -> str:
     """Uploads as bars, in rows of the instance that answered. `old`: names of instances and versions that are old."""
-    parts, y = [], 2.0
+    parts, hatch, y = [], [], 2.0
     for instance in sorted({one.instance for one in bars}, key=lambda name: _first(bars, name)):
         mine = [one for one in bars if one.instance == instance and axis.covers(one.started, one.finished)]
         lanes: list[float] = []
         for one in mine:
             lane = next((number for number, end in enumerate(lanes) if end <= one.started), len(lanes))
             lanes[lane : lane + 1] = [one.finished]
-            parts.append(_bar(one, y + lane * 9, axis, one.instance in old or one.version in old))
+            x = axis.x(one.started)
+            box = {"x": x, "y": y + lane * 9, "width": max(axis.x(one.finished) - x, 2.0), "height": 7.0}
+            parts.append(_bar(one, box))
+            if one.instance in old or one.version in old:
+                hatch.append(box)
         if mine:
             parts.append(name_in_margin(instance, y + min(len(lanes) * 9, 18) / 2 + 3))
             y += max(len(lanes) * 9, 14) + 8
             parts.append(tag("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y - 4, y2=y - 4))
-    return frame("Uploads by the instance that answered", axis, max(y, _ROW), parts, losses)
+    return frame("Uploads by the instance that answered", axis, max(y, _ROW), [*parts, hatched(hatch)], losses)
 
 
 def _first(bars: Sequence[UploadBar], instance: str) -> tuple[float, str]:
     return min(one.finished for one in bars if one.instance == instance), instance
 
 
-def _bar(one: UploadBar, y: float, axis: Axis, is_old: bool) -> str:
-    x, width = axis.x(one.started), max(axis.x(one.finished) - axis.x(one.started), 2.0)
+def _bar(one: UploadBar, box: Mapping[str, float]) -> str:
     seconds = one.finished - one.started
     words = f"{one.outcome}: {human_bytes(one.size)} in {seconds:.1f} s, version {one.version}"
-    shape = tag(
-        "rect", tip(words), class_="upload" if one.outcome == "ok" else "lost", x=x, y=y, width=width, height=7, rx=1
-    )
-    hatch = tag("rect", class_="hatched", x=x, y=y, width=width, height=7, rx=1) if is_old else ""
-    end = text("✕", class_="crossed", x=x + width - 4, y=y + 8) if one.outcome != "ok" else ""
-    return shape + hatch + end
+    shape = tag("rect", tip(words), class_="upload" if one.outcome == "ok" else "lost", rx=1, **box)
+    end = text("✕", class_="crossed", x=box["x"] + box["width"] - 4, y=box["y"] + 8) if one.outcome != "ok" else ""
+    return shape + end
 
 
 def instances(lines: Sequence[InstanceLine], axis: Axis, now: float, losses: Iterable[float] = ()) -> str:
     """Instances by phase: the higher the bar, the more the instance serves. Old ones are hatched."""
-    parts = []
+    parts, hatch = [], []
     for row, one in enumerate(lines):
         y = row * _ROW
         parts.append(name_in_margin(one.name, y + 16))
@@ -162,7 +162,7 @@ def instances(lines: Sequence[InstanceLine], axis: Axis, now: float, losses: Ite
                 continue
             share, class_ = _PHASES.get(span.phase, (0.85, "ending"))
             x, high = axis.x(span.start), (_ROW - 4) * share
-            box: dict[str, object] = {
+            box = {
                 "x": x,
                 "y": y + (_ROW - high) / 2,
                 "width": max(axis.x(end) - x, 1.5),
@@ -171,11 +171,19 @@ def instances(lines: Sequence[InstanceLine], axis: Axis, now: float, losses: Ite
             words = f"{one.name} ({one.template}): {span.phase} for {end - span.start:.1f} s"
             parts.append(tag("rect", tip(words), class_=class_, **box))
             if not one.is_new and class_ in ("serving", "draining"):
-                parts.append(tag("rect", class_="hatched", **box))
+                hatch.append(box)
         if one.cut or one.killed or one.died:
             last = max((now if span.end is None else span.end for span in one.spans), default=now)
             parts.append(text("✕", class_="crossed", x=axis.x(last) + 2, y=y + 17))
-    return frame("Instances by phase", axis, max(len(lines), 1) * _ROW, parts, losses)
+    return frame("Instances by phase", axis, max(len(lines), 1) * _ROW, [*parts, hatched(hatch)], losses)
+
+
+def hatched(boxes: Iterable[Mapping[str, float]]) -> str:
+    """The pattern of what is old over all these boxes, as one shape: printers embed the pattern once for each."""
+    corners = [
+        f"M{one['x']:.1f} {one['y']:.1f}h{one['width']:.1f}v{one['height']:.1f}h-{one['width']:.1f}z" for one in boxes
+    ]
+    return tag("path", class_="hatched", d="".join(corners)) if corners else ""
 
 
 def serving(steps: Sequence[Serving], floor: int | None, axis: Axis, end: float) -> str:
