@@ -68,7 +68,7 @@ def misreads(**wrong: float) -> Make:
 
 def with_commands(decision: Decision, *commands: do.Command) -> Decision:
     """The decision, with other commands."""
-    return replace(decision, commands=commands)
+    return decision._replace(commands=commands)
 
 
 def both(first: Decision, second: Decision) -> Decision:

@@ -10,10 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from math import inf
+from operator import attrgetter
 from types import MappingProxyType
+from typing import NamedTuple
 
 from changeover.model.instance import InFlight
+from changeover.rollout.members.due import DueTimes
 from changeover.rollout.members.phases import STARTING, STAYING, TABLE, Cause, Phase
 
 KILLED = "killed"
@@ -114,8 +116,7 @@ _Queue = list[tuple[int, int, str]]
 """A heap of load (where it counts), serial and name."""
 
 
-@dataclass(frozen=True)
-class Moved:
+class Moved(NamedTuple):
     """One step of one member along the phase table."""
 
     member: Member
@@ -145,8 +146,7 @@ class Fleet:
         # Heaps that are cleaned when they are read: an entry whose member has moved on since is passed over.
         self._by_age: dict[str, _Queue] = defaultdict(list)
         self._by_load: dict[str, _Queue] | None = None  # built at the first request for it
-        self._by_time: list[tuple[float, int, str]] = []
-        self._untimed: dict[str, Member] = {}
+        self._times = DueTimes[Member]()
         self._returning: dict[str, set[str]] = defaultdict(set)
         self._unready: set[str] = set()
         self._given_up: dict[str, set[str]] = defaultdict(set)
@@ -161,7 +161,7 @@ class Fleet:
 
     def add(self, member: Member) -> None:
         self.members[member.name] = member
-        self._count(member, 1)
+        self._count(member.template, None, member.phase)
         self._places.add(member.place)
         self._touched[member.name] = member
         self._file(member)
@@ -183,18 +183,21 @@ class Fleet:
         joined, self._joined = self._joined, []
         return joined
 
-    def _count(self, member: Member, by: int) -> None:
+    def _count(self, template: str, before: Phase | None, after: Phase | None) -> None:
         self.version += 1
-        self._in_phase[member.phase] += by
+        if before is not None:
+            self._in_phase[before] -= 1
+        if after is not None:
+            self._in_phase[after] += 1
         for phases, sums in self._sums.items():
-            if member.phase in phases:
-                sums[member.template] += by
+            if by := (after in phases) - (before in phases):
+                sums[template] += by
                 sums[None] += by
 
     def _file(self, member: Member) -> None:
         self._templates[member.template] = None
         self._at[member.phase, member.template][member.name] = member
-        self._untimed[member.name] = member
+        self._times.untimed[member.name] = member
         if member.phase is Phase.ADMITTED:
             heappush(self._by_age[member.template], (0, member.serial, member.name))
             self._queue_by_load(member)
@@ -283,7 +286,7 @@ class Fleet:
         self._moved.append(Moved(member, member.phase, to, cause))
         group = self._at[member.phase, member.template]
         del group[member.name]
-        self._count(member, -1)
+        self._count(member.template, member.phase, None if to is Phase.GONE else to)
         if not group:  # looking through an emptied dict costs as much as when it was full
             del self._at[member.phase, member.template]
         member.phase = to
@@ -294,7 +297,6 @@ class Fleet:
             self._weights_unseen.discard(member.name)
             self._file_unready(member)
         else:
-            self._count(member, 1)
             self._file(member)
             if to in STAYING and self._moved[-1].before not in STAYING:
                 self._joined.append(member)
@@ -341,23 +343,13 @@ class Fleet:
         return self._by_load
 
     def due(self, at: float, when: Callable[[Member], float]) -> list[Member]:
-        """Members whose time has come, oldest first.
-
-        `when` returns the time of a member. The fleet calls it after each step of the member and at the returned time.
-        In between the result may only become later, unless `retime` is called.
-        """
-        for member in self._untimed.values():
-            if member.name in self.members and (time := when(member)) < inf:
-                heappush(self._by_time, (time, member.serial, member.name))
-        self._untimed = {}
-        while self._by_time and self._by_time[0][0] <= at:
-            if (found := self.members.get(heappop(self._by_time)[2])) is not None:
-                self._untimed[found.name] = found
-        return sorted((m for m in self._untimed.values() if when(m) <= at), key=lambda m: m.serial)
+        """Members whose time has come, oldest first. `when` returns the time of a member: `DueTimes`."""
+        return sorted(self._times.due(self.members, at, when), key=attrgetter("serial"))
 
     def retime(self, members: Iterable[Member]) -> None:
         """These members may be due earlier than `when` returned."""
-        self._untimed.update((member.name, member) for member in members)
+        for member in members:
+            self._times.untimed[member.name] = member
 
     def count(self, phases: Phases, template: str | None = None, other_than: str | None = None) -> int:
         """How many there are, without touching them."""

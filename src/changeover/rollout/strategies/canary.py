@@ -9,7 +9,6 @@ young as the canary can be compared with it (`guard/cohorts.py`).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import ceil
 
 from changeover.rollout.members.fleet import Fleet
@@ -47,7 +46,7 @@ def next_actions(fleet: Fleet, wanted: Target, *, share: int, weighed: bool, fre
         too_many = 1  # the canary has taken all the room there is: the oldest makes some
     spare = min(fleet.serving - (wanted.size - wanted.unavailable), too_many)
     if fresh is not None:
-        wanted = replace(wanted, by_load=False)  # the fresh instances have the fewest requests, and must stay
+        wanted = wanted._replace(by_load=False)  # the fresh instances have the fewest requests, and must stay
     retire = rolling.first_to_go(fleet, spare, wanted, other_than=wanted.goal)
     return NextActions((), create, heal, tuple(retire))
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Where the tier is to go: `size` instances of `goal`, within the limits. `by_load`: retire the idlest first."""
 
     goal: str
@@ -16,8 +15,7 @@ class Target:
     by_load: bool = False
 
 
-@dataclass(frozen=True)
-class NextActions:
+class NextActions(NamedTuple):
     """What to do next: bring back, create, retire; by name where there is one.
 
     `heal`: how many to create from the template it comes from, for those that died. `admit`: whether instances that

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from changeover.rollout import commands as do
 from changeover.rollout.members.fleet import Member, Moved
@@ -10,8 +10,7 @@ from changeover.rollout.tier.actions import Answer
 from changeover.rollout.tier.state import TierState
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     commands: tuple[do.Command, ...]
     """To be performed, in this order, after the decision was written down."""
     moved: tuple[Moved, ...]

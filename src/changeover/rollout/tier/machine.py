@@ -197,10 +197,10 @@ class Machine:
         """While the tier is stopped nothing begins, a switch neither. Instances that died are replaced all the same."""
         wanted = target(self.settings, tier)
         if isinstance(tier.position, BLUE_GREEN) and not blue_green.begun(self.fleet, wanted):
-            return replace(actions, create=0, admit=False)
+            return actions._replace(create=0, admit=False)
         missing = wanted.size - self.fleet.count(STAYING) + len(self.fleet.given_up(tier.goal))
         room = wanted.size + wanted.surge - self.fleet.existing
-        return replace(actions, readmit=(), retire=(), create=max(0, min(missing, room)), heal=0)
+        return actions._replace(readmit=(), retire=(), create=max(0, min(missing, room)), heal=0)
 
 
 def _is_in_doubt(settings: RolloutSettings, tier: TierState, at: float) -> bool:

@@ -325,7 +325,7 @@ def test_without_failures_nothing_is_faster_than_the_floor() -> None:
 
 def test_a_machine_that_retires_too_many_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def greedy(fleet: Fleet, want: Target) -> NextActions:
-        return right(fleet, replace(want, unavailable=want.unavailable + 1))
+        return right(fleet, want._replace(unavailable=want.unavailable + 1))
 
     right = rolling.next_actions
     monkeypatch.setattr(rolling, "next_actions", greedy)
