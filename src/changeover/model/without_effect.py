@@ -1,7 +1,7 @@
 """Keys of a chain file that are given and would change nothing. Pure: yields every violation.
 
 A key that is accepted and ignored misleads its author until the rollout that would have needed it. Refuses only what is
-given: defaults are no violation, and neither is an address that nobody asks (`prometheus`). `update` of a tier that
+given: defaults are no violation, and neither is a `prometheus` that no guard asks. `update` of a tier that
 names no `strategy` may have the keys of all of them, because `roll --strategy` names one.
 """
 
