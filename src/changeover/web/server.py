@@ -38,6 +38,8 @@ GRACE = 3
 """Seconds for the responses in progress at the end: event streams never end by themselves."""
 
 
+UNREADABLE = "Invalid HTTP request received."
+"""Uvicorn's line about a request that is no HTTP, in place of which one names the client."""
 LINES = 20
 """Refused requests a second that have a line of their own. The others are counted in one."""
 
@@ -60,7 +62,7 @@ async def serve(site: Site, host: str, port: int, ready: Callable[[str, int], No
         timeout_graceful_shutdown=GRACE,
     )
     few = FewLines()
-    loggers = [logging.getLogger(name) for name in ("uvicorn.error", access.__name__)]
+    loggers = [logging.getLogger(name) for name in ("uvicorn.error", access.__name__, __name__)]
     for logger in loggers:
         logger.addFilter(few)
     try:
@@ -81,6 +83,8 @@ class FewLines(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written. An error always is."""
+        if record.msg == UNREADABLE:
+            return False
         if record.levelno != logging.WARNING:
             return True
         if self._second is None:
@@ -160,6 +164,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_LIMIT:
             raise ValueError  # one that arrived at once: the parser answers with 400
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        client = self.client[0] if self.client else "?"
+        reason = "it is no HTTP/1.1, or too much of it" if msg == UNREADABLE else msg
+        _LOG.warning("refused a request from %s: 400, %s", client, reason)
+        super().send_400_response(msg)
 
     def _unsupported_upgrade_warning(self) -> None:
         """No line: uvicorn would name a package to install. The request is answered as if it asked for no upgrade."""

@@ -80,6 +80,18 @@ def test_a_head_that_trickles_on_a_used_connection_is_cut(monkeypatch: pytest.Mo
     run()
 
 
+def test_what_is_no_http_is_refused_in_one_line_with_its_client(caplog: pytest.LogCaptureFixture) -> None:
+    @in_loop
+    async def run() -> None:
+        async with serving() as (reader, writer):
+            writer.write(b"\x16\x03\x01 nonsense\r\n\r\n")
+            assert (await asyncio.wait_for(reader.read(), PATIENCE)).startswith(b"HTTP/1.1 400 ")
+
+    run()
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ["refused a request from 127.0.0.1: 400, it is no HTTP/1.1, or too much of it"]
+
+
 def test_a_request_for_an_upgrade_is_answered_without_one(caplog: pytest.LogCaptureFixture) -> None:
     @in_loop
     async def run() -> None:
