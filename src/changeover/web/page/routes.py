@@ -131,7 +131,7 @@ class _Page:
     def _chains(self, seen: Sequence[Snapshot]) -> Sequence[tuple[int, str, str]]:
         """Number, name and state of each chain; the state of one that is being rolled is `moving`.
 
-        Chains of one name are told apart by their folders.
+        Chains of one name have their folders beside it.
         """
         views = [chain_view(number, self._name(number), one) for number, one in enumerate(seen, start=1)]
         moving = [any(one["ended"] is None for one in view.history) for view in views]
