@@ -34,7 +34,8 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 1040px;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .2rem; } .dim { color: var(--dim); }
-svg { width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
+svg { width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: var(--ink);
+  paint-order: stroke; stroke: var(--page); stroke-width: 3px; }
 svg .dim { fill: var(--dim); } svg .title { font-weight: 600; }
 table { border-collapse: collapse; margin: .5rem 0; } th, td { padding: .2rem .8rem; text-align: right;
   border-bottom: 1px solid var(--line); } th { font-weight: 500; color: var(--dim); }
@@ -101,6 +102,7 @@ def _bar(tier: Replacement, top: int, x: Callable[[float], float], need: float, 
     yield f'{at_need} stroke="var(--page)" stroke-width="6"/>'
     yield f'{at_need} stroke="var(--need)" stroke-width="3" stroke-dasharray="5 3"/>'
     taken = [0.0] * _LABELS
+    labels = []  # after every line, so that none crosses a text
     for one in (one for one in tier.moments if one.at != NEVER):
         label = f"{one.what} {words.span(one.at)}"
         width = 6.6 * len(label) + 10
@@ -108,10 +110,9 @@ def _bar(tier: Replacement, top: int, x: Callable[[float], float], need: float, 
         row = next((number for number, end in enumerate(taken) if end <= at), _LABELS - 1)
         taken[row] = at + width
         y = bar - 6 - 13 * row
-        yield (
-            f'<line x1="{x(one.at):.1f}" x2="{x(one.at):.1f}" y1="{y}" y2="{bar + _BAR}" stroke="var(--ink)"/>'
-            f'<text x="{at + 4:.1f}" y="{y}" {_marked(one)}>{escape(label)}</text>'
-        )
+        yield f'<line x1="{x(one.at):.1f}" x2="{x(one.at):.1f}" y1="{y}" y2="{bar + _BAR}" stroke="var(--ink)"/>'
+        labels.append(f'<text x="{at + 4:.1f}" y="{y}" {_marked(one)}>{escape(label)}</text>')
+    yield from labels
 
 
 def _marked(one: Moment) -> str:
