@@ -38,6 +38,12 @@ def ignored(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
         ):
             yield RuleViolation(("tiers", position, *found.path), found.what, found.next)
     yield from _of_guards(chain)
+    if chain.page is not None and not (chain.hooks or chain.notify):
+        yield RuleViolation(
+            ("page",),
+            "this has no effect: only hooks and notifications link the page, and the chain has none",
+            "Add `notify` or `hooks`, or remove it.",
+        )
 
 
 def _of_other_strategies(tier: Tier) -> Iterator[RuleViolation]:

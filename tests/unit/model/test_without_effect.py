@@ -57,6 +57,13 @@ def test_every_key_that_says_it_is_of_one_strategy_is_known() -> None:
     assert said == dict(OF_STRATEGY)
 
 
+def test_a_page_that_no_message_links_is_refused() -> None:
+    page = {"page": "https://ops.example.com/chains/1"}
+    assert keys(with_tier() | page) == [("page",)]
+    assert keys(with_tier() | page | {"notify": [{"url": "json://ops.example.com"}]}) == []
+    assert keys(with_tier() | page | {"hooks": [{"point": "on_failure", "command": ["true"]}]}) == []
+
+
 @pytest.mark.parametrize("policy", ["wait", "ask", "cut"])
 def test_a_time_for_long_lived_connections_needs_a_policy_that_reads_it(policy: str) -> None:
     found = keys(with_tier(drain={"long_lived": {"policy": policy, "after": "10s"}}))
