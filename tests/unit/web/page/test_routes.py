@@ -289,7 +289,8 @@ def test_clients_that_ask_at_once_share_one_rendering(chain: StandingChain) -> N
     assert shown == [1]
 
 
-def test_page_report_and_show_have_the_same_numbers_of_a_rollout(chain: StandingChain) -> None:
+@pytest.mark.parametrize("ends", get_args(Outcome))
+def test_page_report_and_show_have_the_same_numbers_of_a_rollout(chain: StandingChain, ends: Outcome) -> None:
     now = time.time()
     sent: list[tuple[float, RequestOutcome]] = [
         (200, "lost"),
@@ -303,7 +304,7 @@ def test_page_report_and_show_have_the_same_numbers_of_a_rollout(chain: Standing
             at = now - ago
             ledger.record(LedgerRow("get", "/", at, at, at, "fresh", outcome, reason="reset"))
     with chain.controlled("roll") as journal:
-        journal.end_rollout(1, now, "undone", "an operator asked for it")
+        journal.end_rollout(1, now, ends, "an operator asked for it")
     page: Any = ask(site(chain), "GET", "/api/chains/1/rollouts/1").json()
     shown = chain.run("show", 1, "--json").json["rollout"]
     file = chain.folder / "report.html"
