@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -23,7 +23,8 @@ from changeover.cli.rendering.output import Output
 from changeover.conf.chain import read as read_chain
 from changeover.conf.document import Document
 from changeover.conf.place import Place, Unreadable
-from changeover.conf.registry import NGINX, reader_of
+from changeover.conf.registry import GUNICORN, NGINX, reader_of
+from changeover.conf.source import decode
 from changeover.conf.systemd import Entry, UnitFile
 from changeover.engine.journal.journal import Journal
 from changeover.hops.envoy.member_list import EnvoyEndpoint, endpoints
@@ -101,7 +102,9 @@ def audit_chain(found: Wired, templates: Mapping[str, str]) -> ChainAudit:
                 launch = found.local.launch(context)
             except CannotStart:
                 continue  # the command itself checks that, and gives the reason
+            launch, settings = _with_settings(f"{tier.name}/{template}", launch, found.runtime.folder)
             own, unit = _texts(template, context, launch, ports), _unit(found, tier, template, launch)
+            own |= _decoded(settings, unreadable)
             owners |= dict.fromkeys([unit.file, *own], tier)
             texts |= own
             documents += [unit, *_read(tier, own, unreadable)]
@@ -141,9 +144,40 @@ def _texts(template: str, context: LaunchContext, launch: LaunchSpec, ports: Map
     return texts
 
 
+def _with_settings(name: str, launch: LaunchSpec, folder: Path) -> tuple[LaunchSpec, dict[str, Path]]:
+    """A command of gunicorn with the name that its settings have in the audit, and where they are.
+
+    Without `-c` gunicorn reads gunicorn.conf.py of its working directory. `folder`: that of the chain file.
+    """
+    at = next((number for number, word in enumerate(launch.argv, 1) if PurePath(word).name == "gunicorn"), 0)
+    words, given = list(launch.argv[at:]), ""
+    for number, word in enumerate(words):
+        if word in {"-c", "--config"} or word.startswith("--config="):
+            given = word.partition("=")[2] or "".join(words[number + 1 : number + 2])
+            del words[number : number + (1 if "=" in word else 2)]
+            break
+    path = Path(folder, launch.cwd, given or "gunicorn.conf.py")
+    if not at or not path.is_file():
+        return launch, {}  # settings that are named and not there make their rules unknown
+    file = f"{name}/{path.name}"
+    return replace(launch, argv=(*launch.argv[:at], "-c", file, *words)), {file: path}
+
+
+def _decoded(files: Mapping[str, Path], unreadable: list[Unreadable]) -> dict[str, str]:
+    found = {}
+    for file, path in files.items():
+        try:
+            found[file] = decode(path.read_bytes(), file)
+        except OSError as error:
+            unreadable.append(Unreadable(error.strerror or "it cannot be read", Place(file)))
+        except Unreadable as error:
+            unreadable.append(error)
+    return found
+
+
 def _read(tier: Tier, texts: Mapping[str, str], unreadable: list[Unreadable]) -> Iterator[Document]:
     for name, text in texts.items():
-        known = reader_of(text, name)
+        known = GUNICORN if tier.kind == "app" and name.endswith(".py") else reader_of(text, name)
         reader = known or (NGINX if tier.kind.startswith("nginx") else None)
         if reader is not None:
             try:

@@ -10,6 +10,7 @@ from tests.unit.audit.expectations import audited
 
 from changeover.audit.commands import commands
 from changeover.audit.finding import Outcome
+from changeover.audit.hops.app import App
 from changeover.audit.rules import all_rules
 from changeover.audit.starts import SERVERS, Reaches, start
 from changeover.conf.registry import reader_of
@@ -264,3 +265,15 @@ def test_the_server_of_a_script_is_not_its_helper(script: str, software: str) ->
     assert found.software == software
     assert not {"-s", "migrations", "-c", "--check-config"} & set(found.arguments)
     assert found.reaches is (Reaches.YES if "exec" in script else Reaches.NO)
+
+
+def test_a_command_gets_the_settings_that_it_names_and_not_others_of_that_name() -> None:
+    unit = "[Service]\nExecStart=gunicorn -c %s/gunicorn.conf.py app:app\n"
+    files = {
+        "api/gunicorn.conf.py": "bind = ':8001'\nkeepalive = 2\n",
+        "web/gunicorn.conf.py": "bind = ':8002'\nkeepalive = 65\n",
+        "web.service": unit % "web",
+        "api.service": unit % "api",
+    }
+    found = {one.object: one.listens[0].port for one in audited(files).view.of(App)}
+    assert found == {"web.service": 8002, "api.service": 8001}

@@ -149,6 +149,20 @@ def test_a_file_that_the_auditor_cannot_read_is_named(tmp_path: Path) -> None:
     assert found.data()["unreadable"][0]["file"] == "l7/v1/changeover-user/haproxy.cfg"
 
 
+@pytest.mark.parametrize("option", ["-c, settings.py, ", "--config=settings.py, ", ""])
+def test_the_settings_of_gunicorn_are_audited_whether_a_command_names_them_or_not(option: str, tmp_path: Path) -> None:
+    name = "settings.py" if option else "gunicorn.conf.py"
+    (tmp_path / name).write_text("worker_class = 'gthread'\nkeepalive = 2\n", encoding="utf-8")
+    command = f'command: [gunicorn, {option}--bind, "{{host}}:{{port}}", app:app]'
+    tier = TIER % ("runtime", "app", "", command)
+    assert rules(audited(tmp_path, edge(tmp_path), tier)) == {"CHN01": f"runtime/v1/{name}:2"}
+    (tmp_path / name).write_text("worker_class = 'gthread'\nkeepalive = 65\n", encoding="utf-8")
+    assert rules(audited(tmp_path, edge(tmp_path), tier)) == {}
+    (tmp_path / name).write_text("keepalive = (", encoding="utf-8")
+    (warning,) = [one for one in audited(tmp_path, edge(tmp_path), tier).warnings() if name in one]
+    assert warning.startswith(f"Warning: runtime/v1/{name}:1: what it would cut is not known: ")
+
+
 @pytest.mark.parametrize(("signal", "named"), [("QUIT", True), ("TERM", False)])
 def test_the_signal_of_a_stop_is_judged_where_the_drain_cuts(signal: str, named: bool, tmp_path: Path) -> None:
     stop = f", stop: {{signal: {signal}}}"

@@ -84,6 +84,7 @@ def hops(documents: Sequence[Document], asked: Assumptions) -> Iterator[Hop]:
     used: set[str] = set()
     for start in starts:
         named = [one for one in files if start.software == "gunicorn" and _names(start, one)]
+        named.sort(key=lambda one: one.file not in start.arguments)  # of several of one name, the one that it names
         used.update(one.file for one in named)
         given = _option(start.arguments, _CONFIG) if start.software == "gunicorn" and not named else None
         missing = f"its settings file {given}" if given is not None else ""
