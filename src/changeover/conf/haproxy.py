@@ -22,7 +22,9 @@ _SIGN = re.compile(
     r"^[ \t]*(?:defaults(?:[ \t]+[\w.:-]+)?|global|(?:frontend|backend|listen)[ \t]+[\w.:-]+)[ \t]*(?:#.*|from .*)?$",
     re.MULTILINE,
 )
-_LINE = re.compile(r"^\s*(?:bind|mode|timeout|server|stats|maxconn|default_backend|log|daemon|balance)\s", re.MULTILINE)
+_LINE = re.compile(
+    r"^[ \t]*(?:bind|mode|timeout|server|stats|maxconn|default_backend|log|daemon|balance)\s", re.MULTILINE
+)
 _TEMPLATE = re.compile(r"\{\{|\{%|<%")
 _UNITS = {"us": 1e-6, "ms": 1e-3, "": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 

@@ -100,6 +100,9 @@ CASES: dict[str, tuple[str, str]] = {
             for n in range(20)
         ),
     ),
+    "a word of nginx and spaces": ("a.conf", "listen" + " " * 400_000),
+    "a section of HAProxy and empty lines": ("a.cfg", "defaults" + "\n" * 400_000),
+    "words of nginx within lines and spaces": ("a.conf", "; http {\n{listen" + " " * 400_000),
     "many upstreams": (
         "a.conf",
         "http {\n"

@@ -17,12 +17,12 @@ from changeover.conf.place import Place, Unreadable
 
 _SIGN = re.compile(
     r"^[ \t]*(?:(?:http|events|stream|server|mail)\s*\{|(?:upstream|location)\s[^;{}#\n]*\{"
-    r"|(?:proxy_pass|worker_processes|listen|server_name|worker_shutdown_timeout)\s+[^=:\n]*;)",
+    r"|(?:proxy_pass|worker_processes|listen|server_name|worker_shutdown_timeout)\s[^=:\n]*;)",
     re.MULTILINE,
 )
 _WITHIN_LINES = (
     re.compile(r"[;{}][ \t]*(?:http|events|stream|server)[ \t]*\{"),
-    re.compile(r"[;{}][ \t]*(?:listen|server_name|worker_connections)[ \t]+[^=:;{}\n]*;"),
+    re.compile(r"[;{}][ \t]*(?:listen|server_name|worker_connections)[ \t][^=:;{}\n]*;"),
 )
 """Signs of a file that has several directives on a line. One of them alone may be a line of another language."""
 _SECTION = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
