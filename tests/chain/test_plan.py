@@ -33,6 +33,7 @@ def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled
             "instances_without_counts": ["edge-v1-1"],
             "long_lived": [{"tier": "edge", "instance": "edge-v1-1", "connections": 1, "oldest_seconds": 40.0}],
             "guards_without_comparison": [{"tier": "runtime", "guard": "latency-not-worse"}],
+            "unused_settings": [{"tier": "runtime", "key": "update.steps", "strategy": "canary"}],
             "steps_shorter_than_connections": [short],
             "preconditions": [
                 dict.fromkeys(("check", "severity", "where", "read", "get", "post", "cure", "refuses"), "")

@@ -46,15 +46,21 @@ def ignored(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
         )
 
 
+def of_other_strategies(tier: Tier, strategy: Strategy) -> Iterator[str]:
+    """Keys of `update` that are given, and that a rollout with that strategy does not read."""
+    return (key for key, of in OF_STRATEGY.items() if key in tier.update.model_fields_set and of != strategy)
+
+
 def _of_other_strategies(tier: Tier) -> Iterator[RuleViolation]:
-    given, strategy = tier.update.model_fields_set, tier.update.strategy
-    for key, of in OF_STRATEGY.items() if "strategy" in given else ():
-        if key in given and of != strategy:
-            yield RuleViolation(
-                ("update", key),
-                f"this has no effect with `strategy: {strategy}`: only {of} reads it",
-                f"Set `strategy: {of}`, or remove it. Without `strategy`, `roll --strategy {of}` uses it.",
-            )
+    if "strategy" not in tier.update.model_fields_set:
+        return
+    for key in of_other_strategies(tier, tier.update.strategy):
+        of = OF_STRATEGY[key]
+        yield RuleViolation(
+            ("update", key),
+            f"this has no effect with `strategy: {tier.update.strategy}`: only {of} reads it",
+            f"Set `strategy: {of}`, or remove it. Without `strategy`, `roll --strategy {of}` uses it.",
+        )
 
 
 def _of_long_lived(tier: Tier) -> Iterator[RuleViolation]:

@@ -33,6 +33,7 @@ from changeover.cli.options.targets import (
 )
 from changeover.cli.preconditions import check_preconditions
 from changeover.cli.rendering.output import Output
+from changeover.cli.rendering.plan import unused
 from changeover.cli.rendering.rolled import nothing_data, one_or_all, rolled_data, rolled_text
 from changeover.cli.reports import with_report
 from changeover.cli.traces import send_last_trace
@@ -45,6 +46,7 @@ from changeover.engine.release.release import check_roll, in_words, is_there
 from changeover.engine.release.release import roll as roll_tiers
 from changeover.engine.release.saved_plan import SavedPlan, check_fresh
 from changeover.engine.release.saved_plan import find as find_plan
+from changeover.engine.release.strategies import unread_keys
 from changeover.model.chain import Strategy
 from changeover.model.errors import fail
 from changeover.model.revision import template_of
@@ -149,6 +151,8 @@ async def roll_targets(
         check_roll(found.runtime, journal, targets, strategy)
         audited = audit_targets(found, journal, targets)
         audited.note(output)
+        for key in unread_keys(found.runtime, targets, strategy):
+            output.note(unused(*key))
         for note in found.keep_environment(journal, targets):
             output.note(note)
         found.keep_copy(journal, targets)  # after the checks: the keeper starts replacements from this copy

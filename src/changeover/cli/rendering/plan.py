@@ -54,6 +54,7 @@ def data(
         ],
         "instances_without_counts": list(made.silent),
         "guards_without_comparison": [{"tier": tier, "guard": guard} for tier, guard in made.uncompared],
+        "unused_settings": [{"tier": tier, "key": f"update.{key}", "strategy": of} for tier, key, of in made.unread],
         "steps_shorter_than_connections": [
             {"tier": one.tier, "pool": one.pool, "step_seconds": one.step, "connection_seconds": one.life}
             for one in short
@@ -115,6 +116,11 @@ def _upload_data(one: PassingUpload) -> dict[str, Any]:
         "drain_starts_in_seconds": _rounded(one.leaves),
         "expected_outcome": one.outcome,
     }
+
+
+def unused(tier: str, key: str, strategy: str) -> str:
+    """The warning of a key that this roll does not read."""
+    return f"Warning: `update.{key}` of {tier} has no effect in this roll: `--strategy {strategy}` uses it."
 
 
 def _rounded(value: float | None) -> float | None:
@@ -188,6 +194,7 @@ def picture(
         "may end before it has enough samples, and then nothing is compared. Use a canary with an `analyse` step."
         for tier, guard in made.uncompared
     ]
+    pools += [unused(*one) for one in made.unread]
     longs = [
         f"{instance} ({tier}) has {old.connections} long-lived connections, the oldest "
         f"{human_seconds(old.oldest)}: its drain waits for them, or does what `drain.long_lived` says."

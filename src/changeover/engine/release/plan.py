@@ -13,7 +13,7 @@ from changeover.engine.journal.journal import Journal
 from changeover.engine.long_lived import LongLived, ages_of, long_lived
 from changeover.engine.release.release import check_sizes, in_words, is_there
 from changeover.engine.release.saved_plan import SavedPlan, as_listed, basis_of, digest, settings_of
-from changeover.engine.release.strategies import check_strategy
+from changeover.engine.release.strategies import check_strategy, unread_keys
 from changeover.engine.runtime import ChainRuntime
 from changeover.model.chain import Strategy, Tier
 from changeover.model.errors import fail
@@ -75,6 +75,8 @@ class Plan:
     """Instances that did not report their requests in flight."""
     uncompared: tuple[tuple[str, str], ...] = ()
     """Tier and guard, where a rolling update may end before the guard has compared anything."""
+    unread: tuple[tuple[str, str, Strategy], ...] = ()
+    """Tier, key of its `update`, and the strategy that alone reads it, which is not the one of this roll."""
 
     @property
     def lower_bound(self) -> float:
@@ -149,6 +151,7 @@ async def make(
             for guard in runtime.guards_of(tier.name)
             if any(condition.against_baseline for condition in guard.conditions)
         ),
+        unread=tuple(unread_keys(runtime, [tier.name for tier in moving], strategy)),
     )
 
 

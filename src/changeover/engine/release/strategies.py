@@ -1,14 +1,15 @@
-"""Whether the routers of a tier can do what a strategy asks of them."""
+"""Whether the routers of a tier can do what a strategy asks of them, and which keys it leaves unread."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from changeover.engine.journal.journal import Journal
 from changeover.engine.runtime import ChainRuntime
 from changeover.model.chain import Strategy
 from changeover.model.errors import fail
 from changeover.model.revision import is_restart
+from changeover.model.without_effect import OF_STRATEGY, of_other_strategies
 from changeover.ports import FollowsHealth
 
 
@@ -34,3 +35,13 @@ def check_strategy(
             state="Nothing was changed.",
             next=f"Use `--strategy rolling` or `--strategy canary`{ways}.",
         )
+
+
+def unread_keys(
+    runtime: ChainRuntime, targets: Collection[str], strategy: Strategy | None
+) -> Iterator[tuple[str, str, Strategy]]:
+    """Tier, key of its `update`, and the strategy that it is for, of each key that this roll does not read."""
+    for tier in runtime.chain.tiers:
+        if tier.name in targets:
+            for key in of_other_strategies(tier, strategy or tier.update.strategy):
+                yield tier.name, key, OF_STRATEGY[key]

@@ -152,6 +152,14 @@ def test_a_guard_that_may_compare_nothing_is_warned_of() -> None:
     assert "The rolling update of runtime may end before it has enough samples" in shown(picture(plan, {}, 8192))
 
 
+def test_a_key_of_another_strategy_is_warned_of() -> None:
+    plan = replace(PLAN, unread=(("runtime", "steps", "canary"),))
+    assert data(plan, {}, 8192)["unused_settings"] == [{"tier": "runtime", "key": "update.steps", "strategy": "canary"}]
+    assert "`update.steps` of runtime has no effect in this roll: `--strategy canary` uses it" in shown(
+        picture(plan, {}, 8192)
+    )
+
+
 def test_long_lived_connections_are_named_with_their_number_and_age() -> None:
     plan = replace(PLAN, long_lived=(("runtime", "runtime-v1-2", LongLived(3, 300.0)),))
     assert "runtime-v1-2 (runtime) has 3 long-lived connections, the oldest 5m: its drain waits" in shown(

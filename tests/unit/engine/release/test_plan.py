@@ -14,7 +14,7 @@ from changeover.engine.journal.journal import Journal
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.release.plan import Plan, make
 from changeover.engine.runtime import ChainRuntime, Guarding, Progress
-from changeover.model.chain import Drain
+from changeover.model.chain import Drain, Update
 from changeover.model.errors import ChangeoverError
 from changeover.model.guard import SHIPPED
 from changeover.model.instance import InFlight, Instance, Upload
@@ -84,6 +84,14 @@ def test_guards_that_compare_are_named_where_the_update_is_rolling(wired: ChainR
     assert planned(guarded, held, edge="v2", app="v2").uncompared == (("app", "latency-not-worse"),)
     canary = asyncio.run(make(guarded, held, {"app": "v2"}, "canary", held.latest()))
     assert canary.uncompared == ()
+
+
+def test_keys_of_another_strategy_than_that_of_the_roll_are_named(wired: ChainRuntime, held: Journal) -> None:
+    stepwise = Update.model_validate({"steps": [{"set_weight": 50}]})
+    tiers = tuple(tier.model_copy(update={"update": stepwise}) for tier in wired.chain.tiers)
+    given = replace(wired, chain=wired.chain.model_copy(update={"tiers": tiers}))
+    assert planned(given, held, app="v2").unread == (("app", "steps", "canary"),)
+    assert asyncio.run(make(given, held, {"app": "v2"}, "canary", held.latest())).unread == ()
 
 
 def test_a_tier_that_runs_its_target_is_left_out(wired: ChainRuntime, held: Journal) -> None:
