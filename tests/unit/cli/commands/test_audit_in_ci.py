@@ -51,6 +51,8 @@ def test_the_hook_reads_the_folder_and_fails_at_a_finding() -> None:
         ("haproxy.cfg", True),
         ("app.service", True),
         ("infra/lb.tf", True),
+        ("infra/ci.auto.tfvars", True),
+        ("docker/entrypoint.sh", True),
         ("docker-compose.yml", True),
         ("envoy.yaml", True),
         ("gunicorn.conf.py", True),
