@@ -235,6 +235,9 @@ async def heal(
                 if moving:
                     await _until_replaced(runtime, journal, controller, timing)
                 else:
+                    # What a death cost takes the controller a second to find while clients still send requests.
+                    while await something_died(runtime, journal):
+                        await asyncio.sleep(timing.look)
                     await controller.settle()
 
 
