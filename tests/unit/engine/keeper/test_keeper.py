@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from math import inf
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from changeover.engine.keeper import crash_loops
 from changeover.engine.keeper.keeper import KeeperTiming, abandoned_policy, keep
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.runtime import Progress, ProgressListener
+from changeover.ports.routers import Broken
 from changeover.rollout.members.fleet import Fleet
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Rolling, Rollout, Undoing
@@ -86,6 +88,28 @@ def test_a_dead_instance_is_replaced_and_the_lease_given_back(up: Journal, platf
     kept(up, platform, looks=1)
     assert platform.running == ["app-v1-2", "app-v1-3"]
     assert up.holder() is None
+
+
+class BusyRouter(FakeRouter):
+    """Clients go on sending requests to instances that are gone, so its counts never stand still."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = count()
+
+    async def broken(self, names: frozenset[str]) -> Mapping[str, Mapping[str, Broken]]:
+        return {name: {"the router": Broken(next(self.ended), 1)} for name in names}
+
+
+def test_instances_that_die_are_replaced_while_clients_go_on_sending_requests(
+    up: Journal, platform: FakePlatform
+) -> None:
+    router = BusyRouter()
+    router.members |= set(platform.running)
+    for name in ("app-v1-1", "app-v1-2"):
+        platform.die(name)
+    kept(up, platform, looks=1, router=router)
+    assert platform.running == ["app-v1-3", "app-v1-4"]
 
 
 def test_a_load_balancer_that_is_down_is_opened_again(up: Journal, platform: FakePlatform) -> None:
