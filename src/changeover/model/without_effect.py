@@ -33,7 +33,6 @@ def ignored(chain: Chain, hops: KnownHops) -> Iterator[RuleViolation]:
     for position, tier in enumerate(chain.tiers):
         for found in (
             *_of_other_strategies(tier),
-            *_of_long_lived(tier),
             *_of_idle_connections(chain, tier, routed.get(tier.name), hops),
         ):
             yield RuleViolation(("tiers", position, *found.path), found.what, found.next)
@@ -60,16 +59,6 @@ def _of_other_strategies(tier: Tier) -> Iterator[RuleViolation]:
             ("update", key),
             f"this has no effect with `strategy: {tier.update.strategy}`: only {of} reads it",
             f"Set `strategy: {of}`, or remove it. Without `strategy`, `roll --strategy {of}` uses it.",
-        )
-
-
-def _of_long_lived(tier: Tier) -> Iterator[RuleViolation]:
-    long_lived = tier.drain.long_lived
-    if "after" in long_lived.model_fields_set and long_lived.policy == "wait":
-        yield RuleViolation(
-            ("drain", "long_lived", "after"),
-            "this has no effect with `policy: wait`, which waits for long-lived connections until `drain.deadline`",
-            "Add `policy: cut` or `policy: ask`, or remove it.",
         )
 
 
