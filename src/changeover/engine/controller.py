@@ -24,10 +24,11 @@ from changeover.engine.reports import Reports
 from changeover.engine.runtime import ChainRuntime, Progress, ProgressListener, rollout_settings
 from changeover.engine.upkeep import renew_certificates, restore_members, silent_nodes
 from changeover.kit.clock import Clock
-from changeover.model.chain import Strategy, Tier
+from changeover.model.chain import Tier
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
 from changeover.model.revision import template_of
+from changeover.model.update import Strategy
 from changeover.ports import Adopts, CannotStart, CanWeigh, FollowsHealth, Launches, Unknown
 from changeover.rollout import commands as do
 from changeover.rollout import events as on

@@ -14,13 +14,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from changeover.engine.timing import EngineTiming
-from changeover.model import chain
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
 from changeover.model.guard import Guard
 from changeover.model.instance import Instance
 from changeover.model.revision import template_of
 from changeover.model.stop import Stop, StopTo
+from changeover.model.update import Step
 from changeover.ports import Platform, Preview, Router, RunningHop
 from changeover.rollout.members.fleet import Member, Moved
 from changeover.rollout.members.phases import Phase
@@ -171,7 +171,7 @@ def rollout_settings(
     )
 
 
-def _canary_step(step: chain.Step) -> CanaryStep:
+def _canary_step(step: Step) -> CanaryStep:
     if step.set_weight is not None:
         return CanaryStep("share", share=step.set_weight)
     if step.analyse is not None:

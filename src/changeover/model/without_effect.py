@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from changeover.model.chain import Chain, Strategy, Tier
+from changeover.model.chain import Chain, Tier
 from changeover.model.chain_rules import RuleViolation
 from changeover.model.guard import Condition
 from changeover.model.hop_traits import KnownHops, routing_tiers
+from changeover.model.update import Strategy
 
 OF_STRATEGY: Mapping[str, Strategy] = MappingProxyType(
     {

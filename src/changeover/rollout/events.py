@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from changeover.model.chain import Strategy
 from changeover.model.instance import DeathCost, InFlight
+from changeover.model.update import Strategy
 from changeover.rollout.tier.actions import Action
 
 

@@ -9,12 +9,13 @@ import yaml
 
 from changeover.hops import registry
 from changeover.model import chainfile
-from changeover.model.chain import Chain, Drain, Tier, Update
+from changeover.model.chain import Chain, Drain, Tier
 from changeover.model.chainfile import ParsedChain
 from changeover.model.config_model import ConfigModel
 from changeover.model.errors import ChangeoverError
 from changeover.model.health import Health
 from changeover.model.platform import GCP_PROGRESS_DEADLINE, InstanceTemplate
+from changeover.model.update import Update
 
 GCP = {"kind": "gcp", "project": "shop-prod", "region": "europe-west1"}
 

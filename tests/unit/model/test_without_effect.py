@@ -9,10 +9,11 @@ import pytest
 from tests.unit.model.known_hops import HOPS
 
 from changeover.hops.registry import HOPS as REGISTERED
-from changeover.model.chain import Chain, Strategy, Update
+from changeover.model.chain import Chain
 from changeover.model.chainfile import read
 from changeover.model.errors import ChangeoverError
 from changeover.model.guard import MEASURES
+from changeover.model.update import Strategy, Update
 from changeover.model.without_effect import OF_STRATEGY, ignored
 
 GIVEN: dict[str, Any] = {

@@ -18,8 +18,8 @@ from math import inf
 from types import MappingProxyType
 from typing import Literal
 
-from changeover.model.chain import Strategy
 from changeover.model.instance import InFlight, Upload
+from changeover.model.update import Strategy
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.invariants import Watch

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.unit.rollout.world import Box, Health, World
 
-from changeover.model.chain import Strategy
+from changeover.model.update import Strategy
 from changeover.rollout import events as on
 from changeover.rollout.members.phases import EXISTING, Phase
 from changeover.rollout.tier.actions import Action

@@ -31,9 +31,9 @@ from changeover.engine.journal.lease import KEEPER, lease
 from changeover.engine.release.release import carry_on, pause_unattended
 from changeover.engine.runtime import check_templates
 from changeover.kit.user import current_user
-from changeover.model.chain import Strategy
 from changeover.model.errors import fail
 from changeover.model.revision import is_restart, template_of
+from changeover.model.update import Strategy
 from changeover.rollout.tier.actions import ANSWERS, Action, Answer, TierStatus
 
 ANSWER_TIMEOUT = 10.0

@@ -47,9 +47,9 @@ from changeover.engine.release.release import roll as roll_tiers
 from changeover.engine.release.saved_plan import SavedPlan, check_fresh
 from changeover.engine.release.saved_plan import find as find_plan
 from changeover.engine.release.strategies import unread_keys
-from changeover.model.chain import Strategy
 from changeover.model.errors import fail
 from changeover.model.revision import template_of
+from changeover.model.update import Strategy
 from changeover.ports import Adopts
 
 OUTCOMES = {"completed": exits.DONE, "undone": exits.ROLLED_BACK, "failed": exits.COULD_NOT}

@@ -23,10 +23,11 @@ from changeover.cli.options.values import count, seconds
 from changeover.cli.rendering.output import Output
 from changeover.cli.rendering.simulation import SimulatedRollouts, data, picture
 from changeover.engine.runtime import rollout_settings
-from changeover.model.chain import Chain, Strategy, Tier
+from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
 from changeover.model.guard import Guard
 from changeover.model.units import human_seconds
+from changeover.model.update import Strategy
 from changeover.ports import CanWeigh, Router
 from changeover.rollout.invariants import Violation
 from changeover.rollout.simulation.distributions import Distribution, TrafficModel

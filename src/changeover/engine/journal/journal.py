@@ -17,8 +17,8 @@ from changeover.engine.journal.records import REQUEST, Holder, KeeperProcess, Lo
 from changeover.engine.journal.schema import FORMAT
 from changeover.kit import process
 from changeover.kit.user import current_user
-from changeover.model.chain import Strategy
 from changeover.model.errors import fail
+from changeover.model.update import Strategy
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.tier.actions import Answer
 from changeover.rollout.tier.state import TierState

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from changeover.kit import process
-from changeover.model.chain import Strategy
+from changeover.model.update import Strategy
 from changeover.rollout.tier.actions import Action
 
 Outcome = Literal["completed", "undone", "failed"]

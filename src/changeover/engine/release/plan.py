@@ -15,9 +15,10 @@ from changeover.engine.release.release import check_sizes, in_words, is_there
 from changeover.engine.release.saved_plan import SavedPlan, as_listed, basis_of, digest, settings_of
 from changeover.engine.release.strategies import check_strategy, unread_keys
 from changeover.engine.runtime import ChainRuntime
-from changeover.model.chain import Strategy, Tier
+from changeover.model.chain import Tier
 from changeover.model.errors import fail
 from changeover.model.instance import InFlight, Upload
+from changeover.model.update import Strategy
 from changeover.ports import CallRate, CountsCalls, DeletesLater, PoolsConnections, Unknown
 from changeover.rollout.events import Started
 from changeover.rollout.members.phases import Phase

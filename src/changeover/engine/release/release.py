@@ -20,10 +20,11 @@ from changeover.engine.journal.records import LogLine, Outcome, Release, Rollout
 from changeover.engine.release.outcome import Released, Rolled, incidents
 from changeover.engine.release.strategies import check_strategy
 from changeover.engine.runtime import ChainRuntime, ProgressListener, check_templates
-from changeover.model.chain import Strategy, Tier
+from changeover.model.chain import Tier
 from changeover.model.errors import fail
 from changeover.model.hooks import HookPayload, Point, page_of, report_on
 from changeover.model.revision import next_revision, template_of
+from changeover.model.update import Strategy
 from changeover.rollout.commands import Finish, StepReached
 from changeover.rollout.tier.actions import Action, Answer
 from changeover.rollout.tier.state import Resting

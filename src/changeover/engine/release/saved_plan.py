@@ -16,10 +16,11 @@ from typing import Any
 from changeover.engine.journal.journal import Journal
 from changeover.engine.runtime import ChainRuntime, rollout_settings
 from changeover.kit.files import write_whole
-from changeover.model.chain import Strategy, Tier
+from changeover.model.chain import Tier
 from changeover.model.errors import ChangeoverError, fail
 from changeover.model.hooks import Point
 from changeover.model.revision import template_of
+from changeover.model.update import Strategy
 from changeover.ports import CanWeigh
 from changeover.rollout.members.fleet import Member
 from changeover.rollout.members.phases import Phase

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 
 from changeover.engine.journal.journal import Journal
 from changeover.engine.runtime import ChainRuntime
-from changeover.model.chain import Strategy
 from changeover.model.errors import fail
 from changeover.model.revision import is_restart
+from changeover.model.update import Strategy
 from changeover.model.without_effect import OF_STRATEGY, of_other_strategies
 from changeover.ports import FollowsHealth
 

@@ -13,8 +13,8 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Literal
 
-from changeover.model.chain import Strategy
 from changeover.model.instance import InFlight
+from changeover.model.update import Strategy
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members.fleet import Fleet

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Literal
 
-from changeover.model.chain import Strategy
 from changeover.model.revision import template_of
+from changeover.model.update import Strategy
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Self
 
-from changeover.model.chain import Strategy
+from changeover.model.update import Strategy
 
 
 class StateName(StrEnum):

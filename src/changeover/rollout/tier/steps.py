@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from changeover.model.chain import Strategy
 from changeover.model.revision import is_restart, template_of
+from changeover.model.update import Strategy
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members.phases import Phase

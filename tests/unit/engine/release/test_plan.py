@@ -14,10 +14,11 @@ from changeover.engine.journal.journal import Journal
 from changeover.engine.lifecycle import LifecycleTiming, bring_up
 from changeover.engine.release.plan import Plan, make
 from changeover.engine.runtime import ChainRuntime, Guarding, Progress
-from changeover.model.chain import Drain, Update
+from changeover.model.chain import Drain
 from changeover.model.errors import ChangeoverError
 from changeover.model.guard import SHIPPED
 from changeover.model.instance import InFlight, Instance, Upload
+from changeover.model.update import Update
 from changeover.ports import Unknown
 
 QUICK = Upload(received=9_000_000, expected=10_000_000, seconds=9.0)

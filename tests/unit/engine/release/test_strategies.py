@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from changeover.engine.release.strategies import check_strategy
-from changeover.model.chain import Chain, Strategy
+from changeover.model.chain import Chain
 from changeover.model.errors import ChangeoverError
+from changeover.model.update import Strategy
 from changeover.rollout.tier.state import TierState
 
 
