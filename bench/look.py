@@ -30,7 +30,8 @@ from changeover.model.instance import Address, InFlight, Instance, LaunchSpec
 from changeover.platforms.local.platform import LocalPlatform
 from changeover.platforms.local.state_files import write_instance
 from changeover.ports import Hop, LaunchContext, Membership, Router
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 
 SIZES = (10, 100, 1_000)

@@ -19,7 +19,8 @@ from changeover.engine.timing import EngineTiming
 from changeover.model.instance import Address, Instance
 from changeover.ports import Membership, Unknown
 from changeover.rollout import events as on
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 
 A, B = instance(1, 21001), instance(2, 21002)

@@ -27,7 +27,7 @@ from changeover.engine.journal.records import LogLine
 from changeover.kit.sockets import free_port
 from changeover.probe.records.ledger import Ledger
 from changeover.probe.records.row import LedgerRow
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Holding, Rollout, TierState
 from changeover.web.app import create_app

@@ -18,7 +18,7 @@ from changeover.model.chain import Tier
 from changeover.model.instance import InFlight
 from changeover.model.revision import template_of
 from changeover.ports import CanWeigh, PoolsConnections, Unknown
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.strategies import canary
 from changeover.rollout.tier import context

@@ -20,7 +20,7 @@ from changeover.model.errors import fail
 from changeover.model.instance import Instance
 from changeover.model.revision import template_of
 from changeover.ports import Adopts, FollowsHealth, Unknown
-from changeover.rollout.members.fleet import DEFAULT_WEIGHT, Member
+from changeover.rollout.members.member import DEFAULT_WEIGHT, Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Resting, TierState
 

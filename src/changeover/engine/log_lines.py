@@ -10,7 +10,7 @@ from math import inf
 from changeover.engine.journal.records import INTERRUPTION, LogLine
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout.members.fleet import KILLED, Member
+from changeover.rollout.members.member import KILLED, Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.decision import Decision
 

@@ -15,7 +15,8 @@ from changeover.model.health import Health
 from changeover.model.instance import InFlight, Instance
 from changeover.ports import KeepsLogs, Membership, Platform, PoolsConnections, Router, RunningHop, Unknown
 from changeover.rollout import events as on
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 
 _ASKS_READINESS = frozenset({Phase.CREATING, Phase.WARMING, Phase.READY, Phase.ADMITTED})

@@ -15,7 +15,7 @@ from changeover.engine.runtime import Progress, ProgressListener
 from changeover.model.instance import DeathCost
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.tier.decision import Decision
 
 

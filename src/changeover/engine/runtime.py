@@ -22,7 +22,8 @@ from changeover.model.revision import template_of
 from changeover.model.stop import Stop, StopTo
 from changeover.model.update import Step
 from changeover.ports import Platform, Preview, Router, RunningHop
-from changeover.rollout.members.fleet import Member, Moved
+from changeover.rollout.members.fleet import Moved
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.settings import CanaryStep, RolloutSettings
 

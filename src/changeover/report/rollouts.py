@@ -16,7 +16,7 @@ from changeover.engine.journal.records import DEATH, INTERRUPTION, LONG_LIVED, L
 from changeover.engine.release.outcome import rolled_before
 from changeover.model.revision import is_restart, template_of
 from changeover.report.content import InstanceLine, RolloutPart, Serving, Span
-from changeover.rollout.members.fleet import KILLED, Member
+from changeover.rollout.members.member import KILLED, Member
 from changeover.rollout.members.phases import Cause, Phase
 
 _STEP = re.compile(r"([a-z]+) -> ([a-z]+): ")

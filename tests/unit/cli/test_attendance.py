@@ -15,7 +15,7 @@ from changeover.cli.exits import UNFINISHED
 from changeover.engine.journal.journal import Journal
 from changeover.engine.release.outcome import Released
 from changeover.model.errors import ChangeoverError
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import AwaitingPermission, Holding, Paused, Rolling, Rollout, State, TierState
 

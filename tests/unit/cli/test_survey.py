@@ -11,7 +11,7 @@ from tests.unit.cli.standing import CHAIN, StandingChain, standing_chain
 from changeover.cli.survey import in_flight
 from changeover.engine.journal.records import LogLine
 from changeover.model.instance import InFlight, Upload
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Rolling, Rollout, State, Stepping, TierState
 

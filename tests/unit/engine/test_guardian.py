@@ -16,7 +16,8 @@ from changeover.model.guard import Condition, Guard
 from changeover.rollout.events import Event, GuardJudged, TrafficSeen
 from changeover.rollout.guard.cohorts import Cohorts
 from changeover.rollout.guard.evaluate import Missing, Sample, Seen
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.machine import Machine
 from changeover.rollout.tier.settings import CanaryStep, RolloutSettings

@@ -12,7 +12,8 @@ from changeover.engine.measured import Measured, guard_sample, guard_values, in_
 from changeover.model.guard import Condition, Guard
 from changeover.model.instance import InFlight, Upload
 from changeover.rollout.guard.evaluate import GuardRun, Missing, Sample
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.machine import Machine
 from changeover.rollout.tier.settings import RolloutSettings

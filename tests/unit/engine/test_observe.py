@@ -16,7 +16,8 @@ from changeover.model.health import Health
 from changeover.model.instance import Address, InFlight, Instance
 from changeover.ports import Hop, Membership, Platform, Router, Unknown
 from changeover.rollout import events as on
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 
 UNCONFIRMED_AFTER = EngineTiming().unconfirmed_after

@@ -15,7 +15,7 @@ from changeover.engine.runtime import ChainRuntime, Progress, check_templates, r
 from changeover.model.chain import Tier
 from changeover.model.errors import ChangeoverError
 from changeover.model.guard import LATENCY_NOT_WORSE, NO_BROKEN_REQUESTS
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.settings import CanaryStep
 

@@ -14,7 +14,7 @@ from changeover.probe.records.ledger import Ledger
 from changeover.probe.records.row import LedgerRow, RequestKind
 from changeover.report.build import report_of_rollouts
 from changeover.report.content import Report
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 
 START, END = 1000.0, 1030.0

@@ -28,7 +28,7 @@ from changeover.report.build import ledgers_during, report_of_traffic
 from changeover.report.content import Report, Serving
 from changeover.report.page import render
 from changeover.report.requests import BARS, LOSSES, MOMENTS, from_ledgers, ledger_file
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 
 

@@ -19,7 +19,7 @@ from changeover.engine.journal.records import DEATH, INTERRUPTION, LONG_LIVED, L
 from changeover.report.compare import with_journal
 from changeover.report.content import Report
 from changeover.report.page import render
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 
 

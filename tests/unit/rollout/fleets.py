@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.strategies.next_actions import Target
 

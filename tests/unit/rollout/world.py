@@ -15,7 +15,8 @@ from changeover.model.instance import InFlight
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.invariants import Violation, Watch
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Action, TierStatus
 from changeover.rollout.tier.machine import Machine

@@ -11,7 +11,7 @@ from rich.text import Text
 from changeover.engine.release.outcome import Rolled
 from changeover.model.revision import is_restart, template_of
 from changeover.model.units import human_seconds
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 
 

@@ -19,7 +19,7 @@ from changeover.kit import process
 from changeover.kit.user import current_user
 from changeover.model.errors import fail
 from changeover.model.update import Strategy
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.tier.actions import Answer
 from changeover.rollout.tier.state import TierState
 

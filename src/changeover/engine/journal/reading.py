@@ -19,7 +19,8 @@ from changeover.engine.journal.records import (
     RolloutRow,
 )
 from changeover.kit import process
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.tier.actions import Action, Answer
 from changeover.rollout.tier.state import TierState
 

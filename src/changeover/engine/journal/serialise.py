@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from changeover.engine.journal.records import KeeperProcess
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Answer
 

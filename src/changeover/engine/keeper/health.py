@@ -18,7 +18,7 @@ from changeover.engine.runtime import ChainRuntime
 from changeover.model.chain import Chain, Tier
 from changeover.model.instance import Instance
 from changeover.ports import Membership, Unknown
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import Failed
 

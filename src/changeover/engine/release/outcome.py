@@ -13,7 +13,7 @@ from changeover.engine.journal.reading import JournalReader
 from changeover.engine.journal.records import DEATH, DISAGREEMENT, INTERRUPTION, LONG_LIVED, Outcome, RolloutRow
 from changeover.engine.log_lines import cut_in_words, killed_in_words
 from changeover.rollout.commands import Finish
-from changeover.rollout.members.fleet import KILLED, Member
+from changeover.rollout.members.member import KILLED, Member
 from changeover.rollout.members.phases import Phase
 
 

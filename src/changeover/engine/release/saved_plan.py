@@ -22,7 +22,7 @@ from changeover.model.hooks import Point
 from changeover.model.revision import template_of
 from changeover.model.update import Strategy
 from changeover.ports import CanWeigh
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.settings import RolloutSettings
 

@@ -13,7 +13,7 @@ from changeover.model.platform import InstanceTemplate
 from changeover.platforms.gcp.api.machines import Machines
 from changeover.platforms.gcp.reading import Reader, TierRead
 from changeover.platforms.gcp.records import GroupRecord, Records, TierRecord, VmRecord
-from changeover.rollout.members.fleet import DEFAULT_WEIGHT
+from changeover.rollout.members.member import DEFAULT_WEIGHT
 
 
 class Adopter:

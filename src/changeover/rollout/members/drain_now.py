@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Cause, Phase
 from changeover.rollout.tier.context import Context
 from changeover.rollout.tier.state import TierState

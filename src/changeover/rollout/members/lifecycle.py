@@ -16,7 +16,7 @@ from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.members import losses
 from changeover.rollout.members.drain_now import end_drain
-from changeover.rollout.members.fleet import ASKED, EXPOSED, KILLED, LONG_LIVED, Member
+from changeover.rollout.members.member import ASKED, EXPOSED, KILLED, LONG_LIVED, Member
 from changeover.rollout.members.phases import STARTING, Cause, Phase
 from changeover.rollout.tier.context import Context, Transition
 from changeover.rollout.tier.state import TierState

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from changeover.model.revision import template_of
 from changeover.rollout import commands as do
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import STARTING, Phase
 from changeover.rollout.tier.context import Context, Transition, failures_in_a_row, watch_time, way_back
 from changeover.rollout.tier.settings import RolloutSettings

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from changeover.rollout import events as on
-from changeover.rollout.members.fleet import DEFAULT_WEIGHT, Fleet, Member
+from changeover.rollout.members.fleet import Fleet
 from changeover.rollout.members.lifecycle import Commands, command
+from changeover.rollout.members.member import DEFAULT_WEIGHT, Member
 from changeover.rollout.members.phases import STAYING, Phase
 from changeover.rollout.strategies import canary
 from changeover.rollout.tier.context import Context, canary_step, share, target

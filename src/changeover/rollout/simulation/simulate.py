@@ -21,7 +21,8 @@ from changeover.model.instance import InFlight
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
 from changeover.rollout.invariants import Watch
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.simulation.distributions import Random, waiting_time
 from changeover.rollout.simulation.instance import SimulatedInstance

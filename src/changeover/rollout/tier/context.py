@@ -11,7 +11,8 @@ from math import inf
 
 from changeover.model.revision import is_restart, template_of
 from changeover.rollout import commands as do
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import STAYING, Phase
 from changeover.rollout.strategies import blue_green
 from changeover.rollout.strategies.next_actions import Target

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from changeover.rollout import commands as do
-from changeover.rollout.members.fleet import Member, Moved
+from changeover.rollout.members.fleet import Moved
+from changeover.rollout.members.member import Member
 from changeover.rollout.tier.actions import Answer
 from changeover.rollout.tier.state import TierState
 

@@ -6,7 +6,7 @@ from tests.unit.cli.standing import StandingChain
 
 from changeover.cli.exits import COULD_NOT
 from changeover.engine.journal.journal import Journal
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import TierState
 

@@ -8,7 +8,7 @@ from tests.unit.cli.standing import StandingChain
 
 from changeover.cli.exits import COULD_NOT, DONE, WORK_TO_DO
 from changeover.engine.journal.records import LogLine
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import TierState
 

@@ -7,7 +7,7 @@ from rich.console import Console, RenderableType
 from changeover.engine.journal.records import RolloutRow
 from changeover.engine.release.outcome import Rolled
 from changeover.rollout.commands import Finish
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 
 

@@ -13,7 +13,8 @@ from changeover.cli.rendering.log_lines import as_object, message_of
 from changeover.cli.rendering.output import Output, progress_line
 from changeover.engine.runtime import Progress
 from changeover.model.errors import fail
-from changeover.rollout.members.fleet import Member, Moved
+from changeover.rollout.members.fleet import Moved
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Cause, Phase
 
 DATA = {"outcome": "completed", "name": "runtime-v1-[2]"}

@@ -17,7 +17,8 @@ from changeover.engine.journal.schema import FORMAT
 from changeover.kit.user import current_user
 from changeover.model.errors import ChangeoverError
 from changeover.model.instance import InFlight
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Cause, Phase
 from changeover.rollout.tier.actions import Answer
 from changeover.rollout.tier.state import Rolling, Rollout, TierState

@@ -25,7 +25,7 @@ from changeover.engine.journal.records import KeeperProcess, LogLine, LogRow, Re
 from changeover.engine.journal.schema import FORMAT, TABLES
 from changeover.kit import process
 from changeover.model.errors import ChangeoverError
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Answer
 from changeover.rollout.tier.state import AwaitingPermission, Paused, Resting, Rollout, Stepping, TierState

@@ -9,7 +9,7 @@ import pytest
 from changeover.engine.journal import serialise
 from changeover.engine.journal.records import KeeperProcess
 from changeover.model.instance import InFlight
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import Answer
 

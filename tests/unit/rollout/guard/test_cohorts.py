@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from changeover.rollout.guard.cohorts import CohortMember, Cohorts, cohorts_of
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from changeover.model.instance import InFlight
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import EXISTING, STARTING, STAYING, Cause, Phase
 
 steps = st.lists(st.tuples(st.integers(0, 9), st.sampled_from(Cause)), max_size=200)

@@ -6,7 +6,8 @@ from tests.unit.rollout.fleets import fleet
 
 from changeover.rollout.commands import SetWeight
 from changeover.rollout.events import WeightSeen
-from changeover.rollout.members.fleet import DEFAULT_WEIGHT, Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import DEFAULT_WEIGHT, Member
 from changeover.rollout.members.weights import GivenWeights, give, given_before, next_weights, see
 from changeover.rollout.tier.context import Context
 from changeover.rollout.tier.settings import CanaryStep, RolloutSettings

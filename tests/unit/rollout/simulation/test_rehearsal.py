@@ -7,7 +7,8 @@ from math import inf
 import pytest
 
 from changeover.rollout.events import Started
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.simulation.rehearsal import Rehearsal, rehearse
 from changeover.rollout.tier.settings import CanaryStep, RolloutSettings

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from changeover.rollout.invariants import Violation
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Cause
 from changeover.rollout.simulation.distributions import Constant, Distribution, LogNormal, TrafficModel, Uniform
 from changeover.rollout.simulation.lower_bound import lower_bound

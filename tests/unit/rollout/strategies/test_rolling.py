@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.unit.rollout.fleets import fleet, target
 
 from changeover.model.instance import InFlight
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.strategies.next_actions import NextActions
 from changeover.rollout.strategies.rolling import next_actions

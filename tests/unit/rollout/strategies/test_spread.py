@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from changeover.rollout.members.fleet import Fleet, Member
+from changeover.rollout.members.fleet import Fleet
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.strategies.next_actions import Target
 from changeover.rollout.strategies.rolling import first_to_go

@@ -21,7 +21,7 @@ from tests.unit.web.asked import HERE
 from changeover.engine.figures import FILE, FiguresStore, Labels
 from changeover.engine.journal.records import LogLine
 from changeover.kit import process
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.state import (
     Baking,

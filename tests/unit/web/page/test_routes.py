@@ -26,7 +26,7 @@ from changeover.engine.journal.records import LogLine, Outcome
 from changeover.probe.records.ledger import Ledger
 from changeover.probe.records.row import LedgerRow, RequestOutcome
 from changeover.report.verify import read_report
-from changeover.rollout.members.fleet import Member
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import ANSWERS, TierStatus
 from changeover.rollout.tier.requests import NO_STEP, NO_WAY
