@@ -14,7 +14,7 @@ demo-naive: setup      ## the control: the same traffic, instances restarted the
 demo-gcp: setup        ## four tiers on a fake of Google Cloud, rolled under traffic; and two controls, which must lose uploads
 	$(run)python -m tests.gcp.demo
 
-# Three workers on two cores: tests of chains wait as much as they compute.
+# Five workers on two cores: tests of chains wait longer than they compute.
 test: check            ## static checks and every test
 	@scripts/setup-npm tests/clients curl
 	@{ command -v wrk && command -v ab; } >/dev/null || scripts/install-packages wrk apache2-utils || echo "setup: load by wrk and ab is left out"
