@@ -28,7 +28,10 @@ def test_help_lists_every_command() -> None:
 def test_ctrl_c_during_an_import_ends_the_command_quietly(tmp_path: Path, module: str) -> None:
     starting = Command(("schema",), tmp_path, program=("-X", "importtime", "-m", "changeover"))
     starting.says(f"{module}\n")
-    done = starting.signal(SIGINT).end(130)
+    done = starting.signal(SIGINT).end()
+    # CPython ends by the signal itself where it came inside of `exec` of a text, as dataclasses are made; a shell shows
+    # 130 for both.
+    assert done.code in (130, -SIGINT)
     assert done.out == ""
     assert [line for line in done.err.splitlines() if not line.startswith("import time:")] == []
 
