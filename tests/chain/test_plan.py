@@ -9,6 +9,7 @@ from tests.unit.json_page import insist
 def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled: Chain) -> None:
     def impatient(said: Said) -> None:
         tier_of(said, "runtime")["drain"] = {"deadline": "500ms", "policy": "cut"}
+        tier_of(said, "runtime")["update"]["steps"] = [{"set_weight": 50}]  # of a canary, and this roll is none
 
     file = chain_file(rolled.folder, sticky, impatient, name="impatient-plan.yaml")
     came_from, goal = rolled.template("runtime"), rolled.other("runtime")
@@ -22,7 +23,8 @@ def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled
 
         plan = until(cut, "a plan that would cut the upload")
         people = rolled.here(*words, code=4).out
-        done = rolled.run("roll", "--plan", plan["id"], "-f", file, "--json", code=3).json
+        ran = rolled.run("roll", "--plan", plan["id"], "-f", file, "--json", code=3)
+    done = ran.json
     (passing,) = plan["uploads"]
     short = {"tier": "l4", "pool": "edge", "step_seconds": 1.0, "connection_seconds": 3.0}
     insist(
@@ -33,7 +35,6 @@ def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled
             "instances_without_counts": ["edge-v1-1"],
             "long_lived": [{"tier": "edge", "instance": "edge-v1-1", "connections": 1, "oldest_seconds": 40.0}],
             "guards_without_comparison": [{"tier": "runtime", "guard": "latency-not-worse"}],
-            "unused_settings": [{"tier": "runtime", "key": "update.steps", "strategy": "canary"}],
             "steps_shorter_than_connections": [short],
             "preconditions": [
                 dict.fromkeys(("check", "severity", "where", "read", "get", "post", "cure", "refuses"), "")
@@ -42,6 +43,9 @@ def test_a_plan_says_who_would_be_cut_and_the_roll_then_does_what_it_said(rolled
     )
     assert (passing["tier"], passing["instance"], passing["expected_outcome"]) == ("runtime", holder["name"], "cut")
     assert "1 of 1 uploads in flight would be cut" in people
+    assert plan["unused_settings"] == [{"tier": "runtime", "key": "update.steps", "strategy": "canary"}]
+    for text in (people, ran.err):
+        assert "`update.steps` of runtime has no effect in this roll" in " ".join(text.split())
     assert f"changeover roll --plan {plan['id']}" in people
     cut_members = [member["name"] for member in done["instances"] if member["cut"]]
     assert cut_members == [holder["name"]]
