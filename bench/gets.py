@@ -122,7 +122,7 @@ def rolled(running: RunningChain, status: Mapping[str, Any]) -> Chain:
     """The chain that changeover runs."""
     platform = json.loads((running.folder / ".changeover/platform.json").read_text(encoding="utf-8"))
     parts = {tier["name"]: _pids(status, tier["name"]) for tier in status["tiers"]}
-    edge = _authority(status["edge_url"])
+    edge = status["edge_url"].removeprefix("https://")
     return Chain(
         "changeover", (edge, edge), {**parts, "balancers": [platform["pid"]], "keeper": [status["keeper_pid"]]}
     )
@@ -132,6 +132,7 @@ def without_balancers(servers: Servers, running: RunningChain, status: Mapping[s
     """The servers of that chain once more, with addresses of their own."""
     entries = json.loads((running.folder / ".changeover/platform.json").read_text(encoding="utf-8"))["entries"]
     edges, parts = [], {"edge": [], "l4": [], "gateway": [], "runtime": _pids(status, "runtime")}
+    gateways: list[str] = []
     l4s: list[str] = []
     for one in _of(status, "gateway"):
         port, control, home = servers.port(), servers.port(), _home(running, one)
@@ -139,12 +140,12 @@ def without_balancers(servers: Servers, running: RunningChain, status: Mapping[s
         for old, new in ((one["address"], port), (one["control"], control)):
             text = text.replace(f'"port_value": {_port(old)}', f'"port_value": {new}')
         parts["gateway"].append(servers.envoy(f"copy of {one['name']}", json.loads(text), port))
-        l4s.append(f"{LOCAL}:{port}")
-    for one, gateway in zip(_of(status, "l4"), list(l4s), strict=True):
+        gateways.append(f"{LOCAL}:{port}")
+    for one, gateway in zip(_of(status, "l4"), gateways, strict=True):
         port = servers.port()
         text = _copied(servers, running, one, port).replace(entries["gateway"], gateway)
         parts["l4"].append(servers.nginx(f"copy of {one['name']}", text, port))
-        l4s[l4s.index(gateway)] = f"{LOCAL}:{port}"
+        l4s.append(f"{LOCAL}:{port}")
     for one in _of(status, "edge"):
         port = servers.port()
         text = _copied(servers, running, one, port)
@@ -217,10 +218,6 @@ def _home(running: RunningChain, one: Mapping[str, Any]) -> Path:
 
 def _port(place: str) -> int:
     return int(place.rpartition(":")[2])
-
-
-def _authority(url: str) -> str:
-    return url.removeprefix("https://")
 
 
 # -- measurements ----------------------------------------------------------------------------------------------------
