@@ -15,14 +15,14 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from changeover.model.affinity import Affinity
-from changeover.model.config_model import REVEALED, ConfigModel, Name, TemplateName, TrustedPeers
+from changeover.model.config_model import REVEALED, ConfigModel, ListenAddress, Name, TemplateName, TrustedPeers
 from changeover.model.guard import Guard, Prometheus, resolve
 from changeover.model.health import Health
 from changeover.model.hooks import Hook, Notify, PageUrl
 from changeover.model.platform import AgentSettings, PlatformSettings, ResourceName, Traffic, WithGroups
 from changeover.model.probe import ProbeSettings
 from changeover.model.units import Seconds, resolve_count
-from changeover.model.update import ListenAddress, Update
+from changeover.model.update import Update
 
 
 class LongLived(ConfigModel):

@@ -17,6 +17,8 @@ from pydantic import (
     SerializationInfo,
 )
 
+from changeover.model.instance import Address
+
 STORED = "stored"
 """The context of a validation of what an earlier version accepted: rules that came later do not hold."""
 REVEALED = "revealed"
@@ -45,6 +47,17 @@ Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")]
 
 TemplateName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?$")]
 """The same for a template, which may be named by a date. Its instances have the name of the tier before it."""
+
+
+def _address(text: str) -> str:
+    parts = Address.parse(text).host.split(".")
+    if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
+        raise ValueError("an IPv4 address is needed, such as 127.0.0.1:8443 (port 0: any free one)")
+    return text
+
+
+ListenAddress = Annotated[str, AfterValidator(_address)]
+"""An IPv4 address with a port."""
 
 
 TrustedPeers = tuple[

@@ -9,20 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from changeover.model.config_model import ConfigModel, Name
-from changeover.model.instance import Address
+from changeover.model.config_model import ConfigModel, ListenAddress, Name
 from changeover.model.units import Count, Seconds
 
-
-def _address(text: str) -> str:
-    parts = Address.parse(text).host.split(".")
-    if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
-        raise ValueError("an IPv4 address is needed, such as 127.0.0.1:8443 (port 0: any free one)")
-    return text
-
-
-ListenAddress = Annotated[str, AfterValidator(_address)]
-"""An IPv4 address with a port."""
 Strategy = Literal["rolling", "canary", "blue-green"]
 
 
