@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from changeover.ports import Membership
 
@@ -34,19 +35,30 @@ class Seen:
     each look since has; 0: the last one did not."""
 
 
-def judge(
-    name: str, seen: Seen, services: Sequence[tuple[str, Health | str | None]], propagation: float
-) -> tuple[Membership, bool]:
+class ServiceAnswer(NamedTuple):
+    """What a service says of all instances. `serves`: it finds one healthy, found out once for all that are judged."""
+
+    service: str
+    answer: Health | str | None
+    """A text: why it did not answer; None: the group of the instances is no backend of it."""
+    serves: bool
+
+    @classmethod
+    def of(cls, service: str, answer: Health | str | None) -> ServiceAnswer:
+        states = () if answer is None or isinstance(answer, str) else answer.values()
+        return cls(service, answer, any(its and all(one == HEALTHY for one in its) for its in states))
+
+
+def judge(name: str, seen: Seen, services: Sequence[ServiceAnswer], propagation: float) -> tuple[Membership, bool]:
     """What the services do with it, and whether this look found it lame duck and unhealthy in all of them.
 
-    `services`: name -> its answer; a text: why it did not answer; None: the group of the instance is no backend of it.
     `propagation`: seconds until proxies follow that.
     """
-    if not seen.exists or (services and all(answer is None for _, answer in services)):
+    if not seen.exists or (services and all(one.answer is None for one in services)):
         return Membership(admitted=False, removed=True), False
     open_questions, healthy, unhealthy, alone = [], 0, 0, ""
     silent = False
-    for service, answer in services:
+    for service, answer, serves in services:
         if answer is None:
             open_questions.append(f"backend service {service}, which does not have its group")
             unhealthy += 1
@@ -63,10 +75,7 @@ def judge(
             healthy += 1
         elif HEALTHY not in states:
             unhealthy += 1
-            others = [
-                other for other, its in answer.items() if other != name and its and all(s == HEALTHY for s in its)
-            ]
-            alone = alone or ("" if others else service)
+            alone = alone or ("" if serves else service)
     if services and healthy == len(services):
         return Membership(admitted=True, removed=False, pending="its backend services, which find it healthy"), False
     out = unhealthy == len(services) and seen.lame is not False

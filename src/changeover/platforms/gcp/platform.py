@@ -242,6 +242,7 @@ class GcpPlatform:
         serving = self._tier_record(tier.name).group_for(template)
         foreign = await self._policy.settle(tier, serving, template)
         await self._delete_unwanted(tier, await self._vms(tier, fresh=True))
+        self._records.drop_calls()
         for group in () if foreign else sorted(tier.groups, key=lambda name: name != serving):
             vms = await self._looks.vms(group)
             there = {name for name, vm in vms.items() if vm.action not in LEAVES}

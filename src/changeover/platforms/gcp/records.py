@@ -1,15 +1,17 @@
-"""What the platform keeps in the state folder: `gcp.json` of the chain, and `vms/NAME.json` of each VM.
+"""What the platform keeps in the state folder: `gcp.json` of the chain, `vms/NAME.json` of each VM, and `calls/ID.json`
+of each call for them.
 
-A VM's record has the request id of a call before the call is made, and the name of its operation as soon as that is
-known. So a controller that is killed between any two calls leaves enough for the next one to go on with the same VM:
-the API knows a repeated request id again, and the name of a VM is never used twice. Each record is written whole.
+A VM's record names a call before the call is made. The record of the call has its request id, the names of all its VMs,
+and the name of its operation as soon as that is known; it is apart because a thousand VMs may share one call. So a
+controller that is killed between any two calls leaves enough for the next one to go on with the same VM: the API knows
+a repeated request id again, and the name of a VM is never used twice. Each record is written whole.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,8 +21,8 @@ from changeover.model.errors import ChangeoverError, fail
 from changeover.model.instance import Address, Instance
 from changeover.platforms.gcp.api.services import Service
 
-FORMAT = 2
-"""2: a call may be for many VMs, and a tier may have two groups."""
+FORMAT = 3
+"""3: a call has a record of its own. 2: a call may be for many VMs, and a tier may have two groups."""
 
 
 def new_id() -> str:
@@ -98,6 +100,9 @@ class Records:
     def __init__(self, state: Path) -> None:
         self._file = state / "gcp.json"
         self._folder = state / "vms"
+        self._call_folder = state / "calls"
+        self._calls: dict[str, Request] = {}
+        """By id, as their files are."""
 
     def tiers(self) -> Mapping[str, TierRecord]:
         """The adopted tiers; none where the chain is not up. Raises ChangeoverError."""
@@ -124,10 +129,13 @@ class Records:
             return None
         try:
             stored.pop("format")
-            create, delete = (_request(stored.pop(key), name) for key in ("create", "delete"))
+            create, delete = (self._call(stored.pop(key), name) for key in ("create", "delete"))
             return VmRecord(**stored, create=create, delete=delete)
         except (KeyError, TypeError) as error:
             raise _damaged(file, error) from error
+
+    def has_vm(self, name: str) -> bool:
+        return (self._folder / f"{name}.json").exists()
 
     def vms(self) -> Iterator[VmRecord]:
         for file in sorted(self._folder.glob("*.json")):
@@ -135,17 +143,56 @@ class Records:
                 yield found
 
     def keep_vm(self, record: VmRecord) -> None:
-        text = json.dumps({"format": FORMAT, **asdict(record)}, indent=1)
+        """Its calls are kept first: a record names none that is not there."""
+        for call in (record.create, record.delete):
+            if call is not None and self._calls.get(call.id) != call:
+                self.keep_call(call)
+        stored = asdict(replace(record, create=None, delete=None))
+        stored |= {key: call and call.id for key, call in (("create", record.create), ("delete", record.delete))}
+        text = json.dumps({"format": FORMAT, **stored}, indent=1)
         write_whole(self._folder / f"{record.name}.json", text, mode=0o600)
 
     def drop_vm(self, name: str) -> None:
         (self._folder / f"{name}.json").unlink(missing_ok=True)
 
+    def keep_call(self, call: Request) -> None:
+        text = json.dumps({"format": FORMAT, **asdict(call)}, indent=1)
+        write_whole(self._call_folder / f"{call.id}.json", text, mode=0o600)
+        self._calls[call.id] = call
+
+    def drop_calls(self) -> None:
+        """Drop those that no VM names any more."""
+        named = {call.id for vm in self.vms() for call in (vm.create, vm.delete) if call is not None}
+        for file in self._call_folder.glob("*.json"):
+            if file.stem not in named:
+                self._calls.pop(file.stem, None)
+                file.unlink(missing_ok=True)
+
+    def _call(self, stored: str | Mapping[str, Any] | None, name: str) -> Request | None:
+        """A call that the record of a VM names. Before format 3 it had the call itself; before format 2 a call was for
+        one VM, and `names` was not written."""
+        if stored is None:
+            return None
+        if not isinstance(stored, str):
+            return Request(stored["id"], tuple(stored.get("names", (name,))), stored["operation"])
+        if (known := self._calls.get(stored)) is None:
+            file = self._call_folder / f"{stored}.json"
+            if (found := _read(file)) is None:
+                return None  # the controller has dropped it since the record of the VM was read
+            try:
+                known = Request(found["id"], tuple(found["names"]), found["operation"])
+            except (KeyError, TypeError) as error:
+                raise _damaged(file, error) from error
+            self._calls[stored] = known
+        return known
+
     def clear(self) -> None:
         """The chain is released."""
         self._file.unlink(missing_ok=True)
-        for file in self._folder.glob("*.json"):
-            file.unlink(missing_ok=True)
+        for folder in (self._folder, self._call_folder):
+            for file in folder.glob("*.json"):
+                file.unlink(missing_ok=True)
+        self._calls.clear()
 
 
 def instance_of(record: VmRecord, port: int, agent: int) -> Instance | None:
@@ -153,11 +200,6 @@ def instance_of(record: VmRecord, port: int, agent: int) -> Instance | None:
     if not record.host:
         return None
     return Instance(record.name, record.tier, record.template, Address(record.host, port), Address(record.host, agent))
-
-
-def _request(stored: Mapping[str, Any] | None, name: str) -> Request | None:
-    """Before format 2, a call was for one VM, and `names` was not written."""
-    return None if stored is None else Request(stored["id"], tuple(stored.get("names", (name,))), stored["operation"])
 
 
 def _tier(stored: Mapping[str, Any]) -> TierRecord:

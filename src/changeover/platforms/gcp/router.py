@@ -15,7 +15,7 @@ from changeover.model.chain import Tier
 from changeover.model.instance import Instance
 from changeover.platforms.gcp.api.services import Service, Services
 from changeover.platforms.gcp.backends import Backends
-from changeover.platforms.gcp.membership import Health, Seen, judge
+from changeover.platforms.gcp.membership import Health, Seen, ServiceAnswer, judge
 from changeover.platforms.gcp.records import TierRecord
 from changeover.ports import Membership, Unknown
 
@@ -73,13 +73,15 @@ class GcpRouter:
         )
         answers = await asyncio.gather(*(self._answers(one, record) for one in record.services))
         found, now = {}, time.monotonic()
+        by_group: dict[str, list[ServiceAnswer]] = {}
         for name, ducks in zip(sorted(names), lame, strict=True):
             group = self._group_of(name)
-            services = [
-                (one.name, _of(group, its))
-                for one, its in zip(record.services, answers, strict=True)
-                if self._has(one, group)
-            ]
+            if (services := by_group.get(group)) is None:
+                services = by_group[group] = [
+                    ServiceAnswer.of(one.name, _of(group, its))
+                    for one, its in zip(record.services, answers, strict=True)
+                    if self._has(one, group)
+                ]
             seen = Seen(name in here, ducks, now - self._out.get(name, now))
             found[name], out = judge(name, seen, services, self._propagation)
             if out:

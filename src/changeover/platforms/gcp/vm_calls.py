@@ -1,7 +1,7 @@
 """Has groups create and delete VMs, as many as are asked for at once in one call.
 
-A call is in the record of each of its VMs before it is made: its request id, and the names of all of them. A controller
-that continues after another one repeats that very call, which the API knows again, and never a part of it.
+A call is on record before it is made, its request id and the names of all its VMs, and each of these names it. A
+controller that continues after another one repeats that very call, which the API knows again, and never a part of it.
 """
 
 from __future__ import annotations
@@ -106,10 +106,15 @@ class VmCalls:
 
     def _requests(self, field: _Field, names: Sequence[str]) -> Iterator[Request]:
         """Those that were written down are made again as they were; the other names share new ones."""
-        found = {name: request for name in names if (request := self._request(name, field)) is not None}
-        known = {name: one for name, one in found.items() if all(map(self._records.vm, one.names))}
-        yield from {request.id: request for request in known.values()}.values()
-        others = [name for name in names if name not in known]
+        found = (self._request(name, field) for name in names)
+        known = [
+            request
+            for request in {request.id: request for request in found if request is not None}.values()
+            if all(map(self._records.has_vm, request.names))
+        ]
+        yield from known
+        made = {name for request in known for name in request.names}
+        others = [name for name in names if name not in made]
         for first in range(0, len(others), MOST):
             yield Request.new(others[first : first + MOST])
 
@@ -120,7 +125,7 @@ class VmCalls:
         try:
             operation = await ask(names, request.id)
             effect = "known"
-            self._write(names, field, replace(request, operation=operation.name))
+            self._records.keep_call(replace(request, operation=operation.name))
             await self._groups.finish(what, operation)
         except Refused as error:
             if effect == "unknown" and error.failure.transient:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 from typing import ClassVar, Literal
 
 from changeover.doctor.traffic import shares
+from changeover.kit.shared import Shared
 from changeover.model.chain import Tier
 from changeover.model.instance import Instance
 from changeover.platforms.gcp import weights
@@ -51,6 +52,8 @@ class WeighingGcpRouter(PoolingGcpRouter):
         self._maps = maps
         self._records = records
         self._lock = asyncio.Lock()
+        self._changes = Shared[str, None, None](self._change)
+        self._departures = Shared[str, None, None](self._depart)
         self._shares: Mapping[str, int] | None = None
         """Group -> its share, as the map was read last; None: it is not known."""
         self._none_since: dict[str, float] = {}
@@ -68,7 +71,7 @@ class WeighingGcpRouter(PoolingGcpRouter):
 
     async def weigh(self, instance: Instance, weight: int) -> None:
         self._keep(instance.name, weight)
-        await self._apply()
+        await self._changes.ask(self._map, instance.name, None)
 
     async def remove(self, instance: Instance) -> None:
         await self.weigh(instance, 0)
@@ -79,18 +82,26 @@ class WeighingGcpRouter(PoolingGcpRouter):
 
     async def may_leave(self, instance: Instance) -> None:
         """Raises Unknown while requests would have no other instance: its group still gets some, and it is the last."""
-        group = self._group_of(instance.name)
+        await self._departures.ask(self._group_of(instance.name), instance.name, None)
+
+    async def _depart(self, group: str, names: Collection[str]) -> Mapping[str, Exception | None]:
+        """Of those that leave at once, the last ones must see that the first ones do."""
         (service,) = (one for one in self._record().services if self._has(one, group))
         answers = await self._services.health(service, self._record().groups[group].link)
-        # No await from here on: of two that leave at once, the second must see that the first one does.
-        self._keep(instance.name, 0)
-        others = [
+        # No await from here on.
+        others = {
             name
             for name, states in answers.items()
             if states and all(one == HEALTHY for one in states) and self._weight(name)
-        ]
-        if not others and not self._gets_nothing(group):
-            raise Unknown(f"URL map {self._map}, which still sends requests to the group of {instance.name}")
+        }
+        found: dict[str, Exception | None] = {}
+        for name in names:
+            self._keep(name, 0)
+            others.discard(name)
+            may = others or self._gets_nothing(group)
+            text = f"URL map {self._map}, which still sends requests to the group of {name}"
+            found[name] = None if may else Unknown(text)
+        return found
 
     async def membership(self, names: frozenset[str]) -> Mapping[str, Membership]:
         """As the health in the service of each group and the weights say. Changes nothing: `status` asks it, too."""
@@ -146,10 +157,14 @@ class WeighingGcpRouter(PoolingGcpRouter):
                 self._sound_since[name] = None
         return answer
 
+    async def _change(self, url_map: str, names: Mapping[str, None]) -> Mapping[str, None]:
+        """Weights that are given together change the map together."""
+        await self._apply()
+        return names
+
     async def _apply(self) -> tuple[Mapping[str, int], Mapping[str, int]] | None:
         """The shares before and after; None: they were so already. Raises Unknown."""
         async with self._lock:
-            await asyncio.sleep(0)  # weights that are given together change the map together
             wanted, before = self._wanted(), self._shares
             if not wanted or wanted == before:
                 return None

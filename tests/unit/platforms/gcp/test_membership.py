@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from changeover.platforms.gcp.membership import SILENT, Health, Seen, judge
+from changeover.platforms.gcp.membership import SILENT, Health, Seen, ServiceAnswer
+from changeover.platforms.gcp.membership import judge as judge_answers
+from changeover.ports import Membership
 
 HEALTHY, UNHEALTHY = ("HEALTHY",), ("UNHEALTHY",)
 LEAVES = Seen(exists=True, lame=True, unhealthy_for=10.0)
+
+
+def judge(
+    name: str, seen: Seen, services: Sequence[tuple[str, Health | str]], propagation: float
+) -> tuple[Membership, bool]:
+    return judge_answers(name, seen, [ServiceAnswer.of(*one) for one in services], propagation)
 
 
 def health(**states: tuple[str, ...]) -> Health:

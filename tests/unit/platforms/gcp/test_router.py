@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -94,6 +96,10 @@ class Joined:
     def record(self) -> TierRecord:
         return self.records.tiers()["web"]
 
+    def both(self, name: str) -> Service:
+        """That service, with both groups as its backends."""
+        return service(name, (BLUE, GREEN))
+
     def admit(self, name: str) -> None:
         asyncio.run(self.router.admit(Instance(name, "web", "v2", Address("h", 80), Address("h", 9180)), 100))
 
@@ -176,3 +182,30 @@ def test_the_record_of_a_tier_with_one_group_that_an_earlier_version_wrote_is_re
     record = Records(tmp_path).tiers()["web"]
     assert record.groups == {"web": GroupRecord("zones/z/instanceGroups/web", 8080, {"type_": "PROACTIVE"})}
     assert record.group_for("any") == "web"
+
+
+def test_what_an_instance_costs_to_judge_does_not_grow_with_its_tier(tmp_path: Path) -> None:
+    def calls(size: int) -> float:
+        joined = Joined(tmp_path / str(size))
+        names = [f"old-{n:04}" for n in range(size)]
+        joined.lame = set(names[: size // 2])
+        joined.services.states = {
+            BLUE: {name: UNHEALTHY if name in joined.lame else HEALTHY for name in names},
+            GREEN: {f"new-{n}": HEALTHY for n in range(size)},
+        }
+        joined.services.backends = dict.fromkeys(("a", "b"), (BLUE, GREEN))
+        joined.records.keep_tier("web", replace(joined.record, services=tuple(map(joined.both, "ab"))))
+        counted = 0
+
+        def count(frame: FrameType, event: str, _: object) -> None:
+            nonlocal counted
+            counted += event in ("call", "c_call")
+
+        sys.setprofile(count)
+        try:
+            asyncio.run(joined.router.membership(frozenset(names)))
+        finally:
+            sys.setprofile(None)
+        return counted / size
+
+    assert calls(1_000) < 1.2 * calls(100)

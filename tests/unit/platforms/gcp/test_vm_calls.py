@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any, cast
 import pytest
 from tests.unit.in_loop import in_loop
 
+from changeover.kit.files import write_whole
 from changeover.platforms.gcp import vm_calls
 from changeover.platforms.gcp.api.calls import Refused
 from changeover.platforms.gcp.api.groups import Groups, ManagedVm
@@ -22,6 +25,7 @@ from changeover.platforms.gcp.vm_calls import VmCalls, Vms
 from changeover.ports import CannotStart, Unknown
 
 GROUP = "edge-mig"
+WRITES = "changeover.platforms.gcp.records.write_whole"
 Call = tuple[str, tuple[str, ...], str]
 
 
@@ -240,12 +244,134 @@ async def test_a_vm_that_the_group_did_not_delete_is_asked_for_again_with_anothe
     assert set(group.there.values()) == {"DELETING"}
 
 
-def test_a_call_that_an_older_version_wrote_down_is_one_for_that_vm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [[], ["a", "b"]], ids=["format 1", "format 2"])
+def test_a_call_that_an_older_version_wrote_down_is_repeated_by_this_one(tmp_path: Path, names: list[str]) -> None:
+    call = {"id": "x", "operation": ""} | ({"names": names} if names else {})
+    old = {"tier": "edge", "template": "v2", "number": "", "host": "", "url": "", "delete": None, "unwanted": False}
     folder = tmp_path / "vms"
     folder.mkdir()
-    old = '{"format": 1, "name": "a", "tier": "edge", "template": "v2", "number": "", "host": "", "url": "", '
-    old += '"create": {"id": "x", "operation": ""}, "delete": null, "unwanted": false}'
-    (folder / "a.json").write_text(old)
+    for name in names or ["a"]:
+        stored = {"format": 2 if names else 1, "name": name, **old, "create": call}
+        (folder / f"{name}.json").write_text(json.dumps(stored))
+    for _ in range(2):  # the first one writes them in the present format
+        group = Group(Records(tmp_path))
+        group.failing = [transient()]
+        asyncio.run(Controller(group).create("a"))
+        assert group.calls == [("create", tuple(names or ["a"]), "x")]
+
+
+class Killed(SystemExit):
+    """The controller was killed."""
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes of each file that is written."""
+    made: list[int] = []
+
+    def write(path: Path, text: str, *, mode: int = 0o644) -> None:
+        made.append(len(text))
+        write_whole(path, text, mode=mode)
+
+    monkeypatch.setattr(WRITES, write)
+    return made
+
+
+@pytest.mark.parametrize("kind", ["create", "delete"])
+def test_a_controller_that_is_killed_at_any_write_leaves_enough_to_repeat_its_call(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["a", "b", "c"]
+
+    def killed_at(number: int, after: bool, group: Group) -> bool:
+        left = number
+
+        def write(path: Path, text: str, *, mode: int = 0o644) -> None:
+            nonlocal left
+            left -= 1
+            if after or left:
+                write_whole(path, text, mode=mode)
+            if not left:
+                raise Killed
+
+        with monkeypatch.context() as patched:
+            patched.setattr(WRITES, write)
+            try:
+                asyncio.run(getattr(Controller(group), kind)(*names))
+            except Killed:
+                return True
+        return False
+
+    for after in (False, True):
+        for number in range(1, 100):
+            folder = tmp_path / f"{after}{number}"
+            group = Group(Records(folder))
+            for name in names:
+                group.records.keep_vm(VmRecord(name, "edge", "v2"))
+            group.there = {} if kind == "create" else dict.fromkeys(names, "NONE")
+            if not killed_at(number, after, group):
+                break
+            group.records = Records(folder)
+            assert asyncio.run(getattr(Controller(group), kind)(*names)) == [None] * 3
+            assert set(group.there.values()) == {"CREATING" if kind == "create" else "DELETING"}
+            assert len(group.there) == 3
+            assert len(set(group.calls)) == 1, "the second controller repeats the call of the first one"
+        assert number > 4, "the call, each of three VMs, and the operation"
+
+
+def test_what_a_vm_costs_in_records_does_not_grow_with_the_call(tmp_path: Path, writes: list[int]) -> None:
+    def of_each(size: int) -> tuple[float, float]:
+        writes.clear()
+        group = Group(Records(tmp_path / str(size)))
+        asyncio.run(Controller(group).create(*(f"edge-v2-{n:04}" for n in range(size))))
+        assert len(group.calls) == 1
+        return len(writes) / size, sum(writes) / size
+
+    (files, size), (files_of_more, size_of_more) = of_each(20), of_each(200)
+    assert files_of_more <= files
+    assert size_of_more <= size
+
+
+def test_what_a_vm_costs_to_read_does_not_grow_with_the_call_that_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, right = 0, Path.read_text
+    asked, right_stat = 0, Path.stat
+
+    def reading(path: Path, encoding: str | None = None) -> str:
+        nonlocal read
+        read += 1
+        return right(path, encoding=encoding)
+
+    def stat(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        nonlocal asked
+        asked += 1
+        return right_stat(path, follow_symlinks=follow_symlinks)
+
+    def of_each(size: int) -> float:
+        nonlocal read, asked
+        folder, names = tmp_path / str(size), [f"edge-v2-{n}" for n in range(size)]
+        group = Group(Records(folder))
+        group.failing = [Unknown("the connection was lost")]
+        asyncio.run(Controller(group).create(*names))
+        group.records, read, asked = Records(folder), 0, 0
+        asyncio.run(Controller(group).create(*names))
+        assert len(set(group.calls)) == 1
+        return (read + asked) / size
+
+    monkeypatch.setattr(Path, "read_text", reading)
+    monkeypatch.setattr(Path, "stat", stat)
+    assert of_each(200) <= of_each(20)
+
+
+def test_calls_that_no_vm_names_are_dropped(tmp_path: Path) -> None:
     group = Group(Records(tmp_path))
-    asyncio.run(Controller(group).create("a"))
-    assert group.calls == [("create", ("a",), "x")]
+    asyncio.run(Controller(group).create("a", "b"))
+    asyncio.run(Controller(group).create("c"))
+    group.records.drop_vm("b")
+    group.records.drop_vm("c")
+    group.records.drop_calls()
+    record = Records(tmp_path).vm("a")
+    assert record is not None
+    assert record.create is not None
+    assert [file.stem for file in (tmp_path / "calls").iterdir()] == [record.create.id]

@@ -32,12 +32,15 @@ class StubApi:
             GREEN: {"new": HEALTHY},
         }
         self.changes: list[Mapping[str, int]] = []
+        self.asked = 0
+        """How often for health."""
         self.answers = True
         self.silent = set[str]()
         """Groups whose health is not known."""
 
     async def health(self, one: Service, group: str) -> Mapping[str, tuple[str, ...]]:
         assert group in one.groups
+        self.asked += 1
         if group in self.silent:
             raise Unknown(f"{group}: no answer")
         return self.states[group]
@@ -243,3 +246,45 @@ def test_a_map_that_does_not_answer_confirms_nothing(joined: Joined) -> None:
     assert joined.restores() == []
     assert "not known" in joined.does("old")
     assert "not known" in joined.does("new")
+
+
+def test_instances_that_leave_at_once_ask_for_health_once_and_the_last_one_stays(joined: Joined) -> None:
+    async def leave() -> list[BaseException | None]:
+        return await asyncio.gather(
+            *(joined.router.may_leave(instance(name)) for name in ("old", "older")), return_exceptions=True
+        )
+
+    first, last = asyncio.run(leave())
+    assert first is None
+    assert isinstance(last, Unknown)
+    assert joined.api.asked == 1
+
+
+def test_what_an_instance_costs_to_weigh_does_not_grow_with_those_that_are_weighed_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, right = 0, Path.read_text
+
+    def reading(path: Path, encoding: str | None = None) -> str:
+        nonlocal read
+        read += 1
+        return right(path, encoding=encoding)
+
+    def reads(size: int) -> float:
+        nonlocal read
+        joined = Joined(tmp_path / str(size))
+        names = [f"old-{n}" for n in range(size)]
+        joined.api.states[BLUE] = dict.fromkeys(names, HEALTHY)
+        for name in names:
+            joined.records.keep_vm(VmRecord(name, "web", "v", "blue", weight=100))
+        read = 0
+
+        async def weigh_and_leave() -> None:
+            await asyncio.gather(*(joined.router.weigh(instance(name), 256) for name in names))
+            await asyncio.gather(*(joined.router.may_leave(instance(name)) for name in names), return_exceptions=True)
+
+        asyncio.run(weigh_and_leave())
+        return read / size
+
+    monkeypatch.setattr(Path, "read_text", reading)
+    assert reads(200) <= reads(20)
