@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from heapq import heappop, heappush
 from math import inf
 from typing import Generic, TypeVar
+
+from changeover.rollout.agenda import Agenda
 
 Member = TypeVar("Member")
 
 
 class DueTimes(Generic[Member]):
-    """A heap of times that is cleaned when it is read, and the members whose time is to be asked for."""
+    """An agenda that is cleaned when it is read, and the members whose time is to be asked for."""
 
     def __init__(self) -> None:
         self.untimed: dict[str, Member] = {}
         """By name: new ones, and those that took a step or were due since their time was asked for."""
-        self._heap: list[tuple[float, str]] = []
+        self._agenda = Agenda[str]()
+        self._expected: dict[str, float] = {}
+        """By name: the time that was returned last. An entry of the agenda with another time is passed over."""
 
     def due(self, members: Mapping[str, Member], at: float, when: Callable[[Member], float]) -> list[Member]:
         """Those of the members whose time has come.
@@ -25,18 +28,20 @@ class DueTimes(Generic[Member]):
         between the result may only become later, unless the member is put among the `untimed`.
         """
         asked, self.untimed = self.untimed, {}
+        while (time := self._agenda.next) <= at:
+            for name in self._agenda.take():
+                if self._expected.get(name) == time:
+                    del self._expected[name]
+                    if (known := members.get(name)) is not None:
+                        asked[name] = known
         found: list[Member] = []
         for name, member in asked.items():
-            if name in members:
-                if (time := when(member)) <= at:
-                    self.untimed[name] = member
-                    found.append(member)
-                elif time < inf:
-                    heappush(self._heap, (time, name))
-        while self._heap and self._heap[0][0] <= at:
-            name = heappop(self._heap)[1]
-            if name not in self.untimed and (known := members.get(name)) is not None:
-                self.untimed[name] = known
-                if when(known) <= at:
-                    found.append(known)
+            if name not in members:
+                continue
+            if (time := when(member)) <= at:
+                self.untimed[name] = member
+                found.append(member)
+            elif time < inf:
+                self._expected[name] = time
+                self._agenda.add(time, name)
         return found

@@ -16,11 +16,18 @@ from typing import NamedTuple
 from changeover.model.instance import InFlight
 from changeover.rollout.members.due import DueTimes
 from changeover.rollout.members.member import Member
-from changeover.rollout.members.phases import STARTING, STAYING, TABLE, Cause, Phase
+from changeover.rollout.members.phases import ALIKE, STARTING, STAYING, TABLE, Cause, Phase
 
 _NO_MEMBERS: Mapping[str, Member] = MappingProxyType({})
 
 Phases = frozenset[Phase] | tuple[Phase, ...]
+
+_UNNOTICED = frozenset((before, after) for alike in ALIKE for before in alike for after in alike)
+"""Steps that change nothing that a strategy looks at."""
+_SUMMED: Mapping[Phase | None, tuple[Phases, ...]] = MappingProxyType(
+    {phase: tuple(phases for phases in (STARTING, STAYING) if phase in phases) for phase in (*Phase, None)}
+)
+"""The sums that a member in that phase is part of."""
 
 _Queue = list[tuple[int, int, str]]
 """A heap of load (where it counts), serial and name."""
@@ -94,15 +101,17 @@ class Fleet:
         return joined
 
     def _count(self, template: str, before: Phase | None, after: Phase | None) -> None:
-        self.version += 1
+        if (before, after) not in _UNNOTICED:
+            self.version += 1
         if before is not None:
             self._in_phase[before] -= 1
         if after is not None:
             self._in_phase[after] += 1
-        for phases, sums in self._sums.items():
-            if by := (after in phases) - (before in phases):
-                sums[template] += by
-                sums[None] += by
+        if (left := _SUMMED[before]) != (joined := _SUMMED[after]):
+            for phases, change in (*((one, -1) for one in left), *((one, 1) for one in joined)):
+                sums = self._sums[phases]
+                sums[template] += change
+                sums[None] += change
 
     def _file(self, member: Member) -> None:
         self._templates[member.template] = None

@@ -92,6 +92,9 @@ STARTING = frozenset({P.CREATING, P.WARMING, P.READY})
 STAYING = STARTING | {P.ADMITTED}
 """Phases of an instance that is meant to stay."""
 
+ALIKE = ({P.CREATING, P.WARMING}, {P.LEAVING, P.DRAINING}, {P.DRAINED, P.STOPPING})
+"""Phases that no strategy tells apart."""
+
 UNSETTLED = frozenset(Phase) - {P.ADMITTED, P.GONE}
 """Phases in which something is still to happen."""
 

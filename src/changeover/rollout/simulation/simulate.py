@@ -11,15 +11,15 @@ in what is in flight; and `order: in-flight`, which needs a look at every instan
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from heapq import heappop, heappush
 from math import ceil, inf
 
 from changeover.model.instance import InFlight
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
+from changeover.rollout.agenda import Agenda
 from changeover.rollout.invariants import Watch
 from changeover.rollout.members.fleet import Fleet
 from changeover.rollout.members.member import Member
@@ -51,8 +51,9 @@ class Simulation:
         self.finished = False
         self._tier = tier
         self._random = random
-        self._coming: list[tuple[float, int, _Happens]] = []
-        self._number = 0
+        self._agenda = Agenda[_Happens]()
+        self._happening: Iterator[_Happens] = iter(())
+        """The rest of what happens now."""
         self._ticks: set[float] = set()
         self._left = MAX_EVENTS_PER_INSTANCE * settings.size + 10_000
         self._known: dict[str, SimulatedInstance] = {}
@@ -92,11 +93,13 @@ class Simulation:
         """Let that many events happen, or as many as there are until the rollout is over."""
         end = max(0, self._left - events) if events is not None else 0
         while not self.finished and self._left > end:
-            if not self._coming:
-                self.finished = True
-                break
+            if (happens := next(self._happening, None)) is None:
+                if self._agenda.next == inf:
+                    self.finished = True
+                    break
+                self.now, self._happening = self._agenda.next, iter(self._agenda.take())
+                continue
             self._left -= 1
-            self.now, _, happens = heappop(self._coming)
             if (event := happens()) is not None:
                 self._feed(event)
         self.finished = self.finished or not self._left
@@ -152,7 +155,7 @@ class Simulation:
         """The machine is at another step of its strategy: schedule what ends the step."""
         self._step = self.machine.step_key
         for instance in self._warm:
-            self._later(self._seen(self.now), partial(self._count, instance, instance.changes))
+            self._agenda.add(self._seen(self.now), partial(self._count, instance, instance.changes))
         self._warm = []
         if (step := self.machine.step) is None or step.kind == "share":
             return
@@ -160,7 +163,7 @@ class Simulation:
         waits = step.kind == "analyse" or step.stay is None
         if waits and (verdict := self._tier.verdict.draw(self._random)) < seconds:
             seconds = verdict
-            self._later(self._seen(self.now + seconds), partial(self._pass_step, self._step))
+            self._agenda.add(self._seen(self.now + seconds), partial(self._pass_step, self._step))
         self._waited += seconds
 
     def _pass_step(self, step: tuple[str, int]) -> on.Event | None:
@@ -197,15 +200,11 @@ class Simulation:
                 instance.unconfirmed = None
                 instance.changes += 1
                 if instance.up:
-                    self._later(self._seen(self.now), partial(self._reports_ready, instance))
+                    self._agenda.add(self._seen(self.now), partial(self._reports_ready, instance))
             case do.Stop():
                 self._stop(instance)
 
     # -- time ----------------------------------------------------------------------------------------------------
-
-    def _later(self, at: float, happens: _Happens) -> None:
-        self._number += 1
-        heappush(self._coming, (at, self._number, happens))
 
     def _seen(self, at: float) -> float:
         """The first look of the engine that is not before that time."""
@@ -217,7 +216,7 @@ class Simulation:
         at = self._seen(max(at, self.now))
         if at not in self._ticks:
             self._ticks.add(at)
-            self._later(at, self._tick)
+            self._agenda.add(at, self._tick)
 
     def _tick(self) -> on.Event:
         self._ticks.discard(self.now)
@@ -236,7 +235,7 @@ class Simulation:
         self._peak = max(self._peak, self._existing)
         seconds = self._tier.start.draw(self._random)
         fails = self._random.random() < self._tier.start_failures
-        self._later(self._seen(self.now + seconds), partial(self._fails if fails else self._comes_up, instance))
+        self._agenda.add(self._seen(self.now + seconds), partial(self._fails if fails else self._comes_up, instance))
         if not fails:
             self._starts[instance.name] = seconds
 
@@ -265,8 +264,8 @@ class Simulation:
         uploads, requests = instance.unfinished(self.now)
         self._cut_uploads += uploads
         self._cut_requests += requests
-        self._later(self.now, partial(on.StopSent, self.now, instance.name))
-        self._later(self._seen(self.now + self._tier.stop.draw(self._random)), partial(self._ends, instance))
+        self._agenda.add(self.now, partial(on.StopSent, self.now, instance.name))
+        self._agenda.add(self._seen(self.now + self._tier.stop.draw(self._random)), partial(self._ends, instance))
 
     def _ends(self, instance: SimulatedInstance) -> on.Event:
         instance.alive = False
@@ -277,14 +276,14 @@ class Simulation:
 
     def _expect_a_failure(self) -> None:
         """Of any of the places an instance may take. Where the place is empty then, nothing fails (thinning)."""
-        self._later(self.now + waiting_time(self._random, self._tier.lifetime / self._places), self._one_may_fail)
+        self._agenda.add(self.now + waiting_time(self._random, self._tier.lifetime / self._places), self._one_may_fail)
 
     def _one_may_fail(self) -> None:
         place = int(self._random.random() * self._places)
         if place < len(self._running):
             instance = self._running[place]
             self._break(instance)
-            self._later(self._seen(self.now), partial(self._has_failed, instance))
+            self._agenda.add(self._seen(self.now), partial(self._has_failed, instance))
         self._expect_a_failure()
 
     def _break(self, instance: SimulatedInstance) -> None:
@@ -314,7 +313,7 @@ class Simulation:
         instance.unconfirmed = admitted
         instance.changes += 1
         at = self._seen(self.now + self._tier.confirm.draw(self._random))
-        self._later(at, partial(self._confirm, instance, instance.changes))
+        self._agenda.add(at, partial(self._confirm, instance, instance.changes))
 
     def _confirm(self, instance: SimulatedInstance, change: int) -> on.Event | None:
         if instance.changes != change:
@@ -328,12 +327,12 @@ class Simulation:
             instance.stop_traffic(self._tier, self._random, self.now)
             if instance.template == OLD:
                 self._drains[instance.name] = self._drain(instance)
-            self._later(self.now, partial(self._count, instance, change))
+            self._agenda.add(self.now, partial(self._count, instance, change))
         return on.RouterConfirmed(self.now, instance.name, admitted)
 
     def _weigh(self, instance: SimulatedInstance, weight: int) -> None:
         at = self._seen(self.now + self._tier.confirm.draw(self._random))
-        self._later(at, partial(on.WeightSeen, at, instance.name, weight))
+        self._agenda.add(at, partial(on.WeightSeen, at, instance.name, weight))
 
     def _stop_serving(self, instance: SimulatedInstance) -> None:
         if instance.counts:
@@ -358,7 +357,7 @@ class Simulation:
             self._warm.append(instance)
         else:
             next_look = instance.last_end if busy else self.now + self._tier.look
-            self._later(self._seen(next_look), partial(self._count, instance, change))
+            self._agenda.add(self._seen(next_look), partial(self._count, instance, change))
         return on.InFlightSeen(self.now, instance.name, InFlight(busy, busy))
 
     def _stays_warm(self, instance: SimulatedInstance) -> bool:
