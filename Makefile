@@ -51,6 +51,7 @@ bench: setup           ## measurements, printed and written to bench/results/*.j
 	@command -v hey >/dev/null || scripts/install-packages hey
 	$(run)python bench/start.py
 	$(run)python bench/look.py
+	$(run)python bench/fleets.py
 	$(run)python bench/audit.py
 	$(run)python bench/uploads.py --sample
 	$(run)python bench/commits.py

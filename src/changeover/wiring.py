@@ -200,7 +200,7 @@ def wire(file: Path, state: Path) -> Wired:
         joined = local.join(parsed, state, client)
     chain, platform, hops, routing = joined.chain, joined.platform, joined.hops, joined.routing
     instances: dict[str, Instance] = {}
-    carrying: dict[str, frozenset[str]] = {}
+    carrying: dict[str, set[str]] = {}
 
     def nodes_of(outer: str) -> tuple[Instance, ...]:
         return tuple(instances[name] for name in sorted(carrying.get(outer, ())) if name in instances)

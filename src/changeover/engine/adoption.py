@@ -113,7 +113,7 @@ async def _list_members(runtime: ChainRuntime, journal: Journal, found: Mapping[
     """
     for tier, instances in found.items():
         runtime.instances.update({instance.name: instance for instance in instances})
-        runtime.carrying[tier] = frozenset(instance.name for instance in instances)
+        runtime.carrying[tier] = {instance.name for instance in instances}
     for tier, instances in found.items():
         router = runtime.routers[tier]
         await router.open(instances)

@@ -315,7 +315,7 @@ class Controller:
         ended = None if finish is None else (finish.outcome, finish.reason)
         changed = [*(move.member for move in decision.moved), *decision.touched]
         rollout = self._journal.write_step(event.at, tier, decision.state, changed, log_lines(event, decision), ended)
-        self._runtime.carry(tier, machine.fleet)
+        self._runtime.carry_changes(tier, changed)
         lost = any(move.before is Phase.ADMITTED for move in decision.moved)
         if isinstance(event, on.InstanceGone) and lost and not machine.fleet.serving:
             self.reports.interruption(f"{event.name} ended, and no other instance of tier {tier} was in service.")

@@ -98,7 +98,7 @@ class ChainRuntime:
     """How instances are stopped: tier -> template."""
     previews: Mapping[str, Preview]
     """Tiers whose new instances can be looked at before the switch."""
-    carrying: dict[str, frozenset[str]]
+    carrying: dict[str, set[str]]
     """Tier -> names of the instances that may carry traffic now; the controller keeps it up to date."""
     verdict: Callable[[Collection[int]], str] = field(default=lambda _: "")
     """The verdict of the probes over these rollouts, in one line. It reads ledgers, so it takes time."""
@@ -119,7 +119,12 @@ class ChainRuntime:
 
     def carry(self, tier: str, members: Iterable[Member]) -> None:
         """These are the members of the tier at present. Routers that are instances must know those with traffic."""
-        self.carrying[tier] = frozenset(member.name for member in members if _carries(member))
+        self.carrying[tier] = {member.name for member in members if _carries(member)}
+
+    def carry_changes(self, tier: str, changed: Iterable[Member]) -> None:
+        """The same of members that have changed, new ones and such that are gone included."""
+        for member in changed:
+            (self.carrying[tier].add if _carries(member) else self.carrying[tier].discard)(member.name)
 
     def _stop(self, tier: str, template: str) -> Stop:
         return self.stops[tier].get(template, Stop())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.unit.engine.fake_chain import FakePlatform, FakeRouter, chain, runtime
 
+from changeover.engine import runtime as runtimes
 from changeover.engine.controller import Controller
 from changeover.engine.journal.journal import Journal
 from changeover.engine.journal.records import DEATH, DRAIN_NOW, INTERRUPTION
@@ -21,6 +24,7 @@ from changeover.model.instance import Instance
 from changeover.ports import Broken
 from changeover.rollout.commands import Finish, StepReached
 from changeover.rollout.events import Tick
+from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import ANSWERS, Action, Answer, TierStatus
 
@@ -79,6 +83,35 @@ def test_a_rollout_replaces_each_instance_and_its_end_is_in_the_journal(scene: S
     assert scene.router.members == {"app-v2-3", "app-v2-4"}
     moves = [(one.instance, one.moved.after) for one in scene.progress if one.moved]
     assert moves.index(("app-v2-3", Phase.ADMITTED)) < moves.index(("app-v1-1", Phase.LEAVING))
+
+
+def test_a_step_looks_at_the_instances_that_it_changed_and_at_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, right = 0, runtimes._carries
+
+    def look(member: Member) -> bool:
+        nonlocal looked
+        looked += 1
+        return right(member)
+
+    def looks(size: int) -> float:
+        nonlocal looked
+        with closing(Journal(tmp_path / f"{size}.db")) as held:
+            held.take_lease("roll", 0.0)
+            scene = Scene(held, FakePlatform(), chain("app", size=size))
+
+            async def story(controller: Controller) -> None:
+                nonlocal looked
+                looked = 0
+                scene.begin()
+                assert await controller.move("app", "v2") == Finish("completed")
+
+            scene.run(story)
+        return looked / size
+
+    monkeypatch.setattr(runtimes, "_carries", look)
+    assert looks(24) < 1.2 * looks(4)
 
 
 def test_an_instance_that_dies_between_rollouts_is_replaced_from_its_template(scene: Scene) -> None:

@@ -95,3 +95,15 @@ def test_a_router_that_served_and_is_not_ready_any_more_must_still_confirm_chang
     new = Member("web-2", "v1", 2, Phase.CREATING, {Phase.CREATING: 5.0})
     made.carry("web", [served, new])
     assert made.carrying["web"] == {"web-1"}
+
+
+def test_after_changes_the_same_instances_carry_traffic_as_when_all_are_looked_at() -> None:
+    made = runtime(chain("web"), FakePlatform())
+    members = [Member(f"web-{n}", "v1", n, phase) for n, phase in enumerate(Phase)]
+    made.carry("web", members)
+    for member, phase in zip(members, reversed(Phase), strict=True):
+        member.phase = phase
+    made.carry_changes("web", members)
+    changed = made.carrying["web"]
+    made.carry("web", members)
+    assert changed == made.carrying["web"]

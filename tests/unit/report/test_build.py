@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from tests.unit.probe.rows import row
@@ -20,7 +21,7 @@ from tests.unit.report.reports import (
 )
 
 from changeover.engine.journal.journal import Journal
-from changeover.engine.journal.records import INTERRUPTION, LogLine
+from changeover.engine.journal.records import INTERRUPTION, LogLine, LogRow
 from changeover.model.errors import ChangeoverError
 from changeover.probe.records.ledger import Ledger
 from changeover.probe.verdict import judge_rows
@@ -28,6 +29,7 @@ from changeover.report.build import ledgers_during, report_of_traffic
 from changeover.report.content import Report, Serving
 from changeover.report.page import render
 from changeover.report.requests import BARS, LOSSES, MOMENTS, from_ledgers, ledger_file
+from changeover.report.rollouts import rollout_part
 from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 
@@ -273,3 +275,35 @@ def test_a_ledger_elsewhere_counts_and_one_that_is_gone_is_an_error(tmp_path: Pa
     assert ledgers_during(tmp_path, (START, END)) == []  # its probe began after that time
     with pytest.raises(ChangeoverError, match="a ledger is gone"):
         ledgers_during(tmp_path, (START, time.time() + 9))
+
+
+class SeenRow(LogRow):
+    """Counts how often any line is asked for its instance."""
+
+    seen: ClassVar[int] = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "instance":
+            SeenRow.seen += 1
+        return super().__getattribute__(name)
+
+
+def test_what_an_instance_costs_to_report_does_not_grow_with_its_rollout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looks(size: int) -> float:
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        SeenRow.seen = 0
+        with closing(journal_of_a_roll(folder)) as journal:
+            lines = [
+                SeenRow(START + n, f"forgotten-{n}", "phase", text)
+                for n in range(size)
+                for text in ("admitted -> leaving: retired", "leaving -> draining: out of every router")
+            ]
+            monkeypatch.setattr(journal, "log", lambda _: lines)
+            (row,) = journal.rollouts()
+            assert rollout_part(journal, row, 2).instances_in_all == size + 3
+        return SeenRow.seen / size
+
+    assert looks(200) <= looks(20)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from heapq import heappop, heappush
 from math import inf
+from operator import attrgetter
 from typing import Literal
 
 from changeover.model.instance import InFlight
 from changeover.model.update import Strategy
 from changeover.rollout import commands as do
 from changeover.rollout import events as on
+from changeover.rollout.agenda import Agenda
 from changeover.rollout.members.fleet import Fleet
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.simulation.lower_bound import lower_bound
@@ -97,8 +98,9 @@ class _RehearsedRollout:
         self._machine = Machine(replace(settings, long_lived_after=inf), tier, fleet)
         self._began = self._now = started.at
         self._start, self._drain = start, drain
-        self._coming: list[tuple[float, int, on.Event]] = []
-        self._number = 0
+        self._coming = Agenda[on.Event]()
+        self._drains = Agenda[str]()
+        """When each instance that drains is to be looked at: when its drain begins, and when it is empty."""
         self._planned: list[Planned] = []
         self._leaves: dict[str, float] = {}
         self._empty: dict[str, float] = {}
@@ -114,15 +116,16 @@ class _RehearsedRollout:
     def run(self) -> Rehearsal:
         settings, idle = self._machine.settings, 0
         while self._finish is None and idle < MAX_IDLE_TICKS:
-            if self._coming:
-                self._now, _, event = heappop(self._coming)
-                idle = 0
+            if (coming := self._coming.next) < inf:
+                self._now, events, idle = coming, self._coming.take(), 0
             else:
                 self._now += settings.timing.retry
-                event, idle = on.Tick(self._now), idle + 1
-            self._feed(event)
-            if isinstance(event, on.Tick):
-                self._look()
+                events, idle = [on.Tick(self._now)], idle + 1
+            for event in events:
+                if self._finish is None:
+                    self._feed(event)
+                    if isinstance(event, on.Tick):
+                        self._look()
         return Rehearsal(
             strategy=self._strategy,
             planned=tuple(self._planned),
@@ -192,14 +195,24 @@ class _RehearsedRollout:
         empty = self._empty[name] = self._now + self._drain(name, at)
         self._plan("drain", "", name)
         self._later(on.RouterConfirmed(self._now, name, admitted=False))
+        self._drains.add(self._now, name)
         if empty < inf:
             self._later(on.Tick(empty))
+            self._drains.add(empty, name)
 
     def _look(self) -> None:
-        for member in list(self._machine.fleet.where(Phase.DRAINING)):
-            for _ in range(self._machine.settings.timing.quiet_observations):
-                seen = _IDLE if self._now >= self._empty[member.name] else _BUSY
-                self._feed(on.InFlightSeen(self._now, member.name, seen))
+        """At those that begin to drain, and at those that are empty until they are stopped: some are kept warm."""
+        due = set[str]()
+        while self._drains.next <= self._now:
+            due.update(self._drains.take())
+        members = filter(None, map(self._machine.fleet.get, due))
+        for member in sorted(members, key=attrgetter("serial")):
+            empty = self._now >= self._empty[member.name]
+            if member.phase is Phase.DRAINING:
+                for _ in range(self._machine.settings.timing.quiet_observations):
+                    self._feed(on.InFlightSeen(self._now, member.name, _IDLE if empty else _BUSY))
+            if member.phase is Phase.LEAVING or (empty and member.phase is Phase.DRAINING):
+                self._drains.add(self._now, member.name)
 
     def _let_pass(self) -> None:
         """Decide at once what operators, hooks and guards decide, and note that it was waited for."""
@@ -225,5 +238,4 @@ class _RehearsedRollout:
         self._planned.append(Planned(self._now - self._began, what, text, name))
 
     def _later(self, event: on.Event) -> None:
-        self._number += 1
-        heappush(self._coming, (event.at, self._number, event))
+        self._coming.add(event.at, event)

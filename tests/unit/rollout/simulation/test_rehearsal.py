@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from math import inf
+from types import FrameType
 
 import pytest
 
@@ -110,3 +112,22 @@ def test_what_a_switch_waits_for_is_told_and_takes_no_time() -> None:
 def test_a_rollout_that_can_come_to_no_end_says_so() -> None:
     plan = planned(rules(size=1, drain_deadline=20.0), drains={"web-v1-1": inf})
     assert plan.outcome == "it never ends"
+
+
+def test_what_an_instance_costs_to_plan_does_not_grow_with_those_that_drain_beside_it() -> None:
+    def calls(size: int) -> float:
+        counted = 0
+
+        def count(frame: FrameType, event: str, _: object) -> None:
+            nonlocal counted
+            counted += event == "call"
+
+        sys.setprofile(count)
+        try:
+            drains = {f"web-v1-{n}": 10.0 + n / size for n in range(1, size + 1)}
+            assert planned(rules(size=size, surge=size // 4), drains=drains).outcome == "completed"
+        finally:
+            sys.setprofile(None)
+        return counted / size
+
+    assert calls(400) < 1.2 * calls(40)
