@@ -5,10 +5,12 @@ Apart from `cli/main.py` because Ctrl-C may arrive while that is imported.
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
 def main() -> None:
+    gc.disable()  # until the command is imported: modules are no garbage, and looking at them is a tenth of a start
     try:
         from changeover.cli.main import main as command
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from copy import copy
@@ -58,6 +59,7 @@ def load(name: str) -> Any:
     """The command of that name, imported."""
     entry = COMMANDS[name]
     module = import_module(f"changeover.cli.commands.{entry.module}")
+    gc.enable()  # see __main__.py
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     alone.command(name, cls=getattr(module, "COMMAND_CLASS", None), epilog=EPILOG, hidden=entry.hidden)(
         getattr(module, name)

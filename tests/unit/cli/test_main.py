@@ -54,6 +54,18 @@ def test_a_keeper_holds_nothing_in_memory_that_only_some_chains_need() -> None:
     }
 
 
+def test_garbage_is_collected_again_once_the_command_is_imported() -> None:
+    program = (
+        "import gc, sys\nfrom changeover.cli import main as program\nfrom changeover.__main__ import main\n"
+        "seen, imported = [], program.import_module\n"
+        "program.import_module = lambda name: (seen.append(gc.isenabled()), imported(name))[1]\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(seen, gc.isenabled(), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "schema"], capture_output=True, text=True, check=True)
+    assert done.stderr == "[False] True\n"
+
+
 @pytest.mark.parametrize("start", [("-m", "changeover"), ("-c", "from changeover.__main__ import main; main()")])
 def test_the_version_is_that_of_the_installed_package(start: tuple[str, ...]) -> None:
     done = subprocess.run([sys.executable, *start, "--version"], capture_output=True, text=True, check=True)
