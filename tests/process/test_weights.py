@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from scipy.stats import binomtest
 from tests.process.balanced import Balancer, Client, Start, Web, through_envoys, through_haproxy
 from tests.process.test_affinity import tier
 
@@ -24,6 +23,8 @@ FALSE_ALARM = 1e-6
 
 def chance(got: int, share: float) -> float:
     """How likely so uneven a count is, if each request goes there with that probability."""
+    from scipy.stats import binomtest  # here: it is a twentieth of what every worker imports
+
     return float(binomtest(got, REQUESTS, share).pvalue)
 
 
