@@ -80,6 +80,7 @@ http {{
             proxy_set_header Host \\$host;
             proxy_request_buffering off;
             proxy_read_timeout 600s;
+            proxy_max_temp_file_size 0;  # nginx's folder of them is that of the user of whichever nginx started last
         }}
     }}
     {_CONTROL}
