@@ -30,6 +30,7 @@ CASES = (
     # With 50 MB, a peer that buffers would hold 25 GB at once.
     Case("8 MB x 512", 8 * MB, 512, 512),
     *(Case(f"chunks of {kib} KiB x 8", 25 * MB, 8, 16, chunk=kib * 1024) for kib in (1, 16, 64, 1024)),
+    Case("100 KB x 8", 100_000, 8, 4000),
     Case("10 KB x 64", 10_000, 64, 20_000),
     Case("1 KB x 1", 1000, 1, 4000),
 )

@@ -36,6 +36,7 @@ _OF_UPLOAD = _OF_CONTENT | {
     b"x-http-method-override",
     b"x-method-override",
 }
+_OF_UPLOAD_OR_CREDENTIALS = _OF_UPLOAD | CREDENTIALS
 _PREFIXES = (b"content-", b"if-")
 """Of fields that describe the content, and of conditions on the resource that the client's request names."""
 
@@ -65,7 +66,7 @@ def of_creation(fields: list[Field]) -> list[Field]:
 
 def of_segments(fields: list[Field], *, authorised: bool) -> list[Field]:
     """The fields of the other requests for the upload. `authorised`: by the capability of the upload."""
-    dropped = _OF_UPLOAD | CREDENTIALS if authorised else _OF_UPLOAD
+    dropped = _OF_UPLOAD_OR_CREDENTIALS if authorised else _OF_UPLOAD
     return [each for each in fields if (name := each[0].lower()) not in dropped and not name.startswith(_PREFIXES)]
 
 

@@ -33,6 +33,8 @@ LOOP = 8
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+RESUMING = (b"tus-resumable", b"content-range", b"upload-")
+"""Fields of protocols by which a client itself resumes an upload, and how the names of others begin."""
 FRAMING = frozenset({b"content-length", b"expect", b"upload-capability"})
 """Fields of a request that the relay sets anew for the next hop."""
 FORWARDED = frozenset(name.lower().encode() for name in FORWARDED_HEADERS)
@@ -54,6 +56,16 @@ def refuse_here(config: RelayConfig, head: RequestHead) -> None:
         raise RequestRefused(501, "TRACE is not supported")
     if config.hidden is not None and config.hidden.fullmatch(head.path):
         raise RequestRefused(404, "not found")
+
+
+def is_segmented(config: RelayConfig, head: RequestHead) -> bool:
+    """Whether the body, unless it is small, is sent in segments.
+
+    A client that resumes by itself does that with the application.
+    """
+    if not head.has_body or not any(route.matches(head.method, head.path) for route in config.segmented):
+        return False
+    return not any(name.startswith(RESUMING) for name in head.fields)
 
 
 class ClientTooSlow(RequestRefused):
@@ -204,25 +216,26 @@ class ClientRequest:
         if moved:
             self.heard = time.monotonic()
         else:
-            self._refuse_silence()
+            self.refuse_silence()
         return moved
 
-    def _refuse_silence(self) -> None:
+    def refuse_silence(self) -> None:
         silent = time.monotonic() - self.heard
         if silent > self.relay.config.timing.body and self.buffer.room() > 0:
             raise ClientTooSlow(408, f"the client sent no byte of the body for {silent:.0f} s")
 
-    def _move(self, outgoing: UpstreamRequest) -> bool:
+    def move(self, outgoing: UpstreamRequest) -> bool:
         """Send what the upstream takes, and take what the client has sent; whether anything moved."""
         inward = outgoing.connection.channel
         moved = False
         if inward.may_read or (inward.may_write and not outgoing.all_sent):
             sends = outgoing.sends
             moved = outgoing.step()
+            if outgoing.response is not None:
+                self.progressed_at = time.monotonic()
+                return True
             if outgoing.sends > sends:  # an interim response is no progress: an upstream could send them for ever
                 self.progressed_at = time.monotonic()
-            if outgoing.response is not None:
-                return True
         if not self.body.ended and (self.client.may_read or self.body.inbox) and self.take():
             moved = True
         return moved
@@ -230,7 +243,7 @@ class ClientRequest:
     def _move_all(self, outgoing: UpstreamRequest) -> bool:
         """Move all that moves; whether the task has to go on: there is a response, too much, or a client's end."""
         for _ in range(STEPS):
-            if not self._move(outgoing):
+            if not self.move(outgoing):
                 return self.client.ended
             if outgoing.response is not None:
                 return True
@@ -242,13 +255,13 @@ class ClientRequest:
         Raises UpstreamFailed, BadHead, ClientGone, BadChunk, RequestRefused.
         """
         self.waker.clear()
-        moved = self._move(outgoing)
+        moved = self.move(outgoing)
         if outgoing.response is not None:
             return
         self.steps += 1
         if not moved:
             if not self.body.ended:
-                self._refuse_silence()
+                self.refuse_silence()
             if time.monotonic() - self.progressed_at > self.relay.config.timing.body:
                 raise UpstreamFailed("the upstream did not respond in time", timeout=True)
             self._check_client()
@@ -259,11 +272,10 @@ class ClientRequest:
     def _check_client(self) -> None:
         """End a request whose client has left before the response. Raises ClientGone.
 
-        An upload in segments that has every byte goes on, as it does where a client sends it to the application. A
-        client that has closed its sending side may still read. An interim response, which any client of HTTP/1.1 must
+        A client that has closed its sending side may still read. An interim response, which any client of HTTP/1.1 must
         expect (RFC 9110, section 15.2), shows it: the host of a client that has left answers it with a reset.
         """
-        if not self.body.ended or self.handover is not None:
+        if not self.body.ended:
             return
         if self.client.gone:
             raise ClientGone

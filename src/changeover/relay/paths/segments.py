@@ -14,18 +14,36 @@ from urllib.parse import urljoin, urlsplit
 
 from changeover.http1 import head as heads
 from changeover.http1.chunked import BadChunk
-from changeover.http1.head import BadHead, Field
+from changeover.http1.head import BadHead, Field, ResponseHead
 from changeover.relay.inbound import response as responses
 from changeover.relay.inbound.incoming_body import ClientGone
 from changeover.relay.io.body_buffer import Block
-from changeover.relay.outbound.handover import Append, AskOffset, Create, Gather, GiveUp, Handover, PassOn, Pause
-from changeover.relay.outbound.upstream import UpstreamFailed, UpstreamRequest
+from changeover.relay.io.epoll import STEPS
+from changeover.relay.outbound.handover import (
+    PLAIN_PATH,
+    Append,
+    AskOffset,
+    Create,
+    Gather,
+    GiveUp,
+    Handover,
+    HandoverAction,
+    PassOn,
+    Pause,
+)
+from changeover.relay.outbound.upstream import UpstreamConnection, UpstreamFailed, UpstreamRequest
 from changeover.relay.paths.fields import of_creation, of_segments
 from changeover.relay.paths.request import ClientRequest, ClientTooSlow, RequestRefused
 from changeover.uploads.protocols import ietf
 
 REST = 64 * 1024
 """Bytes of a response up to which the relay takes it whole before it sends any of it on."""
+
+_APPEND = b"%bContent-Length: %d\r\nUpload-Offset: %d\r\nUpload-Complete: ?%d\r\n\r\n"
+_REPORTED = {name.encode(): name for name in ("location", "upload-capability", "upload-complete", "upload-offset")}
+"""Fields of responses that `Handover` reads."""
+_OTHERS_FIRST = Pause(0.0)
+"""Other connections get their turn."""
 
 
 async def send_in_segments(request: ClientRequest) -> bool:
@@ -53,67 +71,121 @@ class SegmentedUpload:
             has_key=b"idempotency-key" in request.head.fields,
         )
         self._request = request
+        self._fields = request.passed_on()
         self._uri = ""
         self._path = b""
         """Of the upload; its host is the upstream, whatever name `_uri` has for it."""
+        self._append_head = b""
+        """Of every append, without the fields that differ."""
         self._repeated_fields: list[Field] = []
         """The client's fields that every request for the upload repeats."""
         self._outgoing: UpstreamRequest | None = None
-        """The last request, if its response is for the client."""
+        """The request that is under way, or the last one, if its response is for the client."""
 
     async def run(self) -> bool:
-        request, buffer = self._request, self._request.buffer
-        while True:
-            most = request.relay.budget.share // 2
-            ended = request.body.ended and buffer.size <= most
-            match self.handover.next(enough=self._is_enough(), ended=ended, now=time.monotonic()):
+        request = self._request
+        try:
+            while True:
+                request.waker.clear()
+                match self._advance():
+                    case None:
+                        if self._outgoing is None or not self._is_overdue(self._outgoing):
+                            await request.waker.wait(self._needs_task)
+                    case Pause(until):
+                        await asyncio.sleep(until - time.monotonic())
+                    case PassOn():
+                        assert self._outgoing is not None
+                        outgoing, self._outgoing = self._outgoing, None
+                        return await request.pass_on(outgoing, responses.ABOUT_THE_UPLOAD)
+                    case GiveUp(status, why):
+                        request.relay.counters.given_up += 1
+                        raise RequestRefused(
+                            status,
+                            f"{why}; {self.handover.acknowledged} bytes are stored",
+                            committed=self.handover.acknowledged,
+                            **({"upload": self.handover.location} if self.handover.location else {}),
+                        )
+                    case Create() | AskOffset() | Append() as action:
+                        await self._ask(action)
+        finally:
+            self._abandon()
+
+    def _advance(self) -> HandoverAction | None:
+        """Do all that needs no wait. What the task has to do; None: it waits for the client, or for the upstream."""
+        request = self._request
+        for _ in range(STEPS):
+            if (outgoing := self._outgoing) is not None and not self.handover.is_responded:
+                if not self._move(outgoing):
+                    return None
+                continue
+            match action := self._next():
                 case Gather():
-                    await self._gather()
-                case Pause(until):
-                    await asyncio.sleep(until - time.monotonic())
-                case Create(length):
-                    await self._ask(request.head.method, request.head.target, self._creation(length), [])
-                case AskOffset():
-                    await self._ask(b"HEAD", self._path, self._repeated_fields, [])
-                case Append(offset, complete):
-                    await self._append(offset, buffer.segment(most), complete)
-                case PassOn():
-                    assert self._outgoing is not None
-                    return await request.pass_on(self._outgoing, responses.ABOUT_THE_UPLOAD)
-                case GiveUp(status, why):
-                    request.relay.counters.given_up += 1
-                    raise RequestRefused(
-                        status,
-                        f"{why}; {self.handover.acknowledged} bytes are stored",
-                        committed=self.handover.acknowledged,
-                        **({"upload": self.handover.location} if self.handover.location else {}),
-                    )
+                    request.send_continue()
+                    if not request.take():
+                        return None
+                case Create() | AskOffset() | Append() if not self.handover.needs_connection:
+                    message = self._message(action)
+                    if (connection := request.relay.upstream.pooled(request.waker)) is None:
+                        return action
+                    self._begin(connection, *message)
+                case _:
+                    return action
+        return _OTHERS_FIRST
 
-    async def _gather(self) -> None:
-        self._request.send_continue()
-        self._request.waker.clear()
-        if not self._request.take():
-            await self._request.waker.wait(self._gathered)
+    def _needs_task(self) -> bool:
+        """As `_advance`, where epoll reports the bytes: waking the task costs more than most that there is to do."""
+        return self._advance() is not None
 
-    def _gathered(self) -> bool:
-        """Take what the client has sent; whether there is a segment, or no more."""
-        while self._request.take():
-            if self._is_enough() or self._request.body.ended:
-                return True
-        return self._request.body.ended
-
-    def _is_enough(self) -> bool:
-        """Whether there are enough bytes for a segment."""
+    def _next(self) -> HandoverAction:
         buffer, relay = self._request.buffer, self._request.relay
-        least = min(relay.config.segment_size, relay.budget.share // 2)
-        return buffer.size >= least or (buffer.size > 0 and buffer.room() <= 0)
+        half = relay.budget.share // 2
+        enough = buffer.size >= min(relay.config.segment_size, half) or (buffer.size > 0 and buffer.room() <= 0)
+        ended = self._request.body.ended and buffer.size <= half
+        return self.handover.next(enough=enough, ended=ended, now=time.monotonic())
+
+    def _is_overdue(self, outgoing: UpstreamRequest) -> bool:
+        """Whether the upstream has been silent for too long. Raises ClientTooSlow if the client has."""
+        request = self._request
+        if not request.body.ended:
+            request.refuse_silence()
+        if time.monotonic() - request.progressed_at <= request.relay.config.timing.body:
+            return False
+        what = "the upstream did not respond in time" if outgoing.response is None else "the response stood still"
+        self._end(outgoing, UpstreamFailed(what, timeout=True))
+        return True
 
     # -- requests ----------------------------------------------------------------------------------------------------
+
+    async def _ask(self, action: Create | AskOffset | Append) -> None:
+        """Begin a request on a connection that has to be opened first."""
+        message = self._message(action)
+        try:
+            connection = await self._request.relay.upstream.connect(
+                self._request.waker, fresh=self.handover.needs_connection
+            )
+        except UpstreamFailed as error:
+            self._end(None, error)
+        else:
+            self._begin(connection, *message)
+
+    def _message(self, action: Create | AskOffset | Append) -> tuple[bytes, bytes, list[Block]]:
+        """Method, head and body. Raises BadHead: what cannot be formatted now, never can be."""
+        request = self._request
+        match action:
+            case Create(length):
+                head = heads.format_request(request.head.method, request.head.target, self._creation(length))
+                return request.head.method, head, []
+            case AskOffset():
+                return b"HEAD", heads.format_request(b"HEAD", self._path, self._repeated_fields), []
+            case Append(offset, complete):
+                blocks = request.buffer.segment(request.relay.budget.share // 2)
+                size = sum(block.size for block in blocks)
+                return b"PATCH", _APPEND % (self._append_head, size, offset, complete), blocks
 
     def _creation(self, length: int | None) -> list[Field]:
         """The fields that create the upload, among them those of the client's request."""
         fields = [
-            *of_creation(self._request.passed_on()),
+            *of_creation(self._fields),
             (b"Content-Length", b"0"),
             (b"Upload-Complete", b"?0"),
             (b"Upload-Capability", b"?1"),
@@ -124,91 +196,91 @@ class SegmentedUpload:
 
     def _continue_by(self, uri: str) -> None:
         """Send the next requests to this URI of the upload. Raises BadHead."""
-        try:
-            parts = urlsplit(urljoin(self._request.head.target.decode("latin-1"), uri))
-        except ValueError as error:
-            raise BadHead(502, f"the URI of the upload is malformed: {error}") from None
-        self._uri = uri
-        self._path = parts._replace(scheme="", netloc="").geturl().encode("latin-1")
-        self._repeated_fields = of_segments(self._request.passed_on(), authorised=uri == self.handover.capability)
-
-    async def _append(self, offset: int, blocks: list[Block], complete: bool) -> None:
-        size = sum(block.size for block in blocks)
-        fields = [
-            *self._repeated_fields,
-            (b"Content-Type", ietf.PARTIAL.encode()),
-            (b"Content-Length", b"%d" % size),
-            (b"Upload-Offset", b"%d" % offset),
-            (b"Upload-Complete", b"?1" if complete else b"?0"),
-        ]
-        self._request.relay.counters.segments += 1
-        await self._ask(b"PATCH", self._path, fields, blocks)
-
-    async def _ask(self, method: bytes, target: bytes, fields: list[Field], blocks: list[Block]) -> None:
-        request, relay, handover = self._request, self._request.relay, self.handover
-        acknowledged, again, failures = handover.acknowledged, handover.sent_again, handover.failures
-        head = heads.format_request(method, target, fields)  # what cannot be formatted now, never can be
-        outgoing = None
-        try:
-            connection = await relay.upstream.connect(request.waker, fresh=handover.needs_connection)
-            outgoing = UpstreamRequest(connection, method, head, blocks, relay.pipes)
-            response = await request.response_to(outgoing)
-            await self._receive_rest(outgoing)
-        except (UpstreamFailed, BadHead) as error:
-            timeout = isinstance(error, UpstreamFailed) and error.timeout
-            handover.failed(
-                GiveUp(504 if timeout else 502, str(error)), 0 if outgoing is None else outgoing.sent, time.monotonic()
-            )
-            if outgoing is not None:
-                outgoing.connection.close(reset=True)
-        except BaseException:
-            if outgoing is not None:
-                outgoing.connection.close(reset=True)
-            raise
+        if PLAIN_PATH.fullmatch(uri) is not None:
+            path = uri
         else:
-            response_fields = {
-                name.decode("latin-1"): value.decode("latin-1") for name, value in response.fields.items()
-            }
-            handover.responded(response.status, response_fields, outgoing.sent, time.monotonic())
+            try:
+                parts = urlsplit(urljoin(self._request.head.target.decode("latin-1"), uri))
+            except ValueError as error:
+                raise BadHead(502, f"the URI of the upload is malformed: {error}") from None
+            path = parts._replace(scheme="", netloc="").geturl()
+        self._uri = uri
+        self._path = path.encode("latin-1")
+        self._repeated_fields = of_segments(self._fields, authorised=uri == self.handover.capability)
+        fields = [*self._repeated_fields, (b"Content-Type", ietf.PARTIAL.encode())]
+        self._append_head = heads.format_request(b"PATCH", self._path, fields).removesuffix(b"\r\n")
+
+    def _begin(self, connection: UpstreamConnection, method: bytes, head: bytes, blocks: list[Block]) -> None:
+        request = self._request
+        request.relay.counters.segments += method == b"PATCH"
+        request.progressed_at = time.monotonic()
+        self._outgoing = UpstreamRequest(connection, method, head, blocks, request.relay.pipes)
+
+    def _move(self, outgoing: UpstreamRequest) -> bool:
+        """Whether anything moved. The request ends with its response, or with a failure."""
+        moved = False
+        try:
+            if outgoing.response is None:
+                moved = self._request.move(outgoing)
+            if (response := outgoing.response) is None or not self._receive_rest(outgoing, response):
+                return moved
+        except (UpstreamFailed, BadHead) as error:
+            self._end(outgoing, error)
+        else:
+            self._end(outgoing)
+        return True
+
+    def _receive_rest(self, outgoing: UpstreamRequest, response: ResponseHead) -> bool:
+        """Whether the rest of a short response is here: if it breaks off, the relay can ask for it again."""
+        connection, length = outgoing.connection, response.length
+        while length is not None and len(connection.inbox) < length <= REST:
+            data = connection.recv(REST)
+            if data is None:
+                return False
+            if not data:
+                raise UpstreamFailed("the response broke off")
+            connection.inbox += data
+        return True
+
+    def _end(self, outgoing: UpstreamRequest | None, failure: UpstreamFailed | BadHead | None = None) -> None:
+        """The request has its response, or has failed."""
+        request, handover, counters = self._request, self.handover, self._request.relay.counters
+        acknowledged, again, failures = handover.acknowledged, handover.sent_again, handover.failures
+        now, sent = time.monotonic(), 0 if outgoing is None else outgoing.sent
+        if failure is not None or outgoing is None or (response := outgoing.response) is None:
+            timeout = isinstance(failure, UpstreamFailed) and failure.timeout
+            handover.failed(GiveUp(504 if timeout else 502, str(failure)), sent, now)
+            self._abandon()
+        else:
+            fields = response.fields
+            reported = {name: fields[key].decode("latin-1") for key, name in _REPORTED.items() if key in fields}
+            handover.responded(response.status, reported, sent, now)
             if (uri := handover.capability or handover.location) != self._uri:
                 self._continue_by(uri)
-            if handover.is_responded:
-                self._outgoing = outgoing
-            else:
-                self._drop_response(outgoing)
-        finally:
-            if outgoing is not None:
-                outgoing.close()
+            outgoing.close()
+            if not handover.is_responded:
+                self._outgoing = None
+                self._drop_response(outgoing, response)
         request.buffer.drop(handover.acknowledged - acknowledged)
-        relay.counters.committed_bytes += handover.acknowledged - acknowledged
-        relay.counters.resent_bytes += handover.sent_again - again
-        relay.counters.resumed += handover.failures > failures
+        counters.committed_bytes += handover.acknowledged - acknowledged
+        counters.resent_bytes += handover.sent_again - again
+        counters.resumed += handover.failures > failures
 
-    async def _receive_rest(self, outgoing: UpstreamRequest) -> None:
-        """Wait for the rest of a short response: if it breaks off, the relay can ask for it again."""
-        response, connection, since = outgoing.response, outgoing.connection, time.monotonic()
-        assert response is not None
-        while response.length is not None and len(connection.inbox) < response.length <= REST:
-            self._request.waker.clear()
-            data = connection.recv(REST)
-            if data == b"":
-                raise UpstreamFailed("the response broke off")
-            if data is not None:
-                connection.inbox += data
-            elif time.monotonic() - since > self._request.relay.config.timing.body:
-                raise UpstreamFailed("the response stood still", timeout=True)
-            else:
-                await self._request.waker.wait()
-
-    def _drop_response(self, outgoing: UpstreamRequest) -> None:
+    def _drop_response(self, outgoing: UpstreamRequest, response: ResponseHead) -> None:
         """Drop the response, and return the connection to the pool if the response is at its end."""
-        response, connection = outgoing.response, outgoing.connection
-        assert response is not None
+        connection = outgoing.connection
         if response.length == len(connection.inbox) and response.keep_alive and outgoing.is_sent_whole:
             connection.inbox = b""
             self._request.relay.upstream.release(connection)
         else:
             connection.close()
+
+    def _abandon(self) -> None:
+        """End a request that is under way: no byte of it that is still queued may reach the upstream."""
+        outgoing, self._outgoing = self._outgoing, None
+        if outgoing is not None:
+            outgoing.connection.close(reset=True)
+            outgoing.close()
 
     async def cancel(self) -> None:
         """Cancel the upload, which no client can resume. If the cancellation fails, the upload expires."""

@@ -1,9 +1,9 @@
-"""Small requests: head and body arrive in one read, a pooled connection is idle, and the response comes in one read.
+"""Small requests: head and body are here at once, a pooled connection is idle, and the response comes in one read.
 
 Nearly every request of an API is such a one, and a task that waits twice costs more than the request itself. So they
-are handled where epoll reports their bytes. Refuses everything else: the task of the connection gets the bytes that
-were read, or the request that was sent, and continues from there. It reads the same bytes with the same reader, so
-every refusal is the same.
+are handled where epoll reports their bytes. Refuses everything else: the task of the connection gets the head and what
+follows it, or the request that was sent, and continues from there. A head that is refused it reads again, with the same
+reader, so every refusal is the same.
 """
 
 from __future__ import annotations
@@ -11,15 +11,34 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from changeover.http1 import head as heads
 from changeover.http1.chunked import BadChunk, Chunks
 from changeover.http1.head import MAX_HEAD, BadHead, RequestHead, ResponseHead
 from changeover.relay.io.epoll import Channel, Waker
 from changeover.relay.outbound.upstream import UpstreamConnection, UpstreamFailed, UpstreamRequest
-from changeover.relay.paths.request import Progress, RelayContext, RequestRefused, head_for_upstream, refuse_here
+from changeover.relay.paths.request import (
+    Progress,
+    RelayContext,
+    RequestRefused,
+    head_for_upstream,
+    is_segmented,
+    refuse_here,
+)
+
+WHOLE = 256 * 1024
+"""Bytes of a body that is sent at once if all of it is here: it fits the buffers of the kernel."""
 
 _END = b"\r\n\r\n"
+
+
+class Received(NamedTuple):
+    """A request that the task handles."""
+
+    head: RequestHead
+    rest: bytes
+    """What came with its head: of its body, or all of it."""
 
 
 @dataclass(slots=True)
@@ -45,6 +64,10 @@ class Exchange:
         if self.response is not None:
             outgoing.received(self.response)
 
+    def close(self, relay: RelayContext) -> None:
+        """Its body is not needed any more."""
+        relay.budget.held -= len(self.body)
+
     @property
     def progress(self) -> Progress:
         return Progress(len(self.body), None, 0)
@@ -64,6 +87,7 @@ class SmallRequests:
         self._waker = waker
         """Of the task."""
         self._running = False
+        self._received: Received | None = None
         self._data = self._rest = b""
         self._error: Exception | None = None
 
@@ -72,17 +96,22 @@ class SmallRequests:
         self._running = True
         self._client.waker = self
 
-    def stop(self) -> tuple[Exchange | None, bytes, bytes]:
-        """Leave all to the task: a request under way, bytes from the client, and bytes for it. Raises OSError."""
+    def stop(self) -> tuple[Exchange | Received | None, bytes, bytes]:
+        """Leave all to the task: a request, bytes from the client, and bytes for it. Raises OSError.
+
+        `Exchange.close` is to be called in the end.
+        """
         self._running = False
         self._client.waker = self._waker
         exchange, self.exchange = self.exchange, None
         if self._error is not None:
             if exchange is not None:
+                exchange.close(self._relay)
                 exchange.connection.close(reset=True)
             raise self._error
-        data, rest, self._data, self._rest = self._data, self._rest, b"", b""
-        return exchange, data, rest
+        received, data, rest = self._received, self._data, self._rest
+        self._received, self._data, self._rest = None, b"", b""
+        return exchange or received, data, rest
 
     def wake(self) -> None:
         if not self._running:
@@ -102,37 +131,54 @@ class SmallRequests:
 
     def _receive(self) -> None:
         data = self._client.recv(MAX_HEAD)
-        if data is not None and not self._send(data):
-            self._data = data
+        if data is not None and not self.send(data):
             self._hand_over()
 
-    def _send(self, data: bytes) -> bool:
+    def send(self, data: bytes) -> bool:
         """Send the request on; False if the task has to. Nothing was sent then."""
         relay = self._relay
+        self._data = data
         end = data.find(_END) + len(_END)
         if end < len(_END):
             return False
         try:
             head = heads.read_request(data[:end])
-            if head.length != len(data) - end or head.length >= relay.config.segment_from:
-                return False
+        except BadHead:
+            return False
+        body = self._rest_of(head, data[end:])
+        self._received, self._data = Received(head, body), b""
+        if head.length != len(body) or (len(body) >= relay.config.segment_from and is_segmented(relay.config, head)):
+            return False
+        try:
             refuse_here(relay.config, head)
             text = head_for_upstream(relay, self._peer, head, head.length)
         except (BadHead, RequestRefused):
             return False
         if (connection := relay.upstream.pooled(self)) is None:
             return False
-        body = data[end:]
         try:
             sent = connection.channel.sock.sendmsg((text, body))
         except OSError:
             connection.close()
             return False
+        self._received = None
         relay.counters.requests += 1
+        relay.budget.held += len(body)
         self.exchange = Exchange(head, body, connection, time.monotonic(), sent)
         if sent < len(text) + len(body):
             self._hand_over()
         return True
+
+    def _rest_of(self, head: RequestHead, body: bytes) -> bytes:
+        """These bytes of the body, and those behind them that are here, if there is room for all of it."""
+        budget = self._relay.budget
+        if head.length is None or not len(body) < head.length <= min(WHOLE, budget.total - budget.held):
+            return body
+        try:
+            more = self._client.recv(head.length - len(body))
+        except OSError:
+            return body  # the next read finds the end
+        return body + more if more else body
 
     def _respond(self, exchange: Exchange) -> bool:
         """Whether the response has been sent."""
@@ -153,6 +199,7 @@ class SmallRequests:
             return False
         sent = self._client.send(out)
         relay, self.exchange = self._relay, None
+        exchange.close(relay)
         if reusable:
             relay.upstream.release(exchange.connection)
         else:

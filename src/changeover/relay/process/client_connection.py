@@ -21,14 +21,12 @@ from changeover.relay.inbound.response import problem, write
 from changeover.relay.io.body_buffer import BodyBuffer
 from changeover.relay.io.epoll import Channel, Waker
 from changeover.relay.outbound.upstream import UpstreamFailed
-from changeover.relay.paths.request import ClientRequest, RelayContext, RequestRefused, refuse_here
+from changeover.relay.paths.request import ClientRequest, RelayContext, RequestRefused, is_segmented, refuse_here
 from changeover.relay.paths.segments import send_in_segments
-from changeover.relay.paths.small import Exchange, SmallRequests
+from changeover.relay.paths.small import Exchange, Received, SmallRequests
 from changeover.relay.paths.streaming import stream
 
 READ = 64 * 1024
-RESUMING = (b"tus-resumable", b"content-range", b"upload-")
-"""Fields of protocols by which a client itself resumes an upload, and how the names of others begin."""
 
 
 class ClientConnection:
@@ -85,17 +83,17 @@ class ClientConnection:
     async def _request(self) -> bool:
         """Answer one request; whether another one may follow."""
         try:
-            head = await self._head()
-            if head is None:
+            received = await self._head()
+            if received is None:
                 return False
-            if isinstance(head, Exchange):
-                return await self._answer(head.head, head)
-            return await self._answer(head)
+            if isinstance(received, Exchange):
+                return await self._answer(received.head, received.body, received)
+            return await self._answer(*received)
         except BadHead as error:
             return await self._refuse(error.status, str(error))
 
-    async def _head(self) -> RequestHead | Exchange | None:
-        """The next head, also of a request that was sent; None if the client closes, or idles for too long.
+    async def _head(self) -> Received | Exchange | None:
+        """The next request, also one that was sent; None if the client closes, or idles for too long.
 
         Raises BadHead, OSError.
         """
@@ -103,7 +101,7 @@ class ClientConnection:
         while True:
             self.waker.clear()
             if (text := self._heads.head()) is not None:
-                return heads.read_request(text)
+                return Received(heads.read_request(text), self._heads.take_rest())
             if self._heads.begun and not begun:  # the time of a head begins with its first byte
                 begun, since = True, time.monotonic()
             data = self._channel.recv(READ)
@@ -111,30 +109,31 @@ class ClientConnection:
                 if begun:
                     raise BadHead(400, "the connection ended in the middle of a head")
                 return None
-            if data is not None:
-                self._heads.add(data)
-                continue
-            if time.monotonic() - since > (config.timing.head if begun else config.timing.idle):
+            if data is None and time.monotonic() - since > (config.timing.head if begun else config.timing.idle):
                 if begun:
                     raise BadHead(408, "the head of the request did not arrive in time")
                 return None
             if begun:
-                await self.waker.wait()
+                if data is None:
+                    await self.waker.wait()
+                else:
+                    self._heads.add(data)
                 continue
             self._small.start(self._peer)
-            await self.waker.wait()
-            exchange, received, rest = self._small.stop()
+            if data is None or self._small.send(data):
+                await self.waker.wait()
+            request, received, rest = self._small.stop()
             since = max(since, self._small.idle_since)
             if rest:
                 await write(self._channel, self.waker, rest, time.monotonic() + config.timing.body)
-            if exchange is not None:
-                return exchange
+            if request is not None:
+                return request
             self._heads.add(received)
 
-    async def _answer(self, head: RequestHead, exchange: Exchange | None = None) -> bool:
+    async def _answer(self, head: RequestHead, inbox: bytes, exchange: Exchange | None = None) -> bool:
         relay = self._relay
         relay.counters.requests += exchange is None
-        body = IncomingBody(self._channel, head, self._heads.take_rest() if exchange is None else exchange.body)
+        body = IncomingBody(self._channel, head, inbox)
         buffer = BodyBuffer(relay.pipes, relay.budget)
         now = time.monotonic()
         since = now if exchange is None else exchange.started
@@ -157,6 +156,8 @@ class ClientConnection:
         finally:
             relay.counters.received_bytes += body.received
             buffer.close()
+            if exchange is not None:
+                exchange.close(relay)
         self._heads.add(body.inbox)
         if not keep:
             await self._linger(rest=not body.ended or self._channel.has_unread())
@@ -166,9 +167,10 @@ class ClientConnection:
         refuse_here(self._relay.config, request.head)
         limit, length = self._relay.config.segment_from, request.head.length
         body, buffer = request.body, request.buffer
-        if length is not None and length < limit and (whole := body.take_whole()) is not None:
+        is_small = exchange is not None or (length is not None and length < limit)
+        if is_small and (whole := body.take_whole()) is not None:
             return await stream(request, whole, exchange)
-        if not self._is_segmented(request):
+        if not is_segmented(self._relay.config, request.head):
             return await stream(request)
         # Without room, the bytes that are here are sent: if all bodies waited for their rest, room would never come.
         while (length is None or length < limit) and not body.ended and buffer.size < limit and buffer.room() > 0:
@@ -179,13 +181,6 @@ class ClientConnection:
         if body.ended and buffer.size < limit:
             return await stream(request)
         return await send_in_segments(request)
-
-    def _is_segmented(self, request: ClientRequest) -> bool:
-        """Whether the body is sent in segments. A client that resumes by itself does that with the application."""
-        head = request.head
-        if not head.has_body or not any(r.matches(head.method, head.path) for r in self._relay.config.segmented):
-            return False
-        return not any(name.startswith(RESUMING) for name in head.fields)
 
     def _closes(self) -> bool:
         lame = self._relay.config.lame_duck_file

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from urllib.parse import urljoin, urlsplit
 
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.process.relayed import Relayed, relaying
+
+from changeover.relay.outbound.handover import PLAIN_PATH
 
 
 class Storing:
@@ -97,6 +102,22 @@ def test_the_host_of_the_location_does_not_lead_the_relay_elsewhere() -> None:
 
     play(upstream, story)
     assert upstream.asked[-1] == "PATCH /uploads/2"
+
+
+@given(st.from_regex(PLAIN_PATH, fullmatch=True), st.sampled_from(["/upload", "/upload?to=x", "//a/b/../c", "*"]))
+def test_a_plain_path_is_what_parsing_and_joining_it_results_in(path: str, target: str) -> None:
+    assert urlsplit(urljoin(target, path))._replace(scheme="", netloc="").geturl() == path
+
+
+def test_a_location_with_dot_segments_is_joined_with_the_target_of_the_request() -> None:
+    upstream = Storing(location="/uploads/../files/3")
+
+    async def story(relayed: Relayed) -> None:
+        async with relayed.client() as client:
+            assert (await client.post(bytes(50))).status == 200
+
+    play(upstream, story)
+    assert upstream.asked[-1] == "PATCH /files/3"
 
 
 def test_the_upload_of_a_client_that_is_gone_is_cancelled() -> None:

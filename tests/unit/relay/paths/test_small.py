@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
@@ -15,11 +16,12 @@ from tests.process.relayed import Client, Got, Relayed, relaying
 from tests.unit.http1.reading import Seen, _Reader, cuts, pieces_of, streams
 from tests.unit.http1.test_head import REFUSED, STARTS
 
-from changeover.relay.config import RelayTiming
+from changeover.relay.config import RelayTiming, RoutePattern
 from changeover.relay.paths import small
 from changeover.relay.paths.request import CONTINUE
-from changeover.relay.paths.small import SmallRequests
+from changeover.relay.paths.small import WHOLE, SmallRequests
 from changeover.relay.process.client_connection import ClientConnection
+from changeover.relay.process.server import BUFFER
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 WARM = b"GET /warm HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -80,11 +82,19 @@ async def scene(upstream: Upstream, **config: Any) -> AsyncIterator[tuple[Relaye
     """A client whose connection to the relay has carried one request."""
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     where = server.sockets[0].getsockname()[:2]
-    async with server, relaying(where, via=b"1.1 changeover-x", **config) as relayed, relayed.client() as client:
+    async with server, relaying(where, via=b"1.1 changeover-x", **config) as relayed:
+        relayed.server.listeners[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)  # as its process does
+        async with _warm(relayed) as client:
+            upstream.received.clear()
+            yield relayed, client
+
+
+@contextlib.asynccontextmanager
+async def _warm(relayed: Relayed) -> AsyncIterator[Client]:
+    async with relayed.client() as client:
         await client.send(WARM)
         assert (await client.got()).status == 200
-        upstream.received.clear()
-        yield relayed, client
+        yield client
 
 
 @dataclass(frozen=True)
@@ -112,9 +122,14 @@ def by_both(monkeypatch: pytest.MonkeyPatch, data: bytes, *reactions: tuple[byte
     """The outcome, which must be the same with a task."""
     fast = asyncio.run(outcome(data, *reactions))
     with monkeypatch.context() as patch:
-        patch.setattr(SmallRequests, "start", lambda *_: None)
+        patch.setattr(SmallRequests, "send", _leave_to_task)
         assert asyncio.run(outcome(data, *reactions)) == fast
     return fast
+
+
+def _leave_to_task(self: SmallRequests, data: bytes) -> bool:
+    self._data = data
+    return False
 
 
 @pytest.fixture
@@ -140,6 +155,66 @@ def test_a_small_request_needs_no_task(data: bytes, response: bytes, tasks: list
     assert (seen.counted["requests"], seen.counted["streamed"]) == (2, 2)
     assert seen.counted["received_bytes"] == (5 if b"hello" in data else 0)
     assert len(seen.received) == 1
+
+
+@pytest.mark.parametrize("size", [70_000, WHOLE])
+def test_a_body_of_several_reads_needs_no_task_if_all_of_it_is_here(size: int, tasks: list[bytes]) -> None:
+    body = os.urandom(size)
+
+    async def go() -> None:
+        upstream = Upstream((OK,))
+        async with scene(upstream) as (relayed, client):
+            client.send_at_once(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + body)
+            assert (await client.got()).body == b"ok"
+            assert (relayed.server.counters.received_bytes, relayed.server.relay.budget.held) == (size, 0)
+        assert [each.partition(b"\r\n\r\n")[2] for each in upstream.received] == [body]
+
+    asyncio.run(go())
+    assert tasks == [b"/warm"]
+
+
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [(b"/x", WHOLE + 1), (b"/upload", 70_000), (b"/x?incomplete", 70_000)],
+    ids=["large", "route", "rest"],
+)
+def test_a_body_that_is_not_here_whole_or_is_for_segments_is_left_to_the_task(
+    path: bytes, size: int, tasks: list[bytes]
+) -> None:
+    body = os.urandom(size)
+    head = b"PUT %b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (path, size)
+
+    async def go() -> None:
+        upstream = Upstream((OK,))
+        segmented = (RoutePattern(b"PUT", b"/upload"),)
+        async with scene(upstream, segmented=segmented) as (relayed, client):
+            part = size // 2 if b"?" in path else size
+            client.send_at_once(head + body[:part])
+            await relayed.until(lambda: tasks[-1] == path)
+            await client.send(body[part:])
+            await client.got()
+            assert relayed.server.counters.segmented == (path == b"/upload")
+
+    asyncio.run(go())
+
+
+def test_the_bytes_of_a_small_request_count_until_its_response(tasks: list[bytes]) -> None:
+    data = b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n" + bytes(90_000)
+
+    async def go() -> None:
+        upstream = Upstream()
+        async with scene(upstream, budget=100_000) as (relayed, client), relayed.client() as other:
+            budget = relayed.server.relay.budget
+            client.send_at_once(data)
+            await relayed.until(lambda: len(upstream.received) == 1)
+            assert (budget.held, tasks) == (90_000, [b"/warm"])
+            other.send_at_once(data)  # no room for it: the task sends what there is room for
+            await relayed.until(lambda: tasks == [b"/warm", b"/x"])
+            upstream.answers.set()
+            assert [(await each.got()).status for each in (client, other)] == [200, 200]
+            await relayed.until(lambda: budget.held == 0)
+
+    asyncio.run(go())
 
 
 def test_requests_in_a_row_need_no_task_and_reuse_one_connection(tasks: list[bytes]) -> None:
