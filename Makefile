@@ -48,7 +48,6 @@ soak: setup            ## controllers killed at every write to the journal; then
 
 bench: setup           ## measurements, printed and written to bench/results/*.json
 	@scripts/setup-npm bench/peers
-	@command -v hey >/dev/null || scripts/install-packages hey
 	$(run)python bench/start.py
 	$(run)python bench/look.py
 	$(run)python bench/fleets.py
@@ -72,9 +71,10 @@ bench-uploads: setup   ## what it costs to take uploads, beside other servers, f
 bench-guard: setup     ## false alarms and detections of guards over every kind of canary, for five minutes
 	$(run)python bench/guard.py
 
-bench-relay: setup     ## the relay beside nginx, HAProxy, Envoy and Caddy, and beside no proxy, in ten minutes
+bench-relay: setup     ## the relay beside nginx, HAProxy, Envoy and Caddy, and beside no proxy, in a quarter of an hour
 	@command -v caddy >/dev/null || scripts/install-packages caddy || echo "setup: Caddy is left out"
 	$(run)python bench/relay.py
+	$(run)python bench/workers.py
 
 bench-handover: setup  ## slow uploads while what stands behind the relay is rolled and killed, for twelve minutes
 	$(run)python bench/handover.py

@@ -2,38 +2,42 @@
 
     bench/gets.py [RATE ...]        200, 1,000 and 2,000 GETs a second unless named
 
-Three chains of nginx, nginx stream, Envoy and the same two instances of the application, two instances a tier:
+Four chains of nginx, nginx stream, Envoy and the same two instances of the application, two instances a tier:
 
 - `changeover`: the example as `changeover up` starts it, an HAProxy in front of each tier but the last;
 - `no balancers`: copies of the servers with the very configuration that changeover renders, each of which addresses
   the next tier itself, as the clients address the edge;
+- `default times`: the same with connections as old as they get by default. Those of the example live for a few
+  seconds, so that its drains are short, and each new one of a client is a TLS handshake;
 - `plain`: the shortest configuration that proxies, with connections kept, in the manner of each server's guide.
 
-So `no balancers` over `plain` is the cost of what changeover writes into configuration, and `changeover` over `no
-balancers` that of the balancers and of the keeper. `hey` (Debian's package) sends at a constant rate over kept TLS
-connections, and connects anew where the example closes one (`keepalive_time: 4s`). The rounds are interleaved, the
-figures are medians; compare ratios, because the machine is shared. CPU is user and system time of all processes of a
-part, from the kernel.
+So `default times` over `plain` is the cost of what changeover writes into configuration, `no balancers` over `default
+times` that of the example's short times, and `changeover` over `no balancers` that of the balancers and of the keeper.
+bench/paced.py sends, evenly spaced. The rounds are short, each has all chains in a random order, and a ratio compares
+two chains of one round; its range shows what the figure can tell. CPU is user and system time of all processes of a
+part, from the kernel; what a part uses without any GET (health checks, looks) is in it, and is shown apart. A part over
+the application divides both costs of one round: the application is the same in all chains, so its share of a round's
+noise goes. What is left between two runs of the same chain is what a ratio cannot tell.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
-import shutil
+import random
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import paced
 import yaml
 from proxies.measure import cpu, family
 from proxies.peers import CONNECTIONS, SBIN, TEMPORARY, UNLIMITED, envoy_command, envoy_config
@@ -46,13 +50,16 @@ from changeover.kit import process, sockets
 
 EXAMPLE = Path(__file__).parents[1] / "examples/01-four-tiers/chain.yaml"
 RATES = (200, 1000, 2000)
-ROUNDS = 3
+ROUNDS = 9
 CLIENTS = 16
-"""Kept connections of each of the two senders."""
-SECONDS, WARM = 8, 2
+"""Connections to each of the two edges."""
+SECONDS, WARM = 5.0, 1.0
 STARTS = 20.0
 """Seconds until a server must listen."""
 LOCAL, PATH = "127.0.0.1", "/hello"
+
+TOTAL = "CPU µs"
+NO_TIMES: Mapping[str, str] = MappingProxyType({})
 
 Parts = dict[str, list[int]]
 """The first processes of each part of a chain."""
@@ -60,7 +67,7 @@ Parts = dict[str, list[int]]
 
 @dataclass(frozen=True)
 class Chain:
-    """`edges`: where the two senders send. `parts`: whose CPU is counted."""
+    """`edges`: where clients send. `parts`: whose CPU is counted."""
 
     name: str
     edges: tuple[str, str]
@@ -128,8 +135,19 @@ def rolled(running: RunningChain, status: Mapping[str, Any]) -> Chain:
     )
 
 
-def without_balancers(servers: Servers, running: RunningChain, status: Mapping[str, Any]) -> Chain:
-    """The servers of that chain once more, with addresses of their own."""
+DEFAULT_TIMES = {
+    "keepalive_time 4000ms": "keepalive_time 60000ms",
+    "keepalive_timeout 8000ms": "keepalive_timeout 20000ms",
+    "keepalive_time 3000ms": "keepalive_time 10000ms",
+    "keepalive_timeout 2000ms": "keepalive_timeout 3000ms",
+}
+"""Of clients and of the pool inward: the example's -> those of a template that names none."""
+
+
+def without_balancers(
+    servers: Servers, running: RunningChain, status: Mapping[str, Any], name: str, times: Mapping[str, str] = NO_TIMES
+) -> Chain:
+    """The servers of that chain once more, with addresses of their own and other `times` at the edge."""
     entries = json.loads((running.folder / ".changeover/platform.json").read_text(encoding="utf-8"))["entries"]
     edges, parts = [], {"edge": [], "l4": [], "gateway": [], "runtime": _pids(status, "runtime")}
     gateways: list[str] = []
@@ -139,21 +157,23 @@ def without_balancers(servers: Servers, running: RunningChain, status: Mapping[s
         text = (home / "envoy.json").read_text(encoding="utf-8")
         for old, new in ((one["address"], port), (one["control"], control)):
             text = text.replace(f'"port_value": {_port(old)}', f'"port_value": {new}')
-        parts["gateway"].append(servers.envoy(f"copy of {one['name']}", json.loads(text), port))
+        parts["gateway"].append(servers.envoy(f"{name} {one['name']}", json.loads(text), port))
         gateways.append(f"{LOCAL}:{port}")
     for one, gateway in zip(_of(status, "l4"), gateways, strict=True):
         port = servers.port()
         text = _copied(servers, running, one, port).replace(entries["gateway"], gateway)
-        parts["l4"].append(servers.nginx(f"copy of {one['name']}", text, port))
+        parts["l4"].append(servers.nginx(f"{name} {one['name']}", text, port))
         l4s.append(f"{LOCAL}:{port}")
     for one in _of(status, "edge"):
         port = servers.port()
         text = _copied(servers, running, one, port)
         for l4 in l4s:
             text = text.replace(entries["l4"], l4, 1)
-        parts["edge"].append(servers.nginx(f"copy of {one['name']}", text, port))
+        for short, default in times.items():
+            text = text.replace(short, default)
+        parts["edge"].append(servers.nginx(f"{name} {one['name']}", text, port))
         edges.append(f"{LOCAL}:{port}")
-    return Chain("no balancers", (edges[0], edges[1]), parts)
+    return Chain(name, (edges[0], edges[1]), parts)
 
 
 def _copied(servers: Servers, running: RunningChain, one: Mapping[str, Any], port: int) -> str:
@@ -223,64 +243,76 @@ def _port(place: str) -> int:
 # -- measurements ----------------------------------------------------------------------------------------------------
 
 
-def measure(chain: Chain, rate: int) -> dict[str, float]:
-    """One round: GETs a second that were answered, p50 and p99 in ms, CPU in µs a GET by part."""
-    _sent(chain, rate, WARM)
-    before = {part: _cpu(pids) for part, pids in chain.parts.items()}
-    started = time.perf_counter()
-    rows = _sent(chain, rate, SECONDS)
-    seconds = time.perf_counter() - started
+Figures = Mapping[str, float]
+
+
+def measure(chain: Chain, rate: float) -> Figures:
+    """One round: latencies in ms, CPU in µs a GET by part."""
+    with paced.Load(chain.edges, PATH, CLIENTS) as load:
+        load.run(rate, WARM)
+        before = {part: _cpu(pids) for part, pids in chain.parts.items()}
+        sent = load.run(rate, SECONDS)
     spent = {part: _cpu(pids) - before[part] for part, pids in chain.parts.items()}
-    wrong = sum(row["status-code"] != "200" for row in rows)
-    if wrong or not rows:
-        sys.exit(f"{chain.name} at {rate} GET/s: {wrong} of {len(rows)} were not answered with 200")
-    times = sorted(float(row["response-time"]) * 1000 for row in rows)
+    times = sorted((*sent.kept, *sent.opened))
     figures = {
-        "GET/s": len(rows) / seconds,
-        "p50 ms": statistics.median(times),
-        "p99 ms": times[int(len(times) * 0.99)],
-        "CPU µs": sum(spent.values()) / len(rows) * 1e6,
+        "p50 ms": statistics.median(times) * 1e3,
+        "p99 ms": times[int(len(times) * 0.99)] * 1e3,
+        "late ms": statistics.median(sent.late) * 1e3,
+        "handshakes": float(len(sent.opened)),
+        TOTAL: sum(spent.values()) / len(times) * 1e6,
     }
-    return figures | {f"{part} µs": value / len(rows) * 1e6 for part, value in spent.items()}
-
-
-def _sent(chain: Chain, rate: int, seconds: int) -> list[dict[str, str]]:
-    """What `hey` says of each GET."""
-    each = str(rate / len(chain.edges) / CLIENTS)
-    words = ("hey", "-z", f"{seconds}s", "-c", str(CLIENTS), "-q", each, "-o", "csv")
-    senders = [
-        subprocess.Popen([*words, f"https://{edge}{PATH}"], stdout=subprocess.PIPE, text=True) for edge in chain.edges
-    ]
-    texts = [one.communicate(timeout=seconds + 60)[0] for one in senders]
-    return [row for text in texts for row in csv.DictReader(text.splitlines())]
+    return figures | {f"{part} µs": value / len(times) * 1e6 for part, value in spent.items()}
 
 
 def _cpu(pids: Sequence[int]) -> float:
     return sum(cpu(one) for pid in pids for one in family(pid))
 
 
-def compare(chains: Sequence[Chain], rate: int, console: Console) -> dict[str, dict[str, float]]:
-    """Medians of the rounds: chain -> its figures, and its ratios over `plain`, each of one round."""
-    rounds: list[dict[str, dict[str, float]]] = []
-    for number in range(ROUNDS):
-        console.print(f"{rate} GET/s, round {number + 1} of {ROUNDS}", style="dim")
-        found = {chain.name: measure(chain, rate) for chain in chains}
-        base = found["plain"]
-        for one in found.values():
-            one |= {f"x plain, {name}": one[name] / base[name] for name in ("p50 ms", "p99 ms", "CPU µs")}
-        rounds.append(found)
+def at_rest(chains: Sequence[Chain]) -> dict[str, dict[str, float]]:
+    """CPU in µs a second without any GET, by part."""
+    before = {chain.name: {part: _cpu(pids) for part, pids in chain.parts.items()} for chain in chains}
+    time.sleep(SECONDS)
     return {
-        chain.name: {name: statistics.median(one[chain.name][name] for one in rounds) for name in rounds[0][chain.name]}
+        chain.name: {
+            part: (_cpu(pids) - before[chain.name][part]) / SECONDS * 1e6 for part, pids in chain.parts.items()
+        }
         for chain in chains
     }
 
 
+def compare(chains: Sequence[Chain], rate: float, console: Console) -> dict[str, dict[str, list[float]]]:
+    """Chain -> its figures and their ratios over `plain`, each with its quartiles."""
+    rounds: list[dict[str, Figures]] = []
+    for number in range(ROUNDS):
+        console.print(f"{rate:g} GET/s, round {number + 1} of {ROUNDS}", style="dim")
+        rounds.append({chain.name: measure(chain, rate) for chain in random.sample(chains, len(chains))})
+    return {chain.name: _summed(rounds, chain.name) for chain in chains}
+
+
+def _summed(rounds: Sequence[Mapping[str, Figures]], name: str) -> dict[str, list[float]]:
+    found = {}
+    for key in rounds[0][name]:
+        found[key] = [one[name][key] for one in rounds]
+        if key.endswith("ms") and key != "late ms":
+            found[f"{key}, x plain"] = [one[name][key] / one["plain"][key] for one in rounds]
+        elif key in rounds[0]["plain"] and key.endswith("µs"):
+            pairs = [(one[name], one["plain"]) for one in rounds]
+            found[f"{key}, x plain"] = [
+                mine[key] / its[key] / (mine["runtime µs"] / its["runtime µs"]) for mine, its in pairs
+            ]
+    return {key: _spread(values) for key, values in found.items()}
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    """Median, lower and upper quartile."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return [middle, low, high]
+
+
 def main() -> None:
-    console = Console(width=140)
-    if shutil.which("hey") is None:
-        sys.exit("hey is missing: scripts/install-packages hey")
-    rates = [int(word) for word in sys.argv[1:]] or RATES
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    console = Console(width=200)
+    rates = [float(word) for word in sys.argv[1:]] or RATES
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
     with tempfile.TemporaryDirectory(prefix="changeover-bench-") as name:
         folder = Path(name)
         example = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
@@ -288,21 +320,30 @@ def main() -> None:
             status = running.run("status")
             chains = (
                 rolled(running, status),
-                without_balancers(servers, running, status),
+                without_balancers(servers, running, status, "no balancers"),
+                without_balancers(servers, running, status, "default times", DEFAULT_TIMES),
                 plain(servers, running, status),
             )
+            rest = at_rest(chains)
             for rate in rates:
-                found[f"{rate} GET/s"] = compare(chains, rate, console)
+                found[f"{rate:g} GET/s"] = compare(chains, rate, console)
     for title, rows in found.items():
         console.print(_table(title, rows))
-    write_results("gets", found, console)
+    for name, row in rest.items():
+        console.print(f"at rest, CPU µs a second: {name}: " + ", ".join(f"{part} {row[part]:.0f}" for part in row))
+    results = {"rounds (median, quartiles)": ROUNDS, "at rest, CPU µs a second": rest, **found}
+    write_results("gets", results, console)
 
 
-def _table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
-    columns = list(next(iter(rows.values())))
+def _table(title: str, rows: Mapping[str, Mapping[str, list[float]]]) -> Table:
+    columns = [key for key in next(iter(rows.values())) if "x plain" not in key]
     table = Table(title, *columns)
     for name, row in rows.items():
-        table.add_row(name, *(f"{row[key]:.4g}" if key in row else "" for key in columns))
+        table.add_row(name, *(f"{row[key][0]:.4g}" if key in row else "" for key in columns))
+        if name != "plain":
+            ratios = (row.get(f"{key}, x plain") for key in columns)
+            shown = ("{:.2f} ({:.2f}-{:.2f})".format(*one) if one else "" for one in ratios)
+            table.add_row("  x plain", *shown, style="dim")
     return table
 
 
