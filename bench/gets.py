@@ -249,7 +249,7 @@ Figures = Mapping[str, float]
 def measure(chain: Chain, rate: float) -> Figures:
     """One round: latencies in ms, CPU in µs a GET by part."""
     with paced.Load(chain.edges, PATH, CLIENTS) as load:
-        load.run(rate, WARM)
+        load.warm(rate, WARM)
         before = {part: _cpu(pids) for part, pids in chain.parts.items()}
         sent = load.run(rate, SECONDS)
     spent = {part: _cpu(pids) - before[part] for part, pids in chain.parts.items()}

@@ -36,28 +36,35 @@ class Sent:
 
 
 class Load:
-    """Clients of the edges, each with `clients` connections, which are open from their first request to the end."""
+    """`clients` connections to each edge, which stay open; `warm` opens them."""
 
     def __init__(self, edges: Sequence[str], path: str, clients: int) -> None:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         self._poll = select.epoll()
         # In turn, so that neither an edge nor a connection gets more than its share.
-        self._free = deque(_Client(edge, path, context, self._poll) for _ in range(clients) for edge in edges)
+        self._clients = [_Client(edge, path, context, self._poll) for _ in range(clients) for edge in edges]
+        self._free = deque[_Client]()
         self._busy: dict[int, _Client] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for client in (*self._free, *self._busy.values()):
+        for client in self._clients:
             client.close()
         self._poll.close()
 
+    def warm(self, rate: float, seconds: float) -> None:
+        """Send as `run` does, and open the connections one by one: those of real clients do not end all at once."""
+        for client in self._clients:
+            self._free.appendleft(client)
+            self.run(rate, seconds / len(self._clients))
+
     def run(self, rate: float, seconds: float) -> Sent:
-        """Send `rate` requests a second, and wait for every response."""
+        """Send `rate` requests a second, at least one, and wait for every response."""
         sent, due = Sent(), deque[float]()
-        number, total = 0, round(rate * seconds)
+        number, total = 0, max(1, round(rate * seconds))
         began = heard = time.perf_counter()
         while number < total or due or self._busy:
             now = time.perf_counter()
