@@ -26,6 +26,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import socket
 import statistics
 import sys
@@ -310,6 +311,7 @@ def _spread(values: Sequence[float]) -> list[float]:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C does: no server is left running
     console = Console(width=200)
     rates = [float(word) for word in sys.argv[1:]] or RATES
     found: dict[str, dict[str, dict[str, list[float]]]] = {}

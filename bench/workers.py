@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import statistics
 import sys
@@ -154,6 +155,7 @@ def compare(case: Case, console: Console) -> dict[str, float | list[float]]:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C does: no relay is left running
     console = Console(width=160)
     network.enter(CONGESTION.decode())
     try:
