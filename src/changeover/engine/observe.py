@@ -23,6 +23,8 @@ _ASKS_READINESS = frozenset({Phase.CREATING, Phase.WARMING, Phase.READY, Phase.A
 _ASKS_ROUTER = frozenset({Phase.READY, Phase.LEAVING, Phase.DRAINING, Phase.FAILED})
 _COUNTS = frozenset({Phase.LEAVING, Phase.DRAINING})
 _STARTS = frozenset({Phase.CREATING, Phase.WARMING})
+_GOLDEN = (5**0.5 - 1) / 2
+"""Its multiples, less their whole part, are spread evenly over 0 to 1, however many there are."""
 _STOPPED = frozenset({Phase.DRAINED, Phase.STOPPING})
 """A stop signal is sent, or on its way."""
 
@@ -197,11 +199,12 @@ class Observer:
 
     def _is_time(self, member: Member, phase: Phase) -> bool:
         """Whether the readiness of the instance is to be checked at this look."""
-        pause = self._timing.starting_look
+        now, pause = self._now(), self._timing.starting_look
         if phase is Phase.ADMITTED:
-            pause = max(self._timing.serving_look, self._health.interval)
-        now = self._now()
-        if now - self._asked.get(member.name, -inf) < pause:
+            pause = max(self._timing.serving_look, self._health.steady)
+        # Not all of those that serve at one look: it would take so long that those that drain are held up.
+        spread = _GOLDEN * len(self._asked) % 1 if phase is Phase.ADMITTED else 0.0
+        if now - self._asked.setdefault(member.name, now - pause * (1 - spread) if spread else -inf) < pause:
             return False
         self._asked[member.name] = now
         return True

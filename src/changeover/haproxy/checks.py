@@ -1,8 +1,9 @@
-"""The health check of a backend, as lines of HAProxy's configuration. Pure."""
+"""The health check of a backend and of its servers, in the words of HAProxy's configuration. Pure."""
 
 from __future__ import annotations
 
 from changeover.model.chain import Tier
+from changeover.model.health import Health
 from changeover.model.readiness import Readiness
 
 
@@ -19,6 +20,13 @@ def check_lines(tier: Tier, readiness: Readiness) -> list[str]:
         f"http-check expect status {','.join(map(str, readiness.status))}",
         *([f"http-check expect string {_quoted(readiness.body)}"] if readiness.body else []),
     ]
+
+
+def check_words(health: Health, routers: int) -> str:
+    """How often one of so many routers checks a server. `downinter` also passes before the first check of a new one."""
+    quick = f"{health.quick * 1000:.0f}ms"
+    pause = f"inter {health.pause(routers) * 1000:.0f}ms fastinter {quick} downinter {quick}"
+    return f"{pause} rise {health.rise} fall {health.fall}"
 
 
 def _quoted(text: str) -> str:

@@ -16,6 +16,14 @@ LONGEST_CHECK = 65535
 """Seconds that Kong takes for an interval or a timeout of its checks."""
 MOST_CHECKS = 255
 """Checks in a row that Kong can count."""
+AT_REST = 1.0
+"""Seconds between two checks of an instance at rest, over all routers that check."""
+LONGEST_PAUSE = 4.0
+"""Seconds between two checks of one router at most, however many there are: an instance that hangs must be noticed."""
+QUICK = 0.25
+"""Seconds to the next check of an instance that failed one, or is not healthy yet."""
+STEADY = 0.5
+"""Seconds between two checks of what cannot check sooner after a failure: Kong, and the controller while it rolls."""
 QUESTION = ("path", "status", "headers", "body", "tcp")
 """The keys that say what an instance is asked."""
 
@@ -64,7 +72,15 @@ class HealthQuestion(ConfigModel):
 class Health(HealthQuestion):
     """How a load balancer asks whether an instance may get traffic."""
 
-    interval: Seconds = Field(0.5, gt=0, le=LONGEST_CHECK, description="Time between two checks of one instance.")
+    interval: Seconds | None = Field(
+        None,
+        gt=0,
+        le=LONGEST_CHECK,
+        description="Time between two checks of one instance by one router, always the same. None: an instance at rest "
+        "is checked once a second. Where several Envoys or HAProxys check it, each does so once in as many seconds, at "
+        "most 4. The next check of an instance that failed one, or that is not healthy yet, follows after 250 ms. Kong "
+        "checks every 500 ms.",
+    )
     timeout: Seconds = Field(
         2.0,
         gt=0,
@@ -79,6 +95,20 @@ class Health(HealthQuestion):
         "are not ready and still accept connections. `1%`: while none is; the other choice is then 503 for every "
         "request. `0%`: never. Kong cannot do it, and answers 503.",
     )
+
+    def pause(self, routers: int) -> float:
+        """Seconds between two checks of a healthy instance by one of so many routers."""
+        return min(AT_REST * routers, LONGEST_PAUSE) if self.interval is None else self.interval
+
+    @property
+    def quick(self) -> float:
+        """Seconds to the next check of an instance that failed one, or is not healthy yet."""
+        return QUICK if self.interval is None else self.interval
+
+    @property
+    def steady(self) -> float:
+        """Seconds between two checks of what cannot check sooner after a failure."""
+        return STEADY if self.interval is None else self.interval
 
     def panics_below(self, size: int) -> int:
         """Fewest ready instances with which requests go to ready ones alone; 0: always."""

@@ -358,6 +358,20 @@ def test_the_log_of_an_instance_is_not_filled_with_questions(phase: Phase, inter
     assert around.asked.count("ready?") == questions
 
 
+def test_those_that_serve_are_not_all_asked_at_the_same_look() -> None:
+    around = Around()
+    serving = [member(Phase.ADMITTED, f"web-v1-{number}") for number in range(40)]
+    observer = around.observer(*serving)
+    most = 0
+    for look in range(40):
+        around.now = 100 + look / 40
+        before = around.asked.count("ready?")
+        around.look(*serving, observer=observer)
+        most = max(most, around.asked.count("ready?") - before)
+    assert most == 3
+    assert around.asked.count("ready?") == pytest.approx(80, abs=1)  # each of them twice a second
+
+
 def test_one_that_serves_is_not_asked_at_every_look() -> None:
     around, serving = Around(ready=False), member(Phase.ADMITTED)
     observer = around.observer(serving, health=Health(fall=2))

@@ -21,6 +21,17 @@ def test_a_connection_alone_asks_nothing_else(asked: dict[str, object]) -> None:
         Health.model_validate({"tcp": True, **asked})
 
 
+def test_an_interval_that_is_named_holds_always_and_for_each_router() -> None:
+    named = Health.model_validate({"interval": "3s"})
+    assert {named.pause(1), named.pause(5), named.quick, named.steady} == {3.0}
+
+
+def test_without_one_routers_share_a_check_a_second_and_repeat_a_failed_one_soon() -> None:
+    health = Health()
+    assert [health.pause(routers) for routers in (1, 2, 4, 5)] == [1.0, 2.0, 4.0, 4.0]
+    assert (health.quick, health.steady) == (0.25, 0.5)
+
+
 @pytest.mark.parametrize("headers", [{"Content-Length": "1"}, {"connection": "close"}, {"X": "a\nb"}, {"a b": "c"}])
 def test_headers_that_a_check_cannot_send_are_refused(headers: dict[str, str]) -> None:
     with pytest.raises(ValidationError):

@@ -213,11 +213,14 @@ def test_only_its_owner_may_command_it() -> None:
 # -- commands -----------------------------------------------------------------------------------------------------
 
 
+CHECKS = "inter 250ms fastinter 250ms downinter 250ms rise 3 fall 4"
+
+
 def test_a_new_member_is_added_with_its_checks_and_then_let_in() -> None:
     api = Recorded(add_server="New server registered.\n\n")
     run(api, lambda router: router.admit(WEB, 100))
     assert api.changes == [
-        "add server web/web-v1-1 127.0.0.1:25556 check addr 127.0.0.1 port 25557 inter 250ms rise 3 fall 4",
+        f"add server web/web-v1-1 127.0.0.1:25556 check addr 127.0.0.1 port 25557 {CHECKS}",
         "set server web/web-v1-1 weight 100",
         "enable health web/web-v1-1",
         "set server web/web-v1-1 state ready",
@@ -227,7 +230,7 @@ def test_a_new_member_is_added_with_its_checks_and_then_let_in() -> None:
 def test_a_member_at_a_unix_socket_is_reached_and_checked_there() -> None:
     api = Recorded(add_server="New server registered.\n\n")
     run(api, lambda router: router.admit(replace(WEB, socket="/its state/app.sock"), 100))
-    assert api.changes[0] == "add server web/web-v1-1 unix@/its\\ state/app.sock check inter 250ms rise 3 fall 4"
+    assert api.changes[0] == f"add server web/web-v1-1 unix@/its\\ state/app.sock check {CHECKS}"
 
 
 def test_a_member_that_comes_back_is_only_let_in_again() -> None:

@@ -47,7 +47,7 @@ def bootstrap(settings: EnvoySettings, context: LaunchContext) -> str:
             "layered_runtime": {"layers": [PATTERNS]},
             "static_resources": {
                 "listeners": [_listener(settings, context), control(context.instance.control)],
-                "clusters": [cluster(settings, inner) for inner in context.behind],
+                "clusters": [cluster(settings, inner, context.tier.size) for inner in context.behind],
             },
         },
         indent=1,
@@ -239,7 +239,8 @@ def _route(path: str, inner: Tier) -> Iterator[dict[str, Any]]:
     }
 
 
-def cluster(settings: EnvoySettings, inner: InnerTier) -> dict[str, Any]:
+def cluster(settings: EnvoySettings, inner: InnerTier, nodes: int) -> dict[str, Any]:
+    """`nodes`: how many Envoys check its endpoints."""
     health = inner.tier.health
     folder, _, _ = inner.membership.rpartition("/")
     return {
@@ -267,8 +268,14 @@ def cluster(settings: EnvoySettings, inner: InnerTier) -> dict[str, Any]:
         },
         "health_checks": [
             {
-                "interval": seconds(health.interval),
-                "no_traffic_interval": seconds(health.interval),
+                "interval": seconds(health.pause(nodes)),
+                # While a success or a failure is not the last one that `rise` or `fall` asks for.
+                "healthy_edge_interval": seconds(health.quick),
+                "unhealthy_edge_interval": seconds(health.quick),
+                "unhealthy_interval": seconds(health.quick),
+                # These hold until the cluster has its first connection.
+                "no_traffic_interval": seconds(health.quick),
+                "no_traffic_healthy_interval": seconds(health.pause(nodes)),
                 "timeout": seconds(health.timeout),
                 "healthy_threshold": health.rise,
                 "unhealthy_threshold": health.fall,

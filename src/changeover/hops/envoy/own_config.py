@@ -125,7 +125,7 @@ class _Work:
         own = {one.value.get("name"): one for one in self.document.clusters}
         clusters = self.document.root["static_resources"].setdefault("clusters", [])
         for inner in self._context.behind:
-            added = bootstrap.cluster(settings, inner)
+            added = bootstrap.cluster(settings, inner, self._context.tier.size)
             why = f"the instances of tier {inner.tier.name} come and go without a reload"
             if (given := own.get(inner.tier.name)) is None:
                 clusters.append(added)

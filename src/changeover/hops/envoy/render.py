@@ -67,7 +67,7 @@ def _context(chain: Chain, tier: Tier, hops: KnownHops, settings: ExternalEnvoy)
     hidden = {path for one in chain.tiers for path in hops[one.kind].control_paths} if meets_clients else set()
     return LaunchContext(
         instance=Instance("envoy", "envoy", "", at, at),
-        tier=tier,
+        tier=tier.model_copy(update={"size": len(settings.admin)}),  # as many Envoys
         outermost=meets_clients,
         shared="",
         lame_duck="",

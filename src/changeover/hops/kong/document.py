@@ -104,9 +104,9 @@ def _checks(tier: Tier, readiness: Readiness | None) -> Document:
         **asks,
         **({"headers": {name: [value] for name, value in readiness.headers.items()}} if readiness.headers else {}),
         "timeout": health.timeout,
-        "healthy": {"interval": health.interval, "successes": health.rise, **good},
+        "healthy": {"interval": health.steady, "successes": health.rise, **good},
         "unhealthy": {
-            "interval": health.interval,
+            "interval": health.steady,
             "http_failures": health.fall,
             "tcp_failures": health.fall,
             "timeouts": health.fall,

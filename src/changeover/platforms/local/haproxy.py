@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from changeover.haproxy.checks import check_lines
+from changeover.haproxy.checks import check_lines, check_words
 from changeover.haproxy.runtime_api import RuntimeApi, Server
 from changeover.model.chain import Chain, Tier
 from changeover.model.errors import fail
@@ -198,13 +198,13 @@ class HaproxyRouter:
             await self._admit(backend, instance, weight)
 
     async def _admit(self, backend: str, instance: Instance, weight: int) -> None:
-        server, health = f"{backend}/{instance.name}", self._health
+        server = f"{backend}/{instance.name}"
         if instance.name not in await self._api.servers(backend):
             # The runtime API ends a word at a space, and a command at a semicolon.
             escaped = re.sub(r"([\\ ;])", r"\\\1", instance.socket)
             at = f"unix@{escaped}" if instance.socket else str(instance.address)
             control = "" if instance.socket else f"addr {instance.control.host} port {instance.control.port} "
-            check = f"check {control}inter {health.interval * 1000:.0f}ms rise {health.rise} fall {health.fall}"
+            check = f"check {control}{check_words(self._health, routers=1)}"
             proxied = " send-proxy-v2" if instance.proxied else ""
             added = f"add server {server} {at}{proxied} {check}"
             await self._api.do(added, expect="New server registered.")

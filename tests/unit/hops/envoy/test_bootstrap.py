@@ -16,6 +16,7 @@ from changeover.hops.envoy.bootstrap import bootstrap
 from changeover.hops.envoy.member_list import EnvoyEndpoint, endpoints, members
 from changeover.hops.envoy.router import kept
 from changeover.hops.envoy.settings import EnvoySettings
+from changeover.model.chain import Tier
 from changeover.model.health import Health
 from changeover.model.instance import Address
 from changeover.ports import InnerTier
@@ -105,13 +106,22 @@ def test_members_are_checked_as_their_tier_says() -> None:
     assert (check["healthy_threshold"], check["unhealthy_threshold"]) == (3, 4)
 
 
+def test_all_nodes_together_check_an_instance_at_rest_once_a_second_and_soon_after_a_failure() -> None:
+    for nodes, pause in ((1, "1.000s"), (2, "2.000s"), (9, "4.000s")):
+        tier = CONTEXT.tier.model_copy(update={"size": nodes})
+        check = check_with(tier=tier)
+        assert {check[key] for key in ("interval", "no_traffic_healthy_interval")} == {pause}
+        soon = ("healthy_edge_interval", "unhealthy_edge_interval", "unhealthy_interval", "no_traffic_interval")
+        assert {check[key] for key in soon} == {"0.250s"}
+
+
 def set_header(name: str, value: str) -> dict[str, Any]:
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
-def check_with(**health: Any) -> dict[str, Any]:
+def check_with(tier: Tier = CONTEXT.tier, **health: Any) -> dict[str, Any]:
     inner = InnerTier(BEHIND.model_copy(update={"health": Health.model_validate(health)}), App.traits, None)
-    document = json.loads(bootstrap(EnvoySettings(), replace(CONTEXT, behind=(inner,))))
+    document = json.loads(bootstrap(EnvoySettings(), replace(CONTEXT, tier=tier, behind=(inner,))))
     (check,) = cluster(document)["health_checks"]
     return dict(check)
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from changeover.haproxy.checks import check_words
 from changeover.haproxy.runtime_api import RuntimeApi, Server
 from changeover.hops.haproxy.external.member_list import Listed
 from changeover.kit.files import write_whole
@@ -27,9 +28,19 @@ class HaproxyNode:
     """The backend of one node. Every method raises Unknown."""
 
     def __init__(
-        self, address: str, backend: str, slots: str | None, options: str, state_file: str | None, timeout: float
+        self,
+        address: str,
+        backend: str,
+        slots: str | None,
+        options: str,
+        state_file: str | None,
+        timeout: float,
+        *,
+        nodes: int,
     ) -> None:
+        """`nodes`: how many check the same members."""
         self.name = address
+        self._nodes = nodes
         self.lock = asyncio.Lock()
         """Held during a change: two members must not be put into one slot."""
         self._api = RuntimeApi(address, timeout)
@@ -86,11 +97,8 @@ class HaproxyNode:
             await self._save()
 
     async def _add(self, name: str, member: Listed, tier: Tier) -> str:
-        health, control = tier.health, Address.parse(member.control)
-        check = (
-            f"check addr {control.host} port {control.port} inter {health.interval * 1000:.0f}ms "
-            f"rise {health.rise} fall {health.fall}"
-        )
+        control = Address.parse(member.control)
+        check = f"check addr {control.host} port {control.port} {check_words(tier.health, self._nodes)}"
         proxied = " send-proxy-v2" if member.proxied else ""
         options = f" {self._options}" if self._options else ""
         command = f"add server {self._backend}/{name} {member.address}{proxied} {check}{options}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from changeover.haproxy.checks import check_lines
+from changeover.haproxy.checks import check_lines, check_words
 from changeover.hops.haproxy.external.settings import ExternalHaproxy
 from changeover.model.chain import Chain, Tier
 from changeover.model.hop_traits import HopTraits, KnownHops
@@ -49,9 +49,8 @@ def _backend(
     yield "option redispatch 1"
     yield "retries 3"
     yield from check_lines(tier, traits.readiness_of(tier))
-    health = tier.health
-    yield f"timeout check {health.timeout * 1000:.0f}ms"
-    check = f"check inter {health.interval * 1000:.0f}ms rise {health.rise} fall {health.fall}"
+    yield f"timeout check {tier.health.timeout * 1000:.0f}ms"
+    check = f"check {check_words(tier.health, 1 if settings is None else len(settings.nodes))}"
     if settings is not None and settings.slots is not None:
         if settings.state_files:
             yield "load-server-state-from-file local"

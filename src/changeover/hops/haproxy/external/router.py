@@ -41,7 +41,7 @@ class ExternalHaproxyRouter:
         backend = settings.backend or tier.name
         state_files = settings.state_files or (None,) * len(settings.nodes)
         self._nodes = tuple(
-            HaproxyNode(node, backend, settings.slots, settings.server, state_file, timeout)
+            HaproxyNode(node, backend, settings.slots, settings.server, state_file, timeout, nodes=len(settings.nodes))
             for node, state_file in zip(settings.nodes, state_files, strict=True)
         )
         self._reported: set[tuple[str, str]] = set()
