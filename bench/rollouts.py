@@ -3,9 +3,9 @@
 A real chain, Envoy in front of the application, with a few GETs and slow uploads. The lower bound is the time that an
 ideal controller needs for the measured starts and drains (`rollout/simulation/lower_bound.py`). A start lasts from the
 creation until the instance is ready, a drain from the confirmed removal until the last request in flight. At the end it
-watches the newest instance, for as long as the default of `update.watch` says. A second
-lower bound also includes the time that the application takes to exit after its stop signal, because it occupies a
-surge slot meanwhile.
+watches the newest instance, for as long as the default of `update.watch` says. The second lower bound, with stops, also
+includes the time from the stop signal until every process of the instance has exited: an instance counts against
+`size` plus `max_surge` until then (invariant 2 of ARCHITECTURE.md), so an ideal controller has to wait for it, too.
 
 `bench/rollouts.py [SIZE ...]` measures other sizes.
 """

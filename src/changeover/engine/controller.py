@@ -18,6 +18,7 @@ from changeover.engine.journal.records import DISAGREEMENT, ActionRequest, LogLi
 from changeover.engine.log_lines import log_lines
 from changeover.engine.measured import Measured
 from changeover.engine.observe import Observer
+from changeover.engine.pace import pause, until_next_look
 from changeover.engine.performer import Performer
 from changeover.engine.preview import show, until_shown
 from changeover.engine.reports import Reports
@@ -273,7 +274,9 @@ class Controller:
                 self._feed(tier, event)
             self._feed(tier, on.Tick(self.now))
             await self._performer.drop_gone(tier)
-            await asyncio.sleep(self._until_next_look(machine))
+            stopping = [member.name for member in machine.fleet.where(Phase.STOPPING)]
+            known = [self._runtime.instances[name] for name in stopping if name in self._runtime.instances]
+            await pause(self._runtime.platform, known, until_next_look(machine, self._timing, self.now))
 
     async def _look(self, tier: str, machine: Machine) -> list[on.Event]:
         """What is seen of the tier, less what is no longer so.
@@ -293,13 +296,6 @@ class Controller:
             return stayed and event.name not in busy and event.name not in self._performer.busy
 
         return [event for event in events if holds(event)]
-
-    def _until_next_look(self, machine: Machine) -> float:
-        """Seconds; fewer the nearer something is to happen."""
-        if any(member.quiet for member in machine.fleet.where(Phase.DRAINING)):
-            return self._timing.last_look
-        busy = machine.tier.moving or machine.fleet.count(UNSETTLED)
-        return self._timing.busy_look if busy else self._timing.resting_look
 
     # -- one step ------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,9 @@ class EngineTiming:
     busy_look: float = 0.03
     """Between two looks at a tier in which something is to happen: it bounds the time from an instance's last request
     to its stop."""
+    first_look: float = 0.002
+    """Between a command and the first look for its effect. Each further pause is a quarter of the wait so far, and
+    `busy_look` at most."""
     last_look: float = 0.01
     """Between the first look that finds a draining instance empty and the next one, which must confirm it."""
     resting_look: float = 0.5

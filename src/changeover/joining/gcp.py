@@ -108,6 +108,7 @@ def _timing(look: float, instances: int) -> EngineTiming:
     """Looks cost calls of the quota. Agents cost none: they are asked as often, but many of them more rarely."""
     return EngineTiming(
         busy_look=look,
+        first_look=look,
         last_look=look,
         resting_look=max(look, EngineTiming.resting_look),
         serving_look=max(look, instances / AGENTS_A_SECOND),

@@ -33,6 +33,7 @@ from changeover.ports.platforms import (
     KeepsLogs,
     Launches,
     Platform,
+    SeesExits,
 )
 from changeover.ports.routers import (
     Broken,
@@ -89,6 +90,7 @@ __all__ = [
     "RoutesInward",
     "RunningHop",
     "SeesAges",
+    "SeesExits",
     "Serving",
     "TakesConfiguration",
     "Unknown",

@@ -23,6 +23,14 @@ class KeepsLogs(Protocol):
         """`what` the instance does wrong, with the path of its log and its last lines, and without secrets."""
 
 
+@runtime_checkable
+class SeesExits(Protocol):
+    """A platform that need not be asked again and again whether an instance has stopped."""
+
+    async def until_exit(self, instances: Collection[Instance], seconds: float) -> None:
+        """Return when the first process of one of them exits, and after so many seconds at the latest."""
+
+
 class Platform(Protocol):
     """Where instances and load balancers come from. Its answers are of the moment of the question, never remembered."""
 

@@ -27,7 +27,7 @@ from changeover.model.instance import Address, Instance
 from changeover.ports import Unknown
 from changeover.rollout.members.phases import Phase
 
-FAST = EngineTiming(busy_look=0.0, last_look=0.0, resting_look=0.0, request_look=0.0, serving_look=0.0)
+FAST = EngineTiming(busy_look=0.0, first_look=0.0, last_look=0.0, resting_look=0.0, request_look=0.0, serving_look=0.0)
 
 
 class Group(FakePlatform):

@@ -28,7 +28,7 @@ from changeover.rollout.members.member import Member
 from changeover.rollout.members.phases import Phase
 from changeover.rollout.tier.actions import ANSWERS, Action, Answer, TierStatus
 
-FAST = EngineTiming(busy_look=0.0, last_look=0.0, resting_look=0.0, request_look=0.0, serving_look=0.0)
+FAST = EngineTiming(busy_look=0.0, first_look=0.0, last_look=0.0, resting_look=0.0, request_look=0.0, serving_look=0.0)
 
 
 def ignore(_: Progress) -> None: ...

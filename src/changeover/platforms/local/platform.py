@@ -21,7 +21,7 @@ from signal import SIGKILL, Signals
 from tempfile import TemporaryDirectory
 
 from changeover.haproxy.runtime_api import RuntimeApi
-from changeover.kit import descriptors, process, sockets
+from changeover.kit import descriptors, exits, process, sockets
 from changeover.kit.files import write_whole
 from changeover.model.chain import Chain, Tier
 from changeover.model.connections import Connections
@@ -323,6 +323,10 @@ class LocalPlatform:
     async def gone(self, instances: Collection[Instance], stopped: Collection[str] = ()) -> Mapping[str, str]:
         found = {one.name: self._ended(one, stopped=one.name in stopped) for one in instances}
         return {name: why for name, why in found.items() if why is not None}
+
+    async def until_exit(self, instances: Collection[Instance], seconds: float) -> None:
+        known = [(one.pid, one.born) for one in instances if one.pid is not None and one.born is not None]
+        await exits.until_one(known, seconds)
 
     def _ended(self, instance: Instance, *, stopped: bool) -> str | None:
         if instance.pid is None or instance.born is None:
