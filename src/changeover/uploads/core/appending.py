@@ -110,6 +110,7 @@ class Appender:
                 await self._commit_when_due()
             elif self._uncommitted >= self._segment:
                 await self._flush()
+            del piece  # its memory is free for the next one, and an upload that waits holds none
 
     def _write(self, piece: bytes) -> None:
         try:

@@ -30,6 +30,7 @@ from changeover.uploads.dialects.cors import Cors, preflight, readable
 from changeover.uploads.dialects.dispatch import dispatch
 from changeover.uploads.dialects.http import DialectRequest, DialectResponse, closed_after, error_response, problem
 from changeover.uploads.dialects.public_url import PublicUrl
+from changeover.uploads.server.allocator import keep_memory_of_pieces
 from changeover.uploads.server.mount import UploadsMount
 from changeover.uploads.server.uvicorn_trailers import separate_trailers
 from changeover.uploads.stores.store import Store
@@ -79,6 +80,7 @@ class Uploads:
         now: Callable[[], float] = time.time,
     ) -> None:
         separate_trailers()
+        keep_memory_of_pieces()
         self._engine = Engine(
             store,
             on_complete,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 from tests.unit.uploads.appending import PARTIAL, append, begun, offset_of, settled_offset, under_way
 from tests.unit.uploads.faulty import Faulty
@@ -97,3 +100,20 @@ async def test_a_disk_that_is_full_is_told_and_what_was_committed_stays(store: F
     assert await offset_of(instance, id) == 2
     assert (await append(instance, id, 2, b"llo")).status == 200
     assert await content(instance, id) == b"hello"
+
+
+async def test_an_upload_that_waits_for_its_client_holds_no_received_bytes(store: FileStore) -> None:
+    held: list[bool] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(2):
+            piece = memoryview(b"hello")
+            latest = weakref.ref(piece)
+            yield cast("bytes", piece)
+            del piece
+            held.append(latest() is not None)
+
+    instance = Instance(store)
+    id = await begun(instance)
+    await instance.engine.append(id, "", 0, body(), complete=True)
+    assert held == [False, False]
