@@ -139,9 +139,10 @@ def compare(case: Case, console: Console) -> dict[str, float | list[float]]:
     rounds: list[dict[int, Run]] = []
     with sink() as (pid, port):
         for number in range(ROUNDS):
-            console.print(f"{case.name}, round {number + 1} of {ROUNDS}", style="dim")
             order = (1, 2) if number % 2 else (2, 1)
-            rounds.append({workers: measure(workers, case, pid, port) for workers in order})
+            one = {workers: measure(workers, case, pid, port) for workers in order}
+            console.print(f"{case.name}, round {number + 1} of {ROUNDS}: {one[2].rate / one[1].rate:.2f}", style="dim")
+            rounds.append(one)
     low, middle, high = statistics.quantiles((one[2].rate / one[1].rate for one in rounds), n=4)
     found: dict[str, float | list[float]] = {"2 over 1 (median, quartiles)": [middle, low, high]}
     for workers in (1, 2):
