@@ -78,7 +78,8 @@ class Rollout:
         )
         self.journal = Journal(folder / "journal.db")
         self._simulation = Simulation(self.settings, WORLD, Random(1))
-        tier = {"name": "web", "kind": "app", "size": size, "templates": {OLD: {}, NEW: {}}}
+        # A chain file takes no more than 1,000 of one tier; metrics count those that the journal has.
+        tier = {"name": "web", "kind": "app", "size": min(size, 1_000), "templates": {OLD: {}, NEW: {}}}
         (folder / COPY).write_text(yaml.safe_dump({"name": "fleet", "tiers": [tier]}))
         self._metrics = MetricsText([folder])
 
