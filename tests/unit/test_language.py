@@ -63,6 +63,13 @@ def test_the_chinese_readme_has_words_of_its_own() -> None:
     assert words("路由者把请求转发出去", "page.md") == []
 
 
+def test_packages_that_a_benchmark_installs_are_not_checked(tmp_path: Path) -> None:
+    for name in (*CHECK.FILES, "bench/a.py", "bench/peers/node_modules/b/b.js"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert {name for name, _ in CHECK.texts(tmp_path)} == {*CHECK.FILES, "bench/a.py"}
+
+
 def test_a_file_over_its_count_fails_with_line_and_rewrite() -> None:
     text = "Fine.\nThe client is told.\n"
     first, second = CHECK.problems({"a.md": CHECK.findings(text, "a.md")}, {"a.md": text}, {})
