@@ -71,6 +71,19 @@ def test_nginx_behind_another_tier_passes_them(tmp_path: Path) -> None:
     run(tmp_path, story, {"path": "/"})
 
 
+@pytest.mark.parametrize("trusted", [(), None])
+def test_nginx_passes_the_request_id_of_a_client_and_makes_none(
+    tmp_path: Path, trusted: tuple[str, ...] | None
+) -> None:
+    async def story(edge: Edge) -> None:
+        await edge.client.get(f"http://{edge.at}/", headers={"X-Request-Id": "from the client"})
+        assert edge.behind.headers["x-request-id"] == "from the client"
+        await edge.client.get(f"http://{edge.at}/")
+        assert "x-request-id" not in edge.behind.headers
+
+    run(tmp_path, story, {"path": "/"}, trusted_peers=trusted)
+
+
 @pytest.mark.parametrize(("trusted", "wanted"), [((), None), (("192.0.2.0/24",), None), (None, "10.9.9.9")])
 def test_envoy_as_the_first_tier_removes_them(
     tmp_path: Path, trusted: tuple[str, ...] | None, wanted: str | None

@@ -202,7 +202,7 @@ def proxy_maps(context: LaunchContext) -> str:
 
 def proxy_headers(context: LaunchContext) -> str:
     """What the tier behind is sent, for a server or a location."""
-    names = ("Connection", _CONNECTION), ("Upgrade", _UPGRADE), ("Host", _HOST), ("X-Request-Id", "$request_id")
+    names = ("Connection", _CONNECTION), ("Upgrade", _UPGRADE), ("Host", _HOST)
     own = _lines(["proxy_http_version 1.1;", *(f"proxy_set_header {name} {value};" for name, value in names)])
     return f"{own}\n{_forwarded(context)}"
 
