@@ -125,7 +125,7 @@ def test_an_application_closes_its_websockets_when_it_is_asked_and_the_client_co
 def test_a_websocket_is_asked_to_close_some_time_after_the_removal(chain: Chain) -> None:
     file = chain.folder / "asks.yaml"
     said = yaml.safe_load(chain.file.read_text())
-    tier_of(said, "runtime")["drain"]["long_lived"] = {"policy": "ask", "after": "3s"}
+    tier_of(said, "runtime")["drain"]["long_lived"] = {"policy": "ask", "after": "6s"}
     file.write_text(yaml.safe_dump(said, sort_keys=False))
     websocket = WSConnection(ConnectionType.CLIENT)
     with connected(chain, websocket.send(Request("x", "/socket"))) as stream:

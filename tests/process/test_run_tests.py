@@ -19,7 +19,8 @@ def run(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
     (programs / "pytest").symlink_to(Path(sys.executable).with_name("pytest"))
     for number, text in enumerate(files):
         (folder / f"test_{number}.py").write_text(text)
-    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p xdist"}  # half of the time
+    env = {name: value for name, value in os.environ.items() if name != "PYTEST_XDIST_WORKER"}  # of this very test
+    env |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p xdist"}  # half of the time
     return subprocess.run((SCRIPT, "-n", "1"), cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
