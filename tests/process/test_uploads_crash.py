@@ -148,6 +148,9 @@ class Client:
         )
         if status == 503:
             return  # the process that called the handler has just died: again
+        assert "upload-offset" in headers, (
+            f"{status} to {len(piece)} bytes from {offset} on, without an offset: {body!r}"
+        )
         assert int(headers["upload-offset"]) == end, self._acknowledged(int(headers["upload-offset"]))
         self.acknowledged = end
         if headers["upload-complete"] == "?1":

@@ -1,10 +1,15 @@
-"""The command on hostile input, as the kernel accounts its process: 5 s of CPU and 300 MB, and a clear refusal."""
+"""The command on hostile input, as the kernel accounts its process: 5 s of CPU and 300 MB, and a clear refusal.
+
+A second of CPU does less where the machine is slower, or other work fills its caches. So the bound is of a processor
+that counts to five million in `COUNTS` seconds, and grows where it takes longer.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +21,7 @@ BOMB = "_format_version: '3.0'\na0: &a0 [x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
 )
 CPU, MEMORY = 5.0, 300_000_000
+COUNTS = 0.5
 COMMAND = (sys.executable, "-m", "changeover", "audit")
 
 
@@ -86,6 +92,14 @@ def audited(folder: Path, given: str) -> tuple[int, str, float, float]:
     return code, done.stderr, cpu, memory
 
 
+def slowness() -> float:
+    """How many times as long as `COUNTS` this processor needs at the moment, at least 1."""
+    since, total = time.process_time(), 0
+    for number in range(5_000_000):
+        total += number
+    return max(1.0, (time.process_time() - since) / COUNTS)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_input_is_refused_clearly_within_its_time_and_memory(name: str, tmp_path: Path) -> None:
     write, given, reason = HOSTILE[name]
@@ -93,7 +107,7 @@ def test_hostile_input_is_refused_clearly_within_its_time_and_memory(name: str, 
     code, text, cpu, memory = audited(tmp_path, given)
     assert (code, "Traceback" in text) == (2, False), text[-2000:]
     assert reason in text
-    assert cpu < CPU
+    assert cpu < CPU * slowness()
     assert memory < MEMORY
 
 
@@ -104,5 +118,5 @@ def test_a_file_at_its_limit_of_directives_is_judged_within_that_time_and_memory
     (tmp_path / "a.conf").write_text("http {\n" + servers + "}\n", encoding="utf-8")
     code, text, cpu, memory = audited(tmp_path, "a.conf")
     assert code == 1, text[-2000:]
-    assert cpu < CPU
+    assert cpu < CPU * slowness()
     assert memory < MEMORY
