@@ -20,6 +20,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 from shared import write_results
+from simulate import WORLD, rules
 
 from changeover.chain_files import COPY
 from changeover.cli.commands.history import history_data, show_data
@@ -29,17 +30,14 @@ from changeover.report.build import report_of_rollouts
 from changeover.report.page import render
 from changeover.report.rollouts import rollout_part
 from changeover.rollout import events as on
-from changeover.rollout.simulation.distributions import LogNormal
-from changeover.rollout.simulation.model import NEW, OLD, SimulatedTier
+from changeover.rollout.simulation.model import NEW, OLD
 from changeover.rollout.simulation.rehearsal import rehearse
 from changeover.rollout.simulation.simulate import Simulation
 from changeover.rollout.tier.decision import Decision
 from changeover.rollout.tier.machine import Machine
-from changeover.rollout.tier.settings import RolloutSettings
 from changeover.web.metrics.collector import MetricsText
 
 SIZES = (100, 1_000, 10_000)
-WORLD = SimulatedTier(start=LogNormal(10.0, 1.5), lifetime=30 * 86_400.0)
 MEMORY = Path("/dev/shm")
 """A journal there waits for no disk."""
 
@@ -66,16 +64,7 @@ class Rollout:
 
     def __init__(self, size: int, folder: Path) -> None:
         self.size, self.folder = size, folder
-        self.settings = RolloutSettings(
-            tier="web",
-            size=size,
-            surge=size // 4,
-            unavailable=0,
-            min_ready=5.0,
-            progress_deadline=120.0,
-            drain_deadline=300.0,
-            cut_at_deadline=True,
-        )
+        self.settings = rules(size)
         self.journal = Journal(folder / "journal.db")
         self._simulation = Simulation(self.settings, WORLD, Random(1))
         # A chain file takes no more than 1,000 of one tier; metrics count those that the journal has.
